@@ -28,7 +28,7 @@ SIZES = ((8192, 10), (8192, 1), (32, 1))  # rows of a block, copies of the file
 
 
 def main(rounds: int = 9, path: str | None = None) -> None:
-    features = Features(Label(key="label"), COLUMNS, {"inputs": OUTPUTS})
+    features = Features({"target": Label(key="label")}, COLUMNS, {"inputs": OUTPUTS})
     sources, variants = {}, {}
     for (block_rows, copies), dictionary, workers in itertools.product(SIZES, (True, False), (1, 2)):
         source = HousingSource(read_housing(copies, path, dictionary=dictionary), block_rows)

@@ -38,7 +38,9 @@ from runner.program.model import Model
 BLOCK_ROWS = 1 << 17
 INPUT = ("income", "age_bucket", "kind", "age_x_ocean", "place_embedding")
 FEATURES = Features(
-    Label(key="label"), COLUMNS | {"place_embedding": Embedding(key="place", dimension=8)}, {"inputs": INPUT}
+    {"target": Label(key="label")},
+    COLUMNS | {"place_embedding": Embedding(key="place", dimension=8)},
+    {"inputs": INPUT},
 )
 INPUT_COLUMNS = {name: column for name, column in used_columns(FEATURES).items() if name != TARGET}
 
@@ -68,7 +70,7 @@ def measure_inputs(source: HousingSource, batch_size: int) -> tuple[float, float
 def compile_inputs(data: Data, batch_size: int) -> tuple[Any, Any]:
     """Returns a function that makes the dense input of one batch after the other, and the model's variables."""
     layers = {name: FEATURES.columns[name].layer(data.constants[name].static) for name in INPUT}
-    model = Model(layers, dict(FEATURES.inputs), frozenset(), _NoArchitecture())
+    model = Model(layers, dict(FEATURES.inputs), frozenset(), {}, _NoArchitecture())
     constants = {name: dict(data.constants[name].device) for name in INPUT}
     arrays = {name: dict(data.encoded[name]) for name in INPUT}
     first_batch = jax.tree.map(lambda leaf: leaf[:batch_size], arrays)
@@ -79,8 +81,8 @@ def compile_inputs(data: Data, batch_size: int) -> tuple[Any, Any]:
         def add_batch(batch: jax.Array, total: jax.Array) -> jax.Array:
             rows = batch * batch_size + jnp.arange(batch_size)
             gathered = jax.tree.map(lambda leaf: leaf[rows], arrays)
-            inputs, *_ = model.apply(variables, gathered, constants, train=False)
-            dense = jax.lax.optimization_barrier(inputs["inputs"])  # XLA must write the array, as for a layer
+            batch, _ = model.apply(variables, gathered, constants, train=False)
+            dense = jax.lax.optimization_barrier(batch.inputs["inputs"])  # XLA must write the array, as for a layer
             return total + dense[0, 0]
 
         return jax.lax.fori_loop(0, len(arrays["income"]["values"]) // batch_size, add_batch, jnp.float32(0))

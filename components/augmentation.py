@@ -1,23 +1,23 @@
-"""Random changes of the images of a training batch, on the device. Each example gets its own change at each step."""
+"""Random changes of the examples of a training batch, on the device. Each example gets its own change at each step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from components.types import Range, Scalar, UserError
+from components.types import Augmentation, Batch, Range, Scalar, TargetSpec, UserError
 
-Inputs = Mapping[str, Any]
 AXES = {"vertical": 1, "horizontal": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """Flips images (B, H, W, C) at random.
+    """Flips images (B, H, W, C) at random, and targets that are images with them.
 
     Attributes:
         probability: probability that an image is flipped, in [0, 1].
@@ -27,17 +27,19 @@ class Flip:
     probability: Annotated[Scalar, Range(0, 1)] = 0.5
     axis: Literal["horizontal", "vertical"] = "horizontal"
 
-    def __call__(self, key: jax.Array, inputs: Inputs, target: jax.Array) -> tuple[Inputs, jax.Array]:
-        def flip(images: jax.Array) -> jax.Array:
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        def flip(images: jax.Array, fill: float | None = None) -> jax.Array:
             flipped = jax.random.bernoulli(key, self.probability, (len(images), 1, 1, 1))
             return jnp.where(flipped, jnp.flip(images, AXES[self.axis]), images)
 
-        return _change_images("flip", flip, inputs), target
+        return _change_images("flip", flip, batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
     """Pads images (B, H, W, C) and crops them to their original size at random positions (He et al., 2015).
+
+    Targets that are images move with them. Classes of pixels in a constant padding don't count.
 
     Attributes:
         padding: pixels on each side, at least 1. An image moves by at most this number of pixels.
@@ -53,17 +55,18 @@ class Crop:
     mode: Literal["constant", "edge", "reflect"] = "constant"
     fill: Scalar = 0.0
 
-    def __call__(self, key: jax.Array, inputs: Inputs, target: jax.Array) -> tuple[Inputs, jax.Array]:
-        def crop(images: jax.Array) -> jax.Array:
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        def crop(images: jax.Array, fill: float | None = None) -> jax.Array:
             corners = jax.random.randint(key, (len(images), 2), 0, 2 * self.padding + 1)
-            return jax.vmap(_crop, (0, 0, None))(self._pad(images), corners, images.shape[1:])
+            padded = self._pad(images, self.fill if fill is None else fill)
+            return jax.vmap(_crop, (0, 0, None))(padded, corners, images.shape[1:])
 
-        return _change_images("crop", crop, inputs), target
+        return _change_images("crop", crop, batch)
 
-    def _pad(self, images: jax.Array) -> jax.Array:
+    def _pad(self, images: jax.Array, fill: Scalar) -> jax.Array:
         pads = ((0, 0), (self.padding, self.padding), (self.padding, self.padding), (0, 0))
         if self.mode == "constant":
-            return jnp.pad(images, pads, constant_values=jnp.asarray(self.fill, images.dtype))
+            return jnp.pad(images, pads, constant_values=jnp.asarray(fill, images.dtype))
         if self.mode == "reflect" and self.padding >= min(images.shape[1:3]):
             height, width = images.shape[1:3]
             raise UserError(
@@ -73,21 +76,188 @@ class Crop:
         return jnp.pad(images, pads, mode=self.mode)
 
 
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise:
+    """Adds normally distributed noise to inputs of floats. The target keeps its values, as denoising needs.
+
+    Attributes:
+        std: standard deviation of the noise, in the unit of the input, 0 or more.
+        inputs: names of the inputs; None: all inputs of floats.
+    """
+
+    std: Annotated[Scalar, Range(0)] = 0.1
+    inputs: tuple[str, ...] | None = None
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        floats = [name for name, value in batch.inputs.items() if _is_float(value)]
+        for name in self.inputs or ():
+            if name not in floats:
+                allowed = ", ".join(floats) or "none"
+                raise UserError(f"gaussian_noise: no input of floats is called {name}. Inputs of floats: {allowed}.")
+        inputs = dict(batch.inputs)
+        for number, name in enumerate(self.inputs or floats):
+            noise = jax.random.normal(jax.random.fold_in(key, number), inputs[name].shape, inputs[name].dtype)
+            inputs[name] += jnp.asarray(self.std, inputs[name].dtype) * noise
+        return batch._replace(inputs=inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup:
+    """Replaces each example by a weighted mean of itself and another example of the batch.
+
+    The target of a class becomes the probabilities of two classes, and a real-valued target the weighted mean. The
+    weights of examples are mixed alike.
+
+    Attributes:
+        alpha: parameter of the distribution Beta(alpha, alpha) of the first example's share, above 0. Values near 0
+            leave most examples nearly unmixed.
+
+    References:
+        Zhang et al., 2018: mixup: beyond empirical risk minimization.
+    """
+
+    alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 0.2
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
+    mixes_classes = True
+
+    def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
+        """Returns a copy for these targets; raises UserError for classes of pixels."""
+        return replace(self, targets=_require_mixable("mixup", targets)), targets
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        if wrong := [name for name, value in batch.inputs.items() if not _is_float(value)]:
+            described = _describe(batch.inputs[wrong[0]])
+            raise UserError(f"mixup needs inputs of floats, got {wrong[0]} {described}. Remove the augmentation.")
+        partners, share = _draw_partners(key, self.alpha, batch)
+        inputs = {name: _mix(value, value[partners], share) for name, value in batch.inputs.items()}
+        return _mix_targets(batch._replace(inputs=inputs), partners, share, self.targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutMix:
+    """Replaces a random rectangle of each image (B, H, W, C) by that of another image of the batch.
+
+    Targets and weights are mixed as in `Mixup`; the share of the first example is its share of the pixels.
+
+    Attributes:
+        alpha: parameter of the distribution Beta(alpha, alpha) of the share that stays outside of the rectangle, above
+            0. The rectangle has the image's aspect ratio and is cut at the border.
+
+    References:
+        Yun et al., 2019: CutMix: regularization strategy to train strong classifiers with localizable features.
+    """
+
+    alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
+    mixes_classes = True
+
+    def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
+        """Returns a copy for these targets; raises UserError for classes of pixels."""
+        return replace(self, targets=_require_mixable("cutmix", targets)), targets
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        sizes = {value.shape[1:3] if _is_images(value) else None for value in batch.inputs.values()}
+        if None in sizes or len(sizes) != 1:
+            kinds = ", ".join(f"{name} {_describe(value)}" for name, value in batch.inputs.items())
+            raise UserError(
+                f"cutmix needs inputs of images (B, H, W, C) of one size, got {kinds}. Remove the augmentation."
+            )
+        key, box_key = jax.random.split(key)
+        partners, share = _draw_partners(key, self.alpha, batch)
+        height, width = next(iter(batch.inputs.values())).shape[1:3]
+        inside = _draw_boxes(box_key, jnp.sqrt(1 - share), height, width)[..., None]  # (B, H, W, 1)
+        inputs = {name: jnp.where(inside, value[partners], value) for name, value in batch.inputs.items()}
+        own_share = 1 - inside.mean((1, 2, 3), dtype=jnp.float32)
+        return _mix_targets(batch._replace(inputs=inputs), partners, own_share, self.targets)
+
+
+def _draw_partners(key: jax.Array, alpha: Scalar, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Draws another example for each example, (B,), and the share of the first in the pair, float32 (B,)."""
+    order_key, share_key = jax.random.split(key)
+    count = len(batch.present)
+    shares = jax.random.beta(share_key, alpha, alpha, (count,), jnp.float32)
+    return jax.random.permutation(order_key, count), shares
+
+
+def _draw_boxes(key: jax.Array, side: jax.Array, height: int, width: int) -> jax.Array:
+    """Draws a rectangle in each image, with the sides (B,) as shares of the image's. Returns True inside, (B, H, W)."""
+    centers = jax.random.uniform(key, (2, len(side)))
+
+    def is_inside(center: jax.Array, size: int) -> jax.Array:
+        low, high = jnp.round((center - side / 2) * size), jnp.round((center + side / 2) * size)
+        positions = jnp.arange(size, dtype=jnp.float32)[None]
+        return (positions >= low[:, None]) & (positions < high[:, None])
+
+    return is_inside(centers[0], height)[:, :, None] & is_inside(centers[1], width)[:, None, :]
+
+
+def _mix(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
+    share = share.reshape(-1, *(1,) * (first.ndim - 1)).astype(first.dtype)
+    return share * first + (1 - share) * second
+
+
+def _mix_targets(batch: Batch, partners: jax.Array, share: jax.Array, specs: Mapping[str, TargetSpec]) -> Batch:
+    """Mixes targets, masks and weights. `targets` then holds the class with the larger share, which metrics read."""
+    targets, soft = dict(batch.targets), dict(batch.soft)
+    for name, spec in specs.items():
+        target = targets[name]
+        if spec.classes is None:
+            targets[name] = _mix(target, target[partners], share)
+            continue
+        probabilities = soft.get(name, jax.nn.one_hot(target, len(spec.classes), dtype=jnp.float32))
+        soft[name] = _mix(probabilities, probabilities[partners], share)
+        targets[name] = jnp.where(share >= 0.5, target, target[partners])
+    masks = {name: mask & mask[partners] for name, mask in batch.masks.items()}
+    weight = None if batch.weight is None else _mix(batch.weight, batch.weight[partners], share)
+    return batch._replace(targets=targets, soft=soft, masks=masks, weight=weight)
+
+
+def _require_mixable(name: str, targets: Mapping[str, TargetSpec]) -> Mapping[str, TargetSpec]:
+    """Returns the targets; raises UserError for classes of pixels."""
+    for target, spec in targets.items():
+        if spec.is_image and spec.kind == "classes":
+            raise UserError(f"{name} can't mix the classes of pixels of `{target}`. Remove the augmentation.")
+    return targets
+
+
 def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), shape)
 
 
-def _change_images(name: str, change: Callable[[jax.Array], jax.Array], inputs: Inputs) -> Inputs:
-    """Returns the inputs, all images among them changed. Raises UserError if no input has images."""
-    if not any(map(_is_images, inputs.values())):
-        kinds = ", ".join(f"{key} {_describe(value)}" for key, value in inputs.items())
+def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) -> Batch:
+    """Changes all inputs that are images, and targets that are images with their masks.
+
+    Args:
+        name: the augmentation, for the message.
+        change: (images (B, H, W, C), content of new pixels or None for that of images) -> the changed images.
+        batch: the batch.
+
+    Raises:
+        UserError: no input has images.
+    """
+    if not any(map(_is_images, batch.inputs.values())):
+        kinds = ", ".join(f"{key} {_describe(value)}" for key, value in batch.inputs.items())
         raise UserError(f"{name} needs an input of images (B, H, W, C), got {kinds}. Remove the augmentation.")
-    return {key: change(value) if _is_images(value) else value for key, value in inputs.items()}
+    inputs = {key: change(value) if _is_images(value) else value for key, value in batch.inputs.items()}
+    targets = {key: _change_target(change, value) for key, value in batch.targets.items()}
+    masks = {key: _change_target(change, value) for key, value in batch.masks.items()}
+    return batch._replace(inputs=inputs, targets=targets, masks=masks)
+
+
+def _change_target(change: Callable[..., jax.Array], target: jax.Array) -> jax.Array:
+    """Changes images (B, H, W, C), or classes or masks of pixels (B, H, W), whose new pixels are 0, or False."""
+    if target.ndim == 3:
+        return change(target[..., None], 0)[..., 0]
+    return change(target) if target.ndim == 4 else target
 
 
 def _is_images(value: Any) -> bool:
     return isinstance(value, jax.Array) and value.ndim == 4
 
 
+def _is_float(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
+
+
 def _describe(value: Any) -> str:
-    return str(value.shape) if isinstance(value, jax.Array) else type(value).__name__
+    return f"{value.dtype} {value.shape}" if isinstance(value, jax.Array) else type(value).__name__

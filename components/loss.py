@@ -1,4 +1,7 @@
-"""Losses: one float32 value for each example. The program multiplies them by the weights of examples and averages."""
+"""Losses: one float32 value for each example, or for each pixel. The program weighs and averages them.
+
+Below, `…` stands for the axes of pixels: none for a class or numbers of an example, (H, W) for images of classes.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +12,46 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from components.types import BoundTarget, Range, Scalar, UserError
+from components.types import Range, Scalar, TargetSpec, UserError
 
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
-    """Softmax cross-entropy with optional label smoothing: (B, classes), (B,) int32 -> (B,).
+    """Softmax cross-entropy with optional label smoothing: (B, …, classes), (B, …) int32 -> (B, …).
 
-    loss = -sum over classes of q * log softmax(logits), where q is 1 for the true class and 0 for all others.
+    loss = -sum over classes of q * log softmax(logits), where q is 1 for the true class and 0 for all others, or the
+    probability of each class where an augmentation has mixed examples.
 
     Attributes:
-        label_smoothing: s in [0, 1). q becomes 1 - s + s / classes for the true class and s / classes for all others
-            (Szegedy et al., 2016). None: no smoothing.
+        label_smoothing: s in [0, 1). q becomes (1 - s) * q + s / classes (Szegedy et al., 2016). None: no smoothing.
     """
 
     label_smoothing: Annotated[Scalar, Range(0, 1, "[)")] | None = None
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns the number of classes; raises UserError for a real-valued target."""
         return len(_require_classes("softmax_cross_entropy", target))
 
-    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        costs = -self._log_probabilities(logits.astype(jnp.float32))
-        true_costs = jnp.take_along_axis(costs, target[:, None], axis=1)[:, 0]
+    def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
+        _require_ids("softmax_cross_entropy", logits, target)
+        costs = -self._log_probabilities(logits.astype(jnp.float32))  # of each class
+        if soft is None:
+            true_costs = jnp.take_along_axis(costs, target[..., None], axis=-1)[..., 0]
+        else:
+            true_costs = (soft * costs).sum(-1)
         if self.label_smoothing is None:
             return true_costs
         smoothing = jnp.asarray(self.label_smoothing, jnp.float32)
-        return (1 - smoothing) * true_costs + smoothing * costs.mean(1)
+        return (1 - smoothing) * true_costs + smoothing * costs.mean(-1)
 
     def _log_probabilities(self, logits: jax.Array) -> jax.Array:
-        """Returns the logarithm of the probability of each class: (B, classes) -> (B, classes)."""
+        """Returns the logarithm of the probability of each class: (B, …, classes) -> (B, …, classes)."""
         return jax.nn.log_softmax(logits)
 
 
 @dataclass(frozen=True)
 class LeNet5_1998(SoftmaxCrossEntropy):  # noqa: N801
-    """Softmax cross-entropy with a garbage class, for LeNet-5 of 1998: (B, classes), (B,) int32 -> (B,).
+    """Softmax cross-entropy with a garbage class, for LeNet-5 of 1998: (B, …, classes), (B, …) int32 -> (B, …).
 
     loss = y_true + log(exp(-j) + sum over classes of exp(-y)), with penalties y = -logits. The garbage class has the
     constant penalty j. No example belongs to it, and label smoothing ignores it.
@@ -59,23 +66,24 @@ class LeNet5_1998(SoftmaxCrossEntropy):  # noqa: N801
 
     garbage_penalty: Annotated[Scalar, Range(0)] = 10.0
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns the number of classes; raises UserError for a real-valued target."""
         return len(_require_classes("lenet5_1998", target))
 
     def _log_probabilities(self, logits: jax.Array) -> jax.Array:
-        garbage = jnp.broadcast_to(-jnp.asarray(self.garbage_penalty, jnp.float32), (len(logits), 1))
-        return jax.nn.log_softmax(jnp.concatenate([logits, garbage], axis=1))[:, :-1]
+        garbage = jnp.broadcast_to(-jnp.asarray(self.garbage_penalty, jnp.float32), (*logits.shape[:-1], 1))
+        return jax.nn.log_softmax(jnp.concatenate([logits, garbage], axis=-1))[..., :-1]
 
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Binary cross-entropy: (B, 1), (B,) int32 -> (B,).
+    """Binary cross-entropy: (B, …, 1), (B, …) int32 -> (B, …).
 
-    loss = log(1 + exp(-logit)) for the second class, and log(1 + exp(logit)) for the first class.
+    loss = log(1 + exp(-logit)) for the second class, and log(1 + exp(logit)) for the first class. Where an augmentation
+    has mixed examples, loss = log(1 + exp(logit)) - p * logit with the probability p of the second class.
     """
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns 1; raises UserError unless the target has two classes."""
         classes = _require_classes("binary_cross_entropy", target)
         if len(classes) != 2:
@@ -84,38 +92,41 @@ class BinaryCrossEntropy:
             )
         return 1
 
-    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        logit = logits[:, 0].astype(jnp.float32)
+    def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
+        _require_ids("binary_cross_entropy", logits, target)
+        logit = logits[..., 0].astype(jnp.float32)
+        if soft is not None:
+            return jax.nn.softplus(logit) - soft[..., 1] * logit
         return jax.nn.softplus(jnp.where(target == 1, -logit, logit))
 
 
 @dataclass(frozen=True)
 class MSE:
-    """Squared error, averaged over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+    """Squared error, averaged over the numbers of an example: (B, …, outputs), (B, …, outputs) -> (B,)."""
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns the number of outputs; raises UserError for a target with classes."""
         return _require_real("mse", target).outputs
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        return jnp.square(_error(logits, target)).mean(1)
+        return _mean(jnp.square(_error("mse", logits, target)))
 
 
 @dataclass(frozen=True)
 class MAE:
-    """Absolute error, averaged over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+    """Absolute error, averaged over the numbers of an example: (B, …, outputs), (B, …, outputs) -> (B,)."""
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns the number of outputs; raises UserError for a target with classes."""
         return _require_real("mae", target).outputs
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        return jnp.abs(_error(logits, target)).mean(1)
+        return _mean(jnp.abs(_error("mae", logits, target)))
 
 
 @dataclass(frozen=True)
 class Huber:
-    """Huber loss, averaged over the outputs of an example: (B, outputs), (B, outputs) -> (B,).
+    """Huber loss, averaged over the numbers of an example: (B, …, outputs), (B, …, outputs) -> (B,).
 
     loss = error² / 2 where |error| <= delta, and delta * (|error| - delta / 2) elsewhere.
 
@@ -128,24 +139,24 @@ class Huber:
 
     delta: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """Returns the number of outputs; raises UserError for a target with classes."""
         return _require_real("huber", target).outputs
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
         delta = jnp.asarray(self.delta, jnp.float32)
-        error = jnp.abs(_error(logits, target))
+        error = jnp.abs(_error("huber", logits, target))
         clipped = jnp.minimum(error, delta)
-        return (clipped * (error - clipped / 2)).mean(1)  # both cases of the definition in one expression
+        return _mean(clipped * (error - clipped / 2))  # both cases of the definition in one expression
 
 
-def _require_classes(loss: str, target: BoundTarget) -> tuple[str, ...]:
+def _require_classes(loss: str, target: TargetSpec) -> tuple[str, ...]:
     if target.classes is None:
         raise UserError(f"{loss} needs a target with classes, got a real-valued target. Choose mse, mae or huber.")
     return target.classes
 
 
-def _require_real(loss: str, target: BoundTarget) -> BoundTarget:
+def _require_real(loss: str, target: TargetSpec) -> TargetSpec:
     if target.classes is not None:
         losses = "softmax_cross_entropy" + (" or binary_cross_entropy" if len(target.classes) == 2 else "")
         raise UserError(
@@ -154,5 +165,25 @@ def _require_real(loss: str, target: BoundTarget) -> BoundTarget:
     return target
 
 
-def _error(logits: jax.Array, target: jax.Array) -> jax.Array:
+def _require_ids(loss: str, logits: jax.Array, target: jax.Array) -> None:
+    """Raises UserError unless the target holds a class id for each vector of logits."""
+    if not jnp.issubdtype(target.dtype, jnp.integer) or target.shape != logits.shape[:-1]:
+        raise UserError(
+            f"{loss} needs a class id, int32 {logits.shape[:-1]}, for the logits {logits.shape}, got {target.dtype} "
+            f"{target.shape}. Choose a target with classes, or an architecture with logits of the right shape."
+        )
+
+
+def _error(loss: str, logits: jax.Array, target: jax.Array) -> jax.Array:
+    """The difference of each number; raises UserError if the shapes differ."""
+    if not jnp.issubdtype(target.dtype, jnp.floating) or target.shape != logits.shape:
+        raise UserError(
+            f"{loss} needs a target of floats {logits.shape}, the shape of the predictions, got {target.dtype} "
+            f"{target.shape}. Choose a real-valued target, or an architecture with predictions of the right shape."
+        )
     return logits.astype(jnp.float32) - target.astype(jnp.float32)
+
+
+def _mean(errors: jax.Array) -> jax.Array:
+    """The mean over all axes but the first."""
+    return errors.mean(tuple(range(1, errors.ndim)))

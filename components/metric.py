@@ -1,4 +1,8 @@
-"""Metrics of a whole split, computed from sums over its batches. Metrics ignore the weights of examples."""
+"""Metrics of a whole split, computed from sums over its batches.
+
+The sums count elements: examples, or pixels if the target is an image of classes. With `batch.weight`, an element
+counts as often as the weight of its example.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, BoundTarget, Output, Range, UserError
+from components.types import Batch, Output, Range, TargetSpec, UserError
 
 
 def _identity(values: jax.Array) -> jax.Array:
@@ -29,14 +33,14 @@ class Accuracy:
     higher_is_better = True
     collects = False  # `measure` returns sums. A metric that collects returns the rows of a batch, to be concatenated.
 
-    def bind(self, target: BoundTarget) -> Accuracy:
+    def bind(self, target: TargetSpec) -> Accuracy:
         """Returns itself; raises UserError for a real-valued target."""
         _require_classes("accuracy", target)
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of examples in the batch and the number of correct predictions."""
-        return _count_hits(jnp.argmax(_class_scores(output), axis=1) == batch.target, batch)
+        """Returns the number of elements in the batch and the number of correct predictions."""
+        return _count_hits(jnp.argmax(_class_scores(output), axis=-1) == batch.target, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns a share between 0 and 1."""
@@ -57,7 +61,7 @@ class TopK:
     higher_is_better = True
     collects = False
 
-    def bind(self, target: BoundTarget) -> TopK:
+    def bind(self, target: TargetSpec) -> TopK:
         """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""
         classes = _require_classes("top_k", target)
         if self.k > len(classes):
@@ -67,13 +71,47 @@ class TopK:
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of examples in the batch, and the number with the true class among the top k."""
-        top = jax.lax.top_k(_class_scores(output), self.k)[1]  # (B, k)
-        return _count_hits(jnp.any(top == batch.target[:, None], axis=1), batch)
+        """Returns the number of elements in the batch, and the number with the true class among the top k."""
+        top = jax.lax.top_k(_class_scores(output), self.k)[1]  # (B, …, k)
+        return _count_hits(jnp.any(top == batch.target[..., None], axis=-1), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns a share between 0 and 1."""
         return float(sums["hits"] / sums["examples"])
+
+
+@dataclass(frozen=True)
+class MeanIoU:
+    """Mean over the classes of intersection / union, for classes of pixels.
+
+    The intersection of a class has the elements that are of the class and are predicted so; the union has those that
+    are of the class or are predicted so. A class without any is left out of the mean.
+
+    References:
+        Jaccard, 1912: The distribution of the flora in the alpine zone.
+    """
+
+    higher_is_better = True
+    collects = False
+
+    def bind(self, target: TargetSpec) -> MeanIoU:
+        """Returns itself; raises UserError for a real-valued target."""
+        _require_classes("mean_iou", target)
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns the sizes of the intersection and of the union of each class, (classes,)."""
+        scores = _class_scores(output)
+        classes = scores.shape[-1]
+        predicted = jax.nn.one_hot(jnp.argmax(scores, axis=-1), classes, dtype=bool)  # (B, …, classes)
+        true = jax.nn.one_hot(batch.target, classes, dtype=bool)
+        count = jax.vmap(lambda values: _sum_elements(values, batch), in_axes=-1)
+        return {"intersection": count(predicted & true), "union": count(predicted | true)}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Returns a share between 0 and 1; NaN without any element."""
+        occurs = sums["union"] > 0
+        return float(np.mean(sums["intersection"][occurs] / sums["union"][occurs])) if occurs.any() else math.nan
 
 
 @dataclass(frozen=True)
@@ -84,7 +122,7 @@ class MAE:
     higher_is_better = False
     collects = False
 
-    def bind(self, target: BoundTarget) -> MAE:
+    def bind(self, target: TargetSpec) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
         return dataclasses.replace(self, decode=_require_real("mae", target).decode)
 
@@ -105,7 +143,7 @@ class RMSE:
     higher_is_better = False
     collects = False
 
-    def bind(self, target: BoundTarget) -> RMSE:
+    def bind(self, target: TargetSpec) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
         return dataclasses.replace(self, decode=_require_real("rmse", target).decode)
 
@@ -118,13 +156,13 @@ class RMSE:
         return math.sqrt(sums["error"] / sums["examples"])
 
 
-def _require_classes(metric: str, target: BoundTarget) -> tuple[str, ...]:
+def _require_classes(metric: str, target: TargetSpec) -> tuple[str, ...]:
     if target.classes is None:
         raise UserError(f"{metric} needs a target with classes, got a real-valued target. Choose rmse or mae.")
     return target.classes
 
 
-def _require_real(metric: str, target: BoundTarget) -> BoundTarget:
+def _require_real(metric: str, target: TargetSpec) -> TargetSpec:
     if target.classes is not None:
         raise UserError(
             f"{metric} needs a real-valued target, got a target with {len(target.classes)} classes. Choose accuracy."
@@ -139,24 +177,40 @@ def _require_logits(output: Output) -> jax.Array:
 
 
 def _class_scores(output: Output) -> jax.Array:
-    """Returns a score for each class, (B, classes). With a single logit, the first class has the score 0."""
+    """Returns a score for each class, (B, …, classes). With a single logit, the first class has the score 0."""
     logits = _require_logits(output)
-    return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1) if logits.shape[1] == 1 else logits
+    return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
 def _difference(decode: Callable[[jax.Array], jax.Array], output: Output, batch: Batch) -> jax.Array:
-    """Returns the errors (B, outputs). For a real-valued target, the logits are the scaled predictions."""
-    return decode(_require_logits(output)) - decode(batch.target)
+    """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
+    predictions = _require_logits(output)
+    if predictions.shape != batch.target.shape:
+        raise UserError(f"the predictions {predictions.shape} and the target {batch.target.shape} differ in shape.")
+    return decode(predictions) - decode(batch.target)
 
 
 def _count_hits(hits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
-    return {"hits": jnp.sum(hits & batch.mask, dtype=jnp.int32), "examples": _count_examples(batch)}
+    """Counts the elements whose mask is true, and the hits among them; with weights, adds up the weights."""
+    if hits.shape != batch.mask.shape:
+        raise UserError(f"the predictions {hits.shape} and the target {batch.mask.shape} differ in shape.")
+    return {"hits": _sum_elements(hits, batch), "examples": _count_examples(batch)}
 
 
 def _sum_errors(errors: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
-    mean = errors.astype(jnp.float32).mean(1)
-    return {"error": jnp.sum(jnp.where(batch.mask, mean, jnp.zeros_like(mean))), "examples": _count_examples(batch)}
+    mean = errors.astype(jnp.float32).mean(tuple(range(1, errors.ndim)))
+    return {"error": _sum_elements(mean, batch), "examples": _count_examples(batch)}
 
 
 def _count_examples(batch: Batch) -> jax.Array:
-    return jnp.sum(batch.mask, dtype=jnp.int32)
+    return _sum_elements(jnp.ones(batch.mask.shape, bool), batch)
+
+
+def _sum_elements(values: jax.Array, batch: Batch) -> jax.Array:
+    """The sum over the elements whose mask is true, with the weights of examples; int32 for bools without weights."""
+    if batch.weight is not None:
+        axes = (1,) * (values.ndim - 1)  # of pixels
+        values = values.astype(jnp.float32) * batch.weight.reshape(-1, *axes)
+    if values.dtype == bool:
+        return jnp.sum(values & batch.mask, dtype=jnp.int32)
+    return jnp.sum(jnp.where(batch.mask, values, jnp.zeros_like(values)))

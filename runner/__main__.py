@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from components.closest import suggest_name
 from components.types import UserError
 from runner.config.modes import MODES
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.credentials import mask_arguments, scrub
 from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
 from runner.signature.source import PACKAGES, allowed_packages
@@ -192,7 +192,7 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
         from runner.memory import check_memory_for_jax
 
         check_memory_for_jax(config.values["training"])
-    with with_origin(config):
+    with errors_with_origin(config):
         return importlib.import_module(f"runner.modes.{mode}").command(config)
 
 

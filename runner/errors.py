@@ -64,10 +64,10 @@ def error_location(key: str) -> Iterator[None]:
 
 
 @contextmanager
-def column_location(name: str) -> Iterator[None]:
-    """Adds the key of a feature column to errors raised inside. Errors in the data are kept, since they name a row."""
+def column_location(key: str) -> Iterator[None]:
+    """Adds the key of a feature column or target to errors raised inside. Errors in the data already name a row."""
     try:
-        with error_location("feature.target" if name == "target" else f"feature.columns.{name}"):
+        with error_location(key):
             yield
     except LocatedError as error:
         if isinstance(error.__cause__, DataError):

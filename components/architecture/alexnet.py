@@ -74,7 +74,7 @@ class AlexNet(ConvNet, kw_only=True):
             features[f"pool_{stage}"] = x
         x = Flatten()(x, train=train)
         for n, units in enumerate(self.dense):
-            dense = Dense(self.scale_channels(units), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
+            dense = Dense(self.scale_width(units), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
         return self.make_output(x, features, train=train, initializer=Normal(0.01))
@@ -82,7 +82,7 @@ class AlexNet(ConvNet, kw_only=True):
     def _make_conv(self, n: int) -> Conv:
         is_early, is_grouped = n < 2, n in GROUPED
         return Conv(
-            self.scale_channels(self.convolutions[n]),
+            self.scale_width(self.convolutions[n]),
             self.kernels[n] if is_early else 3,
             self.strides[n] if is_early else 1,
             self.paddings[n] if is_early else 1,

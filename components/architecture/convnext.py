@@ -108,7 +108,7 @@ class ConvNeXt(ConvNet, kw_only=True):
         return self.make_output(x, features, train=train, initializer=self.initializer)
 
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
-        channels = self.scale_channels(self.widths[0])
+        channels = self.scale_width(self.widths[0])
         x = Conv(channels, PATCH, PATCH, "VALID", initializer=self.initializer, name="stem")(x, train=train)
         return LayerNorm(self.epsilon, name="stem_norm")(x, train=train)
 
@@ -116,7 +116,7 @@ class ConvNeXt(ConvNet, kw_only=True):
         """Applies stage n, counted from 1."""
         if n > 1:
             x = LayerNorm(self.epsilon, name=f"stage_{n}_norm")(x, train=train)
-            channels, name = self.scale_channels(self.widths[n - 1]), f"stage_{n}_downsample"
+            channels, name = self.scale_width(self.widths[n - 1]), f"stage_{n}_downsample"
             x = Conv(channels, 2, 2, "VALID", initializer=self.initializer, name=name)(x, train=train)
         first_block = sum(self.depths[: n - 1])  # number of this stage's first block, from 0 in the whole network
         last_block = max(1, sum(self.depths) - 1)  # at least 1: a network of one block has the rate 0, not 0 / 0

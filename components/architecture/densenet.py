@@ -102,13 +102,13 @@ class DenseNet(ConvNet, kw_only=True):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         x = as_images(self, image, min_side=2 ** (len(self.depths) + 1) - 3)
-        channels = self.scale_channels(2 * self.growth)
+        channels = self.scale_width(2 * self.growth)
         stem = ConvNorm(channels, 7, 2, 3, momentum=self.momentum, epsilon=self.epsilon, name="stem")
         x = stem(x, train=train)
         features = {"stem": x}
         x = MaxPool(3, 2, padding=1)(x, train=train)
         make_conv = partial(NormConv, dropout=self.dropout, momentum=self.momentum, epsilon=self.epsilon)
-        growth = self.scale_channels(self.growth)
+        growth = self.scale_width(self.growth)
         bottleneck = None if self.bottleneck is None else self.bottleneck * growth
         for stage, depth in enumerate(self.depths, 1):
             if stage > 1:

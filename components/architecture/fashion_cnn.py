@@ -46,16 +46,14 @@ class FashionCNN(ConvNet):
             for m, (channels, kernel) in enumerate(convolutions):
                 name = f"stage_{n}_conv_{m}"
                 conv = Conv(
-                    self.scale_channels(channels), kernel, activation="relu", initializer=self.initializer, name=name
+                    self.scale_width(channels), kernel, activation="relu", initializer=self.initializer, name=name
                 )
                 x = conv(x, train=train)
             x = MaxPool(2)(x, train=train)
             features[f"stage_{n}"] = x
         x = Flatten()(x, train=train)
         for n, units in enumerate(UNITS):
-            dense = Dense(
-                self.scale_channels(units), activation="relu", initializer=self.initializer, name=f"dense_{n}"
-            )
+            dense = Dense(self.scale_width(units), activation="relu", initializer=self.initializer, name=f"dense_{n}")
             x = dense(x, train=train)
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)

@@ -160,14 +160,14 @@ class GoogLeNet(ConvNet):
 
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
         make_conv, padding = self._create_conv_factory(), "SAME" if self.layout == "paper" else 3
-        x = self._apply_pool(make_conv(self.scale_channels(64), 7, 2, padding, name="stem_conv_0")(x, train=train))
+        x = self._apply_pool(make_conv(self.scale_width(64), 7, 2, padding, name="stem_conv_0")(x, train=train))
         x = x if self.batch_norm else LocalResponseNorm()(x, train=train)
-        x = make_conv(self.scale_channels(64), 1, name="stem_conv_1")(x, train=train)
-        x = make_conv(self.scale_channels(192), 3, name="stem_conv_2")(x, train=train)
+        x = make_conv(self.scale_width(64), 1, name="stem_conv_1")(x, train=train)
+        x = make_conv(self.scale_width(192), 3, name="stem_conv_2")(x, train=train)
         return self._apply_pool(x if self.batch_norm else LocalResponseNorm()(x, train=train))
 
     def _make_inception(self, channels: tuple[int, ...], name: str) -> Inception:
-        one, three_reduce, three, five_reduce, five, pool = map(self.scale_channels, channels)
+        one, three_reduce, three, five_reduce, five, pool = map(self.scale_width, channels)
         return Inception(
             one,
             three_reduce,
@@ -188,8 +188,8 @@ class GoogLeNet(ConvNet):
     def _make_auxiliary(self, name: str) -> Auxiliary:
         return Auxiliary(
             self.outputs,
-            make_conv=partial(self._create_conv_factory(), self.scale_channels(128), 1),
-            units=self.scale_channels(1024),
+            make_conv=partial(self._create_conv_factory(), self.scale_width(128), 1),
+            units=self.scale_width(1024),
             layout=self.layout,
             dropout=self.auxiliary_dropout,
             initializer=self.initializer,

@@ -87,14 +87,14 @@ class MobileNet(ConvNet, kw_only=True):
         make_conv = self._create_conv_factory(self.activation)
         padding = 1 if self.padding == "symmetric" else "SAME"
         x = as_images(self, image)
-        x = make_conv(self.scale_channels(self.stem), 3, 2, padding, name="stem")(x, train=train)
+        x = make_conv(self.scale_width(self.stem), 3, 2, padding, name="stem")(x, train=train)
         features = {"stem": x}
         for n, stage in enumerate(self.stages, 1):
             for m in range(self._count_blocks(stage)):
                 x = self._make_block(n, m)(x, train=train)
             features[f"stage_{n}"] = x
         if self.top is not None:
-            channels = self._scale_last(self.top) if self.dense is None else self.scale_channels(self.top)
+            channels = self._scale_last(self.top) if self.dense is None else self.scale_width(self.top)
             features["top"] = x = make_conv(channels, 1, name="top")(x, train=train)
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         if self.dense is not None:
@@ -103,13 +103,13 @@ class MobileNet(ConvNet, kw_only=True):
         x = Dropout(self.dropout)(x, train=train)
         return self.make_output(x, features, train=train, initializer=self.initializer)
 
-    def scale_channels(self, count: float) -> int:
-        """Returns a number of channels times `width`, rounded to a multiple of 8."""
+    def scale_width(self, count: float) -> int:
+        """Returns a number of channels or units times `width`, rounded to a multiple of 8."""
         return round_channels(count * self.width)
 
     def _scale_last(self, count: int) -> int:
         """Returns the number of channels of the last layer before the head."""
-        return self.scale_channels(count) if self.narrow or self.width > 1 else count
+        return self.scale_width(count) if self.narrow or self.width > 1 else count
 
     def _count_blocks(self, stage: MobileStage) -> int:
         return math.ceil(len(stage.expansions) * self.depth)
@@ -128,7 +128,7 @@ class MobileNet(ConvNet, kw_only=True):
         stage, depths = self.stages[n - 1], [self._count_blocks(stage) for stage in self.stages]
         share = (sum(depths[: n - 1]) + m) / sum(depths)  # of all blocks, before this block
         return InvertedResidual(
-            self.scale_channels(stage.channels),
+            self.scale_width(stage.channels),
             stage.expansions[min(m, len(stage.expansions) - 1)],
             self._create_conv_factory(stage.activation or self.activation),
             stage.kernel,

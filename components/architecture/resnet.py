@@ -152,7 +152,7 @@ class ResNet(ConvNet, kw_only=True):
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
         kernel, padding = self.stem_kernel, self.stem_kernel // 2
         for n, width in enumerate(self.stem):
-            channels = self.scale_channels(width)
+            channels = self.scale_width(width)
             stride = self.stem_stride if n == 0 else 1
             name = f"stem_{n}"
             is_last = n == len(self.stem) - 1
@@ -221,7 +221,7 @@ class ResNet(ConvNet, kw_only=True):
         return self.stochastic_depth * (blocks_before + 1) / sum(self.depths)
 
     def _get_basic_branch(self, width: int, stride: int) -> tuple[ConvolutionSpec, ...]:
-        channels = self.scale_channels(width)
+        channels = self.scale_width(width)
         return (
             ConvolutionSpec(channels, kernel=3, stride=stride),
             ConvolutionSpec(channels, kernel=3),
@@ -234,12 +234,12 @@ class ResNet(ConvNet, kw_only=True):
         ResNeXt-50:   1 x 1 to 128 channels, 3 x 3 to 128 channels in 32 groups,  1 x 1 to 256 channels
         """
         group_channels = width * self.group_width / BASE_WIDTH
-        middle_channels = self.groups * self.scale_channels(group_channels)
+        middle_channels = self.groups * self.scale_width(group_channels)
         if self.squeeze_first:
-            first_channels = self.scale_channels(self.groups * group_channels / 2)
+            first_channels = self.scale_width(self.groups * group_channels / 2)
         else:
             first_channels = middle_channels
-        last_channels = self.scale_channels(EXPANSION * width)
+        last_channels = self.scale_width(EXPANSION * width)
         first_stride, middle_stride = (stride, 1) if self.version == "v1" else (1, stride)
         return (
             ConvolutionSpec(first_channels, kernel=1, stride=first_stride),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -10,17 +10,20 @@ import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
 from components.architecture.block.inputs import as_array
+from components.layer import Conv
 from components.layer.composite import Layer, apply_layers
 from components.types import Output, UserError
 
 
 class Sequential(nn.Module):
-    """Layers one after another, then a dense layer that computes the logits: (B, ...) -> (B, outputs).
+    """Layers one after another, then a layer named `head` that computes the logits: (B, ...) -> (B, ..., outputs).
 
     Attributes:
         outputs: number of logits.
         layers: layers of `components.layer` or of Flax, each from one array to one array. `Residual`, `Branches` and
-            `Repeat` contain lists of layers. The last layer returns vectors (B, D).
+            `Repeat` contain lists of layers.
+        head: `dense`: the last layer returns vectors (B, D). `conv`: a convolution of one pixel computes the logits of
+            each pixel, for a target that is an image; the last layer returns images (B, H, W, C).
         dtype: dtype of the computation.
 
     Raises:
@@ -29,6 +32,7 @@ class Sequential(nn.Module):
 
     outputs: int
     layers: tuple[Layer, ...]
+    head: Literal["dense", "conv"] = "dense"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -36,9 +40,17 @@ class Sequential(nn.Module):
         arrays = apply_layers(self.layers, as_array(self, inputs), train=train)
         features = {f"layers_{n}": output for n, output in enumerate(arrays[1:])}
         x = arrays[-1]
+        if self.head == "conv":
+            if x.ndim != 4:
+                raise UserError(
+                    f"Sequential with head=conv needs a last layer that returns images (B, H, W, C), got {x.shape}. "
+                    "Set head to dense, or remove the layers that flatten or pool."
+                )
+            logits = Conv(self.outputs, kernel=1, name="head")(x, train=train).astype(jnp.float32)
+            return Output(logits, features=features)
         if x.ndim != 2:
             raise UserError(
                 f"Sequential needs a last layer that returns vectors (B, D), got {x.shape}. "
-                "Append Flatten or GlobalAveragePool."
+                "Append Flatten or GlobalAveragePool, or set head to conv if the target is an image."
             )
         return Output(compute_logits(self.outputs, x, train=train), features=features)

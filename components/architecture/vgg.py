@@ -69,7 +69,7 @@ class VGG(ConvNet, kw_only=True):
         for stage, (depth, channels) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
             for n in range(depth):
                 name = f"stage_{stage}_conv_{n}"
-                conv = Conv(self.scale_channels(channels), 3, initializer=self.initializer, name=name)
+                conv = Conv(self.scale_width(channels), 3, initializer=self.initializer, name=name)
                 x = conv(x, train=train)
                 if self.batch_norm:
                     x = BatchNorm(self.momentum, self.epsilon, name=f"stage_{stage}_norm_{n}")(x, train=train)
@@ -77,7 +77,7 @@ class VGG(ConvNet, kw_only=True):
             features[f"stage_{stage}"] = x = MaxPool(2)(x, train=train)
         x = Flatten()(x, train=train)
         for n, units in enumerate(self.dense):
-            dense = Dense(self.scale_channels(units), "relu", initializer=self.initializer, name=f"dense_{n}")
+            dense = Dense(self.scale_width(units), "relu", initializer=self.initializer, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
         return self.make_output(x, features, train=train, initializer=self.initializer)

@@ -67,17 +67,17 @@ class Xception(ConvNet):
         make_conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
         x = as_images(self, image, MIN_SIDE)
         for n, (channels, stride) in enumerate(STEM):
-            x = make_conv(self.scale_channels(channels), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
+            x = make_conv(self.scale_width(channels), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
         features = {"stem": x}
         for stage, first_block in enumerate(FIRST_BLOCKS, 1):
             middle_blocks = [(MIDDLE_BLOCK, None)] * self.depth if stage == 3 else []  # None: no pooling
             for n, (block, padding) in enumerate([(first_block, self.padding), *middle_blocks]):
-                channels_of_convs = tuple(map(self.scale_channels, block))
+                channels_of_convs = tuple(map(self.scale_width, block))
                 name = f"stage_{stage}_block_{n}"
                 x = Block(channels_of_convs, padding, self.momentum, self.epsilon, name=name)(x, train=train)
             features[f"stage_{stage}"] = x
         for n, channels in enumerate(EXIT):
-            conv = SeparableConvNorm(self.scale_channels(channels), self.momentum, self.epsilon, name=f"exit_{n}")
+            conv = SeparableConvNorm(self.scale_width(channels), self.momentum, self.epsilon, name=f"exit_{n}")
             x = activate("relu", conv(x, train=train))
         features["exit"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from components.types import ColumnType, OddTexts, Strings, TextKind, Values, row_count
+from components.types import ColumnType, NonNumbers, Strings, TextKind, Values, row_count
 
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
@@ -130,17 +130,17 @@ class Profile:
         return bool((self.numbers.astype("datetime64[D]") != self.numbers).any())
 
     @cached_property
-    def odd_texts(self) -> OddTexts | None:
+    def non_numbers(self) -> NonNumbers | None:
         if not isinstance(self.values, Strings):
             return None
         texts, indices = self.values._replace(indices=None).tolist(), self.values.indices
         text_is_number = np.array([is_number(text) for text in texts], bool)
         row_is_number = text_is_number if indices is None else text_is_number[indices]
-        odd_rows = int((~row_is_number).sum())
-        if not 0 < 2 * odd_rows < self.rows - self.missing_count:
+        row_count = int((~row_is_number).sum())
+        if not 0 < 2 * row_count < self.rows - self.missing_count:
             return None
-        odd_texts = dict.fromkeys(np.array(texts, object)[~text_is_number].tolist())
-        return OddTexts(odd_rows, self.locate(int(np.argmin(row_is_number))), tuple(odd_texts))
+        distinct = dict.fromkeys(np.array(texts, object)[~text_is_number].tolist())
+        return NonNumbers(row_count, self.locate(int(np.argmin(row_is_number))), tuple(distinct))
 
     @cached_property
     def text_kind(self) -> TextKind | None:

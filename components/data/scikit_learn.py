@@ -47,7 +47,7 @@ class ScikitLearn(Table):
         return {"all": _ROW_COUNTS[self.name]}
 
     def origin(self, part: str) -> str:
-        """The name of the data set, for messages. It has a single part."""
+        """The name of the data set, for messages. The only part is `all`."""
         return self.name
 
     def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:

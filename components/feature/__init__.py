@@ -3,9 +3,11 @@
 from components.feature.bucketized import Bucketized as Bucketized
 from components.feature.crossed import Crossed as Crossed
 from components.feature.embedding import Embedding as Embedding
+from components.feature.example_weight import ExampleWeight as ExampleWeight
 from components.feature.hashed import Hashed as Hashed
 from components.feature.identity import Identity as Identity
 from components.feature.image import Image as Image
+from components.feature.image import ImageTarget as ImageTarget
 from components.feature.indicator import Indicator as Indicator
 from components.feature.label import Label as Label
 from components.feature.numeric import Numeric as Numeric

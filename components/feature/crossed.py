@@ -105,7 +105,7 @@ def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Value
         raise UserError(f"a cross can't have weights, but `{key}` has weights; cross its column of ids instead")
     column = read_values(block, key, parents, empty_is_missing=False)
     if isinstance(column.values, Strings):
-        values = map_strings(column.values, fingerprint64)
+        values = map_strings(column.values, lambda strings: fingerprint64(strings.data, strings.offsets))
     else:
         values = column.values.view(np.uint64)
     is_dense = "ids" not in arrays and isinstance(column.layout, tuple)

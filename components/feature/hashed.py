@@ -24,8 +24,8 @@ class Hashed(Categorical):
     The id is the remainder of a hash: FarmHash's Fingerprint64 of a string's UTF-8, or of an integer's digits.
 
     Attributes:
-        key: the raw column, strings or integers. If all rows have the same number of values, "" and -1 are missing
-            values.
+        key: the raw column, strings or integers. "" and -1 are missing values, except in a ragged column, whose
+            rows may have different numbers of values.
         buckets: the number of ids.
         salt: the key of the hash SipHash-2-4, which replaces Fingerprint64: two numbers, or one number that is used
             twice. None: Fingerprint64.
@@ -61,9 +61,7 @@ class Hashed(Categorical):
             check_category_type(block, self.key, column, f"mask={self.mask!r}", isinstance(self.mask, str))
         if not isinstance(column.values, Strings):
             return column.encode_ids(self._hash_ids(format_integers(column.values), constants))
-        return column.encode_ids(
-            map_strings(column.values, lambda data, offsets: self._hash_ids(Strings(data, offsets), constants))
-        )
+        return column.encode_ids(map_strings(column.values, lambda strings: self._hash_ids(strings, constants)))
 
     def _hash_ids(self, strings: Strings, constants: Constants) -> np.ndarray:
         if self.mask is None:

@@ -19,8 +19,8 @@ class Identity(Categorical):
     """Integers from 0 as ids: TensorFlow's `categorical_column_with_identity`.
 
     Attributes:
-        key: the raw column. If all rows have the same number of values, -1 is a missing value; in rows of different
-            lengths it is an integer without an id.
+        key: the raw column. -1 is a missing value; in a ragged column, whose rows may have different numbers of values,
+            it is an integer without an id.
         buckets: the number of ids.
         default: the id of integers outside of [0, buckets). None: they have no id; see `check`.
         check: whether an integer without an id is an error. False: it is ignored, as in TensorFlow, but it must be from

@@ -14,7 +14,8 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.statistic import Moments, OffsetScale
-from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
+from components.feature.statistic.classes import RowShape
+from components.types import Block, Constants, DataError, Range, Statistic, TargetSpec, UserError, Values
 
 WHITE = 255
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
@@ -75,6 +76,29 @@ class Image:
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTarget(Image):
+    """An image to predict, as an autoencoder does: float32 (H, W, C), scaled as in `Image`.
+
+    Metrics are in the unit of the scaled image. Attributes are those of `Image`.
+    """
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {**super().statistics(), "shape": RowShape(self.key)}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        height, width, *channels = results["shape"]
+        shape = (*(self.size or (height, width)), *(channels or (1,)))
+        return super().fit(results, parents)._replace(static={"shape": shape})
+
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """Images need no check."""
+        return ()
+
+    def bind(self, constants: Constants) -> TargetSpec:
+        return TargetSpec("real", tuple(constants.static["shape"]), None, lambda images: images)
 
 
 def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:

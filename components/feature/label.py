@@ -12,13 +12,15 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.statistic import Distinct
-from components.feature.statistic.classes import group_rows
-from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
+from components.feature.statistic.classes import RowShape, group_elements
+from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
+
+UNKNOWN = -2  # the id of a value that is no class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """The class of an example, an int32 number from 0.
+    """The class of an example, or of each pixel of an image (H, W): an int32 number from 0.
 
     Attributes:
         key: the raw column of integers, strings or booleans.
@@ -26,6 +28,8 @@ class Label:
             None: the sorted values of the training split.
         weight: the weights of examples. `balanced`: rows / (classes * rows of the class) of the training split, which
             gives each class the same total weight. None: each example has weight 1.
+        missing: `mask`: missing values are allowed, and count in no loss or metric. None: they are errors.
+        ignore: a value that counts in no loss or metric, such as 255 for the borders of objects. None: there is none.
 
     References:
         King and Zeng, Logistic Regression in Rare Events Data, 2001.
@@ -34,6 +38,8 @@ class Label:
     key: str
     names: tuple[str, ...] | None = None
     weight: Literal["balanced"] | None = None
+    missing: Literal["mask"] | None = None
+    ignore: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.names is not None and len(set(self.names)) < len(self.names):
@@ -44,7 +50,7 @@ class Label:
         return (self.key,)
 
     def statistics(self) -> Mapping[str, Statistic]:
-        return {"rows": Distinct(self.key)}
+        return {"rows": Distinct(self.key, allow_missing=self.missing is not None), "shape": RowShape(self.key)}
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Checks the classes of each split.
@@ -55,7 +61,7 @@ class Label:
         Raises:
             DataError: the training split has only one class, or lacks a class of another split or of `names`.
         """
-        rows = {split: result["rows"] for split, result in results.items()}
+        rows = {split: self._select_counted(result["rows"]) for split, result in results.items()}
         classes = self._name_classes(rows["train"])
         if self.names is None:
             classes |= {value: str(value) for counts in rows.values() for value in counts}
@@ -77,38 +83,56 @@ class Label:
         return tuple(warnings)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        classes = self._name_classes(results["rows"])
-        counts = np.array([results["rows"][value] for value in classes])
+        rows = self._select_counted(results["rows"])
+        classes = self._name_classes(rows)
+        counts = np.array([rows[value] for value in classes])
+        shape = results.get("shape", ())
+        if len(shape) not in (0, 2):
+            raise DataError(
+                f"column `{self.key}` has rows of shape {shape}; a class, or an image of classes (H, W), is needed"
+            )
         return Constants(
             host={"values": np.array(list(classes))},
             device={"weight": (counts.sum() / (len(counts) * counts)).astype(np.float32)},
-            static={"classes": tuple(classes.values())},
+            static={"classes": tuple(classes.values()), **({"shape": shape} if shape else {})},
         )
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
-        """`ids`: int32 (rows,)."""
+        """`ids`: int32 (rows,), or (rows, H, W) in the smallest type of integers; -1 if missing or ignored."""
         known_ids = {value: number for number, value in enumerate(constants.host["values"].tolist())}
-        values, value_of_row = group_rows(block, self.key)
-        ids = np.array([known_ids.get(value, -1) for value in values], np.int32)[value_of_row]
-        if (ids < 0).any():
-            row = int(np.argmin(ids))
+        values, positions = group_elements(block, self.key, allow_missing=self.missing is not None)
+        shape, training_shape = positions.shape[1:], tuple(constants.static.get("shape", ()))
+        if shape != training_shape:
+            expected = f"in training it was {training_shape}" if training_shape else "a class is a single value"
+            raise DataError(f"column `{self.key}` of {block.origin} has rows of shape {shape}; {expected}")
+        known_ids |= {} if self.ignore is None else {self.ignore: -1}
+        id_of_value = np.array([known_ids.get(value, UNKNOWN) for value in [*values, None]], np.int32)
+        id_of_value[-1] = -1  # the position -1 is a missing value
+        ids = id_of_value[positions]
+        if (ids == UNKNOWN).any():
+            place = tuple(np.argwhere(ids == UNKNOWN)[0])
             known = ", ".join(constants.static["classes"])
-            value = raw.format_value(values[value_of_row[row]])
-            raise DataError(f"{block.locate(row)}: column `{self.key}` is {value}; allowed classes: {known}")
-        return {"ids": ids}
+            value = raw.format_value(values[positions[place]])
+            raise DataError(f"{block.locate(int(place[0]))}: column `{self.key}` is {value}; allowed classes: {known}")
+        return {"ids": ids if ids.ndim == 1 else ids.astype(np.min_scalar_type(-len(known_ids) - 1))}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """Returns (B,), int32."""
+        """Returns int32 (B,) or (B, H, W)."""
         return _get_ids
 
-    def bind(self, constants: Constants) -> BoundTarget:
+    def bind(self, constants: Constants) -> TargetSpec:
         classes = constants.static["classes"]
-        weights = constants.device["weight"]
-        weight = None if self.weight is None else lambda target: jnp.asarray(weights)[target]
+        class_weights = None if self.weight is None else jnp.asarray(constants.device["weight"])
         values = tuple(constants.host["values"].tolist()) if self.names is None else classes
-        return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
+        can_be_missing = self.missing is not None or self.ignore is not None
+        shape = tuple(constants.static.get("shape", ()))
+        return TargetSpec("classes", shape, classes, lambda logits: logits, class_weights, values, can_be_missing)
+
+    def _select_counted(self, rows: Mapping[Any, int]) -> dict[Any, int]:
+        """The numbers of rows by value, without the ignored value."""
+        return {value: count for value, count in rows.items() if self.ignore is None or value != self.ignore}
 
     def _name_classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
         """The name of each class, by its value in the data."""
@@ -132,4 +156,4 @@ class Label:
 
 
 def _get_ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
-    return jnp.asarray(encoded["ids"])
+    return jnp.asarray(encoded["ids"], jnp.int32)

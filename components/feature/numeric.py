@@ -18,7 +18,7 @@ from components.feature.number.numbers import NumberRows, Numbers, add_encoded_c
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import OffsetScale
-from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, Range, Statistic, TargetSpec, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class Numeric:
             are an error.
         scale: multiplies the numbers before they are normalized.
         missing: replaces missing numbers and NaN: a number in the unit of the data, or the `mean` or `median` of the
-            training split. `normalize` is fitted without them. None: missing numbers and NaN are errors.
+            training split. `normalize` is fitted without them. `mask`, for a target only: a row with a missing number
+            counts in no loss or metric. None: missing numbers and NaN are errors.
         indicate_missing: whether to append an element for each number: 1 if the number is missing, else 0.
         per: a column of classes. `normalize` is fitted to each class separately. A class that doesn't occur in the
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
@@ -54,7 +55,7 @@ class Numeric:
     expression: str | None = None
     normalize: Normalizer | tuple[Normalizer, ...] | None = None
     scale: Annotated[float, Range(0, bounds="()")] = 1.0
-    missing: float | Literal["mean", "median"] | None = None
+    missing: float | Literal["mean", "median", "mask"] | None = None
     indicate_missing: bool = False
     per: str | None = None
     size: Annotated[int, Range(1)] | None = None
@@ -68,7 +69,7 @@ class Numeric:
             raise UserError("`key` is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
             pipeline.check_fill_value(self.missing * self._factor)
-        if self.indicate_missing and self.missing is None:
+        if self.indicate_missing and self._replacement is None:
             raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
             raise UserError(
@@ -114,7 +115,7 @@ class Numeric:
             offset, scale = numeric_fit.fit_offset_scale(source_results)
             offsets.append(offset)
             scales.append(scale)
-            if self.missing is not None:
+            if self._replacement is not None:
                 fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
         offset_scale = OffsetScale(np.concatenate(offsets, axis=-1), np.concatenate(scales, axis=-1))
         device = scaling.make_constants(offset_scale, self._constant_divisor)
@@ -153,17 +154,19 @@ class Numeric:
         """Numbers need no check."""
         return ()
 
-    def bind(self, constants: Constants) -> BoundTarget:
+    def bind(self, constants: Constants) -> TargetSpec:
         """Raises UserError if normalized predictions can't be converted to the unit of the data."""
-        for name, is_set in (("missing", self.missing is not None), ("per", self.per), ("sequence", self.sequence)):
+        for name, is_set in (
+            ("missing", self.missing not in (None, "mask")),
+            ("per", self.per),
+            ("sequence", self.sequence),
+        ):
             if is_set:
                 raise UserError(f"a target can't have `{name}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
-        return BoundTarget(
-            outputs=constants.static["outputs"],
-            classes=None,
-            decode=functools.partial(self._decode, constants.device),
-        )
+        decode = functools.partial(self._decode, constants.device)
+        can_be_missing = self.missing == "mask"
+        return TargetSpec("real", (constants.static["outputs"],), None, decode, can_be_missing=can_be_missing)
 
     @property
     def _sources(self) -> tuple[str | Expression, ...]:
@@ -171,6 +174,11 @@ class Numeric:
         if self.expression is not None:
             return (Expression(self.expression),)
         return (self.key,) if isinstance(self.key, str) else self.key or ()
+
+    @property
+    def _replacement(self) -> float | Literal["mean", "median"] | None:
+        """The replacement of missing numbers; None: there is none."""
+        return None if self.missing == "mask" else self.missing
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -203,7 +211,7 @@ class Numeric:
                 factor=self._factor,
                 steps=pipeline.before,
             )
-            numeric_fits.append(NumericFit(numbers, pipeline, self.missing, self.per, size))
+            numeric_fits.append(NumericFit(numbers, pipeline, self._replacement, self.per, size))
         return tuple(numeric_fits)
 
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:

@@ -26,7 +26,7 @@ from components.feature.text.vocabulary_index import build_index, check_values, 
 from components.input_files import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
-UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until they are reported as an error
+UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until an error reports them; NO_ID is the smallest int32
 KERAS_OOV = ("[UNK]", -1)  # the values that stand for unknown strings and integers in Keras
 WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]*")
 
@@ -38,11 +38,11 @@ class Vocabulary(Categorical):
     It corresponds to TensorFlow's `categorical_column_with_vocabulary_list` and `_file`, and to Keras's `StringLookup`
     and `IntegerLookup`. The ids of the list come first, then the ids of unknown values; with `oov_first`, as in Keras,
     in the other order. A `mask` comes before both. Without `values` and `path` the list is learned from the training
-    split: values in descending order of frequency, and equally frequent values in descending order.
+    split: the most frequent values first, and among equally frequent ones the last in the alphabet or the largest.
 
     Attributes:
-        key: the raw column, strings or integers. If all rows have the same number of values, "" and -1 are missing
-            values.
+        key: the raw column, strings or integers. "" and -1 are missing values, except in a ragged column, whose
+            rows may have different numbers of values.
         values: the list.
         path: a text file with one value per line. A relative path is looked up below $TITRATE_DATA, then below the
             working folder.
@@ -113,21 +113,21 @@ class Vocabulary(Categorical):
             values. For a learned list also `documents`, the number of rows with each id, and `rows`, the number of all
             rows. `static`: `buckets`, the number of ids.
         """
-        values, learned = self._make_list(results)
+        values, list_constants = self._make_list(results)
         if self.mask is not None and isinstance(self.mask, str) != isinstance(values, Strings):
             kind = "text" if isinstance(values, Strings) else "whole numbers"
             raise self._make_error(f"`mask` (={self.mask!r}) must have the type of the values, {kind}")
         host = build_index(values if self.mask is None else concatenate_categories(to_categories([self.mask]), values))
         ids = np.arange(len(host["order"]), dtype=np.int32) + np.int32(self.oov if self.oov_first else 0)
-        ids[: self.mask is not None] = 0
+        ids[: self._mask_size] = 0
         size = len(ids) + self.oov
         if self.default >= size:
             raise self._make_error(f"default={self.default} must be an id, 0 to {size - 1}, or -1")
-        if "documents" in learned:
+        if "documents" in list_constants:
             documents = np.zeros(size, np.int64)
-            documents[ids[self.mask is not None :]] = learned["documents"]
-            learned = {**learned, "documents": documents}
-        return Constants(host={**host, "ids": ids, **learned}, static={"buckets": size})
+            documents[ids[self._mask_size :]] = list_constants["documents"]
+            list_constants = {**list_constants, "documents": documents}
+        return Constants(host={**host, "ids": ids, **list_constants}, static={"buckets": size})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -135,16 +135,14 @@ class Vocabulary(Categorical):
         column = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
         if column.is_all_missing:
             return column.encode_ids(np.zeros(column.value_count, np.int32))
-        if isinstance(column.values, Strings) or not constants.host.get("whole", False):
+        may_hold_integers = constants.host.get("whole", False)  # each line of the file is a whole number
+        if isinstance(column.values, Strings) or not may_hold_integers:
             check_category_type(block, self.key, column, "its vocabulary", is_text(constants.host))
         if isinstance(column.values, Strings):
-            ids = map_strings(
-                column.values, lambda data, offsets: self._convert_strings_to_ids(Strings(data, offsets), constants)
-            )
-        elif is_text(constants.host):
-            ids = self._convert_strings_to_ids(format_integers(column.values), constants)
+            ids = map_strings(column.values, lambda strings: self._convert_to_ids(strings, constants))
         else:
-            ids = self._convert_to_ids(look_up(column.values, column.values, constants.host), column.values, constants)
+            values = format_integers(column.values) if is_text(constants.host) else column.values
+            ids = self._convert_to_ids(values, constants)
         if self.check:
             self._check_known(block, column, ids, constants)
         return column.encode_ids(ids)
@@ -160,7 +158,9 @@ class Vocabulary(Categorical):
             first = _locate_first(encoded_ids, is_unknown)
             warnings.append(f"{count} of column `{self.key}` aren't in its vocabulary{first}")
         is_missing = ids == NO_ID
-        if is_missing.any() and "rows" in host and host["documents"].sum() >= host["rows"]:
+        # If rows have one value, the sum counts the training rows with a value of the list.
+        had_none_in_training = "rows" in host and host["documents"].sum() >= host["rows"]
+        if is_missing.any() and had_none_in_training:
             count = f"{int(is_missing.sum()):,} missing {'value' if is_missing.sum() == 1 else 'values'}"
             first = _locate_first(encoded_ids, is_missing)
             warnings.append(f"column `{self.key}` has {count}{first}; in training it had none")
@@ -170,15 +170,29 @@ class Vocabulary(Categorical):
         """Which ids are ids of unknown values. With a `default`, which may be an id of the list, none is found."""
         if self.default != -1:
             return np.zeros(ids.shape, bool)
-        first = int(self.mask is not None) if self.oov_first else list_size
-        return (ids >= first) & (ids < first + self.oov) if self.oov else ids == -1
+        if not self.oov:
+            return ids == -1
+        first = self._first_oov_id(list_size)
+        return (ids >= first) & (ids < first + self.oov)
+
+    def _first_oov_id(self, list_size: int) -> int:
+        """The first id of unknown values. `list_size` is the number of ids of the list, with the mask."""
+        return self._mask_size if self.oov_first else list_size
+
+    @property
+    def _mask_size(self) -> int:
+        """The number of ids of the mask: 0 or 1."""
+        return 0 if self.mask is None else 1
 
     @property
     def _empty_is_missing(self) -> bool:
         return self.mask not in ("", -1)
 
     def _make_list(self, results: Mapping[str, Any]) -> tuple[Strings | np.ndarray, dict[str, np.ndarray]]:
-        """Returns the values of the list, and further constants of the host."""
+        """Returns the values of the list, and the constants of the host that only a list of its origin has.
+
+        A file has `whole`, whether every line is a whole number. A learned list has `documents` and `rows`, see `fit`.
+        """
         if self.path is not None:
             lines = read_lines(self.path, self.size)
             return to_strings(lines), {"whole": np.array(all(WHOLE_NUMBER.fullmatch(line) for line in lines))}
@@ -196,31 +210,28 @@ class Vocabulary(Categorical):
             )
         return take(tally.tokens, positions), {"documents": tally.documents[positions], "rows": np.array(tally.rows)}
 
-    def _convert_strings_to_ids(self, strings: Strings, constants: Constants) -> np.ndarray:
-        hashes = fingerprint64(strings.data, strings.offsets)
-        return self._convert_to_ids(look_up(strings, hashes, constants.host), hashes, constants)
-
-    def _convert_to_ids(self, positions: np.ndarray, keys: np.ndarray, constants: Constants) -> np.ndarray:
-        """Converts positions in the list to ids, int32.
+    def _convert_to_ids(self, values: Strings | np.ndarray, constants: Constants) -> np.ndarray:
+        """Converts values to ids, int32.
 
         Args:
-            positions: the positions of values in the list; -1 for unknown values.
-            keys: the fingerprints of strings, or the integers.
+            values: of the type of the list: strings without a dictionary, or int64.
             constants: the constants of the column.
         """
+        keys = fingerprint64(values.data, values.offsets) if isinstance(values, Strings) else values
+        positions = look_up(values, keys, constants.host)
         is_known, ids = positions >= 0, constants.host["ids"][positions]
         if is_known.all():
             return ids
         if not self.oov:
             return np.where(is_known, ids, UNKNOWN_ID if self.check else np.int32(self.default))
-        if keys.dtype == np.uint64:
+        if isinstance(values, Strings):
             oov_buckets = to_buckets(keys, self.oov)
         elif self.oov_method == "farmhash":
-            decimals = format_integers(keys)
+            decimals = format_integers(values)
             oov_buckets = to_buckets(fingerprint64(decimals.data, decimals.offsets), self.oov)
         else:
-            oov_buckets = keys % self.oov
-        first_oov_id = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
+            oov_buckets = values % self.oov
+        first_oov_id = self._first_oov_id(len(constants.host["ids"]))
         return np.where(is_known, ids, first_oov_id + oov_buckets).astype(np.int32)
 
     def _check_known(self, block: Block, column: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
@@ -239,5 +250,10 @@ class Vocabulary(Categorical):
 
 
 def _locate_first(encoded: Encoded, is_found: np.ndarray) -> str:
-    """Formats the location of the first value, `, the first in row 3`; "" if a row may have several values."""
+    """The end of a warning, such as `, the first in row 3`; "" if a row may have several values.
+
+    Args:
+        encoded: the ids of all rows.
+        is_found: whether the warning is about an id, bool, for each id.
+    """
     return "" if isinstance(encoded, Ragged) or is_found.ndim != 1 else f", the first in row {int(is_found.argmax())}"

@@ -21,7 +21,8 @@ from components.types import Block, Constants, DataError, Encoded, Ragged, Range
 class Weighted(Categorical):
     """Ids with weights: TensorFlow's `weighted_categorical_column`.
 
-    If all rows have the same number of values, a value with weight 0 is missing, as in TensorFlow.
+    As in TensorFlow, a value with weight 0 is missing, except in a ragged column, whose rows may have different numbers
+    of values.
 
     Attributes:
         key: a categorical column, or a raw column of ids.

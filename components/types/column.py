@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block, Encoded, Values
-from components.types.model import BoundTarget
+from components.types.model import TargetSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,5 +129,5 @@ class Target(Column, Protocol):
             DataError: no model can be trained on the training split.
         """
 
-    def bind(self, constants: Constants) -> BoundTarget:
+    def bind(self, constants: Constants) -> TargetSpec:
         """The target as losses and metrics see it."""

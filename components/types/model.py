@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from components.types.base import UserError
 
 if TYPE_CHECKING:
     import jax
@@ -50,51 +52,144 @@ class Padded(NamedTuple):
     mask: jax.Array | np.ndarray
 
 
-class BoundTarget(NamedTuple):
-    """A target after its fit to the training data: what losses and metrics need to know about it.
+@dataclass(frozen=True)
+class TargetSpec:
+    """A target after its fit to the training data: what losses, metrics and augmentations need to know about it.
 
     Attributes:
-        outputs: the size of the logits of an example: the number of classes, or of real values to predict.
-        classes: the names of the classes. None: the target is real-valued.
+        kind: `classes`: each element of the target is the id of a class. `real`: numbers.
+        shape: the shape of the target of one example: () for a class, (outputs,) for numbers, (H, W) for the class of
+            each pixel, (H, W, C) for an image.
+        classes: the names of the classes; None for numbers.
         decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged.
-        weight: maps the encoded target (B, …) to the weights of the examples (B,). None: all weights are 1.
+        class_weights: the weight of the examples of each class in the training objective, float32 (classes,). None:
+            all are 1.
         values: the classes in the type of the data (str, int or bool), for predictions. None: the same as `classes`.
+        can_be_missing: whether elements of the target may be missing. The layer marks them by a negative class id, or
+            by NaN. They count in no loss or metric.
     """
 
-    outputs: int
+    kind: Literal["classes", "real"]
+    shape: tuple[int, ...]
     classes: tuple[str, ...] | None
     decode: Callable[[jax.Array], jax.Array]
-    weight: Callable[[jax.Array], jax.Array] | None = None
+    class_weights: jax.Array | None = None
     values: tuple[str | int | bool, ...] | None = None
+    can_be_missing: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """The number of classes, or of real values to predict: of one pixel if the target is an image."""
+        return self.shape[-1] if self.classes is None else len(self.classes)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the target of an example is an image: of classes, (H, W), or of numbers, (H, W, C)."""
+        return len(self.shape) > 1
+
+    @property
+    def logits_shape(self) -> tuple[int, ...]:
+        """The axes of the logits between the examples and the outputs: (H, W) for images, else ()."""
+        return self.shape if self.kind == "classes" else self.shape[:-1]
 
 
 class Batch(NamedTuple):
     """A batch of B examples.
 
+    A loss, a metric or an augmentation that knows one target only uses `target` and `mask`. With several targets, the
+    program hands each of their losses and metrics a batch of its own target.
+
     Attributes:
         inputs: arrays (B, …), Padded or MultiHot, by input name.
-        target: class ids (B,), int32, or numbers (B, outputs), float32.
-        mask: (B,), bool: False for the padding of the last batch in an evaluation.
-        weight: the weights of the examples, (B,), float32.
+        targets: class ids, int32 (B, …), or numbers, float32 (B, …), by target name.
+        masks: bool, by target name, for targets whose elements may be missing: False where an element is missing,
+            ignored or padding. (B,) for a class or numbers, (B, H, W) for images of classes. `mask_of` has the mask of
+            any target.
+        weight: the weights of the examples, float32 (B,). None: all count equally.
+        present: bool (B,): False for the padding of the last batch in an evaluation.
+        soft: the probability of each class, float32 (B, classes), by target name, where an augmentation has set it.
     """
 
     inputs: Mapping[str, Any]
-    target: jax.Array
-    mask: jax.Array
-    weight: jax.Array
+    targets: Mapping[str, jax.Array]
+    masks: Mapping[str, jax.Array]
+    weight: jax.Array | None
+    present: jax.Array
+    soft: Mapping[str, jax.Array] = {}
+
+    @property
+    def target(self) -> jax.Array:
+        """The only target. Raises UserError if there are none or several."""
+        return get_only(self.targets, "target", "Batch.targets")
+
+    @property
+    def mask(self) -> jax.Array:
+        """The mask of the only target; without a target, `present`. Raises UserError if there are several."""
+        return (
+            self.mask_of(get_only({name: name for name in self.targets}, "target", "Batch.mask_of"))
+            if self.targets
+            else self.present
+        )
+
+    def mask_of(self, name: str) -> jax.Array:
+        """The mask of a target: (B,) for a class or numbers, (B, H, W) for images of classes."""
+        if name in self.masks:
+            return self.masks[name]
+        import jax.numpy as jnp
+
+        target = self.targets[name]
+        if target.ndim == 1 or jnp.issubdtype(target.dtype, jnp.floating):
+            return self.present
+        return jnp.broadcast_to(self.present.reshape(-1, *(1,) * (target.ndim - 1)), target.shape)
+
+    def narrow(self, name: str) -> Batch:
+        """The batch with one of its targets only."""
+        targets, masks, soft = (
+            {name: values[name]} if name in values else {} for values in (self.targets, self.masks, self.soft)
+        )
+        return self._replace(targets=targets, masks=masks, soft=soft)
 
 
 class Output(NamedTuple):
     """The return value of an architecture.
 
     Attributes:
-        logits: (B, outputs). None: the architecture has no head and returns `features` only.
+        outputs: the logits (B, …, outputs); or, of an architecture with several heads, the logits by target name. None:
+            the architecture has no head and returns `features` or `losses` only.
         losses: internal losses by name, (B,) each. They are added to the objective.
         auxiliary: (weight, logits) of each auxiliary classifier.
         features: the outputs of the stages by name, in the order of the stages.
     """
 
-    logits: jax.Array | None
+    outputs: jax.Array | Mapping[str, jax.Array] | None
     losses: Mapping[str, jax.Array] = {}
-    auxiliary: tuple[tuple[float, jax.Array], ...] = ()
+    auxiliary: tuple[tuple[float, Any], ...] = ()
     features: Mapping[str, jax.Array] = {}
+
+    @property
+    def logits(self) -> jax.Array | None:
+        """The logits of the only head; None: there is no head. Raises UserError if there are several."""
+        return get_only(self.outputs, "head", "Output.outputs") if isinstance(self.outputs, Mapping) else self.outputs
+
+
+def get_only(values: Mapping[str, Any], noun: str, attribute: str) -> Any:
+    """The only value of a mapping. Raises UserError if there are none or several."""
+    if len(values) != 1:
+        names = ", ".join(values) or "none"
+        raise UserError(f"a part needs one {noun}, got {names}. Use {attribute}, which holds each by its name.")
+    return next(iter(values.values()))
+
+
+def BoundTarget(  # noqa: N802
+    outputs: int,
+    classes: tuple[str, ...] | None,
+    decode: Callable[[jax.Array], jax.Array],
+    weight: None = None,
+    values: tuple[str | int | bool, ...] | None = None,
+) -> TargetSpec:
+    """A `TargetSpec` by the arguments of its earlier name. Use `TargetSpec` in new code."""
+    if weight is not None:
+        raise UserError("BoundTarget: `weight` is replaced by `class_weights` of TargetSpec, an array (classes,).")
+    if classes is None:
+        return TargetSpec("real", (outputs,), None, decode)
+    return TargetSpec("classes", (), classes, decode, values=values)

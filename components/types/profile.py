@@ -10,11 +10,11 @@ ColumnType: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 """The type of a column of a table."""
 
 
-class OddTexts(NamedTuple):
-    """Texts in a column that otherwise holds numbers.
+class NonNumbers(NamedTuple):
+    """The texts that are not numbers, in a column that otherwise holds numbers.
 
     Attributes:
-        row_count: the number of rows with such a text.
+        row_count: the number of rows with a text that is not a number.
         first_location: the location of the first of these rows, for messages.
         texts: the distinct texts, in order of first occurrence.
     """
@@ -116,7 +116,7 @@ class ColumnProfile(Protocol):
         """Whether any of the times differs from midnight."""
 
     @property
-    def odd_texts(self) -> OddTexts | None:
+    def non_numbers(self) -> NonNumbers | None:
         """The texts that aren't numbers, if most texts of the column are numbers; otherwise None."""
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from components.types.base import Clock, Duration, Scalar, UserError
-from components.types.model import Batch, BoundTarget, Output
+from components.types.model import Batch, Output, TargetSpec
 
 if TYPE_CHECKING:
     import jax
@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
 
 class Loss(Protocol):
-    """Compares logits with targets."""
+    """Compares logits with a target.
 
-    def outputs(self, target: BoundTarget) -> int:
-        """The number of logits of an example. Raises UserError if the loss doesn't support the target."""
+    A loss whose third parameter is `soft` also gets the probability of each class, float32 (B, classes), from
+    augmentations that mix examples; otherwise None. A loss whose first parameter is `output` gets the whole Output and
+    Batch: `(output, batch) -> losses`.
+    """
+
+    def outputs(self, target: TargetSpec) -> int:
+        """The number of logits of an example, or of a pixel. Raises UserError for a target that it doesn't support."""
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        """The loss of each example: logits (B, outputs), encoded target (B, …) -> (B,)."""
+        """The loss of each element: logits (B, …, outputs), target (B, …) -> (B,), or (B, H, W) for classes of pixels.
+
+        For a real-valued target, which counts as one element, it is (B,).
+        """
 
 
 class Metric(Protocol):
@@ -36,11 +44,15 @@ class Metric(Protocol):
     higher_is_better: bool
     collects: bool
 
-    def bind(self, target: BoundTarget) -> Metric:
+    def bind(self, target: TargetSpec) -> Metric:
         """The metric for this target; raises UserError if the metric doesn't support it."""
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The int32 counts and float32 sums over the examples whose mask is true, or rows if `collects` is true."""
+        """The counts and float32 sums over the elements whose mask is true, or rows if `collects` is true.
+
+        With `batch.weight`, each example counts as often as its weight says. A metric that doesn't read it has no
+        weighted value.
+        """
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """The metric, from the sums of a split in 64 bits, or from all its rows if `collects` is true."""
@@ -88,20 +100,33 @@ class Schedule(NamedTuple):
 
 
 class Augmentation(Protocol):
-    """Changes the examples of a training batch at random, on the device."""
+    """Changes the examples of a training batch at random, on the device.
 
-    def __call__(
-        self, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array
-    ) -> tuple[Mapping[str, Any], jax.Array]:
-        """Computes the changed inputs and target.
+    An augmentation may instead have the parameters `(key, inputs, target)`, and return the changed inputs and target.
+    If it mixes classes, it has an attribute `mixes_classes = True` and sets `Batch.soft`.
+    """
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """The changed batch.
 
         Args:
             key: the random key of the step.
-            inputs: arrays (B, …) by input name.
-            target: the encoded target of the B examples.
+            batch: the batch, with arrays (B, …).
 
         Raises:
             UserError: the augmentation doesn't support these inputs.
+        """
+
+
+@runtime_checkable
+class BindsTargets(Protocol):
+    """An augmentation that needs to know the targets."""
+
+    def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
+        """The augmentation for these targets by name, and the targets as it changes them.
+
+        Raises:
+            UserError: the augmentation doesn't support a target.
         """
 
 

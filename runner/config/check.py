@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.check_targets import find_target_problems, list_metric_names
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
-from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
-from runner.signature.schema import SCHEMA, find_misplaced_parts
+from runner.signature.parameters import (
+    REST,
+    Parameter,
+    Parameters,
+    find_parameter,
+    read_call_signature,
+    read_settings_fields,
+    read_signature,
+)
+from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Problem, find_problems
+from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -26,7 +35,11 @@ FEATURE_HINTS = {
     "columns": SCHEMA["feature.columns"],
     "inputs": dict[str, tuple[str, ...]],
 }
-OPTIONAL_FEATURE_HINTS = {"sample": Annotated[int, Range(1)] | None}
+OPTIONAL_FEATURE_HINTS = {
+    "targets": SCHEMA["feature.targets"] | None,
+    "weight": SCHEMA["feature.weight"],
+    "sample": Annotated[int, Range(1)] | None,
+}
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
 FILLED_IN = {
@@ -36,12 +49,12 @@ FILLED_IN = {
         "dtype": "is set by training.precision. Leave it out.",
     },
 }
-"""Parameters that the runner sets, by group, and the problem for a user who sets one."""
+"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
 }
-"""The parameter that each part of a group must have, since the runner sets it, and what it means."""
+"""The parameter that each part of a kind must have, since the runner sets it, and what it means."""
 
 
 def check_config(config: Config) -> None:
@@ -54,8 +67,14 @@ def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_length(values), *_check_monitor(values), *_check_folds(values), *_check_precision(values)]
-    problems += _check_mode_keys(values)
+    problems += [
+        *find_target_problems(values),
+        *_check_length(values),
+        *_check_monitor(values),
+        *_check_folds(values),
+        *_check_precision(values),
+        *_check_mode_keys(values),
+    ]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
@@ -108,7 +127,7 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
         yield from find_problems(feature, dict[str, Any], "feature")
         return
     for key in FEATURE_HINTS:
-        if key not in feature:
+        if key not in feature and not (key == "target" and feature.get("targets")):
             yield Problem(f"feature.{key}", "is missing")
     known = FEATURE_HINTS | OPTIONAL_FEATURE_HINTS
     for key, value in feature.items():
@@ -138,16 +157,16 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
         if f"{key}._target_" in misplaced_keys:
             continue
         target = node["_target_"]
-        filled_in = FILLED_IN.get(key, {})
+        kinds = part_kinds(find_hint(values, path))
+        filled_in = {name: problem for kind in kinds for name, problem in FILLED_IN.get(kind, {}).items()}
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
-        if known is not None and key in REQUIRED:
-            required, meaning = REQUIRED[key]
-            if required not in known:
+        for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
+            if known is not None and required not in known:
                 yield Problem(f"{key}._target_", f"{target} has no parameter `{required}`, {meaning}. Add it.")
         for name, problem in filled_in.items():
             if name in arguments:
@@ -170,13 +189,13 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
         if parameter.required and name not in values:
             yield Problem(_join(owner, name), "is missing, and has no default")
     for name, value in values.items():
-        key = _join(owner, name)
-        if name not in known:
-            yield Problem(key, f"unknown {what}. {suggest_name(name, known)}")
+        key, found = _join(owner, name), find_parameter(known, name)
+        if found is None:
+            yield Problem(key, f"unknown {what}. {suggest_name(name, known.keys() - {REST})}")
         elif value == "???":
             yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
-            yield from find_problems(value, known[name].hint, key)
+            yield from find_problems(value, found.hint, key)
 
 
 def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -234,9 +253,10 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     metrics, training = values.get("metric"), values.get("training")
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
-    names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
+    metric_names, may_have_others = list_metric_names(values)
+    names = [f"{split}/{name}" for name in metric_names for split in ("valid", "train")]
     monitor = training.get("monitor")
-    if isinstance(monitor, str) and monitor not in names:
+    if isinstance(monitor, str) and monitor not in names and not may_have_others:
         yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
 

@@ -43,7 +43,7 @@ def format_problem(problem: str, origin: str | None) -> str:
 
 
 @contextmanager
-def with_origin(config: Config) -> Iterator[None]:
+def errors_with_origin(config: Config) -> Iterator[None]:
     """Adds the origin of the part to errors raised inside: problems of a part, and exceptions in the user's code."""
     try:
         yield

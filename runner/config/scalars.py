@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.types import Duration
 from runner.signature.build import ScalarSlot
-from runner.signature.parameters import Parameters, read_settings_fields, read_signature
+from runner.signature.parameters import Parameters, find_parameter, read_settings_fields, read_signature
 from runner.signature.type_hints import element_hint, read_duration, takes_scalar
 from runner.tree import KeyPath, follow_references, iterate_parts, join_path
 
@@ -68,9 +68,9 @@ def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, A
 
 
 def _iterate_node(node: dict[str, Any], parameters: Parameters, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
-    for name, parameter in parameters.items():
-        if name in node:
-            yield from _iterate_elements(node[name], parameter.hint, (*path, name))
+    for name, value in node.items():
+        if parameter := find_parameter(parameters, name):
+            yield from _iterate_elements(value, parameter.hint, (*path, name))
 
 
 def _iterate_elements(value: Any, hint: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:

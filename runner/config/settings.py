@@ -69,6 +69,7 @@ class Settings:
     folds: Annotated[int, Range(2)] | None
     fold: Annotated[int, Range(0)] | None
     learning_rate: Annotated[Scalar, Range(0)]
+    loss_weights: dict[str, Annotated[Scalar, Range(0)]]
     training: Training
     folder: str
     fresh: bool

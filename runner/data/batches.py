@@ -29,8 +29,9 @@ class Chunk(NamedTuple):
 
     Attributes:
         data: encoded columns by name.
-        rows: row numbers, int32 (steps per dispatch, B). The steps from `steps` on are padding.
-        steps: the number of steps.
+        rows: row numbers, int32 (S, B). Only the first `steps` rows of it are steps; the others are padding, so that
+            all chunks of complete batches have one shape.
+        steps: the number of steps that are not padding, 1 to S.
         mask: False for padding in the last step, bool (B,).
     """
 
@@ -65,18 +66,18 @@ class Batches:
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
     def chunks(
-        self, rows: np.ndarray, batch_size: int, steps: int, *, start: int = 0, pad: bool = False
+        self, rows: np.ndarray, batch_size: int, chunk_size: int, *, start: int = 0, pad: bool = False
     ) -> Iterator[Chunk]:
         """The chunks of an epoch, from a step on.
 
         Args:
             rows: the rows of the epoch, in their order.
             batch_size: the number of rows of a step.
-            steps: the number of steps of a chunk.
-            start: the first step.
+            chunk_size: the number of steps of a chunk.
+            start: the first step, counted from 0 in the epoch.
             pad: whether the last partial batch is padded to `batch_size`. Otherwise it is a chunk with its own shape.
         """
-        plans = _plan_chunks(rows, batch_size, steps, start=start, pad=pad)
+        plans = _plan_chunks(rows, batch_size, chunk_size, start=start, pad=pad)
         if self.device_data is not None:
             return (Chunk(self.device_data, *plan) for plan in plans)
         return self._gather_ahead(plans)
@@ -102,18 +103,18 @@ def _put_on_device(data: Data) -> Any:
     if data.encoding_id not in _LAST_ON_DEVICE:
         _LAST_ON_DEVICE.clear()
         arrays = jax.tree.map(jax.device_put, dict(data.encoded))
-        if not data.encoding_id:
+        if data.encoding_id == "":  # nothing tells whether the next run has the same data, so the arrays aren't kept
             return arrays
         _LAST_ON_DEVICE[data.encoding_id] = arrays
     return _LAST_ON_DEVICE[data.encoding_id]
 
 
-def _plan_chunks(rows: np.ndarray, batch_size: int, steps: int, *, start: int, pad: bool) -> Iterator[ChunkPlan]:
+def _plan_chunks(rows: np.ndarray, batch_size: int, chunk_size: int, *, start: int, pad: bool) -> Iterator[ChunkPlan]:
     whole = len(rows) // batch_size
     batches = rows[: whole * batch_size].astype(np.int32).reshape(whole, batch_size)
-    for first in range(start, whole, steps):
-        chunk_rows = batches[first : first + steps]
-        padding = np.zeros((steps - len(chunk_rows), batch_size), np.int32)
+    for first in range(start, whole, chunk_size):
+        chunk_rows = batches[first : first + chunk_size]
+        padding = np.zeros((chunk_size - len(chunk_rows), batch_size), np.int32)
         yield np.concatenate([chunk_rows, padding]), len(chunk_rows), np.ones(batch_size, bool)
     rest = rows[whole * batch_size :].astype(np.int32)
     if len(rest) and start <= whole:

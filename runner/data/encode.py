@@ -24,7 +24,26 @@ from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import count_cores
 
-TARGET = "target"  # the name of the target among the columns
+TARGET = "target"  # the only target, as a target and among the encoded columns
+TARGETS = "targets."  # starts the names of several targets among the encoded columns
+WEIGHT = "example.weight"  # the weights of examples, among the encoded columns
+
+
+def target_column(name: str) -> str:
+    """The name of a target among the encoded columns."""
+    return TARGET if name == TARGET else f"{TARGETS}{name}"
+
+
+def is_input_column(name: str) -> bool:
+    """Whether an encoded column is from `feature.columns`, and not a target or the weights."""
+    return name not in (TARGET, WEIGHT) and not name.startswith(TARGETS)
+
+
+def config_key(name: str) -> str:
+    """The key in the configuration of an encoded column."""
+    if name == WEIGHT:
+        return "feature.weight"
+    return f"feature.columns.{name}" if is_input_column(name) else f"feature.{name}"
 
 
 def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -33,8 +52,8 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
     Raises:
         UserError: a column is unknown, or the columns form a cycle.
     """
-    if TARGET in columns:
-        raise UserError(f"feature.columns.{TARGET}: the target has this name. Choose another name for the column.")
+    if reserved := [name for name in columns if not is_input_column(name)]:
+        raise UserError(f"feature.columns.{reserved[0]}: the target has this name. Choose another name for the column.")
     order: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -61,21 +80,22 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
 def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
     """The keys of a column that name other feature columns.
 
-    A key that is the column's own name refers to the raw column of that name, and so do all keys of the target.
+    A key that is the column's own name refers to the raw column of that name, and so do all keys of a target.
     """
-    keys = () if name == TARGET else columns[name].keys
-    return [key for key in keys if key in columns and key not in (name, TARGET)]
+    keys = columns[name].keys if is_input_column(name) else ()
+    return [key for key in keys if key in columns and key != name and is_input_column(key)]
 
 
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     for name, column in columns.items():
-        others = [] if name == TARGET else [other for other in columns if other not in (name, TARGET)]
+        others = (
+            [other for other in columns if other != name and is_input_column(other)] if is_input_column(name) else []
+        )
         for key in column.keys:
             if key not in block.columns and key not in others:
-                location = f"feature.{TARGET}" if name == TARGET else f"feature.columns.{name}"
                 hint = suggest_name(key, [*block.columns, *others])
-                raise UserError(f"{location}: there is no column `{key}` in {block.origin}. {hint}")
+                raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(
@@ -121,7 +141,7 @@ def encode_block(
     encoded: dict[str, Mapping[str, Values]] = {}
     for name, column in columns.items():
         parents = {key: encoded[key] for key in parent_keys(columns, name)}
-        with column_location(name):
+        with column_location(config_key(name)):
             encoded[name] = column.encode(block, parents, constants[name])
         rows = block_rows(block)
         for key, values in encoded[name].items():

@@ -20,58 +20,97 @@ from components.types import (
     ReadsFiles,
     Source,
     Target,
+    TargetSpec,
     UserError,
 )
 from runner.data.cache import load_tree, save_tree
-from runner.data.encode import TARGET, blocks_with_offsets, check_keys, encode_source, encoding_order, parent_keys
+from runner.data.encode import (
+    TARGET,
+    WEIGHT,
+    blocks_with_offsets,
+    check_keys,
+    config_key,
+    encode_source,
+    encoding_order,
+    is_input_column,
+    parent_keys,
+    target_column,
+)
 from runner.data.statistics import StatisticsRequest, compute_statistics
 from runner.errors import column_location
 from runner.signature.build import build
-from runner.signature.schema import COLUMN, SCHEMA
+from runner.signature.schema import COLUMN
+from runner.signature.schema import TARGET as TARGET_HINT
 
 VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
+EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
 
 @dataclass(frozen=True)
 class Features:
-    """The target, the columns, and the columns of each input.
+    """The targets, the columns, and the columns of each input.
 
     Attributes:
-        target: the column to predict.
+        targets: the columns to predict, by name; a single one is called `target`. Empty: there is nothing to predict.
         columns: the other columns, by name.
         inputs: the names of the columns of each input.
+        weight: the column with the weights of examples. None: all examples have the same weight.
         sample: the number of random rows of the training split that the columns are fitted on. None: all rows. The
-            target is always fitted on all rows.
+            targets are always fitted on all rows.
     """
 
-    target: Target
+    targets: Mapping[str, Target]
     columns: Mapping[str, Column]
     inputs: Mapping[str, tuple[str, ...]]
+    weight: Column | None = None
     sample: Annotated[int, Range(1)] | None = None
 
     @classmethod
     def from_config(cls, feature: Mapping[str, Any]) -> Features:
-        """Builds the target and the columns of a `feature` configuration. Errors name the column."""
-        with column_location(TARGET):
-            target = build(feature["target"], {}, SCHEMA["feature.target"])
+        """Builds the targets and the columns of a `feature` configuration. Errors name the column."""
+        targets = {}
+        for name, node in target_nodes(feature).items():
+            with column_location(config_key(target_column(name))):
+                targets[name] = build(node, {}, TARGET_HINT)
         columns = {}
         for name, node in feature["columns"].items():
-            with column_location(name):
+            with column_location(config_key(name)):
                 columns[name] = build(node, {}, COLUMN)
+        weight = None
+        if feature.get("weight") is not None:
+            with column_location(config_key(WEIGHT)):
+                node = feature["weight"]
+                weight = build({"_target_": EXAMPLE_WEIGHT, "key": node} if isinstance(node, str) else node, {}, COLUMN)
         inputs = {name: tuple(names) for name, names in feature["inputs"].items()}
-        return cls(target, columns, inputs, feature.get("sample"))
+        return cls(targets, columns, inputs, weight, feature.get("sample"))
+
+    @property
+    def program_only(self) -> dict[str, Column]:
+        """The targets and the weights, by their names among the encoded columns."""
+        targets: dict[str, Column] = {target_column(name): target for name, target in self.targets.items()}
+        return targets | ({} if self.weight is None else {WEIGHT: self.weight})
+
+    def bind_targets(self, constants: Mapping[str, Constants]) -> dict[str, TargetSpec]:
+        """What losses and metrics need to know about each target, from the constants of the encoded columns."""
+        return {name: target.bind(constants[target_column(name)]) for name, target in self.targets.items()}
+
+
+def target_nodes(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """The targets of a `feature` configuration by name: those of `targets`, or the one of `target`."""
+    single = feature.get("target")
+    return dict(feature.get("targets") or {}) if single is None else {TARGET: single}
 
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded rows, by column. The target is the column `target`.
+    """Encoded rows, by column. A single target is the column `target`.
 
     Attributes:
-        encoded: the arrays of the target and of the columns of inputs, for all rows of the source. Arrays from the
-            cache are read-only, and large ones are memory maps.
+        encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Arrays
+            from the cache are read-only, and large ones are memory maps.
         splits: the row numbers of `train`, `valid` and `test`, sorted int64.
-        constants: the constants of the target and of all columns, also of columns that only other columns read.
+        constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
@@ -128,14 +167,14 @@ def load_encoded(
 
 
 def used_columns(features: Features) -> dict[str, Column]:
-    """The columns that the inputs use, directly or not, each after the columns that it reads. The target is last."""
+    """The columns that the inputs use, directly or not, each after the columns that it reads; then targets, weights."""
     order = encoding_order(features.columns, features.inputs)
-    return {name: features.columns[name] for name in order} | {TARGET: features.target}
+    return {name: features.columns[name] for name in order} | features.program_only
 
 
 def program_column_names(features: Features) -> list[str]:
-    """The names of the columns that the program takes: the columns that the inputs list, and the target."""
-    names = {name for names in features.inputs.values() for name in names} | {TARGET}
+    """The names of the columns that the program takes: those that the inputs list, the targets, and the weights."""
+    names = {name for names in features.inputs.values() for name in names} | features.program_only.keys()
     return [name for name in used_columns(features) if name in names]
 
 
@@ -152,7 +191,7 @@ def shuffle_rows(rows: np.ndarray, *seed: int) -> np.ndarray:
 def _file_fingerprints(columns: Mapping[str, Column]) -> Iterator[str]:
     """The fingerprints of the files that columns read, such as vocabularies."""
     for name, column in columns.items():
-        with column_location(name):
+        with column_location(config_key(name)):
             fingerprint = column.fingerprint() if isinstance(column, ReadsFiles) else ""
         if fingerprint:
             yield f" {name} {fingerprint}"
@@ -197,20 +236,23 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         raise DataError(f"the {empty[0]} split is empty")
     _, block = next(blocks_with_offsets(source))
     check_keys(columns, block)
-    target = {TARGET: columns.pop(TARGET)}
-    # The target needs its statistics of every split, to warn of classes that a split lacks.
-    requests = {split: StatisticsRequest(target, rows) for split, rows in splits.items()}
+    others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
+    # A target needs its statistics of every split, to warn of classes that a split lacks.
+    requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
-    results = compute_statistics(source, requests, columns | target)
-    warnings = features.target.validate_splits({split: results[split][TARGET] for split in splits})
+    results = compute_statistics(source, requests, columns | others)
+    warnings: list[str] = []
+    for name, target in features.targets.items():
+        own_name = target_column(name)
+        warnings += target.validate_splits({split: results[split][own_name] for split in splits})
     constants: dict[str, Constants] = {}
-    for name, column in columns.items():
-        parents = {key: constants[key] for key in parent_keys(columns, name)}
-        with column_location(name):
-            constants[name] = _with_arrays(column.fit(results[ALL_COLUMNS][name], parents))
-    constants[TARGET] = _with_arrays(features.target.fit(results["train"][TARGET], {}))
+    for name, column in (columns | others).items():
+        parents = {key: constants[key] for key in parent_keys(columns, name)} if is_input_column(name) else {}
+        own_results = results[ALL_COLUMNS if name in columns else "train"][name]
+        with column_location(config_key(name)):
+            constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
-    return {"splits": dict(splits), "constants": fields, "warnings": warnings}
+    return {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings)}
 
 
 def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:

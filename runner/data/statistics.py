@@ -15,7 +15,7 @@ import numpy as np
 
 from components.types import Block, Column, Constants, Source, StatelessEncode, Statistic, UserError
 from runner.data.columns import select_rows
-from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
+from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import count_cores
@@ -177,7 +177,7 @@ def _constants_without_fit(columns: Mapping[str, Column]) -> dict[str, Constants
         if any(parent not in constants for parent in parents):
             continue
         if not column.statistics():
-            with column_location(name):
+            with column_location(config_key(name)):
                 constants[name] = column.fit({}, {parent: constants[parent] for parent in parents})
         elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
             constants[name] = Constants()

@@ -12,7 +12,7 @@ import numpy as np
 from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UserError
 from runner import npz
 from runner.config.legacy import rename_targets
-from runner.data.encode import TARGET, check_keys, encode_source, first_block
+from runner.data.encode import check_keys, encode_source, first_block, is_input_column
 from runner.data.load import Features, program_column_names, used_columns
 from runner.data.python_rows import as_source
 
@@ -57,7 +57,7 @@ class Transform:
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that the inputs use, directly or not, parents first."""
-        return {name: column for name, column in used_columns(self.features).items() if name != TARGET}
+        return {name: column for name, column in used_columns(self.features).items() if is_input_column(name)}
 
     def __call__(self, rows: Mapping[str, Any] | Source) -> Rows:
         """Encodes rows.
@@ -82,7 +82,7 @@ class Transform:
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
-        input_names = [name for name in program_column_names(self.features) if name != TARGET]
+        input_names = [name for name in program_column_names(self.features) if is_input_column(name)]
         warning_columns = {
             name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)
         }
@@ -169,7 +169,7 @@ def load_transform(path: Path) -> Transform:
             }
             for name, column_layouts in metadata["forms"].items()
         }
-        feature = {key: dict(metadata["feature"][key]) for key in ("target", "columns", "inputs")} | metadata["feature"]
+        feature = {key: dict(metadata["feature"][key]) for key in ("columns", "inputs")} | metadata["feature"]
         feature, _ = rename_targets(feature)
     features = Features.from_config(feature)
     if constants.keys() != used_columns(features).keys() or layouts.keys() != set(program_column_names(features)):

@@ -11,7 +11,7 @@ from typing import Any
 from components.types import Source, UserError
 from runner import platform
 from runner.config.config import Config
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.data.transform import save_transform
 from runner.display.progress import make_progress
 from runner.display.report import print_report
@@ -21,11 +21,13 @@ from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
+from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import RecordedPredictions, save_predictions
+from runner.record.predictions import save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.evaluator import record_predictions
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
@@ -37,8 +39,8 @@ class Result:
 
     Attributes:
         status: `finished`, `interrupted` or `diverged`.
-        metrics: the final metrics and costs, by name.
-        history: a record for each evaluation.
+        metrics: the final metrics by name, and the speed, the memory and the size of the run.
+        history: the metrics of each evaluation.
         folder: the run folder, absolute.
         run_id: the id of the MLflow run. None: the record is not delivered yet.
         signal: the signal that interrupted the run.
@@ -82,7 +84,7 @@ def execute_with_signals(
     progress = make_progress(quiet=config.values["quiet"], sweep_position=position)
     platform.reset_peak_memory()
     with contextlib.closing(progress), buffer_log() as log_buffer:
-        LOG.info("imported and checked")
+        LOG.info("the modules are imported and the configuration is checked")
         run = prepare_run(config, source, progress, signals, member)
         with contextlib.closing(run.folder), as_disk_error(run.folder.path):
             open_log_file(log_buffer, run.folder.path / "log.txt")
@@ -121,7 +123,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
-        summary = _train_and_record(run, signals, delivery)
+        summary = _train_or_record_failure(run, signals, delivery)
         run.progress.close()
         if member is None:
             print_report(summary, path, run.tracking.describe(), run.config.values["quiet"])
@@ -137,12 +139,12 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     return summary
 
 
-def _train_and_record(run: PreparedRun, signals: Signals, delivery: Delivery) -> dict[str, Any]:
-    """Trains and evaluates, and writes the summary into the run folder, also after a failure. Returns the summary."""
+def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Delivery) -> dict[str, Any]:
+    """Trains and evaluates, and returns the summary. After a failure, writes a summary of it, and raises it again."""
     path = run.folder.path
     try:
         manager = CheckpointManager(path, delivery, keep=run.trainer.training.keep_checkpoints)
-        with with_origin(run.config), contextlib.closing(manager) as checkpoints:
+        with errors_with_origin(run.config), contextlib.closing(manager) as checkpoints:
             summary = _train_and_evaluate(run, checkpoints, signals)
     except BaseException as error:
         LOG.exception("the run failed")
@@ -155,13 +157,13 @@ def _train_and_record(run: PreparedRun, signals: Signals, delivery: Delivery) ->
         raise
     if summary["error"]:
         LOG.error(summary["error"])
-        if run.config.values["quiet"]:
+        if run.config.values["quiet"]:  # otherwise the report of the run or of its sweep has the error
             run.progress.note(summary["error"])
     return summary
 
 
 def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -> dict[str, Any]:
-    """Trains, evaluates the best weights, and writes the summary. Returns the summary."""
+    """Trains, evaluates the best weights, and writes the summary into the run folder. Returns the summary."""
     for warning in run.data.warnings:
         _log_and_note(run, f"warning: {warning}")
     trainer_state = _resume_or_start(run, checkpoints)
@@ -170,7 +172,9 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         ended_by = run.trainer.fit(trainer_state, checkpoints)
         status = "finished" if ended_by else "interrupted"
     except DivergedError as diverged:
-        status, error = "diverged", _describe_divergence(diverged, run, checkpoints)
+        last_good_step = checkpoints.remove_since(diverged.step)  # the weights of later steps are not finite
+        learning_rate = run.config.values["learning_rate"]
+        status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
     summary = {
@@ -194,27 +198,26 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
 def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> TrainerState:
     """The trainer's state of the newest checkpoint, or the state before the first step."""
     if not run.is_resumed:
-        checkpoints.start()
+        checkpoints.open_outbox()
         return run.trainer.initial_state()
-    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes)
+    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes, run.trainer.unfrozen_shapes)
     step = trainer_state.step if trainer_state else 0
     _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
-    record = read_record(run.folder.path)
-    run.trainer.extensions = read_extensions(record, run.trainer.training, len(run.data.splits["train"]))
-    for change in list_changes(record["tags"], describe_environment(run.config)):
+    run_record = read_record(run.folder.path)
+    run.trainer.extensions = read_extensions(run_record, run.trainer.training, len(run.data.splits["train"]))
+    for change in list_changes(run_record["tags"], describe_environment(run.config)):
         warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
     for warning in warnings:
         _log_and_note(run, f"warning: {warning}")
     return trainer_state or run.trainer.initial_state()
 
 
-def _describe_divergence(diverged: DivergedError, run: PreparedRun, checkpoints: CheckpointManager) -> str:
-    """The error of a run that diverged. Removes the checkpoints that are not finite."""
-    learning_rate = run.config.values["learning_rate"]
-    last_good = checkpoints.remove_from(diverged.step)
-    checkpoint = (
-        "no checkpoint was saved before" if last_good is None else f"the last good checkpoint is step {last_good}"
-    )
+def _describe_divergence(diverged: DivergedError, last_good_step: int | None, learning_rate: float) -> str:
+    """The error of a run that diverged. `last_good_step` is the step of its newest checkpoint; None: it has none."""
+    if last_good_step is None:
+        checkpoint = "no checkpoint was saved before"
+    else:
+        checkpoint = f"the last good checkpoint is step {last_good_step}"
     return (
         f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {learning_rate:g}), look for extreme values in "
         "the data, or set training.on_nan=continue"
@@ -222,9 +225,9 @@ def _describe_divergence(diverged: DivergedError, run: PreparedRun, checkpoints:
 
 
 def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
-    """The metrics of the best weights on each split but the training split, and the costs of the run."""
+    """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     state, history = trainer_state.train_state, trainer_state.history
-    parameters, model_state = trainer_state.best or (state.parameters, state.model_state)
+    parameters, model_state = trainer_state.best or evaluated_weights(run.trainer.parts, state)
     best = next((record for record in history if record["step"] == trainer_state.best_step), history[-1])
     best_metrics = {name: value for name, value in best.items() if name.startswith(("train/", "valid/"))}
     timings = run.trainer.timings
@@ -246,28 +249,28 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> d
     Returns:
         The metrics of the test split; none for the valid split, because the history has them.
     """
-    trainer, rows = run.trainer, run.data.splits
-    split = next((name for name in ("test", "valid") if name in rows), None)
+    trainer, splits = run.trainer, run.data.splits
+    split = next((name for name in ("test", "valid") if name in splits), None)
     if split is None:
         return {}
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
-    predictions = RecordedPredictions.from_logits(
-        split, trainer.target.classes, rows[split], trainer.targets(split), outputs.logits, outputs.losses
-    )
-    save_predictions(run.folder.path, predictions)
+    if predictions := record_predictions(trainer, split, outputs):
+        save_predictions(run.folder.path, predictions)
     return metrics if split == "test" else {}
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:
     """The summary of a run that an exception ended.
 
-    The run can be resumed after a second Ctrl-C, and after an error that the user can fix.
+    The status is `interrupted`, so that the run can be resumed, after a second Ctrl-C, after an error that the user can
+    fix, and if memory or disk space is short. After any other error it is `failed`.
     """
-    is_fixable = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
+    is_ctrl_c = isinstance(error, KeyboardInterrupt)
+    is_fixable = isinstance(error, UserError | RunError) and not isinstance(error, PartError)
     is_resource_error = is_memory_error(error) or (isinstance(error, OSError) and is_disk_error(error, path))
     return {
-        "status": "interrupted" if is_fixable or is_resource_error else "failed",
-        "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
+        "status": "interrupted" if is_ctrl_c or is_fixable or is_resource_error else "failed",
+        "stopped_by": "SIGINT" if is_ctrl_c else None,
         "error": describe_failure(error),
         "run_id": None,
         "metrics": {},

@@ -16,7 +16,7 @@ import numpy as np
 
 from components.types import Constants, Source, UserError, Weights
 from runner.config.config import Config
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
@@ -38,18 +38,20 @@ from runner.training.trainer import Trainer
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
-PROGRAM_GROUPS = (
+PROGRAM_KEYS = (
     "feature",
     "architecture",
     "loss",
+    "loss_weights",
     "metric",
     "optimizer",
     "schedule",
     "regularizer",
+    "update",
     "constraint",
     "augmentation",
 )
-"""The groups whose parts are compiled into a program."""
+"""The keys whose parts and numbers are compiled into a program."""
 
 
 @dataclass
@@ -98,7 +100,7 @@ def prepare_run(
         check_folder(config)
     tracking = build_tracking(config)
     trainer = make_trainer(config, source, progress, signals)
-    with with_origin(config), error_location("weights"):
+    with errors_with_origin(config), error_location("weights"):
         weights_fingerprint = build_weights(config).fingerprint()
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
@@ -114,7 +116,7 @@ def _with_python_source(config: Config, source: Source) -> Config:
 
 def build_tracking(config: Config) -> Any:
     """Builds the part that records the run. Raises UserError if its settings or its store are wrong."""
-    with with_origin(config):
+    with errors_with_origin(config):
         with error_location("tracking"):
             tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
         tracking.describe()
@@ -125,7 +127,7 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     static, numbers = split_scalars(config)
     static["architecture"] |= dtype_arguments(config)
-    with with_origin(config):
+    with errors_with_origin(config):
         data, features = load_data(config, source, progress)
         training = Training.from_config(config.values["training"])
         data = limit_batches(data, training)
@@ -212,7 +214,7 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         constants: the constants of the target and the columns.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in PROGRAM_GROUPS], static_constants))
+    key = repr(([static[group] for group in PROGRAM_KEYS], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

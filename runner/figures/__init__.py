@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runner.figures.canvas import target_suffix
 from runner.figures.classification import draw_classification
 from runner.figures.curves import draw_learning_curves, draw_sweep
 from runner.figures.regression import draw_regression
@@ -15,8 +16,7 @@ def draw(folder: Path) -> list[Path]:
     """Draws all figures that the files in a folder allow. Returns the new files in its `figures/`."""
     check_no_links(folder / "figures")
     paths = draw_learning_curves(folder) + draw_sweep(folder)
-    predictions = load_predictions(folder)
-    if predictions is not None:
+    for predictions in load_predictions(folder):
         paths += draw_predictions(predictions, folder / "figures")
     return paths
 
@@ -27,11 +27,12 @@ def draw_predictions(predictions: RecordedPredictions, folder: Path, suffix: str
     Args:
         predictions: the predictions.
         folder: the folder of the new files.
-        suffix: the end of their names, before the extension.
+        suffix: the end of their names, before the extension. The name of one of several targets comes before it.
 
     Returns:
         The new files.
     """
+    suffix = target_suffix(predictions.target_name) + suffix
     if not len(predictions.row):
         return []
     if predictions.classes is None:

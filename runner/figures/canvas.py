@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from runner.data.encode import TARGET
+
 PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.5  # inches
 DOTS_PER_INCH = 100
 LONGEST_NAME = 24  # characters
@@ -76,3 +78,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
         return temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def target_suffix(target: str) -> str:
+    """The part of the names of figures that tells several targets apart; "" for the only target."""
+    return "" if target == TARGET else f"_{target}"

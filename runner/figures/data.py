@@ -18,13 +18,16 @@ IMAGE_WIDTH = 1.3  # inches
 WHITE = 255  # of images with values in [0, 255]
 
 
-def draw_class_balance(counts: Mapping[str, np.ndarray], names: Sequence[str], folder: Path) -> list[Path]:
+def draw_class_balance(
+    counts: Mapping[str, np.ndarray], names: Sequence[str], folder: Path, suffix: str = ""
+) -> list[Path]:
     """Draws each class's share of each split into `class_balance.png`, and writes the counts to `class_balance.csv`.
 
     Args:
         counts: the number of rows of each class, (classes,), by split.
         names: the names of the classes.
         folder: the folder of the new files.
+        suffix: the end of their names, before the extension.
 
     Returns:
         The new files.
@@ -46,11 +49,11 @@ def draw_class_balance(counts: Mapping[str, np.ndarray], names: Sequence[str], f
     else:
         axis.set_ylabel("share of the split's rows")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    table = _write_class_counts(counts, names, folder / "class_balance.csv")
-    return [table, save_figure(figure, folder / "class_balance.png")]
+    table = _write_class_counts(counts, names, folder / f"class_balance{suffix}.csv")
+    return [table, save_figure(figure, folder / f"class_balance{suffix}.png")]
 
 
-def draw_target_histograms(targets: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
+def draw_target_histograms(targets: Mapping[str, np.ndarray], folder: Path, suffix: str = "") -> list[Path]:
     """Draws histograms of targets (rows, outputs) by split into `target.png`, with a panel for each output."""
     outputs = next(iter(targets.values())).shape[1]
     figure, axes = make_panels(min(outputs, MAX_OUTPUTS))
@@ -62,7 +65,7 @@ def draw_target_histograms(targets: Mapping[str, np.ndarray], folder: Path) -> l
             axis.hist(column, edges.tolist(), weights=weights, label=split, histtype="step", linewidth=1.5)
         axis.set(xlabel="target" if outputs == 1 else f"target {output}", ylabel="share of the split's rows")
         axis.legend()
-    return [save_figure(figure, folder / "target.png")]
+    return [save_figure(figure, folder / f"target{suffix}.png")]
 
 
 def draw_image_grid(images: np.ndarray, captions: Sequence[str], title: str, path: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from components.types import Output, UserError, row_count
 from runner.data.batches import gather_rows
 from runner.data.transform import Rows
-from runner.program.parts import ProgramInputs
+from runner.program.parts import ProgramInputs, decode_outputs
 from runner.program.program import Program
 
 BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each
@@ -29,8 +29,8 @@ class PredictFn:
         self.program, self.program_inputs, self._max_batch_size = program, program_inputs, max_batch_size
         self._compiled_logits = jax.jit(self._logits)
 
-    def logits(self, rows: Rows, parameters: Any, model_state: Any) -> np.ndarray:
-        """The outputs for each row, float32 (N, outputs); for a real-valued target in the target's own unit."""
+    def logits(self, rows: Rows, parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
+        """The outputs for each row by target, float32 (N, …, outputs); for numbers in the target's own unit."""
         first_column = next(iter(rows.values()))
         count = row_count(next(iter(first_column.values())))
         size = min(self._max_batch_size, next(size for size in BATCH_SIZES if size >= count))
@@ -39,14 +39,16 @@ class PredictFn:
             indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
             encoded = gather_rows(rows, indices)
             logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
-            pieces.append(np.asarray(logits)[: count - first])
-        return np.concatenate(pieces)
+            pieces.append({name: np.asarray(values)[: count - first] for name, values in logits.items()})
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def _logits(self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any) -> jax.Array:
+    def _logits(
+        self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any
+    ) -> dict[str, jax.Array]:
         parts = self.program.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
         applied: Any = parts.model.apply(variables, encoded, program_inputs.constants, train=False)
-        output: Output = applied[2]  # after the inputs and the target
-        if output.logits is None:
+        output: Output = applied[1]  # after the batch
+        if output.outputs is None or not parts.targets:
             raise UserError("this model returns no logits, so it can't predict")
-        return parts.target.decode(output.logits)
+        return decode_outputs(parts, output)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from components.types import UserError
 from runner.record.predictions import compute_probabilities
 
 
@@ -18,9 +19,9 @@ class Predictions:
         classes: the classes, in the type that the data has them in; None: the target is real-valued.
         row: the number of each row in the data, int64 (N,); new rows are numbered from 0.
         target: the true classes or values, with the dtype and shape of `prediction`; None: unknown.
-        prediction: classes (N,): text, integers or booleans; or values in the target's own unit, float32 (N,) or
-            (N, outputs).
-        probabilities: float32 (N, classes); None: the target is real-valued.
+        prediction: classes (N,), or of pixels (N, H, W): text, integers or booleans; or values in the target's own
+            unit, float32 (N,), (N, outputs) or (N, H, W, C).
+        probabilities: float32 (N, …, classes); None: the target is real-valued.
     """
 
     classes: tuple[str | int | bool, ...] | None
@@ -33,7 +34,15 @@ class Predictions:
         """The predictions as columns of a table, each (N,).
 
         The columns of several outputs are named by the number of the output, and those of probabilities by the class.
+
+        Raises:
+            UserError: the predictions are images.
         """
+        if self.prediction.ndim > 2 or (self.classes is not None and self.prediction.ndim > 1):
+            raise UserError(
+                f"each prediction is an image {self.prediction.shape[1:]}, which a table can't hold. "
+                "Use runner.load(run).predict(rows) in Python."
+            )
         columns = {"row": self.row}
         if self.target is not None:
             columns |= _number_columns("target", self.target)
@@ -42,6 +51,17 @@ class Predictions:
             names = (f"probability_{name}" for name in self.classes)
             columns |= dict(zip(names, self.probabilities.T, strict=True))
         return columns
+
+
+def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[str, np.ndarray]:
+    """The predictions for one target or several as columns of a table; with several, `PRICE.prediction`."""
+    if isinstance(predictions, Predictions):
+        return predictions.columns()
+    columns: dict[str, np.ndarray] = {}
+    for target, each in predictions.items():
+        own = each.columns()
+        columns |= {"row": own.pop("row")} | {f"{target}.{name}": values for name, values in own.items()}
+    return columns
 
 
 def make_predictions(
@@ -68,15 +88,24 @@ def make_predictions(
     return Predictions(
         classes=classes,
         row=row,
-        target=None if target is None else names[target],
-        prediction=names[class_probabilities.argmax(1)],
+        target=None if target is None else _name_classes(names, target),
+        prediction=names[class_probabilities.argmax(-1)],
         probabilities=class_probabilities,
     )
 
 
+def _name_classes(names: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The names of class ids. A missing class, -1, becomes None in an array of objects."""
+    if (ids >= 0).all():
+        return names[ids]
+    found: np.ndarray = names.astype(object)[ids]
+    found[ids < 0] = None
+    return found
+
+
 def _squeeze_single_output(values: np.ndarray) -> np.ndarray:
     """Values (N, outputs), or (N,) for a single output."""
-    return values[:, 0] if values.shape[1] == 1 else values
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _number_columns(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,12 +14,13 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.columns import is_table
-from components.types import Encoded, Ragged, Source, UserError
+from components.types import Encoded, Ragged, Source, TargetSpec, UserError, get_only
 from runner.config.config import Config
 from runner.config.earlier_run import add_missing_keys, read_config
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
+from runner.data.encode import TARGET
 from runner.data.load import Data
 from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
 from runner.data.transform import ArrayLayout, load_transform
@@ -30,12 +31,12 @@ from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.parts import ExampleOutputs, ProgramInputs
-from runner.program.program import TrainState, numbers_to_arrays
+from runner.program.program import TrainState, evaluated_weights, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
 from runner.training.checkpoint import load_newest_checkpoint
-from runner.training.evaluator import Evaluator
+from runner.training.evaluator import Evaluator, record_predictions
 
 
 class BestWeights(NamedTuple):
@@ -89,7 +90,7 @@ class TrainedModel:
         splits: the number of rows of each split of the run's data.
         transform: encodes rows.
         features: the columns that the model reads, and its target.
-        classes: the classes: integers or booleans if the data has these, else names. None: the target is real-valued.
+        targets: the targets by name; a single one is called `target`.
         weights: the best weights.
     """
 
@@ -106,14 +107,19 @@ class TrainedModel:
         self._numbers = numbers_to_arrays(numbers, self._config.values["seed"])
         self.transform = load_transform(folder)
         self.features, self._constants = self.transform.features, self.transform.constants
-        self._target = self.features.target.bind(self._constants["target"])
-        self.classes = self._target.values or self._target.classes
+        self.targets = self.features.bind_targets(self._constants)
         self._program = get_program(static, self.features, self._constants)
         device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
         self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
-        self.weights = _load_best_weights(folder, self._state_shapes(), progress)
+        self.weights = self._load_best_weights()
         for change in list_changes(self._record["tags"], code_versions(self._config) | arithmetic_settings()):
             progress.note(f"warning: {change}: results may differ from those of the run")
+
+    @property
+    def classes(self) -> tuple[str | int | bool, ...] | None:
+        """The classes of the only target: integers or booleans if the data has these, else names; None: numbers."""
+        spec: TargetSpec = get_only(self.targets, "target", "TrainedModel.targets")
+        return spec.values or spec.classes
 
     def _state_shapes(self) -> TrainState:
         """The training state, with shapes and dtypes in place of arrays."""
@@ -123,6 +129,28 @@ class TrainedModel:
         }
         encoded = gather_rows(empty_rows, np.zeros(1, int))
         return jax.eval_shape(self._program.init, self._program_inputs, encoded, np.zeros(1, np.int32))
+
+    def _load_best_weights(self) -> BestWeights:
+        """The best weights that the run has saved so far. Raises UserError if it has saved none."""
+        parts = self._program.build_parts(self._program_inputs)
+        shapes, unfrozen_shapes = self._state_shapes(), None
+        if parts.members.unfreeze_epoch is not None:
+            unfrozen_shapes = jax.eval_shape(self._program.unfreeze, self._program_inputs, shapes)
+        weights_shapes = shapes.parameters, shapes.model_state
+        checkpoint, warnings = load_newest_checkpoint(
+            self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
+        )
+        for warning in warnings:
+            self._progress.note(f"warning: {warning}")
+        if checkpoint is None:
+            reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
+            raise UserError(
+                f"run={self.folder.name}: the run has no checkpoint that can be read: {reason}. Train it again."
+            )
+        state, best, metadata = checkpoint
+        epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
+        parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
+        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
     @property
     def default_split(self) -> str:
@@ -154,8 +182,8 @@ class TrainedModel:
 
     def predict(
         self, rows: str | Mapping[str, Any] | Source, *, on_warning: Callable[[str], None] | None = None
-    ) -> Predictions:
-        """Predicts a split of the run's data, or new rows.
+    ) -> Predictions | dict[str, Predictions]:
+        """Predicts a split of the run's data, or new rows. With several targets, returns predictions by target name.
 
         Args:
             rows: the name of a split, a mapping of raw columns, a data frame or table of pandas, Polars or Arrow, or a
@@ -171,7 +199,7 @@ class TrainedModel:
         check_not_forked()
         if isinstance(rows, str):
             evaluator, outputs = self._evaluate_with_outputs(rows)
-            return make_predictions(self.classes, evaluator.data.splits[rows], outputs.logits, evaluator.targets(rows))
+            return self._make_predictions(evaluator.data.splits[rows], outputs.logits, evaluator.compute_targets(rows))
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
@@ -186,19 +214,30 @@ class TrainedModel:
         size = self._training.evaluation_batch_size
         with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
             logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
-        return make_predictions(self.classes, np.arange(len(logits)), logits)
+        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {})
 
-    def predict_with_losses(self, split: str = "test") -> RecordedPredictions:
-        """The predictions for a split, with the target and the loss of each example."""
+    def _make_predictions(
+        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> Predictions | dict[str, Predictions]:
+        predictions = {
+            name: make_predictions(spec.values or spec.classes, rows, logits[name], targets.get(name))
+            for name, spec in self.targets.items()
+        }
+        return predictions.get(TARGET, predictions)
+
+    def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
+        """The predictions for a split by target, with the target and the loss of each example."""
         check_not_forked()
         evaluator, outputs = self._evaluate_with_outputs(split)
-        rows, targets = evaluator.data.splits[split], evaluator.targets(split)
-        return RecordedPredictions.from_logits(
-            split, self._target.classes, rows, targets, outputs.logits, outputs.losses
-        )
+        return record_predictions(evaluator, split, outputs)
 
     def _evaluate_with_outputs(self, split: str) -> tuple[Evaluator, ExampleOutputs]:
         """The evaluator of a split, and the outputs for each of the split's rows."""
+        if images := [name for name, spec in self.targets.items() if spec.is_image]:
+            raise UserError(
+                f"the target {images[0]} is an image, and the predictions for a whole split may not fit in memory. "
+                "Pass the rows to predict: model.predict({…})."
+            )
         evaluator = self._evaluator_for(split)
         _, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
         return evaluator, outputs
@@ -243,21 +282,6 @@ def _empty_row(layout: ArrayLayout) -> Encoded:
     """An array with one row of zeros."""
     array = np.zeros((1, *layout.shape), layout.dtype)
     return Ragged(array, np.array([0, 1])) if layout.ragged else array
-
-
-def _load_best_weights(folder: Path, state_shapes: TrainState, progress: Progress) -> BestWeights:
-    """The best weights that the run has saved so far. Raises UserError if it has saved none."""
-    weights_shapes = state_shapes.parameters, state_shapes.model_state
-    checkpoint, warnings = load_newest_checkpoint(folder / "checkpoints", state_shapes, weights_shapes)
-    for warning in warnings:
-        progress.note(f"warning: {warning}")
-    if checkpoint is None:
-        reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
-        raise UserError(f"run={folder.name}: the run has no checkpoint that can be read: {reason}. Train it again.")
-    state, best, metadata = checkpoint
-    epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
-    parameters, model_state = jax.device_put(best or (state.parameters, state.model_state))
-    return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
 
 def _read_run_record(folder: Path) -> dict[str, Any]:

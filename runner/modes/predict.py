@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import DataError, UserError
+from runner.data.load import target_nodes
 from runner.display.progress import make_progress
 from runner.errors import error_location
 from runner.inference.output import check_output_path, write_table
@@ -28,6 +29,7 @@ def command(config: Config) -> int:
     path = Path(config.values["output"])
     check_output_path(path)  # before JAX is imported
     new_rows = open_new_rows(config)
+    from runner.inference.predictions import table_columns
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
@@ -35,7 +37,7 @@ def command(config: Config) -> int:
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
-            columns = model.predict(rows, on_warning=progress.note).columns()
+            columns = table_columns(model.predict(rows, on_warning=progress.note))
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
@@ -75,16 +77,17 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
 
 
 def _without_target_type(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the source without the target's type, so that any text is accepted there.
+    """The settings of the source without the types of the targets, so that any text is accepted there.
 
-    The type stays if an input reads the target's raw column too.
+    A type stays if an input reads the target's raw column too.
     """
     data, feature = values["data"], values["feature"]
-    target = feature["target"].get("key")
     types = data.get("types")
-    if not isinstance(types, dict) or any(part.get("key") == target for part in feature["columns"].values()):
+    if not isinstance(types, dict):
         return dict(data)
-    return {**data, "types": {name: kind for name, kind in types.items() if name != target}}
+    keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
+    keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
+    return {**data, "types": {name: kind for name, kind in types.items() if name not in keys}}
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from components.types import Metric
 from runner.errors import error_location
+from runner.program.parts import WEIGHTED, record_name
 from runner.program.returns import check_result
 
-LOSSES = ("loss", "objective")
 LAST = "last"  # holds values that are not added up: the latest replaces the one before
 
 MetricSums = dict[str, dict[str, np.ndarray]]
@@ -33,7 +34,8 @@ def add_sums(
 
 def _add(name: str, metrics: Mapping[str, Metric], total: np.ndarray | None, value: np.ndarray) -> np.ndarray:
     """Adds the values of a dispatch to the total of a metric or loss; None: there is no total yet."""
-    if name in metrics and metrics[name].collects:
+    metric = metrics.get(name.removeprefix(WEIGHTED))
+    if metric is not None and metric.collects:
         return value if total is None else np.concatenate([total, value])
     return _widen(value) if total is None or name == LAST else total + _widen(value)
 
@@ -42,11 +44,44 @@ def _widen(value: np.ndarray) -> np.ndarray:
     return np.asarray(value, np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)
 
 
-def compute_metrics(sums: MetricSums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
-    """The metrics of a split, {"valid/loss": …, …}: the mean loss, and the result of each metric."""
-    means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
-    results = {name: _compute_metric(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
-    return {f"{split}/{name}": float(value) for name, value in (means | results).items()}
+def compute_metrics(
+    sums: MetricSums, metrics: Mapping[str, Metric], split: str, loss_weights: Mapping[str, float]
+) -> dict[str, float]:
+    """The metrics of a split, {"valid/loss": …, …}: the losses, which are means, and the result of each metric.
+
+    Args:
+        sums: the metric sums.
+        metrics: the metrics by name.
+        split: the name of the split.
+        loss_weights: the factor of each target's loss. The loss of several targets is the weighted sum of their losses.
+    """
+    values: dict[str, float] = {}
+    for prefix in ("", WEIGHTED):
+        own = {name: sums[name] for name in sums if name != LAST and name.startswith(WEIGHTED) == bool(prefix)}
+        names = sorted(own, key=lambda name: _position(name.removeprefix(prefix), metrics))
+        values |= {name: _compute_value(name, sums, metrics) for name in names}
+        losses = {target: values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
+        if losses and None not in losses.values() and f"{prefix}loss" not in values:
+            total = sum(loss_weights[target] * cast(float, loss) for target, loss in losses.items())
+            values = {f"{prefix}loss": total} | values
+    return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def _position(name: str, metrics: Mapping[str, Metric]) -> tuple[int, str]:
+    """Sorts the loss first, then the objective, other losses by name, and the metrics in their order."""
+    first = ["loss", "objective"]
+    if name in metrics:
+        return len(first) + 1 + list(metrics).index(name), ""
+    return (first.index(name), "") if name in first else (len(first), name)
+
+
+def _compute_value(name: str, sums: MetricSums, metrics: Mapping[str, Metric]) -> float:
+    """The mean loss, or the result of a metric; NaN if no element counts, as when all steps were skipped."""
+    metric = metrics.get(name.removeprefix(WEIGHTED))
+    loss = sums[name] if metric is None else sums[f"{name[: name.rfind('/') + 1]}loss"]  # of the same target
+    if loss["count"] == 0:
+        return math.nan
+    return float(loss["sum"] / loss["count"] if metric is None else _compute_metric(name, metric, sums[name]))
 
 
 def _compute_metric(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:

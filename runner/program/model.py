@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from components.types import MultiHot, Output, Padded, UserError, register_pytrees
+from components.types import Batch, MultiHot, Output, Padded, UserError, register_pytrees
 from runner.program.returns import check_output
 
 register_pytrees()
 Arrays = Mapping[str, Any]
-Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, augmented
+Augment: TypeAlias = Callable[[Batch], Batch]
 MAX_DENSE_SIZE = 4096  # sparse columns above this total size stay sparse when they are joined with dense columns
 
 
@@ -28,43 +29,65 @@ class Model(nn.Module):
         columns: the layer of each column by name: (encoded, constants) -> an array, Padded or MultiHot.
         input_columns: the names of the columns of each input, by the name of the input.
         sparse: the names of the inputs that the architecture takes as MultiHot.
+        heads: the shape of the logits of one example, by target name.
         architecture: the network.
     """
 
     columns: Mapping[str, Callable[..., Any]]
     input_columns: Mapping[str, tuple[str, ...]]
     sparse: frozenset[str]
+    heads: Mapping[str, tuple[int, ...]]
     architecture: nn.Module
 
     def __call__(
         self,
         encoded: Mapping[str, Arrays],
         constants: Mapping[str, Arrays],
-        target: jax.Array | None = None,
+        batch: Batch | None = None,
         *,
         train: bool,
         augment: Augment | None = None,
-    ) -> tuple[Mapping[str, Any], Any, Output]:
+    ) -> tuple[Batch, Output]:
         """Applies the model to B examples.
 
         Args:
             encoded: the encoded arrays of each column.
             constants: the arrays `Constants.device` of each column.
-            target: the target, if it is known.
+            batch: the targets, masks and weights, without inputs. None: there are none.
             train: whether the model is trained: dropout is on, BatchNorm uses the batch.
-            augment: changes the inputs and the target.
+            augment: changes the batch.
 
         Returns:
-            The inputs and the target, after `augment`, and the output of the architecture.
+            The batch with the inputs, after `augment`, and the output of the architecture.
         """
         arrays = {key: layer(encoded[key], constants[key]) for key, layer in self.columns.items()}
         inputs = {name: join_columns([arrays[key] for key in keys]) for name, keys in self.input_columns.items()}
         inputs = {name: array if name in self.sparse else as_dense(array) for name, array in inputs.items()}
+        examples = len(jax.tree.leaves(encoded)[0])
+        if batch is None:
+            batch = Batch({}, {}, {}, weight=None, present=jnp.ones(examples, bool))
+        batch = batch._replace(inputs=inputs)
         if augment is not None:
-            inputs, target = augment(inputs, target)
-        output = self.architecture(**inputs, train=train)
-        check_output(output, self.architecture, len(jax.tree.leaves(encoded)[0]))
-        return inputs, target, output
+            batch = augment(batch)
+        output = self.architecture(**batch.inputs, train=train)
+        check_output(output, self.architecture, self.heads, examples)
+        return batch, split_heads(output, self.heads)
+
+
+def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:
+    """The output with the logits of each target by its name, also in the auxiliary classifiers."""
+
+    def split(logits: Any) -> Any:
+        if logits is None or isinstance(logits, Mapping):
+            return logits
+        ends = np.cumsum([shape[-1] for shape in heads.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        if len(heads) == 1:
+            return {next(iter(heads)): logits}
+        return {name: logits[..., start:end] for name, start, end in zip(heads, starts, ends, strict=True)}
+
+    auxiliary = tuple((weight, split(logits)) for weight, logits in output.auxiliary)
+    return output._replace(outputs=split(output.outputs), auxiliary=auxiliary)
 
 
 def join_columns(arrays: list[Any]) -> Any:

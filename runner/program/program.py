@@ -17,9 +17,12 @@ import numpy as np
 import optax
 
 from components.types import Batch, Clock, Constants, Output, Plateau, Schedule, UserError
+from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
+from runner.program.freeze import find_frozen, freeze_modules, split
+from runner.program.optimizer import OptimizerFactory
 from runner.program.parts import (
     BuiltParts,
     ExampleOutputs,
@@ -30,10 +33,20 @@ from runner.program.parts import (
     compute_sums,
     constrain,
     example_outputs,
-    extra_losses,
-    make_batch,
+    make_targets,
+    objective_terms,
 )
 from runner.program.returns import check_rates
+from runner.program.trees import carry_over, merge
+from runner.program.update import (
+    Members,
+    apply_after,
+    build_members,
+    describe_skipped,
+    evaluated_variables,
+    init_update_state,
+    skip_step,
+)
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import format_value
@@ -54,7 +67,9 @@ class TrainState(NamedTuple):
         model_state: the other Flax collections of the model by name, such as running moments.
         optimizer_state: the state of the Optax optimizer.
         step: the number of steps taken, int32 ().
-        first_bad: the first step whose objective was not finite, int32 (); -1: all were finite.
+        first_bad: the first step whose objective was not finite, int32 (); -1: all were finite. If such steps are
+            skipped, the tenth skipped step in a row.
+        update_state: the state of the members of the update set by name, such as averages of the parameters.
     """
 
     parameters: Any
@@ -62,6 +77,7 @@ class TrainState(NamedTuple):
     optimizer_state: Any
     step: jax.Array
     first_bad: jax.Array
+    update_state: Mapping[str, Any] = {}
 
 
 class RateInputs(NamedTuple):
@@ -83,13 +99,15 @@ class Program:
 
     Args:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
-        features: the target and the columns.
-        constants: the values fitted on the training split, of the target and of each column.
+        features: the targets and the columns.
+        constants: the values fitted on the training split, of the targets and of each column.
 
     Attributes:
         init: (program inputs, data, rows) -> the state before the first step.
-        train: (program inputs, state, data, rows, step count, rate inputs) -> the state after these steps, and the
-            metric sums over them.
+        restart: (program inputs, state) -> the state before the first step, for the parameters of another state.
+        unfreeze: (program inputs, state) -> the state with which all parameters are trained.
+        train: (program inputs, state, data, rows, step count, rate inputs, unfrozen) -> the state after these steps,
+            and the metric sums over them. `unfrozen` is static: whether `unfreeze` has returned the state.
         evaluate: (program inputs, parameters, model state, data, rows, mask) -> the metric sums over the rows, and the
             outputs for each row.
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
@@ -105,9 +123,13 @@ class Program:
         # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
-        self.train = jax.jit(self._train, donate_argnums=1)
+        self.restart = jax.jit(self._restart)
+        self.unfreeze = jax.jit(self._unfreeze, donate_argnums=1)
+        self.train = jax.jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jax.jit(self._evaluate)
-        self.target_layer = features.target.layer(self._constants["target"].static)
+        self._layers_outside_model = {
+            name: column.layer(self._constants[name].static) for name, column in features.program_only.items()
+        }
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
@@ -122,7 +144,7 @@ class Program:
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
         keys = jax.random.split(_random_key(program_inputs, "init", 0), 2)
-        encoded = _without_target(_take_rows(data, rows))
+        encoded = _select_inputs(_take_rows(data, rows))
         model = self.build_parts(program_inputs).model
         with error_location("architecture"):
             _check_sizes(self.static_config["architecture"])
@@ -131,10 +153,30 @@ class Program:
             _check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
+        return self._start(program_inputs, parameters, model_state, unfrozen=False)
+
+    def _restart(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
+        """The state before the first step, with the parameters and the model state of another state."""
+        return self._start(program_inputs, state.parameters, state.model_state, unfrozen=False)
+
+    def _start(self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, *, unfrozen: bool) -> TrainState:
+        """The state before the first step, for the initial values of the model."""
+        members = build_members(self.static_config["update"], program_inputs.numbers)
         # The initial optimizer state doesn't depend on the rate.
         rate_inputs = RateInputs(jnp.int32(1), jnp.int32(1), jnp.float32(1))
-        optimizer, _ = self._build_optimizer(program_inputs, jnp.int32(0), rate_inputs)
-        return TrainState(parameters, model_state, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
+        optimizer, _ = self._build_optimizer(program_inputs, members, parameters, jnp.int32(0), rate_inputs)
+        free, _ = split(parameters, find_frozen(members.freeze, parameters, unfrozen=unfrozen))
+        # Optax's L-BFGS starts with weakly typed arrays. With these, the second step would be compiled again.
+        optimizer_state = jax.tree.map(
+            lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), optimizer.init(free)
+        )
+        update_state = init_update_state(members, {"params": parameters, **model_state})
+        return TrainState(parameters, model_state, optimizer_state, jnp.int32(0), jnp.int32(-1), update_state)
+
+    def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
+        """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state."""
+        fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
+        return state._replace(optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state))
 
     def _train(
         self,
@@ -144,6 +186,7 @@ class Program:
         rows: jax.Array,
         step_count: jax.Array,
         rate_inputs: RateInputs,
+        unfrozen: bool = False,
     ) -> tuple[TrainState, StepSums]:
         """Takes `step_count` steps. Step i sees the examples `rows[i]`; rows is int32 (steps, B).
 
@@ -151,7 +194,7 @@ class Program:
         """
 
         def step(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepSums]:
-            return self._step(program_inputs, state, _take_rows(data, rows), rate_inputs)
+            return self._step(program_inputs, state, _take_rows(data, rows), rate_inputs, unfrozen=unfrozen)
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
@@ -167,32 +210,54 @@ class Program:
         return jax.lax.fori_loop(0, step_count, body, (state, zeros))
 
     def _step(
-        self, program_inputs: ProgramInputs, state: TrainState, encoded: Any, rate_inputs: RateInputs
+        self,
+        program_inputs: ProgramInputs,
+        state: TrainState,
+        encoded: Any,
+        rate_inputs: RateInputs,
+        *,
+        unfrozen: bool,
     ) -> tuple[TrainState, StepSums]:
         """Takes one step on encoded examples. Returns the new state, and the metric sums."""
         parts = self.build_parts(program_inputs)
+        frozen = find_frozen(parts.members.freeze, state.parameters, unfrozen=unfrozen)
+        free, frozen_parameters = split(state.parameters, frozen)
 
-        def objective(parameters: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
+        def objective(free: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
+            parameters = merge(free, frozen_parameters)
             variables = {"params": parameters, **state.model_state}
-            batch, output, model_state = self.forward(parts, program_inputs, variables, encoded, step=state.step)
+            with freeze_modules(frozen):
+                batch, output, model_state = self.forward(parts, program_inputs, variables, encoded, step=state.step)
             sums = compute_sums(parts, output, batch, training=True)
-            size = batch.target.shape[0]  # the count of the sums, because training masks no example
-            value = sums["loss"]["sum"] / size
-            terms = extra_losses(parts, parameters, output, batch)
-            if terms:
-                value = sum(terms, value)
-                sums["objective"] = {"sum": value * size, "count": sums["loss"]["count"]}
+            losses, others = objective_terms(parts, parameters, output, batch, sums)
+            value = sum(losses[1:], losses[0]) if losses else jnp.float32(0)
+            if others:
+                value = sum(others, value)
+                size = len(batch.present)
+                sums["objective"] = {"sum": value * size, "count": jnp.int32(size)}
             return value, (model_state, sums)
 
-        (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters)
-        optimizer, scheduled = self._build_optimizer(program_inputs, state.step, rate_inputs)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.parameters)
-        parameters = constrain(parts, optax.apply_updates(state.parameters, updates))
-        is_first_bad = (state.first_bad < 0) & ~jnp.isfinite(value)
-        first_bad = jnp.where(is_first_bad, state.step, state.first_bad)
-        numbers = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
-        sums["last"] = {**numbers, "first_bad": first_bad}
-        return TrainState(parameters, model_state, optimizer_state, state.step + 1, first_bad), sums
+        (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(free)
+        optimizer, scheduled = self._build_optimizer(
+            program_inputs, parts.members, state.parameters, state.step, rate_inputs
+        )
+        # L-BFGS needs these three. Other optimizers ignore them.
+        line_search = {"value": value, "grad": gradients, "value_fn": lambda free: objective(free)[0]}
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, free, **line_search)
+        parameters = constrain(parts, merge(optax.apply_updates(free, updates), frozen_parameters))
+        variables, update_state = apply_after(
+            parts.members, {"params": parameters, **model_state}, state.update_state, state.step
+        )
+        new_model_state = dict(variables)
+        parameters = merge(new_model_state.pop("params"), frozen_parameters)  # a constraint may have changed them
+        is_bad = ~jnp.isfinite(value)
+        new = TrainState(parameters, new_model_state, optimizer_state, state.step + 1, state.first_bad, update_state)
+        if parts.members.skip:
+            new, sums, is_bad = skip_step(parts.members.skip, state, new, sums, value, gradients)
+        first_bad = jnp.where((state.first_bad < 0) & is_bad, state.step, state.first_bad)
+        scheduled = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
+        sums["last"] = {**scheduled, "first_bad": first_bad, **describe_skipped(parts.members, new)}
+        return new._replace(first_bad=first_bad), sums
 
     def _evaluate(
         self,
@@ -206,12 +271,19 @@ class Program:
         """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them."""
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
-        batch, output, _ = self.forward(parts, program_inputs, variables, _take_rows(data, rows), step=None)
-        sums = compute_sums(parts, output, batch._replace(mask=mask), training=False)
-        return sums, example_outputs(parts, output, batch)
+        encoded = _take_rows(data, rows)
+        batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, present=mask)
+        return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
 
     def forward(
-        self, parts: BuiltParts, program_inputs: ProgramInputs, variables: Any, encoded: Any, *, step: jax.Array | None
+        self,
+        parts: BuiltParts,
+        program_inputs: ProgramInputs,
+        variables: Any,
+        encoded: Any,
+        *,
+        step: jax.Array | None,
+        present: jax.Array | None = None,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
 
@@ -219,10 +291,16 @@ class Program:
             parts: the parts of the experiment.
             program_inputs: numbers and constants.
             variables: the Flax variables of the model.
-            encoded: the encoded columns of the examples, with the target.
+            encoded: the encoded columns of the examples, with the targets.
             step: the training step. None: inference.
+            present: bool (B,), false for padding. None: no example is padding.
         """
-        target = self.target_layer(encoded["target"], program_inputs.constants["target"])
+        if present is None:
+            present = jnp.ones(len(jax.tree.leaves(encoded)[0]), bool)
+        columns = self.apply_layers(program_inputs, encoded)
+        specs = {name: target.spec for name, target in parts.targets.items()}
+        targets = {name: columns[target_column(name)] for name in specs}
+        weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
         arguments: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
             arguments = {
@@ -234,28 +312,60 @@ class Program:
                 "rngs": {"dropout": _random_key(program_inputs, "train", step)},
             }
         with error_location("architecture"):
-            # The model applies the augmentation, which may change inputs and target.
-            (inputs, target, output), model_state = parts.model.apply(
-                variables, _without_target(encoded), program_inputs.constants, target, **arguments
+            # The model applies the augmentation, because augmentations change what the layers of the columns return.
+            (batch, output), model_state = parts.model.apply(
+                variables,
+                _select_inputs(encoded),
+                program_inputs.constants,
+                make_targets(specs, targets, present, weight),
+                **arguments,
             )
-        return make_batch(parts, inputs, target), output, model_state
+        return batch, output, model_state
+
+    def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
+        """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
+        layers = {name: layer for name, layer in self._layers_outside_model.items() if name in encoded}
+        return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
 
     def _build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
         schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
         return schedule
 
     def _build_optimizer(
-        self, program_inputs: ProgramInputs, step: jax.Array, rate_inputs: RateInputs
-    ) -> tuple[optax.GradientTransformation, Mapping[str, jax.Array]]:
-        """Builds the optimizer with the schedule's numbers at a step. Returns it and these numbers."""
+        self,
+        program_inputs: ProgramInputs,
+        members: Members,
+        parameters: Any,
+        step: jax.Array,
+        rate_inputs: RateInputs,
+    ) -> tuple[optax.GradientTransformationExtraArgs, Mapping[str, jax.Array]]:
+        """Builds the optimizer with the schedule's numbers at a step. Returns it and these numbers.
+
+        Args:
+            program_inputs: numbers and constants.
+            members: the update set.
+            parameters: all parameters of the model.
+            step: the training step.
+            rate_inputs: what the learning rate depends on in addition.
+        """
+
+        def rates(schedule: Schedule) -> dict[str, jax.Array]:
+            with error_location("schedule"):
+                scheduled = schedule.at(Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch))
+                check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
+            return {**scheduled, "learning_rate": scheduled["learning_rate"] * rate_inputs.scale}
+
         with error_location("schedule"):
-            clock = Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch)
-            scheduled = self._build_schedule(program_inputs).at(clock)
-            check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
-        scheduled = {**scheduled, "learning_rate": scheduled["learning_rate"] * rate_inputs.scale}
-        with error_location("optimizer"):
-            static_config = self.static_config["optimizer"]
-            return build(static_config, program_inputs.numbers, SCHEMA["optimizer"], **scheduled), scheduled
+            schedule = self._build_schedule(program_inputs)
+        optimizer = build(self.static_config["optimizer"], program_inputs.numbers, SCHEMA["optimizer"])
+        return OptimizerFactory(members, optimizer, schedule, rates, parameters).build()
+
+
+def evaluated_weights(parts: BuiltParts, state: TrainState) -> tuple[Any, Any]:
+    """The parameters and the model state that evaluations, the best weights and predictions use."""
+    variables = {"params": state.parameters, **state.model_state}
+    evaluated = dict(evaluated_variables(parts.members, variables, state.update_state))
+    return evaluated.pop("params"), evaluated
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
@@ -308,5 +418,6 @@ def _take_rows(data: Any, rows: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="clip"), data)
 
 
-def _without_target(encoded: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arrays for name, arrays in encoded.items() if name != "target"}
+def _select_inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoded columns that the model gets: all but the targets and the weights."""
+    return {name: arrays for name, arrays in encoded.items() if is_input_column(name)}

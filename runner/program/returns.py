@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from components.types import Output, UserError
+from components.types import Batch, Output, UserError
 
 
 def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) -> None:
@@ -29,18 +30,33 @@ def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) 
         raise UserError(f"{part} returns {_describe(value)}. It must return {expected}, float32 {shape}.")
 
 
-def check_output(output: Any, architecture: Any, examples: int) -> None:
-    """Raises UserError unless an architecture returns an `Output` with the right number of examples."""
-    name = type(architecture).__name__
+def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, ...]], examples: int) -> None:
+    """Raises UserError unless an architecture returns an `Output` with logits of the right shapes.
+
+    Args:
+        output: the value that it returned.
+        architecture: the architecture.
+        heads: the shape of the logits of one example, by target name.
+        examples: the number of examples.
+    """
+    part = type(architecture).__name__
     if not isinstance(output, Output):
-        raise UserError(f"{name} returns {_describe(output)}. It must return an Output; see components.types.Output.")
-    heads = {} if output.logits is None else {"logits": output.logits}
-    heads |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
-    for head, logits in heads.items():
-        shape = (examples, architecture.outputs)
-        check_numbers(logits, shape, f"{name}: `{head}`", "`outputs` numbers for each example")
+        raise UserError(f"{part} returns {_describe(output)}. It must return an Output; see components.types.Output.")
+    returned = {} if output.outputs is None else {"logits": output.outputs}
+    returned |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
+    for key, logits in returned.items():
+        if isinstance(logits, Mapping):
+            if logits.keys() != heads.keys():
+                raise UserError(f"{part} returns the heads {', '.join(logits)}. It must return {', '.join(heads)}.")
+            for name, shape in heads.items():
+                expected = (examples, *shape)
+                check_numbers(logits[name], expected, f"{part}: `{key}.{name}`", "the outputs of each example")
+        elif heads:
+            *positions, _ = next(iter(heads.values()))
+            expected = (examples, *positions, sum(shape[-1] for shape in heads.values()))
+            check_numbers(logits, expected, f"{part}: `{key}`", "`outputs` numbers for each example")
     for loss, values in output.losses.items():
-        check_numbers(values, (examples,), f"{name}: `losses.{loss}`", "a number for each example")
+        check_numbers(values, (examples,), f"{part}: `losses.{loss}`", "a number for each example")
 
 
 def check_measured(measured: Any, part: str, rows: int | None) -> None:
@@ -66,7 +82,7 @@ def check_result(result: Any, part: str) -> None:
         raise UserError(f"{part}.result returns {_describe(result)}. It must return one number.")
 
 
-def check_augmented(augmented: Any, inputs: Mapping[str, Any], target: jax.Array, part: str) -> None:
+def check_augmented_inputs(augmented: Any, inputs: Mapping[str, Any], target: jax.Array, part: str) -> None:
     """Raises UserError unless an augmentation returns a pair: the same inputs by name, and the target.
 
     The number of examples must stay the same.
@@ -84,9 +100,33 @@ def check_augmented(augmented: Any, inputs: Mapping[str, Any], target: jax.Array
     new_inputs, new_target = augmented
     if new_inputs.keys() != inputs.keys():
         raise UserError(f"{part} returns the inputs {', '.join(new_inputs)}. It must return {', '.join(inputs)}.")
-    for name, value in {**new_inputs, "target": new_target}.items():
-        if any(jnp.shape(leaf)[:1] != target.shape[:1] for leaf in jax.tree.leaves(value)):
-            raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {len(target)} examples.")
+    _check_examples({**new_inputs, "target": new_target}, len(target), part)
+
+
+def check_augmented(augmented: Any, batch: Batch, part: str) -> None:
+    """Raises UserError unless an augmentation returns a batch of as many examples, with the same targets.
+
+    Args:
+        augmented: the value that it returned.
+        batch: the batch before the augmentation.
+        part: the name of the augmentation, for the message.
+    """
+    if not isinstance(augmented, Batch):
+        raise UserError(f"{part} returns {_describe(augmented)}. It must return a Batch; see components.types.Batch.")
+    if augmented.targets.keys() != batch.targets.keys():
+        raise UserError(
+            f"{part} returns the targets {', '.join(augmented.targets) or 'none'}. "
+            f"It must return {', '.join(batch.targets) or 'none'}."
+        )
+    weight = {} if augmented.weight is None else {"weight": augmented.weight}
+    values = {**augmented.inputs, **augmented.targets, **augmented.masks, **augmented.soft, **weight}
+    _check_examples(values, len(batch.present), part)
+
+
+def _check_examples(values: Mapping[str, Any], examples: int, part: str) -> None:
+    for name, value in values.items():
+        if any(jnp.shape(leaf)[:1] != (examples,) for leaf in jax.tree.leaves(value)):
+            raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {examples} examples.")
 
 
 def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
@@ -105,6 +145,13 @@ def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             allowed = f"{old_leaf.dtype} {old_leaf.shape}"
             raise UserError(f"{part} returns `{name}` as {_describe(leaf)}. It must return {allowed}.")
+
+
+def check_update(optimizer: Any, member: Any, method: str) -> None:
+    """Raises UserError unless a method of an update returns an optimizer."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        part = f"{type(member).__name__}.{method}"
+        raise UserError(f"{part} returns {_describe(optimizer)}. It must return an optax.GradientTransformation.")
 
 
 def check_rates(rates: Any, part: str) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from runner import npz
+from runner.data.encode import TARGET
 
 PREDICTIONS_FILE = "answers.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedPredictions:
-    """The predictions of a model for a split, with targets and losses.
+    """The predictions of a model for a split and one target, with targets and losses.
 
     Attributes:
+        target_name: the name of the target; `target` if the run has one.
         split: the name of the split.
         classes: the names of the classes; None: the target is real-valued.
         row: the rows' numbers in the data, int64 (N,).
@@ -26,6 +30,7 @@ class RecordedPredictions:
         loss: the loss of each example, float32 (N,).
     """
 
+    target_name: str = TARGET
     split: str
     classes: tuple[str, ...] | None
     row: np.ndarray
@@ -43,17 +48,23 @@ class RecordedPredictions:
         target: np.ndarray,
         logits: np.ndarray,
         loss: np.ndarray,
+        target_name: str = TARGET,
     ) -> RecordedPredictions:
         """Converts logits (N, outputs) to predictions; for a real-valued target, the logits are the predictions.
 
-        A model without logits, (N, 0), predicts the first class, with equal probabilities.
+        A model without logits, (N, 0), predicts the first class, with equal probabilities. Rows without a target are
+        left out.
         """
+        is_known = target >= 0 if classes is not None else ~np.isnan(target).any(1)
+        if not is_known.all():
+            row, target, logits, loss = row[is_known], target[is_known], logits[is_known], loss[is_known]
         prediction, probability = logits, None
         if classes is not None:
             probabilities = compute_probabilities(logits)
             prediction = probabilities.argmax(1).astype(np.int32)
             probability = probabilities[np.arange(len(probabilities)), prediction]
         return cls(
+            target_name=target_name,
             split=split,
             classes=classes,
             row=row,
@@ -65,31 +76,49 @@ class RecordedPredictions:
 
 
 def compute_probabilities(logits: np.ndarray) -> np.ndarray:
-    """The probabilities, float32 (N, classes), of logits (N, classes), or (N, 1) for the second of two classes."""
-    if logits.shape[1] <= 1:
-        logits = np.concatenate([np.zeros((len(logits), 1), logits.dtype), logits], axis=1)
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+    """The probabilities, float32 (N, …, classes), of logits (N, …, classes), or (N, …, 1) for the second of two."""
+    if logits.shape[-1] <= 1:
+        logits = np.concatenate([np.zeros((*logits.shape[:-1], 1), logits.dtype), logits], axis=-1)
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
 
 
-def save_predictions(folder: Path, predictions: RecordedPredictions) -> None:
-    """Writes predictions into a run's folder."""
-    arrays = {name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray)}
-    npz.write(folder / PREDICTIONS_FILE, arrays, {"split": predictions.split, "classes": predictions.classes})
+def save_predictions(folder: Path, predictions: Sequence[RecordedPredictions]) -> None:
+    """Writes the predictions for each target into a run's folder."""
+    arrays: dict[str, np.ndarray] = {}
+    for each in predictions:
+        prefix = "" if each.target_name == TARGET else f"{each.target_name}/"
+        arrays |= {f"{prefix}{name}": value for name, value in vars(each).items() if isinstance(value, np.ndarray)}
+    classes = {each.target_name: each.classes for each in predictions}
+    own = {"classes": classes[TARGET]} if list(classes) == [TARGET] else {"targets": classes}
+    metadata = {"split": predictions[0].split, **own}
+    npz.write(folder / PREDICTIONS_FILE, arrays, metadata)
 
 
-def load_predictions(folder: Path) -> RecordedPredictions | None:
-    """Reads the predictions in a run's folder; None: it has none. Raises UserError where they are damaged."""
+def load_predictions(folder: Path) -> list[RecordedPredictions]:
+    """Reads the predictions for each target in a run's folder. Raises UserError for a damaged file."""
     path = folder / PREDICTIONS_FILE
     if not path.exists():
-        return None
+        return []
     meta, arrays, _ = npz.read(path)
     with npz.report_as_damaged(path, "file of predictions"):
-        classes = meta["classes"] and tuple(map(str, meta["classes"]))
-        predictions = RecordedPredictions(
-            split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays
-        )
-        lengths = {len(array) for array in vars(predictions).values() if isinstance(array, np.ndarray)}
-        if len(lengths) != 1:
-            raise ValueError("its arrays differ in length")
-        return predictions
+        targets = meta["targets"] if "targets" in meta else {TARGET: meta["classes"]}
+        return [_select_target(name, classes, meta["split"], arrays) for name, classes in targets.items()]
+
+
+def _select_target(
+    name: str, classes: Sequence[Any] | None, split: str, arrays: Mapping[str, np.ndarray]
+) -> RecordedPredictions:
+    """The predictions for a target, from the arrays of all targets."""
+    prefix = "" if name == TARGET else f"{name}/"
+    own = {key.removeprefix(prefix): value for key, value in arrays.items() if key.rpartition("/")[0] == prefix[:-1]}
+    predictions = RecordedPredictions(
+        target_name=name,
+        split=split,
+        classes=None if classes is None else tuple(map(str, classes)),
+        probability=own.pop("probability", None),
+        **own,
+    )
+    if len({len(array) for array in vars(predictions).values() if isinstance(array, np.ndarray)}) != 1:
+        raise ValueError("its arrays differ in length")
+    return predictions

@@ -25,7 +25,7 @@ MAX_ALL_CHECKED = 100  # more names, such as Optax's, are checked one by one fro
 
 
 def find_kind_problem(target: str, allowed: Sequence[str] = ()) -> str | None:
-    """The problem of a target that is not allowed, with a suggestion; None if it is allowed.
+    """The problem of a `_target_` that is not allowed, with a suggestion; None if it is allowed.
 
     ("components.metric.MAE", ["loss"]) -> "components.metric.MAE is a metric, not a loss. Did you mean …?"
 
@@ -41,10 +41,10 @@ def find_kind_problem(target: str, allowed: Sequence[str] = ()) -> str | None:
 
 
 def is_allowed_part(target: str, allowed: Sequence[str] = ()) -> bool:
-    """Whether a target is a part that is allowed.
+    """Whether a `_target_` is a part that is allowed.
 
     Args:
-        target: a dotted name. Targets in the user's packages are always accepted: `build` checks what they return.
+        target: a dotted name. Names in the user's packages are always accepted: `build` checks what they return.
         allowed: kinds of part, or classes by their dotted names; empty: any kind.
 
     Raises:
@@ -61,7 +61,7 @@ def is_allowed_part(target: str, allowed: Sequence[str] = ()) -> bool:
 
 
 def find_part_definition(target: str) -> Definition | None:
-    """The definition of a target; None if there is no source, such as for a compiled module.
+    """The definition of a `_target_`; None if there is no source, such as for a compiled module.
 
     Raises:
         PartNotFoundError: there is no such target. In a package of Titrate, the message suggests only parts.
@@ -103,7 +103,7 @@ def _list_matching_kinds(kind_or_class: str) -> list[PartKind]:
 
 
 def _is_part(target: str, kind: PartKind) -> bool:
-    """Whether a target exists and is a part of a kind."""
+    """Whether a `_target_` exists and is a part of a kind."""
     try:
         definition = find_definition(target)
     except PartNotFoundError:
@@ -129,7 +129,7 @@ def _suggest_part(target: str, allowed: Sequence[str]) -> str:
 
 
 def _list_candidates(kinds_and_classes: Iterable[str]) -> dict[str, str]:
-    """The targets that may be parts of some kinds, each with its kind. A class is the only candidate for itself."""
+    """The names that may be parts of some kinds, each with its kind. A class is the only candidate for itself."""
     candidates = {}
     for kind_or_class in kinds_and_classes:
         if kind_or_class not in KINDS:
@@ -140,6 +140,11 @@ def _list_candidates(kinds_and_classes: Iterable[str]) -> dict[str, str]:
         for name in list_public_names(module) if module else ():
             candidates[f"{package}.{name}"] = kind_or_class
     return candidates
+
+
+def list_parts(kind: str) -> list[str]:
+    """The targets in Titrate's own package that are parts of a kind."""
+    return [candidate for candidate in _list_candidates([kind]) if _is_valid(candidate, kind)]
 
 
 def _is_valid(candidate: str, kind_or_class: str) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
+from runner.signature.classes import Class, base_names
 from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
-from runner.signature.type_hints import DurationHint, Kind, PartHint, ScalarHint
+from runner.signature.type_hints import DurationHint, Kind, PartHint, RecordHint, ScalarHint
 
 Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
@@ -21,13 +22,18 @@ SIMPLE_HINTS: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "components.types.Scalar": ScalarHint,
+    "components.types.base.Scalar": ScalarHint,
     "components.types.Duration": DurationHint,
+    "components.types.base.Duration": DurationHint,
+    "components.types.Optimizer": Annotated[PartHint, Kind("optimizer")],
+    "components.types.update.Optimizer": Annotated[PartHint, Kind("optimizer")],
     "components.layer.composite.Layer": Annotated[PartHint, Kind("layer")],
     "flax.linen.Module": Annotated[PartHint, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
     "tuple": tuple[Any, ...],
     "list": tuple[Any, ...],
     "dict": dict[Any, Any],
 }
+RANGES = ("components.types.Range", "components.types.base.Range")
 LIST_TYPES = ("list", "collections.abc.Sequence", "typing.Sequence", "typing.List")
 MAPPING_TYPES = ("dict", "collections.abc.Mapping", "typing.Mapping", "typing.Dict")
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -88,13 +94,35 @@ def _read_alias(name: str, seen: Seen) -> Any:
     if definition is None or isinstance(definition.node, ast.FunctionDef):
         return Any
     if isinstance(definition.node, ast.ClassDef):
+        if "typing.TypedDict" in base_names(Class(definition.module, definition.node)):
+            return _read_record(definition.module, definition.node, seen | {name})
         return Annotated[PartHint, Kind(f"{definition.module.name}.{definition.node.name}")]
     return _read_hint(definition.module, definition.node, seen | {name})
 
 
+def _read_record(module: Module, node: ast.ClassDef, seen: Seen) -> Any:
+    """The hint of a TypedDict: a mapping with the fields that it declares."""
+    is_total = not any(keyword.arg == "total" and _is_false(keyword.value) for keyword in node.keywords)
+    hints, required = {}, set()
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            name, annotation, is_required = statement.target.id, statement.annotation, is_total
+            if isinstance(annotation, ast.Subscript):
+                qualifier = resolve_name(module, annotation.value)
+                if qualifier in ("typing.Required", "typing.NotRequired"):
+                    annotation, is_required = annotation.slice, qualifier == "typing.Required"
+            hints[name] = _read_hint(module, annotation, seen)
+            required |= {name} if is_required else set()
+    return type(node.name, (RecordHint,), {"hints": hints, "required": frozenset(required)})
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
 def _read_range(module: Module, node: ast.expr) -> Range | None:
     """The range in an argument of `Annotated`: `Range(…)`, or the name of a constant with that value."""
-    if isinstance(node, ast.Call) and resolve_name(module, node.func) == "components.types.Range":
+    if isinstance(node, ast.Call) and resolve_name(module, node.func) in RANGES:
         values = {str(keyword.arg): _read_constant(module, keyword.value) for keyword in node.keywords}
         return Range(*(_read_constant(module, argument) for argument in node.args), **values)
     name = resolve_name(module, node)

@@ -14,8 +14,8 @@ from components.closest import suggest_name
 from components.types import Duration, UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
-from runner.signature.kinds import KINDS
-from runner.signature.parameters import read_parameter_hints
+from runner.signature.kinds import KINDS, PartKind
+from runner.signature.parameters import REST, hint_of_argument, read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import element_hint, part_kinds, read_duration
 from runner.uri_mask import MASK
@@ -33,6 +33,22 @@ class ScalarSlot:
 
     name: str
     unit: Literal["run", "epoch", "step"] | None = None
+
+
+@dataclass(frozen=True)
+class UnboundOptimizer:
+    """An optimizer that lacks the numbers of the schedule. A call with these builds it.
+
+    Attributes:
+        node: the tree of the optimizer.
+        numbers: the values of its slots by name.
+    """
+
+    node: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+
+    def __call__(self, **extra_arguments: Any) -> Any:
+        return _build_part(self.node, self.numbers, ("optimizer",), extra_arguments)
 
 
 def import_target(target: str) -> Any:
@@ -56,8 +72,9 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    A mapping with `_target_` becomes a call of the target with its other keys. Lists become tuples, a `ScalarSlot`
-    becomes its value in `numbers`, and a value such as `5ep` becomes a `Duration` where its hint is one.
+    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, a `ScalarSlot`
+    becomes its value in `numbers`, and a value such as `5ep` becomes a `Duration` where its hint is one. An optimizer
+    without extra arguments becomes an `UnboundOptimizer`.
 
     Args:
         node: the tree.
@@ -66,14 +83,17 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         extra_arguments: arguments of the root's target, which override those of the tree.
 
     Raises:
-        UserError: a target is not a part of the kind that its hint allows.
+        UserError: a `_target_` is not a part of the kind that its hint allows.
     """
     if isinstance(node, ScalarSlot):
         number = numbers[node.name]
         return number if node.unit is None else Duration(number, node.unit)
     if isinstance(node, Mapping):
         if "_target_" in node:
-            return _build_part(node, numbers, part_kinds(hint), extra_arguments)
+            kinds = part_kinds(hint)
+            if kinds == ("optimizer",) and not extra_arguments:
+                return UnboundOptimizer(node, numbers)
+            return _build_part(node, numbers, kinds, extra_arguments)
         return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers, element_hint(hint, index)) for index, value in enumerate(node))
@@ -102,9 +122,9 @@ def _build_part(
     for name, value in node.items():
         if name == "_target_":
             continue
-        if hints and name not in hints:
+        if hints and name not in hints and REST not in hints:
             raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
-        arguments[name] = build(value, numbers, hints.get(name, Any))
+        arguments[name] = build(value, numbers, hint_of_argument(hints, name))
     part = _call_target(target, {**arguments, **extra_arguments})
     if is_user_code(target):
         check_kind(part, target, kinds)
@@ -157,7 +177,16 @@ def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | No
     if missing := [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]:
         returned = " returns None, which" if part is None else ""
         return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
-    return None
+    return _find_method_problem(part, target, kind) if kind and kind.methods else None
+
+
+def _find_method_problem(part: Any, target: str, kind: PartKind) -> str | None:
+    """The problem of an object that does not have exactly one of the methods of its kind; None: it has."""
+    found = [f"`{name}`" for name in kind.methods if callable(getattr(part, name, None))]
+    if len(found) == 1:
+        return None
+    has = " and ".join(found) or "none of these methods"
+    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.methods)}."
 
 
 def _list_required_members(protocol: type) -> Iterable[str]:

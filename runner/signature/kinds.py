@@ -12,8 +12,10 @@ source code. Nothing is imported.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from components.types import UPDATE_METHODS
 from runner.signature.classes import find_class, find_returned_class, is_protocol, is_subclass, member_names
 from runner.signature.source import Definition, PartNotFoundError, find_definition, public_name
 from runner.user_code import is_in_packages
@@ -26,11 +28,13 @@ class PartKind(NamedTuple):
         title: its name in messages.
         packages: the packages that export parts of this kind, Titrate's first.
         returns: the class or protocol that a call of a part returns; None: the part is a function, used as it is.
+        methods: the object that a call returns has exactly one of these methods; empty: any methods.
     """
 
     title: str
     packages: tuple[str, ...]
     returns: str | None
+    methods: tuple[str, ...] = ()
 
 
 KINDS = {
@@ -50,6 +54,7 @@ KINDS = {
     ),
     "schedule": PartKind("a schedule", ("components.schedule",), "components.types.Schedule"),
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
+    "update": PartKind("an update", ("components.update",), "components.types.Update", UPDATE_METHODS),
     "constraint": PartKind("a constraint", ("components.constraint",), "components.types.Constraint"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
@@ -65,7 +70,7 @@ def is_part_of_kind(definition: Definition, name: str, kind: PartKind) -> bool:
         return False
     if kind.returns is None:
         return isinstance(definition.node, ast.FunctionDef)
-    return _returns_instance(definition, kind.returns)
+    return _returns_instance(definition, kind.returns, kind.methods)
 
 
 def _exports(package: str, name: str, definition: Definition) -> bool:
@@ -80,8 +85,11 @@ def _exports(package: str, name: str, definition: Definition) -> bool:
     return exported is not None and exported.node is definition.node
 
 
-def _returns_instance(definition: Definition, class_name: str) -> bool:
-    """Whether a call of a definition returns an instance of a class, or an object with the members of a protocol."""
+def _returns_instance(definition: Definition, class_name: str, methods: Sequence[str]) -> bool:
+    """Whether a call of a definition returns an instance of a class, or an object with the members of a protocol.
+
+    With `methods`, the object must also have exactly one of them.
+    """
     returned_class = find_returned_class(definition)
     if returned_class is None or is_protocol(returned_class):  # the protocol itself, or a helper function
         return False
@@ -92,4 +100,4 @@ def _returns_instance(definition: Definition, class_name: str) -> bool:
         return False
     required = member_names(protocol)
     members = member_names(returned_class) or set()
-    return required is not None and required <= members
+    return required is not None and required <= members and (not methods or len(members & set(methods)) == 1)

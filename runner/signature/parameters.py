@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from components.types import Duration, Range
@@ -32,6 +33,9 @@ class Parameter(NamedTuple):
 
 Parameters: TypeAlias = dict[str, Parameter]
 
+REST = "**"
+"""The name of the entry of `Parameters` that stands for any other keyword, as `**groups: Group` takes it."""
+
 _SHARE = Annotated[ScalarHint, Range(0, 1, "[)")]
 _POSITIVE = Annotated[ScalarHint, Range(0)]
 OPTAX_HINTS: dict[str, Any] = {
@@ -52,13 +56,13 @@ NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
 
 
 def read_signature(target: str) -> Parameters | None:
-    """The parameters of a target.
+    """The parameters of a `_target_`.
 
     Returns:
-        The parameters by name; None if there is no source, or the target accepts any keyword.
+        The parameters by name; None if there is no source, or the `_target_` accepts any keyword.
 
     Raises:
-        PartNotFoundError: the target does not exist, or is not defined in an allowed package.
+        PartNotFoundError: the `_target_` does not exist, or is not defined in an allowed package.
     """
     definition = find_part_definition(target)
     parameters = _definition_parameters(definition) if definition else None
@@ -70,8 +74,18 @@ def read_signature(target: str) -> Parameters | None:
     return parameters
 
 
+def find_parameter(parameters: Parameters, name: str) -> Parameter | None:
+    """The parameter that takes a keyword; None if there is none."""
+    return parameters.get(name, parameters.get(REST))
+
+
+def hint_of_argument(hints: Mapping[str, Any], name: str) -> Any:
+    """The type hint of a keyword, from the hints of all parameters; Any if it is unknown."""
+    return hints.get(name, hints.get(REST, Any))
+
+
 def read_parameter_hints(target: str) -> dict[str, Any]:
-    """The type hints of a target's parameters; empty if they are unknown."""
+    """The type hints of a `_target_`'s parameters; empty if they are unknown."""
     return {name: parameter.hint for name, parameter in (read_signature(target) or {}).items()}
 
 
@@ -100,18 +114,20 @@ def _definition_parameters(definition: Definition) -> Parameters | None:
 
 
 def _function_parameters(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Parameters | None:
-    """All parameters but the first `skip`; None if there are `**` or positional-only parameters."""
+    """All parameters but the first `skip`; None if there are positional-only parameters, or `**` without a hint."""
     arguments = node.args
-    if arguments.kwarg or arguments.posonlyargs:
+    rest = read_hint(module, arguments.kwarg.annotation) if arguments.kwarg else None
+    if rest is Any or arguments.posonlyargs:
         return None
     required = len(arguments.args) - len(arguments.defaults)
     defaults = [None] * required + arguments.defaults
     pairs = [*zip(arguments.args[skip:], defaults[skip:], strict=True)]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    return {
+    parameters = {
         argument.arg: Parameter(read_hint(module, argument.annotation), default is None, _read_literal(module, default))
         for argument, default in pairs
     }
+    return parameters if arguments.kwarg is None else parameters | {REST: Parameter(rest, required=False)}
 
 
 def _class_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:

@@ -7,35 +7,44 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from runner.signature.allowed_parts import find_kind_problem
-from runner.signature.parameters import read_parameter_hints
+from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds
+from runner.tree import KeyPath, join_path
 
 TARGET = Annotated[PartHint, Kind("target")]
 COLUMN = Annotated[PartHint, Kind("column")]
+LOSS = Annotated[PartHint, Kind("loss")]
+METRIC = Annotated[PartHint, Kind("metric")]
 SCHEMA: dict[str, Any] = {
     "data": Annotated[PartHint, Kind("source")],
-    "feature.target": TARGET,
+    "feature.target": TARGET | None,
+    "feature.targets": dict[str, TARGET],
     "feature.columns": dict[str, COLUMN],
+    "feature.weight": COLUMN | str | None,
     "architecture": Annotated[PartHint, Kind("architecture")],
-    "loss": Annotated[PartHint, Kind("loss")],
-    "metric": dict[str, Annotated[PartHint, Kind("metric")]],
+    "loss": LOSS | dict[str, LOSS] | None,
+    "metric": dict[str, METRIC | dict[str, METRIC]],
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
+    "update": dict[str, Annotated[PartHint, Kind("update")]],
     "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],
     "augmentation": dict[str, Annotated[PartHint, Kind("augmentation")]],
     "weights": Annotated[PartHint, Kind("weights")],
     "tracking": Annotated[PartHint, Kind("tracking")],
     "sweep": Annotated[PartHint, Kind("sweep")],
 }
-"""The type hint of each key that holds a part, or a mapping of parts by name."""
+"""The type hint of each key that holds a part, or a mapping of parts by name.
+
+With several targets, the losses are by target, and the metrics by target and name.
+"""
 
 
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """Finds the parts of a tree whose kind is not allowed at their key.
 
-    A target that does not exist is skipped, because `read_signature` reports it.
+    A `_target_` that does not exist is skipped, because `read_signature` reports it.
 
     Args:
         value: a tree of plain values.
@@ -55,4 +64,22 @@ def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
                 yield Problem(f"{key}._target_", problem)
             hints = read_parameter_hints(value["_target_"])
         for name, element in value.items():
-            yield from find_misplaced_parts(element, hints.get(name, Any), f"{key}.{name}")
+            yield from find_misplaced_parts(element, hint_of_argument(hints, name), f"{key}.{name}")
+
+
+def find_hint(values: Any, path: KeyPath) -> Any:
+    """The type hint of the value at a path of a configuration; Any if it is unknown."""
+    hint: Any = Any
+    for depth, key in enumerate(path):
+        schema_key = join_path(path[: depth + 1])
+        if schema_key in SCHEMA:
+            hint = SCHEMA[schema_key]
+        elif isinstance(values, Mapping) and "_target_" in values:
+            try:
+                hint = hint_of_argument(read_parameter_hints(values["_target_"]), str(key))
+            except PartNotFoundError:
+                return Any
+        else:
+            hint = element_hint(hint, key)
+        values = values[key]
+    return hint

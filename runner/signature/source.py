@@ -30,7 +30,7 @@ _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (p
 
 
 class PartNotFoundError(UserError):
-    """A target that does not exist, or that is not in an allowed package."""
+    """A `_target_` that does not exist, or that is not in an allowed package."""
 
 
 class NameNotFoundError(PartNotFoundError):
@@ -90,12 +90,12 @@ class Definition(NamedTuple):
 
 
 def allowed_packages() -> tuple[str, ...]:
-    """The packages that may contain targets."""
+    """The packages that a `_target_` may be in."""
     return (*PACKAGES, *added_packages())
 
 
 def find_target_problem(target: str) -> str | None:
-    """The problem of a target that is not in an allowed package; None if it is."""
+    """The problem of a `_target_` that is not in an allowed package; None if it is."""
     if is_in_packages(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
         return None
     allowed = ", ".join(allowed_packages())

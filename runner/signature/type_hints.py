@@ -9,7 +9,8 @@ import json
 import re
 import sys
 import types
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
 
 from components.closest import suggest_name
 from components.types import Duration, Range, UserError
@@ -25,6 +26,18 @@ class DurationHint:
 
 class PartHint:
     """Stands in a hint for a part: the value is a mapping with `_target_`. A `Kind` restricts the part."""
+
+
+class RecordHint:
+    """Stands in a hint for a mapping with fixed keys, such as a TypedDict. Each one is a subclass.
+
+    Attributes:
+        hints: the type hint of each key.
+        required: the keys that must be present.
+    """
+
+    hints: ClassVar[Mapping[str, Any]] = {}
+    required: ClassVar[frozenset[str]] = frozenset()
 
 
 class Kind(NamedTuple):
@@ -94,7 +107,7 @@ def element_hint(hint: Any, key: int | str) -> Any:
     """The hint of an element of a list, by index, or of a mapping, by key."""
     container = tuple if isinstance(key, int) else dict
     for member, _ in alternatives(hint):
-        if get_origin(member) is container:
+        if get_origin(member) is container or (_is_record(member) and key in member.hints):
             return _element_of(member, key)
     return Any
 
@@ -127,7 +140,7 @@ def _matches(value: Any, member: Any, range_: Range | None) -> bool:
         return any(value == allowed and type(value) is type(allowed) for allowed in arguments)
     if origin is tuple:
         return isinstance(value, list) and (arguments[-1] is Ellipsis or len(value) == len(arguments))
-    if origin is dict or member is PartHint:
+    if origin is dict or member is PartHint or _is_record(member):
         return isinstance(value, dict) and ("_target_" in value) == (member is PartHint)
     if member is DurationHint:
         return _is_duration(value, range_)
@@ -155,7 +168,24 @@ def _is_representable(number: float, member: Any) -> bool:
     return abs(number) <= sys.float_info.max
 
 
+def _is_record(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, RecordHint)
+
+
+def _find_record_problems(value: Mapping[str, Any], record: type[RecordHint], key: str) -> list[Problem]:
+    missing = sorted(record.required - value.keys())
+    problems = [Problem(f"{key}.{name}", "is missing, and has no default") for name in missing]
+    for name, element in value.items():
+        if name in record.hints:
+            problems += find_problems(element, record.hints[name], f"{key}.{name}")
+        else:
+            problems.append(Problem(f"{key}.{name}", f"unknown key. {suggest_name(name, record.hints)}"))
+    return problems
+
+
 def _find_element_problems(value: Any, member: Any, key: str) -> list[Problem]:
+    if _is_record(member):
+        return _find_record_problems(value, member, key)
     if get_origin(member) not in (tuple, dict):
         return []
     pairs = enumerate(value) if isinstance(value, list) else value.items()
@@ -164,6 +194,8 @@ def _find_element_problems(value: Any, member: Any, key: str) -> list[Problem]:
 
 def _element_of(member: Any, key: int | str) -> Any:
     arguments = get_args(member)
+    if _is_record(member):
+        return member.hints[key]
     if get_origin(member) is dict:
         return arguments[1]
     if arguments[-1] is Ellipsis:
@@ -198,7 +230,7 @@ def _describe_hint(member: Any, range_: Range | None) -> str:
         return "an allowed value"
     if get_origin(member) is tuple:
         return "a list" if arguments[-1] is Ellipsis else f"a list of {len(arguments)}"
-    name = TYPE_NAMES[get_origin(member) or member]
+    name = TYPE_NAMES[dict if _is_record(member) else get_origin(member) or member]
     return f"{name} in {range_}" if range_ else name
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from components.types import ColumnProfile, OddTexts
+from components.types import ColumnProfile, NonNumbers
 
-MAX_NULL_TEXTS = 3  # distinct texts in a column of numbers; so few may stand for missing values
+MAX_NULL_TEXTS = 3  # up to so many distinct texts in a column of numbers may stand for missing values
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
 
 
@@ -33,9 +33,9 @@ def describe_infinite_numbers(column: ColumnProfile) -> str:
 
 
 def describe_invalid_texts(column: ColumnProfile) -> str | None:
-    """Why texts that look like numbers or dates are not valid; None: they don't look like them."""
-    if column.odd_texts is not None:
-        return _describe_odd_texts(column.name, column.odd_texts)
+    """Says why texts that look like numbers or dates are read as text. None: the texts look like neither."""
+    if column.non_numbers is not None:
+        return _describe_non_numbers(column.name, column.non_numbers)
     if column.text_kind is None:
         return None
     kind, example = column.text_kind
@@ -48,12 +48,12 @@ def describe_invalid_texts(column: ColumnProfile) -> str | None:
     return None
 
 
-def _describe_odd_texts(name: str, odd: OddTexts) -> str:
+def _describe_non_numbers(name: str, found: NonNumbers) -> str:
     """Says which of a column's values are not numbers, and what to do about them."""
-    values = "1 value is not a number" if odd.row_count == 1 else f"{odd.row_count:,} values are not numbers"
-    problem = f"{values}, the first is {odd.texts[0]!r} ({odd.first_location})"
+    values = "1 value is not a number" if found.row_count == 1 else f"{found.row_count:,} values are not numbers"
+    problem = f"{values}, the first is {found.texts[0]!r} ({found.first_location})"
     remedy = "Correct them"
-    if len(odd.texts) <= MAX_NULL_TEXTS:
-        nulls = ",".join(f'"{text}"' for text in ("", *odd.texts))
+    if len(found.texts) <= MAX_NULL_TEXTS:
+        nulls = ",".join(f'"{text}"' for text in ("", *found.texts))
         remedy = f"To read them as missing, set 'data.nulls=[{nulls}]'"
     return f"{problem}. {remedy}. To read all values as categories, set {format_type_override(name, 'string')}"

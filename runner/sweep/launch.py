@@ -12,7 +12,7 @@ from typing import Any
 
 from components.types import Source, UserError
 from runner import yaml_file
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.credentials import scrub
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
@@ -133,7 +133,7 @@ class _SharedResources:
 def _import_parts(plan: Plan) -> None:
     """Imports every part before the first run, so that edits during the sweep change nothing."""
     for run in plan.runs:
-        with with_origin(run.config):
+        with errors_with_origin(run.config):
             for target in {node["_target_"] for _, node in iterate_parts(run.config.values)}:
                 import_target(target)
 

@@ -144,9 +144,11 @@ def _find_sweep_problems(runs: Sequence[PlannedRun]) -> list[str]:
     if len(monitors) > 1:
         names = ", ".join(sorted(monitors))
         problems.append(f"training.monitor: the runs of a sweep need the same one, got {names}; choose one of them")
-    first: dict[str, PlannedRun] = {}
+    first_by_digest: dict[str, PlannedRun] = {}
     for run in runs:
-        same = first.setdefault(run.digest, run)
-        if same is not run:
-            problems.append(f"{' '.join(same.overrides)} and {' '.join(run.overrides)} are the same run")
+        if run.digest in first_by_digest:
+            first = first_by_digest[run.digest]
+            problems.append(f"{' '.join(first.overrides)} and {' '.join(run.overrides)} are the same run")
+        else:
+            first_by_digest[run.digest] = run
     return problems

@@ -116,12 +116,15 @@ class CheckpointFiles:
         """Waits until all writes have ended or failed, and ends the thread."""
         self._writer.shutdown()
 
-    def load(self, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint | None, list[str]]:
+    def load(
+        self, state_shapes: Any, weights_shapes: Any, later_shapes: Any = None
+    ) -> tuple[Checkpoint | None, list[str]]:
         """Loads the newest undamaged checkpoint. Renames damaged files, and removes files that nothing needs.
 
         Args:
             state_shapes: the training state, with shapes and dtypes in place of arrays.
             weights_shapes: the best weights, with shapes and dtypes in place of arrays.
+            later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
 
         Returns:
             The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
@@ -129,7 +132,8 @@ class CheckpointFiles:
         Raises:
             UserError: the checkpoint is of another model.
         """
-        checkpoint, faults, warnings = _read_newest(_state_paths(self.folder), state_shapes, weights_shapes)
+        shapes = state_shapes, later_shapes
+        checkpoint, faults, warnings = _read_newest(_state_paths(self.folder), shapes, weights_shapes)
         damaged = {path for fault in faults for path in fault.paths}
         if checkpoint is not None:
             self._best_digest = checkpoint.metadata.get("best_digest")
@@ -142,7 +146,7 @@ class CheckpointFiles:
         self._prune()
         return checkpoint, [*map(str, faults), *warnings]
 
-    def remove_from(self, step: int) -> int | None:
+    def remove_since(self, step: int) -> int | None:
         """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
         newest = None
         for path in _state_paths(self.folder):
@@ -153,13 +157,16 @@ class CheckpointFiles:
         return newest
 
 
-def load_newest_checkpoint(folder: Path, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint | None, list[str]]:
+def load_newest_checkpoint(
+    folder: Path, state_shapes: Any, weights_shapes: Any, later_shapes: Any = None
+) -> tuple[Checkpoint | None, list[str]]:
     """Reads the newest undamaged checkpoint of a folder, without a change to any file. The run may still train.
 
     Args:
         folder: the folder of the checkpoints, in the run folder.
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         weights_shapes: the best weights, with shapes and dtypes in place of arrays.
+        later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
 
     Returns:
         The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
@@ -167,7 +174,8 @@ def load_newest_checkpoint(folder: Path, state_shapes: Any, weights_shapes: Any)
     Raises:
         UserError: the checkpoint is of another model.
     """
-    checkpoint, faults, warnings = _read_newest(_state_paths(folder), state_shapes, weights_shapes)
+    shapes = state_shapes, later_shapes
+    checkpoint, faults, warnings = _read_newest(_state_paths(folder), shapes, weights_shapes)
     for path in reversed(_best_paths(folder)) if checkpoint is None else ():
         try:
             metadata, arrays, _ = npz.read(path)
@@ -183,8 +191,12 @@ def load_newest_checkpoint(folder: Path, state_shapes: Any, weights_shapes: Any)
 
 def write_tree(path: Path, tree: Any, metadata: Mapping[str, Any]) -> str:
     """Writes a tree of arrays and its metadata as one file, atomically. Returns the digest of the file."""
-    leaves = {f"leaf{jax.tree_util.keystr(key)}": leaf for key, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    return npz.write(path, leaves, metadata)
+    return npz.write(path, _leaves_by_name(tree), metadata)
+
+
+def _leaves_by_name(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their names in a file."""
+    return {f"leaf{jax.tree_util.keystr(key)}": leaf for key, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
@@ -198,8 +210,7 @@ def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
     Raises:
         UserError: a name, shape or dtype differs.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
-    expected = {f"leaf{jax.tree_util.keystr(key)}": (leaf.shape, leaf.dtype) for key, leaf in leaves}
+    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _leaves_by_name(shapes).items()}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
     if found != expected:
         name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
@@ -207,7 +218,7 @@ def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
             f"{path} holds another model than the code builds now: {name.removeprefix('leaf')} differs. "
             "Undo the change of the code, or start from scratch with fresh=true."
         )
-    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in expected])
+    return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in expected])
 
 
 class _DamagedCheckpoint(Exception):
@@ -223,9 +234,12 @@ class _DamagedCheckpoint(Exception):
 
 
 def _read_newest(
-    state_paths: Sequence[Path], state_shapes: Any, weights_shapes: Any
+    state_paths: Sequence[Path], state_shapes: tuple[Any, Any], weights_shapes: Any
 ) -> tuple[Checkpoint | None, list[_DamagedCheckpoint], list[str]]:
-    """Reads the newest undamaged checkpoint. Returns it, the errors of damaged newer ones, and other warnings."""
+    """Reads the newest undamaged checkpoint. Returns it, the errors of damaged newer ones, and other warnings.
+
+    `state_shapes` are the shapes before and after frozen parameters are unfrozen.
+    """
     faults: list[_DamagedCheckpoint] = []
     for path in reversed(state_paths):
         try:
@@ -237,7 +251,7 @@ def _read_newest(
     return None, faults, []
 
 
-def _read_checkpoint(state_path: Path, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint, bool]:
+def _read_checkpoint(state_path: Path, state_shapes: tuple[Any, Any], weights_shapes: Any) -> tuple[Checkpoint, bool]:
     """Reads the two files of a checkpoint. Returns it, and whether it has digests, which prove it undamaged.
 
     Raises:
@@ -253,7 +267,10 @@ def _read_checkpoint(state_path: Path, state_shapes: Any, weights_shapes: Any) -
             reason = f"{best_path} holds other weights than the checkpoint was saved with"
             raise _DamagedCheckpoint(state_path, best_path, reason)
         best = to_tree(weights.arrays, weights_shapes, best_path)
-    return Checkpoint(to_tree(state.arrays, state_shapes, state_path), best, state.meta), state.digest is not None
+    shapes, later_shapes = state_shapes
+    if later_shapes is not None and _leaves_by_name(later_shapes).keys() == state.arrays.keys():
+        shapes = later_shapes
+    return Checkpoint(to_tree(state.arrays, shapes, state_path), best, state.meta), state.digest is not None
 
 
 def _read_file(path: Path, state_path: Path) -> Contents:

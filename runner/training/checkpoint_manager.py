@@ -25,7 +25,7 @@ class CheckpointManager:
     """Writes the checkpoints and points of one run folder.
 
     A point holds the metrics of a step. A checkpoint covers the points that were added before it: resuming from the
-    checkpoint doesn't compute them again. Call `start` or `load` before the first point.
+    checkpoint doesn't compute them again. Call `open_outbox` or `load` before the first point.
 
     Args:
         folder: the run folder.
@@ -38,21 +38,24 @@ class CheckpointManager:
         self._files = CheckpointFiles(folder / "checkpoints", keep=keep)
         self._outbox: Outbox | None = None
 
-    def start(self) -> None:
+    def open_outbox(self) -> None:
         """Opens the outbox of a run that has taken no step."""
         self._outbox = Outbox(self.folder)
 
-    def load(self, state_shapes: TrainState) -> tuple[TrainerState | None, list[str]]:
+    def load(
+        self, state_shapes: TrainState, later_shapes: TrainState | None = None
+    ) -> tuple[TrainerState | None, list[str]]:
         """Loads the newest undamaged checkpoint, and removes the points that it doesn't cover.
 
         Args:
             state_shapes: the training state, with shapes and dtypes in place of arrays.
+            later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
 
         Returns:
             The state of the trainer (None: there is no checkpoint), and warnings about damaged checkpoints.
         """
         weights_shapes = state_shapes.parameters, state_shapes.model_state
-        checkpoint, warnings = self._files.load(state_shapes, weights_shapes)
+        checkpoint, warnings = self._files.load(state_shapes, weights_shapes, later_shapes)
         self._outbox = Outbox(self.folder, checkpointed_size=checkpoint.metadata["points"] if checkpoint else 0)
         return TrainerState.from_checkpoint(*checkpoint) if checkpoint else None, warnings
 
@@ -79,10 +82,10 @@ class CheckpointManager:
         """Waits until all checkpoints are on the disk. Raises DiskError if one could not be written."""
         self._files.wait()
 
-    def remove_from(self, step: int) -> int | None:
+    def remove_since(self, step: int) -> int | None:
         """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
         self.wait()
-        return self._files.remove_from(step)
+        return self._files.remove_since(step)
 
     def close(self) -> None:
         """Waits for the writing thread, and closes the outbox."""

@@ -15,12 +15,14 @@ from components.types import Metric
 from runner import memory
 from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
+from runner.data.encode import target_column
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.log import LOG
-from runner.program.metric_sums import add_sums, compute_metrics
+from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
 from runner.program.parts import ExampleOutputs, ProgramInputs, StepSums, decode_targets
 from runner.program.program import Program
+from runner.record.predictions import RecordedPredictions
 
 BATCH_SIZE_KEY = "training.batch_size"
 EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
@@ -57,8 +59,9 @@ class Evaluator:
         progress: the progress display.
         program_inputs: the numbers and constants of the program, on the device.
         batches: the batches of the data.
-        target: the target with its constants.
+        targets: the targets with their constants, by name.
         metrics: the metrics, by name.
+        loss_weights: the factor of each target's loss.
         timings: how long this process has trained, compiled and waited.
 
     Raises:
@@ -75,7 +78,11 @@ class Evaluator:
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics
-        self.target = self.parts.target
+        self.targets = {name: parts.spec for name, parts in self.parts.targets.items()}
+        self.loss_weights = {
+            name: 1.0 if parts.loss_weight is None else float(parts.loss_weight)
+            for name, parts in self.parts.targets.items()
+        }
         self._is_memory_checked = False
 
     @property
@@ -89,7 +96,11 @@ class Evaluator:
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
             batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
             sums = [batch_sums for batch_sums, _, _ in batches]
-            return compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
+            return self.compute_metrics(add_sums({}, sums, self.metrics), split)
+
+    def compute_metrics(self, sums: MetricSums, split: str) -> dict[str, float]:
+        """The losses and metrics of a split, {"valid/loss": …, …}, from their sums."""
+        return compute_metrics(sums, self.metrics, split, self.loss_weights)
 
     def evaluate_with_outputs(
         self, split: str, parameters: Any, model_state: Any
@@ -100,9 +111,9 @@ class Evaluator:
             batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
             for batch_sums, batch_outputs, mask in batches:
                 sums.append(batch_sums)
-                outputs.append([np.asarray(leaf)[mask] for leaf in batch_outputs])
-            metrics = compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
-            return metrics, ExampleOutputs(*(np.concatenate(pieces) for pieces in zip(*outputs, strict=True)))
+                outputs.append(jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], batch_outputs))
+            metrics = self.compute_metrics(add_sums({}, sums, self.metrics), split)
+            return metrics, jax.tree.map(lambda *pieces: np.concatenate(pieces), *outputs)
 
     def _evaluate_batches(
         self, rows: np.ndarray, parameters: Any, model_state: Any
@@ -120,11 +131,12 @@ class Evaluator:
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask
 
-    def targets(self, split: str) -> np.ndarray:
-        """The targets of a split's rows: classes, int32 (N,), or numbers in the target's own unit, (N, outputs)."""
-        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
-        values = self.program.target_layer(encoded, self.program_inputs.constants["target"])
-        return decode_targets(self.target, values)
+    def compute_targets(self, split: str) -> dict[str, np.ndarray]:
+        """The targets of a split's rows by name: classes, int32 (N, …), or numbers in their own unit, (N, outputs)."""
+        columns = {target_column(name): name for name, spec in self.targets.items() if not spec.is_image}
+        encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
+        values = self.program.apply_layers(self.program_inputs, encoded)
+        return {name: decode_targets(self.targets[name], values[column]) for column, name in columns.items()}
 
     def compile_function(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
         """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
@@ -164,3 +176,20 @@ class Evaluator:
     def warn_of_memory(self) -> Callable[[str], None] | None:
         """The function that shows a warning of too little memory. None: too little memory is an error."""
         return None if self.training.check_memory else self.progress.note
+
+
+def record_predictions(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> list[RecordedPredictions]:
+    """The predictions for a split by target, with targets and losses. Targets that are images are left out."""
+    targets = evaluator.compute_targets(split)
+    return [
+        RecordedPredictions.from_logits(
+            split,
+            evaluator.targets[name].classes,
+            evaluator.data.splits[split],
+            targets[name],
+            logits,
+            outputs.losses[name],
+            name,
+        )
+        for name, logits in outputs.logits.items()
+    ]

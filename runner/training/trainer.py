@@ -19,9 +19,10 @@ from runner.display.progress import Progress, RunLength
 from runner.errors import error_location
 from runner.log import LOG
 from runner.program.initial_weights import architecture_state, replace_weights
-from runner.program.metric_sums import add_sums, compute_metrics
+from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, TrainState, steps_per_dispatch
+from runner.program.program import Program, RateInputs, TrainState, evaluated_weights, steps_per_dispatch
+from runner.program.update import MAX_SKIPPED
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
@@ -32,6 +33,7 @@ from runner.training.trainer_state import TrainerState
 REPORT_SECONDS = 1.0  # between two reads of the metric sums from the device
 MAX_IN_FLIGHT = 2  # dispatches on the device at once; with more, a signal would wait longer
 TRAINING_STEP = "the training step"
+UNFROZEN_STEP = "the training step of all parameters"
 
 
 class DivergedError(RuntimeError):
@@ -68,8 +70,10 @@ class Trainer(Evaluator):
 
     Attributes:
         state_shapes: the training state, with shapes and dtypes in place of arrays.
+        unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         steps_per_epoch: the number of steps in an epoch.
         total_steps: the number of steps of the whole run.
+        unfreeze_step: the number of steps after which the frozen parameters are unfrozen. None: never.
         extensions: the earlier ends of a run that was extended.
 
     Raises:
@@ -96,6 +100,11 @@ class Trainer(Evaluator):
         self.extensions: Sequence[Extension] = ()
         self.state_shapes: TrainState = jax.eval_shape(program.init, *self._init_arguments())
         self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
+        epoch = self.parts.members.unfreeze_epoch
+        self.unfreeze_step = None if epoch is None else epoch * self.steps_per_epoch
+        self.unfrozen_shapes: TrainState | None = None
+        if self.unfreeze_step is not None:
+            self.unfrozen_shapes = jax.eval_shape(program.unfreeze, self.program_inputs, self.state_shapes)
         self._initial_weights: Mapping[str, Any] = {}
         if weights is not None:
             with error_location("weights"):
@@ -131,7 +140,7 @@ class Trainer(Evaluator):
         if split is not None:
             size = self.evaluation_batch_size
             chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
-            weights = self.state_shapes.parameters, self.state_shapes.model_state
+            weights = evaluated_weights(self.parts, self.state_shapes)
             jax.eval_shape(self.program.evaluate, self.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask)
 
     def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
@@ -171,7 +180,9 @@ class Trainer(Evaluator):
             program_inputs, *examples = self._init_arguments()
             constants = self._add_initial_constants(program_inputs.constants)
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
-        return TrainerState(replace_weights(state, self._initial_weights), initial_monitor(self.higher_is_better))
+            if self._initial_weights:
+                state = self.program.restart(self.program_inputs, replace_weights(state, self._initial_weights))
+        return TrainerState(state, initial_monitor(self.higher_is_better))
 
     def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
@@ -283,9 +294,14 @@ class Trainer(Evaluator):
         """Starts the steps of a chunk on the device. Returns their metric sums, which the device still computes."""
         rate_inputs = self.rate_inputs(trainer_state.step, trainer_state.monitor.scale)
         step_count = np.int32(chunk.steps)
-        arguments = self.program_inputs, trainer_state.train_state, chunk.data, chunk.rows, step_count, rate_inputs
         compiling_before = self.timings.compiling
-        self.compile_function(TRAINING_STEP, self.program.train, chunk, *arguments)
+        if trainer_state.step == self.unfreeze_step:
+            with self.show_compilation("the unfreezing of parameters"):
+                trainer_state.train_state = self.program.unfreeze(self.program_inputs, trainer_state.train_state)
+        unfrozen = self.unfreeze_step is not None and trainer_state.step >= self.unfreeze_step
+        state = trainer_state.train_state
+        arguments = self.program_inputs, state, chunk.data, chunk.rows, step_count, rate_inputs, unfrozen
+        self.compile_function(UNFROZEN_STEP if unfrozen else TRAINING_STEP, self.program.train, chunk, *arguments)
         self.timings.training -= self.timings.compiling - compiling_before
         trainer_state.train_state, sums = self.program.train(*arguments)
         trainer_state.step += chunk.steps
@@ -322,8 +338,9 @@ class Trainer(Evaluator):
         if trainer_state.sums:
             first_bad = int(trainer_state.sums["last"]["first_bad"])
             if first_bad >= 0 and stops_on_nan:
-                raise DivergedError(f"the objective is not finite at step {first_bad}", first_bad)
-            values = compute_metrics(trainer_state.sums, self.metrics, "train")
+                skipped = f"{MAX_SKIPPED} steps in a row were skipped, and " if self.parts.members.skip else ""
+                raise DivergedError(f"{skipped}the objective is not finite at step {first_bad}", first_bad)
+            values = self.compute_metrics(trainer_state.sums, "train")
             self.progress.show_step(trainer_state.step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.train_state):
             raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
@@ -332,10 +349,11 @@ class Trainer(Evaluator):
     def _evaluate_and_save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
         step = trainer_state.step
-        record = compute_metrics(trainer_state.sums, self.metrics, "train")
-        last = trainer_state.sums["last"]
-        record |= {name: float(value) for name, value in last.items() if name != "first_bad"}
-        weights = trainer_state.train_state.parameters, trainer_state.train_state.model_state
+        record = self.compute_metrics(trainer_state.sums, "train")
+        last = dict(trainer_state.sums["last"])
+        del last["first_bad"]
+        record |= {name: value.item() for name, value in last.items()}
+        weights = evaluated_weights(self.parts, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
         trainer_state.monitor, is_best = update_monitor(

@@ -11,23 +11,27 @@ import numpy as np
 import pytest
 from options import built, options
 
-from components.augmentation import Crop, Flip
-from components.types import Augmentation, MultiHot, Scalar, UserError
+from components.augmentation import Crop, Flip, GaussianNoise, Mixup
+from components.types import Augmentation, Batch, MultiHot, Scalar, TargetSpec, UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 5, 7, 2), minval=0.5)
-TARGET = jnp.arange(64)
 AUGMENTATIONS = {option: built("augmentation", option) for option in options("augmentation")} | {
     "flip, vertical": Flip(axis="vertical"),
     "crop, edge": Crop(padding=3, mode="edge"),
     "crop, reflect": Crop(padding=4, mode="reflect"),
 }
 
+MOVING = [name for name, augmentation in AUGMENTATIONS.items() if isinstance(augmentation, Flip | Crop)]
+
 
 def augment(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
     """Returns the inputs after the augmentation; checks that the target is unchanged."""
-    changed, target = augmentation(jax.random.key(key), inputs or {"image": IMAGES}, TARGET)
-    np.testing.assert_array_equal(target, TARGET)
-    return dict(changed)
+    inputs = inputs or {"image": IMAGES}
+    examples = len(next(iter(inputs.values())))
+    target = np.arange(examples)
+    changed = augmentation(jax.random.key(key), Batch(inputs, {"target": target}, {}, None, jnp.ones(examples, bool)))
+    np.testing.assert_array_equal(changed.target, target)
+    return dict(changed.inputs)
 
 
 def shift(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
@@ -45,7 +49,7 @@ def test_each_example_and_each_key_has_its_own_change(name: str) -> None:
     np.testing.assert_array_equal(first, same)
     changed = (np.asarray(first) != np.asarray(IMAGES)).any((1, 2, 3))
     assert 0.2 < changed.mean() <= 1
-    assert ((np.asarray(first) != np.asarray(other)).any((1, 2, 3)) != changed).any()
+    assert (np.asarray(first) != np.asarray(other)).any((1, 2, 3)).any()
     assert augment(AUGMENTATIONS[name], image=IMAGES.astype(jnp.bfloat16))["image"].dtype == jnp.bfloat16
 
 
@@ -82,7 +86,7 @@ def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str
     assert len(found_moves) > 15, "down and right are independent"
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", MOVING)
 def test_all_image_inputs_change_equally_and_other_inputs_do_not_change(name: str) -> None:
     hot = MultiHot(jnp.zeros((64, 1), jnp.int32), jnp.ones((64, 1)), 3)
     changed = augment(AUGMENTATIONS[name], left=IMAGES, right=-IMAGES, deep=IMAGES[:, 0, 0], wide=hot)
@@ -92,9 +96,9 @@ def test_all_image_inputs_change_equally_and_other_inputs_do_not_change(name: st
     np.testing.assert_array_equal(changed["deep"], IMAGES[:, 0, 0])
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [*MOVING, "cutmix"])
 def test_inputs_without_images_raise(name: str) -> None:
-    with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep \(64, 2\)"):
+    with pytest.raises(UserError, match=r"needs .* of images \(B, H, W, C\).*, got deep float32 \(64, 2\)"):
         augment(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
 
 
@@ -111,3 +115,91 @@ def test_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
         return augment(Crop(padding=1, fill=fill), image=images)["image"]
 
     check_traced(changed, {"probability": 0.5, "fill": 0.0}, {"probability": 1.0, "fill": 0.5})
+
+
+def batch_of(images: jax.Array, **fields: Any) -> Batch:
+    """Returns a batch of images with a class for each, a number for each and a weight for each example."""
+    count = len(images)
+    targets = {"kind": jnp.arange(count) % 3, "size": jnp.arange(count, dtype=jnp.float32)[:, None]}
+    weight = jnp.arange(count, dtype=jnp.float32)
+    batch = Batch({"image": images}, targets, {}, weight, jnp.ones(count, bool))
+    return batch._replace(**fields)
+
+
+SPECS = {
+    "kind": TargetSpec("classes", (), ("a", "b", "c"), lambda logits: logits),
+    "size": TargetSpec("real", (1,), None, lambda logits: logits),
+}
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_targets_and_weights_are_mixed_by_the_share_of_the_pixels(name: str) -> None:
+    """The images hold their own number, so a mixed image shows which two it is made of, and in which shares."""
+    count = 64
+    images = jnp.zeros((count, 8, 8, count)).at[jnp.arange(count), :, :, jnp.arange(count)].set(1.0)
+    augmentation, specs = built("augmentation", name).bind(SPECS)
+    mixed = augmentation(jax.random.key(1), batch_of(images))
+    assert specs == SPECS
+    shares = np.asarray(mixed.inputs["image"].mean((1, 2)))  # (B, B): the share of each original in each mixed image
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+    assert ((shares > 0).sum(1) <= 2).all()
+    assert ((shares > 0.01) & (shares < 0.99)).any(1).sum() > count / 5
+    one_hot = np.eye(3)[np.arange(count) % 3]
+    np.testing.assert_allclose(mixed.soft["kind"], shares @ one_hot, atol=1e-5)
+    np.testing.assert_allclose(mixed.targets["size"][:, 0], shares @ np.arange(count), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(mixed.weight, shares @ np.arange(count), rtol=1e-4, atol=1e-4)
+    largest = shares.max(1) > 0.5 + 1e-4
+    np.testing.assert_array_equal(mixed.targets["kind"][largest], (shares.argmax(1) % 3)[largest])
+    assert "size" not in mixed.soft
+
+
+def test_mixing_twice_mixes_the_probabilities() -> None:
+    augmentation, _ = Mixup(alpha=1.0).bind({"kind": SPECS["kind"]})
+    batch = batch_of(IMAGES)
+    batch = batch._replace(targets={"kind": batch.targets["kind"]})
+    twice = augmentation(jax.random.key(1), augmentation(jax.random.key(0), batch))
+    np.testing.assert_allclose(twice.soft["kind"].sum(1), 1, rtol=1e-5)
+    assert (np.asarray(twice.soft["kind"]) > 1e-3).all(1).any(), "some examples have all three classes"
+
+
+def test_a_mixed_example_counts_only_if_both_examples_have_a_target() -> None:
+    augmentation, _ = Mixup(alpha=1.0).bind({"kind": SPECS["kind"]})
+    mask = jnp.arange(64) < 32
+    batch = batch_of(IMAGES, targets={"kind": jnp.zeros(64, int)}, masks={"kind": mask})
+    mixed = augmentation(jax.random.key(0), batch)
+    assert 8 < int(mixed.masks["kind"].sum()) < 24
+    assert not (mixed.masks["kind"] & ~mask).any()
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_classes_of_pixels_are_not_mixed(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} can't mix the classes of pixels of `mask`"):
+        built("augmentation", name).bind({"mask": TargetSpec("classes", (5, 7), ("a", "b"), lambda logits: logits)})
+
+
+def test_mixup_needs_inputs_of_floats() -> None:
+    hot = MultiHot(jnp.zeros((64, 1), jnp.int32), jnp.ones((64, 1)), 3)
+    with pytest.raises(UserError, match="mixup needs inputs of floats, got wide MultiHot"):
+        Mixup()(jax.random.key(0), batch_of(IMAGES, inputs={"image": IMAGES, "wide": hot}))
+
+
+def test_classes_of_pixels_move_with_the_image() -> None:
+    images = jax.random.uniform(jax.random.key(0), (32, 6, 6, 1), minval=0.5)
+    classes = jnp.round(images[..., 0] * 1000).astype(jnp.int32)
+    batch = batch_of(images, targets={"mask": classes, "clean": images}, masks={"mask": classes > 600})
+    for augmentation in (Flip(), Crop(padding=2), Crop(padding=2, mode="edge")):
+        moved = augmentation(jax.random.key(3), batch)
+        np.testing.assert_array_equal(moved.targets["clean"], moved.inputs["image"])
+        expected = jnp.round(moved.inputs["image"][..., 0] * 1000).astype(jnp.int32)
+        np.testing.assert_array_equal(moved.targets["mask"], expected)
+        np.testing.assert_array_equal(moved.masks["mask"], expected > 600)
+        assert (np.asarray(moved.targets["mask"]) != np.asarray(classes)).any()
+
+
+def test_noise_has_the_standard_deviation_and_changes_no_target() -> None:
+    batch = batch_of(jnp.zeros((64, 8, 8, 1)), targets={"clean": jnp.zeros((64, 8, 8, 1))})
+    noisy = GaussianNoise(std=0.5)(jax.random.key(0), batch)
+    assert 0.48 < float(noisy.inputs["image"].std()) < 0.52
+    assert not noisy.targets["clean"].any()
+    with pytest.raises(UserError, match="gaussian_noise: no input of floats is called picture"):
+        GaussianNoise(inputs=("picture",))(jax.random.key(0), batch)

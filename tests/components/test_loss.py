@@ -11,7 +11,7 @@ import pytest
 from options import built, options
 
 from components.loss import MAE, MSE, BinaryCrossEntropy, Huber, LeNet5_1998, SoftmaxCrossEntropy
-from components.types import BoundTarget, Loss, Scalar, UserError
+from components.types import Loss, Scalar, TargetSpec, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["losses"]
 KERAS: dict[str, dict[str, dict[str, float]]] = {  # for each option, the cases of Keras and their parameters
@@ -39,9 +39,10 @@ def arguments(case: str) -> tuple[jax.Array, jax.Array]:
     return jnp.array(GOLDEN[case]["y_pred"], jnp.float32), jnp.array(target, jnp.int32 if classes else jnp.float32)
 
 
-def target(outputs: int, classes: int | None = None) -> BoundTarget:
-    names = None if classes is None else tuple(f"class {n}" for n in range(classes))
-    return BoundTarget(outputs, names, decode=lambda values: values)
+def target(outputs: int, classes: int | None = None) -> TargetSpec:
+    if classes is None:
+        return TargetSpec("real", (outputs,), None, decode=lambda values: values)
+    return TargetSpec("classes", (), tuple(f"class {n}" for n in range(classes)), decode=lambda values: values)
 
 
 @pytest.mark.parametrize("option", [option for option in options("loss") if option not in NOT_IN_KERAS])
@@ -82,7 +83,7 @@ def test_large_logits_give_finite_losses_and_gradients(loss: Loss, logit: float)
         (Huber(), target(2), 2),
     ],
 )
-def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: BoundTarget, outputs: int) -> None:
+def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: TargetSpec, outputs: int) -> None:
     assert loss.outputs(bound) == outputs
 
 
@@ -105,7 +106,7 @@ def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: BoundTar
         (Huber(), target(1, 10), "huber needs a real-valued target"),
     ],
 )
-def test_a_wrong_kind_of_target_raises_with_the_right_losses(loss: Loss, bound: BoundTarget, message: str) -> None:
+def test_a_wrong_kind_of_target_raises_with_the_right_losses(loss: Loss, bound: TargetSpec, message: str) -> None:
     with pytest.raises(UserError, match=message):
         loss.outputs(bound)
 

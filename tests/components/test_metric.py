@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ from options import built, options
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
 from components.metric import MAE, RMSE, Accuracy, TopK
-from components.types import Batch, BoundTarget, Metric, Output, UserError
+from components.types import Batch, Metric, Output, TargetSpec, UserError
 
-CLASSES = BoundTarget(1, ("cat", "dog", "cow", "hen"), lambda values: values)
-REAL = BoundTarget(2, None, lambda values: values * 10 + 3)
+CLASSES = TargetSpec("classes", (), ("cat", "dog", "cow", "hen"), lambda values: values)
+REAL = TargetSpec("real", (2,), None, lambda values: values * 10 + 3)
 SIZES = (4, 4, 2)  # examples of three batches, each padded to four
 
 
@@ -25,12 +25,13 @@ def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]
         rows = np.arange(first, first + 4) % len(target)
         mask = jnp.arange(4) < size
         padded_logits = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
-        parts.append((Output(jnp.array(padded_logits)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
+        batch = Batch({}, {"target": jnp.array(target[rows])}, {}, weight=None, present=mask)
+        parts.append((Output(jnp.array(padded_logits)), batch))
         first += size
     return parts
 
 
-def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.ndarray) -> float:
+def measure(metric: Metric, bound: TargetSpec, logits: np.ndarray, target: np.ndarray) -> float:
     """Returns the metric of a split as the runner computes it: from sums in 64 bits, or from gathered rows."""
     metric = metric.bind(bound)
     measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
@@ -56,7 +57,7 @@ def test_accuracy_counts_the_most_probable_class() -> None:
 
 def test_accuracy_of_one_logit_counts_its_sign() -> None:
     logits, labels = draw(10, 1), LABELS % 2
-    two_classes = CLASSES._replace(classes=("no", "yes"))
+    two_classes = replace(CLASSES, classes=("no", "yes"))
     assert measure(Accuracy(), two_classes, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
 
 
@@ -68,7 +69,7 @@ def test_top_k_equals_scikit_learn(k: int) -> None:
 
 
 def test_top_1_of_one_logit_equals_accuracy() -> None:
-    two_classes = CLASSES._replace(classes=("no", "yes"))
+    two_classes = replace(CLASSES, classes=("no", "yes"))
     arguments = two_classes, draw(10, 1), LABELS % 2
     assert measure(TopK(1), *arguments) == measure(Accuracy(), *arguments)
 
@@ -95,7 +96,7 @@ def test_errors_are_in_the_unit_of_the_target() -> None:
         (RMSE(), CLASSES, "rmse needs a real-valued target"),
     ],
 )
-def test_a_wrong_kind_of_target_raises_with_the_right_metrics(metric: Metric, bound: BoundTarget, message: str) -> None:
+def test_a_wrong_kind_of_target_raises_with_the_right_metrics(metric: Metric, bound: TargetSpec, message: str) -> None:
     with pytest.raises(UserError, match=message):
         metric.bind(bound)
 
@@ -107,7 +108,7 @@ def test_an_architecture_without_logits_raises() -> None:
 
 @pytest.mark.parametrize("option", options("metric"))
 def test_every_option_has_a_direction(option: str) -> None:
-    higher_is_better = {"accuracy": True, "top_k": True, "mae": False, "rmse": False}
+    higher_is_better = {"accuracy": True, "top_k": True, "mean_iou": True, "mae": False, "rmse": False}
     assert built("metric", option).higher_is_better == higher_is_better[option]
 
 
@@ -118,7 +119,7 @@ class AreaUnderCurve:
     higher_is_better = True
     collects = True
 
-    def bind(self, target: BoundTarget) -> AreaUnderCurve:
+    def bind(self, target: TargetSpec) -> AreaUnderCurve:
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, Block, BoundTarget, Constants, Encoded, Output, Padded, Ragged
+from components.types import Batch, Block, Constants, Encoded, Output, Padded, Ragged, TargetSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class AreaUnderCurve:
     higher_is_better = True
     collects = True
 
-    def bind(self, target: BoundTarget) -> AreaUnderCurve:
+    def bind(self, target: TargetSpec) -> AreaUnderCurve:
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
@@ -147,3 +147,69 @@ class AreaUnderCurve:
         score, positive = (sums[name][sums["mask"]] for name in ("score", "positive"))
         pairs = score[positive][:, None] - score[~positive][None, :]
         return float((pairs > 0).mean() + (pairs == 0).mean() / 2)
+
+
+class NamedHeads(nn.Module):
+    """A network with a dense layer for each target."""
+
+    outputs: Mapping[str, int]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Output:
+        hidden = nn.relu(nn.Dense(8)(x))
+        return Output({name: nn.Dense(size, name=f"head_{name}")(hidden) for name, size in self.outputs.items()})
+
+
+class TwoInternalLosses(nn.Module):
+    """A network without logits, whose internal losses don't depend on its parameter."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Output:
+        scale = self.param("scale", nn.initializers.ones, ())
+        return Output(None, {"square": jnp.square(x * scale).mean(1), "size": jnp.abs(x * scale).mean(1)})
+
+
+class _CrossEntropy:
+    def outputs(self, target: TargetSpec) -> int:
+        return target.outputs
+
+
+class SoftLoss(_CrossEntropy):
+    """Takes the probabilities of the classes."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None) -> jax.Array:
+        assert soft is not None
+        return -jnp.sum(soft * jax.nn.log_softmax(logits), axis=1)
+
+
+class WholeLoss(_CrossEntropy):
+    """Takes the whole output and batch."""
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        assert output.logits is not None
+        return -jnp.sum(batch.soft["target"] * jax.nn.log_softmax(output.logits), axis=1)
+
+
+class HardLoss(_CrossEntropy):
+    """Takes class ids only."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], axis=1)[:, 0]
+
+
+class WideLoss(_CrossEntropy):
+    """Adds (B,) and (B, classes), which NumPy would broadcast if there are as many examples as classes."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        return (logits + target.astype(jnp.float32)).mean(1)
+
+
+class ColumnLoss(_CrossEntropy):
+    """Returns (B, 1)."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        return logits[:, :1] - target[:, None].astype(jnp.float32)

@@ -204,8 +204,9 @@ def test_an_npz_file_without_predictions_is_an_error(tmp_path: Path) -> None:
     kept = answers.RecordedPredictions.from_logits(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
-    answers.save_predictions(tmp_path, kept)
-    assert vars(answers.load_predictions(tmp_path)).keys() == vars(kept).keys()
+    answers.save_predictions(tmp_path, [kept])
+    (loaded,) = answers.load_predictions(tmp_path)
+    assert vars(loaded).keys() == vars(kept).keys()
     meta, arrays, _ = npz.read(tmp_path / answers.PREDICTIONS_FILE)
     for changed, less in (
         ((arrays, {"split": "test"}), "classes"),

@@ -106,7 +106,7 @@ def create_conv_factory(network: ConvNet, **fields: Any) -> MakeConv:
     """Returns a function that makes convolutions with batch normalization and ReLU, scaled by the network's `width`."""
 
     def make_conv(spec: ConvSpec, name: str) -> ConvNorm:
-        features = network.scale_channels(spec.features)
+        features = network.scale_width(spec.features)
         return ConvNorm(features, spec.kernel, spec.stride, spec.padding, name=name, **fields)
 
     return make_conv

@@ -29,7 +29,7 @@ class ConvNet(nn.Module):
 
     Attributes:
         outputs: number of logits.
-        width: factor for the channels of every layer, above 0.
+        width: factor for the channels or units of every layer, above 0.
         head: whether the network computes logits. If not, it returns only `features`, the output of each stage.
         dtype: dtype of the computation.
     """
@@ -39,8 +39,8 @@ class ConvNet(nn.Module):
     head: bool = True
     dtype: Any = jnp.float32
 
-    def scale_channels(self, count: float) -> int:
-        """Returns a number of channels times `width`, rounded half up, at least 1."""
+    def scale_width(self, count: float) -> int:
+        """Returns a number of channels or units times `width`, rounded half up, at least 1."""
         return max(1, math.floor(count * self.width + 0.5))
 
     def make_output(

@@ -55,12 +55,12 @@ class LeNet5(ConvNet):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         x = _pad(as_images(self, image))
-        c1 = Conv(self.scale_channels(6), 5, padding="VALID", activation="relu", name="c1")(x, train=train)
+        c1 = Conv(self.scale_width(6), 5, padding="VALID", activation="relu", name="c1")(x, train=train)
         s2 = MaxPool(2)(c1, train=train)
-        c3 = Conv(self.scale_channels(16), 5, padding="VALID", activation="relu", name="c3")(s2, train=train)
+        c3 = Conv(self.scale_width(16), 5, padding="VALID", activation="relu", name="c3")(s2, train=train)
         s4 = MaxPool(2)(c3, train=train)
-        c5 = Dense(self.scale_channels(120), activation="relu", name="c5")(Flatten()(s4, train=train), train=train)
-        f6 = Dense(self.scale_channels(84), activation="relu", name="f6")(c5, train=train)
+        c5 = Dense(self.scale_width(120), activation="relu", name="c5")(Flatten()(s4, train=train), train=train)
+        f6 = Dense(self.scale_width(84), activation="relu", name="f6")(c5, train=train)
         features = {"c1": c1, "s2": s2, "c3": c3, "s4": s4, "c5": c5, "f6": f6}
         return self.make_output(f6, features, train=train)
 

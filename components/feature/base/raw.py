@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,8 @@ from components.closest import suggest_name
 from components.types import Block, DataError, Ragged, Strings
 
 FLOAT32_MAX = np.finfo(np.float32).max
-MAX_VALUE_CHARACTERS = 100  # characters of a value in a message
+MAX_VALUE_CHARACTERS = 100  # of a value in a message
+MAX_INTEGER_BITS = 100  # of an integer in a message
 NEED_FINITE = "a finite number within the range of float32 is needed; correct it, or remove the row"
 
 
@@ -75,19 +77,42 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
     return np.zeros(values.shape), None  # without rows the values may be of any type
 
 
+def read_row_shape(block: Block, key: str) -> tuple[int, ...]:
+    """The shape of a row of a column: () for single values. Raises DataError for rows of different lengths."""
+    if isinstance(block.columns.get(key), Strings):
+        return ()
+    values, _ = _get_column(block, key)
+    return values.shape[1:]
+
+
+def fill_missing(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
+    """Replaces the missing values of a column by its first value that isn't missing.
+
+    Returns:
+        The block with the filled column, and a mask of the column's shape: False where a value was missing. The mask is
+        None if no value was missing. If all values are missing, the block is unchanged.
+    """
+    values, valid_mask = _get_column(block, key)
+    if valid_mask is None or not valid_mask.any():
+        return block, valid_mask
+    filled = np.where(valid_mask, values, values[valid_mask][0])
+    valid = {name: mask for name, mask in block.valid.items() if name != key}
+    return replace(block, columns={**block.columns, key: filled}, valid=valid), valid_mask
+
+
 def read_labels(block: Block, key: str) -> np.ndarray:
-    """Reads a column of classes, (rows,): integers, strings or booleans. Raises DataError for other values."""
+    """Reads a column of classes, (rows, …): integers, strings or booleans. Raises DataError for other values."""
     values = read_column(block, key)
     needed = "a class is an integer, a string or a boolean"
-    if values.ndim != 1:
-        raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}; {needed}")
-    if values.dtype.hasobject:
-        is_text = isinstance(values[0], str)
+    if values.dtype.hasobject and values.size:
+        is_text = isinstance(values.flat[0], str)
         kinds, dtype = ((str,), np.str_) if is_text else ((Integral, np.bool_), np.int64)
         values = _convert_objects(block, key, values, kinds, dtype, needed)
-    if values.dtype.kind not in "biuU":
-        raise make_value_error(block, key, 0, f"is {format_value(values[0])}", needed)
-    return values
+    if values.dtype.kind in "biuU":
+        return values
+    if len(values):
+        raise make_value_error(block, key, 0, f"is {format_value(values.flat[0])}", needed)
+    return np.zeros(0, np.int64)  # without rows the values may be of any type
 
 
 def make_missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:
@@ -102,9 +127,9 @@ def make_value_error(block: Block, key: str, row: int, fault: str, remedy: str) 
 
 
 def format_value(value: Any) -> str:
-    """Formats a value as Python writes it. Long values are cut."""
+    """Formats a value as Python writes it. A long value is cut; a long integer is replaced by its number of bits."""
     value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, int) and value.bit_length() > MAX_VALUE_CHARACTERS:
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}..."
@@ -121,10 +146,10 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         values = np.array(values.tolist(), object)
     valid_mask = block.valid.get(key)
     if valid_mask is not None:
-        wide = valid_mask.reshape(-1, *(1,) * (values.ndim - 1))
-        valid_mask = None if valid_mask.all() else np.broadcast_to(wide, values.shape)
+        per_row = valid_mask.reshape((-1,) + (1,) * (values.ndim - 1))  # (rows, 1, …), which broadcasts
+        valid_mask = None if valid_mask.all() else np.broadcast_to(per_row, values.shape)
     if values.dtype.hasobject:
-        values = values.astype(object, copy=False)
+        values = values.astype(object, copy=False)  # `hasobject` is also true for NumPy's StringDType
         not_none = np.array([value is not None for value in values.flat], bool).reshape(values.shape)
         valid_mask = not_none if valid_mask is None else valid_mask & not_none
     return values, None if valid_mask is None or valid_mask.all() else valid_mask

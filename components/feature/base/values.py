@@ -104,10 +104,11 @@ def read_values(
     Args:
         block: the rows.
         key: the name of the column.
-        parents: the encoded arrays of feature columns, by column and array name.
+        parents: the encoded arrays of the feature columns that the caller reads, by column and array name. A column
+            among them is read instead of the raw column of the same name.
         missing: replaces missing values. None: they stay missing.
-        empty_is_missing: whether "" and -1 are missing values if all rows have the same number of values, as in
-            TensorFlow. In rows of different lengths, and in the ids of a categorical column, they are ordinary values.
+        empty_is_missing: whether "" and -1 are missing values, as in TensorFlow. In a ragged column, whose rows may
+            have different numbers of values, and in the ids of a categorical column, they are ordinary values.
 
     Raises:
         DataError: a value is neither text nor an integer.

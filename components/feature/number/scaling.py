@@ -78,4 +78,4 @@ def normalize(
 def align(constant: Any, values: jax.Array) -> jax.Array:
     """Reshapes a constant per element (D,), or per example and element (B, D), so that it broadcasts to (B, …, D)."""
     shape = jnp.shape(constant)
-    return jnp.reshape(constant, (*shape[:-1], *(1,) * (values.ndim - len(shape)), shape[-1]))
+    return jnp.reshape(constant, shape[:-1] + (1,) * (values.ndim - len(shape)) + shape[-1:])

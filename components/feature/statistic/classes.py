@@ -16,13 +16,19 @@ from components.types import Block, DataError, Strings
 
 @dataclass(frozen=True)
 class Distinct:
-    """The distinct classes of a column and their numbers of rows, as a dictionary sorted by class."""
+    """The distinct classes of a column and their numbers of elements, as a dictionary sorted by class.
+
+    Attributes:
+        key: a raw column of integers, strings or booleans, (rows,); or of pixels, (rows, H, W).
+        allow_missing: whether values may be missing. They aren't counted.
+    """
 
     key: str
+    allow_missing: bool = False
 
     def summarize(self, block: Block) -> Counter[Any]:
-        classes, class_of_row = group_rows(block, self.key)
-        counts = np.bincount(class_of_row, minlength=len(classes)).tolist()
+        classes, class_of_element = group_elements(block, self.key, allow_missing=self.allow_missing)
+        counts = np.bincount(class_of_element[class_of_element >= 0], minlength=len(classes)).tolist()
         return Counter({value: count for value, count in zip(classes, counts, strict=True) if count})
 
     def merge(self, state: Counter[Any], other: Counter[Any]) -> Counter[Any]:
@@ -65,14 +71,61 @@ class ByClass:
         return {value: self.statistic.result(state[value]) for value in sorted(state)}
 
 
+@dataclass(frozen=True)
+class RowShape:
+    """The shape of a row of a column, which all rows share."""
+
+    key: str
+
+    def summarize(self, block: Block) -> tuple[int, ...]:
+        return raw.read_row_shape(block, self.key)
+
+    def merge(self, state: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+        if state != other:
+            raise DataError(f"column `{self.key}` has rows of the shapes {state} and {other}; one shape is needed")
+        return state
+
+    def result(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return state
+
+
+def group_elements(block: Block, key: str, *, allow_missing: bool = False) -> tuple[list[Any], np.ndarray]:
+    """Groups the elements of a column by class.
+
+    Returns:
+        The classes, and the position of each element's class among them, (rows, …); -1 for a missing value. Some
+        classes may not occur.
+
+    Raises:
+        DataError: a value is no class, or is missing although that isn't allowed.
+    """
+    valid_mask = None
+    if allow_missing:
+        block, valid_mask = raw.fill_missing(block, key)
+        if valid_mask is not None and not valid_mask.any():
+            return [], np.full(valid_mask.shape, -1)
+    column = block.columns.get(key)
+    if isinstance(column, Strings):
+        classes, class_of_element = group_rows(block, key)
+    else:
+        labels = raw.read_labels(block, key)
+        unique, class_of_element = np.unique(labels, return_inverse=True)
+        classes, class_of_element = unique.tolist(), class_of_element.reshape(labels.shape)
+    return classes, class_of_element if valid_mask is None else np.where(valid_mask, class_of_element, -1)
+
+
 def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
     """Returns the classes of a column, and the position of each row's class among them. Some classes may not occur."""
     column = block.columns.get(key)
     if not isinstance(column, Strings) or not block.valid.get(key, np.True_).all():
         labels = raw.read_labels(block, key)  # raises DataError for a missing value
+        if labels.ndim != 1:
+            shape = labels.shape[1:]
+            raise DataError(f"column `{key}` of {block.origin} has rows of shape {shape}; one class in each is needed")
         classes, class_of_row = np.unique(labels, return_inverse=True)
         return classes.tolist(), class_of_row
     strings, string_of_row = split_dictionary(column)
-    positions: dict[str, int] = {}  # a text may occur several times among the strings
-    class_of_string = np.array([positions.setdefault(text, len(positions)) for text in strings.tolist()], np.int64)
+    texts = strings.tolist()
+    positions = {text: position for position, text in enumerate(dict.fromkeys(texts))}  # a dictionary may repeat a text
+    class_of_string = np.array([positions[text] for text in texts], np.int64)
     return list(positions), class_of_string if string_of_row is None else class_of_string[string_of_row]

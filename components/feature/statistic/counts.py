@@ -42,7 +42,7 @@ class Counts:
     Attributes:
         key: a raw column, or a stateless feature column.
         missing: replaces missing values. None: missing values aren't counted.
-        empty_is_missing: whether "" and -1 are missing values if all rows have the same number of values.
+        empty_is_missing: whether "" and -1 are missing values, except in a ragged column.
     """
 
     key: str
@@ -81,7 +81,7 @@ class Counts:
 
 
 def find_most_frequent(tally: Tally, max_values: int | None, min_count: int, exclude: Collection[Any]) -> np.ndarray:
-    """The positions of the most frequent values, in descending order of count; ties in descending order, as in Keras.
+    """The positions of the most frequent values, in descending order of count, then of value, as in Keras.
 
     Args:
         tally: the values and their counts.

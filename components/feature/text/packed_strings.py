@@ -29,7 +29,7 @@ class PackedStrings(NamedTuple):
     start: np.ndarray
     length: np.ndarray
 
-    def read_words(self, at: np.ndarray | int, count: int) -> np.ndarray:
+    def read_words(self, *, at: np.ndarray | int, count: int) -> np.ndarray:
         """Reads little-endian words, uint64 (count, rows). Bytes after the end of a string are arbitrary.
 
         Args:
@@ -40,9 +40,9 @@ class PackedStrings(NamedTuple):
         overlapping = np.ndarray(size, f"V{8 * count}", self.block, strides=(1,))
         return overlapping[self.start + at].view("<u8").reshape(-1, count).T
 
-    def read_ending(self, before: int, count: int) -> np.ndarray:
+    def read_ending(self, *, before: int, count: int) -> np.ndarray:
         """Reads words that start `before` bytes before the end of each string."""
-        return self.read_words(self.length.view(np.int64) - before, count)
+        return self.read_words(at=self.length.view(np.int64) - before, count=count)
 
     def select(self, rows: slice) -> PackedStrings:
         """Some of the strings."""
@@ -72,21 +72,26 @@ def hash_strings(values: np.ndarray, offsets: np.ndarray, hash_functions: Sequen
     return result
 
 
-def absorb(
-    state: np.ndarray, strings: PackedStrings, steps: np.ndarray, words: int, step: Callable[..., Sequence[np.ndarray]]
+def fold_words_into(
+    state: np.ndarray,
+    strings: PackedStrings,
+    *,
+    step_counts: np.ndarray,
+    words_per_step: int,
+    step: Callable[..., Sequence[np.ndarray]],
 ) -> None:
-    """Updates the state of each string in place with the words of the string.
+    """Updates the state of each string in place, in a loop over the words of the string.
 
     Args:
         state: (n, rows), n words per string.
         strings: the strings.
-        steps: (rows,), ascending: the number of steps of each string.
-        words: the number of words that a step consumes.
+        step_counts: (rows,), ascending: the number of steps of each string.
+        words_per_step: the number of words that a step consumes.
         step: maps the state and the consumed words to the n words of the new state.
     """
-    for number in range(int(steps[-1])):
-        rows = slice(int(np.searchsorted(steps, number, side="right")), None)
-        data = strings.select(rows).read_words(8 * words * number, words)
+    for number in range(int(step_counts[-1])):
+        rows = slice(int(np.searchsorted(step_counts, number, side="right")), None)  # the strings with words left
+        data = strings.select(rows).read_words(at=8 * words_per_step * number, count=words_per_step)
         for old, new in zip(state, step(state[:, rows], data), strict=True):
             old[rows] = new
 

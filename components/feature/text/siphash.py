@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.feature.text.packed_strings import PackedStrings, absorb, hash_strings, rotate
+from components.feature.text.packed_strings import PackedStrings, fold_words_into, hash_strings, rotate
 
 SEED = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
@@ -29,16 +29,16 @@ def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np
 
 def _hash(strings: PackedStrings, initial: np.ndarray) -> np.ndarray:
     state = np.repeat(initial[:, None], len(strings.start), axis=1)
-    words = strings.length >> 3  # complete words of 8 bytes
-    absorb(state, strings, words, 1, _absorb)
+    word_counts = strings.length >> 3  # of complete words, which have 8 bytes
+    fold_words_into(state, strings, step_counts=word_counts, words_per_step=1, step=_compress)
     rest = strings.length & 7  # the remaining bytes; the last byte of the final word is the length
-    (ending,) = strings.read_words((words << 3).view(np.int64), 1)
+    (ending,) = strings.read_words(at=(word_counts << 3).view(np.int64), count=1)
     ending = (ending & (np.uint64(1) << (rest << 3)) - 1) | (strings.length << 56)
-    v0, v1, v2, v3 = _absorb(state, [ending])
+    v0, v1, v2, v3 = _compress(state, [ending])
     return np.bitwise_xor.reduce(_rounds([v0, v1, v2 ^ 0xFF, v3], 4))
 
 
-def _absorb(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _compress(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
     (v0, v1, v2, v3), (word,) = state, data
     v0, v1, v2, v3 = _rounds([v0, v1, v2, v3 ^ word], 2)
     return [v0 ^ word, v1, v2, v3]

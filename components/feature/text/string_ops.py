@@ -9,10 +9,14 @@ import numpy as np
 from components.types import Strings, UserError
 
 
-def map_strings(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Applies a function of (data, offsets) to the string of each row. Strings of a dictionary are processed once."""
+def map_strings(strings: Strings, function: Callable[[Strings], np.ndarray]) -> np.ndarray:
+    """Applies a function of strings without a dictionary: once to each string of the dictionary, or else to each row's.
+
+    Returns:
+        The result for each row.
+    """
     values, positions = split_dictionary(strings)
-    results = function(values.data, values.offsets)
+    results = function(values)
     return results if positions is None else results[positions]
 
 

@@ -39,8 +39,9 @@ def read_lines(path: str, size: int | None) -> list[str]:
         raise DataError(f"{file} is empty; one value per line is needed")
     if size is not None and size > len(lines):
         raise DataError(f"{file} has only {len(lines)} lines, but `size` is {size}")
-    first_numbers: dict[str, int] = {}
+    number_of_line: dict[str, int] = {}
     for number, line in enumerate(lines[:size], start=1):
-        if first_numbers.setdefault(line, number) != number:
-            raise DataError(f"line {number} of {file} is {line!r}, the same as line {first_numbers[line]}; remove one")
+        if line in number_of_line:
+            raise DataError(f"line {number} of {file} is {line!r}, the same as line {number_of_line[line]}; remove one")
+        number_of_line[line] = number
     return lines[:size]

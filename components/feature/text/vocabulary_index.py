@@ -92,12 +92,13 @@ def check_values(key: str, values: Sequence[str | int], mask: str | int | None) 
     all_values = [*values] if mask is None else [mask, *values]
     if len({isinstance(value, str) for value in all_values}) > 1:
         raise UserError(f"{prefix}`values` and `mask` must be all text or all whole numbers")
-    first_numbers: dict[str | int, int] = {}
+    number_of_value: dict[str | int, int] = {}
     for number, value in enumerate(all_values, start=int(mask is None)):  # number 0 is the mask
         name = f"number {number} of `values`" if number else "the mask"
         if isinstance(value, str) and not is_encodable(value):
             raise UserError(f"{prefix}{name}, {value!r}, can't be encoded in UTF-8; correct it")
-        first_number = first_numbers.setdefault(value, number)
-        if first_number != number:
+        if value in number_of_value:
+            first_number = number_of_value[value]
             first = f"number {first_number}" if first_number else "the mask"
             raise UserError(f"{prefix}{name}, {value!r}, is the same as {first}; remove one")
+        number_of_value[value] = number

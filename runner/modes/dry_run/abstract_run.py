@@ -10,7 +10,7 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
-from runner.program.parts import BuiltParts, compute_sums, extra_losses
+from runner.program.parts import BuiltParts, compute_sums, objective_terms
 from runner.training.trainer import Trainer
 
 EVALUATED_SPLITS = ("valid", "test")
@@ -57,14 +57,15 @@ class AbstractRun:
     def forward(self, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Any]:
         """The forward pass of a training step: the batch, and the arrays of the model's output."""
         batch, output = self._forward(self._build_parts(), parameters, model_state, encoded)
-        return batch, (output.logits, output.losses, output.auxiliary)
+        return batch, (output.outputs, output.losses, output.auxiliary)
 
     def objective(self, parameters: Any, model_state: Any, encoded: Any) -> jax.Array:
         """The scalar that a training step differentiates."""
         parts = self._build_parts()
         batch, output = self._forward(parts, parameters, model_state, encoded)
-        loss = compute_sums(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
-        return sum(extra_losses(parts, parameters, output, batch), loss)
+        sums = compute_sums(parts, output, batch, training=True)
+        losses, others = objective_terms(parts, parameters, output, batch, sums)
+        return sum([*losses, *others], jnp.float32(0))
 
     def _build_parts(self) -> BuiltParts:
         return self.trainer.program.build_parts(self.trainer.program_inputs)

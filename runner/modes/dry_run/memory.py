@@ -31,7 +31,7 @@ class MemoryEstimate:
 
     Attributes:
         parameters: bytes of the parameters; the gradients need as many.
-        optimizer_state: bytes of the optimizer's state.
+        optimizer_state: bytes of the state of the optimizer and of the update set.
         model_state: bytes of other variables, such as BatchNorm's averages.
         checkpoint: bytes of the copy that a checkpoint is written from, if it is in the device's memory.
         data: bytes of all data, or of the batches of a dispatch.
@@ -64,7 +64,7 @@ def estimate_memory(run: AbstractRun, layers: Sequence[LayerCall]) -> MemoryEsti
     scale = run.trainer.evaluation_batch_size / run.batch_size
     return MemoryEstimate(
         parameters=count_bytes(shapes.parameters),
-        optimizer_state=count_bytes(shapes.optimizer_state),
+        optimizer_state=count_bytes((shapes.optimizer_state, shapes.update_state)),
         model_state=count_bytes(shapes.model_state),
         checkpoint=estimate_training_bytes(shapes) - count_bytes((shapes, shapes.parameters, shapes.model_state)),
         data=count_bytes(run.chunk.data),

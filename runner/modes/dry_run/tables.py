@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from components.types import Batch, MultiHot
+from runner.data.encode import target_column
 from runner.display.tables import Row
 from runner.memory import format_bytes
 from runner.modes.dry_run.abstract_run import AbstractRun
@@ -21,16 +22,17 @@ INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
 
 
 def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
-    """Each input with the encoded columns that it is computed from, and the target."""
+    """Each input with the encoded columns that it is computed from, and the targets."""
     trainer = run.trainer
     inputs = trainer.program.features.inputs
     shapes = run.encoded_shapes(run.batch_size)
     # The feature file may give a single input any name. The batch has the name of the architecture's parameter.
     columns = dict(zip(batch.inputs, inputs.values(), strict=True)) if len(inputs) == 1 else inputs
-    for name, value in (*batch.inputs.items(), ("target", batch.target)):
+    targets = {target_column(name): value for name, value in batch.targets.items()}
+    for name, value in (*batch.inputs.items(), *targets.items()):
         encoded = [
             f"{column}.{key} {_format_shapes(array)}"
-            for column in (columns[name] if name in batch.inputs else ["target"])
+            for column in (columns[name] if name in batch.inputs else [name])
             for key, array in shapes[column].items()
         ]
         sparse = f", ids and weights of {value.size:,} categories" if isinstance(value, MultiHot) else ""

@@ -13,14 +13,14 @@ import numpy as np
 
 from runner import yaml_file
 from runner.config.config import Config
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.execution.prepare import build_tracking, limit_batches, load_data
-from runner.figures.canvas import shorten
+from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
 from runner.modes.look import tables
@@ -55,7 +55,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
         UserError: an error that the user can fix. No folder has been created then.
     """
     check_root(Path(config.values["folder"]))
-    with with_origin(config):
+    with errors_with_origin(config):
         data, features = load_data(config, None, progress)
         data = limit_batches(data, Training.from_config(config.values["training"]))
     view, tracking = View(data, features), build_tracking(config)
@@ -77,35 +77,47 @@ def _make_sections(config: Config, view: View, figures: Path, progress: Progress
     with progress.working("computing the first batch"):
         order = epoch_order(view.data.splits["train"], config.values["seed"], 0)
         examples = view.examples(order[: config.values["training"]["batch_size"]])
-        targets = {split: view.targets(split) for split in view.data.splits}
+        targets = {split: view.compute_targets(split) for split in view.data.splits}
     with progress.working("drawing"):
         sections = [
             tables.splits_table(view),
-            _show_distribution(view, targets, figures),
+            *_show_distributions(view, targets, figures),
             *_show_examples(view, examples, figures),
         ]
     write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return sections
 
 
-def _show_distribution(view: View, targets: Mapping[str, np.ndarray], figures: Path) -> Section:
-    """Makes the table and the figure of the target's distribution in each split."""
-    names = view.target.classes
-    if names is None:
-        draw_target_histograms(targets, figures)
-        return tables.quartiles_table(targets)
-    counts = tables.count_classes(targets, len(names))
-    draw_class_balance(counts, names, figures)
-    return tables.classes_table(counts, names)
+def _show_distributions(
+    view: View, targets: Mapping[str, Mapping[str, np.ndarray]], figures: Path
+) -> Iterator[Section]:
+    """Makes the table and the figure of each target's distribution in each split; `targets` is by split and name."""
+    for target, spec in view.targets.items():
+        if spec.is_image:
+            continue
+        by_split = {split: by_name[target] for split, by_name in targets.items()}
+        suffix = target_suffix(target)
+        if spec.classes is None:
+            draw_target_histograms(by_split, figures, suffix)
+            yield tables.quartiles_table(by_split, target)
+        else:
+            counts = tables.count_classes(by_split, len(spec.classes))
+            draw_class_balance(counts, spec.classes, figures, suffix)
+            yield tables.classes_table(counts, spec.classes, target)
 
 
 def _show_examples(view: View, examples: Examples, figures: Path) -> list[Section]:
     """Makes the tables of a batch and of its first examples, and draws its images."""
-    targets = tables.format_targets(view.decode(examples.target), view.target.classes)
-    texts = [shorten(name, 16) for name in targets[:MAX_IMAGES]]
+    targets = {
+        name: tables.format_targets(view.decode(name, examples.targets[name]), spec.classes)
+        for name, spec in view.targets.items()
+        if not spec.is_image
+    }
+    texts = [", ".join(shorten(text, 16) for text in row) for row in zip(*targets.values(), strict=True)]
+    texts = texts or [""] * len(examples.rows)
     for name, values in image_inputs(examples).items():
         title = f"{name}: the first training examples"
-        draw_image_grid(values[:MAX_IMAGES], texts, title, figures / f"examples_{name}.png")
+        draw_image_grid(values[:MAX_IMAGES], texts[:MAX_IMAGES], title, figures / f"examples_{name}.png")
     sections = [
         tables.batch_table(examples),
         tables.lengths_table(examples),

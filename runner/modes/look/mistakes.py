@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from components.types import UserError
 from runner import figures as run_figures
 from runner.config.config import Config
+from runner.data.encode import TARGET
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.figures.canvas import shorten
+from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
@@ -40,17 +42,20 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     check_no_links(folder / "figures")
     predictions, suffix = _load_predictions(model, config.split)
     view = _load_view(model, progress)
-    worst = order_worst(predictions)
     tracking = read_record(folder)["tracking"]
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
     with progress.working("drawing"):
         run_figures.draw(folder)
-        if suffix:
-            run_figures.draw_predictions(predictions, folder / "figures", suffix)
-        sections = _make_sections(predictions, worst, view)
-        if view is not None:
-            _draw_images(predictions, view, worst[:MAX_IMAGES], folder / "figures", suffix)
+        sections = []
+        for each in predictions:
+            if suffix:
+                run_figures.draw_predictions(each, folder / "figures", suffix)
+            worst = order_worst(each)
+            sections += _make_sections(each, worst, view)
+            if view is not None:
+                own_suffix = target_suffix(each.target_name) + suffix
+                _draw_images(each, view, worst[:MAX_IMAGES], folder / "figures", own_suffix)
     write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
     if delivery:
@@ -80,14 +85,14 @@ def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, i
     return [(*distinct[position].tolist(), int(counts[position])) for position in ranked]
 
 
-def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
-    """The predictions for a split, and the suffix of its figures' names.
+def _load_predictions(model: TrainedModel, split: str | None) -> tuple[list[RecordedPredictions], str]:
+    """The predictions for a split by target, and the suffix of its figures' names.
 
     The run folder holds the predictions for the default split. Their figures have no suffix. Predictions for another
     split are computed.
     """
     recorded = load_predictions(model.folder)
-    if recorded is not None and split in (None, recorded.split):
+    if recorded and split in (None, recorded[0].split):
         return recorded, ""
     split = split or model.default_split
     return model.predict_with_losses(split), f"_{split}"
@@ -109,7 +114,8 @@ def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: Vi
         examples = view.examples(predictions.row[first])
         if set(examples.inputs) - set(image_inputs(examples)):  # images are drawn instead
             targets = format_targets(predictions.target[first], predictions.classes)
-            sections.append(examples_table(examples, targets, "the first of them, as the model gets them"))
+            named = {predictions.target_name: targets}
+            sections.append(examples_table(examples, named, "the first of them, as the model gets them"))
     if predictions.classes is not None and (confusions := count_confusions(predictions)):
         class_sizes = np.bincount(predictions.target)
         sections.append(_confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes))
@@ -135,6 +141,8 @@ def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section
 def _title(predictions: RecordedPredictions) -> str:
     """The title of the worst predictions, with their number."""
     rows = len(predictions.row)
+    if predictions.target_name != TARGET:
+        return f"{predictions.target_name}: {_title(replace(predictions, target_name=TARGET))}"
     if predictions.classes is None:
         return f"largest errors in {rows:,} rows of {predictions.split}"
     wrong = int((predictions.target != predictions.prediction).sum())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from components.types import MultiHot, Padded
+from runner.data.encode import TARGET
 from runner.display.tables import Section
 from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
@@ -26,33 +27,40 @@ def splits_table(view: View) -> Section:
 
 def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:
     """The number of rows of each class in each split, (classes,)."""
-    return {split: np.bincount(values, minlength=classes) for split, values in targets.items()}
+    return {split: np.bincount(values[values >= 0], minlength=classes) for split, values in targets.items()}
 
 
-def classes_table(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> Section:
-    """The number of rows of each class in each split, and their share of the split."""
+def classes_table(counts: Mapping[str, np.ndarray], names: Sequence[str], target: str) -> Section:
+    """The number of rows of each class of a target in each split, and their share of the split."""
     totals = {split: int(class_counts.sum()) for split, class_counts in counts.items()}
     lines = [
         [shorten(name), *(format_share(int(counts[split][number]), total) for split, total in totals.items())]
         for number, name in enumerate(names)
     ]
-    return Section("rows of each class, and their share of the split", [["class", *counts], *_leave_out_middle(lines)])
+    title = f"rows of each class{_of_target(target)}, and their share of the split"
+    return Section(title, [["class", *counts], *_leave_out_middle(lines)])
 
 
-def quartiles_table(targets: Mapping[str, np.ndarray]) -> Section:
-    """Quartiles and mean of real targets (rows, outputs) in each split."""
+def _of_target(target: str) -> str:
+    """The words that tell several targets apart in titles."""
+    return "" if target == TARGET else f" of {target}"
+
+
+def quartiles_table(targets: Mapping[str, np.ndarray], target: str) -> Section:
+    """Quartiles and mean of a real target (rows, outputs) in each split."""
     rows = [
-        [split, str(output), *_quartiles(values[:, output])]
+        [split, str(output), *_quartiles(values[~np.isnan(values[:, output]), output])]
         for split, values in targets.items()
         for output in range(values.shape[1])
     ]
     heading = ["split", "output", "min", "25 %", "median", "75 %", "max", "mean"]
-    return Section("target, in its own unit", [heading, *_leave_out_middle(rows)])
+    title = "target" if target == TARGET else target
+    return Section(f"{title}, in its own unit", [heading, *_leave_out_middle(rows)])
 
 
 def batch_table(examples: Examples) -> Section:
-    """Shape, dtype and statistics of each input, and of the target as losses get it."""
-    arrays = {**examples.inputs, "(target)": examples.target}
+    """Shape, dtype and statistics of each input, and of the targets as losses get them."""
+    arrays = {**examples.inputs, **{f"({name})": values for name, values in examples.targets.items()}}
     heading = ["input", "shape", "dtype", "min", "mean", "max", "zeros", "not finite"]
     rows = [[name, *_summarize(value)] for name, value in arrays.items()]
     title = f"first training batch, {len(examples.rows):,} examples, as the model gets it"
@@ -73,10 +81,10 @@ def lengths_table(examples: Examples) -> Section | None:
     return Section("lengths in the first training batch", [heading, *rows])
 
 
-def examples_table(examples: Examples, targets: Sequence[str], title: str) -> Section:
-    """The first examples side by side: the target, and each feature column as its layer encodes it."""
+def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], title: str) -> Section:
+    """The first examples side by side: the targets, and each feature column as its layer encodes it."""
     positions = range(min(MAX_EXAMPLES, len(examples.rows)))
-    rows = [["target", *(targets[position] for position in positions)]]
+    rows = [[name, *(texts[position] for position in positions)] for name, texts in targets.items()]
     rows += [
         [shorten(name), *(_format_example(value, position) for position in positions)]
         for name, value in examples.columns.items()
@@ -87,7 +95,7 @@ def examples_table(examples: Examples, targets: Sequence[str], title: str) -> Se
 def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[str]:
     """Targets or predictions as text: the names of classes (N,), or vectors (N, outputs)."""
     if classes is not None:
-        return [shorten(classes[number]) for number in target]
+        return [shorten(classes[number]) if number >= 0 else "missing" for number in target]
     return [_format_vector(row) for row in target.reshape(len(target), -1)]
 
 

@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from components.types import BoundTarget, Output, Padded
+from components.types import Output, Padded, TargetSpec
 from runner.data.batches import gather_rows
-from runner.data.encode import TARGET
+from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.program.model import Model, as_dense, join_columns
 from runner.program.parts import decode_targets
@@ -27,13 +27,13 @@ class Examples:
         rows: the rows' numbers in the data, (B,).
         columns: the output of each column's layer; a `MultiHot` for categories.
         inputs: the inputs of the architecture.
-        target: the target as losses get it.
+        targets: the targets as losses get them, by name.
     """
 
     rows: np.ndarray
     columns: Mapping[str, Any]
     inputs: Mapping[str, Any]
-    target: np.ndarray
+    targets: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,45 @@ class View:
     features: Features
 
     @cached_property
-    def target(self) -> BoundTarget:
-        """The target with its fitted values."""
-        return self.features.target.bind(self.data.constants[TARGET])
+    def targets(self) -> dict[str, TargetSpec]:
+        """The targets with their fitted values, by name."""
+        return self.features.bind_targets(self.data.constants)
 
-    def targets(self, split: str) -> np.ndarray:
-        """The targets of a split: classes, int32 (N,), or values in the target's own unit, (N, outputs)."""
-        return self.decode(self._compute_target(self.data.splits[split]))
+    def compute_targets(self, split: str) -> dict[str, np.ndarray]:
+        """The targets of a split by name: classes, int32 (N,), or values in the target's own unit, (N, outputs).
 
-    def decode(self, target: Any) -> np.ndarray:
-        """Converts targets as losses get them, (N, …), to the form that `targets` returns."""
-        return decode_targets(self.target, target)
+        Targets that are images are left out.
+        """
+        names = [name for name, spec in self.targets.items() if not spec.is_image]
+        return {name: self.decode(name, self._compute_target(name, self.data.splits[split])) for name in names}
+
+    def decode(self, name: str, target: Any) -> np.ndarray:
+        """Converts a target as losses get it, (N, …), to the form that `compute_targets` returns."""
+        return decode_targets(self.targets[name], target)
 
     def examples(self, rows: np.ndarray) -> Examples:
         """Computes the examples of some rows, given by their numbers in the data."""
-        names = [name for name in program_column_names(self.features) if name != TARGET]
+        names = [name for name in program_column_names(self.features) if is_input_column(name)]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         fitted = self.data.constants
         constants = {name: {**fitted[name].device, **fitted[name].init_only} for name in names}
         layers = {name: self.features.columns[name].layer(fitted[name].static) for name in names}
-        model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
+        model = Model(layers, {name: (name,) for name in names}, frozenset(names), {}, _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # the layer of a column may have parameters
-        (columns, *_), _ = model.init_with_output(keys, encoded, constants, train=False)
+        (batch, _), _ = model.init_with_output(keys, encoded, constants, train=False)
+        columns = batch.inputs
         inputs = {
             name: as_dense(join_columns([columns[column] for column in listed]))
             for name, listed in self.features.inputs.items()
         }
-        return Examples(rows, _to_host(columns), _to_host(inputs), np.asarray(self._compute_target(rows)))
+        targets = {name: np.asarray(self._compute_target(name, rows)) for name in self.features.targets}
+        return Examples(rows, _to_host(columns), _to_host(inputs), targets)
 
-    def _compute_target(self, rows: np.ndarray) -> jax.Array:
-        encoded = gather_rows({TARGET: self.data.encoded[TARGET]}, rows)[TARGET]
-        fitted = self.data.constants[TARGET]
-        return self.features.target.layer(fitted.static)(encoded, dict(fitted.device))
+    def _compute_target(self, name: str, rows: np.ndarray) -> jax.Array:
+        column = target_column(name)
+        encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
+        fitted = self.data.constants[column]
+        return self.features.targets[name].layer(fitted.static)(encoded, dict(fitted.device))
 
 
 def image_inputs(examples: Examples) -> dict[str, np.ndarray]:

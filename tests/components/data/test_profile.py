@@ -7,7 +7,7 @@ import pytest
 
 from components.data import Csv
 from components.data.profile import Profile, skewness
-from components.types import ColumnType, OddTexts, Strings, TextKind, Values
+from components.types import ColumnType, NonNumbers, Strings, TextKind, Values
 
 
 def profiles(tmp_path: Path, text: str, **options: object) -> dict[str, Profile]:
@@ -73,8 +73,8 @@ def test_the_kind_of_texts_is_found(values: tuple[str, ...], kind: TextKind) -> 
 
 def test_texts_among_numbers() -> None:
     strings = texts("1", "x", "2", "y", "")._replace(indices=np.array([0, 2, 1, 0, 2, 3, 1, 0]))
-    assert of(strings, "string").odd_texts == OddTexts(3, "row 2", ("x", "y"))
-    assert of(texts("1", "2"), "string").odd_texts is None
-    assert of(texts("x", "2"), "string").odd_texts is None
-    assert of(np.zeros(2)).odd_texts is None
+    assert of(strings, "string").non_numbers == NonNumbers(3, "row 2", ("x", "y"))
+    assert of(texts("1", "2"), "string").non_numbers is None
+    assert of(texts("x", "2"), "string").non_numbers is None
+    assert of(np.zeros(2)).non_numbers is None
     assert of(np.zeros(2)).text_kind is None

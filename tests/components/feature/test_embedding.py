@@ -318,7 +318,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
         "frozen": Embedding(key="a", dimension=2, trainable=False, vectors="vectors.npy"),
         "learned": Embedding(key="a", dimension=2, vectors="vectors.npy"),
     }
-    features = Features(Numeric(key="y"), columns, {"wide": ("a", "ab"), "deep": ("frozen", "learned")})
+    features = Features({"target": Numeric(key="y")}, columns, {"wide": ("a", "ab"), "deep": ("frozen", "learned")})
     source = Arrays(columns={"x": np.arange(12) % 3, "y": np.arange(12.0)}, valid=2, test=2, seed=None)
     data = load_encoded(source, features, identity="", cache=None)
     static = {
@@ -328,6 +328,8 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
+        "loss_weights": {},
+        "update": {},
         "constraint": {},
         "augmentation": {},
     }

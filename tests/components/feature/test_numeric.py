@@ -134,7 +134,7 @@ def test_a_target_gives_its_numbers_back(values: np.ndarray, normalize: Any, sca
     column = Numeric(key="x", normalize=normalize, scale=scale)
     constants = fitted(column, x=values)
     bound = column.bind(constants)
-    assert (bound.outputs, bound.classes, bound.weight) == (2, None, None)
+    assert (bound.kind, bound.shape, bound.outputs, bound.classes) == ("real", (2,), 2, None)
     back = bound.decode(device(column, constants, x=values))
     size = 1001 if isinstance(normalize, tuple) else np.abs(values).max()
     np.testing.assert_allclose(back, values, rtol=1e-5, atol=1e-30 + 1e-5 * size)

@@ -105,7 +105,7 @@ def test_values_are_plain_and_resolved() -> None:
     assert type(config.values) is type(config.values["training"]) is dict
     assert type(config.values["architecture"]["widths"]) is list
     assert config.values["experiment"] is None
-    assert config.values["regularizer"] == config.values["constraint"] == {}
+    assert config.values["regularizer"] == config.values["constraint"] == config.values["update"] == {}
     assert config.overrides == ("learning_rate=1e-2",)
 
 

@@ -104,13 +104,14 @@ def source(**changes: Any) -> Arrays:
 
 def features(columns: Mapping[str, Any] | None = None, *inputs: str, target: Any = None) -> Features:
     columns = columns or {"x": Numeric(key="x", normalize="z_score")}
-    return Features(target or Label(key="label", weight="balanced"), columns, {"input": inputs or tuple(columns)})
+    target = target or Label(key="label", weight="balanced")
+    return Features({"target": target}, columns, {"input": inputs or tuple(columns)})
 
 
 def everything() -> Features:
     parts = {"cross": Cross(("city", "day")), "city": Ids("city"), "day": Ids("day"), "text": Text(key="text")}
     return Features(
-        Label(key="label", weight="balanced"),
+        {"target": Label(key="label", weight="balanced")},
         {**parts, "x": Numeric(key="x", normalize="z_score")},
         {"wide": ("cross",), "deep": ("x",), "words": ("text",)},
     )
@@ -248,7 +249,7 @@ def test_columns_that_do_not_fit_together_are_an_error(
 
 def test_an_input_without_columns_is_an_error() -> None:
     with pytest.raises(UserError, match=r"feature\.inputs\.deep lists no column"):
-        prepared(source(), Features(Label(key="label"), {}, {"deep": ()}))
+        prepared(source(), Features({"target": Label(key="label")}, {}, {"deep": ()}))
 
 
 def test_the_error_for_an_unknown_target_suggests_the_nearest_column() -> None:
@@ -422,7 +423,7 @@ from pathlib import Path
 from components.data import ScikitLearn
 from components.feature import Image, Label
 from runner.data.load import Features, load_encoded
-features = Features(Label(key="label"), {"image": Image(key="image")}, {"image": ("image",)})
+features = Features({"target": Label(key="label")}, {"image": Image(key="image")}, {"image": ("image",)})
 source = ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label")
 data = load_encoded(source, features, identity="", cache=Path(folder))
 assert data.encoded["image"]["values"].shape == (1797, 8, 8, 1)

@@ -74,7 +74,7 @@ class Scaled:
 
 
 def features(sample: int | None = None, **columns: Any) -> Features:
-    return Features(Scaled("y"), columns, {"input": tuple(columns)}, sample)
+    return Features({"target": Scaled("y")}, columns, {"input": tuple(columns)}, sample=sample)
 
 
 def moments(source: Blocks, workers: int) -> Any:
@@ -199,7 +199,7 @@ def test_statistics_skip_missing_values_of_scattered_rows() -> None:
 def test_the_target_reads_the_raw_column_even_if_a_feature_column_has_its_name() -> None:
     columns = {"y": Scaled("x", by=2.0)}
     data = load_encoded(
-        Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None
+        Blocks(64), Features({"target": Scaled("y", learn=True)}, columns, {"input": ("y",)}), identity="", cache=None
     )
     rows = np.arange(ROWS)
     expected = rows - rows[::2].mean()

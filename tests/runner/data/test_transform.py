@@ -14,7 +14,6 @@ from components.types import DataError, Ragged, UserError
 from runner import npz
 from runner.data import transform
 from runner.data.load import Data, Features, load_encoded
-from runner.signature.build import build
 
 PART = "components.feature."
 ROWS = 60
@@ -60,7 +59,7 @@ def raw(rows: int = ROWS, seed: int = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def data() -> Data:
     source = Arrays(columns=raw(), valid=10, test=10, stratify="kind")
-    return load_encoded(source, Features(**build(FEATURE, {})), identity="", cache=None)
+    return load_encoded(source, Features.from_config(FEATURE), identity="", cache=None)
 
 
 @pytest.fixture(scope="module")

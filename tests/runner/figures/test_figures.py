@@ -45,7 +45,7 @@ def predict_values(target: Any, prediction: Any) -> RecordedPredictions:
 
 def draw(folder: Path, predictions: RecordedPredictions) -> set[str]:
     """Draws the figures of predictions. Returns the files' names; each is a whole file."""
-    save_predictions(folder, predictions)
+    save_predictions(folder, [predictions])
     paths = figures.draw(folder)
     for path in paths:
         assert path.parent == folder / "figures"

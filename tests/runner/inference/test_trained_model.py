@@ -125,7 +125,7 @@ def test_the_metrics_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[
 
 def test_a_run_with_limit_batches_is_evaluated_on_whole_splits() -> None:
     fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
-    assert len(fitted.predict_with_losses("train").row) > 7
+    assert len(fitted.predict_with_losses("train")[0].row) > 7
 
 
 def test_rows_without_column_names_are_an_error(fitted: TrainedModel) -> None:
@@ -136,7 +136,7 @@ def test_rows_without_column_names_are_an_error(fitted: TrainedModel) -> None:
 
 
 def test_the_predictions_of_a_split_agree_with_its_metrics(fitted: TrainedModel) -> None:
-    found, recorded = fitted.predict("test"), fitted.predict_with_losses("test")
+    found, (recorded,) = fitted.predict("test"), fitted.predict_with_losses("test")
     assert found.target is not None
     assert found.probabilities is not None
     assert (found.prediction == found.target).mean() == pytest.approx(fitted.evaluate()["test/accuracy"])
@@ -153,9 +153,8 @@ def test_the_predictions_of_a_split_agree_with_its_metrics(fitted: TrainedModel)
 
 
 def test_predict_with_losses_returns_the_predictions_that_the_run_recorded(folder: Path, fitted: TrainedModel) -> None:
-    recorded = load_predictions(folder)
-    assert recorded is not None
-    for name, value in vars(fitted.predict_with_losses("test")).items():
+    (recorded,), (found,) = load_predictions(folder), fitted.predict_with_losses("test")
+    for name, value in vars(found).items():
         np.testing.assert_array_equal(value, getattr(recorded, name), err_msg=name)
 
 
@@ -221,7 +220,9 @@ def test_predicted_classes_have_the_type_of_the_classes_in_the_data(tmp_path: Pa
     assert found.target is not None
     np.testing.assert_array_equal(found.target, labels[found.row])
     assert {*found.prediction.tolist()} <= {3, 7, 10}
-    assert model.predict_with_losses("test").classes == ("3", "7", "10"), "recorded predictions have names of classes"
+    assert model.predict_with_losses("test")[0].classes == ("3", "7", "10"), (
+        "recorded predictions have names of classes"
+    )
     output.write_table(tmp_path / "found.parquet", found.columns())
     assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
 

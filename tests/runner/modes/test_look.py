@@ -216,7 +216,7 @@ def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(capsys: pytest.CaptureFi
     folder = find_folder("digits_mlp")
     shutil.rmtree(folder / "figures", ignore_errors=True)
     tables = look(capsys, f"run={folder.name}")
-    predictions = load_predictions(folder)
+    (predictions,) = load_predictions(folder)
     assert predictions is not None
     wrong = np.flatnonzero(predictions.target != predictions.prediction)
     worst = wrong[np.argsort(-predictions.loss[wrong], kind="stable")]
@@ -254,7 +254,7 @@ def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[st
     assert main(["experiment=diabetes_mlp", "tracking=none", *QUICK]) == 0
     folder = find_folder("diabetes_mlp")
     tables = look(capsys, f"run={folder.name}")
-    predictions = load_predictions(folder)
+    (predictions,) = load_predictions(folder)
     assert predictions is not None
     heading, *rows = find_table(tables, "largest errors in 88 rows of test")
     assert heading == ["row", "target", "prediction", "target - prediction", "loss"]

@@ -19,5 +19,5 @@ def test_sums_are_added_in_64_bits_and_the_last_values_replace_earlier_ones() ->
     found = add_sums(add_sums({}, [large, small], {}), [small], {})
     assert found["loss"] == {"sum": 1e8 + 2, "count": 2**31 + 1}
     assert found["last"]["learning_rate"] == 0.25
-    assert compute_metrics(found, {}, "train") == {"train/loss": (1e8 + 2) / (2**31 + 1)}
+    assert compute_metrics(found, {}, "train", {"target": 1}) == {"train/loss": (1e8 + 2) / (2**31 + 1)}
     assert sums_from_json(json.loads(json.dumps(sums_to_json(found)))) == found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -14,7 +15,8 @@ import runner
 from components.augmentation import Flip
 from components.data import Arrays
 from components.feature import Image, Label, Numeric
-from components.types import UserError
+from components.loss import SoftmaxCrossEntropy
+from components.types import Batch, UserError
 from runner.config.catalog import read_default_options
 from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
@@ -41,7 +43,9 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "metric": {"accuracy": {"_target_": "components.metric.Accuracy"}},
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
+        "loss_weights": {},
         "regularizer": {},
+        "update": {},
         "constraint": {},
         "augmentation": {},
         **groups,
@@ -67,7 +71,8 @@ def prepared(features: Features, rows: int = 24) -> Data:
 
 
 def images(**target: Any) -> Features:
-    return Features(Label(**{"key": "label", **target}), {"image": Image(key="image")}, {"image": ("image",)})
+    label = Label(**{"key": "label", **target})
+    return Features({"target": label}, {"image": Image(key="image")}, {"image": ("image",)})
 
 
 MLP = {"_target_": "components.architecture.MLP", "widths": (4,)}
@@ -114,7 +119,7 @@ class Session:
             self.program.evaluate(self.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask)[0]
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
-        return compute_metrics(add_sums({}, sums, metrics), metrics, split)
+        return compute_metrics(add_sums({}, sums, metrics), metrics, split, {})
 
 
 def leaves(tree: Any) -> list[np.ndarray]:
@@ -208,7 +213,7 @@ def test_a_table_with_a_cross_of_columns_feeds_two_inputs() -> None:
     from parts import Bucket, Cross  # type: ignore[import-not-found]
 
     features = Features(
-        Label(key="label"),
+        {"target": Label(key="label")},
         {
             "x": Numeric(key="x", normalize="z_score"),
             "a": Bucket(key="x", buckets=3),
@@ -227,7 +232,7 @@ def test_a_table_with_a_cross_of_columns_feeds_two_inputs() -> None:
 def test_texts_are_padded_to_the_longest_of_the_batch_and_masked() -> None:
     from parts import Tokens
 
-    features = Features(Label(key="label"), {"text": Tokens(key="text")}, {"text": ("text",)})
+    features = Features({"target": Label(key="label")}, {"text": Tokens(key="text")}, {"text": ("text",)})
     session = Session(static({"_target_": "parts.MeanEmbedding"}), features, prepared(features))
     assert session.batches.device_data is None
     session.train()
@@ -250,17 +255,18 @@ def test_the_objective_adds_auxiliary_and_internal_losses_and_penalties_to_the_l
     parts = session.program.build_parts(session.program_inputs)
     rows = session.data.splits["train"][:4]
     encoded = {"image": {"values": session.data.encoded["image"]["values"][rows]}}
-    *_, output = parts.model.apply({"params": parameters}, encoded, session.program_inputs.constants, train=True)
+    _, output = parts.model.apply({"params": parameters}, encoded, session.program_inputs.constants, train=True)
+    loss = SoftmaxCrossEntropy()
     label = session.data.encoded["target"]["ids"][rows]
     expected = (
-        parts.loss(output.logits, label).mean()
-        + 0.5 * parts.loss(output.auxiliary[0][1], label).mean()
+        loss(output.logits, label).mean()
+        + 0.5 * loss(output.auxiliary[0][1]["target"], label).mean()
         + output.losses["activity"].mean()
         + parts.regularizers["l2"](parameters)
     )
     (sums,) = session.train(rows=rows)
     assert sums["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
-    assert sums["loss"]["sum"] / 4 == pytest.approx(float(parts.loss(output.logits, label).mean()), rel=1e-5)
+    assert sums["loss"]["sum"] / 4 == pytest.approx(float(loss(output.logits, label).mean()), rel=1e-5)
 
 
 def test_augmentations_change_every_training_batch_but_no_evaluation() -> None:
@@ -315,7 +321,7 @@ def test_dropout_depends_on_seed_and_step_and_is_off_in_evaluation() -> None:
 
 
 def test_a_metric_that_collects_is_computed_in_evaluation_only() -> None:
-    features = Features(Label(key="sign"), {"x": Numeric(key="x")}, {"x": ("x",)})
+    features = Features({"target": Label(key="sign")}, {"x": Numeric(key="x")}, {"x": ("x",)})
     session = Session(
         static(
             MLP,
@@ -332,7 +338,7 @@ def test_a_metric_that_collects_is_computed_in_evaluation_only() -> None:
 
 
 def test_the_constants_of_five_folds_share_one_compilation() -> None:
-    features = Features(Label(key="label"), {"x": Numeric(key="x", normalize="z_score")}, {"x": ("x",)})
+    features = Features({"target": Label(key="label")}, {"x": Numeric(key="x", normalize="z_score")}, {"x": ("x",)})
     data = prepared(features, rows=25)
     session = Session(static(MLP), features, data)
     session.train(rows=np.arange(20), batch=5)
@@ -400,8 +406,9 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
-    twice = BuiltParts(*[None] * 6, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
-    inputs, _ = augment(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
+    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    batch = Batch({"image": mirrored}, {"target": jnp.zeros(32, int)}, {}, None, jnp.ones(32, bool))
+    inputs = augment(twice, jax.random.key(1), batch).inputs
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
     assert 0 < changed.sum() < 32, "the second flip would undo the first if both had one key"
 

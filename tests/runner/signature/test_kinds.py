@@ -140,6 +140,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "optimizer": is_annotated_to_return("GradientTransformation"),
     "schedule": is_annotated_to_return("Schedule"),
     "regularizer": has_members_of(types.Regularizer),
+    "update": lambda value: sum(hasattr(value, name) for name in types.UPDATE_METHODS) == 1,
     "constraint": has_members_of(types.Constraint),
     "augmentation": has_members_of(types.Augmentation),
     "weights": has_members_of(types.Weights),

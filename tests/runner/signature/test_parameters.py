@@ -11,9 +11,26 @@ import yaml
 from components.types import Range
 from runner.config.catalog import find_options
 from runner.signature.build import import_target
-from runner.signature.parameters import UNKNOWN, Parameter, read_call_signature, read_settings_fields, read_signature
+from runner.signature.parameters import (
+    REST,
+    UNKNOWN,
+    Parameter,
+    find_parameter,
+    read_call_signature,
+    read_settings_fields,
+    read_signature,
+)
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Kind, PartHint, ScalarHint
+from runner.signature.type_hints import (
+    Kind,
+    PartHint,
+    Problem,
+    ScalarHint,
+    element_hint,
+    find_problems,
+    part_kinds,
+    takes_scalar,
+)
 from runner.tree import iterate_parts
 
 SHARE = Annotated[ScalarHint, Range(0, 1, "[)")]
@@ -168,6 +185,39 @@ class Strange(Exception):
     assert {name: one.required for name, one in taken.items()} == {"x": True, "y": False, "train": True}
 
 
+def test_a_typed_dict_is_a_mapping_with_fixed_keys(package: Any) -> None:
+    package(
+        part="""
+from typing import Annotated, NotRequired, Required, TypedDict
+from components.types import Optimizer, Range, Scalar
+class Group(TypedDict, total=False):
+    paths: Required[tuple[str, ...]]
+    rate: Annotated[Scalar, Range(0)]
+    optimizer: Optimizer | None
+class Whole(TypedDict):
+    a: int
+    b: NotRequired[int]
+def f(group: Group | None = None, **groups: Group): pass
+def g(whole: Whole, **rest): pass
+"""
+    )
+    known = read_signature("mine.part.f")
+    assert known is not None
+    assert not known[REST].required
+    for parameter in (known["group"], find_parameter(known, "any"), known[REST]):
+        assert parameter is not None
+        assert find_problems({"paths": ["a"], "rate": 2}, parameter.hint, "k") == []
+        assert takes_scalar(element_hint(parameter.hint, "rate"))
+        assert part_kinds(element_hint(parameter.hint, "optimizer")) == ("optimizer",)
+        assert find_problems({"rate": -1, "path": []}, parameter.hint, "k") == [
+            Problem("k.paths", "is missing, and has no default"),
+            Problem("k.rate", "-1 is not a number in [0, inf)"),
+            Problem("k.path", "unknown key. Did you mean paths? Allowed: optimizer, paths, rate."),
+        ]
+    assert find_problems([1], known[REST].hint, "k") == [Problem("k", "[1] is not a mapping")]
+    assert read_signature("mine.part.g") is None  # any keyword, of which nothing is known
+
+
 def test_imports_are_followed(package: Any) -> None:
     package(
         __init__="from mine.other import f as g\nfrom .stars import *\nfrom . import other\n",
@@ -228,8 +278,10 @@ def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) ->
     for flax in ("parent", "name") if "parent" in seen else ():
         del seen[flax]
     assert found is not None
+    rest = {name for name, one in seen.items() if one.kind is inspect.Parameter.VAR_KEYWORD}
     assert {name: one.required for name, one in found.items()} == {
-        name: one.default is inspect.Parameter.empty for name, one in seen.items()
+        REST if name in rest else name: one.default is inspect.Parameter.empty and name not in rest
+        for name, one in seen.items()
     }
 
 

@@ -60,7 +60,7 @@ def test_the_trainer_state_is_restored_exactly_from_json() -> None:
 def test_only_the_points_that_the_loaded_checkpoint_covers_are_kept(tmp_path: Path) -> None:
     delivery = CountingDelivery()
     checkpoints = CheckpointManager(tmp_path, delivery)
-    checkpoints.start()
+    checkpoints.open_outbox()
     for step, best_step in ((2, 2), (4, 2), (6, 6)):
         checkpoints.add_point(step, {"valid/loss": step / 10})
         checkpoints.save(trainer_state(step, best_step))

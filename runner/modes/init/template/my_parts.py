@@ -24,7 +24,6 @@ from components.layer import ActivationName, Dense, activate
 from components.types import (
     Batch,
     Block,
-    BoundTarget,
     Constants,
     DataError,
     Encoded,
@@ -33,6 +32,7 @@ from components.types import (
     Scalar,
     Schedule,
     Statistic,
+    TargetSpec,
     UserError,
     Values,
 )
@@ -164,8 +164,8 @@ class Logarithm:
         """Returns warnings about the results of `statistics`, given by split: none."""
         return ()
 
-    def bind(self, constants: Constants) -> BoundTarget:
-        return BoundTarget(outputs=1, classes=None, decode=lambda logs: jnp.exp(logs) * self.unit)
+    def bind(self, constants: Constants) -> TargetSpec:
+        return TargetSpec("real", shape=(1,), classes=None, decode=lambda logs: jnp.exp(logs) * self.unit)
 
 
 def _numbers(block: Block, key: str) -> np.ndarray:
@@ -249,7 +249,7 @@ class Pinball:
 
     quantile: Annotated[Scalar, Range(0, 1, "()")] = 0.5
 
-    def outputs(self, target: BoundTarget) -> int:
+    def outputs(self, target: TargetSpec) -> int:
         """The number of outputs that the architecture needs. Raises UserError for a target of classes."""
         if target.classes is not None:
             raise UserError("pinball needs a real-valued target: choose loss=softmax_cross_entropy for classes")
@@ -275,7 +275,7 @@ class RelativeError:
     higher_is_better = False
     collects = False
 
-    def bind(self, target: BoundTarget) -> RelativeError:
+    def bind(self, target: TargetSpec) -> RelativeError:
         """Returns a copy for a target. Raises UserError for a target of classes."""
         if target.classes is not None:
             raise UserError("relative_error needs a real-valued target: choose metric=[accuracy] for classes")

@@ -134,6 +134,6 @@ def test_strings_are_chosen_joined_and_worked_on_once(rows: list[str], chosen: l
     assert [format_category(plain, place) for place in range(len(rows))] == rows
     distinct, inverse = split_dictionary(repeated)
     assert [distinct.tolist()[place] for place in inverse] == expected  # type: ignore[union-attr]
-    assert map_strings(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [
+    assert map_strings(repeated, lambda strings: np.diff(strings.offsets)).tolist() == [
         len(text.encode()) for text in expected
     ]

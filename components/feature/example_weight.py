@@ -1,0 +1,80 @@
+"""The weights of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.feature.base import raw
+from components.types import Block, Constants, DataError, Statistic, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleWeight:
+    """The weight of an example in the training objective, float32: 0 or more.
+
+    Attributes:
+        key: the raw column of numbers.
+    """
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {"total": _Total(self.key)}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """Raises DataError if all weights of the training split are 0."""
+        if results["total"] == 0:
+            raise DataError(f"column `{self.key}`: all weights of the training split are 0; one must be above 0")
+        return Constants()
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, np.ndarray]:
+        """`values`: float32 (rows, 1)."""
+        return {"values": _read_weights(block, self.key).astype(np.float32)[:, None]}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+        """Returns float32 (B, 1)."""
+        return _get_values
+
+
+@dataclass(frozen=True)
+class _Total:
+    """The sum of the weights, in float64."""
+
+    key: str
+
+    def summarize(self, block: Block) -> float:
+        return float(_read_weights(block, self.key).sum(dtype=np.float64))
+
+    def merge(self, state: float, other: float) -> float:
+        return state + other
+
+    def result(self, state: float) -> float:
+        return state
+
+
+def _read_weights(block: Block, key: str) -> np.ndarray:
+    """Reads the weights, (rows,). Raises DataError for a negative one, or for a row that is no number."""
+    weights = raw.read_numbers(block, key)
+    if weights.ndim != 1:
+        raise DataError(f"column `{key}` of {block.origin} has rows of shape {weights.shape[1:]}; one weight is needed")
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        fault = f"is {raw.format_value(weights[row])}"
+        raise raw.make_value_error(block, key, row, fault, "a weight is 0 or more; correct it, or remove the row")
+    return weights
+
+
+def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+    return jnp.asarray(encoded["values"])

@@ -1,0 +1,137 @@
+"""Protocols of the members of the update set, which change how a training step turns gradients into parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
+
+from components.types.base import Range, Scalar
+from components.types.training import Schedule
+
+if TYPE_CHECKING:
+    import jax
+    import optax
+
+Optimizer: TypeAlias = "Callable[..., optax.GradientTransformation]"
+"""An optimizer that lacks the numbers of the schedule. It is called with them: `optimizer(learning_rate=…)`."""
+
+Variables: TypeAlias = "Mapping[str, Any]"
+"""The variables of a Flax model: its parameters as `params`, and other collections such as `batch_stats`."""
+
+
+class Update(Protocol):
+    """A member of the update set. It has exactly one of the methods of the protocols below.
+
+    A training step calls the members in a fixed order, whatever the order of their names in a configuration:
+
+    1. `freezes`: the frozen parameters are left out of the gradients and of all that follows.
+    2. `skips`: the step may be skipped as a whole.
+    3. `before`: the gradients are changed. Members with an attribute `order` come first, the smallest first, and then
+       the others by name. The same holds for `around` and `after`.
+    4. The optimizer: `around` wraps it, `assign` divides it into groups, and `decays` limits its weight decay.
+    5. The constraints.
+    6. `after`: the new parameters are changed, or averaged.
+    """
+
+
+@runtime_checkable
+class BeforeOptimizer(Protocol):
+    """Changes the gradients before the optimizer gets them."""
+
+    def before(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        """The optimizer with the change in front of it: `optax.chain(change, optimizer)`."""
+
+
+@runtime_checkable
+class AroundOptimizer(Protocol):
+    """Wraps the optimizer."""
+
+    def around(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        """The wrapped optimizer."""
+
+
+@runtime_checkable
+class AfterUpdate(Protocol):
+    """Changes or averages the variables at the end of a step.
+
+    A member with an attribute `evaluates = True` provides the weights: evaluations, the best weights, exports and
+    predictions use its average in place of the variables.
+    """
+
+    def after(self, variables: Variables, averaged: Variables, step: jax.Array) -> tuple[Variables, Variables]:
+        """The changed variables, and the changed average.
+
+        Args:
+            variables: the variables after the step.
+            averaged: a tree like `variables`, which the member keeps from step to step. Before the first step, it
+                equals the initial variables.
+            step: the number of steps before this one, int32 ().
+        """
+
+
+@runtime_checkable
+class Freezing(Protocol):
+    """Freezes parameters: they don't change. Modules whose parameters are all frozen run as in inference.
+
+    Attributes:
+        until: the number of epochs after which all parameters are trained. None: they stay frozen.
+    """
+
+    until: int | None
+
+    def freezes(self, paths: Sequence[str]) -> frozenset[str]:
+        """Which of the paths of all parameters are frozen. Raises UserError for a pattern without a match."""
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """Skips bad steps: the whole state stays as it was."""
+
+    def skips(self, objective: jax.Array, gradients: Any) -> jax.Array:
+        """Whether a step is skipped, bool ()."""
+
+
+@runtime_checkable
+class Decaying(Protocol):
+    """Chooses the parameters to which the weight decay of an optimizer applies."""
+
+    def decays(self, paths: Sequence[str]) -> frozenset[str]:
+        """Which of the paths of all parameters decay. Raises UserError for a pattern without a match."""
+
+
+class Group(TypedDict, total=False):
+    """A group of parameters.
+
+    Attributes:
+        paths: patterns of its parameters.
+        rate: factor of the learning rate. The default is 1.
+        optimizer: its optimizer. The default is the optimizer of the run.
+        schedule: the schedule of its optimizer. The default is the schedule of the run.
+    """
+
+    paths: Required[tuple[str, ...]]
+    rate: Annotated[Scalar, Range(0)]
+    optimizer: Optimizer | None
+    schedule: Schedule | None
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """Divides the parameters into groups, each with its own learning rate or optimizer.
+
+    Attributes:
+        groups: the groups by name.
+    """
+
+    groups: Mapping[str, Group]
+
+    def assign(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The group of each of the paths of all parameters; `default` for those of no group.
+
+        Raises:
+            UserError: a pattern has no match, or a group has no parameter.
+        """
+
+
+UPDATE_METHODS = ("before", "around", "after", "freezes", "skips", "decays", "assign")
+"""A member of the update set has exactly one of these methods."""

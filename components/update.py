@@ -1,0 +1,199 @@
+"""The members of the update set, which change how a training step turns gradients into parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from components.paths import WEIGHTS, check_patterns, matches_any
+from components.types import Group, Range, Scalar, UserError, Variables
+
+__all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "SkipNonfinite"]
+
+DEFAULT_GROUP = "default"
+
+
+@dataclass(frozen=True)
+class ClipValue:
+    """Clips each element of the gradients to [-limit, limit].
+
+    Attributes:
+        limit: the largest absolute value, above 0.
+    """
+
+    limit: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
+
+    order: ClassVar[int] = 0
+
+    def before(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        return optax.chain(optax.clip(self.limit), optimizer)
+
+
+@dataclass(frozen=True)
+class ClipNorm:
+    """Scales the gradients down if their global norm, over all parameters together, is above a limit.
+
+    Attributes:
+        limit: the largest norm, above 0.
+
+    References:
+        Pascanu et al., 2013: On the difficulty of training recurrent neural networks.
+    """
+
+    limit: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
+
+    order: ClassVar[int] = 1
+
+    def before(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.limit), optimizer)
+
+
+@dataclass(frozen=True)
+class SkipNonfinite:
+    """Skips steps whose objective or gradients are not finite: NaN or infinite."""
+
+    def skips(self, objective: jax.Array, gradients: Any) -> jax.Array:
+        leaves = [objective, *jax.tree.leaves(gradients)]
+        return ~jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Chooses the parameters to which the weight decay of an optimizer applies.
+
+    Attributes:
+        paths: patterns of these parameters. None: all kernels and embeddings.
+    """
+
+    paths: tuple[str, ...] | None = None
+
+    def decays(self, paths: Sequence[str]) -> frozenset[str]:
+        if self.paths is None:
+            return _select(paths, WEIGHTS)
+        check_patterns(self.paths, paths)
+        return _select(paths, self.paths)
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Freezes parameters, by default all but those of the head.
+
+    A module runs as in inference, without dropout and with the running moments of BatchNorm, if all its parameters are
+    frozen. A module without parameters, such as dropout, does so if the module around it does.
+
+    Attributes:
+        paths: patterns of the frozen parameters.
+        trainable: patterns of parameters that are trained although `paths` matches them.
+        until: the number of epochs after which all parameters are trained. The optimizer state of the parameters that
+            were trained before is kept; that of the others starts from zero. None: they stay frozen.
+    """
+
+    paths: tuple[str, ...] = ("**",)
+    trainable: tuple[str, ...] = ("architecture/head",)
+    until: Annotated[int, Range(1)] | None = None
+
+    def freezes(self, paths: Sequence[str]) -> frozenset[str]:
+        check_patterns((*self.paths, *self.trainable), paths)
+        frozen = _select(paths, self.paths) - _select(paths, self.trainable)
+        if len(frozen) == len(paths):
+            patterns = ", ".join(self.paths)
+            raise UserError(f"the patterns {patterns} freeze all parameters. Add those to train to `trainable`.")
+        return frozen
+
+
+class Groups:
+    """Divides the parameters into groups, each with its own learning rate or optimizer.
+
+    The groups are tried in their order, and the first match counts. All other parameters are in the group `default`,
+    which has the learning rate and the optimizer of the run. A group with neither a rate nor an optimizer of its own
+    only has an optimizer state of its own.
+
+    Args:
+        groups: the groups by name. The name `default` is taken.
+    """
+
+    def __init__(self, **groups: Group) -> None:
+        if DEFAULT_GROUP in groups:
+            raise UserError(f"the group {DEFAULT_GROUP} holds the parameters of no other group. Choose another name.")
+        self.groups: Mapping[str, Group] = groups
+
+    def assign(self, paths: Sequence[str]) -> dict[str, str]:
+        assigned = dict.fromkeys(paths, DEFAULT_GROUP)
+        for name, group in self.groups.items():
+            check_patterns(group["paths"], paths)
+            rest = [path for path, owner in assigned.items() if owner == DEFAULT_GROUP]
+            own = _select(rest, group["paths"])
+            if not own:
+                raise UserError(f"the group {name} has no parameter, because the groups before it have them all.")
+            assigned |= dict.fromkeys(own, name)
+        return assigned
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """Moves slow parameters towards the fast ones every few steps, and restarts the fast ones there.
+
+    Every `steps` steps: slow = slow + step_size * (fast - slow); fast = slow.
+
+    Attributes:
+        steps: the number of steps of the optimizer between two steps of the slow parameters.
+        step_size: the step size of the slow parameters.
+
+    References:
+        Zhang et al., 2019: Lookahead optimizer: k steps forward, 1 step back.
+    """
+
+    steps: Annotated[int, Range(1)] = 6
+    step_size: Annotated[Scalar, Range(0, 1)] = 0.5
+
+    order: ClassVar[int] = 0
+
+    def after(self, variables: Variables, averaged: Variables, step: jax.Array) -> tuple[Variables, Variables]:
+        fast, slow = variables["params"], averaged["params"]
+        is_due = (step + 1) % self.steps == 0
+        moved = jax.tree.map(lambda s, f: s + jnp.asarray(self.step_size, s.dtype) * (f - s), slow, fast)
+        slow, fast = (jax.tree.map(lambda new, old: jnp.where(is_due, new, old), moved, old) for old in (slow, fast))
+        return {**variables, "params": fast}, {**averaged, "params": slow}
+
+
+@dataclass(frozen=True)
+class EMA:
+    """An exponential moving average of the parameters and of the moments of BatchNorm.
+
+    average = average + (1 - d) * (value - average). Evaluations, the best weights and predictions use the average.
+
+    Attributes:
+        decay: the decay d, at least 0 and below 1.
+        warm_up: whether d is min(decay, (1 + t) / (10 + t)) after t steps, so that the average soon forgets the initial
+            parameters. If not, d is 0 in the first step, and `decay` afterwards, as in Keras.
+
+    References:
+        Polyak and Juditsky, 1992: Acceleration of stochastic approximation by averaging.
+    """
+
+    decay: Annotated[Scalar, Range(0, 1, "[)")] = 0.999
+    warm_up: bool = True
+
+    order: ClassVar[int] = 1
+    evaluates: ClassVar[bool] = True
+
+    def after(self, variables: Variables, averaged: Variables, step: jax.Array) -> tuple[Variables, Variables]:
+        decay, t = jnp.asarray(self.decay, jnp.float32), step.astype(jnp.float32)
+        decay = jnp.minimum(decay, (1 + t) / (10 + t)) if self.warm_up else jnp.where(step == 0, jnp.float32(0), decay)
+
+        def average(old: jax.Array, new: jax.Array) -> jax.Array:
+            is_float = jnp.issubdtype(new.dtype, jnp.floating)
+            return old + (1 - decay).astype(new.dtype) * (new - old) if is_float else new
+
+        return variables, jax.tree.map(average, averaged, variables)
+
+
+def _select(paths: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:
+    """The paths that match a pattern."""
+    return frozenset(path for path in paths if matches_any(patterns, path))

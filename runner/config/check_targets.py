@@ -1,0 +1,165 @@
+"""Checks that targets, losses, metrics and augmentations fit together, before JAX is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.closest import join_names, suggest_name
+from runner.signature.allowed_parts import list_parts
+from runner.signature.classes import find_class, member_names
+from runner.signature.parameters import read_call_signature
+from runner.signature.source import PartNotFoundError, find_definition
+from runner.signature.type_hints import Problem
+
+LABEL = "components.feature.Label"
+
+
+def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds targets without a loss, losses and metrics without a target, and mixed classes that a loss can't take."""
+    feature = values.get("feature")
+    if not isinstance(feature, Mapping) or not all(key in values for key in ("loss", "metric")):
+        return
+    yield from _check_masks(feature)
+    single, several = feature.get("target"), feature.get("targets") or {}
+    if single is not None and several:
+        yield Problem("feature.targets", "is set beside feature.target. Set one of them to null.")
+        return
+    if not isinstance(several, Mapping):
+        return
+    if single is not None:
+        yield from _check_single(values)
+    elif several:
+        yield from _check_several(values, several)
+    elif "target" in feature or "targets" in feature:  # otherwise a missing key is reported
+        yield from _check_none(values)
+    yield from _check_mixing(values, {"": single} if single is not None else several)
+
+
+def list_metric_names(values: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """The names of losses and metrics in the record, and whether the architecture may add internal losses to them."""
+    feature, metrics = values.get("feature"), values.get("metric")
+    if not isinstance(feature, Mapping) or not isinstance(metrics, Mapping):
+        return ["loss"], True
+    targets = feature.get("targets") or {}
+    names = ["loss", *(name for name, node in metrics.items() if isinstance(node, Mapping) and "_target_" in node)]
+    if feature.get("target") is None and isinstance(targets, Mapping):
+        for target in targets:
+            own = metrics.get(target)
+            names += [f"{target}/loss", *(f"{target}/{name}" for name in (own if isinstance(own, Mapping) else ()))]
+    if feature.get("weight") is not None:
+        names += [f"weighted/{name}" for name in names]
+    return names, _may_have_internal_losses(values)
+
+
+def _check_masks(feature: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds inputs whose missing values would be masked: an architecture would see NaN."""
+    columns = feature.get("columns")
+    for name, node in columns.items() if isinstance(columns, Mapping) else ():
+        if isinstance(node, Mapping) and node.get("missing") == "mask":
+            yield Problem(f"feature.columns.{name}.missing", "mask is for targets only. Choose a replacement.")
+
+
+def _check_single(values: Mapping[str, Any]) -> Iterator[Problem]:
+    loss = values["loss"]
+    if loss is None:
+        yield Problem("loss", "is null, but there is a target. Choose a loss.")
+    elif loss == {}:
+        yield Problem("loss", "{} is not a part (a mapping with _target_)")
+    elif isinstance(loss, Mapping) and "_target_" not in loss:
+        names = join_names(loss)
+        yield Problem("loss", f"has losses of the targets {names}, but there is one target without a name. Choose one.")
+    for name, node in values["metric"].items() if isinstance(values["metric"], Mapping) else ():
+        if isinstance(node, Mapping) and "_target_" not in node:
+            yield Problem(f"metric.{name}", "has no _target_. Metrics of several targets need feature.targets.")
+    yield from _check_loss_weights(values, ["target"])
+
+
+def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
+    loss, metrics = values["loss"], values["metric"]
+    example = f"loss: {{{', '.join(f'{name}: …' for name in targets)}}}"
+    if not isinstance(loss, Mapping) or "_target_" in loss:
+        count = len(targets)
+        yield Problem("loss", f"is one loss for {count} targets by name. Set a loss for each: {example}.")
+    else:
+        for name in targets:
+            if name not in loss:
+                yield Problem(f"loss.{name}", "is missing. Each target needs a loss.")
+        for name in loss:
+            if name not in targets:
+                yield Problem(f"loss.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
+    for name, node in metrics.items() if isinstance(metrics, Mapping) else ():
+        if isinstance(node, Mapping) and "_target_" in node:
+            first = next(iter(targets))
+            yield Problem(f"metric.{name}", f"belongs to no target. Write it below its target: metric.{first}.{name}.")
+        elif name not in targets:
+            yield Problem(f"metric.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
+    yield from _check_loss_weights(values, list(targets))
+
+
+def _check_none(values: Mapping[str, Any]) -> Iterator[Problem]:
+    if values["loss"] is not None:
+        yield Problem("loss", "is set without a target. Set feature.target, or set loss to null.")
+    if values["metric"]:
+        yield Problem("metric", f"is set without a target: {join_names(values['metric'])}. Set metric to [].")
+    yield from _check_loss_weights(values, [])
+    if not _may_have_internal_losses(values):
+        target = _target_of(values.get("architecture"))
+        yield Problem("feature.target", f"is null, and {target} has no internal loss (Output.losses). Choose a target.")
+
+
+def _check_loss_weights(values: Mapping[str, Any], targets: list[str]) -> Iterator[Problem]:
+    weights = values.get("loss_weights")
+    for name in weights if isinstance(weights, Mapping) else ():
+        if name not in targets:
+            yield Problem(f"loss_weights.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
+
+
+def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds augmentations that mix classes, although the loss of a class doesn't take their probabilities."""
+    augmentations, loss = values.get("augmentation"), values["loss"]
+    if not isinstance(augmentations, Mapping) or not isinstance(loss, Mapping):
+        return
+    mixing = [name for name, node in augmentations.items() if _has_member(node, "mixes_classes")]
+    for name, target in targets.items() if mixing else ():
+        loss_target = _target_of(loss.get(name) if name else loss)
+        if _target_of(target) != LABEL or loss_target is None:
+            continue
+        if _takes_soft(loss_target) is False:
+            able = join_names(path.rpartition(".")[2] for path in list_parts("loss") if _takes_soft(path))
+            yield Problem(
+                f"augmentation.{mixing[0]}",
+                f"mixes classes, and {loss_target} doesn't take their probabilities (a parameter `soft`). "
+                f"Losses that do: {able}.",
+            )
+
+
+def _takes_soft(loss: str) -> bool | None:
+    """Whether a loss takes the probabilities of classes; None: unknown."""
+    try:
+        parameters = read_call_signature(loss)
+    except PartNotFoundError:
+        return None
+    return None if parameters is None else bool({"soft", "output"} & parameters.keys())
+
+
+def _may_have_internal_losses(values: Mapping[str, Any]) -> bool:
+    """Whether the module of the architecture mentions losses: then its output may have some."""
+    target = _target_of(values.get("architecture"))
+    try:
+        definition = find_definition(target) if target else None
+    except PartNotFoundError:
+        return True
+    return definition is None or "losses" in definition.module.path.read_text()
+
+
+def _has_member(node: Any, name: str) -> bool:
+    target = _target_of(node)
+    cls = find_class(target) if target else None
+    return cls is not None and name in (member_names(cls) or ())
+
+
+def _target_of(node: Any) -> str | None:
+    """The `_target_` of a part; None: the value is no part."""
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    return target if isinstance(target, str) else None

@@ -1,0 +1,55 @@
+"""Nested dictionaries of parameters, and other trees of arrays, by the paths of their leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+
+def join_keys(keys: Any) -> str:
+    """The path of a leaf, `module/…/parameter`, from its keys in JAX."""
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def list_paths(tree: Any) -> list[str]:
+    """The paths of all leaves of nested dictionaries, `module/…/parameter`."""
+    return [join_keys(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def select(tree: Any, is_selected: Callable[[str], bool], prefix: str = "") -> Any:
+    """The nested dictionaries with those leaves whose paths are selected."""
+    if not isinstance(tree, Mapping):
+        return tree
+    selected = {}
+    for name, branch in tree.items():
+        path = f"{prefix}{name}"
+        if isinstance(branch, Mapping):
+            if below := select(branch, is_selected, f"{path}/"):
+                selected[name] = below
+        elif is_selected(path):
+            selected[name] = branch
+    return selected
+
+
+def merge(tree: Any, other: Any) -> Any:
+    """Nested dictionaries with the leaves of two of them. If both have a leaf, that of `other` counts."""
+    if not other:
+        return tree
+    merged = dict(tree)
+    for name, branch in other.items():
+        both = isinstance(branch, Mapping) and name in tree
+        merged[name] = merge(tree[name], branch) if both else branch
+    return merged
+
+
+def carry_over(fresh: Any, old: Any) -> Any:
+    """A fresh tree with the leaves of an old one, where both have a leaf of the same name and shape."""
+    old_leaves = dict(jax.tree_util.tree_leaves_with_path(old))
+
+    def carry(keys: Any, leaf: jax.Array) -> jax.Array:
+        found = old_leaves.get(keys)
+        return found if found is not None and (found.shape, found.dtype) == (leaf.shape, leaf.dtype) else leaf
+
+    return jax.tree_util.tree_map_with_path(carry, fresh)

@@ -1,0 +1,164 @@
+"""The members of the update set, and what they do in a training step besides the optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from components.types import (
+    AfterUpdate,
+    AroundOptimizer,
+    BeforeOptimizer,
+    Decaying,
+    Freezing,
+    Grouping,
+    Skipping,
+    UserError,
+    Variables,
+)
+from runner.errors import error_location
+from runner.program.returns import check_numbers, check_same_shapes
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
+from runner.signature.type_hints import element_hint
+
+DEFAULT_DECAY = {"_target_": "components.update.Decay"}  # applies if the configuration has no member that decays
+MAX_SKIPPED = 10  # steps in a row that may be skipped
+
+
+class Members(NamedTuple):
+    """The members of the update set, in the order in which a step calls them.
+
+    Attributes:
+        freeze: the member that freezes parameters.
+        skip: the member that skips bad steps.
+        groups: the member that divides the parameters into groups.
+        decay: the member that chooses the parameters with weight decay.
+        before: members that change the gradients, by name.
+        around: members that wrap the optimizer, by name.
+        after: members that change or average the variables, by name.
+    """
+
+    freeze: tuple[str, Freezing] | None
+    skip: tuple[str, Skipping] | None
+    groups: tuple[str, Grouping] | None
+    decay: tuple[str, Decaying]
+    before: Mapping[str, BeforeOptimizer]
+    around: Mapping[str, AroundOptimizer]
+    after: Mapping[str, AfterUpdate]
+
+    @property
+    def evaluated(self) -> str | None:
+        """The name of the member whose average is evaluated. None: the parameters are evaluated."""
+        return next((name for name, member in self.after.items() if getattr(member, "evaluates", False)), None)
+
+    @property
+    def unfreeze_epoch(self) -> int | None:
+        """The number of epochs after which all parameters are trained. None: frozen parameters stay frozen."""
+        return self.freeze[1].until if self.freeze else None
+
+
+def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Members:
+    """Builds the members of the update set. Raises UserError for members that exclude each other."""
+    built: dict[str, Any] = {}
+    for name, node in static.items():
+        with error_location(f"update.{name}"):
+            built[name] = build(node, numbers, element_hint(SCHEMA["update"], name))
+    ordered = sorted(built.items(), key=lambda item: (getattr(item[1], "order", math.inf), item[0]))
+    members = Members(
+        freeze=_find_only(Freezing, ordered),
+        skip=_find_only(Skipping, ordered),
+        groups=_find_only(Grouping, ordered),
+        decay=_find_only(Decaying, ordered) or ("decay", build(DEFAULT_DECAY, {})),
+        before=_find_all(BeforeOptimizer, ordered),
+        around=_find_all(AroundOptimizer, ordered),
+        after=_find_all(AfterUpdate, ordered),
+    )
+    _check_only([name for name, member in members.after.items() if getattr(member, "evaluates", False)])
+    return members
+
+
+def _find_all(protocol: type, ordered: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a protocol by name."""
+    return {name: member for name, member in ordered if isinstance(member, protocol)}
+
+
+def _find_only(protocol: type, ordered: Sequence[tuple[str, Any]]) -> tuple[str, Any] | None:
+    """The only member of a protocol, and its name; None if there is none. Raises UserError if there are several."""
+    members = _find_all(protocol, ordered)
+    _check_only([*members])
+    return next(iter(members.items()), None)
+
+
+def _check_only(names: Sequence[str]) -> None:
+    if len(names) > 1:
+        raise UserError(f"update: {' and '.join(names)} exclude each other. Choose one of them.")
+
+
+def init_update_state(members: Members, variables: Variables) -> dict[str, Any]:
+    """The state of the members before the first step, by name; empty if no member has one."""
+    state: dict[str, Any] = dict.fromkeys(members.after, variables)
+    if members.skip:
+        state[members.skip[0]] = {"total": jnp.int32(0), "in_a_row": jnp.int32(0)}
+    return state
+
+
+def apply_after(
+    members: Members, variables: Variables, update_state: Mapping[str, Any], step: jax.Array
+) -> tuple[Variables, dict[str, Any]]:
+    """Applies the members that follow the optimizer. Returns the new variables, and the new state of all members."""
+    new_state = dict(update_state)
+    for name, member in members.after.items():
+        part = type(member).__name__
+        with error_location(f"update.{name}"):
+            returned = member.after(variables, new_state[name], step)
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise UserError(f"{part}.after must return a pair: the variables and their average.")
+            for tree, old in zip(returned, (variables, new_state[name]), strict=True):
+                check_same_shapes(tree, old, f"{part}.after")
+            variables, new_state[name] = returned
+    return variables, new_state
+
+
+def skip_step(
+    skipping: tuple[str, Skipping], old: Any, new: Any, sums: Any, objective: jax.Array, gradients: Any
+) -> tuple[Any, Any, jax.Array]:
+    """Keeps the old state if a step is skipped. The examples of a skipped step count in no metric.
+
+    Args:
+        skipping: the member that skips steps, and its name.
+        old: the train state before the step.
+        new: the train state after the step.
+        sums: the metric sums of the step.
+        objective: the value of the objective.
+        gradients: the gradients of the free parameters.
+
+    Returns:
+        The state, the metric sums, and whether too many steps in a row were skipped.
+    """
+    name, member = skipping
+    with error_location(f"update.{name}"):
+        is_skipped = member.skips(objective, gradients)
+        check_numbers(is_skipped, (), f"{type(member).__name__}.skips", "one truth value")
+    kept = jax.tree.map(lambda before, after: jnp.where(is_skipped, before, after), old, new)
+    sums = jax.tree.map(lambda leaf: jnp.where(is_skipped, jnp.zeros_like(leaf), leaf), sums)
+    counts = old.update_state[name]
+    in_a_row = jnp.where(is_skipped, counts["in_a_row"] + 1, jnp.int32(0))
+    counts = {"total": counts["total"] + is_skipped.astype(jnp.int32), "in_a_row": in_a_row}
+    kept = kept._replace(step=new.step, update_state={**kept.update_state, name: counts})
+    return kept, sums, in_a_row >= MAX_SKIPPED
+
+
+def describe_skipped(members: Members, state: Any) -> dict[str, jax.Array]:
+    """The number of skipped steps as a metric; empty if no member skips steps."""
+    return {"skipped_steps": state.update_state[members.skip[0]]["total"]} if members.skip else {}
+
+
+def evaluated_variables(members: Members, variables: Variables, update_state: Mapping[str, Any]) -> Variables:
+    """The variables that are evaluated, exported and used for predictions."""
+    evaluated: Variables = variables if members.evaluated is None else update_state[members.evaluated]
+    return evaluated

@@ -1,0 +1,347 @@
+"""The update set: its steps equal Optax's, changed numbers compile nothing, and frozen parameters cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from options import options
+
+from components.data import Arrays
+from components.optimizer import ftrl
+from runner.config.compose import configure
+from runner.display.progress import make_progress
+from runner.execution.prepare import make_trainer
+from runner.program.program import RateInputs, TrainState, evaluated_weights
+from runner.training.signals import Signals
+
+ROWS, BATCH, CLASSES, STEPS = 24, 4, 3, 20
+WORDS = (
+    "feature=image",
+    "architecture=mlp",
+    "architecture.widths=[4]",
+    "metric=[]",
+    "training.batch_size=4",
+    "learning_rate=0.1",
+    "quiet=true",
+)
+BODY = "paths: [architecture/dense_0]"
+
+
+def source() -> Arrays:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (ROWS, 4, 4, 1), np.uint8)
+    return Arrays(columns={"image": images, "label": np.arange(ROWS) % CLASSES}, valid=4, test=4, seed=None)
+
+
+class Session:
+    """A trainer and its training state; the steps have fixed batches."""
+
+    def __init__(self, *words: str, source: Arrays | None = None) -> None:
+        config = configure([*WORDS, *words])
+        with Signals() as signals:
+            given = globals()["source"]() if source is None else source
+            self.trainer = make_trainer(config, given, make_progress(quiet=True), signals)
+        self.inputs = self.trainer.program_inputs
+        self.state: TrainState = self.trainer.initial_state().train_state
+        self.sums: list[Any] = []
+
+    def step(self, count: int = 1, *, unfrozen: bool = False, plateau: float = 1.0) -> TrainState:
+        """Takes some steps, and returns the state on the host."""
+        data = self.trainer.batches.device_data
+        for _ in range(count):
+            rows = batch_rows(int(self.state.step))[None]
+            rates = RateInputs(np.int32(STEPS), np.int32(STEPS), np.float32(plateau))
+            self.state, sums = self.trainer.program.train(
+                self.inputs, self.state, data, rows, np.int32(1), rates, unfrozen
+            )
+            self.sums.append(jax.device_get(sums))
+        state: TrainState = jax.device_get(self.state)
+        return state
+
+    def change(self, name: str, value: float) -> None:
+        """Changes a number, as another run that shares the program."""
+        assert name in self.inputs.numbers
+        self.inputs = self.inputs._replace(numbers={**self.inputs.numbers, name: jax.device_put(np.float32(value))})
+
+
+def batch_rows(step: int) -> np.ndarray:
+    return (np.arange(BATCH, dtype=np.int32) + BATCH * step) % (ROWS - 8)
+
+
+def iterate_gradients() -> Iterator[Callable[[Any], Any]]:
+    """For each step, the function that computes the gradients of the parameters, written by hand."""
+    columns = source().columns
+    for step in itertools.count():
+        rows = batch_rows(step)
+        image = jnp.asarray(columns["image"][rows].reshape(BATCH, -1), jnp.float32) / 255
+        label = jnp.asarray(columns["label"][rows])
+
+        def loss(parameters: Any, image: Any = image, label: Any = label) -> jax.Array:
+            layers = parameters["architecture"]
+            hidden = jax.nn.relu(image @ layers["dense_0"]["kernel"] + layers["dense_0"]["bias"][None])
+            logits = hidden @ layers["head"]["kernel"] + layers["head"]["bias"][None]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+        yield jax.grad(loss)
+
+
+def reference(parameters: Any, optimizer: Any, count: int = STEPS) -> list[Any]:
+    """The parameters after each step of an Optax optimizer."""
+    state, history = optimizer.init(parameters), []
+    for gradient, _ in zip(iterate_gradients(), range(count), strict=False):
+        fast = getattr(parameters, "fast", parameters)
+        updates, state = optimizer.update(gradient(fast), state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        history.append(parameters)
+    return history
+
+
+def paths_of(tree: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(
+        lambda keys, _: jax.tree_util.keystr(keys, simple=True, separator="/"), tree
+    )
+
+
+def labels(tree: Any) -> Any:
+    """The groups of the tests: `body` for the hidden layer, else `default`."""
+    return jax.tree.map(lambda path: "body" if "dense_0" in path else "default", paths_of(tree))
+
+
+def kernels(tree: Any) -> Any:
+    return jax.tree.map(lambda path: path.endswith("/kernel"), paths_of(tree))
+
+
+def biases(tree: Any) -> Any:
+    return jax.tree.map(lambda path: path.endswith("/bias"), paths_of(tree))
+
+
+def assert_close(found: Any, expected: Any, **tolerance: float) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **{"rtol": 1e-6, "atol": 1e-6, **tolerance}), found, expected
+    )
+
+
+def groups(**optimizers: Any) -> Any:
+    return optax.partition(optimizers, labels)
+
+
+OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what Optax has for them
+    "nothing": (["update=[]"], optax.sgd(0.1)),
+    "clip_value": (
+        ["update=[clip_value]", "update.clip_value.limit=0.02"],
+        optax.chain(optax.clip(0.02), optax.sgd(0.1)),
+    ),
+    "clip_norm": (
+        ["update=[clip_norm]", "update.clip_norm.limit=0.1"],
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)),
+    ),
+    "both clips": (
+        ["update=[clip_norm,clip_value]", "update.clip_norm.limit=0.05", "update.clip_value.limit=0.02"],
+        optax.chain(optax.clip(0.02), optax.clip_by_global_norm(0.05), optax.sgd(0.1)),
+    ),
+    "clip of momentum": (
+        ["update=[clip_norm]", "update.clip_norm.limit=0.1", "optimizer.momentum=0.9"],
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1, momentum=0.9)),
+    ),
+    "groups, a rate": (
+        ["update=[groups]", f"update.groups.body={{{BODY}, rate: 0.1}}", "optimizer.momentum=0.9"],
+        groups(body=optax.sgd(0.01, momentum=0.9), default=optax.sgd(0.1, momentum=0.9)),
+    ),
+    "groups, an optimizer": (
+        [
+            "update=[groups]",
+            f"update.groups.body={{{BODY}, optimizer: {{_target_: components.optimizer.ftrl, l1: 0.01}}}}",
+        ],
+        groups(body=ftrl(0.1, l1=0.01), default=optax.sgd(0.1)),
+    ),
+    "groups, a schedule": (
+        [
+            "update=[groups]",
+            f"update.groups.body={{{BODY}, rate: 0.5, "
+            "schedule: {_target_: components.schedule.constant, learning_rate: 0.3}}",
+        ],
+        groups(body=optax.sgd(0.15), default=optax.sgd(0.1)),
+    ),
+    "freeze": (["update=[freeze]"], groups(body=optax.set_to_zero(), default=optax.sgd(0.1))),
+    "decay of kernels": (
+        ["optimizer=adamw", "optimizer.weight_decay=0.1"],
+        optax.adamw(0.1, weight_decay=0.1, mask=kernels),
+    ),
+    "decay of biases": (
+        ["optimizer=adamw", "optimizer.weight_decay=0.1", "update=[decay]", "update.decay.paths=['**/bias']"],
+        optax.adamw(0.1, weight_decay=0.1, mask=biases),
+    ),
+    "decay in groups": (
+        [
+            "update=[groups]",
+            f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.adamw, weight_decay: 0.1}}}}",
+        ],
+        groups(body=optax.adamw(0.1, weight_decay=0.1, mask=kernels), default=optax.sgd(0.1)),
+    ),
+    "skip_nonfinite": (["update=[skip_nonfinite]"], optax.sgd(0.1)),
+}
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("case", OPTAX)
+def test_twenty_steps_equal_optax(case: str) -> None:
+    words, optimizer = OPTAX[case]
+    session = Session("optimizer=sgd", *words)
+    *_, expected = reference(jax.device_get(session.state.parameters), optimizer)
+    tolerance = {"atol": 1e-5} if "decay" in case else {}  # Adam amplifies the rounding of gradients near zero
+    assert_close(session.step(STEPS).parameters, expected, **tolerance)
+
+
+@pytest.mark.optax
+@pytest.mark.filterwarnings("ignore:`params` has to be:UserWarning")
+def test_lookahead_equals_optax() -> None:
+    session = Session(
+        "optimizer=sgd", "update=[lookahead]", "update.lookahead.steps=3", "update.lookahead.step_size=0.7"
+    )
+    parameters = optax.LookaheadParams.init_synced(jax.device_get(session.state.parameters))
+    optimizer = optax.lookahead(optax.sgd(0.1), sync_period=3, slow_step_size=0.7)
+    *_, expected = reference(parameters, optimizer)
+    found = session.step(STEPS)
+    assert_close(found.parameters, expected.fast)
+    assert_close(found.update_state["lookahead"]["params"], expected.slow)
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_the_average_equals_optax(warm_up: bool) -> None:
+    session = Session("optimizer=sgd", "update=[ema]", "update.ema.decay=0.6", f"update.ema.warm_up={warm_up}".lower())
+    average = initial = jax.device_get(session.state.parameters)
+    for t, parameters in enumerate(reference(initial, optax.sgd(0.1))):
+        decay = min(0.6, (1 + t) / (10 + t)) if warm_up else (0.6 if t else 0.0)
+        average = optax.incremental_update(parameters, average, 1 - decay)
+    state = session.step(STEPS)
+    assert_close(evaluated_weights(session.trainer.parts, state)[0], average)
+    assert (
+        np.abs(state.parameters["architecture"]["head"]["kernel"] - average["architecture"]["head"]["kernel"]).max()
+        > 1e-3
+    )
+
+
+@pytest.mark.optax
+def test_the_order_of_the_words_means_nothing() -> None:
+    names = [name for name in options("update") if name != "groups"]
+    states = [
+        Session(f"update=[{','.join(order)}]", "update.clip_norm.limit=0.1").step(2) for order in (names, names[::-1])
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+NUMBERS = {  # overrides with which the numbers of an option have an effect
+    "clip_value": ["update.clip_value.limit=0.02"],
+    "clip_norm": ["update.clip_norm.limit=0.1"],
+    "lookahead": ["update.lookahead.steps=2", "update.lookahead.step_size=0.7"],
+    "ema": ["update.ema.warm_up=false", "update.ema.decay=0.8"],
+    "groups": [
+        f"update.groups.body={{{BODY}, rate: 0.5, optimizer: {{_target_: components.optimizer.ftrl, l1: 0.01}}, "
+        "schedule: {_target_: components.schedule.constant, learning_rate: 0.3}}",
+    ],
+    "decay": ["optimizer=adamw"],
+}
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("option", options("update"))
+def test_a_changed_number_has_an_effect_and_compiles_nothing(option: str) -> None:
+    session = Session(f"update=[{option}]", *NUMBERS.get(option, []))
+    start = jax.device_get(session.state)
+    numbers = [name for name in session.inputs.numbers if name.startswith(("update.", "optimizer.weight_decay"))]
+    assert bool(numbers) == (option in NUMBERS)
+    before, inputs = session.step(3), session.inputs
+    programs = session.trainer.program.train._cache_size()
+    for name in numbers:
+        session.inputs, session.state = inputs, jax.device_put(start)
+        session.change(name, 0.4 * float(inputs.numbers[name]))
+        after = session.step(3)
+        pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+        assert any((one != other).any() for one, other in pairs), f"{name} has no effect"
+    assert session.trainer.program.train._cache_size() == programs == 1
+
+
+def leaf_names(tree: Any) -> set[str]:
+    return {jax.tree_util.keystr(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+@pytest.mark.optax
+def test_frozen_parameters_have_no_optimizer_state_and_do_not_change() -> None:
+    session = Session("optimizer=adam", "update=[freeze,clip_norm]", "constraint=[unit_norm]")
+    start = jax.device_get(session.state.parameters)
+    assert not [name for name in leaf_names(session.state.optimizer_state) if "dense_0" in name]
+    assert [name for name in leaf_names(session.state.optimizer_state) if "head" in name]
+    end = session.step(3).parameters
+    jax.tree.map(np.testing.assert_array_equal, end["architecture"]["dense_0"], start["architecture"]["dense_0"])
+    kernel = end["architecture"]["head"]["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1, rtol=1e-5)  # the constraint holds for the others
+
+
+@pytest.mark.optax
+def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
+    session = Session("optimizer=adam", "update=[freeze,ema]", "update.freeze.until=1")
+    frozen = session.step(3)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    unfrozen = jax.device_get(session.state)
+    assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.unfrozen_shapes)
+    moments = unfrozen.optimizer_state[0].mu["architecture"]
+    jax.tree.map(np.testing.assert_array_equal, moments["head"], frozen.optimizer_state[0].mu["architecture"]["head"])
+    assert not any(leaf.any() for leaf in jax.tree.leaves(moments["dense_0"]))
+    assert unfrozen.optimizer_state[0].count == 3
+    others = [state._replace(optimizer_state=()) for state in (frozen, unfrozen)]
+    jax.tree.map(np.testing.assert_array_equal, *others)
+    after = session.step(1, unfrozen=True)
+    assert (
+        after.parameters["architecture"]["dense_0"]["kernel"] != frozen.parameters["architecture"]["dense_0"]["kernel"]
+    ).any()
+
+
+def with_nan(rows: int) -> Arrays:
+    """Numbers of which the first rows of the training split are infinite after the network squares them."""
+    columns = {"x": np.where(np.arange(ROWS) < rows, 1e38, 0.5), "y": np.arange(ROWS) * 0.1}
+    return Arrays(columns=columns, valid=4, test=4, seed=None)
+
+
+@pytest.fixture
+def numbers_words(in_empty_folder: Path) -> list[str]:
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/x.yaml").write_text(
+        "# A number.\ntarget: {_target_: components.feature.Numeric, key: y}\n"
+        "columns: {x: {_target_: components.feature.Numeric, key: x}}\ninputs: {inputs: [x]}\n"
+    )
+    return ["feature=x", "loss=mse", "optimizer=adam", "update=[ema,skip_nonfinite]"]
+
+
+@pytest.mark.optax
+def test_a_skipped_step_changes_nothing_but_the_counters(numbers_words: list[str]) -> None:
+    session = Session(*numbers_words, source=with_nan(BATCH))
+    before = jax.device_get(session.state)
+    after = session.step()
+    assert after.update_state["skip_nonfinite"] == {"total": 1, "in_a_row": 1}
+    assert (after.step, after.first_bad) == (1, -1)
+    for name in ("parameters", "model_state", "optimizer_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+    jax.tree.map(np.testing.assert_array_equal, after.update_state["ema"], before.update_state["ema"])
+    assert session.sums[0]["loss"] == {"sum": 0, "count": 0}
+    assert session.sums[0]["last"]["skipped_steps"] == 1
+    later = session.step()
+    assert later.update_state["skip_nonfinite"] == {"total": 1, "in_a_row": 0}
+    assert np.isfinite(session.sums[1]["loss"]["sum"])
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (later.parameters, after.parameters)), strict=True))
+
+
+@pytest.mark.optax
+def test_the_tenth_skipped_step_in_a_row_is_bad(numbers_words: list[str]) -> None:
+    session = Session(*numbers_words, source=with_nan(ROWS))
+    assert session.step(9).first_bad == -1
+    assert session.step(2).first_bad == 9

@@ -1,0 +1,330 @@
+"""Runs with an update set: they are killed and resumed, predict with the average, and report wrong members."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from two_steps import take_two_steps
+
+import runner
+from components.data import Arrays
+from runner.__main__ import main
+from runner.program.optimizer import find_decay_masks
+from runner.signature.allowed_parts import is_allowed_part
+from runner.signature.parameters import read_signature
+from runner.signature.source import find_module, list_public_names
+
+WORDS = ("tracking=none", "optimizer=adam", "architecture.widths=[4]", "training.batch_size=16")
+ALL = (
+    "update=[clip_value,clip_norm,groups,freeze,lookahead,ema,skip_nonfinite,decay]",
+    "update.groups.wide={paths: [architecture/dense_0], optimizer: {_target_: components.optimizer.ftrl}}",
+    "update.lookahead.steps=2",
+    "update.freeze.until=1",
+    "constraint=[max_norm]",
+)
+
+
+def arrays_of(result: runner.Result, step: int) -> dict[str, np.ndarray]:
+    with np.load(result.folder / "checkpoints" / f"step_{step:010d}.npz") as archive:
+        return {name: archive[name] for name in archive.files if name.startswith("leaf")}
+
+
+@pytest.mark.optax
+def test_a_run_with_all_members_is_resumed_exactly_across_the_unfreezing(in_empty_folder: Path) -> None:
+    """The interruption comes between the last frozen step and the first one that trains all parameters."""
+    words = ("experiment=digits_mlp", *WORDS, "training.keep_checkpoints=2", *ALL)
+    resumed = take_two_steps(*words)
+    whole = runner.run(*words, "training.epochs=2", "training.limit_batches=1", "quiet=true", "fresh=true")
+    assert resumed.history == whole.history
+    for step in (1, 2):
+        found, expected = arrays_of(resumed, step), arrays_of(whole, step)
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+    moments = [name for name in arrays_of(whole, 2) if "optimizer_state" in name and "dense_0" in name]
+    assert moments
+    assert not set(moments) & arrays_of(whole, 1).keys()
+
+
+@pytest.mark.optax
+def test_evaluation_and_predictions_use_the_average(in_empty_folder: Path) -> None:
+    words = ("experiment=digits_mlp", *WORDS, "update=[ema]", "learning_rate=0.05", "training.epochs=1", "quiet=true")
+    result = runner.run(*words)
+    arrays = arrays_of(result, result.history[0]["step"])
+    model = runner.load(result.folder)
+    kernel = np.asarray(model.weights.parameters["architecture"]["head"]["kernel"])
+    name = "['params']['architecture']['head']['kernel']"
+    np.testing.assert_array_equal(kernel, arrays[f"leaf.update_state['ema']{name}"])
+    assert (
+        np.abs(kernel - arrays[f"leaf.parameters{name.removeprefix(chr(91) + repr('params') + chr(93))}"]).max() > 1e-3
+    )
+    assert model.evaluate("valid")["valid/loss"] == pytest.approx(result.history[0]["valid/loss"], rel=1e-6)
+    assert (
+        json.loads((result.folder / "summary.json").read_text())["metrics"]["best/valid/loss"]
+        == (result.history[0]["valid/loss"])
+    )
+
+
+NETWORK = """
+from typing import Any
+import flax.linen as nn
+import jax.numpy as jnp
+from components.layer import BatchNorm, Dense, Dropout
+from components.types import Output
+
+class Body(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = Dense(8, name="dense")(x.reshape(len(x), -1), train=train)
+        x = BatchNorm(name="norm")(x, train=train)
+        x = nn.BatchNorm(name="flax_norm")(x, use_running_average=not train)
+        x = nn.Dropout(0.5)(x, deterministic=not train)
+        return Dropout(0.5)(x, train=train)
+
+class Net(nn.Module):
+    outputs: int
+    dtype: Any = jnp.float32
+    @nn.compact
+    def __call__(self, image, *, train):
+        body = Body(name="body")
+        x, again = body(image, train=train), body(image, train=train)  # with other dropout
+        y = Dense(self.outputs, name="head")(BatchNorm(name="norm")(x, train=train), train=train)
+        return Output(y, {"difference": jnp.abs(x - again).mean(1)})
+"""
+
+
+def write_module(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    Path("net.py").write_text(text)
+    monkeypatch.setenv("TITRATE_ALLOW", "net")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+
+
+@pytest.mark.optax
+def test_frozen_modules_run_as_in_inference(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without dropout, two calls of the body agree, and the internal loss is 0."""
+    write_module(monkeypatch, NETWORK)
+    Path("conf/architecture").mkdir(parents=True)
+    Path("conf/architecture/net.yaml").write_text("# A network with a body.\n_target_: net.Net\n")
+    words = ("architecture=net", "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=2")
+    trained = runner.run(*words)
+    frozen = runner.run(*words, "update=[freeze]", "update.freeze.trainable=[architecture/head,architecture/norm]")
+    assert trained.history[0]["train/objective"] > trained.history[0]["train/loss"] + 0.01
+    assert frozen.history[0]["train/objective"] == frozen.history[0]["train/loss"]
+    moments = "leaf.model_state['batch_stats']['architecture']"
+    for result, is_frozen in ((trained, False), (frozen, True)):
+        arrays = arrays_of(result, 2)
+        for name in ("norm", "flax_norm"):
+            assert arrays[f"{moments}['body']['{name}']['mean']"].any() != is_frozen
+        assert arrays[f"{moments}['norm']['mean']"].any()
+
+
+MEMBERS = """
+from dataclasses import dataclass
+import jax, optax
+from components.types import UserError
+
+@dataclass(frozen=True)
+class Centralize:
+    def before(self, optimizer): return optax.chain(optax.centralize(), optimizer)
+
+@dataclass(frozen=True)
+class Halve:
+    def around(self, optimizer): return optax.chain(optimizer, optax.scale(0.5))
+
+@dataclass(frozen=True)
+class Mean:
+    evaluates = True
+    def after(self, variables, averaged, step):
+        return variables, jax.tree.map(lambda a, v: a + (v - a) / (step + 1), averaged, variables)
+
+class Nothing: pass
+class Both:
+    def before(self, optimizer): return optimizer
+    def around(self, optimizer): return optimizer
+class NoOptimizer:
+    def before(self, optimizer): return None
+class NoAround:
+    def around(self, optimizer): return 3
+class OnlyVariables:
+    def after(self, variables, averaged, step): return variables
+class Loses:
+    def after(self, variables, averaged, step): return {"params": {}}, averaged
+class Skips:
+    def skips(self, objective, gradients): return gradients
+"""
+SHORT = ("tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1", "architecture.widths=[4]")
+
+
+@pytest.fixture
+def own_members(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options for the members above; the name of each is that of its class."""
+    write_module(monkeypatch, MEMBERS)
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/mine.yaml").write_text("# Needs more than a gradient.\n_target_: optax.contrib.sophia\n")
+    Path("conf/update").mkdir(parents=True)
+    for line in MEMBERS.splitlines():
+        if line.startswith("class "):
+            name = line.removeprefix("class ").partition(":")[0]
+            Path("conf/update", f"{name}.yaml").write_text(f"# A member.\n{name}: {{_target_: net.{name}}}\n")
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("name", ["Centralize", "Halve", "Mean"])
+@pytest.mark.usefixtures("own_members")
+def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
+    words = ("experiment=digits_mlp", *WORDS, f"update=[{name},clip_norm,lookahead]")
+    history = take_two_steps(*words).history
+    plain = runner.run("experiment=digits_mlp", *WORDS, "update=[clip_norm,lookahead]", *SHORT, "training.epochs=2")
+    assert history[-1]["valid/loss"] != plain.history[-1]["valid/loss"]
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["update=[Nothing]"], "update.Nothing: `net.Nothing` has none of these methods. To be an update, it needs"),
+        (["update=[Both]"], "update.Both: `net.Both` has `before` and `around`. To be an update, it needs exactly one"),
+        (["update=[NoOptimizer]"], "update.NoOptimizer: NoOptimizer.before returns None. It must return an optax."),
+        (["update=[NoAround]"], "update.NoAround: NoAround.around returns int32 (). It must return an optax."),
+        (["update=[OnlyVariables]"], "update.OnlyVariables: OnlyVariables.after must return a pair: the variables"),
+        (["update=[Loses]"], "update.Loses: Loses.after returns a mapping of `params` to a mapping of nothing. It"),
+        (["update=[Skips]"], "update.Skips: Skips.skips returns a mapping of `architecture` to"),
+        (["update=[Mean,ema]"], "update: ema and Mean exclude each other. Choose one of them."),
+        (
+            ["update=[freeze]", "update.freeze.paths=[architecture/dens]"],
+            "no parameter matches the pattern architecture/dens",
+        ),
+        (["update=[freeze]", "update.freeze.trainable=[]"], "update.freeze: the patterns ** freeze all parameters."),
+        (
+            ["update=[decay]", "update.decay.paths=[head]"],
+            "update.decay: no parameter matches the pattern head. Allowed: architecture/",
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['x/*']}"],
+            "update.groups: no parameter matches the pattern x/*.",
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**']}", "update.groups.b={paths: ['**/bias']}"],
+            "update.groups: the group b has no parameter, because the groups before it have them all.",
+        ),
+        (["update=[groups]", "update.groups.default={paths: ['**']}"], "the group default holds the parameters of no"),
+        (["update=[clip_norm]", "update.clip_norm.limit=0"], "update.clip_norm.limit: 0 is not a number in (0, inf)"),
+        (["update=[clip_value]", "update.clip_value.limit=-1"], "update.clip_value.limit: -1 is not a number in (0,"),
+        (["update=[ema]", "update.ema.decay=1"], "update.ema.decay: 1 is not a number in [0, 1)"),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**'], rate: -1, optimiser: 1}"],
+            "update.groups.a.optimiser: unknown key. Did you mean optimizer?",
+        ),
+        (
+            [
+                "update=[groups]",
+                "update.groups.a={paths: ['**'], optimizer: {_target_: components.optimizer.ftrl, l1: a}}",
+            ],
+            'update.groups.a.optimizer.l1: "a" is not a number in [0, inf)',
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**'], optimizer: {_target_: optax.adam, learning_rate: 1}}"],
+            "update.groups.a.optimizer.learning_rate: is set by the schedule. Set learning_rate instead.",
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**'], optimizer: {_target_: optax.scale_by_adam}}"],
+            "update.groups.a.optimizer._target_: optax.scale_by_adam has no parameter `learning_rate`",
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**'], optimizer: {_target_: optax.contrib.sophia}}"],
+            "update.groups.a.optimizer: Optax can't take a step: obj_fn must be provided to hutchinson",
+        ),
+        (["optimizer=mine"], "optimizer: Optax can't take a step: obj_fn must be provided"),
+        (
+            [
+                "update=[groups]",
+                "update.groups.a={paths: ['**'], schedule: {_target_: components.schedule.reduce_on_plateau, "
+                "learning_rate: 1, factor: 0.5, patience: 1}}",
+            ],
+            "update.groups.a: the schedule reacts to a plateau, which only the schedule of the run can do.",
+        ),
+    ],
+    ids=lambda value: " ".join(value)[7:60] if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("own_members")
+def test_a_wrong_update_is_reported(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment=digits_mlp", *SHORT, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_run_that_skips_ten_steps_in_a_row_diverges(stop: bool, in_empty_folder: Path) -> None:
+    columns = {"image": np.zeros((40, 4, 4, 1), np.uint8), "label": np.arange(40) % 2}
+    words = (
+        "feature=image",
+        "metric=[accuracy]",
+        "training.batch_size=2",
+        *WORDS[:1],
+        "quiet=true",
+        "training.epochs=1",
+    )
+    result = runner.run(
+        *words,
+        "architecture.widths=[4]",
+        "update=[skip_nonfinite]",
+        "loss.label_smoothing=0.1",
+        "regularizer=[l2]",
+        "regularizer.l2.strength=3e38",
+        f"training.on_nan={'stop' if stop else 'continue'}",
+        source=Arrays(columns=columns, valid=8, test=8, seed=None),
+    )
+    if stop:
+        assert result.status == "diverged"
+        assert "10 steps in a row were skipped, and the objective is not finite at step 9" in str(result.error)
+    else:
+        assert result.status == "finished"
+        assert result.history[0]["skipped_steps"] == 12
+        assert np.isnan(result.history[0]["train/loss"])
+        assert np.isnan(result.history[0]["train/accuracy"])
+
+
+def decaying_optimizers() -> list[str]:
+    """The optimizers of Optax with a mask for their weight decay, by their signatures."""
+    modules = {package: find_module(package) for package in ("optax", "optax.contrib")}
+    targets = [
+        f"{package}.{name}" for package, module in modules.items() if module for name in list_public_names(module)
+    ]
+    optimizers = [target for target in targets if is_allowed_part(target, ["optimizer"])]
+    return [
+        target
+        for target in optimizers
+        if "learning_rate" in (read_signature(target) or {}) and find_decay_masks({"_target_": target})
+    ]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize("target", [one for one in decaying_optimizers() if "sophia" not in one])  # needs `obj_fn`
+def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
+    """Without decay, the bias of the head takes the same first step; its kernel takes another."""
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/mine.yaml").write_text(f"# An optimizer.\n_target_: {target}\n")
+    decay = "weight_decay_rate" if target == "optax.adafactor" else "weight_decay"
+    states = []
+    for number in (1e-20, 0.5):
+        words = (f"optimizer.{decay}={number}", "schedule=constant", *SHORT)
+        states.append(arrays_of(runner.run("experiment=digits_mlp", "optimizer=mine", *words), 1))
+    head = "leaf.parameters['architecture']['head']"
+    np.testing.assert_array_equal(*(state[f"{head}['bias']"] for state in states))
+    assert (states[0][f"{head}['kernel']"] != states[1][f"{head}['kernel']"]).any()
+
+
+def test_the_optimizers_with_a_mask_are_found() -> None:
+    found = decaying_optimizers()
+    assert {"optax.adamw", "optax.lion", "optax.lamb", "optax.lars", "optax.adafactor", "optax.contrib.muon"} <= {
+        *found
+    }
+    assert not {"optax.sgd", "optax.adam", "optax.rmsprop", "optax.novograd"} & {*found}
+    assert find_decay_masks({"_target_": "optax.adamw", "mask": None}) == []
