@@ -11,7 +11,7 @@ from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
 from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
-from runner.signature.type_hints import ScalarHint
+from runner.signature.type_hints import ScalarHint, alternatives
 
 UNKNOWN = object()
 """The default of a parameter without a default, or with a default that is not a literal."""
@@ -48,7 +48,7 @@ OPTAX_HINTS: dict[str, Any] = {
     "initial_scale": _POSITIVE,
     "weight_decay": _POSITIVE,
 }
-"""Type hints by parameter name: Optax annotates no ranges. All of these may be traced without changing the updates."""
+"""Type hints by parameter name, with ranges, which Optax doesn't annotate."""
 
 DATACLASS_DECORATORS = ("dataclasses.dataclass", "flax.struct.dataclass")
 FIELD_FUNCTIONS = ("dataclasses.field", "flax.struct.field")
@@ -67,11 +67,16 @@ def read_signature(target: str) -> Parameters | None:
     definition = find_part_definition(target)
     parameters = _definition_parameters(definition) if definition else None
     if parameters and target.startswith("optax."):
-        return {
-            name: parameter._replace(hint=OPTAX_HINTS.get(name, parameter.hint))
-            for name, parameter in parameters.items()
-        }
+        return {name: parameter._replace(hint=_optax_hint(name, parameter)) for name, parameter in parameters.items()}
     return parameters
+
+
+def _optax_hint(name: str, parameter: Parameter) -> Any:
+    """The hint of a parameter of Optax. Every number may be traced whose default is not a whole number or null."""
+    if name in OPTAX_HINTS or not isinstance(parameter.default, float):
+        return OPTAX_HINTS.get(name, parameter.hint)
+    allows_null = type(None) in [member for member, _ in alternatives(parameter.hint)]
+    return ScalarHint | None if allows_null else ScalarHint
 
 
 def find_parameter(parameters: Parameters, name: str) -> Parameter | None:

@@ -1,0 +1,132 @@
+"""The guide to training is current: its files and commands run, and its tables list all members and optimizers.
+
+`uv run python tests/test_training_guide.py` updates the table of optimizers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+import optax.contrib
+import pytest
+import yaml
+
+from runner.__main__ import main
+from runner.config.catalog import find_options
+from runner.program.optimizer import find_decay_masks
+from runner.signature.allowed_parts import is_allowed_part
+from runner.signature.build import build
+from runner.signature.parameters import Parameters, read_signature
+from runner.signature.source import find_module, list_public_names
+from runner.signature.type_hints import takes_scalar
+
+PATH = Path(__file__).parent.parent / "docs/training.md"
+GUIDE = PATH.read_text()
+UPDATE = GUIDE.partition("\n## How long")[0]  # test_length_guide.py runs the other section
+FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", UPDATE, re.DOTALL))
+COMMANDS = re.findall(r"^    titrate (.*)$", UPDATE, re.MULTILINE)
+EXAMPLES = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", GUIDE, re.MULTILINE)
+TABLE = re.compile(r"(<!-- optimizers.*? -->\n).*?(<!-- end of optimizers -->)", re.DOTALL)
+QUICK = ("training.limit_batches=1", "tracking=none", "quiet=true")
+NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, or are deprecated
+    "optax.dpsgd",
+    "optax.noisy_sgd",
+    "optax.optimistic_adam",
+    "optax.contrib.dpsgd",
+    "optax.contrib.schedule_free",
+    "optax.contrib.sophia",
+)
+
+
+def list_optimizers() -> dict[str, Parameters]:
+    """The signatures of the optimizers that Optax and Titrate have."""
+    found = {}
+    for package in ("components.optimizer", "optax", "optax.contrib"):
+        module = find_module(package)
+        assert module is not None
+        for name in sorted(list_public_names(module)):
+            target = f"{package}.{name}"
+            is_in_table = target not in NOT_IN_TABLE and not name.startswith("scale_by_")
+            if is_in_table and is_allowed_part(target, ["optimizer"]):
+                signature = read_signature(target) or {}
+                if "learning_rate" in signature:
+                    found[target] = signature
+    return found
+
+
+def list_numbers(signature: Parameters) -> list[str]:
+    return [name for name, one in signature.items() if takes_scalar(one.hint) and name != "learning_rate"]
+
+
+def optimizer_table() -> str:
+    lines = ["| optimizer | numbers | decays |", "|---|---|---|"]
+    for target, signature in list_optimizers().items():
+        numbers = ", ".join(f"`{name}`" for name in list_numbers(signature)) or "none"
+        has_decay = any("weight_decay" in name for name in signature)
+        decays = "kernels, embeddings" if find_decay_masks({"_target_": target}) else "all" if has_decay else ""
+        lines.append(f"| `{target}` | {numbers} | {decays} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_of_optimizers_is_current() -> None:
+    assert TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", GUIDE) == GUIDE
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("target", list_optimizers())
+def test_the_numbers_of_an_optimizer_may_be_traced(target: str) -> None:
+    """All at once, with their defaults; 0.1 if there is none."""
+    signature = list_optimizers()[target]
+    defaults = {name: signature[name].default for name in list_numbers(signature)}
+    numbers = {name: default if isinstance(default, float) else 0.1 for name, default in defaults.items()}
+    parameters = {"layer": {"kernel": jax.numpy.ones((3, 4)), "bias": jax.numpy.ones(4)}}
+
+    def objective(values: Any) -> jax.Array:
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves(values))
+
+    def step(traced: dict[str, jax.Array]) -> Any:
+        optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, **traced))
+        value, gradients = jax.value_and_grad(objective)(parameters)
+        extra = {"value": value, "grad": gradients, "value_fn": objective}
+        return optimizer.update(gradients, optimizer.init(parameters), parameters, **extra)[0]
+
+    arrays = {name: jax.numpy.float32(value) for name, value in {**numbers, "learning_rate": 0.1}.items()}
+    shapes = jax.eval_shape(step, arrays)
+    assert jax.tree.map(lambda leaf: leaf.shape, shapes) == jax.tree.map(lambda leaf: leaf.shape, parameters)
+
+
+def test_the_table_of_members_lists_all() -> None:
+    assert {name for name, _ in EXAMPLES} == {*find_options().files["update"]}
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_the_example_of_a_member_runs(name: str, example: str) -> None:
+    values = {key: re.sub(r"\"(\w+)\":", r"\1:", json.dumps(value)) for key, value in yaml.safe_load(example).items()}
+    words = [f"update.{name}.{key}={value}" for key, value in values.items()]
+    run = ["experiment=digits_mlp", "architecture.widths=[4]", "training.epochs=2", f"update=[{name}]"]
+    assert main([*run, *words, *QUICK]) == 0
+
+
+@pytest.mark.optax
+def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    for name, content in FILES.items():
+        path = in_empty_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert len(COMMANDS) == 6
+    for command in COMMANDS:
+        epochs = () if "fine_tuned" in command else ("training.epochs=1",)
+        assert main([*shlex.split(command), *epochs, *QUICK]) == 0, command
+
+
+if __name__ == "__main__":
+    PATH.write_text(TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", GUIDE))
