@@ -39,10 +39,14 @@ class RunLength(NamedTuple):
 
     def format_position(self, step: int) -> str:
         """How many epochs or steps a run has taken: `epoch  3/20` or `step    50/1000`."""
-        size = self.steps_per_epoch if self.counts_epochs else 1
-        total = self.total_steps // size
-        name = "epoch" if self.counts_epochs else "step"
-        return f"{name} {min(-(-step // size), total):{len(str(total))}}/{total}"
+        name, count, total = "step", step, self.total_steps
+        if self.counts_epochs:
+            name, count, total = "epoch", self.count_epochs(step), total // self.steps_per_epoch
+        return f"{name} {count:{len(str(total))}}/{total}"
+
+    def count_epochs(self, step: int) -> int:
+        """The number of the epoch that `step` steps reach, counted from 1."""
+        return max(-(-step // self.steps_per_epoch), 1)
 
     def seconds_left(self, step: int, steps_per_second: float) -> float:
         """The time until the last step, or until `end_time`."""
@@ -183,11 +187,12 @@ class TerminalProgress:
             pace = f"{steps_per_second:,.4g} steps/s"
             remaining = f"{_format_duration(length.seconds_left(step, steps_per_second))} left"
         cells: list[RenderableType] = [self._sweep_position] if self._sweep_position else []
-        cells.append(length.format_position(step + 1 if length.counts_epochs else step))
+        cells.append(length.format_position(step))
         if self._console.width >= WIDE_TERMINAL:
             cells.append(ProgressBar(total=length.total_steps, completed=step, width=BAR_WIDTH))
             if length.counts_epochs:
-                cells.append(f"step {step % length.steps_per_epoch}/{length.steps_per_epoch}")
+                done = step - (length.count_epochs(step) - 1) * length.steps_per_epoch
+                cells.append(f"step {done}/{length.steps_per_epoch}")
             cells.append(pace)
         cells.append(remaining)
         line = Table.grid(padding=(0, 2))
