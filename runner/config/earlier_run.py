@@ -16,7 +16,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
-from runner.config.legacy import rename_targets
+from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
 from runner.config.overrides import drop_overridden, parse_overrides
@@ -38,8 +38,15 @@ ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Reads the `config.yaml` of a run folder, with today's names. Raises UserError if it is missing or damaged."""
-    return rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    """Reads the `config.yaml` of a run folder, with today's names and spellings.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    values: dict[str, Any] = rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    training = values.get("training")
+    is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
+    return steps_to_durations(values) if is_without_durations else values
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(session: Session, rows: np.ndarray, steps: int = 3) -> tuple[Any, Any]:
     """Takes some steps on the same rows. Returns the state, and the metric sums of the last step."""
     chunk = next(iter(session.batches.chunks(rows, len(rows), 1)))
-    state, rates = jax.tree.map(jnp.copy, session.state), RateInputs(np.int32(9), np.float32(1))
+    state, rates = jax.tree.map(jnp.copy, session.state), RateInputs(np.int32(9), np.int32(3), np.float32(1))
     for _ in range(steps):
         state, sums = session.program.train(session.inputs, state, chunk.data, chunk.rows, np.int32(1), rates)
     return jax.device_get(state), jax.device_get(sums)

@@ -24,8 +24,10 @@ from components.layer import ActivationFunction, Dense, activate
 from components.types import (
     Batch,
     Block,
+    Clock,
     Constants,
     DataError,
+    Duration,
     Encoded,
     Output,
     Range,
@@ -326,24 +328,18 @@ def sign_momentum(
     return optax.chain(optax.trace(momentum), optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
 
 
-def triangle(
-    learning_rate: Annotated[Scalar, Range(0)],
-    peak: Annotated[Scalar, Range(0, 1, "()")] = 0.1,
-    final: Annotated[Scalar, Range(0, 1)] = 0.0,
-) -> Schedule:
-    """A learning rate that rises linearly from 0, then falls linearly.
+def triangle(learning_rate: Annotated[Scalar, Range(0)], peak: Duration = Duration(0.1)) -> Schedule:
+    """A learning rate that rises linearly from 0 to `learning_rate` at `peak`, then falls linearly to 0.
 
     Args:
         learning_rate: the highest learning rate.
-        peak: where the learning rate is highest, as a share of the run.
-        final: the learning rate at the end, as a share of the highest.
+        peak: when it is reached, such as 0.1 (of the run), 2ep or 500st.
     """
 
-    def values(step: jax.Array, total_steps: jax.Array) -> Mapping[str, jax.Array]:
-        rate, top, end = (jnp.asarray(number, jnp.float32) for number in (learning_rate, peak, final))
-        progress = jnp.asarray(step, jnp.float32) / jnp.asarray(total_steps, jnp.float32)
-        falling = 1 - (1 - end) * (progress - top) / (1 - top)
-        return {"learning_rate": rate * jnp.where(progress < top, progress / top, falling)}
+    def values(clock: Clock) -> Mapping[str, jax.Array]:
+        rising = clock.step / jnp.maximum(peak.steps(clock), 1.0)
+        falling = (clock.total_steps - clock.step) / jnp.maximum(clock.total_steps - peak.steps(clock), 1.0)
+        return {"learning_rate": jnp.asarray(learning_rate, jnp.float32) * jnp.minimum(rising, falling)}
 
     return Schedule(values)
 
