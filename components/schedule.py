@@ -1,7 +1,8 @@
-"""Schedules of the learning rate: pure functions of the step, counted from 0, and of the number of steps of the run."""
+"""Schedules of the learning rate: pure functions of the clock, which holds the step and the length of the run."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -9,9 +10,9 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from components.types import Plateau, Range, Scalar, Schedule, UserError
+from components.types import Clock, Duration, Plateau, Range, Scalar, Schedule, UserError
 
-RateFunction = Callable[[jax.Array, jax.Array], jax.Array]  # (step, total steps), float32 -> learning rate, float32
+RateFunction = Callable[[Clock], jax.Array]  # the clock holds float32 scalars -> learning rate, float32
 
 
 def constant(learning_rate: Annotated[Scalar, Range(0)]) -> Schedule:
@@ -20,27 +21,27 @@ def constant(learning_rate: Annotated[Scalar, Range(0)]) -> Schedule:
     Args:
         learning_rate: 0 or more.
     """
-    return _make_schedule(lambda step, total: _float(learning_rate))
+    return _make_schedule(lambda clock: _float(learning_rate))
 
 
 def exponential(
     learning_rate: Annotated[Scalar, Range(0)],
     decay_rate: Annotated[Scalar, Range(0, math.inf, "()")],
-    decay_steps: Annotated[Scalar, Range(0, math.inf, "()")] | None = None,
+    decay_steps: Annotated[Duration, Range(0, math.inf, "()")] | None = None,
     staircase: bool = False,
 ) -> Schedule:
     """Exponential decay: rate = learning_rate * decay_rate ** (step / decay_steps).
 
     Args:
         learning_rate: rate of step 0, 0 or more.
-        decay_rate: factor of the rate after `decay_steps` steps, above 0.
-        decay_steps: number of steps, above 0. None: the number of steps of the run.
+        decay_rate: factor of the rate after each `decay_steps`, above 0.
+        decay_steps: a duration above 0. None: the whole run.
         staircase: whether the exponent is rounded down.
     """
 
-    def rate(step: jax.Array, total: jax.Array) -> jax.Array:
-        steps = total if decay_steps is None else _float(decay_steps)
-        exponent = jnp.floor_divide(step, steps) if staircase else step / steps
+    def rate(clock: Clock) -> jax.Array:
+        steps = clock.total_steps if decay_steps is None else decay_steps.steps(clock)
+        exponent = jnp.floor_divide(clock.step, steps) if staircase else clock.step / steps
         return _float(learning_rate) * _float(decay_rate) ** exponent
 
     return _make_schedule(rate)
@@ -48,47 +49,48 @@ def exponential(
 
 def piecewise_constant(
     learning_rate: Annotated[Scalar, Range(0)],
-    boundaries: tuple[Annotated[float, Range(0, 1, "()")], ...],
-    factors: tuple[Annotated[float, Range(0)], ...],
+    boundaries: tuple[Annotated[Duration, Range(0, math.inf, "()")], ...],
+    factors: tuple[Annotated[Scalar, Range(0)], ...],
 ) -> Schedule:
     """Piecewise constant learning rate: learning_rate * factors[i] between boundaries[i - 1] and boundaries[i].
 
     Args:
         learning_rate: 0 or more.
-        boundaries: increasing shares of the run, in (0, 1); each is rounded to a step.
+        boundaries: increasing durations from the start of the run, above 0; each is rounded to a step.
         factors: factors of `learning_rate`, 0 or more, one more than there are boundaries.
 
     Raises:
-        UserError: the boundaries do not increase, or the number of factors is wrong.
+        UserError: boundaries of the same unit do not increase, or the number of factors is wrong.
     """
     if len(factors) != len(boundaries) + 1:
         raise UserError(
             f"piecewise_constant needs one factor more than boundaries, got {len(boundaries)} boundaries and "
             f"{len(factors)} factors. List {len(boundaries) + 1} factors."
         )
-    if any(low >= high for low, high in zip((0.0, *boundaries), (*boundaries, 1.0), strict=True)):
-        raise UserError(
-            f"piecewise_constant needs boundaries that increase between 0 and 1, got {list(boundaries)}. "
-            "A boundary is a share of the run."
-        )
+    for low, high in itertools.pairwise(boundaries):
+        if low.unit == high.unit and _is_known(low.value) and _is_known(high.value) and low.value >= high.value:
+            raise UserError(
+                f"piecewise_constant needs boundaries that increase, got {high.written()} after {low.written()}."
+            )
 
-    def rate(step: jax.Array, total: jax.Array) -> jax.Array:
-        passed = step >= jnp.round(jnp.array(boundaries, jnp.float32) * total)
-        return _float(learning_rate) * jnp.array(factors, jnp.float32)[jnp.sum(passed)]
+    def rate(clock: Clock) -> jax.Array:
+        passed = (jnp.int32(clock.step >= jnp.round(boundary.steps(clock))) for boundary in boundaries)
+        index = sum(passed, jnp.int32(0))
+        return _float(learning_rate) * jnp.stack([_float(factor) for factor in factors])[index]
 
     return _make_schedule(rate)
 
 
 def cosine(
     learning_rate: Annotated[Scalar, Range(0)],
-    warmup: Annotated[Scalar, Range(0, 1)] = 0.0,
+    warmup: Duration = Duration(0.0),
     final: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
     """Linear warm-up of the learning rate from 0, then cosine decay.
 
     Args:
         learning_rate: rate after the warm-up, 0 or more.
-        warmup: length of the warm-up, as a share of the run, in [0, 1].
+        warmup: length of the warm-up.
         final: rate at the end, as a share of `learning_rate`, in [0, 1].
 
     References:
@@ -96,8 +98,9 @@ def cosine(
         Goyal et al., 2017: Accurate, large minibatch SGD.
     """
 
-    def rate(step: jax.Array, total: jax.Array) -> jax.Array:
-        warmup_steps = _float(warmup) * total
+    def rate(clock: Clock) -> jax.Array:
+        step, total, _ = clock
+        warmup_steps = warmup.steps(clock)
         progress = jnp.clip((step - warmup_steps) / jnp.maximum(total - warmup_steps, 1), 0, 1)
         decay = _float(final) + (1 - _float(final)) * (1 + jnp.cos(jnp.pi * progress)) / 2
         return _float(learning_rate) * jnp.where(step < warmup_steps, step / jnp.maximum(warmup_steps, 1), decay)
@@ -108,9 +111,9 @@ def cosine(
 def reduce_on_plateau(
     learning_rate: Annotated[Scalar, Range(0)],
     factor: Annotated[Scalar, Range(0, 1, "()")],
-    patience: Annotated[int, Range(1)],
+    patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")],
     min_delta: Annotated[float, Range(0)] = 1e-4,
-    cooldown: Annotated[int, Range(0)] = 0,
+    cooldown: Annotated[int, Range(0)] | Duration = 0,
     min_scale: Annotated[float, Range(0, 1)] = 0.0,
 ) -> Schedule:
     """Constant learning rate, reduced when the monitored metric stops improving.
@@ -118,19 +121,24 @@ def reduce_on_plateau(
     Args:
         learning_rate: rate at the start, 0 or more.
         factor: factor of the rate at each reduction, in (0, 1).
-        patience: number of evaluations without improvement before a reduction, at least 1.
+        patience: number of evaluations, or a duration, without improvement before a reduction.
         min_delta: smallest change that counts as an improvement, 0 or more.
-        cooldown: number of evaluations after a reduction that are ignored.
+        cooldown: number of evaluations, or a duration, after a reduction in which nothing is counted.
         min_scale: smallest rate, as a share of `learning_rate`, in [0, 1].
     """
     return constant(learning_rate)._replace(plateau=Plateau(factor, patience, min_delta, cooldown, min_scale))
 
 
 def _make_schedule(rate: RateFunction) -> Schedule:
-    def values(step: jax.Array, total_steps: jax.Array) -> Mapping[str, jax.Array]:
-        return {"learning_rate": rate(_float(step), _float(total_steps))}
+    def values(clock: Clock) -> Mapping[str, jax.Array]:
+        return {"learning_rate": rate(Clock(*map(_float, clock)))}
 
     return Schedule(values)
+
+
+def _is_known(number: Scalar) -> bool:
+    """Whether Python can compare a number: it is not traced."""
+    return not isinstance(number, jax.core.Tracer)
 
 
 def _float(number: Scalar) -> jax.Array:

@@ -36,7 +36,7 @@ RECORD_FIELDS: dict[str, Any] = {
 }
 DATASET_FIELDS: FieldTypes = {"name": str, "digest": str, "split": str, "rows": int}
 SUMMARY_FIELDS: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # all optional
-EPOCH_FIELDS: FieldTypes = {"epoch": int, "step": int}
+EVALUATION_FIELDS: FieldTypes = {"epoch": NUMBER, "step": int}
 RESULT_NEUTRAL_KEYS = (
     "mode",
     "folder",
@@ -271,8 +271,8 @@ def read_summary(path: Path) -> dict[str, Any]:
         return {}
     summary = read_json(file)
     check_fields(file, summary, {key: field_type for key, field_type in SUMMARY_FIELDS.items() if key in summary})
-    for index, epoch in enumerate(summary.get("history", [])):
-        check_fields(file, epoch, EPOCH_FIELDS, f"history.{index}")
+    for index, evaluation in enumerate(summary.get("history", [])):
+        check_fields(file, evaluation, EVALUATION_FIELDS, f"history.{index}")
     return summary
 
 

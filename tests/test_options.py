@@ -189,7 +189,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
             words = [word for word in words if not word.startswith("data.")]
         try:
             with Signals() as signals:
-                trainer = make_trainer(configure(words), source, make_progress(quiet=True, epochs=2), signals)
+                trainer = make_trainer(configure(words), source, make_progress(quiet=True), signals)
         except UserError as error:
             problems.setdefault(str(error), " ".join(f"{key}={value}" for key, value in combination.items()))
         else:

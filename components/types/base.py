@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import jax
@@ -46,3 +47,59 @@ class UserError(ValueError):
 
 class DataError(UserError):
     """An error in the data. Its message names the source, the row and the column."""
+
+
+class Clock(NamedTuple):
+    """Where a run is. The fields are Python numbers, or traced scalars inside the compiled step.
+
+    Attributes:
+        step: the step, counted from 0.
+        total_steps: the number of steps of the whole run.
+        steps_per_epoch: the number of steps of an epoch.
+    """
+
+    step: Scalar
+    total_steps: Scalar
+    steps_per_epoch: Scalar
+
+
+DURATION = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(ep|st)")
+UNITS: dict[str, Literal["epoch", "step"]] = {"ep": "epoch", "st": "step"}
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of training. In YAML, `0.3` is a share of the run, `5ep` are epochs, `2000st` are steps.
+
+    Attributes:
+        value: the share of the run, 0 to 1, or the number of epochs or steps, such as 0.5. It may be traced.
+        unit: what `value` counts. It is static.
+    """
+
+    value: Scalar
+    unit: Literal["run", "epoch", "step"] = "run"
+
+    @classmethod
+    def parse(cls, text: str | float) -> Duration:
+        """Reads a duration as it is written in YAML. Raises UserError if it isn't one."""
+        if isinstance(text, str) and (match := DURATION.fullmatch(text)):
+            return cls(float(match[1]), UNITS[match[2]])
+        if isinstance(text, int | float) and not isinstance(text, bool) and 0 <= text <= 1:
+            return cls(float(text))
+        raise UserError(
+            f"{text!r} is not a duration. Write 0.3 for a share of the run, 5ep for epochs, 2000st for steps."
+        )
+
+    def steps(self, clock: Clock) -> jax.Array:
+        """The number of steps, float32 and not rounded."""
+        import jax.numpy as jnp  # here, because a configuration is checked without JAX
+
+        length = {"run": clock.total_steps, "epoch": clock.steps_per_epoch, "step": 1}[self.unit]
+        return jnp.asarray(self.value, jnp.float32) * jnp.asarray(length, jnp.float32)
+
+    def written(self) -> str | float:
+        """The duration as it is written in YAML."""
+        number = float(self.value)
+        if self.unit == "run":
+            return number
+        return repr(number).removesuffix(".0") + {"epoch": "ep", "step": "st"}[self.unit]

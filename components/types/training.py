@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from components.types.base import Scalar
+from components.types.base import Clock, Duration, Scalar, UserError
 from components.types.model import Batch, Output, TargetSpec
 
 if TYPE_CHECKING:
@@ -62,16 +63,16 @@ class Plateau(NamedTuple):
 
     Attributes:
         factor: factor of the learning rate at each reduction.
-        patience: number of evaluations without improvement before a reduction.
+        patience: number of evaluations, or the duration, without improvement before a reduction.
         min_delta: smallest change that counts as an improvement.
-        cooldown: number of evaluations after a reduction that are ignored.
+        cooldown: number of evaluations, or the duration, after a reduction in which nothing is counted.
         min_scale: smallest learning rate, as a share of the schedule's rate.
     """
 
     factor: Scalar
-    patience: int
+    patience: int | Duration
     min_delta: float
-    cooldown: int
+    cooldown: int | Duration
     min_scale: float
 
 
@@ -79,12 +80,23 @@ class Schedule(NamedTuple):
     """The learning rate, and other numbers of the optimizer, at each step of a run.
 
     Attributes:
-        values: (step, total steps) -> {"learning_rate": …}.
-        plateau: how a plateau of the monitored metric reduces these rates. None: not at all.
+        values: (clock) -> {"learning_rate": …, …}. A function of (step, total steps) works, too.
+        plateau: how a plateau of the monitored metric reduces the learning rate. None: not at all.
     """
 
-    values: Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
+    values: Callable[..., Mapping[str, jax.Array]]
     plateau: Plateau | None = None
+
+    def at(self, clock: Clock) -> Mapping[str, jax.Array]:
+        """The numbers at a clock. Raises UserError if `values` takes neither (clock) nor (step, total steps)."""
+        signature = inspect.signature(self.values)
+        for arguments in ((clock,), (clock.step, clock.total_steps)):
+            try:
+                signature.bind(*arguments)
+            except TypeError:
+                continue
+            return self.values(*arguments)
+        raise UserError(f"Schedule.values takes {signature}. It must take (clock) or (step, total_steps).")
 
 
 class Augmentation(Protocol):

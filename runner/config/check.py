@@ -69,6 +69,7 @@ def find_config_problems(config: Config) -> list[str]:
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [
         *find_target_problems(values),
+        *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),
         *_check_precision(values),
@@ -239,6 +240,13 @@ def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
     for name, required in is_required.items():
         if required and name not in inputs:
             yield Problem("feature.inputs", f"{target} needs an input {name}. Add it.")
+
+
+def _check_length(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that the run has an end in steps, which the schedule needs: `training.max_minutes` is none."""
+    training = values.get("training")
+    if isinstance(training, dict) and all(training.get(key, 1) is None for key in ("epochs", "steps")):
+        yield Problem("training.epochs", "is null, and so is training.steps. Set one of them, or both.")
 
 
 def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:

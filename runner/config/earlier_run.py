@@ -16,7 +16,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
-from runner.config.legacy import rename_targets
+from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
 from runner.config.provenance import find_origins
 from runner.errors import ConfigError
@@ -35,8 +35,15 @@ ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Reads the `config.yaml` of a run folder, with today's names. Raises UserError if it is missing or damaged."""
-    return rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    """Reads the `config.yaml` of a run folder, with today's names and spellings.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    values: dict[str, Any] = rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    training = values.get("training")
+    is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
+    return steps_to_durations(values) if is_without_durations else values
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
     """
     path = folder / "config.yaml"
     choices, settings, _ = parse_overrides(config.overrides, find_options().files)
-    of_run = read_config(folder)
+    of_run = add_missing_keys(read_config(folder))
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:

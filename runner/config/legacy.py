@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from components.types import Duration
+from runner.tree import iterate_parts
 
 
 class Rename(NamedTuple):
@@ -57,6 +61,10 @@ VALUES = {"initializer": {"he_normal_out": "he_normal_fan_out"}}
 """Renamed values, by parameter: {old: new}."""
 
 
+STEPS = {"components.schedule.exponential": ("decay_steps",)}
+"""Parameters that are durations today, by the part's dotted path. In earlier versions they were numbers of steps."""
+
+
 class Renamed(NamedTuple):
     """A value that was renamed, or that has a renamed key.
 
@@ -91,6 +99,16 @@ def rename_targets(tree: Any, key: str = "") -> tuple[Any, tuple[Renamed, ...]]:
         node[name], renamed_below = rename_targets(value, _join(key, name))
         renamed += renamed_below
     return node, renamed
+
+
+def steps_to_durations(tree: Any) -> Any:
+    """The tree of an earlier version with the durations of `STEPS` in today's spelling: 1000 becomes 1000st."""
+    tree = copy.deepcopy(tree)
+    for _, node in iterate_parts(tree):
+        for name in STEPS.get(node["_target_"], ()):
+            if isinstance(node.get(name), int | float):
+                node[name] = Duration(node[name], "step").written()
+    return tree
 
 
 def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:

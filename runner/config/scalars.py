@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from components.types import Duration
 from runner.signature.build import ScalarSlot
 from runner.signature.parameters import Parameters, find_parameter, read_settings_fields, read_signature
-from runner.signature.type_hints import element_hint, takes_scalar
+from runner.signature.type_hints import element_hint, read_duration, takes_scalar
 from runner.tree import KeyPath, follow_references, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     """Splits a checked configuration.
 
-    A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, even if it is written as an integer. null
-    is kept. A reference shares the slot of the key that it refers to; a reference to the seed stays a number.
+    A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, even if it is written as an integer, and
+    so is that of a `Duration`, whose unit stays. null is kept. A reference shares the slot of the key that it refers
+    to; a reference to the seed stays a number.
 
     Returns:
         The static tree, and the numbers by the names of their slots.
@@ -32,25 +34,30 @@ def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     for path, value in _iterate_scalars(config.values):
         name = join_path(follow_references(config.raw, path))
         if name != "seed":  # the program gets the seed as an argument of its own
-            numbers[name] = float(value)
-            _set_value(static, path, ScalarSlot(name))
+            number, unit = (value.value, value.unit) if isinstance(value, Duration) else (value, None)
+            numbers[name] = float(number)
+            _set_value(static, path, ScalarSlot(name, unit))
     return static, numbers
 
 
 def normalize_scalars(config: Config) -> Config:
-    """The configuration with each `Scalar` as a float, so that 1 and 1.0 are the same run."""
+    """The configuration with each `Scalar` as a float, so that 1 and 1.0 are the same run, and so are 5ep and 5.0ep."""
     values = copy.deepcopy(config.values)
     for path, value in _iterate_scalars(config.values):
-        _set_value(values, path, float(value))
+        _set_value(values, path, value.written() if isinstance(value, Duration) else float(value))
     return replace(config, values=values)
 
 
-def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float]]:
-    """The numbers that are arrays in the program, with their paths."""
+def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float | Duration]]:
+    """The numbers and durations that are arrays in the program, with their paths."""
     for path, hint, value in _iterate_arguments(values):
+        if path[0] in GROUPS_OUTSIDE_PROGRAM:
+            continue
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and path[0] not in GROUPS_OUTSIDE_PROGRAM and takes_scalar(hint):
+        if is_number and takes_scalar(hint):
             yield path, value
+        elif (duration := read_duration(value, hint)) is not None:
+            yield path, duration
 
 
 def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:

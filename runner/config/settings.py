@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from components.types import Range, Scalar
+from components.types import Duration, Range, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How long a run trains, in which batches, and when it stops or saves. `conf/run.yaml` describes each key."""
 
-    epochs: Annotated[int, Range(1)]
+    epochs: Annotated[int, Range(1)] | None
+    steps: Annotated[int, Range(1)] | None
+    max_minutes: Annotated[float, Range(0, math.inf, "()")] | None
+    evaluate_steps: Annotated[int, Range(1)] | None
     batch_size: Annotated[int, Range(1)]
     evaluation_batch_size: Annotated[int, Range(1)]
     drop_remainder: bool
     monitor: str
-    patience: Annotated[int, Range(1)] | None
+    patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")] | None
     min_delta: Annotated[float, Range(0)]
     checkpoint_minutes: Annotated[float, Range(0)]
     on_nan: Literal["stop", "continue"]
@@ -26,6 +31,22 @@ class Training:
     keep_checkpoints: Annotated[int, Range(1)]
     check_memory: bool
     profile: bool
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any]) -> Training:
+        """Reads the values below `training`."""
+        patience = values["patience"]
+        is_count = patience is None or isinstance(patience, int)
+        return cls(**{**values, "patience": patience if is_count else Duration.parse(patience)})
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """The number of steps of an epoch of so many examples."""
+        return rows // self.batch_size if self.drop_remainder else -(-rows // self.batch_size)
+
+    def total_steps(self, rows: int) -> int:
+        """The number of steps of the whole run: that of `epochs` or `steps`, whichever is smaller."""
+        limits = [self.epochs and self.epochs * self.steps_per_epoch(rows), self.steps]
+        return min(limit for limit in limits if limit is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

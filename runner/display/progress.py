@@ -1,4 +1,7 @@
-"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere, only notes if quiet."""
+"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere, only notes if quiet.
+
+The position is shown in epochs if each evaluation ends an epoch, else in steps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.terminal import on_terminal, print_line
 
@@ -19,8 +22,36 @@ BAR_WIDTH = 24  # characters
 WIDE_TERMINAL = 120  # characters; a narrower terminal has no room for the bar and the steps
 
 
+class RunLength(NamedTuple):
+    """How long a run is.
+
+    Attributes:
+        total_steps: the number of steps.
+        steps_per_epoch: the number of steps of an epoch.
+        counts_epochs: whether each evaluation ends an epoch.
+        end_time: when the run ends at the latest, on the clock of `time.monotonic`. None: no limit.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    counts_epochs: bool = True
+    end_time: float | None = None
+
+    def format_position(self, step: int) -> str:
+        """How many epochs or steps a run has taken: `epoch  3/20` or `step    50/1000`."""
+        size = self.steps_per_epoch if self.counts_epochs else 1
+        total = self.total_steps // size
+        name = "epoch" if self.counts_epochs else "step"
+        return f"{name} {min(-(-step // size), total):{len(str(total))}}/{total}"
+
+    def seconds_left(self, step: int, steps_per_second: float) -> float:
+        """The time until the last step, or until `end_time`."""
+        seconds = (self.total_steps - step) / steps_per_second
+        return seconds if self.end_time is None else max(min(seconds, self.end_time - time.monotonic()), 0.0)
+
+
 class Progress(Protocol):
-    """Shows the progress of a run. Epochs count from 0. A closed terminal is ignored."""
+    """Shows the progress of a run. A closed terminal is ignored."""
 
     def note(self, text: str) -> None:
         """Prints a line for the user."""
@@ -28,31 +59,24 @@ class Progress(Protocol):
     def working(self, description: str) -> AbstractContextManager[None]:
         """Shows a description while the context is open, and how long that was."""
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None:
-        """Training starts, or is resumed.
+    def start(self, length: RunLength, step: int) -> None:
+        """Training starts, or is resumed after `step` steps."""
 
-        Args:
-            epochs: the number of epochs.
-            steps: the steps of each epoch.
-            epoch: the first epoch to train.
-        """
+    def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
+        """Shows that the run has taken `step` steps, and the metrics since the last evaluation."""
 
-    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
-        """Shows that an epoch has done `step` steps, and the metrics until now."""
-
-    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
-        """Shows the metrics of an epoch, its time, and whether it is the best epoch until now."""
+    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+        """Shows the metrics after `step` steps, the time since the last evaluation, and whether they are the best."""
 
     def close(self) -> None:
         """Removes the live line. A second call does nothing."""
 
 
-def make_progress(*, quiet: bool, epochs: int, sweep_position: str = "") -> Progress:
+def make_progress(*, quiet: bool, sweep_position: str = "") -> Progress:
     """The display that suits standard output.
 
     Args:
         quiet: whether only notes are shown.
-        epochs: the number of epochs.
         sweep_position: the run's number in a sweep, such as `3/12`, which shows less of each run; "": no sweep.
     """
     if quiet:
@@ -60,8 +84,8 @@ def make_progress(*, quiet: bool, epochs: int, sweep_position: str = "") -> Prog
     if on_terminal() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        return TerminalProgress(Console(), epochs, sweep_position)
-    return PlainProgress(epochs, in_sweep=bool(sweep_position))
+        return TerminalProgress(Console(), sweep_position)
+    return PlainProgress(in_sweep=bool(sweep_position))
 
 
 class QuietProgress:
@@ -74,20 +98,21 @@ class QuietProgress:
     def working(self, description: str) -> Iterator[None]:
         yield
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+    def start(self, length: RunLength, step: int) -> None: ...
 
-    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
+    def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
-    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None: ...
+    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None: ...
 
     def close(self) -> None: ...
 
 
 class PlainProgress:
-    """Prints a line for each epoch, for logs and pipes. A run of a sweep prints notes only."""
+    """Prints a line for each evaluation, for logs and pipes. A run of a sweep prints notes only."""
 
-    def __init__(self, epochs: int, *, in_sweep: bool = False) -> None:
-        self._epochs, self._in_sweep = epochs, in_sweep
+    def __init__(self, *, in_sweep: bool = False) -> None:
+        self._in_sweep = in_sweep
+        self._length = RunLength(1, 1)
 
     def note(self, text: str) -> None:
         print_line(text)
@@ -99,27 +124,27 @@ class PlainProgress:
         if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._in_sweep:
             print_line(f"{description} took {seconds:.1f} s")
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None: ...
+    def start(self, length: RunLength, step: int) -> None:
+        self._length = length
 
-    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
+    def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
-    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
         if not self._in_sweep:
-            print_line(format_epoch(epoch, self._epochs, record, seconds, is_best))
+            print_line(format_evaluation(self._length.format_position(step), record, seconds, is_best))
 
     def close(self) -> None: ...
 
 
 class TerminalProgress:
-    """Shows a live line below the lines of finished epochs. A run of a sweep has the live line only."""
+    """Shows a live line below the lines of evaluations. A run of a sweep has the live line only."""
 
-    def __init__(self, console: Console, epochs: int, sweep_position: str = "") -> None:
+    def __init__(self, console: Console, sweep_position: str = "") -> None:
         from rich.live import Live
 
         self._console = console
-        self._epochs = epochs
+        self._length = RunLength(1, 1)
         self._sweep_position = sweep_position
-        self._steps_per_epoch = 0
         self._work: tuple[str, float] | None = None  # the description of the current work, and when it started
         self._training_line: RenderableType = ""
         self._live = Live(
@@ -144,24 +169,26 @@ class TerminalProgress:
         if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._sweep_position:
             self._print(f"{description} took {seconds:.1f} s", "dim")
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None:
-        self._steps_per_epoch = steps
-        self.show_step(epoch, 0, 0.0, {})
+    def start(self, length: RunLength, step: int) -> None:
+        self._length = length
+        self.show_step(step, 0.0, {})
 
-    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
+    def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        done, total = epoch * self._steps_per_epoch + step, self._epochs * self._steps_per_epoch
+        length = self._length
         pace = remaining = ""
         if steps_per_second:
             pace = f"{steps_per_second:,.4g} steps/s"
-            remaining = f"{_format_duration((total - done) / steps_per_second)} left"
+            remaining = f"{_format_duration(length.seconds_left(step, steps_per_second))} left"
         cells: list[RenderableType] = [self._sweep_position] if self._sweep_position else []
-        cells.append(f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}")
+        cells.append(length.format_position(step + 1 if length.counts_epochs else step))
         if self._console.width >= WIDE_TERMINAL:
-            bar = ProgressBar(total=total, completed=done, width=BAR_WIDTH)
-            cells += [bar, f"step {step}/{self._steps_per_epoch}", pace]
+            cells.append(ProgressBar(total=length.total_steps, completed=step, width=BAR_WIDTH))
+            if length.counts_epochs:
+                cells.append(f"step {step % length.steps_per_epoch}/{length.steps_per_epoch}")
+            cells.append(pace)
         cells.append(remaining)
         line = Table.grid(padding=(0, 2))
         for cell in cells:
@@ -171,9 +198,9 @@ class TerminalProgress:
         self._training_line = line
         self._show()
 
-    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
         if not self._sweep_position:
-            self._print(format_epoch(epoch, self._epochs, record, seconds, is_best))
+            self._print(format_evaluation(self._length.format_position(step), record, seconds, is_best))
 
     def close(self) -> None:
         self._training_line = ""
@@ -198,10 +225,9 @@ class TerminalProgress:
             self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def format_epoch(epoch: int, epochs: int, record: Mapping[str, float], seconds: float, is_best: bool) -> str:
-    """The line of a finished epoch. A star marks the best epoch until now."""
-    count = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
-    return "  ".join([count, _format_values(record), f"{seconds:.1f} s", *(["*"] if is_best else [])])
+def format_evaluation(position: str, record: Mapping[str, float], seconds: float, is_best: bool) -> str:
+    """The line of an evaluation. A star marks the best one until now."""
+    return "  ".join([position, _format_values(record), f"{seconds:.1f} s", *(["*"] if is_best else [])])
 
 
 def _format_values(values: Mapping[str, float]) -> str:

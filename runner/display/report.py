@@ -10,6 +10,7 @@ from typing import Any
 from runner.display.tables import Section, print_tables
 from runner.store_uri import format_view_command
 
+EARLY_ENDS = ("training.patience", "training.max_minutes")  # settings that end a run before its last step
 METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train/"}  # by split, in a run's summary
 
 
@@ -40,7 +41,7 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, tracking: Mapping[s
     """The lines below the table, as pairs of a name and a text."""
     yield "status", _describe_status(summary)
     if summary.get("best_epoch") is not None:
-        yield "best epoch", f"{summary['best_epoch']} of {summary['epochs']}"
+        yield "best epoch", f"{summary['best_epoch']:.6g} of {summary['epochs']:.6g}"
     if (seconds := summary.get("seconds")) is not None:
         pace = summary.get("metrics", {}).get("steps_per_second")
         yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
@@ -57,4 +58,6 @@ def _describe_status(summary: Mapping[str, Any]) -> str:
     if status == "interrupted":
         by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""
         return f"interrupted{by}; the same command (without fresh=true) resumes the run"
+    if summary.get("ended_by") in EARLY_ENDS:
+        return f"{status} by {summary['ended_by']}"
     return f"{status}: {summary['error']}" if summary.get("error") else status

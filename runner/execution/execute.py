@@ -16,7 +16,7 @@ from runner.data.transform import save_transform
 from runner.display.progress import make_progress
 from runner.display.report import print_report
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
-from runner.execution.open_folder import SweepMember
+from runner.execution.open_folder import SweepMember, read_extensions
 from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
@@ -40,7 +40,7 @@ class Result:
     Attributes:
         status: `finished`, `interrupted` or `diverged`.
         metrics: the final metrics by name, and the speed, the memory and the size of the run.
-        history: the metrics of each epoch.
+        history: the metrics of each evaluation.
         folder: the run folder, absolute.
         run_id: the id of the MLflow run. None: the record is not delivered yet.
         signal: the signal that interrupted the run.
@@ -81,8 +81,7 @@ def execute_with_signals(
 ) -> Result:
     """Executes one run, alone or as a member of a sweep, under signals that the caller has set up."""
     position = "" if member is None else member.position
-    epochs = config.values["training"]["epochs"]
-    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, sweep_position=position)
+    progress = make_progress(quiet=config.values["quiet"], sweep_position=position)
     platform.reset_peak_memory()
     with contextlib.closing(progress), buffer_log() as log_buffer:
         LOG.info("the modules are imported and the configuration is checked")
@@ -168,24 +167,26 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
     for warning in run.data.warnings:
         _log_and_note(run, f"warning: {warning}")
     trainer_state = _resume_or_start(run, checkpoints)
-    error = None
+    ended_by = error = None
     try:
-        status = "finished" if run.trainer.fit(trainer_state, checkpoints) else "interrupted"
+        ended_by = run.trainer.fit(trainer_state, checkpoints)
+        status = "finished" if ended_by else "interrupted"
     except DivergedError as diverged:
         last_good_step = checkpoints.remove_since(diverged.step)  # the weights of later steps are not finite
         learning_rate = run.config.values["learning_rate"]
         status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
     checkpoints.wait()
-    best_step = trainer_state.best_step
+    history, best_step = trainer_state.history, trainer_state.best_step
     summary = {
         "status": status,
+        "ended_by": ended_by,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": error,
         "run_id": None,
         "metrics": _final_metrics(run, trainer_state) if status == "finished" else {},
-        "history": trainer_state.history,
-        "epochs": len(trainer_state.history),
-        "best_epoch": best_step and round(best_step / run.trainer.steps_per_epoch),
+        "history": history,
+        "epochs": history[-1]["epoch"] if history else 0,
+        "best_epoch": best_step and run.trainer.count_epochs(best_step),
         "seconds": run.trainer.seconds(),
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
@@ -203,9 +204,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     step = trainer_state.step if trainer_state else 0
     _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
     run_record = read_record(run.folder.path)
-    # For each number of epochs that the run had before it was extended, the last step with it. JSON's keys are texts.
-    last_step_by_epochs = run_record.get("epochs_until_step", {})
-    run.trainer.extended_at = {int(epochs): step for epochs, step in last_step_by_epochs.items()}
+    run.trainer.extensions = read_extensions(run_record, run.trainer.training, len(run.data.splits["train"]))
     for change in list_changes(run_record["tags"], describe_environment(run.config)):
         warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
     for warning in warnings:
@@ -229,13 +228,13 @@ def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, f
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     state, history = trainer_state.train_state, trainer_state.history
     parameters, model_state = trainer_state.best or evaluated_weights(run.trainer.parts, state)
-    best_epoch = next((epoch for epoch in history if epoch["step"] == trainer_state.best_step), history[-1])
-    best_metrics = {name: value for name, value in best_epoch.items() if name.startswith(("train/", "valid/"))}
+    best = next((record for record in history if record["step"] == trainer_state.best_step), history[-1])
+    best_metrics = {name: value for name, value in best.items() if name.startswith(("train/", "valid/"))}
     timings = run.trainer.timings
     return {
         **{f"best/{name}": value for name, value in best_metrics.items()},
         **_evaluate_held_out(run, parameters, model_state),
-        "epochs": len(history),
+        "epochs": history[-1]["epoch"],
         "steps_per_second": timings.steps_per_second(),
         "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,
         "compile_seconds": timings.compiling,

@@ -7,6 +7,8 @@ new folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.config.config import Config
 from runner.config.earlier_run import add_defaults, add_missing_keys, read_config
+from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
 from runner.record.description import describe_run, dotted_leaves
@@ -30,6 +33,9 @@ from runner.run_folder import (
     select_run_settings,
 )
 from runner.tracking import Delivery
+from runner.training.trainer import Extension
+
+LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
 
 
 class SweepMember(NamedTuple):
@@ -117,19 +123,20 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _update_config_files(path: Path, config: Config) -> None:
-    """Writes the configuration of a resumed run, which may be extended to more epochs.
+    """Writes the configuration of a resumed run, which may be extended to more epochs, steps or minutes.
 
-    A kill between two of these writes must not lose the run. So the summary is removed first: without it, the run
-    counts as interrupted, and the same command comes here again and writes the rest. `config.yaml` is written last,
-    because a command without `resume` finds the run by this file. Until then, it resumes the shorter run.
+    A kill between two of these writes must not lose the run. The record is written first, while the summary says
+    whether the run has finished. Then the summary is removed: without it, the run counts as interrupted, and the same
+    command comes here again and writes the rest. `config.yaml` is written last, because a command without `resume`
+    finds the run by this file. Until then, it resumes the shorter run.
     """
-    old_epochs, epochs = (values["training"]["epochs"] for values in (_read_config(path), config.values))
-    files = _config_files(config)
-    if old_epochs != epochs:
-        record = _extend_record(read_record(path), old_epochs, epochs, _last_step(path))
-        files = {"record.json": json.dumps(record, indent=1)} | files
+    old, new = (_read_limits(values) for values in (_read_config(path), config.values))
+    if old != new:
+        is_evaluated = read_summary(path).get("status") == "finished"
+        record = _extend_record(read_record(path), old | {"step": _last_step(path), "is_evaluated": is_evaluated}, new)
+        write_atomically(path / "record.json", json.dumps(record, indent=1))
     (path / "summary.json").unlink(missing_ok=True)
-    for name, text in files.items():
+    for name, text in _config_files(config).items():
         if not (path / name).is_file() or read_text(path / name) != text:
             write_atomically(path / name, text)
 
@@ -141,24 +148,63 @@ def _last_step(path: Path) -> int:
     return max([*saved, *(epoch["step"] for epoch in read_summary(path).get("history", []))], default=0)
 
 
-def _extend_record(record: dict[str, Any], old_epochs: int, epochs: int, last_step: int) -> dict[str, Any]:
+def _read_limits(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits of a run's length: {"epochs": …, "steps": …, "max_minutes": …}."""
+    return {name: values["training"][name] for name in LIMITS}
+
+
+def _extend_record(record: dict[str, Any], end: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """The record of a run that is extended.
 
-    The tag `prolonged` lists all numbers of epochs that the run has had. `epochs_until_step` has the last step that the
-    run took with each earlier one. A step up to it that is repeated gets the learning rate of the shorter run.
+    The tag `prolonged` lists all limits that the run has had.
+
+    Args:
+        record: the record until now.
+        end: the limits until now, the step at which the run is extended, and whether it is evaluated there.
+        limits: the limits from now on.
     """
-    earlier = record["tags"].get("prolonged", f"{old_epochs} epochs").removesuffix(" epochs").split(" → ")
-    tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*earlier, str(epochs)])) + " epochs"}
-    parameters = record["parameters"] | {"training.epochs": epochs}
-    last_step_by_epochs = record.get("epochs_until_step", {}) | {str(old_epochs): last_step}
-    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": last_step_by_epochs}
+    ends = _list_ends(record)
+    if not any(earlier | {"is_evaluated": True} == end | {"is_evaluated": True} for earlier in ends):
+        # A command that was killed here may have written the same limits, before the run went on with them.
+        ends = [*(earlier for earlier in ends if any(earlier.get(name) != end[name] for name in LIMITS)), end]
+    chains = {name: list(dict.fromkeys(entry.get(name) for entry in (*ends, limits))) for name in LIMITS}
+    texts = [
+        f"{' → '.join(map(str, chain))} {name.removeprefix('max_')}" for name, chain in chains.items() if len(chain) > 1
+    ]
+    record = {key: value for key, value in record.items() if key != "epochs_until_step"}
+    return record | {
+        "tags": record["tags"] | {"prolonged": ", ".join(texts)},
+        "parameters": record["parameters"] | {f"training.{name}": value for name, value in limits.items()},
+        "extended": ends,
+    }
+
+
+def _list_ends(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The earlier ends of a run in its record. In earlier versions, a run could only have more epochs."""
+    of_epochs = record.get("epochs_until_step", {}).items()
+    return record.get("extended", [{"epochs": int(epochs), "step": step} for epochs, step in of_epochs])
+
+
+def read_extensions(record: Mapping[str, Any], training: Training, rows: int) -> list[Extension]:
+    """The earlier ends of an extended run.
+
+    Args:
+        record: the record of the run.
+        training: the settings below `training`.
+        rows: the number of training examples.
+    """
+    extensions = []
+    for end in _list_ends(record):
+        earlier = replace(training, epochs=end["epochs"], steps=end.get("steps"))
+        extensions.append(Extension(earlier.total_steps(rows), end["step"], end.get("is_evaluated", False)))
+    return extensions
 
 
 def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
     """The folder that `resume` names, locked.
 
     Raises:
-        UserError: the configuration or the data has changed. Only the number of epochs may grow.
+        UserError: the configuration or the data has changed. Only the limits of its length may grow.
     """
     name = config.values["resume"]
     folder = _lock_named(root, name)
@@ -196,13 +242,14 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     old, new = (
         dict(dotted_leaves(add_defaults(select_run_settings(values)))) for values in (_read_config(path), config.values)
     )
-    is_extended = new["training.epochs"] > old["training.epochs"]
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    if wrong := [key for key in changed if not (key == "training.epochs" and is_extended)]:
+    longer = [f"training.{name}" for name in LIMITS if _is_longer(old[f"training.{name}"], new[f"training.{name}"])]
+    if wrong := [key for key in changed if key not in longer]:
         lines = "\n".join(f"  {key}: was {old.get(key)}, is now {new.get(key)}" for key in wrong)
         return (
             f"its configuration differs:\n{lines}\n"
-            "Only training.epochs may change, to a larger number. To start a new run, omit `resume`."
+            "Only training.epochs, training.steps and training.max_minutes may change, to larger numbers. "
+            "To start a new run, omit `resume`."
         )
     if data is not None and any(split["digest"] != data.fingerprint for split in record["datasets"]):
         return "the data, or how it is split, has changed since that run"
@@ -211,8 +258,18 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
         return "mode=clean has removed its checkpoints. Start a new run."
     if status == "diverged":
         return "that run has diverged, and would diverge again. Start a new run with another learning_rate."
-    if status == "finished" and summary["epochs"] < old["training.epochs"]:
+    if status != "finished":
+        return None
+    # An earlier version did not say what ended the run.
+    is_short = "ended_by" not in summary and summary["epochs"] < old["training.epochs"]
+    ended_by = "training.patience" if is_short else summary.get("ended_by", "training.epochs")
+    if ended_by == "training.patience":
         return "training.patience has stopped that run. Start a new run with a larger training.patience."
-    if status == "finished" and not is_extended:
-        return "that run has finished. To extend it, set a larger training.epochs."
+    if ended_by not in longer:
+        return f"that run has finished. To extend it, set a larger {ended_by}."
     return None
+
+
+def _is_longer(old: float | None, new: float | None) -> bool:
+    """Whether a limit grows. None is no limit."""
+    return old is not None and (new is None or new > old)

@@ -129,7 +129,7 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
     static["architecture"] |= dtype_arguments(config)
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
-        training = Training(**config.values["training"])
+        training = Training.from_config(config.values["training"])
         data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
@@ -190,9 +190,10 @@ def _check_splits(data: Data, training: Training) -> None:
         raise UserError(
             f"training.batch_size={training.batch_size} is larger than the training split. Choose at most {rows}."
         )
-    steps = training.epochs * -(-rows // training.batch_size)
-    if steps > MAX_STEPS:
-        raise UserError(f"training.epochs={training.epochs} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
+    if (steps := training.total_steps(rows)) > MAX_STEPS:
+        limit = "epochs" if training.steps is None else "steps"
+        value = getattr(training, limit)
+        raise UserError(f"training.{limit}={value} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
     split = training.monitor.partition("/")[0]
     if split != "train" and split not in data.splits:
         raise UserError(

@@ -45,14 +45,14 @@ class BestWeights(NamedTuple):
     Attributes:
         parameters: the trained parameters.
         model_state: the other variables of the model, such as BatchNorm's averages.
-        epoch: the best epoch, counted from 1. None: no epoch has ended, and these are the latest weights.
+        epoch: the epochs until the best evaluation. None: nothing was evaluated, and these are the latest weights.
         epochs: the number of epochs trained so far.
     """
 
     parameters: Any
     model_state: Any
-    epoch: int | None
-    epochs: int
+    epoch: float | None
+    epochs: float
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
@@ -101,7 +101,7 @@ class TrainedModel:
         self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._record["datasets"]}
         values = add_missing_keys(config.values)
         self._config = replace(config, values=values, raw=values)
-        self._training = Training(**self._config.values["training"])
+        self._training = Training.from_config(self._config.values["training"])
         static, numbers = split_scalars(self._config)
         static["architecture"] |= dtype_arguments(self._config)
         self._numbers = numbers_to_arrays(numbers, self._config.values["seed"])
@@ -150,7 +150,7 @@ class TrainedModel:
         state, best, metadata = checkpoint
         epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
         parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
-        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), len(epochs))
+        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
     @property
     def default_split(self) -> str:

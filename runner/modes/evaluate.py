@@ -24,8 +24,7 @@ def command(config: Config) -> int:
     new_rows = open_new_rows(config, with_target=True)
     from runner.inference.trained_model import open_model
 
-    epochs = config.values["training"]["epochs"]
-    with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
+    with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         if new_rows is not None:
             with explain_errors_in_new_rows(config):

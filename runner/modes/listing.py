@@ -30,7 +30,7 @@ class RunInfo:
         path: its folder.
         facts: values by the names in FACT_NAMES, without those that are unknown. `created` is local time, `age` the
             seconds since then.
-        metrics: the metrics of a finished run, or those of the best epoch so far, such as `test/accuracy` or
+        metrics: the metrics of a finished run, or those of the best evaluation so far, such as `test/accuracy` or
             `best/valid/loss`.
         parameters: the values of its configuration by dotted key, and the option of each group.
         overridden: the keys that its command line set.
@@ -108,16 +108,16 @@ def _is_running(path: Path) -> bool:
 
 
 def _read_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a finished run, or those of the best epoch so far. Empty if there is no such epoch yet."""
+    """The metrics of a finished run, or those of the best evaluation so far. Empty if there was none yet."""
     if metrics := summary.get("metrics"):
         return dict(metrics)
-    if not summary.get("best_epoch"):
-        return {}
-    best = summary["history"][summary["best_epoch"] - 1]
+    best_epoch = summary.get("best_epoch")
+    is_best = (record for record in summary.get("history", []) if record["epoch"] == best_epoch)
+    best: dict[str, Any] = next(is_best, {})
     return {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
 
 
-def _read_epochs(path: Path) -> int | None:
+def _read_epochs(path: Path) -> float | None:
     """The epochs of a run without a summary, from its last point; None if it has none.
 
     A killed process may leave half a line at the end of the file.
@@ -127,5 +127,6 @@ def _read_epochs(path: Path) -> int | None:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = file.read(TAIL_BYTES).splitlines(keepends=True)
         complete = [line for line in lines[-2:] if line.endswith(b"\n")]
-        return int(json.loads(complete[-1])["values"]["epoch"])
+        epochs = float(json.loads(complete[-1])["values"]["epoch"])
+        return int(epochs) if epochs.is_integer() else epochs
     return None

@@ -32,8 +32,7 @@ def command(config: Config) -> int:
     from runner.inference.predictions import table_columns
     from runner.inference.trained_model import open_model
 
-    epochs = config.values["training"]["epochs"]
-    with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
+    with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):

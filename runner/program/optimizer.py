@@ -47,8 +47,8 @@ class OptimizerFactory:
         with error_location(f"update.{name}"):
             self._decaying = decay.decays(self._paths)
 
-    def build(self) -> tuple[optax.GradientTransformationExtraArgs, jax.Array]:
-        """The optimizer with all members around it, and the learning rate."""
+    def build(self) -> tuple[optax.GradientTransformationExtraArgs, Mapping[str, jax.Array]]:
+        """The optimizer with all members around it, and the numbers of the run's schedule."""
         numbers = self._rates(self._schedule)
         with error_location("optimizer"):
             optimizer = locate_errors("optimizer", self._bind(self._optimizer, numbers))
@@ -62,7 +62,7 @@ class OptimizerFactory:
             with error_location(f"update.{name}"):
                 optimizer = before.before(optimizer)
                 check_update(optimizer, before, "before")
-        return optax.with_extra_args_support(optimizer), numbers["learning_rate"]
+        return optax.with_extra_args_support(optimizer), numbers
 
     def _bind(self, optimizer: UnboundOptimizer, numbers: Mapping[str, Any]) -> optax.GradientTransformation:
         masks = dict.fromkeys(find_decay_masks(optimizer.node), self._decay_mask)

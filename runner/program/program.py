@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
+from components.types import Batch, Clock, Constants, Output, Plateau, Schedule, UserError
 from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.errors import error_location
@@ -85,10 +85,12 @@ class RateInputs(NamedTuple):
 
     Attributes:
         total_steps: the number of steps of the whole run, int32 ().
+        steps_per_epoch: the number of steps of an epoch, int32 ().
         scale: the plateau's factor of the rate, float32 ().
     """
 
     total_steps: Any
+    steps_per_epoch: Any
     scale: Any
 
 
@@ -160,7 +162,8 @@ class Program:
     def _start(self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, *, unfrozen: bool) -> TrainState:
         """The state before the first step, for the initial values of the model."""
         members = build_members(self.static_config["update"], program_inputs.numbers)
-        rate_inputs = RateInputs(jnp.int32(1), jnp.float32(1))  # the initial optimizer state doesn't depend on the rate
+        # The initial optimizer state doesn't depend on the rate.
+        rate_inputs = RateInputs(jnp.int32(1), jnp.int32(1), jnp.float32(1))
         optimizer, _ = self._build_optimizer(program_inputs, members, parameters, jnp.int32(0), rate_inputs)
         free, _ = split(parameters, find_frozen(members.freeze, parameters, unfrozen=unfrozen))
         # Optax's L-BFGS starts with weakly typed arrays. With these, the second step would be compiled again.
@@ -201,7 +204,7 @@ class Program:
         def body(index: jax.Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
             state, sums = carry
             state, step_sums = step(state, rows[index])
-            # `last` holds the learning rate and `first_bad`, which are not summed.
+            # `last` holds the schedule's numbers and `first_bad`, which are not summed.
             return state, jax.tree.map(jnp.add, sums, step_sums) | {"last": step_sums["last"]}
 
         return jax.lax.fori_loop(0, step_count, body, (state, zeros))
@@ -235,7 +238,7 @@ class Program:
             return value, (model_state, sums)
 
         (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(free)
-        optimizer, rate = self._build_optimizer(
+        optimizer, scheduled = self._build_optimizer(
             program_inputs, parts.members, state.parameters, state.step, rate_inputs
         )
         # L-BFGS needs these three. Other optimizers ignore them.
@@ -252,7 +255,8 @@ class Program:
         if parts.members.skip:
             new, sums, is_bad = skip_step(parts.members.skip, state, new, sums, value, gradients)
         first_bad = jnp.where((state.first_bad < 0) & is_bad, state.step, state.first_bad)
-        sums["last"] = {"learning_rate": rate, "first_bad": first_bad, **describe_skipped(parts.members, new)}
+        scheduled = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
+        sums["last"] = {**scheduled, "first_bad": first_bad, **describe_skipped(parts.members, new)}
         return new._replace(first_bad=first_bad), sums
 
     def _evaluate(
@@ -334,8 +338,8 @@ class Program:
         parameters: Any,
         step: jax.Array,
         rate_inputs: RateInputs,
-    ) -> tuple[optax.GradientTransformationExtraArgs, jax.Array]:
-        """Builds the optimizer with the schedule's numbers at a step. Returns it and the learning rate.
+    ) -> tuple[optax.GradientTransformationExtraArgs, Mapping[str, jax.Array]]:
+        """Builds the optimizer with the schedule's numbers at a step. Returns it and these numbers.
 
         Args:
             program_inputs: numbers and constants.
@@ -347,7 +351,7 @@ class Program:
 
         def rates(schedule: Schedule) -> dict[str, jax.Array]:
             with error_location("schedule"):
-                scheduled = schedule.values(step, rate_inputs.total_steps)
+                scheduled = schedule.at(Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch))
                 check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
             return {**scheduled, "learning_rate": scheduled["learning_rate"] * rate_inputs.scale}
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from components.types import Range
 from runner.signature.classes import Class, base_names
 from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
-from runner.signature.type_hints import Kind, PartHint, RecordHint, ScalarHint
+from runner.signature.type_hints import DurationHint, Kind, PartHint, RecordHint, ScalarHint
 
 Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
@@ -23,6 +23,8 @@ SIMPLE_HINTS: dict[str, Any] = {
     "str": str,
     "components.types.Scalar": ScalarHint,
     "components.types.base.Scalar": ScalarHint,
+    "components.types.Duration": DurationHint,
+    "components.types.base.Duration": DurationHint,
     "components.types.Optimizer": Annotated[PartHint, Kind("optimizer")],
     "components.types.update.Optimizer": Annotated[PartHint, Kind("optimizer")],
     "components.layer.composite.Layer": Annotated[PartHint, Kind("layer")],

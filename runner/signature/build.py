@@ -8,16 +8,16 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import UserError
+from components.types import Duration, UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
 from runner.signature.parameters import REST, hint_of_argument, read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
-from runner.signature.type_hints import element_hint, part_kinds
+from runner.signature.type_hints import element_hint, part_kinds, read_duration
 from runner.uri_mask import MASK
 from runner.user_code import is_user_code
 
@@ -28,9 +28,11 @@ class ScalarSlot:
 
     Attributes:
         name: its key in the configuration, such as `optimizer.b1`.
+        unit: the unit of the `Duration` whose number this is. None: the number is no duration.
     """
 
     name: str
+    unit: Literal["run", "epoch", "step"] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, and a `ScalarSlot`
-    becomes its value in `numbers`. An optimizer without extra arguments becomes an `UnboundOptimizer`.
+    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, a `ScalarSlot`
+    becomes its value in `numbers`, and a value such as `5ep` becomes a `Duration` where its hint is one. An optimizer
+    without extra arguments becomes an `UnboundOptimizer`.
 
     Args:
         node: the tree.
@@ -83,7 +86,8 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         UserError: a `_target_` is not a part of the kind that its hint allows.
     """
     if isinstance(node, ScalarSlot):
-        return numbers[node.name]
+        number = numbers[node.name]
+        return number if node.unit is None else Duration(number, node.unit)
     if isinstance(node, Mapping):
         if "_target_" in node:
             kinds = part_kinds(hint)
@@ -93,6 +97,8 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers, element_hint(hint, index)) for index, value in enumerate(node))
+    if (duration := read_duration(node, hint)) is not None:
+        return duration
     return _reveal_credentials(node) if isinstance(node, str) else node
 
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from components.types import Range
+from components.types import Duration, Range
 from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
@@ -200,8 +200,10 @@ def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters)
 
 
 def _read_literal(module: Module, node: ast.expr | None) -> Any:
-    """A default as a plain value; `UNKNOWN` unless it is a literal, or the name of one in the same module."""
+    """A default as a plain value; `UNKNOWN` unless it is a literal, a duration, or the name of one in the module."""
     constant = module.symbols.get(node.id) if isinstance(node, ast.Name) else node
+    if isinstance(constant, ast.Call) and resolve_name(module, constant.func) == "components.types.Duration":
+        return Duration(*map(ast.literal_eval, constant.args)).written()
     try:
         value = ast.literal_eval(constant) if isinstance(constant, ast.expr) else UNKNOWN
     except ValueError:

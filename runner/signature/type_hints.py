@@ -6,17 +6,22 @@ The hint of a list in YAML is a `tuple`, that of a mapping a `dict`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
 
 from components.closest import suggest_name
-from components.types import Range
+from components.types import Duration, Range, UserError
 
 
 class ScalarHint:
     """Stands in a hint for `components.types.Scalar`: a number that may be traced."""
+
+
+class DurationHint:
+    """Stands in a hint for `components.types.Duration`: 0.3 (a share of the run), 5ep or 2000st. It may be traced."""
 
 
 class PartHint:
@@ -59,10 +64,12 @@ class Problem(NamedTuple):
 
 SMALLEST_FLOAT32, LARGEST_FLOAT32 = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # positive normal numbers
 MAX_NUMBER_BITS = 200  # of a number in a message
+NUMBER_AT_START = re.compile(r"[\d.]+(?=\s*[a-zA-Z]*$)")  # of a text such as "5 epochs"
 TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     ScalarHint: "a number",
+    DurationHint: "a duration (0.3 of the run, 5ep, 2000st)",
     bool: "true or false",
     str: "text",
     dict: "a mapping",
@@ -88,6 +95,12 @@ def alternatives(hint: Any) -> list[tuple[Any, Range | None]]:
 def takes_scalar(hint: Any) -> bool:
     """Whether a number with this hint may be traced."""
     return any(member is ScalarHint for member, _ in alternatives(hint))
+
+
+def read_duration(value: Any, hint: Any) -> Duration | None:
+    """The duration that a value with this hint is; None: it is another member of the hint, such as a number."""
+    matching = [member for member, range_ in alternatives(hint) if _matches(value, member, range_)]
+    return Duration.parse(value) if matching == [DurationHint] else None
 
 
 def element_hint(hint: Any, key: int | str) -> Any:
@@ -129,12 +142,23 @@ def _matches(value: Any, member: Any, range_: Range | None) -> bool:
         return isinstance(value, list) and (arguments[-1] is Ellipsis or len(value) == len(arguments))
     if origin is dict or member is PartHint or _is_record(member):
         return isinstance(value, dict) and ("_target_" in value) == (member is PartHint)
+    if member is DurationHint:
+        return _is_duration(value, range_)
     if member in (int, float, ScalarHint):
         number_types = int if member is int else (int, float)
         is_number = isinstance(value, number_types) and not isinstance(value, bool)
         in_range = is_number and (range_ is None or value in range_)
         return in_range and (member is int or _is_representable(value, member))
     return isinstance(value, member)
+
+
+def _is_duration(value: Any, range_: Range | None) -> bool:
+    """Whether a value is a duration, whose number is in a range."""
+    try:
+        number = float(Duration.parse(value).value)
+    except UserError:
+        return False
+    return (range_ is None or number in range_) and _is_representable(number, ScalarHint)
 
 
 def _is_representable(number: float, member: Any) -> bool:
@@ -184,9 +208,20 @@ def _describe_problem(value: Any, hint: Any) -> str:
     literals = [member for member, _ in alternatives(hint) if get_origin(member) is Literal]
     allowed = [str(literal) for member in literals for literal in get_args(member)]
     advice = f". {suggest_name(value, allowed)}" if allowed else ""
+    if any(member is DurationHint for member, _ in alternatives(hint)):
+        advice += _suggest_durations(value)
     if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, ScalarHint):
         advice += f". In float32, its absolute value must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
     return f"{format_value(value)} is not {expected}{advice}"
+
+
+def _suggest_durations(value: Any) -> str:
+    """Suggests how a number is written as a duration: a number above 1, or a number at the start of a text."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < sys.float_info.max
+    number = format_value(value) if is_number else ""
+    if isinstance(value, str) and (match := NUMBER_AT_START.match(value)):
+        number = match[0]
+    return f". Write {number}ep for epochs, or {number}st for steps." if number else ""
 
 
 def _describe_hint(member: Any, range_: Range | None) -> str:

@@ -95,7 +95,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     tracking = build_tracking(plan.runs[0].config)
     with Signals() as signals:
         folder, manifest = _open_folder(plan, tracking, source)
-        progress = make_progress(quiet=quiet, epochs=0)
+        progress = make_progress(quiet=quiet)
         with contextlib.closing(folder), as_disk_error(folder.path), contextlib.closing(progress):
             delivery = tracking.start(folder.path)
             try:

@@ -33,7 +33,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         state: the training state. None: `mode=clean` has removed it, and left the best weights.
-        best: the best parameters and model state. None: no epoch has ended yet.
+        best: the best parameters and model state. None: nothing was evaluated yet.
         metadata: plain values, among them the step and the best step.
     """
 

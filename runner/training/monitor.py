@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from components.types import Plateau
+from components.types import Clock, Duration, Plateau
 
 
 class MonitorState(NamedTuple):
@@ -14,12 +14,13 @@ class MonitorState(NamedTuple):
     Attributes:
         best: the best value so far.
         reference: the last value that counted as an improvement for early stopping.
-        wait: the number of evaluations since `reference`.
+        wait: the evaluations since `reference`, or the steps if the patience is a duration.
         plateau_reference: the last value that counted as an improvement for `reduce_on_plateau`.
-        plateau_wait: the number of evaluations since `plateau_reference`.
-        cooldown: countdown after a reduction, less 1 at each evaluation; `plateau_wait` stays 0 until it reaches 0.
+        plateau_wait: the evaluations since `plateau_reference`, or the steps if the plateau's patience is a duration.
+        cooldown: countdown of evaluations or steps after a reduction; `plateau_wait` stays 0 until it reaches 0.
         scale: the factor of the learning rate, which `reduce_on_plateau` reduces.
         stopped: whether early stopping has ended the run.
+        step: the step of the last evaluation.
     """
 
     best: float
@@ -30,6 +31,7 @@ class MonitorState(NamedTuple):
     cooldown: int
     scale: float
     stopped: bool
+    step: int = 0
 
 
 def initial_monitor(higher_is_better: bool) -> MonitorState:
@@ -42,8 +44,9 @@ def update_monitor(
     state: MonitorState,
     value: float,
     *,
+    clock: Clock,
     plateau: Plateau | None,
-    patience: int | None,
+    patience: int | Duration | None,
     min_delta: float,
     higher_is_better: bool,
 ) -> tuple[MonitorState, bool]:
@@ -52,8 +55,10 @@ def update_monitor(
     Args:
         state: the state before the evaluation.
         value: the monitored value.
+        clock: the step of the evaluation, and the length of the run.
         plateau: when and how far the learning rate is reduced. None: never.
-        patience: the number of evaluations without improvement after which the run stops. None: it never stops early.
+        patience: the number of evaluations, or the duration, without improvement after which the run stops. None: it
+            never stops early.
         min_delta: early stopping counts only improvements by more than this. `plateau` has its own `min_delta`.
         higher_is_better: the direction of the value.
 
@@ -67,27 +72,40 @@ def update_monitor(
     is_best = is_improvement(state.best, 0.0)
     if is_best:
         state = state._replace(best=value)
-    state = _update_early_stopping(state, value, is_improvement(state.reference, min_delta), patience)
+    state = _update_early_stopping(state, value, is_improvement(state.reference, min_delta), patience, clock)
     if plateau is not None:
-        state = _update_plateau(state, value, is_improvement(state.plateau_reference, plateau.min_delta), plateau)
-    return state, is_best
+        is_better = is_improvement(state.plateau_reference, plateau.min_delta)
+        state = _update_plateau(state, value, is_better, plateau, clock)
+    return state._replace(step=int(clock.step)), is_best
 
 
 def _update_early_stopping(
-    state: MonitorState, value: float, is_improvement: bool, patience: int | None
+    state: MonitorState, value: float, is_improvement: bool, patience: int | Duration | None, clock: Clock
 ) -> MonitorState:
     if is_improvement:
         return state._replace(reference=value, wait=0, stopped=False)
-    wait = state.wait + 1
-    return state._replace(wait=wait, stopped=patience is not None and wait >= patience)
+    wait = state.wait + _elapsed(state, patience, clock)
+    return state._replace(wait=wait, stopped=patience is not None and wait >= _length(patience, clock))
 
 
-def _update_plateau(state: MonitorState, value: float, is_improvement: bool, plateau: Plateau) -> MonitorState:
-    state = state._replace(cooldown=max(state.cooldown - 1, 0))
+def _update_plateau(
+    state: MonitorState, value: float, is_improvement: bool, plateau: Plateau, clock: Clock
+) -> MonitorState:
+    state = state._replace(cooldown=max(state.cooldown - _elapsed(state, plateau.cooldown, clock), 0))
     if is_improvement:
         return state._replace(plateau_reference=value, plateau_wait=0)
-    wait = 0 if state.cooldown else state.plateau_wait + 1
-    if wait < plateau.patience or state.scale <= plateau.min_scale:
+    wait = 0 if state.cooldown else state.plateau_wait + _elapsed(state, plateau.patience, clock)
+    if wait < _length(plateau.patience, clock) or state.scale <= plateau.min_scale:
         return state._replace(plateau_wait=wait)
     scale = max(state.scale * float(plateau.factor), plateau.min_scale)
-    return state._replace(plateau_wait=0, cooldown=plateau.cooldown, scale=scale)
+    return state._replace(plateau_wait=0, cooldown=_length(plateau.cooldown, clock), scale=scale)
+
+
+def _elapsed(state: MonitorState, patience: int | Duration | None, clock: Clock) -> int:
+    """What passed since the last evaluation: its steps for a patience that is a duration, else one evaluation."""
+    return int(clock.step) - state.step if isinstance(patience, Duration) else 1
+
+
+def _length(patience: int | Duration, clock: Clock) -> int:
+    """A patience as a number of evaluations or steps."""
+    return round(float(patience.steps(clock))) if isinstance(patience, Duration) else patience

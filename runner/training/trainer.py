@@ -1,21 +1,21 @@
-"""The training loop: takes steps, evaluates, saves checkpoints, and stops after the last epoch or at a signal."""
+"""The training loop: takes steps, evaluates, saves checkpoints, and stops after the last step or at a signal."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from components.types import Weights
+from components.types import Clock, Weights
 from runner import memory
 from runner.config.settings import Training
 from runner.data.batches import Chunk, epoch_order
 from runner.data.load import Data
-from runner.display.progress import Progress
+from runner.display.progress import Progress, RunLength
 from runner.errors import error_location
 from runner.log import LOG
 from runner.program.initial_weights import architecture_state, replace_weights
@@ -48,6 +48,23 @@ class DivergedError(RuntimeError):
         self.step = step
 
 
+class Extension(NamedTuple):
+    """The end of a run that was extended later.
+
+    After a crash, an extended run may repeat steps from before it was extended. They need the learning rates and the
+    evaluations of the shorter run.
+
+    Attributes:
+        total_steps: the number of steps that the run would have had.
+        step: the last step before it was extended.
+        is_evaluated: whether the run had finished there, which ends with an evaluation.
+    """
+
+    total_steps: int
+    step: int
+    is_evaluated: bool
+
+
 class Trainer(Evaluator):
     """Trains and evaluates one program on its data.
 
@@ -55,9 +72,9 @@ class Trainer(Evaluator):
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         steps_per_epoch: the number of steps in an epoch.
+        total_steps: the number of steps of the whole run.
         unfreeze_step: the number of steps after which the frozen parameters are unfrozen. None: never.
-        extended_at: {epochs: step} for each earlier number of epochs of a run that was extended, and the step at which
-            it was extended.
+        extensions: the earlier ends of a run that was extended.
 
     Raises:
         UserError: program, data and settings don't fit together.
@@ -78,8 +95,9 @@ class Trainer(Evaluator):
         self.signals = signals
         self.seed = int(numbers["seed"])
         self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
-        rows, batch_size = len(data.splits["train"]), training.batch_size
-        self.steps_per_epoch = rows // batch_size if training.drop_remainder else -(-rows // batch_size)
+        rows = len(data.splits["train"])
+        self.steps_per_epoch, self.total_steps = training.steps_per_epoch(rows), training.total_steps(rows)
+        self.extensions: Sequence[Extension] = ()
         self.state_shapes: TrainState = jax.eval_shape(program.init, *self._init_arguments())
         self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
         epoch = self.parts.members.unfreeze_epoch
@@ -92,7 +110,7 @@ class Trainer(Evaluator):
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
         self._trace()
-        self.extended_at: Mapping[int, int] = {}
+        self._order: tuple[int, np.ndarray] | None = None  # the epoch whose order was computed last, and its rows
         self._start_time = time.monotonic()
 
     @property
@@ -100,6 +118,11 @@ class Trainer(Evaluator):
         """Whether a higher monitored value is better: never for a loss; a metric has its own direction."""
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
+
+    @property
+    def evaluation_interval(self) -> int:
+        """The number of steps between two evaluations."""
+        return self.training.evaluate_steps or self.steps_per_epoch
 
     def _init_arguments(self) -> tuple[Any, ...]:
         """The arguments of the initialization, which reads only the shapes of the examples."""
@@ -126,9 +149,9 @@ class Trainer(Evaluator):
         steps = min(self.steps_per_epoch, self.steps_per_dispatch)
         rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * steps]
         chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
-        rate_inputs = RateInputs(np.int32(self.training.epochs * self.steps_per_epoch), np.float32(1))
         step_count = np.int32(chunk.steps)
-        return chunk, (self.program_inputs, self.state_shapes, chunk.data, chunk.rows, step_count, rate_inputs)
+        inputs = self.program_inputs, self.state_shapes, chunk.data, chunk.rows, step_count, self.rate_inputs(0, 1.0)
+        return chunk, inputs
 
     def compile(self) -> None:
         """Compiles a training step before there is a state.
@@ -165,47 +188,62 @@ class Trainer(Evaluator):
         """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
         return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
-    def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
-        """Trains until the last epoch, or until early stopping.
+    def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> str | None:
+        """Trains until the end of the run.
 
         Returns:
-            Whether training is complete. False: a signal stopped it, and a checkpoint was saved.
+            The setting that ended the run, such as `training.epochs`. None: a signal stopped it, and a checkpoint was
+            saved.
         """
         self._start_time = time.monotonic() - trainer_state.seconds
-        first_epoch = trainer_state.step // self.steps_per_epoch
-        self.progress.start(self.training.epochs, self.steps_per_epoch, first_epoch)
+        self.progress.start(self._run_length(), trainer_state.step)
         profiler = Profile(checkpoints.folder / "profile" if self.training.profile else None)
         with contextlib.closing(profiler) as profile, self.memory_error_location():
-            for epoch in range(first_epoch, self.training.epochs):
-                if trainer_state.monitor.stopped:
-                    break
-                epoch_start = time.monotonic()
-                if not self._train_epoch(trainer_state, epoch, checkpoints, profile):
-                    return False
-                is_best = self._end_epoch(trainer_state, epoch, checkpoints)
+            while (ended_by := self._ended_by(trainer_state)) is None:
+                start = time.monotonic()
+                if not self._train(trainer_state, self._next_evaluation(trainer_state.step), checkpoints, profile):
+                    return None
+                is_best = self._evaluate_and_save(trainer_state, checkpoints)
                 record = trainer_state.history[-1]
-                LOG.info("epoch %d: %s", epoch + 1, record)
-                self.progress.show_epoch(epoch, record, time.monotonic() - epoch_start, is_best)
+                LOG.info("step %d: %s", trainer_state.step, record)
+                self.progress.show_evaluation(trainer_state.step, record, time.monotonic() - start, is_best)
                 if self.signals.received:
-                    return False
+                    return None
         if self.training.profile and not profile.has_traced:
             self.progress.note(
                 "warning: training.profile=true: the run took too few steps to trace any. Raise training.epochs."
             )
-        return True
+        return ended_by
 
-    def _train_epoch(
-        self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager, profile: Profile
-    ) -> bool:
-        """Takes the remaining steps of an epoch. Returns False if a signal stopped it before the last one."""
-        first_step = epoch * self.steps_per_epoch
-        end_step = first_step + self.steps_per_epoch
-        batch_size = self.training.batch_size
-        rows = epoch_order(self.data.splits["train"], self.seed, epoch)[: self.steps_per_epoch * batch_size]
-        chunks = self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=trainer_state.step - first_step)
+    def _run_length(self) -> RunLength:
+        counts_epochs = self.training.evaluate_steps is None and self.total_steps % self.steps_per_epoch == 0
+        minutes = self.training.max_minutes
+        end_time = None if minutes is None else self._start_time + 60 * minutes
+        return RunLength(self.total_steps, self.steps_per_epoch, counts_epochs, end_time)
+
+    def _ended_by(self, trainer_state: TrainerState) -> str | None:
+        """The setting that ends the run now, after an evaluation. None: it goes on."""
+        if trainer_state.monitor.stopped:
+            return "training.patience"
+        if trainer_state.step >= self.total_steps:
+            return "training.steps" if self.total_steps == self.training.steps else "training.epochs"
+        is_evaluated = trainer_state.history and not trainer_state.sums  # else a resumed run first takes more steps
+        return "training.max_minutes" if is_evaluated and self._is_time_up() else None
+
+    def _is_time_up(self) -> bool:
+        return self.training.max_minutes is not None and self.seconds() >= 60 * self.training.max_minutes
+
+    def _next_evaluation(self, step: int) -> int:
+        """The first step after `step` that ends with an evaluation, unless the time is up earlier."""
+        interval = self.evaluation_interval
+        earlier_ends = [end.step for end in self.extensions if end.is_evaluated and end.step > step]
+        return min([(step // interval + 1) * interval, self.total_steps, *earlier_ends])
+
+    def _train(self, trainer_state: TrainerState, end: int, checkpoints: CheckpointManager, profile: Profile) -> bool:
+        """Takes the steps until the step `end`, or until the time is up. Returns False if a signal stopped it."""
         pending: list[Any] = []  # metric sums of the latest dispatches, not yet read from the device
         last_report = last_save = last_time = time.monotonic()
-        for chunk in self._time_waiting(chunks):
+        for chunk in self._time_waiting(self._chunks(trainer_state.step, end)):
             pending.append(self._dispatch(trainer_state, chunk))
             profile.after_dispatch(pending[-1]["last"])
             if len(pending) > MAX_IN_FLIGHT:
@@ -213,19 +251,33 @@ class Trainer(Evaluator):
             now = time.monotonic()
             self.timings.training += now - last_time
             last_time = now
+            if trainer_state.step == end or self._is_time_up():
+                break
             is_checkpoint_due = now - last_save > 60 * self.training.checkpoint_minutes > 0
-            if trainer_state.step < end_step and (is_checkpoint_due or self.signals.received):
-                pending = self._read_sums(trainer_state, pending, epoch)
+            if is_checkpoint_due or self.signals.received:
+                pending = self._read_sums(trainer_state, pending)
                 self._save(trainer_state, checkpoints)
                 last_save = time.monotonic()
                 if self.signals.received:
                     return False
             elif now - last_report > REPORT_SECONDS:
-                pending = self._read_sums(trainer_state, pending, epoch, leave=1)
+                pending = self._read_sums(trainer_state, pending, leave=1)
                 last_report = time.monotonic()
-        self._read_sums(trainer_state, pending, epoch)
+        self._read_sums(trainer_state, pending)
         self.timings.training += time.monotonic() - last_time
         return True
+
+    def _chunks(self, step: int, end: int) -> Iterator[Chunk]:
+        """The chunks of the steps from `step` to `end`. No chunk has steps of two epochs."""
+        batch_size = self.training.batch_size
+        while step < end:
+            epoch, start = divmod(step, self.steps_per_epoch)
+            if self._order is None or self._order[0] != epoch:
+                self._order = epoch, epoch_order(self.data.splits["train"], self.seed, epoch)
+            stop = min(start + end - step, self.steps_per_epoch)
+            rows = self._order[1][: stop * batch_size]
+            yield from self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=start)
+            step += stop - start
 
     def _time_waiting(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
         """Yields the chunks. Adds the seconds until each is ready to `timings.waiting`."""
@@ -240,8 +292,7 @@ class Trainer(Evaluator):
 
     def _dispatch(self, trainer_state: TrainerState, chunk: Chunk) -> Any:
         """Starts the steps of a chunk on the device. Returns their metric sums, which the device still computes."""
-        total_steps = self._total_epochs(trainer_state.step) * self.steps_per_epoch
-        rate_inputs = RateInputs(np.int32(total_steps), np.float32(trainer_state.monitor.scale))
+        rate_inputs = self.rate_inputs(trainer_state.step, trainer_state.monitor.scale)
         step_count = np.int32(chunk.steps)
         compiling_before = self.timings.compiling
         if trainer_state.step == self.unfreeze_step:
@@ -257,22 +308,21 @@ class Trainer(Evaluator):
         self.timings.steps += chunk.steps
         return sums
 
-    def _total_epochs(self, step: int) -> int:
-        """The number of epochs that the run had when it first took a step.
+    def rate_inputs(self, step: int, scale: float) -> RateInputs:
+        """What the learning rate depends on, for the dispatch that starts at a step."""
+        total_steps = self._total_steps_at(step)
+        return RateInputs(np.int32(total_steps), np.int32(self.steps_per_epoch), np.float32(scale))
 
-        After a crash, an extended run may repeat steps from before it was extended. They need the learning rate of
-        the shorter run.
-        """
-        earlier = [epochs for epochs, last_step in self.extended_at.items() if step < last_step]
-        return min([*earlier, self.training.epochs])
+    def _total_steps_at(self, step: int) -> int:
+        """The number of steps that the run had when it first took a step."""
+        return min([self.total_steps, *(end.total_steps for end in self.extensions if step < end.step)])
 
-    def _read_sums(self, trainer_state: TrainerState, pending: list[Any], epoch: int, leave: int = 0) -> list[Any]:
-        """Reads metric sums from the device, adds them to those of the epoch, and shows the metrics.
+    def _read_sums(self, trainer_state: TrainerState, pending: list[Any], leave: int = 0) -> list[Any]:
+        """Reads metric sums from the device, adds them to those since the last evaluation, and shows the metrics.
 
         Args:
             trainer_state: the state after all dispatches.
             pending: the metric sums of the dispatches that were not read yet.
-            epoch: the epoch, from 0.
             leave: how many of the latest dispatches are not read, because the device may still compute them. With 0
                 the parameters are checked too, so that only finite ones are evaluated and saved.
 
@@ -291,24 +341,25 @@ class Trainer(Evaluator):
                 skipped = f"{MAX_SKIPPED} steps in a row were skipped, and " if self.parts.members.skip else ""
                 raise DivergedError(f"{skipped}the objective is not finite at step {first_bad}", first_bad)
             values = self.compute_metrics(trainer_state.sums, "train")
-            step = trainer_state.step - epoch * self.steps_per_epoch
-            self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
+            self.progress.show_step(trainer_state.step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.train_state):
             raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
-    def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
+    def _evaluate_and_save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
+        step = trainer_state.step
         record = self.compute_metrics(trainer_state.sums, "train")
-        record["learning_rate"] = float(trainer_state.sums["last"]["learning_rate"])
-        if "skipped_steps" in trainer_state.sums["last"]:
-            record["skipped_steps"] = int(trainer_state.sums["last"]["skipped_steps"])
+        last = dict(trainer_state.sums["last"])
+        del last["first_bad"]
+        record |= {name: value.item() for name, value in last.items()}
         weights = evaluated_weights(self.parts, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
         trainer_state.monitor, is_best = update_monitor(
             trainer_state.monitor,
             record[self.training.monitor],
+            clock=Clock(step, self._total_steps_at(step - 1), self.steps_per_epoch),
             plateau=self.plateau,
             patience=self.training.patience,
             min_delta=self.training.min_delta,
@@ -316,12 +367,18 @@ class Trainer(Evaluator):
         )
         if is_best:
             trainer_state.best = jax.tree.map(lambda leaf: leaf.copy(), weights)
-            trainer_state.best_step = trainer_state.step
-        trainer_state.history.append({"epoch": epoch + 1, "step": trainer_state.step, **record})
+            trainer_state.best_step = step
+        epoch = self.count_epochs(step)
+        trainer_state.history.append({"epoch": epoch, "step": step, **record})
         trainer_state.sums = {}
-        checkpoints.add_point(trainer_state.step, {"epoch": epoch + 1, **record})
+        checkpoints.add_point(step, {"epoch": epoch, **record})
         self._save(trainer_state, checkpoints)
         return is_best
+
+    def count_epochs(self, step: int) -> float:
+        """The number of epochs that the first `step` steps are, an int if it is whole."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return step / self.steps_per_epoch if rest else epochs
 
     def _save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
         trainer_state.seconds = self.seconds()

@@ -22,8 +22,8 @@ class TrainerState:
         step: steps taken. It equals `train_state.step`, and needs no read from the device.
         best: parameters and model state of the best evaluation.
         best_step: the step of the best evaluation.
-        history: a record for each epoch.
-        sums: metric sums of the current epoch.
+        history: a record for each evaluation.
+        sums: metric sums since the last evaluation.
         seconds: seconds of training, including those before the run was resumed.
     """
 

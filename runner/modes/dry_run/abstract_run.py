@@ -11,7 +11,6 @@ import numpy as np
 from components.types import Batch, Output
 from runner.data.batches import Chunk
 from runner.program.parts import BuiltParts, compute_sums, objective_terms
-from runner.program.program import RateInputs
 from runner.training.trainer import Trainer
 
 EVALUATED_SPLITS = ("valid", "test")
@@ -49,8 +48,7 @@ class AbstractRun:
     @property
     def dispatch_arguments(self) -> tuple[Any, ...]:
         """The arguments of a training dispatch, without the state."""
-        steps = np.int32(self.trainer.training.epochs * self.trainer.steps_per_epoch)
-        return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), RateInputs(steps, np.float32(1))
+        return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), self.trainer.rate_inputs(0, 1.0)
 
     def encoded_shapes(self, size: int) -> Any:
         """Shapes and dtypes of `size` examples in the encoding that the host sends to the device."""

@@ -105,4 +105,4 @@ def _print_compiled(
 def _make_progress(config: Config) -> Progress:
     """Shows slow work, but only on a terminal: elsewhere the output has nothing but the sections."""
     quiet = config.values["quiet"] or not on_terminal()
-    return make_progress(quiet=quiet, epochs=config.values["training"]["epochs"])
+    return make_progress(quiet=quiet)

@@ -15,6 +15,7 @@ from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
+from runner.training.trainer import Trainer
 
 LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
@@ -47,7 +48,9 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     rest = "" if last == run.batch_size else f", the last with {last} examples"
     yield "steps per epoch", f"{trainer.steps_per_epoch:,}{rest}"
     yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps_per_epoch)}"
-    yield "epochs", f"{trainer.training.epochs:,}"
+    yield "epochs", _format_epochs(trainer)
+    if trainer.training.evaluate_steps is not None:
+        yield "evaluations", f"every {trainer.evaluation_interval:,} steps, and at the end"
 
 
 def layer_rows(layers: Sequence[LayerCall], batch_size: int) -> Iterator[Row]:
@@ -110,13 +113,20 @@ def time_rows(pace: Pace, run: AbstractRun, compile_seconds: float) -> Iterator[
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     batch_counts = {name: -(-len(rows) // size) for name, rows in trainer.data.splits.items()}
-    epoch = trainer.steps_per_epoch * pace.step + batch_counts.get("valid", 0) * pace.evaluation
-    total = trainer.training.epochs * epoch + batch_counts.get("test", 0) * pace.evaluation + compile_seconds
+    evaluations = -(-trainer.total_steps // trainer.evaluation_interval) * batch_counts.get("valid", 0)
+    evaluations += batch_counts.get("test", 0)
+    total = trainer.total_steps * pace.step + evaluations * pace.evaluation + compile_seconds
     yield "a step", format_duration(pace.step), f"of {run.batch_size} examples"
-    validation = " and an evaluation on valid" if "valid" in batch_counts else ""
-    yield "an epoch", format_duration(epoch), f"{trainer.steps_per_epoch:,} steps{validation}"
+    if trainer.training.evaluate_steps is None:
+        epoch = trainer.steps_per_epoch * pace.step + batch_counts.get("valid", 0) * pace.evaluation
+        validation = " and an evaluation on valid" if "valid" in batch_counts else ""
+        yield "an epoch", format_duration(epoch), f"{trainer.steps_per_epoch:,} steps{validation}"
+    elif "valid" in batch_counts:
+        yield "an evaluation", format_duration(batch_counts["valid"] * pace.evaluation), "on valid"
     rest = "without startup, checkpoints and initial weights"
-    yield "the run", format_duration(total), f"{trainer.training.epochs:,} epochs, {rest}"
+    yield "the run", format_duration(total), f"{_format_epochs(trainer)} epochs, {rest}"
+    if trainer.training.max_minutes is not None:
+        yield "at most", format_duration(60 * trainer.training.max_minutes), "training.max_minutes"
 
 
 def format_duration(seconds: float) -> str:
@@ -129,6 +139,11 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60:02} min"
+
+
+def _format_epochs(trainer: Trainer) -> str:
+    epochs = trainer.count_epochs(trainer.total_steps)
+    return f"{epochs:,}" if isinstance(epochs, int) else f"{epochs:,.2f}"
 
 
 def _describe_cache(program: Compiled) -> str:

@@ -21,7 +21,7 @@ def command(config: Config) -> int:
     start_jax(cache_folder())
     with (
         _as_disk_error(),
-        contextlib.closing(make_progress(quiet=quiet, epochs=1)) as progress,
+        contextlib.closing(make_progress(quiet=quiet)) as progress,
         (look_at_mistakes if run else look_at_data)(config, progress) as look,
     ):
         progress.close()  # removes the live line; sending the record may take some seconds after the tables

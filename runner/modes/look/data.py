@@ -57,7 +57,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
     check_root(Path(config.values["folder"]))
     with errors_with_origin(config):
         data, features = load_data(config, None, progress)
-        data = limit_batches(data, Training(**config.values["training"]))
+        data = limit_batches(data, Training.from_config(config.values["training"]))
     view, tracking = View(data, features), build_tracking(config)
     for text in data.warnings:
         progress.note(f"warning: {text}")

@@ -339,7 +339,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
     )
     rows = np.arange(4, dtype=np.int32)
     state = program.init.eval_shape(given, data.encoded, rows)
-    trained, _ = program.train.eval_shape(given, state, data.encoded, rows[None], np.int32(1), RateInputs(4, 1.0))
+    trained, _ = program.train.eval_shape(given, state, data.encoded, rows[None], np.int32(1), RateInputs(4, 2, 1.0))
     assert jax.tree.structure(trained) == jax.tree.structure(state)
     assert set(trained.parameters) == {"architecture", "columns_learned"}
     assert trained.model_state["frozen"]["columns_frozen"]["embedding"].shape == (3, 2)

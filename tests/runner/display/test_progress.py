@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from runner.display import progress
-from runner.display.progress import PlainProgress, Progress, TerminalProgress, make_progress
+from runner.display.progress import PlainProgress, Progress, RunLength, TerminalProgress, make_progress
 
 RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9117, "learning_rate": 1e-3}
 
@@ -16,9 +16,9 @@ RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9
 def show_run(display: Progress) -> None:
     """Shows a run from start to end."""
     display.note("resuming from step 200")
-    display.start(20, 100, 2)
-    display.show_step(2, 50, 123.4, {"train/loss": 0.25})
-    display.show_epoch(2, RECORD, 2.14, True)
+    display.start(RunLength(2000, 100), 200)
+    display.show_step(250, 123.4, {"train/loss": 0.25})
+    display.show_evaluation(300, RECORD, 2.14, True)
     display.close()
     display.close()
 
@@ -26,11 +26,11 @@ def show_run(display: Progress) -> None:
 @pytest.fixture
 def terminal() -> tuple[TerminalProgress, io.StringIO]:
     out = io.StringIO()
-    return TerminalProgress(Console(file=out, force_terminal=True, width=140, _environ={}), epochs=20), out
+    return TerminalProgress(Console(file=out, force_terminal=True, width=140, _environ={})), out
 
 
 def test_each_epoch_is_a_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    show_run(make_progress(quiet=False, epochs=20))
+    show_run(make_progress(quiet=False))
     assert capsys.readouterr().out.splitlines() == [
         "resuming from step 200",
         "epoch  3/20  train/loss 0.12346  valid/accuracy 0.9117  learning_rate 0.001  2.1 s  *",
@@ -38,38 +38,54 @@ def test_each_epoch_is_a_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_an_epoch_that_is_not_the_best_has_no_star(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainProgress(9).show_epoch(0, {"train/loss": float("nan")}, 1.0, is_best=False)
+    display = PlainProgress()
+    display.start(RunLength(45, 5), 0)
+    display.show_evaluation(5, {"train/loss": float("nan")}, 1.0, is_best=False)
     assert capsys.readouterr().out == "epoch 1/9  train/loss nan  1.0 s\n"
 
 
+def test_a_run_that_is_evaluated_within_epochs_counts_steps(
+    terminal: tuple[TerminalProgress, io.StringIO], capsys: pytest.CaptureFixture[str]
+) -> None:
+    display, out = terminal
+    for shown in (PlainProgress(), display):
+        shown.start(RunLength(2000, 300, counts_epochs=False, end_time=time.monotonic() + 61.9), 0)
+        shown.show_step(50, 1.0, {})
+        shown.show_evaluation(400, {"train/loss": 0.5}, 1.0, is_best=False)
+        shown.close()
+    assert capsys.readouterr().out == "step  400/2000  train/loss 0.5  1.0 s\n"
+    for part in ("step   50/2000", "0:01:0", "step  400/2000  train/loss 0.5"):
+        assert part in out.getvalue()
+
+
 def test_long_work_gets_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with PlainProgress(1).working("compiling"):
+    with PlainProgress().working("compiling"):
         pass
     assert capsys.readouterr().out == ""
     clock = iter([0.0, 4.2])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with PlainProgress(1).working("compiling"):
+    with PlainProgress().working("compiling"):
         pass
     assert capsys.readouterr().out == "compiling took 4.2 s\n"
 
 
 def test_quiet_prints_notes_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    show_run(make_progress(quiet=True, epochs=20))
+    show_run(make_progress(quiet=True))
     assert capsys.readouterr() == ("", "resuming from step 200\n")
 
 
 def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(make_progress(quiet=False, epochs=1), TerminalProgress)
+    assert isinstance(make_progress(quiet=False), TerminalProgress)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_progress(quiet=False, epochs=1), PlainProgress)
+    assert isinstance(make_progress(quiet=False), PlainProgress)
 
 
 def test_the_live_line_shows_position_pace_and_remaining_time(terminal: tuple[TerminalProgress, io.StringIO]) -> None:
     display, out = terminal
     show_run(display)
-    for part in ("epoch 3/20", "step 50/100", "123.4 steps/s", "train/loss 0.25", "0:00:14 left", "2.1 s  *"):
+    for part in ("epoch  3/20", "step 50/100", "123.4 steps/s", "train/loss 0.25", "0:00:14 left", "2.1 s  *"):
         assert part in out.getvalue()
 
 
@@ -94,6 +110,6 @@ def test_a_closed_terminal_is_ignored(kind: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", ClosedStream())
     monkeypatch.setattr(sys, "stderr", ClosedStream())
     if kind == "terminal":
-        show_run(TerminalProgress(Console(file=ClosedStream(), force_terminal=True, _environ={}), epochs=20))
+        show_run(TerminalProgress(Console(file=ClosedStream(), force_terminal=True, _environ={})))
     else:
-        show_run(make_progress(quiet=kind == "quiet", epochs=20))
+        show_run(make_progress(quiet=kind == "quiet"))

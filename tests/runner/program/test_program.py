@@ -106,7 +106,7 @@ class Session:
                 chunk.data,
                 chunk.rows,
                 np.int32(chunk.steps),
-                RateInputs(np.int32(9), np.float32(1)),
+                RateInputs(np.int32(9), np.int32(3), np.float32(1)),
             )
             all_sums.append(jax.device_get(sums))
         return all_sums
@@ -291,7 +291,7 @@ def test_augmentations_change_every_training_batch_but_no_evaluation() -> None:
 
 
 def test_the_learning_rate_of_a_step_is_that_of_the_schedule_at_the_step_counted_from_0() -> None:
-    halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
+    halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": "1st"}
     features = images()
     session = Session(
         static(MLP, schedule=halving | {"learning_rate": ScalarSlot("learning_rate")}), features, prepared(features)

@@ -88,7 +88,7 @@ class Session:
     def train(self, rows: np.ndarray) -> tuple[Any, dict[str, float]]:
         """Takes one step. Returns the metric sums and the metrics."""
         chunk, state = self._chunk(rows), jax.tree.map(jnp.copy, self.state)
-        rates = RateInputs(np.int32(9), np.float32(1))
+        rates = RateInputs(np.int32(9), np.int32(3), np.float32(1))
         state, sums = self.program.train(self.inputs, state, chunk.data, chunk.rows, np.int32(1), rates)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters))
         sums = add_sums({}, [sums], self.parts.metrics)

@@ -48,7 +48,7 @@ class Session:
         config = configure([*WORDS, *words])
         with Signals() as signals:
             given = globals()["source"]() if source is None else source
-            self.trainer = make_trainer(config, given, make_progress(quiet=True, epochs=1), signals)
+            self.trainer = make_trainer(config, given, make_progress(quiet=True), signals)
         self.inputs = self.trainer.program_inputs
         self.state: TrainState = self.trainer.initial_state().train_state
         self.sums: list[Any] = []
@@ -58,7 +58,7 @@ class Session:
         data = self.trainer.batches.device_data
         for _ in range(count):
             rows = batch_rows(int(self.state.step))[None]
-            rates = RateInputs(np.int32(STEPS), np.float32(plateau))
+            rates = RateInputs(np.int32(STEPS), np.int32(STEPS), np.float32(plateau))
             self.state, sums = self.trainer.program.train(
                 self.inputs, self.state, data, rows, np.int32(1), rates, unfrozen
             )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.types import Plateau
+from components.types import Clock, Duration, Plateau
 from runner.training.monitor import MonitorState, initial_monitor, update_monitor
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())["plateau"]
@@ -17,11 +17,12 @@ LOSSES = GOLDEN["val_loss"]
 
 
 def monitor_states(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[MonitorState, bool]]:
-    """The state after each of the values, and whether the value was the best so far."""
+    """The state after each of the values, and whether the value was the best so far. An epoch has 10 steps."""
     settings = {"plateau": None, "patience": None, "min_delta": 0.0} | settings
     state, history = initial_monitor(higher), []
-    for value in values:
-        state, best = update_monitor(state, value, higher_is_better=higher, **settings)
+    for count, value in enumerate(values, 1):
+        clock = Clock(10 * count, 10 * len(values), 10)
+        state, best = update_monitor(state, value, clock=clock, higher_is_better=higher, **settings)
         history.append((state, best))
     return history
 
@@ -73,6 +74,34 @@ def test_nan_is_never_an_improvement() -> None:
     assert (history[-1][0].best, history[-1][0].wait, history[-1][0].plateau_wait) == (1.0, 1, 1)
 
 
+def in_units(epochs: int) -> list[int | Duration]:
+    """A patience in evaluations, of which the losses above have one an epoch, in epochs, in steps and as a share."""
+    return [epochs, Duration(epochs, "epoch"), Duration(10 * epochs, "step"), Duration(epochs / len(LOSSES))]
+
+
+@pytest.mark.parametrize("unit", range(4))
+@pytest.mark.parametrize("plateau", [Plateau(0.5, 2, 1e-4, 0, 0.0), Plateau(0.3, 3, 0.0, 2, 0.2)])
+def test_durations_decide_as_evaluations_of_one_each_epoch(plateau: Plateau, unit: int) -> None:
+    assert isinstance(plateau.patience, int)
+    assert isinstance(plateau.cooldown, int)
+    durations = plateau._replace(patience=in_units(plateau.patience)[unit], cooldown=in_units(plateau.cooldown)[unit])
+    expected = monitor_states(LOSSES, plateau=plateau, patience=4, min_delta=0.05)
+    found = monitor_states(LOSSES, plateau=durations, patience=in_units(4)[unit], min_delta=0.05)
+    assert [(state.scale, state.stopped) for state, _ in found] == [
+        (state.scale, state.stopped) for state, _ in expected
+    ]
+
+
+def test_a_duration_counts_the_steps_since_the_last_improvement() -> None:
+    """Evaluations at uneven steps: the run stops at the first that is 25 steps or more after the best one."""
+    state, stops = initial_monitor(False), []
+    for step, loss in [(5, 1.0), (20, 0.5), (30, 0.6), (44, 0.6), (46, 0.6)]:
+        arguments: Any = {"plateau": None, "patience": Duration(25, "step"), "min_delta": 0, "higher_is_better": False}
+        state, _ = update_monitor(state, loss, clock=Clock(step, 100, 10), **arguments)
+        stops.append(state.stopped)
+    assert stops == [False, False, False, False, True]
+
+
 def test_without_patience_a_run_never_stops_early() -> None:
     assert not any(state.stopped for state, _ in monitor_states([1.0] * 50))
 
@@ -80,15 +109,20 @@ def test_without_patience_a_run_never_stops_early() -> None:
 @given(st.lists(st.floats(-10, 10), min_size=1), st.integers(0, 40))
 def test_a_state_restored_from_json_decides_the_same(values: list[float], cut: int) -> None:
     settings: Any = {
-        "plateau": Plateau(0.5, 2, 0.1, 1, 0.1),
-        "patience": 3,
+        "plateau": Plateau(0.5, Duration(20, "step"), 0.1, Duration(0.01), 0.1),
+        "patience": Duration(3, "epoch"),
         "min_delta": 0.01,
         "higher_is_better": True,
     }
     state = restored = initial_monitor(True)
     for step, value in enumerate(values):
-        state = update_monitor(state, value, **settings)[0]
+        clock = Clock(7 * step, 1000, 10)
+        state = update_monitor(state, value, clock=clock, **settings)[0]
         if step == cut:
             restored = MonitorState(*json.loads(json.dumps(restored)))
-        restored = update_monitor(restored, value, **settings)[0]
+        restored = update_monitor(restored, value, clock=clock, **settings)[0]
     assert restored == state
+
+
+def test_a_state_of_an_earlier_version_has_no_step() -> None:
+    assert MonitorState(*json.loads("[0.5, 0.5, 1, 0.5, 1, 0, 1.0, false]")).step == 0

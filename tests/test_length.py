@@ -1,0 +1,339 @@
+"""How long a run is and when it is evaluated: by epochs, steps and minutes, also if it is killed or extended."""
+
+import json
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from disk import Killed, stopping
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner import run_folder
+from runner.config.compose import configure
+from runner.display.progress import QuietProgress, RunLength
+from runner.execution import prepare
+from runner.execution.execute import Result, execute
+from runner.program import program
+from runner.record import outbox
+from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.trainer import Trainer
+from runner.training.trainer_state import TrainerState
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+WORDS = (
+    *("architecture.widths=[8]", "training.batch_size=8", "learning_rate=0.01"),
+    *("tracking=none", "quiet=true", "training.epochs=null"),
+)
+EPOCH = 5  # steps, the last with 4 examples
+
+
+@pytest.fixture(autouse=True)
+def dispatches_of_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatch takes at most two steps, so that evaluations, epochs and checkpoints cut dispatches."""
+    monkeypatch.setattr(program, "STEPS_PER_DISPATCH", 2)
+    monkeypatch.setattr(run_folder, "ABANDONED_SECONDS", -1)
+
+
+def source() -> Arrays:
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    return Arrays(columns={"image": images, "label": np.arange(60) % 3}, valid=12, test=12)
+
+
+def run(*words: str) -> Result:
+    return runner.run(*WORDS, *words, source=source())
+
+
+def steps(result: Result) -> list[float]:
+    return [record["step"] for record in result.history]
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+def arrays(folder: Path) -> dict[str, bytes]:
+    """The arrays of the last checkpoint."""
+    with np.load(max((folder / "checkpoints").glob("step_*.npz"))) as archive:
+        return {name: archive[name].tobytes() for name in archive.files if name != "meta"}
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What must be the same however often a run was killed: results, points, and all arrays of the checkpoints."""
+    values = summary(folder)
+    files = sorted((folder / "checkpoints").glob("*_*.npz"))
+    points = list(outbox.parse_points(outbox.read_checkpointed_points(folder).splitlines()))
+    return {
+        **{key: values[key] for key in ("status", "ended_by", "history", "epochs", "best_epoch")},
+        "metrics": {name: value for name, value in values["metrics"].items() if name.startswith(("best/", "test/"))},
+        "points": [(point.step, point.values) for point in points],
+        "files": [file.name for file in files],
+        "arrays": arrays(folder),
+    }
+
+
+def test_a_run_of_steps_ends_within_an_epoch() -> None:
+    result = run("training.steps=12")
+    assert steps(result) == [5, 10, 12]
+    assert [record["epoch"] for record in result.history] == [1, 2, 2.4]
+    assert (result.metrics["epochs"], summary(result.folder)["ended_by"]) == (2.4, "training.steps")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["training.steps=12", "training.epochs=2"], [5, 10]),
+        (["training.steps=4", "training.epochs=2"], [4]),
+        (["training.steps=12", "training.evaluate_steps=7"], [7, 12]),
+        (["training.epochs=2", "training.evaluate_steps=4"], [4, 8, 10]),
+        (["training.epochs=1", "training.evaluate_steps=99"], [5]),
+    ],
+)
+def test_evaluations_and_the_points_follow_the_steps(words: list[str], expected: list[int]) -> None:
+    result = run(*words)
+    assert steps(result) == expected
+    points = list(outbox.parse_points(outbox.read_checkpointed_points(result.folder).splitlines()))
+    assert [point.step for point in points] == expected
+    assert [point.values["epoch"] for point in points] == [step / EPOCH for step in expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "counts_epochs"),
+    [(["training.steps=10"], True), (["training.steps=7"], False), (["training.evaluate_steps=5"], False)],
+)
+def test_the_display_counts_epochs_only_if_each_evaluation_ends_one(
+    words: list[str], counts_epochs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[RunLength] = []
+    monkeypatch.setattr(QuietProgress, "start", lambda self, length, step: lengths.append(length))
+    start = time.monotonic()
+    run("training.epochs=2", "training.max_minutes=1", *words)
+    (length,) = lengths
+    assert (length.steps_per_epoch, length.counts_epochs) == (EPOCH, counts_epochs)
+    assert length.total_steps == (7 if words == ["training.steps=7"] else 10)
+    assert length.end_time is not None
+    assert 60 <= length.end_time - start < 90
+
+
+def test_evaluations_change_no_step() -> None:
+    once = run("training.steps=12", "training.evaluate_steps=12", "schedule=cosine")
+    often = run("training.steps=12", "training.evaluate_steps=1", "schedule=cosine")
+    assert len(often.history) == 12
+    assert arrays(once.folder) == arrays(often.folder)
+    losses = [record["train/loss"] for record in often.history]
+    sizes = [8, 8, 8, 8, 4] * 2 + [8, 8]
+    assert once.history[0]["train/loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-6)
+
+
+def test_the_schedule_spans_the_steps_of_the_run() -> None:
+    result = run("training.steps=12", "schedule=cosine", "schedule.warmup=0.5ep", "learning_rate=1")
+    progress = np.array([4, 9, 11]) - 2.5  # the last step of each interval, counted from 0
+    expected = (1 + np.cos(np.pi * progress / 9.5)) / 2
+    assert [record["learning_rate"] for record in result.history] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_lengths_change_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare._PROGRAMS.clear()
+    schedules = ["schedule.warmup=2ep", "schedule.warmup=1ep", "schedule.warmup=0.5ep"]
+    lengths = ["training.steps=7", "training.steps=12", "training.epochs=2"]
+    for schedule, length in zip(schedules, lengths, strict=True):
+        run("schedule=cosine", schedule, length, "training.evaluate_steps=3")
+    (only,) = prepare._PROGRAMS.values()
+    assert only.train._cache_size() == 2  # two steps, and the last step of an epoch
+    run("schedule=cosine", "schedule.warmup=4st", "training.steps=7")
+    assert len(prepare._PROGRAMS) == 2
+
+
+def test_a_sweep_over_a_duration_of_one_unit_is_one_program() -> None:
+    prepare._PROGRAMS.clear()
+    words = (*WORDS, "training.steps=5", "schedule=cosine")
+    result = runner.multirun(*words, "schedule.warmup=0.05,0.5,2ep", source=source())
+    assert result.status == "finished"
+    assert {candidate.overrides for candidate in result.ranking} == {
+        ("schedule.warmup=0.05",),
+        ("schedule.warmup=0.5",),
+        ("schedule.warmup=2ep",),
+    }
+    assert len(prepare._PROGRAMS) == 2
+
+
+@pytest.mark.parametrize(
+    ("patience", "expected"),
+    [("2", [3, 6, 9]), ("1ep", [3, 6, 9]), ("7st", [3, 6, 9, 12]), ("0.2", [3, 6, 9, 12, 15])],
+)
+def test_patience_counts_evaluations_or_steps(patience: str, expected: list[int]) -> None:
+    """With `min_delta`, only the first evaluation, at step 3, is an improvement."""
+    words = ("training.steps=60", "training.evaluate_steps=3", "training.min_delta=100")
+    result = run(*words, f"training.patience={patience}")
+    assert steps(result) == expected
+    assert summary(result.folder)["ended_by"] == "training.patience"
+
+
+@pytest.mark.parametrize(("patience", "falls"), [("1", 6), ("7st", 12), ("2ep", 15)])
+def test_the_plateau_counts_evaluations_or_steps(patience: str, falls: int) -> None:
+    words = ("schedule=reduce_on_plateau", "schedule.min_delta=100", f"schedule.patience={patience}")
+    result = run(*words, "training.steps=21", "training.evaluate_steps=3", "schedule.cooldown=100st")
+    lower = [record["step"] for record in result.history if record["learning_rate"] < 0.009]
+    assert min(lower) == falls + 3  # the evaluation after the reduction
+
+
+class Time:
+    """The seconds of training, one for each step of this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken = 0.0
+        fit, dispatch = Trainer.fit, Trainer._dispatch
+
+        def start(trainer: Trainer, state: Any, *arguments: Any) -> Any:
+            self.taken = state.seconds
+            return fit(trainer, state, *arguments)
+
+        def count(trainer: Trainer, state: Any, chunk: Any) -> Any:
+            self.taken += chunk.steps
+            return dispatch(trainer, state, chunk)
+
+        monkeypatch.setattr(Trainer, "fit", start)
+        monkeypatch.setattr(Trainer, "_dispatch", count)
+        monkeypatch.setattr(Trainer, "seconds", lambda trainer: self.taken)
+
+
+def test_the_time_ends_a_run_and_a_longer_time_continues_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatch takes two steps. The schedule spans all 12 steps, also where the time ends the run."""
+    words = ("training.steps=12", "schedule=cosine")
+    whole = run(*words)
+    Time(monkeypatch)
+    short = run(*words, f"training.max_minutes={7 / 60}", "fresh=true")
+    assert steps(short) == [5, 7]
+    assert summary(short.folder)["ended_by"] == "training.max_minutes"
+    assert short.history[0] == whole.history[0]
+    longer = runner.run(*WORDS, *words, f"training.max_minutes={9 / 60}", f"resume={short.folder}", source=source())
+    assert steps(longer) == [5, 7, 9]
+    assert json.loads((short.folder / "record.json").read_text())["tags"]["prolonged"].endswith(" minutes")
+    with pytest.raises(UserError, match=r"has finished\. To extend it, set a larger training\.max_minutes"):
+        runner.run(*WORDS, *words, f"training.max_minutes={9 / 60}", f"resume={short.folder}", source=source())
+    last = runner.run(*WORDS, *words, "training.max_minutes=null", f"resume={short.folder}", source=source())
+    assert steps(last) == [5, 7, 9, 10, 12]
+    record = json.loads((short.folder / "record.json").read_text())
+    assert [(end["step"], end["is_evaluated"]) for end in record["extended"]] == [(7, True), (9, True)]
+    assert arrays(last.folder) == arrays(whole.folder)
+
+
+def test_a_time_that_is_up_at_once_leaves_one_dispatch_and_its_evaluation() -> None:
+    result = run("training.steps=12", "training.max_minutes=1e-9")
+    assert (result.status, steps(result)) == ("finished", [2])
+
+
+STOPPED = (
+    *("training.steps=13", "training.evaluate_steps=4", "training.checkpoint_minutes=1e-9", "training.patience=90st"),
+    *("schedule=reduce_on_plateau", "schedule.patience=3st", "schedule.min_delta=9", "schedule.cooldown=1ep"),
+    *("optimizer=sgd", "optimizer.momentum=0.9"),
+)
+
+
+@pytest.fixture
+def uninterrupted() -> dict[str, Any]:
+    """The results of the run without a stop."""
+    folder = run(*STOPPED).folder
+    expected = results(folder)
+    assert [record["step"] for record in expected["history"]] == [4, 8, 12, 13]
+    shutil.rmtree("outputs")
+    return expected
+
+
+@pytest.mark.parametrize("stop", [2, 4, 5, 7, 8, 10, 12])
+def test_a_run_is_resumed_exactly_from_any_step(
+    stop: int, uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = configure([*WORDS, *STOPPED])
+    save = CheckpointManager.save
+
+    def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
+        save(manager, state)
+        if state.step == stop:
+            manager.wait()
+            raise Killed
+
+    with monkeypatch.context() as patched, suppress(Killed):
+        patched.setattr(CheckpointManager, "save", save_and_die)
+        execute(command, source=source())
+    (folder,) = run_folder.list_runs(Path("outputs"))
+    (folder / "summary.json").unlink()  # a killed process writes none
+    execute(command, source=source())
+    assert f"resuming from step {stop} " in (folder / "log.txt").read_text()
+    assert results(folder) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", range(20, 160, 5))
+def test_a_run_is_resumed_exactly_wherever_it_is_killed(
+    stop: int, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    command = configure([*WORDS, *STOPPED])
+    with stopping(tmp_path / "outputs", Killed(), stop), suppress(Killed):
+        execute(command, source=source())
+    execute(command, source=source())
+    assert results(run_folder.list_runs(Path("outputs"))[0]) == uninterrupted
+
+
+def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(tmp_path: Path) -> None:
+    words = ("schedule=cosine", "schedule.warmup=0.3", "training.evaluate_steps=4", "training.keep_checkpoints=2")
+    first = run(*words, "training.steps=7")
+    assert steps(first) == [4, 7]
+    shutil.copytree(first.folder, tmp_path / "finished")
+    extend = (*words, "training.steps=18", f"resume={first.folder}")
+    assert steps(run(*extend)) == [4, 7, 8, 12, 16, 18]
+    expected = results(first.folder)
+    assert json.loads((first.folder / "record.json").read_text())["tags"]["prolonged"] == "7 → 18 steps"
+    shutil.rmtree(first.folder)
+    shutil.copytree(tmp_path / "finished", first.folder)
+    for path in (first.folder / "checkpoints").glob("step_*.npz"):
+        path.write_bytes(path.read_bytes()[:-100])
+    run(*extend)
+    found = results(first.folder)
+    assert found == expected
+    with pytest.raises(UserError, match=r"To extend it, set a larger training\.steps"):
+        run(*extend)
+    with pytest.raises(UserError, match=r"may change, to larger numbers"):
+        run(*words, "training.steps=17", f"resume={first.folder}")
+
+
+def test_an_extension_that_was_recorded_in_epochs_is_read(tmp_path: Path) -> None:
+    words = ("schedule=cosine", "training.epochs=2", "training.keep_checkpoints=4")
+    folder = run(*words).folder
+    run("schedule=cosine", "training.epochs=3", "training.keep_checkpoints=4", f"resume={folder}")
+    expected = results(folder)
+    record = json.loads((folder / "record.json").read_text())
+    del record["extended"]
+    (folder / "record.json").write_text(json.dumps(record | {"epochs_until_step": {"2": 10}}))
+    for path in (folder / "checkpoints").glob("step_*.npz"):
+        if path.name != "step_0000000005.npz":
+            path.unlink()
+    (folder / "summary.json").unlink()
+    run("schedule=cosine", "training.epochs=3", "training.keep_checkpoints=4", f"resume={folder}")
+    assert results(folder) == expected
+
+
+def test_every_number_of_the_schedule_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine.py").write_text(
+        "import jax.numpy as jnp\n"
+        "from components.types import Scalar, Schedule\n"
+        "def cycle(learning_rate: Scalar, low: Scalar = 0.85) -> Schedule:\n"
+        "    def values(clock):\n"
+        "        share = jnp.float32(clock.step) / jnp.float32(clock.total_steps)\n"
+        "        return {'learning_rate': learning_rate, 'momentum': low + 0.1 * share}\n"
+        "    return Schedule(values)\n"
+    )
+    monkeypatch.setenv("TITRATE_ALLOW", "mine")
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("conf/schedule").mkdir(parents=True)
+    Path("conf/schedule/cycle.yaml").write_text("_target_: mine.cycle\nlearning_rate: ${learning_rate}\n")
+    result = run("schedule=cycle", "optimizer=sgd", "training.steps=10")
+    assert [record["momentum"] for record in result.history] == pytest.approx([0.85 + 0.04, 0.85 + 0.09])
+    assert result.history[0]["learning_rate"] == pytest.approx(0.01)
