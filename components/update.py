@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from components.paths import WEIGHTS, check_patterns, matches_any
-from components.types import Group, Range, Scalar, UserError, Variables
+from components.types import Duration, Group, Range, Scalar, UserError, Variables
 
 __all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "SkipNonfinite"]
 
@@ -90,13 +90,14 @@ class Freeze:
     Attributes:
         paths: patterns of the frozen parameters.
         trainable: patterns of parameters that are trained although `paths` matches them.
-        until: the number of epochs after which all parameters are trained. The optimizer state of the parameters that
-            were trained before is kept; that of the others starts from zero. None: they stay frozen.
+        until: how long they are frozen, such as 2ep, 500st or 0.1 of the run. Then all parameters are trained. The
+            optimizer state of the parameters that were trained before is kept; that of the others starts from zero.
+            None: they stay frozen.
     """
 
     paths: tuple[str, ...] = ("**",)
     trainable: tuple[str, ...] = ("architecture/head",)
-    until: Annotated[int, Range(1)] | None = None
+    until: Annotated[Duration, Range(0, math.inf, "()")] | None = None
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
         check_patterns((*self.paths, *self.trainable), paths)

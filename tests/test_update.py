@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ ALL = (
     "update=[clip_value,clip_norm,groups,freeze,lookahead,ema,skip_nonfinite,decay]",
     "update.groups.wide={paths: [architecture/dense_0], optimizer: {_target_: components.optimizer.ftrl}}",
     "update.lookahead.steps=2",
-    "update.freeze.until=1",
+    "update.freeze.until=1ep",
     "constraint=[max_norm]",
 )
 
@@ -48,6 +49,31 @@ def test_a_run_with_all_members_is_resumed_exactly_across_the_unfreezing(in_empt
     moments = [name for name in arrays_of(whole, 2) if "optimizer_state" in name and "dense_0" in name]
     assert moments
     assert not set(moments) & arrays_of(whole, 1).keys()
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(("until", "step"), [("3st", 3), ("0.5", 4), ("1.25ep", 5)])
+def test_a_run_is_unfrozen_within_an_epoch(until: str, step: int, in_empty_folder: Path) -> None:
+    """Two epochs of four steps. A step with the rate 0 would show no change, so the schedule is constant."""
+    words = ("experiment=digits_mlp", *WORDS, "schedule=constant", "update=[freeze]", f"update.freeze.until={until}")
+    words = (*words, "training.limit_batches=4", "training.epochs=2", "quiet=true", "training.evaluate_steps=1")
+    result = runner.run(*words, "training.keep_checkpoints=8")
+    kernels = [
+        arrays_of(result, number)["leaf.parameters['architecture']['dense_0']['kernel']"] for number in range(1, 9)
+    ]
+    is_changed = [bool((before != after).any()) for before, after in itertools.pairwise(kernels)]
+    assert is_changed == [number >= step for number in range(1, 8)]
+
+
+@pytest.mark.optax
+def test_a_longer_run_keeps_the_step_at_which_it_was_unfrozen(in_empty_folder: Path) -> None:
+    """Half of two epochs is one epoch. Extended to eight, the run does not freeze again until the fourth."""
+    words = ("experiment=digits_mlp", *WORDS, "update=[freeze]", "update.freeze.until=0.5", "training.limit_batches=2")
+    short = runner.run(*words, "training.epochs=2", "quiet=true")
+    before = arrays_of(short, 4)
+    longer = runner.run(f"resume={short.folder}", "training.epochs=8", "quiet=true")
+    assert longer.status == "finished"
+    assert before.keys() == arrays_of(longer, 16).keys()
 
 
 @pytest.mark.optax

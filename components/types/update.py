@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
 
-from components.types.base import Range, Scalar
+from components.types.base import Duration, Range, Scalar
 from components.types.training import Schedule
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class Freezing(Protocol):
     """Freezes parameters: they don't change. Modules whose parameters are all frozen run as in inference.
 
     Attributes:
-        until: the number of epochs after which all parameters are trained. None: they stay frozen.
+        until: how long they are frozen. None: always.
     """
 
-    until: int | None
+    until: Duration | None
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
         """Which of the paths of all parameters are frozen. Raises UserError for a pattern without a match."""

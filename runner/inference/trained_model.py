@@ -135,7 +135,7 @@ class TrainedModel:
         """The best weights that the run has saved so far. Raises UserError if it has saved none."""
         parts = self._program.build_parts(self._program_inputs)
         shapes, unfrozen_shapes = self._state_shapes(), None
-        if parts.members.unfreeze_epoch is not None:
+        if parts.members.frozen_until is not None:
             unfrozen_shapes = jax.eval_shape(self._program.unfreeze, self._program_inputs, shapes)
         weights_shapes = shapes.parameters, shapes.model_state
         checkpoint, warnings = load_newest_checkpoint(

@@ -14,6 +14,7 @@ from components.types import (
     AroundOptimizer,
     BeforeOptimizer,
     Decaying,
+    Duration,
     Freezing,
     Grouping,
     Skipping,
@@ -57,8 +58,8 @@ class Members(NamedTuple):
         return next((name for name, member in self.after.items() if getattr(member, "evaluates", False)), None)
 
     @property
-    def unfreeze_epoch(self) -> int | None:
-        """The number of epochs after which all parameters are trained. None: frozen parameters stay frozen."""
+    def frozen_until(self) -> Duration | None:
+        """How long parameters are frozen. None: always, or never."""
         return self.freeze[1].until if self.freeze else None
 
 

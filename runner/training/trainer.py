@@ -102,8 +102,7 @@ class Trainer(Evaluator):
         self.steps_per_dispatch = 1
         if program.is_compiled:
             self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
-        epoch = self.parts.members.unfreeze_epoch
-        self.unfreeze_step = None if epoch is None else epoch * self.steps_per_epoch
+        self.unfreeze_step = self._find_unfreeze_step()
         self.unfrozen_shapes: TrainState | None = None
         if self.unfreeze_step is not None:
             self.unfrozen_shapes = jax.eval_shape(program.unfreeze, self.program_inputs, self.state_shapes)
@@ -201,6 +200,7 @@ class Trainer(Evaluator):
             saved.
         """
         self._start_time = time.monotonic() - trainer_state.seconds
+        self.unfreeze_step = self._find_unfreeze_step()  # again, because `extensions` are known now
         self.progress.start(self._run_length(), trainer_state.step)
         profiler = Profile(checkpoints.folder / "profile" if self.training.profile else None)
         with contextlib.closing(profiler) as profile, self.memory_error_location():
@@ -219,6 +219,20 @@ class Trainer(Evaluator):
                 "warning: training.profile=true: the run took too few steps to trace any. Raise training.epochs."
             )
         return ended_by
+
+    def _find_unfreeze_step(self) -> int | None:
+        """The step before which all parameters are unfrozen. None: never.
+
+        If it depends on the length of a run that was extended, the first length counts with which it was reached.
+        """
+        until = self.parts.members.frozen_until
+        if until is None:
+            return None
+        for end in sorted(self.extensions, key=lambda end: end.step):
+            step = round(float(until.steps(Clock(0, end.total_steps, self.steps_per_epoch))))
+            if step < end.step:
+                return step
+        return round(float(until.steps(Clock(0, self.total_steps, self.steps_per_epoch))))
 
     def _run_length(self) -> RunLength:
         counts_epochs = self.training.evaluate_steps is None and self.total_steps % self.steps_per_epoch == 0
@@ -273,13 +287,15 @@ class Trainer(Evaluator):
         return True
 
     def _chunks(self, step: int, end: int) -> Iterator[Chunk]:
-        """The chunks of the steps from `step` to `end`. No chunk has steps of two epochs."""
+        """The chunks of the steps from `step` to `end`. No chunk has steps of two epochs, or frozen and other steps."""
         batch_size = self.training.batch_size
         while step < end:
             epoch, start = divmod(step, self.steps_per_epoch)
             if self._order is None or self._order[0] != epoch:
                 self._order = epoch, epoch_order(self.data.splits["train"], self.seed, epoch)
-            stop = min(start + end - step, self.steps_per_epoch)
+            is_unfrozen = self.unfreeze_step is None or self.unfreeze_step <= step
+            next_end = end if is_unfrozen or self.unfreeze_step is None else min(end, self.unfreeze_step)
+            stop = min(start + next_end - step, self.steps_per_epoch)
             rows = self._order[1][: stop * batch_size]
             yield from self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=start)
             step += stop - start

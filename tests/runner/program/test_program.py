@@ -418,11 +418,12 @@ def test_each_augmentation_has_its_own_random_key() -> None:
 def test_configurations_that_differ_only_in_numbers_share_one_program() -> None:
     features = images()
     constants = prepared(features).constants
-    base = static(MLP, feature={})
+    base = static(MLP, feature={}, training={"microbatches": 1})
     program = get_program(base, features, constants)
-    assert get_program(static(MLP, feature={}), features, constants) is program
+    assert get_program(static(MLP, feature={}, training={"microbatches": 1}), features, constants) is program
     for group in read_default_options().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
         assert get_program(base | {group: {"other": 1}}, features, constants) is not program, group
+    assert get_program(base | {"training": {"microbatches": 2}}, features, constants) is not program
     other_classes = constants["target"]._replace(static={"classes": ("a", "b")})
     assert get_program(base, features, {**constants, "target": other_classes}) is not program
 

@@ -321,7 +321,7 @@ def test_frozen_parameters_have_no_optimizer_state_and_do_not_change() -> None:
 
 @pytest.mark.optax
 def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
-    session = Session("optimizer=adam", "update=[freeze,ema]", "update.freeze.until=1")
+    session = Session("optimizer=adam", "update=[freeze,ema]", "update.freeze.until=1ep")
     frozen = session.step(3)
     session.state = session.trainer.program.unfreeze(session.inputs, session.state)
     unfrozen = jax.device_get(session.state)
