@@ -10,6 +10,7 @@ import pytest
 from runner.__main__ import main
 
 GUIDE = (Path(__file__).parent.parent / "docs/training.md").read_text().partition("\n## How long")[2]
+GUIDE = GUIDE.partition("\n## What is learned")[0]
 FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
 WRONG = re.findall(r"^    \$ titrate (.*)\n    (.*) \[set by …\]$", GUIDE, re.MULTILINE)

@@ -1,0 +1,45 @@
+"""The section on targets in the guide to training is current: its files and commands run."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from sample_files import write_data
+
+from runner.__main__ import main
+
+GUIDE = (Path(__file__).parent.parent / "docs/training.md").read_text().partition("\n## What is learned")[2]
+FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
+COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+QUICK = ("training.limit_batches=1", "training.batch_size=16", "tracking=none", "quiet=true")
+
+
+@pytest.fixture(autouse=True)
+def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the guide's files."""
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    write_data(in_empty_folder / "data")
+    monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
+    for name, content in FILES.items():
+        path = in_empty_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return in_empty_folder
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*shlex.split(command), *QUICK]) == 0, capsys.readouterr()
+    (summary, *_) = sorted(folder.glob("outputs/**/summary.json"), key=lambda path: len(path.parts), reverse=True)
+    metrics = json.loads(summary.read_text())["metrics"]
+    assert {"test/loss"} <= metrics.keys()
+    if "price_and_age" in command:
+        assert {"test/PRICE/rmse", "test/AGE/loss", "test/weighted/PRICE/mae"} <= metrics.keys()
+
+
+def test_the_guide_has_files_and_commands() -> None:
+    assert len(FILES) >= 6
+    assert len(COMMANDS) >= 6
