@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.closest import suggest_name
 from components.types import Batch, Output, Range, TargetSpec, UserError
 
 
@@ -154,6 +155,40 @@ class RMSE:
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
         return math.sqrt(sums["error"] / sums["examples"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMean:
+    """Mean over the examples of an output of the architecture in `Output.features`, such as a reconstruction error.
+
+    Attributes:
+        name: the name of the output, (B,) or (B, …). All its numbers count equally.
+        higher_is_better: whether a larger mean means a better model.
+    """
+
+    name: str
+    higher_is_better: bool = False
+    collects = False
+
+    def bind(self, target: TargetSpec) -> FeatureMean:
+        """Returns itself: any target will do."""
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns the number of examples in the batch and the sum of their values."""
+        if self.name not in output.features:
+            raise UserError(
+                f"feature_mean: no output is called {self.name}. {suggest_name(self.name, output.features)}"
+            )
+        values = output.features[self.name].astype(jnp.float32)
+        return {
+            "value": _sum_elements(values.mean(tuple(range(1, values.ndim))), batch._replace(masks={})),
+            "examples": _sum_elements(jnp.ones(batch.present.shape, bool), batch._replace(masks={})),
+        }
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Returns the mean."""
+        return float(sums["value"] / sums["examples"])
 
 
 def _require_classes(metric: str, target: TargetSpec) -> tuple[str, ...]:

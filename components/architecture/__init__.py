@@ -29,6 +29,7 @@ from components.architecture.inception_v4 import InceptionV4 as InceptionV4
 from components.architecture.lenet import LeNet5 as LeNet5
 from components.architecture.lenet import LeNet5_1998 as LeNet5_1998
 from components.architecture.mlp import MLP as MLP
+from components.architecture.mlp import ReconstructingRegressor as ReconstructingRegressor
 from components.architecture.mobilenet import MobileNet as MobileNet
 from components.architecture.mobilenet import MobileNetV1 as MobileNetV1
 from components.architecture.mobilenet import MobileNetV2 as MobileNetV2

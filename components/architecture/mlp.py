@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from components.architecture.block.head import compute_logits
 from components.architecture.block.inputs import as_vectors
 from components.layer import ActivationFunction, BatchNorm, Dense, Dropout, Initializer, Rate, activate
-from components.types import MultiHot, Output, Range
+from components.types import MultiHot, Output, Range, Scalar
 
 
 class HiddenLayers(nn.Module):
@@ -54,6 +54,31 @@ class HiddenLayers(nn.Module):
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
         return x, features
+
+
+class ReconstructingRegressor(HiddenLayers):
+    """Dense network that also reconstructs its inputs: any input (B, ...), which is flattened -> (B, outputs).
+
+    The mean squared error of the reconstruction is an internal loss, which keeps hidden layers from losing information.
+
+    Attributes are those of `MLP`, and:
+        strength: factor of the reconstruction error in the objective, 0 or more.
+
+    References:
+        Géron, 2019: Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow, chapter 12.
+    """
+
+    strength: Annotated[Scalar, Range(0)] = 0.05
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
+        x, features = self.apply_hidden(inputs, train=train)
+        flat = inputs.reshape(len(inputs), -1).astype(jnp.float32)
+        reconstruction = Dense(flat.shape[1], name="reconstruction")(x, train=train).astype(jnp.float32)
+        error = jnp.square(reconstruction - flat).mean(1)
+        features["reconstruction_error"] = error
+        losses = {"reconstruction": jnp.asarray(self.strength, jnp.float32) * error}
+        return Output(compute_logits(self.outputs, x, train=train), losses, features=features)
 
 
 class MLP(HiddenLayers):

@@ -162,7 +162,7 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
     return TargetParts(
         spec,
         (*spec.logits_shape, int(outputs)),
-        _as_loss_function(loss),
+        as_loss_function(loss),
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
     )
@@ -173,7 +173,7 @@ def part_key(group: str, target: str) -> str:
     return group if target == TARGET else f"{group}.{target}"
 
 
-def _as_loss_function(loss: Any) -> LossFunction:
+def as_loss_function(loss: Any) -> LossFunction:
     """A loss as a function of (output, batch). It may take these, or (logits, target), or (logits, target, soft)."""
     names = list(inspect.signature(loss).parameters)
     part = part_name(loss)

@@ -439,18 +439,20 @@ def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Call
     return call
 
 
-def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
+def steps_per_dispatch(state: TrainState, *, ragged: bool, counts_pixels: bool) -> int:
     """The number of steps that one dispatch takes.
 
     It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
-    data, because all rows of a dispatch are padded to its longest row.
+    data, because all rows of a dispatch are padded to its longest row. It is one where metrics count pixels: the counts
+    of a dispatch are int32.
 
     Args:
         state: the training state, or its shapes.
         ragged: whether a column has rows of different lengths.
+        counts_pixels: whether a target is the class of each pixel.
     """
     leaves = jax.tree.leaves(state.parameters)
-    if is_slow_in_loops(state.parameters):
+    if counts_pixels or is_slow_in_loops(state.parameters):
         return 1
     steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
     return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)

@@ -101,7 +101,11 @@ class Trainer(Evaluator):
         self.state_shapes = program.state_shapes(*self._init_arguments())
         self.steps_per_dispatch = 1
         if program.is_compiled:
-            self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
+            self.steps_per_dispatch = steps_per_dispatch(
+                self.state_shapes,
+                ragged=self.batches.is_ragged,
+                counts_pixels=any(spec.is_image and spec.kind == "classes" for spec in self.targets.values()),
+            )
         self.unfreeze_step = self._find_unfreeze_step()
         self.unfrozen_shapes: TrainState | None = None
         if self.unfreeze_step is not None:

@@ -1,0 +1,50 @@
+"""The mean loss of the objective equals Keras's, with and without weights of examples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components import loss as losses
+from components.types import Batch, Output, TargetSpec
+from runner.program.objective import compute_sums, count_batch, objective_terms
+from runner.program.parts import BuiltParts, TargetParts, as_loss_function
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())
+CASES: dict[str, Any] = {
+    "MeanSquaredError": losses.MSE(),
+    "MeanAbsoluteError": losses.MAE(),
+    "Huber delta 1": losses.Huber(),
+    "SparseCategoricalCrossentropy logits": losses.SoftmaxCrossEntropy(),
+    "CategoricalCrossentropy logits smoothing 0.1": losses.SoftmaxCrossEntropy(0.1),
+    "BinaryCrossentropy logits": losses.BinaryCrossEntropy(),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_mean_loss_equals_keras(case: str, weighted: bool) -> None:
+    golden = GOLDEN["losses"][case]
+    target, logits = np.array(golden["y_true"]), jnp.array(golden["y_pred"], jnp.float32)
+    is_class = "Crossentropy" in case
+    if case.startswith("Categorical"):
+        target = target.argmax(1)
+    if case.startswith("Binary"):
+        target = target[:, 0]
+    values = jnp.array(target, jnp.int32 if is_class else jnp.float32)
+    names = tuple(map(str, range(max(logits.shape[1], 2))))
+    spec = TargetSpec("classes", (), names, lambda x: x) if is_class else TargetSpec("real", (1,), None, lambda x: x)
+    own = TargetParts(spec, (logits.shape[1],), as_loss_function(CASES[case]), None, {})
+    parts = BuiltParts(None, {"target": own}, {}, {}, None, None, {})  # type: ignore[arg-type]
+    weight = jnp.array(GOLDEN["sample_weight"], jnp.float32) if weighted else None
+    batch = Batch({}, {"target": values}, {}, weight, jnp.ones(len(values), bool))
+    output = Output({"target": logits})
+    sums = compute_sums(parts, output, batch, training=True)
+    (mean,), _ = objective_terms(parts, output, batch, sums, count_batch([batch]))
+    expected = golden["sum_over_batch_size, weighted" if weighted else "sum_over_batch_size"]
+    assert float(mean) == pytest.approx(expected, rel=1e-5)
