@@ -178,7 +178,7 @@ class FeatureMean:
         """Returns the number of examples in the batch and the sum of their values."""
         if self.name not in output.features:
             raise UserError(
-                f"feature_mean: no output is called {self.name}. {suggest_name(self.name, output.features)}"
+                f"feature_mean: the architecture has no output {self.name}. {suggest_name(self.name, output.features)}"
             )
         values = output.features[self.name].astype(jnp.float32)
         return {

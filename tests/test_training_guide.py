@@ -115,6 +115,7 @@ def test_the_example_of_a_member_runs(name: str, example: str) -> None:
     assert main([*run, *words, *QUICK]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(in_empty_folder))

@@ -155,9 +155,10 @@ class Trainer(Evaluator):
         steps = min(self.steps_per_epoch, self.steps_per_dispatch)
         rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * steps]
         chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
-        step_count = np.int32(chunk.steps)
-        inputs = self.program_inputs, self.state_shapes, chunk.data, chunk.rows, step_count, self.rate_inputs(0, 1.0)
-        return chunk, inputs
+        step_count, rate_inputs = np.int32(chunk.steps), self.rate_inputs(0, 1.0)
+        # `unfrozen` is among the arguments as in `_dispatch`: JAX compiles again where a default was left out.
+        examples, unfrozen = (chunk.data, chunk.rows), False
+        return chunk, (self.program_inputs, self.state_shapes, *examples, step_count, rate_inputs, unfrozen)
 
     def compile(self) -> None:
         """Compiles a training step before there is a state.

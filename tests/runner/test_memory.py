@@ -98,7 +98,7 @@ def test_running_out_of_memory_is_reported_in_two_lines(
         raise error
 
     for place, what, remedy in (
-        ("_train_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
+        ("_train", "training", "Try a smaller training.batch_size (it was 32)."),
         ("_evaluate_batches", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
     ):
         with monkeypatch.context() as patched:

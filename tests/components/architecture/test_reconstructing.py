@@ -19,7 +19,7 @@ def test_the_reconstruction_error_is_a_loss_and_an_output() -> None:
     output: Output = model.apply(variables, x, train=True)  # type: ignore[assignment]
     hidden = output.features["dense_0"]
     layer = variables["params"]["reconstruction"]
-    error = np.square(hidden @ layer["kernel"] + layer["bias"] - x.reshape(6, 6)).mean(1)
+    error = np.square(hidden @ layer["kernel"] + layer["bias"][None] - x.reshape(6, 6)).mean(1)
     np.testing.assert_allclose(output.features["reconstruction_error"], error, rtol=1e-5)
     np.testing.assert_allclose(output.losses["reconstruction"], 0.1 * error, rtol=1e-5)
     assert output.logits is not None

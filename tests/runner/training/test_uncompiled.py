@@ -74,6 +74,7 @@ RUN = [
 ]
 
 
+@pytest.mark.slow
 def test_an_uncompiled_run_has_the_results_of_the_compiled_one(folder: Path) -> None:
     overrides = [*RUN, "augmentation=[flip]", "architecture.dropout=0.2", "regularizer=[l2]", "training.epochs=1"]
     compiled, uncompiled = (runner.run(*overrides, f"training.compile={value}") for value in ("true", "false"))

@@ -310,7 +310,7 @@ class RelativeError:
         return float(sums["error"] / sums["examples"])
 
 
-# ------------------------------------------------------------------------------ optimizer, schedule, regularizer
+# ------------------------------------------------------------------------ optimizer, step, schedule, regularizer
 
 
 def sign_momentum(
@@ -326,6 +326,26 @@ def sign_momentum(
         Bernstein et al., 2018. signSGD: compressed optimisation for non-convex problems.
     """
     return optax.chain(optax.trace(momentum), optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
+
+
+class CentralizedGradient:
+    """A step that subtracts the mean of each unit's gradient from the gradients of kernels.
+
+    A step gets the objective, a function of the parameters, and returns its value with the other results, and the
+    gradients. The program then updates the parameters.
+
+    References:
+        Yong et al., 2020. Gradient centralization.
+    """
+
+    def __call__(self, objective: Callable[[Any], tuple[jax.Array, Any]], parameters: Any) -> tuple[Any, Any]:
+        result, gradients = jax.value_and_grad(objective, has_aux=True)(parameters)
+        return result, jax.tree.map(_centralize, gradients)
+
+
+def _centralize(gradient: jax.Array) -> jax.Array:
+    axes = tuple(range(gradient.ndim - 1))  # all axes but the last, that of the units
+    return gradient - gradient.mean(axes, keepdims=True) if axes else gradient
 
 
 def triangle(learning_rate: Annotated[Scalar, Range(0)], peak: Duration = Duration(0.1)) -> Schedule:
