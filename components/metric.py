@@ -158,28 +158,26 @@ class RMSE:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureMean:
-    """Mean over the examples of an output of the architecture in `Output.features`, such as a reconstruction error.
+class ReconstructionError:
+    """Mean over the examples of the reconstruction error that an architecture such as ReconstructingRegressor computes.
 
     Attributes:
-        name: the name of the output, (B,) or (B, …). All its numbers count equally.
-        higher_is_better: whether a larger mean means a better model.
+        name: the name of the error in `Output.features`, (B,).
     """
 
-    name: str
-    higher_is_better: bool = False
+    name: str = "reconstruction_error"
+    higher_is_better = False
     collects = False
 
-    def bind(self, target: TargetSpec) -> FeatureMean:
+    def bind(self, target: TargetSpec) -> ReconstructionError:
         """Returns itself: any target will do."""
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sum of their values."""
         if self.name not in output.features:
-            raise UserError(
-                f"feature_mean: the architecture has no output {self.name}. {suggest_name(self.name, output.features)}"
-            )
+            hint = suggest_name(self.name, output.features)
+            raise UserError(f"reconstruction_error: the architecture has no output {self.name}. {hint}")
         values = output.features[self.name].astype(jnp.float32)
         return {
             "value": _sum_elements(values.mean(tuple(range(1, values.ndim))), batch._replace(masks={})),

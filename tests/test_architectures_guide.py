@@ -14,7 +14,13 @@ from runner.config.compose import compose
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
-OTHER_NETWORKS = {"mlp", "wide_deep", "sequential", "fashion_cnn"}  # architectures that other texts describe
+OTHER_NETWORKS = {
+    "mlp",
+    "reconstructing_regressor",
+    "wide_deep",
+    "sequential",
+    "fashion_cnn",
+}  # architectures that other texts describe
 
 
 @pytest.mark.optax

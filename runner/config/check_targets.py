@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names, suggest_name
 from runner.signature.allowed_parts import list_parts
-from runner.signature.classes import find_class, member_names
+from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, member_names
 from runner.signature.parameters import read_call_signature
-from runner.signature.source import PartNotFoundError, find_definition
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem
 
 LABEL = "components.feature.Label"
@@ -147,13 +148,21 @@ def _takes_soft(loss: str) -> bool | None:
 
 
 def _may_have_internal_losses(values: Mapping[str, Any]) -> bool:
-    """Whether the module of the architecture mentions losses: then its output may have some."""
+    """Whether the source of the architecture, or of a class that it inherits from, returns losses in its `Output`."""
     target = _target_of(values.get("architecture"))
-    try:
-        definition = find_definition(target) if target else None
-    except PartNotFoundError:
-        return True
-    return definition is None or "losses" in definition.module.path.read_text()
+    cls = find_class(target) if target else None
+    return cls is None or _returns_losses(cls)
+
+
+def _returns_losses(cls: Class) -> bool:
+    """Whether a class or a base calls `Output(…)` or `_replace(…)` with losses."""
+    for node in ast.walk(cls.node):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] not in ("Output", "_replace"):
+            continue
+        if len(node.args) > 1 or any(keyword.arg in ("losses", None) for keyword in node.keywords):
+            return True
+    bases = map(find_class, (name for name in base_names(cls) if name not in BASES_WITHOUT_PARAMETERS))
+    return any(base is not None and _returns_losses(base) for base in bases)
 
 
 def _has_member(node: Any, name: str) -> bool:

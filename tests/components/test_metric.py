@@ -108,7 +108,8 @@ def test_an_architecture_without_logits_raises() -> None:
 
 @pytest.mark.parametrize("option", options("metric"))
 def test_every_option_has_a_direction(option: str) -> None:
-    higher_is_better = {"accuracy": True, "top_k": True, "mean_iou": True, "mae": False, "rmse": False}
+    higher_is_better = {"accuracy": True, "top_k": True, "mean_iou": True}
+    higher_is_better |= {"mae": False, "rmse": False, "reconstruction_error": False}
     assert built("metric", option).higher_is_better == higher_is_better[option]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.architecture import ReconstructingRegressor
-from components.metric import FeatureMean
+from components.metric import ReconstructionError
 from components.types import Batch, Output, TargetSpec, UserError
 
 
@@ -27,10 +27,10 @@ def test_the_reconstruction_error_is_a_loss_and_an_output() -> None:
 
 
 def test_the_mean_of_an_output_counts_the_examples_that_are_present() -> None:
-    metric = FeatureMean(name="error").bind(TargetSpec("real", (1,), None, lambda values: values))
+    metric = ReconstructionError(name="error").bind(TargetSpec("real", (1,), None, lambda values: values))
     output = Output(None, features={"error": jnp.array([1.0, 2.0, 6.0])})
     batch = Batch({}, {"target": jnp.zeros((3, 1))}, {}, None, jnp.array([True, True, False]))
     sums = {name: np.asarray(value) for name, value in metric.measure(output, batch).items()}
     assert metric.result(sums) == 1.5
-    with pytest.raises(UserError, match=r"feature_mean: the architecture has no output eror\. Did you mean error\?"):
-        FeatureMean(name="eror").measure(output, batch)
+    with pytest.raises(UserError, match=r"the architecture has no output eror\. Did you mean error\?"):
+        ReconstructionError(name="eror").measure(output, batch)
