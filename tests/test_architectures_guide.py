@@ -5,15 +5,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+from guides import read_guide
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check import check_config
 from runner.config.compose import compose
 
-GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
-FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))
-COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+GUIDE = read_guide("architectures.md")
 OTHER_NETWORKS = {
     "mlp",
     "reconstructing_regressor",
@@ -25,11 +24,9 @@ OTHER_NETWORKS = {
 
 @pytest.mark.optax
 def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, content in FILES.items():
-        (in_empty_folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (in_empty_folder / name).write_text(content)
-    assert len(COMMANDS) == 4
-    for command in COMMANDS:
+    GUIDE.write_files(in_empty_folder)
+    assert len(GUIDE.commands) == 4
+    for command in GUIDE.commands:
         arguments = [
             *shlex.split(command),
             "training.epochs=1",
@@ -44,5 +41,5 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
 
 
 def test_the_table_of_the_guide_lists_every_network() -> None:
-    rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
+    rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE.text, re.MULTILINE))
     assert rows == set(find_options().files["architecture"]) - OTHER_NETWORKS

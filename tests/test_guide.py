@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from guides import read_guide
 from sample_files import write_housing
 
 import components.feature
@@ -14,11 +15,11 @@ from runner.__main__ import main
 from runner.config.check import check_config
 from runner.config.compose import compose
 
-GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
-FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
-COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+GUIDE = read_guide("features.md")
 QUICK_RUN = ("training.epochs=1", "training.batch_size=16", "tracking=none")
-PROGRAM = next(block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "load_transform" in block)
+PROGRAM = next(
+    block for block in re.findall(r"```python\n(.*?)```", GUIDE.text, re.DOTALL) if "load_transform" in block
+)
 
 
 @pytest.fixture
@@ -27,10 +28,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
     monkeypatch.syspath_prepend(str(in_empty_folder))
     write_housing(in_empty_folder / "data/california_housing/housing.csv")
-    for name, content in FILES.items():
-        path = in_empty_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    GUIDE.write_files(in_empty_folder)
     write_houses(in_empty_folder / "houses.csv", price=True)
     write_houses(in_empty_folder / "new.csv", price=False)
     return in_empty_folder
@@ -47,8 +45,8 @@ def write_houses(path: Path, *, price: bool) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(COMMANDS) == 4
-    for command in COMMANDS:
+    assert len(GUIDE.commands) == 4
+    for command in GUIDE.commands:
         arguments = shlex.split(command)
         if "data=csv" in arguments:
             arguments += QUICK_RUN
@@ -73,9 +71,9 @@ def test_its_program_runs(folder: Path) -> None:
 
 
 def test_its_table_lists_every_column() -> None:
-    rows = set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE))
+    rows = set(re.findall(r"^\| `(\w+)` \|", GUIDE.text, re.MULTILINE))
     classes = dict(inspect.getmembers(components.feature, inspect.isclass))
     columns = {name for name, cls in classes.items() if hasattr(cls, "encode") and hasattr(cls, "layer")}
     statistics = {name for name, cls in classes.items() if hasattr(cls, "summarize")}
     assert rows == columns
-    assert statistics <= set(re.findall(r"`(\w+)`", GUIDE))
+    assert statistics <= set(re.findall(r"`(\w+)`", GUIDE.text))

@@ -6,29 +6,24 @@ import shlex
 from pathlib import Path
 
 import pytest
+from guides import read_guide
 
 from runner.__main__ import main
 
-GUIDE = (Path(__file__).parent.parent / "docs/training.md").read_text().partition("\n## How long")[2]
-GUIDE = GUIDE.partition("\n## What is learned")[0]
-FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
-COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
-WRONG = re.findall(r"^    \$ titrate (.*)\n    (.*) \[set by …\]$", GUIDE, re.MULTILINE)
+GUIDE = read_guide("training.md", "How long", "What is learned")
+WRONG = re.findall(r"^    \$ titrate (.*)\n    (.*) \[set by …\]$", GUIDE.text, re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
 def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the guide's files."""
     monkeypatch.syspath_prepend(str(in_empty_folder))
-    for name, content in FILES.items():
-        path = in_empty_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    GUIDE.write_files(in_empty_folder)
     return in_empty_folder
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", GUIDE.commands)
 def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps = [] if "-m" in command.split() else ["training.steps=120"]
     assert main([*shlex.split(command), *steps, "tracking=none", "architecture.widths=[8]"]) == 0, capsys.readouterr()
@@ -45,6 +40,6 @@ def test_a_wrong_command_has_the_error_of_the_guide(
 
 
 def test_the_guide_has_files_commands_and_an_error() -> None:
-    assert len(FILES) >= 3
-    assert len(COMMANDS) >= 4
+    assert len(GUIDE.files) >= 3
+    assert len(GUIDE.commands) >= 4
     assert len(WRONG) >= 1

@@ -1,18 +1,16 @@
 """The section on targets in the guide to training is current: its files and commands run."""
 
 import json
-import re
 import shlex
 from pathlib import Path
 
 import pytest
+from guides import read_guide
 from sample_files import write_data
 
 from runner.__main__ import main
 
-GUIDE = (Path(__file__).parent.parent / "docs/training.md").read_text().partition("\n## What is learned")[2]
-FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
-COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+GUIDE = read_guide("training.md", "What is learned")
 QUICK = ("training.limit_batches=1", "training.batch_size=16", "tracking=none", "quiet=true")
 
 
@@ -22,15 +20,12 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(in_empty_folder))
     write_data(in_empty_folder / "data")
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
-    for name, content in FILES.items():
-        path = in_empty_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    GUIDE.write_files(in_empty_folder)
     return in_empty_folder
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", GUIDE.commands)
 def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*shlex.split(command), *QUICK]) == 0, capsys.readouterr()
     (summary, *_) = sorted(folder.glob("outputs/**/summary.json"), key=lambda path: len(path.parts), reverse=True)
@@ -41,5 +36,5 @@ def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_guide_has_files_and_commands() -> None:
-    assert len(FILES) >= 6
-    assert len(COMMANDS) >= 6
+    assert len(GUIDE.files) >= 6
+    assert len(GUIDE.commands) >= 6

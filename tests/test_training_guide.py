@@ -1,6 +1,6 @@
 """The guide to training is current: its files and commands run, and its tables list all members and optimizers.
 
-`uv run python tests/test_training_guide.py` updates the table of optimizers.
+`PYTHONPATH=tests/helpers uv run python tests/test_training_guide.py` updates the table of optimizers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import optax
 import optax.contrib
 import pytest
 import yaml
+from guides import read_guide
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
@@ -27,11 +28,9 @@ from runner.signature.source import find_module, list_public_names
 from runner.signature.type_hints import takes_scalar
 
 PATH = Path(__file__).parent.parent / "docs/training.md"
-GUIDE = PATH.read_text()
-UPDATE = GUIDE.partition("\n## How long")[0]  # test_length_guide.py runs the other section
-FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", UPDATE, re.DOTALL))
-COMMANDS = re.findall(r"^    titrate (.*)$", UPDATE, re.MULTILINE)
-EXAMPLES = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", GUIDE, re.MULTILINE)
+WHOLE = PATH.read_text()
+GUIDE = read_guide("training.md", end="How long")  # other tests run the other sections
+EXAMPLES = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", WHOLE, re.MULTILINE)
 TABLE = re.compile(r"(<!-- optimizers.*? -->\n).*?(<!-- end of optimizers -->)", re.DOTALL)
 QUICK = ("training.limit_batches=1", "tracking=none", "quiet=true")
 NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, or are deprecated
@@ -75,7 +74,7 @@ def optimizer_table() -> str:
 
 
 def test_the_table_of_optimizers_is_current() -> None:
-    assert TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", GUIDE) == GUIDE
+    assert TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", WHOLE) == WHOLE
 
 
 @pytest.mark.optax
@@ -119,15 +118,12 @@ def test_the_example_of_a_member_runs(name: str, example: str) -> None:
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(in_empty_folder))
-    for name, content in FILES.items():
-        path = in_empty_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    assert len(COMMANDS) == 6
-    for command in COMMANDS:
+    GUIDE.write_files(in_empty_folder)
+    assert len(GUIDE.commands) == 6
+    for command in GUIDE.commands:
         epochs = () if "fine_tuned" in command else ("training.epochs=1",)
         assert main([*shlex.split(command), *epochs, *QUICK]) == 0, command
 
 
 if __name__ == "__main__":
-    PATH.write_text(TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", GUIDE))
+    PATH.write_text(TABLE.sub(lambda match: f"{match[1]}{optimizer_table()}{match[2]}", WHOLE))

@@ -1,4 +1,4 @@
-"""The members of the update set, and what they do in a training step besides the optimizer."""
+"""The members of the update set, and what they do in a training step apart from the optimizer."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def split(joined: bytes, mode: Split | None) -> Ragged:
 
     Args:
         joined: the texts, each with END after it.
-        mode: where to split besides END and SEPARATOR: at whitespace, or before every character. None: nowhere.
+        mode: where to split, in addition to END and SEPARATOR: at whitespace, or before every character. None: nowhere.
     """
     data = np.frombuffer(joined, np.uint8)  # (bytes,)
     in_token = data < SEPARATOR  # neither SEPARATOR nor END
