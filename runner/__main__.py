@@ -21,6 +21,7 @@ from runner.config.modes import MODES
 from runner.config.provenance import errors_with_origin
 from runner.credentials import mask_arguments, scrub
 from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.garbage import collect_garbage_rarely
 from runner.signature.source import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
 from runner.user_code import allow_package, forget_added_packages
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. 0: success. 1: the run diverged or failed. 2: the user can fix the error, which is printed to
         standard error. 128 + n: signal n stopped the command, and a run saved its state.
     """
+    if arguments is None:
+        collect_garbage_rarely()
     _prepare_streams()
     with Interruption() as interruption:
         code = _run_and_print_errors(sys.argv[1:] if arguments is None else arguments)

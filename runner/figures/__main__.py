@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from runner import figures
+from runner.garbage import collect_garbage_rarely
 from runner.run_folder import list_runs
 
 
@@ -18,4 +19,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    collect_garbage_rarely()
     main(Path(sys.argv[1]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ def digest_code(names: Iterable[str]) -> str:
 
 def package_version(package: str) -> str:
     """The installed version of a package; `not installed` for Titrate itself if it runs from a clone."""
+    from importlib import metadata  # takes 15 ms, and most error messages need no version
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

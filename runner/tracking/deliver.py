@@ -33,6 +33,7 @@ from typing import NamedTuple, TextIO
 from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
+from runner.garbage import collect_garbage_rarely
 from runner.record import outbox
 from runner.run_folder import digest_summary, is_running, list_runs, open_lock, read_record
 from runner.tracking import REDELIVER, store
@@ -281,4 +282,5 @@ def _summarize(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    collect_garbage_rarely()
     sys.exit((main_redeliver if REDELIVER in sys.argv[2:] else main)(Path(sys.argv[1])))
