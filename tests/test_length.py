@@ -19,7 +19,7 @@ from runner.config.compose import configure
 from runner.display.progress import QuietProgress, RunLength
 from runner.execution import programs
 from runner.execution.execute import Result, execute
-from runner.program import program
+from runner.program import dispatch
 from runner.record import outbox
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.trainer import Trainer
@@ -37,7 +37,7 @@ EPOCH = 5  # steps, the last with 4 examples
 @pytest.fixture(autouse=True)
 def dispatches_of_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dispatch takes at most two steps, so that evaluations, epochs and checkpoints cut dispatches."""
-    monkeypatch.setattr(program, "STEPS_PER_DISPATCH", 2)
+    monkeypatch.setattr(dispatch, "STEPS_PER_DISPATCH", 2)
     monkeypatch.setattr(run_folder, "ABANDONED_SECONDS", -1)
 
 

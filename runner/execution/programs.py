@@ -13,7 +13,8 @@ from components.types import Constants
 from runner.config.config import Config
 from runner.config.scalars import split_scalars
 from runner.data.load import Features
-from runner.program.program import Program, numbers_to_arrays
+from runner.program.parts import numbers_to_arrays
+from runner.program.program import Program
 
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
 PROGRAM_KEYS = (

@@ -69,6 +69,12 @@ class ProgramInputs(NamedTuple):
     teacher: TeacherInputs | None = None
 
 
+def numbers_to_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """The numbers and the seed as arrays. All numbers are float32, so that 1 and 1.0 share one compiled program."""
+    arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
+    return arrays | {"seed": np.asarray(seed, np.uint32)}
+
+
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]
 
 

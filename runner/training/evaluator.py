@@ -142,7 +142,7 @@ class Evaluator:
         """The targets of a split's rows by name: classes, int32 (N, …), or numbers in their own unit, (N, outputs)."""
         columns = {target_column(name): name for name, spec in self.targets.items() if not spec.is_image}
         encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
-        values = self.program.apply_layers(self.program_inputs, encoded)
+        values = self.program.forward.apply_layers(self.program_inputs, encoded)
         return {name: decode_targets(self.targets[name], values[column]) for column, name in columns.items()}
 
     def compile_function(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
