@@ -242,7 +242,7 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[clip_norm]", "update.clip_norm.limit=0"], "update.clip_norm.limit: 0 is not a number in (0, inf)"),
         (["update=[clip_value]", "update.clip_value.limit=-1"], "update.clip_value.limit: -1 is not a number in (0,"),
         (
-            ["update=[decay]"],
+            ["update=[decay]", "optimizer=nadam"],
             "update.decay: optax.nadam has no weight decay of chosen parameters. Choose optimizer=adamw",
         ),
         (["update=[ema]", "update.ema.decay=1"], "update.ema.decay: 1 is not a number in [0, 1)"),
