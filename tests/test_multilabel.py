@@ -30,6 +30,11 @@ target: {_target_: components.feature.Labels, key: tags, missing: empty}
 columns: {x: {_target_: components.feature.Numeric, key: x}, y: {_target_: components.feature.Numeric, key: y}}
 inputs: {numbers: [x, y]}
 """
+IMAGES = """
+target: {_target_: components.feature.Labels, key: label}
+columns: {image: {_target_: components.feature.Image, key: image}}
+inputs: {image: [image]}
+"""
 TWO_TARGETS = """
 target: null
 targets:
@@ -47,15 +52,15 @@ def draw_films() -> tuple[np.ndarray, list[list[str]]]:
     return x, [[name for name, has in zip(CLASSES, row, strict=True) if has] for row in has_tag]
 
 
-def write_feature(folder: Path, name: str, text: str) -> None:
-    (folder / "conf" / "feature").mkdir(parents=True)
-    (folder / "conf" / "feature" / f"{name}.yaml").write_text(text)
+def write_option(group: str, name: str, text: str, folder: Path = Path()) -> None:
+    (folder / "conf" / group).mkdir(parents=True)
+    (folder / "conf" / group / f"{name}.yaml").write_text(text)
 
 
 def write_films(folder: Path) -> None:
     """Writes the films as a CSV file, and a feature file for it. Films without tags have an empty field."""
     x, tags = draw_films()
-    write_feature(folder, "films", FEATURE)
+    write_option("feature", "films", FEATURE, folder)
     lines = [f"{a},{b},{'|'.join(names)}" for (a, b), names in zip(x, tags, strict=True)]
     (folder / "films.csv").write_text("\n".join(["x,y,tags", *lines]) + "\n")
 
@@ -152,13 +157,24 @@ def test_the_modes_show_the_labels(films: Result, capsys: pytest.CaptureFixture[
     assert {"per_class.csv", "per_class.png", "predictions.png", "worst_mistakes.txt"} <= names
 
 
+def test_the_worst_images_are_drawn_with_their_labels() -> None:
+    """A digit is an example with one label."""
+    write_option("feature", "labels", IMAGES)
+    words = ["data=digits", "feature=labels", "loss=binary_cross_entropy", "training.epochs=1", *QUICK]
+    assert main(words) == 0
+    assert main(["mode=look", *words]) == 0
+    assert main(["mode=look", "run=last", "quiet=true"]) == 0
+    names = {path.name for path in Path().glob("outputs/*/figures/*.png")}
+    assert {"examples_image.png", "worst_mistakes.png"} <= names
+
+
 def test_lists_of_numbers_beside_another_target_with_gaps() -> None:
     x, names = draw_films()
     tags = [[CLASSES.index(name) for name in row] for row in names]
     tags[::5] = [None] * len(tags[::5])
     columns = {"x": x.tolist(), "size": x[:, 0] + 1, "tags": pyarrow.array(tags)}
     source = Arrays(columns=columns, valid=0.2, test=0.2, seed=0)
-    write_feature(Path(), "two", TWO_TARGETS)
+    write_option("feature", "two", TWO_TARGETS)
     overrides = ("feature=two", "metric={tags: [accuracy], size: [rmse]}", "augmentation=[mixup]", "training.epochs=5")
     losses = "loss={tags: binary_cross_entropy, size: mse}"
     result = runner.run(*QUICK, *overrides, losses, source=source)

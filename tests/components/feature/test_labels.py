@@ -96,7 +96,7 @@ def test_predictions_have_the_type_of_the_labels_in_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [to_strings(["a|b", "", ""]), lists([["a", "b"], [], []]), np.array([[1, 1], [0, 0], [0, 0]])]
+    "values", [to_strings(["a|b", "", "a"]), lists([["a", "b"], [], ["a"]]), np.array([[1, 1], [0, 0], [1, 0]])]
 )
 def test_a_row_without_a_value_differs_from_one_without_labels(values: Values) -> None:
     valid = {"tags": np.array([True, True, False])}
