@@ -179,6 +179,8 @@ def test_labels_of_one_class_are_not_classes() -> None:
     np.testing.assert_array_equal(of_labels, BinaryCrossEntropy()(logits, jnp.array([1, 0])))
     with pytest.raises(UserError, match=r"needs a class id, int32 \(2,\), for the logits \(2, 1\), got int32 \(2, 3\)"):
         BinaryCrossEntropy()(logits, jnp.zeros((2, 3), int))
+    with pytest.raises(UserError, match=r"got float32 \(2, 1\)"):
+        BinaryCrossEntropy()(logits, jnp.zeros((2, 1)))
 
 
 def test_labels_have_no_weights_of_classes() -> None:

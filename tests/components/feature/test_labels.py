@@ -48,6 +48,7 @@ HOT = [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
     [
         (to_strings(TEXTS), "abc"),
         (to_strings(["x|y", *TEXTS])._replace(indices=np.array([1, 2, 3])), "abc"),  # no row has the first string
+        (to_strings(["", "c|b|b", "b|a"])._replace(indices=np.array([2, 0, 1])), "abc"),
         (np.array(TEXTS, object), "abc"),
         (np.array(TEXTS), "abc"),
         (lists([["b", "a"], [], ["c", "b", "b"]]), "abc"),

@@ -121,6 +121,10 @@ def test_labels_have_the_metrics_of_scikit_learn_and_no_confusion_matrix(tmp_pat
     assert [row["class"] for row in read_table(tmp_path)] == ["a", "b", "c"]
 
 
+def test_a_row_without_one_of_its_values_is_left_out() -> None:
+    assert predict_values([[1, 2], [np.nan, 2], [3, 4]], np.zeros((3, 2))).row.tolist() == [0, 2]
+
+
 def test_a_model_without_logits_predicts_no_label() -> None:
     arguments = np.arange(2), np.ones((2, 3), np.int32), np.zeros((2, 0), np.float32), np.zeros(2, np.float32)
     predictions = RecordedPredictions.from_logits("test", ("a", "b", "c"), *arguments)
