@@ -166,6 +166,8 @@ def iterate_candidates(group: str, option: str) -> Iterator[dict[str, str]]:
 def list_overrides(group: str, option: str, combination: dict[str, str]) -> list[str]:
     """The words of a small run with an option, which is the only one of its group."""
     chosen = {"optimizer": "sgd", "metric": "[]", "tracking": "none"} | combination
+    if group == "update" and has_member(yaml.safe_load(FILES[group][option].read_text())[option], "decays"):
+        chosen["optimizer"] = "adamw"  # it needs a weight decay
     chosen[group] = f"[{option}]" if isinstance(read_default_options()[group], list) else option
     words = [*(f"{group}={option}" for group, option in chosen.items()), "training.batch_size=10", *WORDS]
     words += ["architecture.widths=[4]"] if chosen["architecture"] == "mlp" else []

@@ -82,7 +82,7 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
     if not isinstance(loss, Mapping) or "_target_" in loss:
         count = len(targets)
         fault = (
-            f"is null, but there are {count} targets" if loss is None else f"is one loss for {count} targets by name"
+            f"is missing for {count} targets by name" if loss is None else f"is one loss for {count} targets by name"
         )
         yield Problem("loss", f"{fault}. Set a loss for each: {example}.")
     else:
