@@ -105,8 +105,8 @@ class GaussianNoise:
 class Mixup:
     """Replaces each example by a weighted mean of itself and another example of the batch.
 
-    The target of a class becomes the probabilities of two classes, and a real-valued target the weighted mean. The
-    weights of examples are mixed alike.
+    The target of a class becomes the probabilities of two classes, labels become the probabilities of each, and a
+    real-valued target the weighted mean. The weights of examples are mixed alike.
 
     Attributes:
         alpha: parameter of the distribution Beta(alpha, alpha) of the first example's share, above 0. Values near 0
@@ -197,19 +197,26 @@ def _mix(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def _mix_targets(batch: Batch, partners: jax.Array, share: jax.Array, specs: Mapping[str, TargetSpec]) -> Batch:
-    """Mixes targets, masks and weights. `targets` then holds the class with the larger share, which metrics read."""
+    """Mixes targets, masks and weights. `targets` then holds those of the larger share, which metrics read."""
     targets, soft = dict(batch.targets), dict(batch.soft)
     for name, spec in specs.items():
         target = targets[name]
         if spec.classes is None:
             targets[name] = _mix(target, target[partners], share)
             continue
-        probabilities = soft.get(name, jax.nn.one_hot(target, len(spec.classes), dtype=jnp.float32))
+        probabilities = soft.get(name, _as_probabilities(target, spec))
         soft[name] = _mix(probabilities, probabilities[partners], share)
-        targets[name] = jnp.where(share >= 0.5, target, target[partners])
+        is_heavier = (share >= 0.5).reshape(-1, *(1,) * (target.ndim - 1))
+        targets[name] = jnp.where(is_heavier, target, target[partners])
     masks = {name: mask & mask[partners] for name, mask in batch.masks.items()}
     weight = None if batch.weight is None else _mix(batch.weight, batch.weight[partners], share)
     return batch._replace(targets=targets, soft=soft, masks=masks, weight=weight)
+
+
+def _as_probabilities(target: jax.Array, spec: TargetSpec) -> jax.Array:
+    """The probability of each class, float32 (B, classes): 1 for the class or the labels of an example, else 0."""
+    is_hot = spec.kind == "multilabel"
+    return target.astype(jnp.float32) if is_hot else jax.nn.one_hot(target, spec.outputs, dtype=jnp.float32)
 
 
 def _require_mixable(name: str, targets: Mapping[str, TargetSpec]) -> Mapping[str, TargetSpec]:

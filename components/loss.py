@@ -116,14 +116,17 @@ class Distillation:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Binary cross-entropy: (B, …, 1), (B, …) int32 -> (B, …).
+    """Binary cross-entropy: (B, …, 1), (B, …) int32 -> (B, …); of labels: (B, classes), (B, classes) int32 -> (B,).
 
     loss = log(1 + exp(-logit)) for the second class, and log(1 + exp(logit)) for the first class. Where an augmentation
-    has mixed examples, loss = log(1 + exp(logit)) - p * logit with the probability p of the second class.
+    has mixed examples, loss = log(1 + exp(logit)) - p * logit with the probability p of the second class. The loss of
+    labels is the mean over the classes, where the second class is to have the label.
     """
 
     def outputs(self, target: TargetSpec) -> int:
-        """Returns 1; raises UserError unless the target has two classes."""
+        """Returns 1 for a target of two classes, and the number of classes for labels; raises UserError for others."""
+        if target.kind == "multilabel":
+            return target.outputs
         classes = _require_classes("binary_cross_entropy", target)
         if len(classes) != 2:
             raise UserError(
@@ -132,11 +135,16 @@ class BinaryCrossEntropy:
         return 1
 
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
-        _require_ids("binary_cross_entropy", logits, target)
-        logit = logits[..., 0].astype(jnp.float32)
-        if soft is not None:
-            return jax.nn.softplus(logit) - soft[..., 1] * logit
-        return jax.nn.softplus(jnp.where(target == 1, -logit, logit))
+        has_labels = target.shape == logits.shape and jnp.issubdtype(target.dtype, jnp.integer)
+        if not has_labels:
+            _require_ids("binary_cross_entropy", logits, target)
+            logits, soft = logits[..., 0], None if soft is None else soft[..., 1]
+        logits = logits.astype(jnp.float32)
+        if soft is None:
+            losses = jax.nn.softplus(jnp.where(target == 1, -logits, logits))
+        else:
+            losses = jax.nn.softplus(logits) - soft * logits
+        return losses.mean(-1) if has_labels else losses
 
 
 @dataclass(frozen=True)
@@ -192,14 +200,18 @@ class Huber:
 def _require_classes(loss: str, target: TargetSpec) -> tuple[str, ...]:
     if target.classes is None:
         raise UserError(f"{loss} needs a target with classes, got a real-valued target. Choose mse, mae or huber.")
+    if target.kind == "multilabel":
+        raise UserError(f"{loss} needs a target with one class, got a multilabel target. Choose binary_cross_entropy.")
     return target.classes
 
 
 def _require_real(loss: str, target: TargetSpec) -> TargetSpec:
     if target.classes is not None:
         losses = "softmax_cross_entropy" + (" or binary_cross_entropy" if len(target.classes) == 2 else "")
+        losses, kind = ("binary_cross_entropy", "multilabel ") if target.kind == "multilabel" else (losses, "")
         raise UserError(
-            f"{loss} needs a real-valued target, got a target with {len(target.classes)} classes. Choose {losses}."
+            f"{loss} needs a real-valued target, got a {kind}target with {len(target.classes)} classes. "
+            f"Choose {losses}."
         )
     return target
 

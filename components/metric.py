@@ -1,7 +1,7 @@
 """Metrics of a whole split, computed from sums over its batches.
 
-The sums count elements: examples, or pixels if the target is an image of classes. With `batch.weight`, an element
-counts as often as the weight of its example.
+The sums count elements: examples, labels of examples, or pixels if the target is an image of classes. With
+`batch.weight`, an element counts as often as the weight of its example.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _identity(values: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of examples whose most probable class is the true class.
+    """Share of examples whose most probable class is the true class; of labels, the share that is predicted right.
 
-    A single logit belongs to the second of two classes.
+    A single logit belongs to the second of two classes. A label is predicted where its logit is above 0.
     """
 
     higher_is_better = True
@@ -36,11 +36,16 @@ class Accuracy:
 
     def bind(self, target: TargetSpec) -> Accuracy:
         """Returns itself; raises UserError for a real-valued target."""
-        _require_classes("accuracy", target)
+        if target.kind != "multilabel":
+            _require_classes("accuracy", target)
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of elements in the batch and the number of correct predictions."""
+        """Returns the number of elements, or labels, in the batch and the number of correct predictions."""
+        logits = _require_logits(output)
+        if logits.shape == batch.target.shape:  # labels
+            right = jnp.sum((logits > 0) == (batch.target == 1), axis=-1, dtype=jnp.int32)
+            return {"hits": _sum_elements(right, batch), "examples": _count_examples(batch) * logits.shape[-1]}
         return _count_hits(jnp.argmax(_class_scores(output), axis=-1) == batch.target, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
@@ -192,13 +197,17 @@ class ReconstructionError:
 def _require_classes(metric: str, target: TargetSpec) -> tuple[str, ...]:
     if target.classes is None:
         raise UserError(f"{metric} needs a target with classes, got a real-valued target. Choose rmse or mae.")
+    if target.kind == "multilabel":
+        raise UserError(f"{metric} needs a target with one class, got a multilabel target. Choose accuracy.")
     return target.classes
 
 
 def _require_real(metric: str, target: TargetSpec) -> TargetSpec:
     if target.classes is not None:
+        kind = "multilabel " if target.kind == "multilabel" else ""
         raise UserError(
-            f"{metric} needs a real-valued target, got a target with {len(target.classes)} classes. Choose accuracy."
+            f"{metric} needs a real-valued target, got a {kind}target with {len(target.classes)} classes. "
+            "Choose accuracy."
         )
     return target
 

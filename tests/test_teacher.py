@@ -237,3 +237,12 @@ def test_a_teacher_of_other_classes_is_an_error() -> None:
     words += ["loss=distillation", "teacher=run", f"teacher.run={teacher.folder}"]
     with pytest.raises(UserError, match=r"teacher.run: its target is 0, 1, and that of this run 0, 1, 2"):
         runner.run(*words, source=three)
+
+
+def test_a_teacher_of_labels_is_none_of_classes() -> None:
+    words = [*QUIET, ONE_EPOCH, "architecture.widths=[4]", "optimizer=sgd", "training.batch_size=8"]
+    labels = ["feature.target._target_=components.feature.Labels", "loss=binary_cross_entropy"]
+    teacher = runner.run(*words, *labels, source=two_classes())
+    words += ["loss=distillation", "teacher=run", f"teacher.run={teacher.folder}"]
+    with pytest.raises(UserError, match="its target has the kind multilabel, and that of this run classes"):
+        runner.run(*words, source=two_classes())

@@ -10,6 +10,7 @@ from components.feature.image import Image as Image
 from components.feature.image import ImageTarget as ImageTarget
 from components.feature.indicator import Indicator as Indicator
 from components.feature.label import Label as Label
+from components.feature.labels import Labels as Labels
 from components.feature.numeric import Numeric as Numeric
 from components.feature.principal import PrincipalComponents as PrincipalComponents
 from components.feature.statistic import Covariance as Covariance

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
+from components.feature.base.classes import name_classes, validate_classes
 from components.feature.statistic import Distinct
 from components.feature.statistic.classes import RowShape, group_elements
 from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
@@ -62,29 +63,15 @@ class Label:
             DataError: the training split has only one class, or lacks a class of another split or of `names`.
         """
         rows = {split: self._select_counted(result["rows"]) for split, result in results.items()}
-        classes = self._name_classes(rows["train"])
-        if self.names is None:
-            classes |= {value: str(value) for counts in rows.values() for value in counts}
-        for value, name in classes.items():
-            if value not in rows["train"]:
-                counts = {split: counts.get(value, 0) for split, counts in rows.items()}
-                raise DataError(self._describe_absence(name, counts))
+        warnings = validate_classes(self.key, self.names, rows, can_stratify=True)
+        classes = name_classes(self.names, rows["train"]).values()
         if len(classes) < 2:
-            raise DataError(
-                f"column `{self.key}` has only one class, {', '.join(classes.values())}; two or more are needed"
-            )
-        warnings = []
-        for split, counts in rows.items():
-            missing = [name for value, name in classes.items() if value not in counts]
-            if missing:
-                warnings.append(
-                    f"the {split} split has no example of class {', '.join(missing)} of column `{self.key}`"
-                )
-        return tuple(warnings)
+            raise DataError(f"column `{self.key}` has only one class, {', '.join(classes)}; two or more are needed")
+        return warnings
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         rows = self._select_counted(results["rows"])
-        classes = self._name_classes(rows)
+        classes = name_classes(self.names, rows)
         counts = np.array([rows[value] for value in classes])
         shape = results.get("shape", ())
         if len(shape) not in (0, 2):
@@ -133,26 +120,6 @@ class Label:
     def _select_counted(self, rows: Mapping[Any, int]) -> dict[Any, int]:
         """The numbers of rows by value, without the ignored value."""
         return {value: count for value, count in rows.items() if self.ignore is None or value != self.ignore}
-
-    def _name_classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
-        """The name of each class, by its value in the data."""
-        if self.names is None:
-            return {value: str(value) for value in rows}
-        values = self.names if any(isinstance(value, str) for value in rows) else range(len(self.names))
-        return dict(zip(values, self.names, strict=True))
-
-    def _describe_absence(self, name: str, rows: Mapping[str, int]) -> str:
-        message = f"class {name} of column `{self.key}` is missing in the training split"
-        counts = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
-        if not counts:
-            return f"{message}, and in all other splits; correct the data or `names`"
-        if sum(rows.values()) < len(rows):
-            remedy = "add rows of it, or remove the class"
-            return f"{message} (rows: {counts}); the class has too few rows for {len(rows)} splits; {remedy}"
-        return (
-            f"{message} (rows: {counts}); set `stratify` ({self.key}) of the data to divide each class among the "
-            "splits, or try another `seed` or a smaller `valid`"
-        )
 
 
 def _get_ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:

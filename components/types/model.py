@@ -57,25 +57,32 @@ class TargetSpec:
     """A target after its fit to the training data: what losses, metrics and augmentations need to know about it.
 
     Attributes:
-        kind: `classes`: each element of the target is the id of a class. `real`: numbers.
-        shape: the shape of the target of one example: () for a class, (outputs,) for numbers, (H, W) for the class of
-            each pixel, (H, W, C) for an image.
+        kind: `classes`: each element of the target is the id of a class. `multilabel`: 0 or 1 for each class, any
+            number of which an example may have. `real`: numbers.
+        shape: the shape of the target of one example: () for a class, (classes,) for labels, (outputs,) for numbers,
+            (H, W) for the class of each pixel, (H, W, C) for an image.
         classes: the names of the classes; None for numbers.
         decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged.
         class_weights: the weight of the examples of each class in the training objective, float32 (classes,). None:
-            all are 1.
+            all are 1, as always for labels.
         values: the classes in the type of the data (str, int or bool), for predictions. None: the same as `classes`.
-        can_be_missing: whether elements of the target may be missing. The layer marks them by a negative class id, or
-            by NaN. They count in no loss or metric.
+        can_be_missing: whether elements of the target may be missing. The layer marks them by a negative class id or
+            label, or by NaN. They count in no loss or metric.
     """
 
-    kind: Literal["classes", "real"]
+    kind: Literal["classes", "multilabel", "real"]
     shape: tuple[int, ...]
     classes: tuple[str, ...] | None
     decode: Callable[[jax.Array], jax.Array]
     class_weights: jax.Array | None = None
     values: tuple[str | int | bool, ...] | None = None
     can_be_missing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "multilabel" and self.class_weights is not None:
+            raise UserError(
+                "TargetSpec: a multilabel target has no `class_weights`. Set the weights of examples instead."
+            )
 
     @property
     def outputs(self) -> int:
@@ -101,13 +108,15 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: arrays (B, …), Padded or MultiHot, by input name.
-        targets: class ids, int32 (B, …), or numbers, float32 (B, …), by target name.
+        targets: class ids, int32 (B, …), labels of 0 and 1, int32 (B, classes), or numbers, float32 (B, …), by target
+            name.
         masks: bool, by target name, for targets whose elements may be missing: False where an element is missing,
-            ignored or padding. (B,) for a class or numbers, (B, H, W) for images of classes. `mask_of` has the mask of
-            any target.
+            ignored or padding. (B,) for a class, labels or numbers, (B, H, W) for images of classes. `mask_of` has the
+            mask of any target.
         weight: the weights of the examples, float32 (B,). None: all count equally.
         present: bool (B,): False for the padding of the last batch in an evaluation.
         soft: the probability of each class, float32 (B, classes), by target name, where an augmentation has set it.
+            The probabilities of labels don't add up to 1.
         teacher: the logits of the teacher for the same inputs, (B, …, outputs), by target name. Empty: there is none.
     """
 
@@ -134,13 +143,13 @@ class Batch(NamedTuple):
         )
 
     def mask_of(self, name: str) -> jax.Array:
-        """The mask of a target: (B,) for a class or numbers, (B, H, W) for images of classes."""
+        """The mask of a target: (B,) for a class, labels or numbers, (B, H, W) for images of classes."""
         if name in self.masks:
             return self.masks[name]
         import jax.numpy as jnp
 
         target = self.targets[name]
-        if target.ndim == 1 or jnp.issubdtype(target.dtype, jnp.floating):
+        if target.ndim <= 2 or jnp.issubdtype(target.dtype, jnp.floating):
             return self.present
         return jnp.broadcast_to(self.present.reshape(-1, *(1,) * (target.ndim - 1)), target.shape)
 

@@ -28,7 +28,7 @@ class Loss(Protocol):
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
         """The loss of each element: logits (B, …, outputs), target (B, …) -> (B,), or (B, H, W) for classes of pixels.
 
-        For a real-valued target, which counts as one element, it is (B,).
+        For labels, (B, classes), and a real-valued target, which count as one element, it is (B,).
         """
 
 

@@ -13,7 +13,7 @@ from runner.signature.parameters import read_call_signature
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem
 
-LABEL = "components.feature.Label"
+CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 
 
 def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -120,14 +120,14 @@ def _check_loss_weights(values: Mapping[str, Any], targets: list[str]) -> Iterat
 
 
 def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds augmentations that mix classes, although the loss of a class doesn't take their probabilities."""
+    """Finds augmentations that mix classes, although the loss of a target doesn't take their probabilities."""
     augmentations, loss = values.get("augmentation"), values["loss"]
     if not isinstance(augmentations, Mapping) or not isinstance(loss, Mapping):
         return
     mixing = [name for name, node in augmentations.items() if has_member(node, "mixes_classes")]
     for name, target in targets.items() if mixing else ():
         loss_target = target_of(loss.get(name) if name else loss)
-        if target_of(target) != LABEL or loss_target is None:
+        if target_of(target) not in CLASS_TARGETS or loss_target is None:
             continue
         if _takes_soft(loss_target) is False:
             able = join_names(

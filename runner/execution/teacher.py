@@ -85,11 +85,14 @@ def teacher_fingerprint(teacher: TeacherInputs | None) -> str:
 
 
 def _check_same_targets(run: FinishedRun, data: Data, features: Features) -> None:
-    """Raises UserError unless a run predicts the same targets, with the same classes in the same order."""
+    """Raises UserError unless a run predicts the same targets, of the same kind and with the same classes in order."""
     own, other = features.bind_targets(data.constants), run.transform.features.bind_targets(run.transform.constants)
     if own.keys() != other.keys():
         raise UserError(f"it predicts {join_names(other)}, and this run {join_names(own)}. Choose another teacher.")
     for name, spec in own.items():
+        if spec.kind != other[name].kind:
+            kinds = f"has the kind {other[name].kind}, and that of this run {spec.kind}"
+            raise UserError(f"its {name} {kinds}. Choose another teacher.")
         if spec.classes != other[name].classes:
             classes = [join_names(each.classes) if each.classes else "numbers" for each in (other[name], spec)]
             raise UserError(f"its {name} is {classes[0]}, and that of this run {classes[1]}. Choose another teacher.")

@@ -1,4 +1,4 @@
-"""Figures of predicted classes: confusion matrix, metrics of each class, confidence and calibration."""
+"""Figures of predicted classes or labels: confusion matrix, metrics of each class, confidence and calibration."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def draw_classification(predictions: RecordedPredictions, folder: Path, suffix: 
         save_figure(_draw_class_metrics(predictions, metrics), folder / f"per_class{suffix}.png"),
         save_figure(_draw_predictions(predictions, metrics), folder / f"predictions{suffix}.png"),
     ]
-    if len(_class_names(predictions)) <= MAX_MATRIX:
+    if len(_class_names(predictions)) <= MAX_MATRIX and not predictions.is_multilabel:
         paths.append(save_figure(_draw_confusion_matrix(predictions), folder / f"confusion{suffix}.png"))
     return paths
 
@@ -69,10 +69,13 @@ def confusion_matrix(predictions: RecordedPredictions) -> np.ndarray:
 
 def measure_classes(predictions: RecordedPredictions) -> ClassMetrics:
     """The metrics of each class. A class without rows has no recall, and one that is never predicted no precision."""
-    count = len(_class_names(predictions))
-    rows = np.bincount(predictions.target, minlength=count)
-    predicted = np.bincount(predictions.prediction, minlength=count)
-    correct = np.bincount(predictions.target[predictions.target == predictions.prediction], minlength=count)
+    target, prediction = predictions.target, predictions.prediction
+    if predictions.is_multilabel:
+        rows, predicted, correct = target.sum(0), prediction.sum(0), (target & prediction).sum(0)
+    else:
+        hits = target[target == prediction]
+        count = len(_class_names(predictions))
+        rows, predicted, correct = (np.bincount(ids, minlength=count) for ids in (target, prediction, hits))
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         return ClassMetrics(rows, predicted, correct / predicted, correct / rows, 2 * correct / (rows + predicted))
 
@@ -146,7 +149,8 @@ def _draw_predictions(predictions: RecordedPredictions, metrics: ClassMetrics) -
     is_correct = (predictions.target == predictions.prediction)[finite]
     groups, colors = [probability[is_correct], probability[~is_correct]], ["tab:blue", "tab:red"]
     confidence.hist(groups, BINS, range=(0, 1), stacked=True, color=colors, label=["correct", "wrong"])
-    confidence.set(title="confidence", xlabel="probability of the predicted class", ylabel="rows")
+    counted = "labels" if predictions.is_multilabel else "rows"
+    confidence.set(title="confidence", xlabel="probability of the prediction", ylabel=counted)
     confidence.legend()
     _draw_calibration(calibration, probability, is_correct)
     figure.suptitle(f"{predictions.split}: predictions of {len(finite):,} rows" + describe_not_finite(~finite))
@@ -176,6 +180,6 @@ def _draw_calibration(axis: Axes, probability: np.ndarray, is_correct: np.ndarra
     accuracy = np.bincount(bins, is_correct, BINS)[filled] / rows[filled]
     axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
     axis.plot(mean_probability, accuracy, "o-", markersize=4)
-    axis.set(title="calibration", xlabel="probability of the predicted class", ylabel="accuracy")
+    axis.set(title="calibration", xlabel="probability of the prediction", ylabel="accuracy")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axis.grid(alpha=0.3)

@@ -19,12 +19,13 @@ WHITE = 255  # of images with values in [0, 255]
 
 
 def draw_class_balance(
-    counts: Mapping[str, np.ndarray], names: Sequence[str], folder: Path, suffix: str = ""
+    counts: Mapping[str, np.ndarray], totals: Mapping[str, int], names: Sequence[str], folder: Path, suffix: str = ""
 ) -> list[Path]:
     """Draws each class's share of each split into `class_balance.png`, and writes the counts to `class_balance.csv`.
 
     Args:
         counts: the number of rows of each class, (classes,), by split.
+        totals: the number of rows with a target, by split.
         names: the names of the classes.
         folder: the folder of the new files.
         suffix: the end of their names, before the extension.
@@ -36,7 +37,7 @@ def draw_class_balance(
     is_labeled = len(names) <= MAX_LABELED
     figure, [axis] = make_panels(1, width=7, height=1.5 + 0.25 * len(names) if is_labeled else 4)
     for index, (split, rows) in enumerate(counts.items()):
-        shares = rows / max(rows.sum(), 1)
+        shares = rows / max(totals[split], 1)
         if is_labeled:
             height = 0.8 / len(counts)
             axis.barh(positions + height * (index - (len(counts) - 1) / 2), shares, height, label=split)

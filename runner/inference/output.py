@@ -15,7 +15,8 @@ from components.closest import suggest_name
 from components.types import UserError
 from runner.files import replace_atomically
 
-Columns = Mapping[str, np.ndarray]  # each (rows,)
+Columns = Mapping[str, np.ndarray]  # each (rows,); an array of objects may hold lists
+LIST_SEPARATOR = "|"  # in CSV files
 
 
 def check_output_path(path: Path) -> None:
@@ -41,7 +42,7 @@ def write_table(path: Path, columns: Columns) -> None:
 def _write_csv(columns: Columns, file: BinaryIO) -> None:
     from pyarrow import csv
 
-    csv.write_csv(_to_arrow(columns), file)
+    csv.write_csv(_to_arrow({name: _join_lists(values) for name, values in columns.items()}), file)
 
 
 def _write_parquet(columns: Columns, file: BinaryIO) -> None:
@@ -68,6 +69,20 @@ def _to_arrow(columns: Columns) -> Any:
     import pyarrow
 
     return pyarrow.table(dict(columns))
+
+
+def _join_lists(values: np.ndarray) -> np.ndarray:
+    """Joins lists to texts, which CSV can express: ["a", "b"] becomes "a|b". Raises UserError for a text with "|"."""
+    lists = [value for value in values.tolist() if isinstance(value, list)] if values.dtype.hasobject else []
+    if not lists:
+        return values
+    if ambiguous := [text for value in lists for text in value if LIST_SEPARATOR in str(text)]:
+        raise UserError(
+            f"the class {ambiguous[0]!r} has the separator of lists in CSV files, {LIST_SEPARATOR}. "
+            "Write a .json or .parquet file instead."
+        )
+    joined = [LIST_SEPARATOR.join(map(str, value)) if isinstance(value, list) else value for value in values]
+    return np.array(joined, object)
 
 
 def _to_json_values(values: np.ndarray) -> list[Any]:

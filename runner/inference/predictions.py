@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
-from components.types import UserError
-from runner.record.predictions import compute_probabilities
+from components.types import TargetSpec, UserError
+from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,9 @@ class Predictions:
         classes: the classes, in the type that the data has them in; None: the target is real-valued.
         row: the number of each row in the data, int64 (N,); new rows are numbered from 0.
         target: the true classes or values, with the dtype and shape of `prediction`; None: unknown.
-        prediction: classes (N,), or of pixels (N, H, W): text, integers or booleans; or values in the target's own
-            unit, float32 (N,), (N, outputs) or (N, H, W, C).
+        prediction: classes (N,), or of pixels (N, H, W): text, integers or booleans; or lists of classes (N,), for a
+            multilabel target, whose probabilities are above one half; or values in the target's own unit, float32 (N,),
+            (N, outputs) or (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
     """
 
@@ -65,16 +67,18 @@ def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[
 
 
 def make_predictions(
-    classes: tuple[str | int | bool, ...] | None, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
+    spec: TargetSpec, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
 ) -> Predictions:
     """Predictions from the output of a model.
 
     Args:
-        classes: the classes; None: the target is real-valued.
+        spec: the target.
         row: the number of each row, int64 (N,).
         logits: (N, outputs); for a real-valued target these are predictions in the target's own unit.
-        target: the indices of the true classes, int32 (N,), or the true values, float32 (N, outputs); None: unknown.
+        target: the indices of the true classes, int32 (N,), the true labels, int32 (N, classes), or the true values,
+            float32 (N, outputs); None: unknown.
     """
+    classes = spec.values or spec.classes
     if classes is None:
         return Predictions(
             classes=None,
@@ -82,6 +86,14 @@ def make_predictions(
             target=None if target is None else _squeeze_single_output(target),
             prediction=_squeeze_single_output(logits),
             probabilities=None,
+        )
+    if spec.kind == "multilabel":
+        return Predictions(
+            classes=classes,
+            row=row,
+            target=None if target is None else _list_labels(classes, target),
+            prediction=_list_labels(classes, predict_labels(logits)),
+            probabilities=compute_label_probabilities(logits),
         )
     class_probabilities = compute_probabilities(logits)
     names = np.array(classes)
@@ -92,6 +104,14 @@ def make_predictions(
         prediction=names[class_probabilities.argmax(-1)],
         probabilities=class_probabilities,
     )
+
+
+def _list_labels(classes: tuple[str | int | bool, ...], labels: np.ndarray) -> np.ndarray:
+    """The labels of each row as a list of classes, an array of objects (N,). Missing labels, -1, become None."""
+    lists = np.empty(len(labels), object)
+    for number, row in enumerate(labels.tolist()):
+        lists[number] = None if -1 in row else list(compress(classes, row))
+    return lists
 
 
 def _name_classes(names: np.ndarray, ids: np.ndarray) -> np.ndarray:

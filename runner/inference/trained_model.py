@@ -160,8 +160,7 @@ class TrainedModel:
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
     ) -> Predictions | dict[str, Predictions]:
         predictions = {
-            name: make_predictions(spec.values or spec.classes, rows, logits[name], targets.get(name))
-            for name, spec in self.targets.items()
+            name: make_predictions(spec, rows, logits[name], targets.get(name)) for name, spec in self.targets.items()
         }
         return predictions.get(TARGET, predictions)
 

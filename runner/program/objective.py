@@ -72,9 +72,9 @@ def make_targets(
     for name, spec in specs.items():
         if spec.can_be_missing:
             value = values[name]
-            is_missing = value < 0 if spec.kind == "classes" else jnp.isnan(value)
+            is_missing = jnp.isnan(value) if spec.kind == "real" else value < 0
             targets[name] = jnp.where(is_missing, jnp.zeros_like(value), value)
-            if spec.kind == "real":
+            if spec.kind != "classes":
                 is_missing = is_missing.any(tuple(range(1, value.ndim)))
             masks[name] = ~is_missing & present.reshape(-1, *(1,) * (is_missing.ndim - 1))
     return Batch({}, targets, masks, weight, present)
@@ -273,7 +273,8 @@ def decode_outputs(parts: BuiltParts, output: Output) -> dict[str, jax.Array]:
 
 
 def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
-    """Targets in the user's own terms: classes, int32 (N, …), or numbers in their own unit, (N, outputs).
+    """Targets in the user's own terms: classes, int32 (N, …), labels, int32 (N, classes), or numbers in their own unit,
+    (N, outputs).
 
     Args:
         target: the target with its constants.

@@ -202,7 +202,8 @@ def as_loss_function(loss: Any) -> LossFunction:
         if batch.soft and names[0] != "output" and "soft" not in names[2:]:
             raise UserError(
                 f"{part} doesn't take the probabilities of mixed classes, a parameter `soft`. "
-                "Choose loss=softmax_cross_entropy, or remove the augmentation that mixes examples."
+                "Choose softmax_cross_entropy, for labels binary_cross_entropy, or remove the augmentation that mixes "
+                "examples."
             )
         if names[0] == "output":
             losses = loss(output, batch)

@@ -24,9 +24,11 @@ class RecordedPredictions:
         split: the name of the split.
         classes: the names of the classes; None: the target is real-valued.
         row: the rows' numbers in the data, int64 (N,).
-        target: the true classes, int32 (N,), or values, float32 (N, outputs) in the target's own unit.
-        prediction: the predicted classes or values, with the same dtype and shape.
-        probability: the probability of the predicted class, float32 (N,); None: the target is real-valued.
+        target: the true classes, int32 (N,), labels of 0 and 1, int32 (N, classes), or values, float32 (N, outputs) in
+            the target's own unit.
+        prediction: the predicted classes, labels or values, with the same dtype and shape.
+        probability: the probability of the predicted class, float32 (N,), or of each predicted 0 or 1, float32
+            (N, classes); None: the target is real-valued.
         loss: the loss of each example, float32 (N,).
     """
 
@@ -38,6 +40,17 @@ class RecordedPredictions:
     prediction: np.ndarray
     probability: np.ndarray | None
     loss: np.ndarray
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether each row has any number of the classes."""
+        return self.classes is not None and self.target.ndim == 2
+
+    @property
+    def is_wrong(self) -> np.ndarray:
+        """Whether the predicted class, or any of the predicted labels, is wrong, bool (N,)."""
+        differs = self.target != self.prediction
+        return differs.any(1) if self.is_multilabel else differs
 
     @classmethod
     def from_logits(
@@ -52,14 +65,21 @@ class RecordedPredictions:
     ) -> RecordedPredictions:
         """Converts logits (N, outputs) to predictions; for a real-valued target, the logits are the predictions.
 
-        A model without logits, (N, 0), predicts the first class, with equal probabilities. Rows without a target are
-        left out.
+        A model without logits, (N, 0), predicts the first class, with equal probabilities, or no labels. Rows without a
+        target are left out.
         """
-        is_known = target >= 0 if classes is not None else ~np.isnan(target).any(1)
+        is_known = ~np.isnan(target) if classes is None else target >= 0
+        if target.ndim == 2:
+            is_known = is_known.all(1)
         if not is_known.all():
             row, target, logits, loss = row[is_known], target[is_known], logits[is_known], loss[is_known]
         prediction, probability = logits, None
-        if classes is not None:
+        if classes is not None and target.ndim == 2:
+            logits = logits if logits.shape[1] else np.zeros(target.shape, np.float32)
+            prediction = predict_labels(logits).astype(np.int32)
+            probabilities = compute_label_probabilities(logits)
+            probability = np.where(prediction == 1, probabilities, 1 - probabilities)
+        elif classes is not None:
             probabilities = compute_probabilities(logits)
             prediction = probabilities.argmax(1).astype(np.int32)
             probability = probabilities[np.arange(len(probabilities)), prediction]
@@ -81,6 +101,16 @@ def compute_probabilities(logits: np.ndarray) -> np.ndarray:
         logits = np.concatenate([np.zeros((*logits.shape[:-1], 1), logits.dtype), logits], axis=-1)
     powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def predict_labels(logits: np.ndarray) -> np.ndarray:
+    """Whether each label is predicted, bool (N, classes): whether its probability is above one half."""
+    return logits > 0
+
+
+def compute_label_probabilities(logits: np.ndarray) -> np.ndarray:
+    """The probability of each label, float32 (N, classes), of logits (N, classes)."""
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
 
 
 def save_predictions(folder: Path, predictions: Sequence[RecordedPredictions]) -> None:

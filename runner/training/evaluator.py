@@ -139,7 +139,7 @@ class Evaluator:
             yield sums, outputs, chunk.mask
 
     def compute_targets(self, split: str) -> dict[str, np.ndarray]:
-        """The targets of a split's rows by name: classes, int32 (N, …), or numbers in their own unit, (N, outputs)."""
+        """The targets of a split's rows by name, as `decode_targets` returns them."""
         columns = {target_column(name): name for name, spec in self.targets.items() if not spec.is_image}
         encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
         values = self.program.forward.apply_layers(self.program_inputs, encoded)

@@ -118,9 +118,10 @@ def test_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
 
 
 def batch_of(images: jax.Array, **fields: Any) -> Batch:
-    """Returns a batch of images with a class for each, a number for each and a weight for each example."""
+    """Returns a batch of images with a class, a number, labels and a weight for each example."""
     count = len(images)
     targets = {"kind": jnp.arange(count) % 3, "size": jnp.arange(count, dtype=jnp.float32)[:, None]}
+    targets["tags"] = jnp.array(TAGS[:count])
     weight = jnp.arange(count, dtype=jnp.float32)
     batch = Batch({"image": images}, targets, {}, weight, jnp.ones(count, bool))
     return batch._replace(**fields)
@@ -129,7 +130,9 @@ def batch_of(images: jax.Array, **fields: Any) -> Batch:
 SPECS = {
     "kind": TargetSpec("classes", (), ("a", "b", "c"), lambda logits: logits),
     "size": TargetSpec("real", (1,), None, lambda logits: logits),
+    "tags": TargetSpec("multilabel", (4,), ("a", "b", "c", "d"), lambda logits: logits),
 }
+TAGS = np.random.default_rng(5).integers(0, 2, (64, 4)).astype(np.int32)
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
@@ -150,6 +153,8 @@ def test_targets_and_weights_are_mixed_by_the_share_of_the_pixels(name: str) -> 
     np.testing.assert_allclose(mixed.weight, shares @ np.arange(count), rtol=1e-4, atol=1e-4)
     largest = shares.max(1) > 0.5 + 1e-4
     np.testing.assert_array_equal(mixed.targets["kind"][largest], (shares.argmax(1) % 3)[largest])
+    np.testing.assert_allclose(mixed.soft["tags"], shares @ TAGS, atol=1e-5)
+    np.testing.assert_array_equal(mixed.targets["tags"][largest], TAGS[shares.argmax(1)][largest])
     assert "size" not in mixed.soft
 
 

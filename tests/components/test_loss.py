@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -45,6 +46,9 @@ def target(outputs: int, classes: int | None = None) -> TargetSpec:
     return TargetSpec("classes", (), tuple(f"class {n}" for n in range(classes)), decode=lambda values: values)
 
 
+LABELS = TargetSpec("multilabel", (3,), ("a", "b", "c"), lambda logits: logits)
+
+
 @pytest.mark.parametrize("option", [option for option in options("loss") if option not in NOT_IN_KERAS])
 def test_every_option_has_a_comparison_with_keras(option: str) -> None:
     assert KERAS[option]
@@ -78,6 +82,7 @@ def test_large_logits_give_finite_losses_and_gradients(loss: Loss, logit: float)
         (SoftmaxCrossEntropy(), target(1, 10), 10),
         (SoftmaxCrossEntropy(), target(1, 2), 2),
         (BinaryCrossEntropy(), target(1, 2), 1),
+        (BinaryCrossEntropy(), LABELS, 3),
         (MSE(), target(3), 3),
         (MAE(), target(1), 1),
         (Huber(), target(2), 2),
@@ -104,6 +109,13 @@ def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: TargetSp
         ),
         (MAE(), target(1, 2), "mae needs .* Choose softmax_cross_entropy or binary_cross_entropy"),
         (Huber(), target(1, 10), "huber needs a real-valued target"),
+        (
+            SoftmaxCrossEntropy(),
+            LABELS,
+            "needs a target with one class, got a multilabel .* Choose binary_cross_entropy",
+        ),
+        (LeNet5_1998(), LABELS, "lenet5_1998 needs a target with one class"),
+        (MSE(), LABELS, r"got a multilabel target with 3 classes\. Choose binary_cross_entropy\.$"),
     ],
 )
 def test_a_wrong_kind_of_target_raises_with_the_right_losses(loss: Loss, bound: TargetSpec, message: str) -> None:
@@ -145,3 +157,32 @@ def test_the_garbage_class_follows_equation_9_of_the_paper(smoothing: float | No
     loss = LeNet5_1998(smoothing, garbage_penalty=2.0)
     costs = loss(jnp.array(-penalties, jnp.float32), jnp.array(target, jnp.int32))
     np.testing.assert_allclose(costs, (class_losses * shares).sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_binary_cross_entropy_of_labels_is_the_mean_over_the_classes(soft: bool) -> None:
+    """As keras.losses.binary_crossentropy: -mean(y log p + (1 - y) log(1 - p)) over the last axis."""
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(0, 3, (5, 3)), random.integers(0, 2, (5, 3))
+    shares = random.random((5, 3)) if soft else labels
+    p = 1 / (1 + np.exp(-logits))
+    expected = -(shares * np.log(p) + (1 - shares) * np.log(1 - p)).mean(1)
+    arguments = (jnp.array(logits, jnp.float32), jnp.array(labels, jnp.int32))
+    losses = BinaryCrossEntropy()(*arguments, soft=jnp.array(shares, jnp.float32) if soft else None)
+    assert losses.shape == (5,)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_labels_of_one_class_are_not_classes() -> None:
+    logits = jnp.array([[2.0], [-1.0]])
+    of_labels = BinaryCrossEntropy()(logits, jnp.array([[1], [0]]))
+    np.testing.assert_array_equal(of_labels, BinaryCrossEntropy()(logits, jnp.array([1, 0])))
+    with pytest.raises(UserError, match=r"needs a class id, int32 \(2,\), for the logits \(2, 1\), got int32 \(2, 3\)"):
+        BinaryCrossEntropy()(logits, jnp.zeros((2, 3), int))
+    with pytest.raises(UserError, match=r"got float32 \(2, 1\)"):
+        BinaryCrossEntropy()(logits, jnp.zeros((2, 1)))
+
+
+def test_labels_have_no_weights_of_classes() -> None:
+    with pytest.raises(UserError, match="a multilabel target has no `class_weights`"):
+        replace(LABELS, class_weights=jnp.ones(3))

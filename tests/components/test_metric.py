@@ -10,11 +10,12 @@ import pytest
 from options import built, options
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
-from components.metric import MAE, RMSE, Accuracy, TopK
+from components.metric import MAE, RMSE, Accuracy, MeanIoU, TopK
 from components.types import Batch, Metric, Output, TargetSpec, UserError
 
 CLASSES = TargetSpec("classes", (), ("cat", "dog", "cow", "hen"), lambda values: values)
 REAL = TargetSpec("real", (2,), None, lambda values: values * 10 + 3)
+MULTILABEL = TargetSpec("multilabel", (4,), ("cat", "dog", "cow", "hen"), lambda values: values)
 SIZES = (4, 4, 2)  # examples of three batches, each padded to four
 
 
@@ -61,6 +62,16 @@ def test_accuracy_of_one_logit_counts_its_sign() -> None:
     assert measure(Accuracy(), two_classes, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
 
 
+def test_the_accuracy_of_labels_is_the_share_of_those_predicted_right() -> None:
+    logits, labels = draw(10, 4), np.random.default_rng(2).integers(0, 2, (10, 4)).astype(np.int32)
+    right = (logits > 0) == (labels == 1)
+    assert measure(Accuracy(), MULTILABEL, logits, labels) == right.mean()
+    weight = np.arange(10, dtype=np.float32)
+    batch = Batch({}, {"target": jnp.array(labels)}, {}, jnp.array(weight), present=jnp.ones(10, bool))
+    sums = Accuracy().measure(Output(jnp.array(logits)), batch)
+    assert float(sums["hits"] / sums["examples"]) == pytest.approx(np.average(right.mean(1), weights=weight))
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_top_k_equals_scikit_learn(k: int) -> None:
     logits = draw(10, 4)
@@ -94,6 +105,9 @@ def test_errors_are_in_the_unit_of_the_target() -> None:
         (TopK(5), CLASSES, "top_k needs at least k=5 classes, got 4"),
         (MAE(), CLASSES, r"mae needs a real-valued target, .* 4 classes\. Choose accuracy"),
         (RMSE(), CLASSES, "rmse needs a real-valued target"),
+        (TopK(2), MULTILABEL, "top_k needs a target with one class, got a multilabel target. Choose accuracy"),
+        (MeanIoU(), MULTILABEL, "mean_iou needs a target with one class"),
+        (MAE(), MULTILABEL, r"got a multilabel target with 4 classes\. Choose accuracy"),
     ],
 )
 def test_a_wrong_kind_of_target_raises_with_the_right_metrics(metric: Metric, bound: TargetSpec, message: str) -> None:

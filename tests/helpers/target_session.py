@@ -37,6 +37,7 @@ def columns() -> dict[str, Any]:
         "kind": np.array([None if row % 5 == 0 else "abc"[row % 3] for row in range(ROWS)], object),
         "size": np.where(np.arange(ROWS) % 4 == 0, np.nan, random.normal(size=ROWS)),
         "label": np.arange(ROWS) % 3,
+        "tags": np.array([None if row % 6 == 1 else "|".join("abc"[: row % 4]) for row in range(ROWS)], object),
         "weight": np.arange(ROWS) / 7,
         "image": random.integers(0, 256, (ROWS, 4, 4, 1), np.uint8),
         "pixels": np.where(random.random(pixels.shape) < 0.2, 255, pixels),

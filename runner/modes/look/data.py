@@ -102,8 +102,9 @@ def _show_distributions(
             yield tables.quartiles_table(by_split, target)
         else:
             counts = tables.count_classes(by_split, len(spec.classes))
-            draw_class_balance(counts, spec.classes, figures, suffix)
-            yield tables.classes_table(counts, spec.classes, target)
+            totals = tables.count_known(by_split)
+            draw_class_balance(counts, totals, spec.classes, figures, suffix)
+            yield tables.classes_table(counts, totals, spec.classes, target)
 
 
 def _show_examples(view: View, examples: Examples, figures: Path) -> list[Section]:

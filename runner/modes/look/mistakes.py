@@ -63,7 +63,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
 
 
 def order_worst(predictions: RecordedPredictions) -> np.ndarray:
-    """The positions of the predictions, the worst first. Correct classes are left out, unless all are correct.
+    """The positions of the predictions, the worst first. Correct ones of classes are left out, unless all are correct.
 
     Predictions are ordered by loss or, if there is one real output, by absolute error. NaN comes first.
     """
@@ -72,8 +72,9 @@ def order_worst(predictions: RecordedPredictions) -> np.ndarray:
         error = np.abs(_residuals(predictions)[:, 0])
         severity = np.where(np.isnan(error), np.inf, error)
     positions = np.argsort(-severity, kind="stable")
-    wrong = predictions.target != predictions.prediction
-    return positions[wrong[positions]] if predictions.classes is not None and wrong.any() else positions
+    if predictions.classes is None or not predictions.is_wrong.any():
+        return positions
+    return positions[predictions.is_wrong[positions]]
 
 
 def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, int]]:
@@ -116,7 +117,9 @@ def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: Vi
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
             sections.append(examples_table(examples, named, "the first of them, as the model gets them"))
-    if predictions.classes is not None and (confusions := count_confusions(predictions)):
+    if predictions.classes is None or predictions.is_multilabel:
+        return sections
+    if confusions := count_confusions(predictions):
         class_sizes = np.bincount(predictions.target)
         sections.append(_confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes))
     return sections
@@ -130,9 +133,9 @@ def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section
         "target": format_targets(predictions.target[shown], predictions.classes),
         "prediction": format_targets(predictions.prediction[shown], predictions.classes),
     }
-    if predictions.probability is not None:
+    if predictions.probability is not None and not predictions.is_multilabel:
         columns["probability"] = [f"{value:.3f}" for value in predictions.probability[shown]]
-    elif predictions.target.shape == predictions.prediction.shape:
+    elif predictions.classes is None and predictions.target.shape == predictions.prediction.shape:
         columns["target - prediction"] = format_targets(_residuals(predictions)[shown], None)
     columns["loss"] = [format_number(value) for value in predictions.loss[shown]]
     return Section(_title(predictions), [list(columns), *map(list, zip(*columns.values(), strict=True))])
@@ -145,7 +148,7 @@ def _title(predictions: RecordedPredictions) -> str:
         return f"{predictions.target_name}: {_title(replace(predictions, target_name=TARGET))}"
     if predictions.classes is None:
         return f"largest errors in {rows:,} rows of {predictions.split}"
-    wrong = int((predictions.target != predictions.prediction).sum())
+    wrong = int(predictions.is_wrong.sum())
     if not wrong:
         return f"no mistakes in {rows:,} rows of {predictions.split}; the largest losses"
     return f"worst of {format_share(wrong, rows)} mistakes in {rows:,} rows of {predictions.split}"
@@ -176,7 +179,7 @@ def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
     """The texts below images, `pred 3 (0.98)` and `true 8`. Long names are cut, so that captions don't overlap."""
     targets = format_targets(predictions.target[worst], predictions.classes)
     predicted = format_targets(predictions.prediction[worst], predictions.classes)
-    if predictions.probability is None:
+    if predictions.probability is None or predictions.is_multilabel:
         pairs = zip(predicted, targets, strict=True)
         return [f"pred {shorten(prediction, 14)}\ntrue {shorten(target, 14)}" for prediction, target in pairs]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from runner.modes.look.view import Examples, View
 MAX_ROWS = 30  # rows of a table of classes or outputs; a longer one shows its first and its last 15
 MAX_EXAMPLES = 6
 MAX_ELEMENTS = 3  # elements of a vector that are shown
+MAX_LABELS = 5  # labels of an example that are shown
 
 
 def splits_table(view: View) -> Section:
@@ -26,13 +28,22 @@ def splits_table(view: View) -> Section:
 
 
 def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:
-    """The number of rows of each class in each split, (classes,)."""
-    return {split: np.bincount(values[values >= 0], minlength=classes) for split, values in targets.items()}
+    """The number of rows of each class in each split, (classes,), from ids (rows,) or labels (rows, classes)."""
+    return {
+        split: (values > 0).sum(0) if values.ndim == 2 else np.bincount(values[values >= 0], minlength=classes)
+        for split, values in targets.items()
+    }
 
 
-def classes_table(counts: Mapping[str, np.ndarray], names: Sequence[str], target: str) -> Section:
+def count_known(targets: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The number of rows in each split whose class or labels aren't missing."""
+    return {split: int((values.reshape(len(values), -1) >= 0).all(1).sum()) for split, values in targets.items()}
+
+
+def classes_table(
+    counts: Mapping[str, np.ndarray], totals: Mapping[str, int], names: Sequence[str], target: str
+) -> Section:
     """The number of rows of each class of a target in each split, and their share of the split."""
-    totals = {split: int(class_counts.sum()) for split, class_counts in counts.items()}
     lines = [
         [shorten(name), *(format_share(int(counts[split][number]), total) for split, total in totals.items())]
         for number, name in enumerate(names)
@@ -93,10 +104,19 @@ def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], tit
 
 
 def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[str]:
-    """Targets or predictions as text: the names of classes (N,), or vectors (N, outputs)."""
+    """Targets or predictions as text: the names of classes (N,), of labels (N, classes), or vectors (N, outputs)."""
+    if classes is not None and target.ndim == 2:
+        return [_format_labels(row, classes) for row in target.tolist()]
     if classes is not None:
         return [shorten(classes[number]) if number >= 0 else "missing" for number in target]
     return [_format_vector(row) for row in target.reshape(len(target), -1)]
+
+
+def _format_labels(row: Sequence[int], classes: Sequence[str]) -> str:
+    """The names of the labels that a row has, as in `action, drama`."""
+    names = [shorten(name) for name in compress(classes, row)]
+    more = f", … ({len(names) - MAX_LABELS} more)" if len(names) > MAX_LABELS else ""
+    return "missing" if -1 in row else ", ".join(names[:MAX_LABELS]) + more or "no label"
 
 
 def format_number(value: float) -> str:

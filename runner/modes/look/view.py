@@ -49,7 +49,7 @@ class View:
         return self.features.bind_targets(self.data.constants)
 
     def compute_targets(self, split: str) -> dict[str, np.ndarray]:
-        """The targets of a split by name: classes, int32 (N,), or values in the target's own unit, (N, outputs).
+        """The targets of a split by name, as `decode_targets` returns them.
 
         Targets that are images are left out.
         """

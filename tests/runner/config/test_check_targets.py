@@ -116,3 +116,5 @@ def test_mixed_classes_need_a_loss_that_takes_probabilities(
     (problem,) = problems(*base, "loss=hard")
     assert problem.startswith(f"augmentation.{augmentation}: mixes classes, and hard.Hard doesn't take their prob")
     assert "Losses that do: BinaryCrossEntropy, LeNet5_1998, SoftmaxCrossEntropy." in problem
+    labels = ["feature.target={_target_: components.feature.Labels, key: tags}", "loss=hard"]
+    assert problems(*base, *labels) == [problem]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import precision_recall_fscore_support
 
 from runner import figures
 from runner.figures.classification import confusion_matrix, measure_classes
@@ -101,6 +102,34 @@ def test_the_confusion_matrix_adds_up(tmp_path: Path) -> None:
     np.testing.assert_array_equal(counts.sum(axis=1), metrics.rows)
     np.testing.assert_array_equal(counts.sum(axis=0), metrics.predicted)
     np.testing.assert_allclose(np.diag(counts) / counts.sum(axis=1), metrics.recall)
+
+
+def test_labels_have_the_metrics_of_scikit_learn_and_no_confusion_matrix(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    target, logits = random.integers(0, 2, (40, 3)), random.normal(size=(40, 3)).astype(np.float32)
+    target[0] = -1  # is missing
+    arguments = np.arange(40), target.astype(np.int32), logits, np.ones(40, np.float32)
+    predictions = RecordedPredictions.from_logits("test", ("a", "b", "c"), *arguments)
+    np.testing.assert_array_equal(predictions.prediction, logits[1:] > 0)
+    assert predictions.probability is not None
+    np.testing.assert_allclose(predictions.probability, 1 / (1 + np.exp(-np.abs(logits[1:]))), rtol=1e-6)
+    metrics = measure_classes(predictions)
+    precision, recall, f1, rows = precision_recall_fscore_support(target[1:], logits[1:] > 0)
+    np.testing.assert_allclose([metrics.precision, metrics.recall, metrics.f1], [precision, recall, f1])
+    assert metrics.rows.tolist() == list(rows)
+    assert draw(tmp_path, predictions) == CLASSIFICATION_FILES - {"confusion.png"}
+    assert [row["class"] for row in read_table(tmp_path)] == ["a", "b", "c"]
+
+
+def test_a_row_without_one_of_its_values_is_left_out() -> None:
+    assert predict_values([[1, 2], [np.nan, 2], [3, 4]], np.zeros((3, 2))).row.tolist() == [0, 2]
+
+
+def test_a_model_without_logits_predicts_no_label() -> None:
+    arguments = np.arange(2), np.ones((2, 3), np.int32), np.zeros((2, 0), np.float32), np.zeros(2, np.float32)
+    predictions = RecordedPredictions.from_logits("test", ("a", "b", "c"), *arguments)
+    assert not predictions.prediction.any()
+    assert predictions.is_wrong.tolist() == [True, True]
 
 
 @pytest.mark.parametrize("classes", [16, 31])

@@ -23,8 +23,8 @@ from target_session import (
 )
 
 from components.data import Arrays
-from components.feature import ExampleWeight, Image, ImageTarget, Label
-from components.types import DataError, UserError
+from components.feature import ExampleWeight, Image, ImageTarget, Label, Labels
+from components.types import Batch, DataError, Output, UserError
 from runner.data.load import Features, load_encoded
 
 
@@ -134,6 +134,44 @@ def test_ignored_pixels_count_in_no_loss_and_no_metric() -> None:
     assert found["valid/iou"] == pytest.approx(np.mean(ious))
     assert found["valid/accuracy"] == pytest.approx((predicted == pixels[known]).mean())
     assert session.data.encoded["target"]["ids"].dtype == np.int8
+
+
+def test_rows_with_unknown_labels_count_in_no_loss_and_no_metric() -> None:
+    features = Features(
+        {"target": Labels(key="tags", missing="mask")}, INPUT, {"x": ("x",)}, ExampleWeight(key="weight")
+    )
+    loss, metric = {"_target_": LOSS + "BinaryCrossEntropy"}, {"accuracy": {"_target_": METRIC + "Accuracy"}}
+    session = Session(features, loss=loss, metric=metric)
+    raw = columns()
+    rows = session.rows
+    known = np.array([tags is not None for tags in raw["tags"][rows]])
+    labels = np.array([[name in (tags or "") for name in "abc"] for tags in raw["tags"][rows]])
+    logits, weights = session.outputs(rows)["target"], raw["weight"][rows][known]
+    assert logits.shape == (12, 3)
+    losses = np.logaddexp(0, np.where(labels, -logits, logits)).mean(1)[known]
+    right = ((logits > 0) == labels)[known]
+    sums, metrics = session.train(rows)
+    assert sums["loss"]["count"] == known.sum() < len(rows)
+    assert metrics["train/loss"] == pytest.approx((losses * weights).sum() / known.sum(), rel=1e-5)
+    found = session.evaluate(rows)
+    assert found["valid/loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert found["valid/accuracy"] == pytest.approx(right.mean())
+    assert found["valid/weighted/loss"] == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    assert found["valid/weighted/accuracy"] == pytest.approx(np.average(right.mean(1), weights=weights), rel=1e-5)
+
+
+def test_mixed_labels_agree_with_the_formula() -> None:
+    features = Features({"target": Labels(key="tags", missing="empty")}, INPUT, {"x": ("x",)})
+    mixup = {"mixup": {"_target_": "components.augmentation.Mixup", "alpha": 0.4}}
+    session = Session(features, loss={"_target_": LOSS + "BinaryCrossEntropy"}, augmentation=mixup)
+    labels = jnp.array([[1, 0, 1], [0, 0, 1]])
+    soft = {"target": jnp.array([[0.7, 0.0, 1.0], [0.0, 0.4, 0.2]])}
+    logits = jnp.array([[1.0, -2.0, 0.5], [3.0, 0.0, -1.0]])
+    batch = Batch({}, {"target": labels}, {}, None, jnp.ones(2, bool), soft)
+    losses = session.parts.targets["target"].loss(Output({"target": logits}), batch)
+    np.testing.assert_allclose(losses, (jax.nn.softplus(logits) - soft["target"] * logits).mean(1), rtol=1e-6)
+    _, metrics = session.train(session.rows)
+    assert 0.3 < metrics["train/loss"] < 1.5
 
 
 def test_an_image_is_predicted() -> None:

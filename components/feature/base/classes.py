@@ -1,0 +1,66 @@
+"""The names of a target's classes, and the check that the training split has each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.closest import join_names
+from components.types import DataError
+
+
+def name_classes(names: tuple[str, ...] | None, rows: Mapping[Any, int]) -> dict[Any, str]:
+    """The name of each class, by its value in the data.
+
+    Args:
+        names: the names, in order. Integers in the data are positions among them; strings are names. None: a class has
+            the name of its value.
+        rows: the number of rows of each class, by its value in the data.
+    """
+    if names is None:
+        return {value: str(value) for value in rows}
+    values = names if any(isinstance(value, str) for value in rows) else range(len(names))
+    return dict(zip(values, names, strict=True))
+
+
+def validate_classes(
+    key: str, names: tuple[str, ...] | None, rows: Mapping[str, Mapping[Any, int]], *, can_stratify: bool
+) -> tuple[str, ...]:
+    """Checks the classes of each split.
+
+    Args:
+        key: the column.
+        names: as in `name_classes`.
+        rows: the number of rows of each class, by split and by its value in the data.
+        can_stratify: whether a source can divide each class of the column among the splits.
+
+    Returns:
+        A warning for each held-out split in which classes are missing.
+
+    Raises:
+        DataError: the training split lacks a class of another split or of `names`.
+    """
+    classes = name_classes(names, rows["train"])
+    if names is None:
+        classes |= {value: str(value) for counts in rows.values() for value in counts}
+    for value, name in classes.items():
+        if not rows["train"].get(value):
+            rows_of_class = {split: counts.get(value, 0) for split, counts in rows.items()}
+            raise DataError(_describe_absence(key, name, rows_of_class, can_stratify=can_stratify))
+    warnings = []
+    for split, counts in rows.items():
+        if missing := [name for value, name in classes.items() if not counts.get(value)]:
+            warnings.append(f"the {split} split has no example of class {join_names(missing)} of column `{key}`")
+    return tuple(warnings)
+
+
+def _describe_absence(key: str, name: str, rows: Mapping[str, int], *, can_stratify: bool) -> str:
+    message = f"class {name} of column `{key}` is missing in the training split"
+    counts = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
+    if not counts:
+        return f"{message}, and in all other splits; correct the data or `names`"
+    if sum(rows.values()) < len(rows):
+        remedy = "add rows of it, or remove the class"
+        return f"{message} (rows: {counts}); the class has too few rows for {len(rows)} splits; {remedy}"
+    remedy = f"set `stratify` ({key}) of the data to divide each class among the splits, or " if can_stratify else ""
+    return f"{message} (rows: {counts}); {remedy}try another `seed` or a smaller `valid`"
