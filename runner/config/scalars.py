@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # their parts are built on the host
+GROUPS_OUTSIDE_PROGRAM = (  # their parts are built on the host
+    "data",
+    "feature",
+    "observer",
+    "weights",
+    "tracking",
+    "sweep",
+)
 
 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
