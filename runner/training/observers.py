@@ -30,17 +30,13 @@ class Observers:
             with error_location(f"observer.{name}"):
                 _check_signature(observer)
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._observers)
-
     def notify(self, event: Event, record: Mapping[str, float], weights: tuple[Any, Mapping[str, Any]]) -> None:
         """Calls the observers, in the alphabetical order of their names.
 
         Args:
             event: the event. Its folder is created.
             record: the metrics by name.
-            weights: the parameters and the model state, in arrays that no later step reuses.
+            weights: the parameters and the model state.
 
         Raises:
             LocatedError: an observer raised a UserError.
@@ -50,8 +46,8 @@ class Observers:
             event.folder.mkdir(exist_ok=True)
         parameters, model_state = weights
         for name, observer in self._observers.items():
-            # Each gets dictionaries of its own, so changes of them affect neither the run nor other observers.
-            variables = jax.tree.map(lambda leaf: leaf, {"params": parameters, **model_state})
+            # Each observer gets a copy, which it may keep and change: the next step reuses the memory of the state.
+            variables = jax.tree.map(lambda leaf: leaf.copy(), {"params": parameters, **model_state})
             with error_location(f"observer.{name}"):
                 observer(event, MappingProxyType(record), variables)
 

@@ -403,10 +403,9 @@ class Trainer(Evaluator):
             min_delta=self.training.min_delta,
             higher_is_better=self.higher_is_better,
         )
-        if is_best or observers:
-            weights = jax.tree.map(lambda leaf: leaf.copy(), weights)  # the next step reuses the memory of the state
         if is_best:
-            trainer_state.best, trainer_state.best_step = weights, step
+            trainer_state.best = jax.tree.map(lambda leaf: leaf.copy(), weights)
+            trainer_state.best_step = step
         epoch = self.count_epochs(step)
         trainer_state.history.append({"epoch": epoch, "step": step, **record})
         trainer_state.sums = {}
