@@ -25,6 +25,7 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
+from runner.config.check_targets import has_member
 from runner.config.compose import compose, configure
 from runner.display.progress import make_progress
 from runner.execution.prepare import make_trainer
@@ -171,6 +172,15 @@ def list_overrides(group: str, option: str, combination: dict[str, str]) -> list
     return words + (["data.valid=20"] if "valid:" in FILES["data"][chosen["data"]].read_text() else [])
 
 
+def find_teacher(words: list[str]) -> list[str]:
+    """Trains the teacher that the loss of a run needs, on the same data. Returns the words that name it."""
+    loss = next(word.removeprefix("loss=") for word in words if word.startswith("loss="))
+    if not has_member(yaml.safe_load(FILES["loss"][loss].read_text()), "needs_teacher"):
+        return []
+    plain = [word for word in words if not word.startswith("loss=")]
+    return ["teacher=run", f"teacher.run={runner.run(*plain, 'loss=softmax_cross_entropy').folder}"]
+
+
 class Fit(NamedTuple):
     """A run that an option fits in; its first step is traced."""
 
@@ -188,6 +198,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
         if source is not None:
             words = [word for word in words if not word.startswith("data.")]
         try:
+            words += find_teacher(words)
             with Signals() as signals:
                 trainer = make_trainer(configure(words), source, make_progress(quiet=True), signals)
         except UserError as error:

@@ -201,7 +201,7 @@ class Observer(Protocol):
 
     An observer is called before the checkpoint of an evaluation is saved. If the process is killed in between, the
     resumed run calls it again for the same event, so it must replace what it wrote for that step or later ones. It is
-    built again in each process: what must outlast a kill belongs into a file.
+    built again in each process: what must outlast a kill belongs in a file.
     """
 
     def __call__(self, event: Event, record: Mapping[str, float], variables: Variables) -> None:

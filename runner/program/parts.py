@@ -43,16 +43,30 @@ from runner.signature.type_hints import element_hint
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 
 
+class TeacherInputs(NamedTuple):
+    """The inputs of a teacher's program. It shares the constants of the columns with the student.
+
+    Attributes:
+        numbers: scalars by their keys in the teacher's configuration, float32.
+        variables: its Flax variables: the parameters as `params`, and other collections.
+    """
+
+    numbers: Mapping[str, Any]
+    variables: Mapping[str, Any]
+
+
 class ProgramInputs(NamedTuple):
     """The inputs of the program that stay the same during training.
 
     Attributes:
         numbers: scalars by their keys in the configuration, float32; and `seed`, uint32.
         constants: the arrays `Constants.device` of the target and of each column, by column and name.
+        teacher: the inputs of the teacher. None: there is none, or nothing reads its logits.
     """
 
     numbers: Mapping[str, Any]
     constants: Mapping[str, Any]
+    teacher: TeacherInputs | None = None
 
 
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from runner.errors import error_location
 from runner.memory import MemoryNeed
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
+from runner.program.model import Augment
 from runner.program.objective import (
     Counts,
     ExampleOutputs,
@@ -103,6 +104,7 @@ class Program:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
         features: the targets and the columns.
         constants: the values fitted on the training split, of the targets and of each column.
+        teacher: the program of the teacher. None: there is none.
         compiled: False: the functions run operation by operation. Parts see arrays with values, so prints and
             breakpoints in them work.
 
@@ -124,10 +126,12 @@ class Program:
         static_config: Mapping[str, Any],
         features: Features,
         constants: Mapping[str, Constants],
+        teacher: Program | None = None,
         *,
         compiled: bool = True,
     ) -> None:
         self.static_config = static_config
+        self.teacher = teacher
         self.features = features
         # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
         # compiled in.
@@ -358,6 +362,7 @@ class Program:
         specs = {name: target.spec for name, target in parts.targets.items()}
         targets = {name: columns[target_column(name)] for name in specs}
         weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
+        batch = make_targets(specs, targets, present, weight)
         arguments: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
             keys = [_random_key(program_inputs, stream, step) for stream in ("augment", "train")]
@@ -371,14 +376,52 @@ class Program:
             }
         with error_location("architecture"):
             # The model applies the augmentation, because augmentations change what the layers of the columns return.
-            (batch, output), model_state = parts.model.apply(
+            (augmented, output), model_state = parts.model.apply(
+                variables, _select_inputs(encoded), program_inputs.constants, batch, **arguments
+            )
+        if self.teacher is not None and program_inputs.teacher is not None:
+            heads = {name: target.head for name, target in parts.targets.items()}
+            logits = self._apply_teacher(program_inputs, heads, encoded, batch, arguments.get("augment"))
+            augmented = augmented._replace(teacher=logits)
+        return augmented, output, model_state
+
+    def _apply_teacher(
+        self,
+        program_inputs: ProgramInputs,
+        heads: Mapping[str, tuple[int, ...]],
+        encoded: Any,
+        batch: Batch,
+        augment: Augment | None,
+    ) -> Mapping[str, jax.Array]:
+        """The teacher's logits by target, for the inputs that the student gets. XLA augments them only once.
+
+        Args:
+            program_inputs: numbers and constants of the student, and the inputs of the teacher.
+            heads: the shape of the logits of one example, by target name.
+            encoded: the encoded columns of the examples.
+            batch: the targets, masks and weights, without inputs.
+            augment: the augmentation that the student's inputs get.
+        """
+        assert self.teacher is not None
+        assert program_inputs.teacher is not None
+        numbers, variables = program_inputs.teacher
+        parts = self.teacher.build_parts(ProgramInputs(numbers, program_inputs.constants))
+        with error_location("teacher"):
+            if (given := {name: target.head for name, target in parts.targets.items()}) != heads:
+                raise UserError(
+                    f"its logits have the shapes {given}, and the losses of this run need {heads}. Choose another "
+                    "teacher, or the loss that it was trained with."
+                )
+            (_, output), _ = parts.model.apply(
                 variables,
                 _select_inputs(encoded),
                 program_inputs.constants,
-                make_targets(specs, targets, present, weight),
-                **arguments,
+                batch,
+                train=False,
+                mutable=[],
+                augment=augment,
             )
-        return batch, output, model_state
+        return cast("Mapping[str, jax.Array]", output.outputs)
 
     def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
         """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""

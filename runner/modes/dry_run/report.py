@@ -54,7 +54,8 @@ def print_dry_run(config: Config) -> None:
     if warning := find_unused_accelerator():
         page.print_note(f"warning: {warning}")
     with contextlib.closing(_make_progress(config)) as progress:
-        build_tracking(config)  # raises the errors that the run would raise, and so does the next line
+        # The run itself would raise the errors of these.
+        build_tracking(config)
         build_observers(config)
         run = AbstractRun(make_trainer(config, None, progress, Signals()))
     for warning in run.trainer.data.warnings:

@@ -20,7 +20,7 @@ from components.types import Batch, UserError
 from runner.config.catalog import read_default_options
 from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
-from runner.execution.prepare import get_program
+from runner.execution.programs import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.objective import augment
 from runner.program.parts import BuiltParts, ProgramInputs
