@@ -22,7 +22,8 @@ LAST_RUN = "last"  # the name of the run that started last
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
 MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
-FOLDERS = ("checkpoints", "figures", "profile")
+OBSERVERS_FOLDER = "observers"  # the files of observers
+FOLDERS = ("checkpoints", "figures", "profile", OBSERVERS_FOLDER)
 DELIVERY_FILES = ("delivered.tmp", "names.tmp")  # temporary files of the process that delivers to MLflow
 ABANDONED_SECONDS = 60  # the age of a temporary folder that a killed process left
 RECORD_FIELDS: dict[str, Any] = {
@@ -43,6 +44,7 @@ RESULT_NEUTRAL_KEYS = (
     "fresh",
     "resume",
     "quiet",
+    "observer",
     "tracking",
     "experiment",
     "run",

@@ -30,7 +30,14 @@ from runner.training.trainer import Trainer
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
-WORDS = ("tracking=none", "quiet=true", "architecture.widths=[8]", "learning_rate=0.01", "training.patience=50")
+WORDS = (
+    "tracking=none",
+    "quiet=true",
+    "architecture.widths=[8]",
+    "learning_rate=0.01",
+    "training.patience=50",
+    "observer=[parameter_norms]",
+)
 
 
 def source() -> Arrays:

@@ -10,7 +10,7 @@ from sample_files import write_data
 
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "What is learned")
+GUIDE = read_guide("training.md", "What is learned", "Observers")
 QUICK = ("training.limit_batches=1", "training.batch_size=16", "tracking=none", "quiet=true")
 
 

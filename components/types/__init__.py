@@ -30,6 +30,7 @@ from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
 from components.types.model import TargetSpec as TargetSpec
+from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
@@ -41,8 +42,10 @@ from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint
+from components.types.training import Event as Event
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
+from components.types.training import Observer as Observer
 from components.types.training import Plateau as Plateau
 from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
@@ -59,4 +62,3 @@ from components.types.update import Grouping as Grouping
 from components.types.update import Optimizer as Optimizer
 from components.types.update import Skipping as Skipping
 from components.types.update import Update as Update
-from components.types.update import Variables as Variables

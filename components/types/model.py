@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from components.types.base import UserError
 
 if TYPE_CHECKING:
     import jax
     import numpy as np
+
+Variables: TypeAlias = "Mapping[str, Any]"
+"""The variables of a Flax model: its parameters as `params`, and other collections such as `batch_stats`."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
-"""Protocols of the parts that train and evaluate a model."""
+"""Protocols of the parts that train, evaluate and observe a model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.base import Clock, Duration, Scalar, UserError
-from components.types.model import Batch, Output, TargetSpec
+from components.types.model import Batch, Output, TargetSpec, Variables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import jax
     import numpy as np
 
@@ -175,3 +177,44 @@ class Constraint(Protocol):
 
     def __call__(self, parameters: Any) -> Any:
         """The parameters that meet the constraint, a tree of the same structure. It is called after each step."""
+
+
+class Event(NamedTuple):
+    """A moment of a run at which its observers are called.
+
+    Attributes:
+        name: `evaluation`, or `end` after the final metrics of a finished run are computed.
+        step: the number of steps taken.
+        epoch: the number of epochs that these steps are.
+        folder: the folder for the files of observers, `observers` in the run folder. MLflow gets its files at the end
+            of the run.
+    """
+
+    name: Literal["evaluation", "end"]
+    step: int
+    epoch: float
+    folder: Path
+
+
+class Observer(Protocol):
+    """Observes a run on the host. It can't change the run, but an exception that it raises ends the run.
+
+    An observer is called before the checkpoint of an evaluation is saved. If the process is killed in between, the
+    resumed run calls it again for the same event, so it must replace what it wrote for that step or later ones. It is
+    built again in each process: what must outlast a kill belongs in a file.
+    """
+
+    def __call__(self, event: Event, record: Mapping[str, float], variables: Variables) -> None:
+        """Observes an event.
+
+        Args:
+            event: the moment.
+            record: at an evaluation its metrics by name, with `epoch` and `step`, as in `Result.history`; at the end
+                the final metrics, as in `Result.metrics`. It is read-only.
+            variables: at an evaluation the evaluated weights, at the end the best weights, as JAX arrays. If a member
+                of the update set provides an average to evaluate, they are the average. The arrays can't change and
+                may be kept.
+
+        Raises:
+            UserError: the user can fix the problem.
+        """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
 
 from components.types.base import Duration, Range, Scalar
+from components.types.model import Variables
 from components.types.training import Schedule
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 Optimizer: TypeAlias = "Callable[..., optax.GradientTransformation]"
 """An optimizer that lacks the numbers of the schedule. It is called with them: `optimizer(learning_rate=…)`."""
-
-Variables: TypeAlias = "Mapping[str, Any]"
-"""The variables of a Flax model: its parameters as `params`, and other collections such as `batch_stats`."""
 
 
 class Update(Protocol):

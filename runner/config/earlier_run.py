@@ -56,7 +56,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
     path = folder / "config.yaml"
     catalog = find_options()
     choices, settings, _ = parse_overrides(config.overrides, catalog.files)
-    of_run = read_config(folder)
+    of_run = read_config(folder) | {"observer": {}}  # only training calls observers
     if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
         of_run = add_missing_keys(of_run)
     try:

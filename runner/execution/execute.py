@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.types import Source, UserError
+from components.types import Event, Source, UserError
 from runner import platform
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
@@ -24,7 +24,7 @@ from runner.program.model import parameter_count
 from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import save_predictions
-from runner.run_folder import read_record, write_summary
+from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
@@ -169,7 +169,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
     trainer_state = _resume_or_start(run, checkpoints)
     ended_by = error = None
     try:
-        ended_by = run.trainer.fit(trainer_state, checkpoints)
+        ended_by = run.trainer.fit(trainer_state, checkpoints, run.observers)
         status = "finished" if ended_by else "interrupted"
     except DivergedError as diverged:
         last_good_step = checkpoints.remove_since(diverged.step)  # the weights of later steps are not finite
@@ -177,13 +177,14 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
+    metrics = _evaluate_best(run, trainer_state) if status == "finished" else {}
     summary = {
         "status": status,
         "ended_by": ended_by,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": error,
         "run_id": None,
-        "metrics": _final_metrics(run, trainer_state) if status == "finished" else {},
+        "metrics": metrics,
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
         "best_epoch": best_step and run.trainer.count_epochs(best_step),
@@ -224,10 +225,21 @@ def _describe_divergence(diverged: DivergedError, last_good_step: int | None, le
     )
 
 
-def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
+def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
+    """Evaluates the best weights of a finished run, and calls the observers. Returns the final metrics."""
+    weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
+    metrics = _final_metrics(run, trainer_state, *weights)
+    step = trainer_state.step
+    event = Event("end", step, run.trainer.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
+    run.observers.notify(event, metrics, weights)
+    return metrics
+
+
+def _final_metrics(
+    run: PreparedRun, trainer_state: TrainerState, parameters: Any, model_state: Any
+) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
-    state, history = trainer_state.train_state, trainer_state.history
-    parameters, model_state = trainer_state.best or evaluated_weights(run.trainer.parts, state)
+    history = trainer_state.history
     best = next((record for record in history if record["step"] == trainer_state.best_step), history[-1])
     best_metrics = {name: value for name, value in best.items() if name.startswith(("train/", "valid/"))}
     timings = run.trainer.timings

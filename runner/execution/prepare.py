@@ -25,10 +25,12 @@ from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.platform import cache_folder, find_unused_accelerator
+from runner.program.parts import build_group
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
+from runner.training.observers import Observers
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
@@ -44,6 +46,7 @@ class PreparedRun:
         config: its configuration.
         data: its encoded rows.
         tracking: the part that `tracking` names, which records the run.
+        observers: the parts that `observer` names.
         trainer: its trainer.
         progress: its progress display.
         folder: its run folder, locked.
@@ -53,6 +56,7 @@ class PreparedRun:
     config: Config
     data: Data
     tracking: Any
+    observers: Observers
     trainer: Trainer
     progress: Progress
     folder: RunFolder
@@ -80,7 +84,7 @@ def prepare_run(
         config = _with_python_source(config, source)
     if member is None:
         check_folder(config)
-    tracking = build_tracking(config)
+    tracking, observers = build_tracking(config), build_observers(config)
     trainer = make_trainer(config, source, progress, signals)
     with errors_with_origin(config), error_location("weights"):
         weights_fingerprint = build_weights(config).fingerprint()
@@ -88,7 +92,7 @@ def prepare_run(
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
     LOG.info("the folder is %s", folder.path)
-    return PreparedRun(config, trainer.data, tracking, trainer, progress, folder, is_resumed)
+    return PreparedRun(config, trainer.data, tracking, observers, trainer, progress, folder, is_resumed)
 
 
 def _with_python_source(config: Config, source: Source) -> Config:
@@ -104,6 +108,12 @@ def build_tracking(config: Config) -> Any:
             tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
         tracking.describe()
     return tracking
+
+
+def build_observers(config: Config) -> Observers:
+    """Builds the observers of a run. Raises UserError if one can't be built, or can't be called with an event."""
+    with errors_with_origin(config):
+        return Observers(build_group("observer", config.values, {}))
 
 
 def make_trainer(config: Config, source: Source | None, progress: Progress, signals: Signals) -> Trainer:

@@ -156,8 +156,8 @@ def build_parts(
         for name, column in features.columns.items()
         if name in used_columns
     }
-    regularizers = _build_group("regularizer", static, numbers)
-    constraints = _build_group("constraint", static, numbers)
+    regularizers = build_group("regularizer", static, numbers)
+    constraints = build_group("constraint", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture)
     members = build_members(static["update"], numbers)
     with error_location("step"):
@@ -246,7 +246,7 @@ def _build_augmentations(
 ) -> tuple[dict[str, Callable[[jax.Array, Batch], Batch]], Mapping[str, TargetSpec]]:
     """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them."""
     augmentations: dict[str, Callable[[jax.Array, Batch], Batch]] = {}
-    for name, augmentation in _build_group("augmentation", static, numbers).items():
+    for name, augmentation in build_group("augmentation", static, numbers).items():
         with error_location(f"augmentation.{name}"):
             part = part_name(augmentation)
             if isinstance(augmentation, BindsTargets):
@@ -278,7 +278,7 @@ def _as_batch_augmentation(augmentation: Any, part: str) -> Callable[[jax.Array,
     return augment_inputs
 
 
-def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Builds the parts of a group that may have several."""
     parts = {}
     for name, node in static[group].items():

@@ -96,7 +96,7 @@ def run_tags(config: Config) -> dict[str, str]:
 def code_versions(config: Config) -> dict[str, str]:
     """The versions of packages and the digest of the code that a configuration runs now."""
     packages = {package: package_version(package) for package in PACKAGES}
-    code = digest_code({"runner", *part_packages(config.values)})
+    code = digest_code({"runner", *part_packages(select_run_settings(config.values))})
     return packages | {"python": platform.python_version(), "code": code}
 
 

@@ -59,6 +59,7 @@ KINDS = {
     "constraint": PartKind("a constraint", ("components.constraint",), "components.types.Constraint"),
     "step": PartKind("a step", ("components.step",), "components.types.Step"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
+    "observer": PartKind("an observer", ("components.observer",), "components.types.Observer"),
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "teacher": PartKind("a teacher", ("runner.execution.teacher",), "runner.execution.teacher.Teacher"),

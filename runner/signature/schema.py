@@ -35,6 +35,7 @@ SCHEMA: dict[str, Any] = {
     "update": dict[str, Annotated[PartHint, Kind("update")]],
     "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],
     "augmentation": dict[str, Annotated[PartHint, Kind("augmentation")]],
+    "observer": dict[str, Annotated[PartHint, Kind("observer")]],
     "weights": Annotated[PartHint, Kind("weights")],
     "tracking": Annotated[PartHint, Kind("tracking")],
     "sweep": Annotated[PartHint, Kind("sweep")],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.types import UserError
 from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
 from runner.record import outbox
-from runner.run_folder import digest_summary, read_record, read_summary
+from runner.run_folder import OBSERVERS_FOLDER, digest_summary, read_record, read_summary
 from runner.tracking import identity, log_items, store
 from runner.tracking.names import escape_name
 from runner.tracking.state import DeliveryState
@@ -29,7 +29,7 @@ MLFLOW_STATUS = {
 }
 NAMES_FILE = "names.json"  # the original of each name that MLflow keeps escaped
 FILES = ("config.yaml", "overrides.yaml", "record.json", NAMES_FILE, "sweep.json", "ranking.csv")
-FOLDERS = ("figures", "profile")
+FOLDERS = ("figures", "profile", OBSERVERS_FOLDER)
 COPY_TAG = "titrate.copied_from"
 KILLED_SUMMARY = {
     "status": "killed",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from components.types import Clock, Weights
+from components.types import Clock, Event, Weights
 from runner import memory
 from runner.config.settings import Training
 from runner.data.batches import Chunk, epoch_order
@@ -24,9 +24,11 @@ from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs
 from runner.program.program import Program, RateInputs, TrainState, evaluated_weights
 from runner.program.update import MAX_SKIPPED
+from runner.run_folder import OBSERVERS_FOLDER
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
+from runner.training.observers import Observers
 from runner.training.profile import Profile
 from runner.training.signals import Signals
 from runner.training.trainer_state import TrainerState
@@ -199,8 +201,13 @@ class Trainer(Evaluator):
         """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
         return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
-    def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> str | None:
+    def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager, observers: Observers) -> str | None:
         """Trains until the end of the run.
+
+        Args:
+            trainer_state: the state from which it goes on.
+            checkpoints: the checkpoints of the run.
+            observers: are called at each evaluation.
 
         Returns:
             The setting that ended the run, such as `training.epochs`. None: a signal stopped it, and a checkpoint was
@@ -215,7 +222,7 @@ class Trainer(Evaluator):
                 start = time.monotonic()
                 if not self._train(trainer_state, self._next_evaluation(trainer_state.step), checkpoints, profile):
                     return None
-                is_best = self._evaluate_and_save(trainer_state, checkpoints)
+                is_best = self._evaluate_and_save(trainer_state, checkpoints, observers)
                 record = trainer_state.history[-1]
                 LOG.info("step %d: %s", trainer_state.step, record)
                 self.progress.show_evaluation(trainer_state.step, record, time.monotonic() - start, is_best)
@@ -374,8 +381,13 @@ class Trainer(Evaluator):
             raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
-    def _evaluate_and_save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
-        """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
+    def _evaluate_and_save(
+        self, trainer_state: TrainerState, checkpoints: CheckpointManager, observers: Observers
+    ) -> bool:
+        """Evaluates, updates the monitor, calls the observers, and saves.
+
+        Returns whether the monitored value is the best so far.
+        """
         step = trainer_state.step
         record = self.compute_metrics(trainer_state.sums, "train")
         last = dict(trainer_state.sums["last"])
@@ -400,6 +412,8 @@ class Trainer(Evaluator):
         trainer_state.history.append({"epoch": epoch, "step": step, **record})
         trainer_state.sums = {}
         checkpoints.add_point(step, {"epoch": epoch, **record})
+        event = Event("evaluation", step, epoch, checkpoints.folder / OBSERVERS_FOLDER)
+        observers.notify(event, trainer_state.history[-1], weights)  # before it is saved: after a kill it comes again
         self._save(trainer_state, checkpoints)
         return is_best
 

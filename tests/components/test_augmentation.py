@@ -176,6 +176,30 @@ def test_a_mixed_example_counts_only_if_both_examples_have_a_target() -> None:
     assert not (mixed.masks["kind"] & ~mask).any()
 
 
+def test_the_shares_have_a_symmetric_beta_distribution() -> None:
+    """The largest distance of the distributions (Kolmogorov and Smirnov), for shares near 0 and 1, and near 1/2."""
+    count = 2000
+    one_hot = Batch({"x": jnp.eye(count)}, {}, {}, None, jnp.ones(count, bool))
+
+    @jax.jit
+    def draw(alpha: Scalar) -> jax.Array:
+        return jnp.diagonal(Mixup(alpha=alpha)(jax.random.key(0), one_hot).inputs["x"])
+
+    for alpha in (1e-3, 0.05, 0.2, 0.5, 1.0, 5.0, 1e4):
+        shares = np.sort(draw(jnp.float32(alpha)))
+        assert 0 <= shares[0] <= shares[-1] <= 1
+        inner = shares[(shares > 1e-4) & (shares < 1 - 1e-4)]  # float32 has few numbers that close to 1
+        expected = jax.scipy.stats.beta.cdf(inner, jnp.float32(alpha), jnp.float32(alpha))
+        found = np.searchsorted(shares, inner) / np.float32(count)
+        assert np.abs(found - np.asarray(expected)).max() < 0.03, alpha
+        assert len(inner) == pytest.approx(count * inner_probability(alpha), abs=100)
+
+
+def inner_probability(alpha: float) -> float:
+    low, high = jax.scipy.stats.beta.cdf(jnp.array([1e-4, 1 - 1e-4]), jnp.float32(alpha), jnp.float32(alpha))
+    return float(high - low)
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_classes_of_pixels_are_not_mixed(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} can't mix the classes of pixels of `mask`"):

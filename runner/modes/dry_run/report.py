@@ -9,7 +9,7 @@ import runner.memory
 from runner.config.config import Config
 from runner.display.progress import Progress, make_progress
 from runner.display.tables import Row, Section, write_tables
-from runner.execution.prepare import build_tracking, make_trainer
+from runner.execution.prepare import build_observers, build_tracking, make_trainer
 from runner.memory import memory_error_location
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.abstract_run import AbstractRun
@@ -54,8 +54,10 @@ def print_dry_run(config: Config) -> None:
     if warning := find_unused_accelerator():
         page.print_note(f"warning: {warning}")
     with contextlib.closing(_make_progress(config)) as progress:
+        # The run itself would raise the errors of these.
+        build_tracking(config)
+        build_observers(config)
         run = AbstractRun(make_trainer(config, None, progress, Signals()))
-        build_tracking(config)  # raises the errors that the run would raise
     for warning in run.trainer.data.warnings:
         page.print_note(f"warning: {warning}")
     shapes, batch_size = run.state_shapes, run.batch_size

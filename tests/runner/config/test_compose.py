@@ -31,6 +31,7 @@ GROUPS_WITH_TARGET_NAMES = (
     "constraint",
     "loss",
     "metric",
+    "observer",
     "optimizer",
     "regularizer",
     "schedule",
@@ -109,7 +110,7 @@ def test_values_are_plain_and_resolved() -> None:
     assert type(config.values) is type(config.values["training"]) is dict
     assert type(config.values["architecture"]["widths"]) is list
     assert config.values["experiment"] is None
-    assert config.values["regularizer"] == config.values["constraint"] == config.values["update"] == {}
+    assert all(config.values[group] == {} for group in ("regularizer", "constraint", "update", "observer"))
     assert config.overrides == ("learning_rate=1e-2",)
 
 

@@ -145,6 +145,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "constraint": has_members_of(types.Constraint),
     "step": has_members_of(types.Step),
     "augmentation": has_members_of(types.Augmentation),
+    "observer": has_members_of(types.Observer),
     "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
     "teacher": lambda value: value is Teacher,

@@ -219,6 +219,7 @@ CASES = [
     ),
     ("augmentation.mine", "Renames", "Renames returns the inputs pixels. It must return inputs"),
     ("augmentation.mine", "Halves", "Halves returns `inputs` as float32 (16, 8, 8, 1). It must return 32 examples"),
+    ("observer.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be an observer,"),
     ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be an augmentation,"),
     (
         "schedule",

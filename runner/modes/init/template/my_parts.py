@@ -29,6 +29,7 @@ from components.types import (
     DataError,
     Duration,
     Encoded,
+    Event,
     Output,
     Range,
     Scalar,
@@ -37,6 +38,7 @@ from components.types import (
     TargetSpec,
     UserError,
     Values,
+    Variables,
 )
 
 # ------------------------------------------------------------------------------------------------------------ data
@@ -385,3 +387,28 @@ class GroupLasso:
         # The tiny number in the root keeps the gradient finite at zero.
         lengths = [jnp.sqrt(jnp.square(kernel).sum(-1) + math.ulp(1.0)).sum() for kernel in kernels]
         return jnp.asarray(self.strength, jnp.float32) * sum(lengths, jnp.float32(0))
+
+
+# ------------------------------------------------------------------------------------------------------- observer
+
+
+@dataclass(frozen=True)
+class ShortRows:
+    """Writes the share of short rows of each kernel, `short_rows.csv`, from the best weights at the end of a run.
+
+    Group lasso shortens rows: one near zero belongs to an input that its layer doesn't use.
+
+    Attributes:
+        length: rows of a smaller Euclidean length are short.
+    """
+
+    length: Annotated[float, Range(0)] = 0.1
+
+    def __call__(self, event: Event, record: Mapping[str, float], variables: Variables) -> None:
+        if event.name != "end":
+            return
+        lines = ["kernel,short_rows"]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+            if (name := jax.tree_util.keystr(path, simple=True, separator="/")).endswith("/kernel"):
+                lines.append(f"{name},{(np.linalg.norm(leaf, axis=-1) < self.length).mean():.3f}")
+        (event.folder / "short_rows.csv").write_text("\n".join([*lines, ""]))

@@ -1,0 +1,60 @@
+"""`Observers`: calls the observers of a run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+
+from components.types import Event, Observer, UserError
+from runner.errors import error_location
+from runner.program.parts import part_name
+
+
+class Observers:
+    """The observers of a run.
+
+    Args:
+        observers: the observers by name.
+
+    Raises:
+        UserError: an observer doesn't take `(event, record, variables)`.
+    """
+
+    def __init__(self, observers: Mapping[str, Observer]) -> None:
+        self._observers = dict(sorted(observers.items()))
+        for name, observer in self._observers.items():
+            with error_location(f"observer.{name}"):
+                _check_signature(observer)
+
+    def notify(self, event: Event, record: Mapping[str, float], weights: tuple[Any, Mapping[str, Any]]) -> None:
+        """Calls the observers, in the alphabetical order of their names.
+
+        Args:
+            event: the event. Its folder is created.
+            record: the metrics by name.
+            weights: the parameters and the model state.
+
+        Raises:
+            LocatedError: an observer raised a UserError.
+            PartError: an observer of the user raised another exception.
+        """
+        if self._observers:
+            event.folder.mkdir(exist_ok=True)
+        parameters, model_state = weights
+        for name, observer in self._observers.items():
+            # Each observer gets a copy, which it may keep and change: the next step reuses the memory of the state.
+            variables = jax.tree.map(lambda leaf: leaf.copy(), {"params": parameters, **model_state})
+            with error_location(f"observer.{name}"):
+                observer(event, MappingProxyType(record), variables)
+
+
+def _check_signature(observer: Observer) -> None:
+    signature = inspect.signature(observer)
+    try:
+        signature.bind("event", "record", "variables")
+    except TypeError as error:
+        raise UserError(f"{part_name(observer)} takes {signature}. It must take (event, record, variables).") from error
