@@ -27,7 +27,10 @@ COMMAND = [
     *(
         "data.valid=0.1",
         "training.batch_size=64",
-        "training.patience=50",
+        "training.patience=90",
+        "training.evaluate_steps=13",
+        "update=[ema,groups]",
+        "update.groups.body={paths: ['architecture/layers_*'], optimizer: {_target_: optax.adam}, rate: 0.5}",
         "schedule=performance",
         "schedule.patience=2",
         "training.checkpoint_minutes=0.005",

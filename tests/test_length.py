@@ -1,5 +1,6 @@
 """How long a run is and when it is evaluated: by epochs, steps and minutes, also if it is killed or extended."""
 
+import functools
 import json
 import shutil
 import time
@@ -59,9 +60,9 @@ def summary(folder: Path) -> dict[str, Any]:
     return content
 
 
-def arrays(folder: Path) -> dict[str, bytes]:
+def arrays(folder: Path, pattern: str = "step_*.npz") -> dict[str, bytes]:
     """The arrays of the last checkpoint."""
-    with np.load(max((folder / "checkpoints").glob("step_*.npz"))) as archive:
+    with np.load(max((folder / "checkpoints").glob(pattern))) as archive:
         return {name: archive[name].tobytes() for name in archive.files if name != "meta"}
 
 
@@ -76,6 +77,7 @@ def results(folder: Path) -> dict[str, Any]:
         "points": [(point.step, point.values) for point in points],
         "files": [file.name for file in files],
         "arrays": arrays(folder),
+        "best": arrays(folder, "best_*.npz"),
     }
 
 
@@ -237,21 +239,34 @@ STOPPED = (
 )
 
 
-@pytest.fixture
-def uninterrupted() -> dict[str, Any]:
-    """The results of the run without a stop."""
-    folder = run(*STOPPED).folder
+AVERAGED = (  # with state of each member of the update: an average, and optimizers with schedules
+    *("training.steps=13", "training.evaluate_steps=4", "training.checkpoint_minutes=1e-9", "schedule=cosine"),
+    *("optimizer=adam", "update=[ema,groups]", "update.ema.decay=0.8", "architecture.dropout=0.2"),
+    "update.groups.body={paths: [architecture/dense_0], optimizer: {_target_: components.optimizer.ftrl}, "
+    "schedule: {_target_: components.schedule.exponential, learning_rate: 0.1, decay_rate: 0.5}}",
+)
+
+
+@functools.cache
+def uninterrupted(words: tuple[str, ...]) -> dict[str, Any]:
+    """The results of a run without a stop."""
+    folder = run(*words).folder
     expected = results(folder)
     assert [record["step"] for record in expected["history"]] == [4, 8, 12, 13]
     shutil.rmtree("outputs")
     return expected
 
 
-@pytest.mark.parametrize("stop", [2, 4, 5, 7, 8, 10, 12])
+@pytest.mark.parametrize(
+    ("words", "stop"),
+    [*((STOPPED, stop) for stop in (2, 4, 5, 7, 8, 10, 12)), *((AVERAGED, stop) for stop in (2, 4, 7, 12))],
+    ids=lambda value: str(value) if isinstance(value, int) else "plateau" if value is STOPPED else "average, groups",
+)
 def test_a_run_is_resumed_exactly_from_any_step(
-    stop: int, uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = configure([*WORDS, *STOPPED])
+    expected = uninterrupted(words)
+    command = configure([*WORDS, *words])
     save = CheckpointManager.save
 
     def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
@@ -267,19 +282,21 @@ def test_a_run_is_resumed_exactly_from_any_step(
     (folder / "summary.json").unlink()  # a killed process writes none
     execute(command, source=source())
     assert f"resuming from step {stop} " in (folder / "log.txt").read_text()
-    assert results(folder) == uninterrupted
+    assert results(folder) == expected
+    if words is AVERAGED:
+        names = "".join(expected["arrays"])
+        assert all(state in names for state in ("parameters", "update_state['ema']", "['body']", "['default']"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", range(20, 160, 5))
-def test_a_run_is_resumed_exactly_wherever_it_is_killed(
-    stop: int, uninterrupted: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_run_is_resumed_exactly_wherever_it_is_killed(stop: int, tmp_path: Path) -> None:
+    expected = uninterrupted(STOPPED)
     command = configure([*WORDS, *STOPPED])
     with stopping(tmp_path / "outputs", Killed(), stop), suppress(Killed):
         execute(command, source=source())
     execute(command, source=source())
-    assert results(run_folder.list_runs(Path("outputs"))[0]) == uninterrupted
+    assert results(run_folder.list_runs(Path("outputs"))[0]) == expected
 
 
 def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(tmp_path: Path) -> None:

@@ -10,24 +10,25 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
-from typing import Any
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NoReturn
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
-RESEND_SECONDS = 0.05  # until a signal is sent again
+RESEND_SECONDS = 0.05  # between attempts to send a signal again
 IMPORT_SECONDS = 5.0  # the longest that a signal waits for the end of an import
 
 
 class Interruption:
     """A context in which a signal raises KeyboardInterrupt.
 
-    In two cases the signal is sent again a little later:
+    In two cases the signal is sent again a little later, and again until it raises an exception that isn't dropped:
 
     - Python drops an exception that a handler raises within `__del__`, or within a callback of the garbage collector,
       and JAX has such a callback.
     - An exception in the middle of an import crashes C++ modules, such as JAX's. So the signal waits for the end of
       the import.
 
+    One attempt is not enough: a signal that arrives just before a blocking call, such as `time.sleep`, doesn't end it.
     Outside the main thread the context does nothing, because Python handles signals only there.
 
     Attributes:
@@ -38,7 +39,8 @@ class Interruption:
         self.received: signal.Signals | None = None
         self._previous_handlers: dict[signal.Signals, Any] = {}
         self._previous_hook: Any = None
-        self._timers: list[threading.Timer] = []
+        self._senders: list[threading.Thread] = []
+        self._active_sender: threading.Thread | None = None  # the others have ended or are about to
         self._deadline: float | None = None  # no signal waits longer for an import
         self._is_closing = False
 
@@ -57,9 +59,9 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_closing = True
-        for timer in self._timers:
-            timer.cancel()
-            timer.join()
+        self._active_sender = None
+        for sender in self._senders:
+            sender.join()
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         if self._previous_hook is not None:
@@ -70,9 +72,17 @@ class Interruption:
         if self._is_closing:
             return
         self._deadline = self._deadline or time.monotonic() + IMPORT_SECONDS
-        if not _is_importing(frame) or time.monotonic() > self._deadline:
-            raise KeyboardInterrupt
-        self._send_again()
+        callers = _list_callers(frame)
+        is_importing = any(caller.co_filename.startswith("<frozen importlib") for caller in callers)
+        is_dropping = Interruption._handle_dropped.__code__ in callers  # Python drops what the hook raises, too
+        if is_dropping or (is_importing and time.monotonic() <= self._deadline):
+            self._send_again()
+        else:
+            self._interrupt()
+
+    def _interrupt(self) -> NoReturn:
+        self._active_sender = None
+        raise KeyboardInterrupt
 
     def _handle_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
         """Sends the signal again if Python dropped its KeyboardInterrupt. Other exceptions go to the previous hook."""
@@ -82,18 +92,25 @@ class Interruption:
             self._send_again()
 
     def _send_again(self) -> None:
-        timer = threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), self.received))
-        timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
+        """Starts a thread that sends the signal until it raises an exception, unless one does so already."""
+        if self._active_sender is None:
+            self._active_sender = threading.Thread(target=self._send_until_raised, daemon=True)
+            self._senders.append(self._active_sender)
+            self._active_sender.start()
+
+    def _send_until_raised(self) -> None:
+        time.sleep(RESEND_SECONDS)
+        while self._active_sender is threading.current_thread():
+            os.kill(os.getpid(), self.received or signal.SIGINT)
+            time.sleep(RESEND_SECONDS)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _list_callers(frame: FrameType | None) -> list[CodeType]:
+    found = []
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+        found.append(frame.f_code)
         frame = frame.f_back
-    return False
+    return found
 
 
 class Signals(Interruption):
@@ -110,7 +127,7 @@ class Signals(Interruption):
         for interruption in self._command_interruptions():
             if interruption.received is not None:
                 self.__exit__(None, None, None)
-                raise KeyboardInterrupt
+                interruption._interrupt()
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -13,72 +13,18 @@ import numpy as np
 import optax
 import pytest
 from options import options
+from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 
 from components.data import Arrays
 from components.optimizer import ftrl
-from runner.config.compose import configure
-from runner.display.progress import make_progress
-from runner.execution.prepare import make_trainer
-from runner.program.program import RateInputs, TrainState, evaluated_weights
-from runner.training.signals import Signals
+from runner.program.program import evaluated_weights
 
-ROWS, BATCH, CLASSES, STEPS = 24, 4, 3, 20
-WORDS = (
-    "feature=image",
-    "architecture=mlp",
-    "architecture.widths=[4]",
-    "metric=[]",
-    "training.batch_size=4",
-    "learning_rate=0.1",
-    "quiet=true",
-)
 BODY = "paths: [architecture/dense_0]"
-
-
-def source() -> Arrays:
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (ROWS, 4, 4, 1), np.uint8)
-    return Arrays(columns={"image": images, "label": np.arange(ROWS) % CLASSES}, valid=4, test=4, seed=None)
-
-
-class Session:
-    """A trainer and its training state; the steps have fixed batches."""
-
-    def __init__(self, *words: str, source: Arrays | None = None) -> None:
-        config = configure([*WORDS, *words])
-        with Signals() as signals:
-            given = globals()["source"]() if source is None else source
-            self.trainer = make_trainer(config, given, make_progress(quiet=True), signals)
-        self.inputs = self.trainer.program_inputs
-        self.state: TrainState = self.trainer.initial_state().train_state
-        self.sums: list[Any] = []
-
-    def step(self, count: int = 1, *, unfrozen: bool = False, plateau: float = 1.0) -> TrainState:
-        """Takes some steps, and returns the state on the host."""
-        data = self.trainer.batches.device_data
-        for _ in range(count):
-            rows = batch_rows(int(self.state.step))[None]
-            rates = RateInputs(np.int32(STEPS), np.int32(STEPS), np.float32(plateau))
-            self.state, sums = self.trainer.program.train(
-                self.inputs, self.state, data, rows, np.int32(1), rates, unfrozen
-            )
-            self.sums.append(jax.device_get(sums))
-        state: TrainState = jax.device_get(self.state)
-        return state
-
-    def change(self, name: str, value: float) -> None:
-        """Changes a number, as another run that shares the program."""
-        assert name in self.inputs.numbers
-        self.inputs = self.inputs._replace(numbers={**self.inputs.numbers, name: jax.device_put(np.float32(value))})
-
-
-def batch_rows(step: int) -> np.ndarray:
-    return (np.arange(BATCH, dtype=np.int32) + BATCH * step) % (ROWS - 8)
 
 
 def iterate_objectives() -> Iterator[Callable[[Any], Any]]:
     """For each step, the objective as a function of the parameters, written by hand."""
-    columns = source().columns
+    columns = images().columns
     for step in itertools.count():
         rows = batch_rows(step)
         image = jnp.asarray(columns["image"][rows].reshape(BATCH, -1), jnp.float32) / 255
@@ -271,37 +217,6 @@ def test_the_order_of_the_words_means_nothing() -> None:
         for order in (names, names[::-1])
     ]
     jax.tree.map(np.testing.assert_array_equal, *states)
-
-
-NUMBERS = {  # overrides with which the numbers of an option have an effect
-    "clip_value": ["update.clip_value.limit=0.02"],
-    "clip_norm": ["update.clip_norm.limit=0.1"],
-    "lookahead": ["update.lookahead.steps=2", "update.lookahead.step_size=0.7"],
-    "ema": ["update.ema.warm_up=false", "update.ema.decay=0.8"],
-    "groups": [
-        f"update.groups.body={{{BODY}, rate: 0.5, optimizer: {{_target_: components.optimizer.ftrl, l1: 0.01}}, "
-        "schedule: {_target_: components.schedule.constant, learning_rate: 0.3}}",
-    ],
-    "decay": ["optimizer=adamw"],
-}
-
-
-@pytest.mark.optax
-@pytest.mark.parametrize("option", options("update"))
-def test_a_changed_number_has_an_effect_and_compiles_nothing(option: str) -> None:
-    session = Session(f"update=[{option}]", *NUMBERS.get(option, []))
-    start = jax.device_get(session.state)
-    numbers = [name for name in session.inputs.numbers if name.startswith(("update.", "optimizer.weight_decay"))]
-    assert bool(numbers) == (option in NUMBERS)
-    before, inputs = session.step(3), session.inputs
-    programs = session.trainer.program.train._cache_size()
-    for name in numbers:
-        session.inputs, session.state = inputs, jax.device_put(start)
-        session.change(name, 0.4 * float(inputs.numbers[name]))
-        after = session.step(3)
-        pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
-        assert any((one != other).any() for one, other in pairs), f"{name} has no effect"
-    assert session.trainer.program.train._cache_size() == programs == 1
 
 
 def leaf_names(tree: Any) -> set[str]:

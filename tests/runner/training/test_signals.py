@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.execution import execute as execution
-from runner.training.signals import HANDLED, Interruption, Signals
+from runner.training.signals import HANDLED, RESEND_SECONDS, Interruption, Signals
 
 each_signal = pytest.mark.parametrize("number", HANDLED)
 
@@ -134,6 +135,53 @@ def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
     assert time.monotonic() - start < 30
     assert capsys.readouterr().err == ""
     assert sys.unraisablehook is hook
+
+
+def send_in_garbage_callback_and_wait() -> None:
+    """Sends SIGINT in a callback of the garbage collector, which drops the exception."""
+    sent: list[str] = []
+
+    def callback(phase: str, facts: Any) -> None:
+        if not sent:
+            sent.append(phase)
+            send(signal.SIGINT)
+
+    with garbage_callback(callback):
+        gc.collect()
+    time.sleep(20)
+
+
+def test_a_signal_that_arrives_in_the_hook_of_dropped_exceptions_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a busy machine, the thread that sends the signal again does so before the hook has returned."""
+    start = threading.Thread.start
+
+    def start_and_wait(thread: threading.Thread) -> None:
+        start(thread)
+        time.sleep(3 * RESEND_SECONDS)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+    with pytest.raises(KeyboardInterrupt), Interruption():
+        send_in_garbage_callback_and_wait()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_signal_that_ends_no_blocking_call_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second signal stands for one that arrives between the last instruction and the call."""
+    kill, sent = os.kill, []
+
+    def lose_second(process: int, number: int) -> None:
+        sent.append(number)
+        if len(sent) != 2:
+            kill(process, number)
+
+    monkeypatch.setattr(os, "kill", lose_second)
+    with pytest.raises(KeyboardInterrupt), Interruption():
+        send_in_garbage_callback_and_wait()
+    assert len(sent) == 3
+    time.sleep(3 * RESEND_SECONDS)
+    assert len(sent) == 3, "a signal that has raised an exception is sent again"
 
 
 def test_other_dropped_exceptions_are_shown_by_the_previous_hook(monkeypatch: pytest.MonkeyPatch) -> None:
