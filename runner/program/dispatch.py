@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-if TYPE_CHECKING:
-    from runner.program.program import TrainState
 
 STEPS_PER_DISPATCH = 64  # of a small model. A step of a large one takes long, so the cost of its dispatch is small.
 LARGE_MODEL = 1_000_000  # parameters
@@ -30,7 +27,7 @@ def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Call
     return call
 
 
-def steps_per_dispatch(state: TrainState, *, ragged: bool, counts_pixels: bool) -> int:
+def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool) -> int:
     """The number of steps that one dispatch takes.
 
     It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
@@ -38,12 +35,12 @@ def steps_per_dispatch(state: TrainState, *, ragged: bool, counts_pixels: bool) 
     of a dispatch are int32.
 
     Args:
-        state: the training state, or its shapes.
+        parameters: the parameters, or their shapes.
         ragged: whether a column has rows of different lengths.
         counts_pixels: whether a target is the class of each pixel.
     """
-    leaves = jax.tree.leaves(state.parameters)
-    if counts_pixels or is_slow_in_loops(state.parameters):
+    leaves = jax.tree.leaves(parameters)
+    if counts_pixels or is_slow_in_loops(parameters):
         return 1
     steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
     return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)

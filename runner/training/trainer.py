@@ -106,7 +106,7 @@ class Trainer(Evaluator):
         self.steps_per_dispatch = 1
         if program.is_compiled:
             self.steps_per_dispatch = steps_per_dispatch(
-                self.state_shapes,
+                self.state_shapes.parameters,
                 ragged=self.batches.is_ragged,
                 counts_pixels=any(spec.is_image and spec.kind == "classes" for spec in self.targets.values()),
             )

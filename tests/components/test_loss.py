@@ -25,7 +25,7 @@ KERAS: dict[str, dict[str, dict[str, float]]] = {  # for each option, the cases 
     },
     "binary_cross_entropy": {"BinaryCrossentropy logits": {}},
 }
-NOT_IN_KERAS = {"lenet5_1998"}  # a test below compares it with the equation of the paper
+NOT_IN_KERAS = {"lenet5_1998", "distillation"}  # other tests compare them with the equations of their papers
 LOSSES = {case: built("loss", option, **parameters) for option in KERAS for case, parameters in KERAS[option].items()}
 
 
