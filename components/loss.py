@@ -12,7 +12,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from components.types import Range, Scalar, TargetSpec, UserError
+from components.types import Batch, Output, Range, Scalar, TargetSpec, UserError, get_only
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,45 @@ class LeNet5_1998(SoftmaxCrossEntropy):  # noqa: N801
     def _log_probabilities(self, logits: jax.Array) -> jax.Array:
         garbage = jnp.broadcast_to(-jnp.asarray(self.garbage_penalty, jnp.float32), (*logits.shape[:-1], 1))
         return jax.nn.log_softmax(jnp.concatenate([logits, garbage], axis=-1))[..., :-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Distillation of a teacher: logits (B, …, classes), target (B, …) int32 -> (B, …).
+
+    loss = (1 - share) * cross-entropy(q, p(logits)) + share * T^2 * KL(p(teacher / T) || p(logits / T))
+
+    p is the softmax. q is 1 for the true class and 0 for all others, or the probability of each class where an
+    augmentation has mixed examples. The factor T^2 makes the gradient's size independent of T.
+
+    Attributes:
+        share: the share of the teacher's term, in [0, 1]. With 0, the teacher has no influence.
+        temperature: T, above 0. A higher one shows more of how the teacher ranks the wrong classes.
+
+    References:
+        Hinton et al., 2015: Distilling the knowledge in a neural network.
+    """
+
+    share: Annotated[Scalar, Range(0, 1)] = 0.5
+    temperature: Annotated[Scalar, Range(0, math.inf, "()")] = 4.0
+    needs_teacher = True
+
+    def outputs(self, target: TargetSpec) -> int:
+        """Returns the number of classes; raises UserError for a real-valued target."""
+        return len(_require_classes("distillation", target))
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        if not batch.teacher:
+            raise UserError("distillation needs the logits of a teacher, got none. Choose teacher=run.")
+        assert output.logits is not None
+        _require_ids("distillation", output.logits, batch.target)
+        logits, soft = output.logits.astype(jnp.float32), next(iter(batch.soft.values()), None)
+        temperature, share = (jnp.asarray(number, jnp.float32) for number in (self.temperature, self.share))
+        of_target = SoftmaxCrossEntropy()(logits, batch.target, soft)
+        teacher = jax.nn.log_softmax(get_only(batch.teacher, "teacher", "Batch.teacher") / temperature)
+        student = jax.nn.log_softmax(logits / temperature)
+        divergence = (jnp.exp(teacher) * (teacher - student)).sum(-1)
+        return (1 - share) * of_target + share * jnp.square(temperature) * divergence
 
 
 @dataclass(frozen=True)

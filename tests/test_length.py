@@ -18,9 +18,9 @@ from components.types import UserError
 from runner import run_folder
 from runner.config.compose import configure
 from runner.display.progress import QuietProgress, RunLength
-from runner.execution import prepare
+from runner.execution import programs
 from runner.execution.execute import Result, execute
-from runner.program import program
+from runner.program import dispatch
 from runner.record import outbox
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.trainer import Trainer
@@ -38,7 +38,7 @@ EPOCH = 5  # steps, the last with 4 examples
 @pytest.fixture(autouse=True)
 def dispatches_of_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dispatch takes at most two steps, so that evaluations, epochs and checkpoints cut dispatches."""
-    monkeypatch.setattr(program, "STEPS_PER_DISPATCH", 2)
+    monkeypatch.setattr(dispatch, "STEPS_PER_DISPATCH", 2)
     monkeypatch.setattr(run_folder, "ABANDONED_SECONDS", -1)
 
 
@@ -142,19 +142,19 @@ def test_the_schedule_spans_the_steps_of_the_run() -> None:
 
 
 def test_lengths_change_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     schedules = ["schedule.warmup=2ep", "schedule.warmup=1ep", "schedule.warmup=0.5ep"]
     lengths = ["training.steps=7", "training.steps=12", "training.epochs=2"]
     for schedule, length in zip(schedules, lengths, strict=True):
         run("schedule=cosine", schedule, length, "training.evaluate_steps=3")
-    (only,) = prepare._PROGRAMS.values()
+    (only,) = programs._PROGRAMS.values()
     assert only.train._cache_size() == 2  # two steps, and the last step of an epoch
     run("schedule=cosine", "schedule.warmup=4st", "training.steps=7")
-    assert len(prepare._PROGRAMS) == 2
+    assert len(programs._PROGRAMS) == 2
 
 
 def test_a_sweep_over_a_duration_of_one_unit_is_one_program() -> None:
-    prepare._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     words = (*WORDS, "training.steps=5", "schedule=cosine")
     result = runner.multirun(*words, "schedule.warmup=0.05,0.5,2ep", source=source())
     assert result.status == "finished"
@@ -163,7 +163,7 @@ def test_a_sweep_over_a_duration_of_one_unit_is_one_program() -> None:
         ("schedule.warmup=0.5",),
         ("schedule.warmup=2ep",),
     }
-    assert len(prepare._PROGRAMS) == 2
+    assert len(programs._PROGRAMS) == 2
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
+from runner.config.check_targets import has_member
 from runner.config.compose import compose, configure
 from runner.display.progress import make_progress
 from runner.execution.prepare import make_trainer
@@ -165,10 +166,21 @@ def iterate_candidates(group: str, option: str) -> Iterator[dict[str, str]]:
 def list_overrides(group: str, option: str, combination: dict[str, str]) -> list[str]:
     """The words of a small run with an option, which is the only one of its group."""
     chosen = {"optimizer": "sgd", "metric": "[]", "tracking": "none"} | combination
+    if group == "update" and has_member(yaml.safe_load(FILES[group][option].read_text())[option], "decays"):
+        chosen["optimizer"] = "adamw"  # it needs a weight decay
     chosen[group] = f"[{option}]" if isinstance(read_default_options()[group], list) else option
     words = [*(f"{group}={option}" for group, option in chosen.items()), "training.batch_size=10", *WORDS]
     words += ["architecture.widths=[4]"] if chosen["architecture"] == "mlp" else []
     return words + (["data.valid=20"] if "valid:" in FILES["data"][chosen["data"]].read_text() else [])
+
+
+def find_teacher(words: list[str]) -> list[str]:
+    """Trains the teacher that the loss of a run needs, on the same data. Returns the words that name it."""
+    loss = next(word.removeprefix("loss=") for word in words if word.startswith("loss="))
+    if not has_member(yaml.safe_load(FILES["loss"][loss].read_text()), "needs_teacher"):
+        return []
+    plain = [word for word in words if not word.startswith("loss=")]
+    return ["teacher=run", f"teacher.run={runner.run(*plain, 'loss=softmax_cross_entropy').folder}"]
 
 
 class Fit(NamedTuple):
@@ -188,6 +200,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
         if source is not None:
             words = [word for word in words if not word.startswith("data.")]
         try:
+            words += find_teacher(words)
             with Signals() as signals:
                 trainer = make_trainer(configure(words), source, make_progress(quiet=True), signals)
         except UserError as error:

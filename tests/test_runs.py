@@ -22,6 +22,7 @@ from components.types import UserError
 from runner import npz
 from runner.__main__ import main
 from runner.execution import prepare as preparation
+from runner.execution import programs
 from runner.execution.execute import Result
 from runner.tracking import deliver
 
@@ -350,20 +351,20 @@ def test_resuming_with_changed_code_of_the_model_is_an_error_and_keeps_the_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(Conv, "__call__", lambda self, x, *, train: x)
-        preparation._PROGRAMS.clear()
+        programs._PROGRAMS.clear()
         with pytest.raises(UserError, match=r"another model than the code builds now.*fresh=true"):
             long()
-    preparation._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     assert long().folder == stopped.folder
 
 
 def test_runs_that_differ_only_in_numbers_compile_once() -> None:
     quick()
-    (program,) = list(preparation._PROGRAMS.values())[-1:]
+    (program,) = list(programs._PROGRAMS.values())[-1:]
     traces = program.train._cache_size()
     for overrides in (["learning_rate=0.5"], ["seed=7"], ["learning_rate=1", "seed=9"]):
         quick(*overrides)
-    assert list(preparation._PROGRAMS.values())[-1] is program
+    assert list(programs._PROGRAMS.values())[-1] is program
     assert program.train._cache_size() == traces
 
 

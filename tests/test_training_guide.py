@@ -20,7 +20,7 @@ from guides import read_guide
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
-from runner.program.optimizer import find_decay_masks
+from runner.config.check_update import find_decay_masks
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
 from runner.signature.parameters import Parameters, read_signature

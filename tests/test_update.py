@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from two_steps import take_two_steps
+from two_steps import interrupted_once, take_two_steps
 
 import runner
 from components.data import Arrays
 from runner.__main__ import main
-from runner.program.optimizer import find_decay_masks
+from runner.config.check_update import find_decay_masks
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.parameters import read_signature
 from runner.signature.source import find_module, list_public_names
 
-WORDS = ("tracking=none", "optimizer=adam", "architecture.widths=[4]", "training.batch_size=16")
+WORDS = ("tracking=none", "optimizer=adamw", "architecture.widths=[4]", "training.batch_size=16")
 ALL = (
     "update=[clip_value,clip_norm,groups,freeze,lookahead,ema,skip_nonfinite,decay]",
     "update.groups.wide={paths: [architecture/dense_0], optimizer: {_target_: components.optimizer.ftrl}}",
@@ -241,6 +241,10 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[groups]", "update.groups.default={paths: ['**']}"], "the group default holds the parameters of no"),
         (["update=[clip_norm]", "update.clip_norm.limit=0"], "update.clip_norm.limit: 0 is not a number in (0, inf)"),
         (["update=[clip_value]", "update.clip_value.limit=-1"], "update.clip_value.limit: -1 is not a number in (0,"),
+        (
+            ["update=[decay]", "optimizer=nadam"],
+            "update.decay: optax.nadam has no weight decay of chosen parameters. Choose optimizer=adamw",
+        ),
         (["update=[ema]", "update.ema.decay=1"], "update.ema.decay: 1 is not a number in [0, 1)"),
         (
             ["update=[groups]", "update.groups.a={paths: ['**'], rate: -1, optimiser: 1}"],
@@ -328,6 +332,19 @@ def decaying_optimizers() -> list[str]:
         for target in optimizers
         if "learning_rate" in (read_signature(target) or {}) and find_decay_masks({"_target_": target})
     ]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.filterwarnings("ignore:Specifying a key will be required:UserWarning")  # of Optax
+def test_the_random_keys_of_an_optimizer_are_saved() -> None:
+    words = ("experiment=digits_mlp", "optimizer=sgd", "optimizer._target_=optax.noisy_sgd", *SHORT)
+    whole = runner.run(*words, "training.epochs=2")
+    with interrupted_once():
+        runner.run(*words, "training.epochs=2", "fresh=true")
+    resumed = runner.run(*words, "training.epochs=2")
+    assert resumed.history == whole.history
+    assert runner.load(resumed.folder).weights.epochs == 2
 
 
 @pytest.mark.optax

@@ -108,6 +108,7 @@ class Batch(NamedTuple):
         weight: the weights of the examples, float32 (B,). None: all count equally.
         present: bool (B,): False for the padding of the last batch in an evaluation.
         soft: the probability of each class, float32 (B, classes), by target name, where an augmentation has set it.
+        teacher: the logits of the teacher for the same inputs, (B, …, outputs), by target name. Empty: there is none.
     """
 
     inputs: Mapping[str, Any]
@@ -116,6 +117,7 @@ class Batch(NamedTuple):
     weight: jax.Array | None
     present: jax.Array
     soft: Mapping[str, jax.Array] = {}
+    teacher: Mapping[str, jax.Array] = {}
 
     @property
     def target(self) -> jax.Array:
@@ -144,10 +146,11 @@ class Batch(NamedTuple):
 
     def narrow(self, name: str) -> Batch:
         """The batch with one of its targets only."""
-        targets, masks, soft = (
-            {name: values[name]} if name in values else {} for values in (self.targets, self.masks, self.soft)
+        targets, masks, soft, teacher = (
+            {name: values[name]} if name in values else {}
+            for values in (self.targets, self.masks, self.soft, self.teacher)
         )
-        return self._replace(targets=targets, masks=masks, soft=soft)
+        return self._replace(targets=targets, masks=masks, soft=soft, teacher=teacher)
 
 
 class Output(NamedTuple):

@@ -9,6 +9,8 @@ from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_targets import find_target_problems, list_metric_names
+from runner.config.check_teacher import find_teacher_problems
+from runner.config.check_update import find_update_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
@@ -70,6 +72,8 @@ def find_config_problems(config: Config) -> list[str]:
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [
         *find_target_problems(values),
+        *find_teacher_problems(values),
+        *find_update_problems(values),
         *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),

@@ -82,7 +82,7 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
     if not isinstance(loss, Mapping) or "_target_" in loss:
         count = len(targets)
         fault = (
-            f"is null, but there are {count} targets" if loss is None else f"is one loss for {count} targets by name"
+            f"is missing for {count} targets by name" if loss is None else f"is one loss for {count} targets by name"
         )
         yield Problem("loss", f"{fault}. Set a loss for each: {example}.")
     else:
@@ -108,7 +108,7 @@ def _check_none(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("metric", f"is set without a target: {join_names(values['metric'])}. Set metric to [].")
     yield from _check_loss_weights(values, [])
     if not _may_have_internal_losses(values):
-        target = _target_of(values.get("architecture"))
+        target = target_of(values.get("architecture"))
         yield Problem("feature.target", f"is null, and {target} has no internal loss (Output.losses). Choose a target.")
 
 
@@ -124,13 +124,17 @@ def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iter
     augmentations, loss = values.get("augmentation"), values["loss"]
     if not isinstance(augmentations, Mapping) or not isinstance(loss, Mapping):
         return
-    mixing = [name for name, node in augmentations.items() if _has_member(node, "mixes_classes")]
+    mixing = [name for name, node in augmentations.items() if has_member(node, "mixes_classes")]
     for name, target in targets.items() if mixing else ():
-        loss_target = _target_of(loss.get(name) if name else loss)
-        if _target_of(target) != LABEL or loss_target is None:
+        loss_target = target_of(loss.get(name) if name else loss)
+        if target_of(target) != LABEL or loss_target is None:
             continue
         if _takes_soft(loss_target) is False:
-            able = join_names(path.rpartition(".")[2] for path in list_parts("loss") if _takes_soft(path))
+            able = join_names(
+                path.rpartition(".")[2]
+                for path in list_parts("loss")
+                if _takes_soft(path) and not has_member({"_target_": path}, "needs_teacher")
+            )
             yield Problem(
                 f"augmentation.{mixing[0]}",
                 f"mixes classes, and {loss_target} doesn't take their probabilities (a parameter `soft`). "
@@ -149,7 +153,7 @@ def _takes_soft(loss: str) -> bool | None:
 
 def _may_have_internal_losses(values: Mapping[str, Any]) -> bool:
     """Whether the source of the architecture, or of a class that it inherits from, returns losses in its `Output`."""
-    target = _target_of(values.get("architecture"))
+    target = target_of(values.get("architecture"))
     cls = find_class(target) if target else None
     return cls is None or _returns_losses(cls)
 
@@ -165,13 +169,14 @@ def _returns_losses(cls: Class) -> bool:
     return any(base is not None and _returns_losses(base) for base in bases)
 
 
-def _has_member(node: Any, name: str) -> bool:
-    target = _target_of(node)
+def has_member(node: Any, name: str) -> bool:
+    """Whether the class of a part has a member of a name."""
+    target = target_of(node)
     cls = find_class(target) if target else None
     return cls is not None and name in (member_names(cls) or ())
 
 
-def _target_of(node: Any) -> str | None:
+def target_of(node: Any) -> str | None:
     """The `_target_` of a part; None: the value is no part."""
     target = node.get("_target_") if isinstance(node, Mapping) else None
     return target if isinstance(target, str) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,21 +12,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner import yaml_file
-from runner.config.catalog import RUN_YAML, find_options, read_default_options
+from runner.config.catalog import find_options
 from runner.config.config import Config
-from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
 from runner.config.overrides import drop_overridden, parse_overrides
 from runner.config.provenance import find_origins
+from runner.config.recorded_config import add_missing_keys, read_config, read_yaml
 from runner.errors import ConfigError
-from runner.signature.parameters import UNKNOWN, read_signature
-from runner.signature.source import PartNotFoundError
 from runner.store_uri import check_recorded_uri, resolve_store_uri
-from runner.tree import iterate_parts
 from runner.uri_mask import mask_uri
-from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
@@ -37,47 +31,9 @@ TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
 ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Reads the `config.yaml` of a run folder, with today's names and spellings.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    values: dict[str, Any] = rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
-    training = values.get("training")
-    is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
-    return steps_to_durations(values) if is_without_durations else values
-
-
-def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that an earlier version of Titrate did not have, with their default values."""
-    defaults = _read_yaml(RUN_YAML, dict)
-    del defaults["defaults"]
-    no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
-    no_parts["step"] = _read_yaml(RUN_YAML.parent / "step" / f"{read_default_options()['step']}.yaml", dict)
-    return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
-
-
-def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:
-    """Adds the default values of all parameters that are not set, so that equal configurations compare as equal.
-
-    Defaults that are not literals are left out.
-    """
-    tree = copy.deepcopy(tree)
-    for _, node in [*iterate_parts(tree)]:
-        try:
-            known = read_signature(node["_target_"]) or {}
-        except PartNotFoundError:
-            continue
-        for name, parameter in known.items():
-            if parameter.default is not UNKNOWN:
-                node.setdefault(name, parameter.default)
-    return tree
-
-
 def merge_overrides(folder: Path, overrides: Sequence[str]) -> list[str]:
     """The overrides of a run, without those that `overrides` replace, followed by `overrides`."""
-    of_run = _read_yaml(folder / "overrides.yaml", list)
+    of_run = read_yaml(folder / "overrides.yaml", list)
     return [*drop_overridden(map(str, of_run), overrides), *overrides]
 
 
@@ -127,10 +83,3 @@ def overlay_run(config: Config, folder: Path) -> Config:
         option_problems=tuple(merged.option_problems),
         sets_data_path=sets_data_path,
     )
-
-
-def _read_yaml(path: Path, kind: type[Contents]) -> Contents:
-    content = yaml_file.read(path, str(path), CONFIGURATION_LIMITS)
-    if not isinstance(content, kind):
-        raise UserError(f"{path} is damaged: it holds {type(content).__name__}, not a {kind.__name__}")
-    return content

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # their parts are built on the host
+GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "teacher", "weights", "tracking", "sweep")
+"""The groups whose parts are built on the host."""
 
 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from components.types import UserError
 from runner import yaml_file
 from runner.config.config import Config
-from runner.config.earlier_run import add_defaults, add_missing_keys, read_config
+from runner.config.recorded_config import add_defaults, add_missing_keys, read_config
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
@@ -80,7 +80,8 @@ def open_folder(
     Args:
         config: the configuration of the run.
         data: the encoded data of the run.
-        weights_fingerprint: the fingerprint of the initial weights. A run with other initial weights is another run.
+        weights_fingerprint: the fingerprint of the initial weights and of the teacher's weights. A run with others is
+            another run.
         tracking: the part that records the run.
         member: the run as a member of a sweep. None: it runs alone.
 

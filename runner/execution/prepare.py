@@ -5,29 +5,26 @@ The folder comes last, so that a configuration error leaves no folder behind.
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
-from components.types import Constants, Source, UserError, Weights
+from components.types import Source, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
-from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data, Features, load_encoded
 from runner.display.progress import Progress
 from runner.errors import error_location
 from runner.execution.open_folder import SweepMember, check_folder, open_folder
+from runner.execution.programs import make_program
+from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.platform import cache_folder, find_unused_accelerator
-from runner.program.program import Program, numbers_to_arrays
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
@@ -37,22 +34,6 @@ from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
-MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
-PROGRAM_KEYS = (
-    "feature",
-    "architecture",
-    "loss",
-    "loss_weights",
-    "metric",
-    "optimizer",
-    "schedule",
-    "step",
-    "regularizer",
-    "update",
-    "constraint",
-    "augmentation",
-)
-"""The keys whose parts and numbers are compiled into a program."""
 
 
 @dataclass
@@ -103,6 +84,7 @@ def prepare_run(
     trainer = make_trainer(config, source, progress, signals)
     with errors_with_origin(config), error_location("weights"):
         weights_fingerprint = build_weights(config).fingerprint()
+    weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
     LOG.info("the folder is %s", folder.path)
@@ -126,8 +108,6 @@ def build_tracking(config: Config) -> Any:
 
 def make_trainer(config: Config, source: Source | None, progress: Progress, signals: Signals) -> Trainer:
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
-    static, numbers = split_scalars(config)
-    static["architecture"] |= dtype_arguments(config)
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
         training = Training.from_config(config.values["training"])
@@ -136,17 +116,20 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
             progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")
         _check_splits(data, training)
-        program = get_program(static, features, data.constants, compiled=training.compile)
+        teacher = load_teacher(config, data, features, progress.note)
+        program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
         weights = build_weights(config)
-        arrays = numbers_to_arrays(numbers, config.values["seed"])
         with memory_error_location("preparing the first batch", READ_LESS):
-            return Trainer(program, data, training, arrays, weights=weights, progress=progress, signals=signals)
-
-
-def dtype_arguments(config: Config) -> dict[str, str]:
-    """The argument `dtype` of the architecture, for a precision that is not the default."""
-    precision = config.values["training"]["precision"]
-    return {} if precision == "float32" else {"dtype": precision}
+            return Trainer(
+                program,
+                data,
+                training,
+                numbers,
+                teacher=teacher and teacher.inputs,
+                weights=weights,
+                progress=progress,
+                signals=signals,
+            )
 
 
 def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:
@@ -201,37 +184,6 @@ def _check_splits(data: Data, training: Training) -> None:
             f"training.monitor={training.monitor}: the data has no split {split}, only {', '.join(data.splits)}. "
             f"Hold some rows out with data.{split}=0.1, or set training.monitor=train/loss."
         )
-
-
-_PROGRAMS: dict[str, Program] = {}
-
-
-def get_program(
-    static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants], *, compiled: bool = True
-) -> Program:
-    """The program of a configuration. Runs that differ only in their numbers share a program.
-
-    Args:
-        static: the configuration, with a `ScalarSlot` in place of each number.
-        features: the target and the columns.
-        constants: the constants of the target and the columns.
-        compiled: whether its functions are compiled.
-    """
-    static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    microbatches = static["training"]["microbatches"]
-    key = repr(([static[name] for name in PROGRAM_KEYS], microbatches, static_constants, compiled))
-    if key not in _PROGRAMS:
-        if len(_PROGRAMS) >= MAX_PROGRAMS:
-            _forget_programs()
-        _PROGRAMS[key] = Program(static, features, constants, compiled=compiled)
-    return _PROGRAMS[key]
-
-
-def _forget_programs() -> None:
-    """Frees all programs. JAX's own caches would keep the compiled functions, and fill the memory in a long sweep."""
-    _PROGRAMS.clear()
-    jax.clear_caches()
-    gc.collect()
 
 
 def build_weights(config: Config) -> Weights:

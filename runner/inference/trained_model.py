@@ -7,53 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 
 from components.closest import suggest_name
 from components.columns import is_table
-from components.types import Encoded, Ragged, Source, TargetSpec, UserError, get_only
+from components.types import Source, TargetSpec, UserError, get_only
 from runner.config.config import Config
-from runner.config.earlier_run import add_missing_keys, read_config
-from runner.config.scalars import split_scalars
-from runner.config.settings import Training
-from runner.data.batches import gather_rows
+from runner.config.recorded_config import read_config
 from runner.data.encode import TARGET
 from runner.data.load import Data
 from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
-from runner.data.transform import ArrayLayout, load_transform
 from runner.display.progress import Progress, QuietProgress
-from runner.execution.prepare import dtype_arguments, get_program, load_data
+from runner.execution.finished_run import FinishedRun
+from runner.execution.prepare import load_data
+from runner.execution.programs import make_program
+from runner.execution.teacher import load_teacher
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
-from runner.program.parts import ProgramInputs
-from runner.program.program import TrainState, evaluated_weights, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import find_run, list_runs, read_record
-from runner.training.checkpoint import load_newest_checkpoint
+from runner.run_folder import find_run
 from runner.training.evaluator import Evaluator, record_predictions
-
-
-class BestWeights(NamedTuple):
-    """The best weights of a run.
-
-    Attributes:
-        parameters: the trained parameters.
-        model_state: the other variables of the model, such as BatchNorm's averages.
-        epoch: the epochs until the best evaluation. None: nothing was evaluated, and these are the latest weights.
-        epochs: the number of epochs trained so far.
-    """
-
-    parameters: Any
-    model_state: Any
-    epoch: float | None
-    epochs: float
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
@@ -98,22 +77,13 @@ class TrainedModel:
     def __init__(self, folder: Path, config: Config, *, source: Source | None = None, progress: Progress) -> None:
         start_jax(cache_folder())
         self.folder, self._source, self._progress = folder, source, progress
-        self._record = _read_run_record(folder)
-        self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._record["datasets"]}
-        values = add_missing_keys(config.values)
-        self._config = replace(config, values=values, raw=values)
-        self._training = Training.from_config(self._config.values["training"])
-        static, numbers = split_scalars(self._config)
-        static["architecture"] |= dtype_arguments(self._config)
-        self._numbers = numbers_to_arrays(numbers, self._config.values["seed"])
-        self.transform = load_transform(folder)
-        self.features, self._constants = self.transform.features, self.transform.constants
-        self.targets = self.features.bind_targets(self._constants)
-        self._program = get_program(static, self.features, self._constants, compiled=self._training.compile)
-        device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
-        self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
-        self.weights = self._load_best_weights()
-        for change in list_changes(self._record["tags"], code_versions(self._config) | arithmetic_settings()):
+        self._run = FinishedRun(folder, config, lambda warning: progress.note(f"warning: {warning}"))
+        self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._run.record["datasets"]}
+        self.transform, self.weights = self._run.transform, self._run.weights
+        self.features = self.transform.features
+        self.targets = self.features.bind_targets(self.transform.constants)
+        changes = code_versions(self._run.config) | arithmetic_settings()
+        for change in list_changes(self._run.record["tags"], changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     @property
@@ -121,37 +91,6 @@ class TrainedModel:
         """The classes of the only target: integers or booleans if the data has these, else names; None: numbers."""
         spec: TargetSpec = get_only(self.targets, "target", "TrainedModel.targets")
         return spec.values or spec.classes
-
-    def _state_shapes(self) -> TrainState:
-        """The training state, with shapes and dtypes in place of arrays."""
-        empty_rows = {
-            name: {key: _empty_row(layout) for key, layout in layouts.items()}
-            for name, layouts in self.transform.layouts.items()
-        }
-        encoded = gather_rows(empty_rows, np.zeros(1, int))
-        return self._program.state_shapes(self._program_inputs, encoded, np.zeros(1, np.int32))
-
-    def _load_best_weights(self) -> BestWeights:
-        """The best weights that the run has saved so far. Raises UserError if it has saved none."""
-        parts = self._program.build_parts(self._program_inputs)
-        shapes, unfrozen_shapes = self._state_shapes(), None
-        if parts.members.frozen_until is not None:
-            unfrozen_shapes = jax.eval_shape(self._program.unfreeze, self._program_inputs, shapes)
-        weights_shapes = shapes.parameters, shapes.model_state
-        checkpoint, warnings = load_newest_checkpoint(
-            self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
-        )
-        for warning in warnings:
-            self._progress.note(f"warning: {warning}")
-        if checkpoint is None:
-            reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
-            raise UserError(
-                f"run={self.folder.name}: the run has no checkpoint that can be read: {reason}. Train it again."
-            )
-        state, best, metadata = checkpoint
-        epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
-        parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
-        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
     @property
     def default_split(self) -> str:
@@ -177,7 +116,7 @@ class TrainedModel:
         if isinstance(split, str):
             evaluator = self._evaluator_for(split)
         else:
-            data = encode_labeled(as_source(split), self.features, self._constants)
+            data = encode_labeled(as_source(split), self.features, self.transform.constants)
             evaluator, split = self._make_evaluator(data), NEW_SPLIT
         return evaluator.evaluate(split, self.weights.parameters, self.weights.model_state)
 
@@ -212,7 +151,7 @@ class TrainedModel:
         if on_warning is not None:
             for warning in warnings:
                 on_warning(warning)
-        size = self._training.evaluation_batch_size
+        size = self._run.training.evaluation_batch_size
         with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
             logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
         return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {})
@@ -247,23 +186,23 @@ class TrainedModel:
     def data(self) -> Data:
         """The run's encoded data. Raises UserError if it has changed since the run, or is not available."""
         run = f"run={self.folder.name}"
-        python_source = self._config.values["data"].get("given")
+        python_source = self._run.config.values["data"].get("given")
         if python_source is not None and self._source is None:
             raise UserError(
                 f"{run}: the data of this run came from Python, as {python_source}. "
                 "Load the run in Python with the same data: runner.load(folder, source=…)."
             )
-        data, _ = load_data(self._config, self._source, self._progress)
-        if any(dataset["digest"] != data.fingerprint for dataset in self._record["datasets"]):
+        data, _ = load_data(self._run.config, self._source, self._progress)
+        if any(dataset["digest"] != data.fingerprint for dataset in self._run.record["datasets"]):
             raise UserError(
                 f"{run}: the data, or how it is split, has changed since the run was trained. "
                 "Undo the change, or train again."
             )
-        return replace(data, constants=self._constants)
+        return replace(data, constants=self.transform.constants)
 
     @cached_property
     def _predict_fn(self) -> PredictFn:
-        return PredictFn(self._program, self._program_inputs, self._training.evaluation_batch_size)
+        return PredictFn(self._run.program, self._run.program_inputs, self._run.training.evaluation_batch_size)
 
     def _evaluator_for(self, split: str) -> Evaluator:
         """The evaluator of the run's data. Raises UserError if the data has no such split."""
@@ -276,20 +215,9 @@ class TrainedModel:
         return self._make_evaluator(self.data)
 
     def _make_evaluator(self, data: Data) -> Evaluator:
-        return Evaluator(self._program, data, self._training, self._numbers, self._progress)
-
-
-def _empty_row(layout: ArrayLayout) -> Encoded:
-    """An array with one row of zeros."""
-    array = np.zeros((1, *layout.shape), layout.dtype)
-    return Ragged(array, np.array([0, 1])) if layout.ragged else array
-
-
-def _read_run_record(folder: Path) -> dict[str, Any]:
-    """The record of a run. Raises UserError for the folder of a sweep."""
-    record = read_record(folder)
-    kind = record.get("kind", "run")
-    if kind != "run":
-        runs = ", ".join(path.name for path in list_runs(folder)) or "none"
-        raise UserError(f"run={folder.name} is a {kind}. Name one of its runs: {runs}.")
-    return record
+        run = self._run
+        teacher = load_teacher(run.config, data, self.features, self._progress.note)
+        program = run.program
+        if teacher is not None:
+            program, _ = make_program(run.config, self.features, data.constants, teacher.program)
+        return Evaluator(program, data, run.training, run.numbers, self._progress, teacher and teacher.inputs)

@@ -11,15 +11,14 @@ import jax.numpy as jnp
 import optax
 
 from components.types import Grouping, Schedule, UserError
+from runner.config.check_update import find_decay_masks
 from runner.errors import error_location
 from runner.program.returns import check_update
 from runner.program.trees import join_keys, list_paths, merge, select
 from runner.program.update import Members
 from runner.signature.build import UnboundOptimizer
-from runner.signature.parameters import read_parameter_hints
 
 DEFAULT_GROUP = "default"  # the parameters of no other group
-DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 
 class OptimizerFactory:
@@ -111,13 +110,6 @@ def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.Gr
                 raise UserError(f"Optax can't take a step: {error} Choose another optimizer.") from error
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
-
-
-def find_decay_masks(node: Mapping[str, Any]) -> list[str]:
-    """The parameters of an optimizer that take the mask of its weight decay, except those that are set."""
-    hints = read_parameter_hints(node["_target_"])
-    decays = any(name.startswith("weight_decay") and name not in DECAY_MASKS for name in hints)
-    return [name for name in DECAY_MASKS if decays and name in hints and name not in node]
 
 
 def partition(

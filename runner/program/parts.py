@@ -43,16 +43,36 @@ from runner.signature.type_hints import element_hint
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 
 
+class TeacherInputs(NamedTuple):
+    """The inputs of a teacher's program. It shares the constants of the columns with the student.
+
+    Attributes:
+        numbers: scalars by their keys in the teacher's configuration, float32.
+        variables: its Flax variables: the parameters as `params`, and other collections.
+    """
+
+    numbers: Mapping[str, Any]
+    variables: Mapping[str, Any]
+
+
 class ProgramInputs(NamedTuple):
     """The inputs of the program that stay the same during training.
 
     Attributes:
         numbers: scalars by their keys in the configuration, float32; and `seed`, uint32.
         constants: the arrays `Constants.device` of the target and of each column, by column and name.
+        teacher: the inputs of the teacher. None: there is none, or nothing reads its logits.
     """
 
     numbers: Mapping[str, Any]
     constants: Mapping[str, Any]
+    teacher: TeacherInputs | None = None
+
+
+def numbers_to_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """The numbers and the seed as arrays. All numbers are float32, so that 1 and 1.0 share one compiled program."""
+    arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
+    return arrays | {"seed": np.asarray(seed, np.uint32)}
 
 
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]

@@ -6,39 +6,36 @@ numbers share one program, and the second compiles nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from components.types import Batch, Clock, Constants, Output, Plateau, Schedule, UserError
-from runner.data.encode import WEIGHT, is_input_column, target_column
+from components.types import Clock, Constants, Plateau, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
+from runner.program.dispatch import is_slow_in_loops, run_uncompiled
+from runner.program.forward import ForwardPass, random_key, select_inputs
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
 from runner.program.objective import (
     Counts,
     ExampleOutputs,
     StepSums,
-    augment,
     compute_penalties,
     compute_sums,
     constrain,
     count_batch,
     example_outputs,
-    make_targets,
     objective_terms,
 )
 from runner.program.optimizer import OptimizerFactory
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
-from runner.program.returns import check_numbers, check_rates, check_same_shapes
+from runner.program.returns import check_numbers, check_rates, check_same_shapes, check_shapes
 from runner.program.trees import carry_over, merge
 from runner.program.update import (
     Members,
@@ -52,13 +49,6 @@ from runner.program.update import (
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import format_value
-
-STREAMS = {"init": 0, "train": 1, "augment": 2}  # each use of randomness has its own stream of keys
-STEPS_PER_DISPATCH = 64  # of a small model. A step of a large one takes long, so the cost of its dispatch is small.
-LARGE_MODEL = 1_000_000  # parameters
-STEPS_OF_LARGE_MODEL = 8
-STEPS_OF_RAGGED_DATA = 4
-MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
 
 class TrainState(NamedTuple):
@@ -103,11 +93,13 @@ class Program:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
         features: the targets and the columns.
         constants: the values fitted on the training split, of the targets and of each column.
+        teacher: the program of the teacher. None: there is none.
         compiled: False: the functions run operation by operation. Parts see arrays with values, so prints and
             breakpoints in them work.
 
     Attributes:
         is_compiled: whether the functions are compiled.
+        forward: the forward pass, uncompiled.
         init: (program inputs, data, rows) -> the state before the first step.
         restart: (program inputs, state) -> the state before the first step, for the parameters of another state.
         unfreeze: (program inputs, state) -> the state with which all parameters are trained.
@@ -124,6 +116,7 @@ class Program:
         static_config: Mapping[str, Any],
         features: Features,
         constants: Mapping[str, Constants],
+        teacher: Program | None = None,
         *,
         compiled: bool = True,
     ) -> None:
@@ -140,9 +133,7 @@ class Program:
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
         self._microbatches = static_config.get("training", {}).get("microbatches", 1)
-        self._layers_outside_model = {
-            name: column.layer(self._constants[name].static) for name, column in features.program_only.items()
-        }
+        self.forward = ForwardPass(features, self._constants, teacher.build_parts if teacher else None)
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
     def state_shapes(self, program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
@@ -164,14 +155,14 @@ class Program:
 
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
-        keys = jax.random.split(_random_key(program_inputs, "init", 0), 2)
-        encoded = _select_inputs(_take_rows(data, rows))
+        keys = jax.random.split(random_key(program_inputs, "init", 0), 2)
+        encoded = select_inputs(_take_rows(data, rows))
         model = self.build_parts(program_inputs).model
         with error_location("architecture"):
             _check_sizes(self.static_config["architecture"])
             streams = {"params": keys[0], "dropout": keys[1]}
             variables = model.init(streams, encoded, program_inputs.constants, train=True)
-            _check_shapes(variables)
+            check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
         return self._start(program_inputs, parameters, model_state, unfrozen=False)
@@ -330,61 +321,6 @@ class Program:
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, present=mask)
         return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
 
-    def forward(
-        self,
-        parts: BuiltParts,
-        program_inputs: ProgramInputs,
-        variables: Any,
-        encoded: Any,
-        *,
-        step: jax.Array | None,
-        microbatch: Any | None = None,
-        present: jax.Array | None = None,
-    ) -> tuple[Batch, Output, Any]:
-        """The batch, the model's output for it, and the model's new state.
-
-        Args:
-            parts: the parts of the experiment.
-            program_inputs: numbers and constants.
-            variables: the Flax variables of the model.
-            encoded: the encoded columns of the examples, with the targets.
-            step: the training step. None: inference.
-            microbatch: the number of the part of the batch, which gets random keys of its own. None: the whole batch.
-            present: bool (B,), false for padding. None: no example is padding.
-        """
-        if present is None:
-            present = jnp.ones(len(jax.tree.leaves(encoded)[0]), bool)
-        columns = self.apply_layers(program_inputs, encoded)
-        specs = {name: target.spec for name, target in parts.targets.items()}
-        targets = {name: columns[target_column(name)] for name in specs}
-        weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
-        arguments: dict[str, Any] = {"train": False, "mutable": []}
-        if step is not None:
-            keys = [_random_key(program_inputs, stream, step) for stream in ("augment", "train")]
-            if microbatch is not None:
-                keys = [jax.random.fold_in(key, microbatch) for key in keys]
-            arguments = {
-                "train": True,
-                "augment": partial(augment, parts, keys[0]) if parts.augmentations else None,
-                "mutable": [name for name in variables if name != "params"],
-                "rngs": {"dropout": keys[1]},
-            }
-        with error_location("architecture"):
-            # The model applies the augmentation, because augmentations change what the layers of the columns return.
-            (batch, output), model_state = parts.model.apply(
-                variables,
-                _select_inputs(encoded),
-                program_inputs.constants,
-                make_targets(specs, targets, present, weight),
-                **arguments,
-            )
-        return batch, output, model_state
-
-    def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
-        """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
-        layers = {name: layer for name, layer in self._layers_outside_model.items() if name in encoded}
-        return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
-
     def _build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
         schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
         return schedule
@@ -426,49 +362,6 @@ def evaluated_weights(parts: BuiltParts, state: TrainState) -> tuple[Any, Any]:
     return evaluated.pop("params"), evaluated
 
 
-def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Callable[..., Any]:
-    """The same function, run operation by operation, also in its loops and in functions under `jax.jit`."""
-
-    def to_array(leaf: Any) -> Any:
-        return leaf if isinstance(leaf, bool) else jnp.asarray(leaf)  # NumPy would compute in 64 bits, unlike `jit`
-
-    def call(*arguments: Any) -> Any:
-        with jax.disable_jit():
-            return function(*jax.tree.map(to_array, arguments))
-
-    return call
-
-
-def steps_per_dispatch(state: TrainState, *, ragged: bool, counts_pixels: bool) -> int:
-    """The number of steps that one dispatch takes.
-
-    It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
-    data, because all rows of a dispatch are padded to its longest row. It is one where metrics count pixels: the counts
-    of a dispatch are int32.
-
-    Args:
-        state: the training state, or its shapes.
-        ragged: whether a column has rows of different lengths.
-        counts_pixels: whether a target is the class of each pixel.
-    """
-    leaves = jax.tree.leaves(state.parameters)
-    if counts_pixels or is_slow_in_loops(state.parameters):
-        return 1
-    steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
-    return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)
-
-
-def is_slow_in_loops(parameters: Any) -> bool:
-    """Whether a model has convolutions and runs on the CPU, where they are 20 times slower inside a compiled loop."""
-    return jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in jax.tree.leaves(parameters))
-
-
-def numbers_to_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    """The numbers and the seed as arrays. All numbers are float32, so that 1 and 1.0 share one compiled program."""
-    arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
-    return arrays | {"seed": np.asarray(seed, np.uint32)}
-
-
 def _check_sizes(node: Any) -> None:
     """Raises UserError for a size that JAX can't count. JAX's own error names neither the number nor its key."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(node):
@@ -477,25 +370,5 @@ def _check_sizes(node: Any) -> None:
             raise UserError(f"{key}: {format_value(leaf)} is too large. Sizes are smaller than 2^63.")
 
 
-def _check_shapes(variables: Any) -> None:
-    """Raises UserError for an array with more elements than any machine holds. `memory` checks smaller ones."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        if math.prod(leaf.shape) > MAX_ELEMENTS:
-            name = "/".join(str(key.key) for key in path[1:])
-            raise UserError(
-                f"`{name}` would have the shape {leaf.shape}, too large for any machine. Choose smaller sizes."
-            )
-
-
-def _random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int) -> jax.Array:
-    seed_key = jax.random.key(program_inputs.numbers["seed"])
-    return jax.random.fold_in(jax.random.fold_in(seed_key, STREAMS[stream]), step)
-
-
 def _take_rows(data: Any, rows: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="clip"), data)
-
-
-def _select_inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoded columns that the model gets: all but the targets and the weights."""
-    return {name: arrays for name, arrays in encoded.items() if is_input_column(name)}

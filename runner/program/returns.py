@@ -5,6 +5,7 @@ The checks run while the program is traced, so a wrong shape is an error before 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import optax
 
 from components.types import Batch, Output, UserError
+
+MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
 
 def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) -> None:
@@ -177,3 +180,13 @@ def _describe(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else f"a {type(value).__name__}"
+
+
+def check_shapes(variables: Any) -> None:
+    """Raises UserError for an array with more elements than any machine holds. `memory` checks smaller ones."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        if math.prod(leaf.shape) > MAX_ELEMENTS:
+            name = "/".join(str(key.key) for key in path[1:])
+            raise UserError(
+                f"`{name}` would have the shape {leaf.shape}, too large for any machine. Choose smaller sizes."
+            )

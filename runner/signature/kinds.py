@@ -61,6 +61,7 @@ KINDS = {
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
+    "teacher": PartKind("a teacher", ("runner.execution.teacher",), "runner.execution.teacher.Teacher"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),
     FUNCTION: PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),
 }

@@ -30,6 +30,7 @@ SCHEMA: dict[str, Any] = {
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
     "step": Annotated[PartHint, Kind("step")],
+    "teacher": Annotated[PartHint, Kind("teacher")] | None,
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
     "update": dict[str, Annotated[PartHint, Kind("update")]],
     "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],

@@ -24,7 +24,7 @@ from components.types import UserError
 from runner.user_code import ALLOW_VARIABLE, added_packages, is_in_packages, is_user_code
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
-RUNNER_PACKAGES = ("runner.tracking", "runner.sweep")  # packages of the runner that export parts
+RUNNER_PACKAGES = ("runner.tracking", "runner.execution.teacher", "runner.sweep")  # they export parts
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (python/cpython#106905)
 

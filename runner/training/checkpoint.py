@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from components.types import UserError
@@ -75,7 +76,7 @@ class CheckpointFiles:
         if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().program_bytes:
             self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
-        state, new_best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, new_best))
+        state, new_best = (jax.tree.map(_copy_to_host, tree) for tree in (state, new_best))
         self._pending.append(self._writer.submit(self._write, state, new_best, dict(metadata), on_saved))
 
     def wait(self) -> None:
@@ -210,7 +211,11 @@ def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
     Raises:
         UserError: a name, shape or dtype differs.
     """
-    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _leaves_by_name(shapes).items()}
+    leaves = _leaves_by_name(shapes)
+    saved = {
+        name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in leaves.items()
+    }
+    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.items()}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
     if found != expected:
         name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
@@ -218,7 +223,21 @@ def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
             f"{path} holds another model than the code builds now: {name.removeprefix('leaf')} differs. "
             "Undo the change of the code, or start from scratch with fresh=true."
         )
-    return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in expected])
+    values = [
+        jax.random.wrap_key_data(jnp.asarray(arrays[name])) if _is_key(leaf) else arrays[name]
+        for name, leaf in leaves.items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(shapes), values)
+
+
+def _copy_to_host(leaf: Any) -> np.ndarray:
+    """A copy of an array as NumPy has it; of random keys, which some optimizers have in their state, their data."""
+    return np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _is_key(leaf: Any) -> bool:
+    """Whether an array, or its shape and dtype, is of random keys."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 class _DamagedCheckpoint(Exception):

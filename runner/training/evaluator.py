@@ -21,7 +21,7 @@ from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
 from runner.program.objective import ExampleOutputs, StepSums, decode_targets
-from runner.program.parts import ProgramInputs
+from runner.program.parts import ProgramInputs, TeacherInputs
 from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
 
@@ -70,13 +70,19 @@ class Evaluator:
     """
 
     def __init__(
-        self, program: Program, data: Data, training: Training, numbers: Mapping[str, np.ndarray], progress: Progress
+        self,
+        program: Program,
+        data: Data,
+        training: Training,
+        numbers: Mapping[str, np.ndarray],
+        progress: Progress,
+        teacher: TeacherInputs | None = None,
     ) -> None:
         self.program, self.data, self.training, self.progress = program, data, training, progress
         self.timings = Timings()
         self.batches = Batches(data)
         constants = {name: dict(data.constants[name].device) for name in data.encoded}
-        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
+        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants, teacher))
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics
         self.targets = {name: parts.spec for name, parts in self.parts.targets.items()}
@@ -136,7 +142,7 @@ class Evaluator:
         """The targets of a split's rows by name: classes, int32 (N, …), or numbers in their own unit, (N, outputs)."""
         columns = {target_column(name): name for name, spec in self.targets.items() if not spec.is_image}
         encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
-        values = self.program.apply_layers(self.program_inputs, encoded)
+        values = self.program.forward.apply_layers(self.program_inputs, encoded)
         return {name: decode_targets(self.targets[name], values[column]) for column, name in columns.items()}
 
     def compile_function(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:

@@ -18,10 +18,11 @@ from runner.data.load import Data
 from runner.display.progress import Progress, RunLength
 from runner.errors import error_location
 from runner.log import LOG
+from runner.program.dispatch import steps_per_dispatch
 from runner.program.initial_weights import architecture_state, replace_weights
 from runner.program.metric_sums import add_sums
-from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, TrainState, evaluated_weights, steps_per_dispatch
+from runner.program.parts import ProgramInputs, TeacherInputs
+from runner.program.program import Program, RateInputs, TrainState, evaluated_weights
 from runner.program.update import MAX_SKIPPED
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
@@ -87,11 +88,12 @@ class Trainer(Evaluator):
         training: Training,
         numbers: Mapping[str, np.ndarray],
         *,
+        teacher: TeacherInputs | None = None,
         weights: Weights | None = None,
         progress: Progress,
         signals: Signals,
     ) -> None:
-        super().__init__(program, data, training, numbers, progress)
+        super().__init__(program, data, training, numbers, progress, teacher)
         self.signals = signals
         self.seed = int(numbers["seed"])
         self.plateau = program.build_plateau(ProgramInputs(numbers, {}))

@@ -15,8 +15,8 @@ from components.feature import Image, Label, Numeric
 from runner.data.batches import Batches
 from runner.data.load import Features, load_encoded
 from runner.program.metric_sums import add_sums, compute_metrics
-from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, numbers_to_arrays
+from runner.program.parts import ProgramInputs, numbers_to_arrays
+from runner.program.program import Program, RateInputs
 
 ROWS = 24
 LOSS, METRIC, PART = "components.loss.", "components.metric.", "components.feature."

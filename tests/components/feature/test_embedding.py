@@ -22,8 +22,8 @@ from components.layer import Normal, TruncatedNormal
 from components.types import Block, Constants, DataError, Padded, Ragged, UserError
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
-from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, numbers_to_arrays
+from runner.program.parts import ProgramInputs, numbers_to_arrays
+from runner.program.program import Program, RateInputs
 from runner.signature.build import ScalarSlot
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())

@@ -46,7 +46,7 @@ def test_losses_and_metrics_are_given_by_target() -> None:
 def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
     assert configure(GOOD).values["metric"] == {}
     (problem,) = problems(*BASE)
-    assert problem.startswith("loss: is null, but there are 2 targets. Set a loss for each: loss: {PRICE: …, KIND: …}.")
+    assert problem.startswith("loss: is missing for 2 targets by name. Set a loss for each: loss: {PRICE: …, KIND: …}.")
 
 
 @pytest.mark.parametrize(

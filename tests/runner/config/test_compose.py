@@ -40,6 +40,8 @@ GROUPS_WITH_TARGET_NAMES = (
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
     "data=california_housing": ["feature=image"],
+    "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],
+    "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
@@ -66,7 +68,9 @@ def find_problems(*words: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_file_composes_and_is_valid(path: Path) -> None:
+def test_every_file_composes_and_is_valid(path: Path, in_empty_folder: Path) -> None:
+    write("outputs/teacher/record.json", "{}")
+    write("outputs/teacher/config.yaml", yaml_file.dump(compose([]).values))
     check_config(compose([name(path), *REQUIRED_OVERRIDES.get(name(path), [])]))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.types import Clock, Duration
 from runner.config.compose import compose, configure
-from runner.config.earlier_run import add_defaults, add_missing_keys, read_config
+from runner.config.recorded_config import add_defaults, add_missing_keys, read_config
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.errors import ConfigError

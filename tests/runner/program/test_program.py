@@ -20,11 +20,11 @@ from components.types import Batch, UserError
 from runner.config.catalog import read_default_options
 from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
-from runner.execution.prepare import get_program
+from runner.execution.programs import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.objective import augment
-from runner.program.parts import BuiltParts, ProgramInputs
-from runner.program.program import Program, RateInputs, numbers_to_arrays
+from runner.program.parts import BuiltParts, ProgramInputs, numbers_to_arrays
+from runner.program.program import Program, RateInputs
 from runner.signature.build import ScalarSlot
 
 CLASSES = 3
@@ -421,9 +421,11 @@ def test_configurations_that_differ_only_in_numbers_share_one_program() -> None:
     base = static(MLP, feature={}, training={"microbatches": 1})
     program = get_program(base, features, constants)
     assert get_program(static(MLP, feature={}, training={"microbatches": 1}), features, constants) is program
-    for group in read_default_options().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
+    outside = {"data", "weights", "teacher", "tracking", "sweep", "experiment"}
+    for group in read_default_options().keys() - outside:
         assert get_program(base | {group: {"other": 1}}, features, constants) is not program, group
     assert get_program(base | {"training": {"microbatches": 2}}, features, constants) is not program
+    assert get_program(base, features, constants, program) is not program  # as the program of its teacher
     other_classes = constants["target"]._replace(static={"classes": ("a", "b")})
     assert get_program(base, features, {**constants, "target": other_classes}) is not program
 

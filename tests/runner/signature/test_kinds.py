@@ -27,6 +27,7 @@ from runner import npz
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
+from runner.execution.teacher import Teacher
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
 from runner.signature.kinds import KINDS
@@ -146,6 +147,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "augmentation": has_members_of(types.Augmentation),
     "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
+    "teacher": lambda value: value is Teacher,
     "sweep": lambda value: hasattr(value, "find_problem"),
     "function": lambda value: value.__module__.startswith(("jax._src.nn.", "jax.nn.")),
 }

@@ -245,7 +245,7 @@ def test_imports_are_followed(package: Any) -> None:
         ("optax.nadm", "optax has no nadm. Did you mean nadam?"),
         (
             "components.loss.X",
-            "has no X. Allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
+            "has no X. Allowed: BinaryCrossEntropy, Distillation, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
         ),
         ("flax.linen.tanh", "jax.numpy.tanh is not in an allowed package"),
         ("mine.f", "there is no package mine"),

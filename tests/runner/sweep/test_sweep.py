@@ -24,7 +24,7 @@ from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.errors import ConfigError
-from runner.execution.prepare import _PROGRAMS
+from runner.execution.programs import _PROGRAMS
 from runner.sweep.grid import list_combinations, parse_axes
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, explain_incomparable, make_plan

@@ -1,0 +1,80 @@
+"""Checks that the teacher of a run is a run of the same columns, and that a loss reads it, before JAX is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.closest import join_names
+from components.types import UserError
+from runner.config.check_targets import has_member, target_of
+from runner.config.modes import RUN_MODES
+from runner.config.recorded_config import add_defaults, read_config
+from runner.run_folder import LAST_RUN, find_run
+from runner.signature.parameters import read_call_signature
+from runner.signature.source import PartNotFoundError
+from runner.signature.type_hints import Problem
+
+
+def find_teacher_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a loss without the teacher that it needs, a teacher that no loss reads, and a run that can't be one."""
+    losses, node = _losses(values.get("loss")), values.get("teacher")
+    if not isinstance(node, Mapping):
+        for key, loss in losses.items():
+            if has_member(loss, "needs_teacher"):
+                yield Problem(
+                    key,
+                    f"{loss['_target_']} needs a teacher. Add teacher=run teacher.run=RUN with the folder, the name or "
+                    "the MLflow id of a finished run; mode=runs lists them.",
+                )
+        return
+    if losses and not any(map(_may_read_teacher, losses.values())):
+        yield Problem("teacher", "no loss reads it. Choose loss=distillation, or leave the teacher out.")
+    run = node.get("run")
+    if isinstance(run, str) and run != "???" and values.get("mode") not in RUN_MODES:
+        for problem in _find_run_problems(run, values):
+            yield Problem("teacher.run", problem)
+
+
+def _losses(node: Any) -> dict[str, Mapping[str, Any]]:
+    """The losses by their keys in the configuration: of the only target, or of each target."""
+    if target_of(node):
+        return {"loss": node}
+    by_target = node if isinstance(node, Mapping) else {}
+    return {f"loss.{name}": loss for name, loss in by_target.items() if target_of(loss)}
+
+
+def _may_read_teacher(loss: Mapping[str, Any]) -> bool:
+    """Whether a loss gets the whole batch: its first parameter is `output`, or is unknown."""
+    try:
+        parameters = read_call_signature(loss["_target_"])
+    except PartNotFoundError:
+        return True
+    return not parameters or next(iter(parameters)) == "output"
+
+
+def _find_run_problems(run: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if run == LAST_RUN:
+        yield "last is another run after each command. Name the run; mode=runs lists them."
+        return
+    feature, root = values.get("feature"), values.get("folder")
+    if not isinstance(feature, Mapping) or not isinstance(root, str):
+        return
+    try:
+        of_teacher = read_config(find_run(Path(root), os.path.expanduser(run), "teacher.run")).get("feature")
+    except UserError as error:
+        yield str(error).removeprefix("teacher.run=")
+        return
+    if not isinstance(of_teacher, Mapping):
+        yield f"{run} has no columns. Choose a run, not a sweep."
+        return
+    columns, others = (add_defaults(dict(each)).get("columns") or {} for each in (feature, of_teacher))
+    if added := sorted(others.keys() - columns.keys()):
+        yield f"{run} reads the columns {join_names(added)}, which this run doesn't read. Choose another teacher."
+    for name, column in columns.items():
+        if name not in others:
+            yield f"{run} doesn't read the column {name}. Choose another teacher."
+        elif column != others[name]:
+            yield f"{run} encodes the column {name} in another way. Its configuration there is {others[name]}."

@@ -1,0 +1,122 @@
+"""A finished run without its data: its program, its best weights and the transform of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from components.types import Encoded, Ragged, UserError
+from runner.config.config import Config
+from runner.config.recorded_config import add_missing_keys
+from runner.config.settings import Training
+from runner.data.batches import gather_rows
+from runner.data.transform import ArrayLayout, load_transform
+from runner.execution.programs import make_program
+from runner.program.parts import ProgramInputs
+from runner.program.program import TrainState, evaluated_weights
+from runner.run_folder import list_runs, read_record
+from runner.training.checkpoint import load_newest_checkpoint
+
+
+class BestWeights(NamedTuple):
+    """The best weights of a run.
+
+    Attributes:
+        parameters: the trained parameters.
+        model_state: the other variables of the model, such as BatchNorm's averages.
+        epoch: the epochs until the best evaluation. None: nothing was evaluated, and these are the latest weights.
+        epochs: the number of epochs trained so far.
+    """
+
+    parameters: Any
+    model_state: Any
+    epoch: float | None
+    epochs: float
+
+
+class FinishedRun:
+    """A finished run, loaded from its folder.
+
+    Args:
+        folder: the run folder.
+        config: the configuration of the run.
+        on_warning: called with each warning, such as a damaged checkpoint.
+
+    Attributes:
+        folder: the run folder.
+        config: the configuration of the run, with today's keys.
+        record: the contents of `record.json`.
+        training: the settings below `training`.
+        numbers: the numbers of the program by name, and the seed.
+        transform: encodes rows.
+        program: the program.
+        program_inputs: the numbers and the constants, on the device.
+        weights: the best weights, on the device.
+
+    Raises:
+        UserError: it is the folder of a sweep, or it has no weights that can be read.
+    """
+
+    def __init__(self, folder: Path, config: Config, on_warning: Callable[[str], None]) -> None:
+        self.folder, self.record = folder, _read_run_record(folder)
+        values = add_missing_keys(config.values)
+        self.config = replace(config, values=values, raw=values)
+        self.training = Training.from_config(values["training"])
+        self.transform = load_transform(folder)
+        constants = self.transform.constants
+        self.program, self.numbers = make_program(self.config, self.transform.features, constants)
+        device_constants = {name: dict(constant.device) for name, constant in constants.items()}
+        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(self.numbers, device_constants))
+        self.weights = self._load_best_weights(on_warning)
+
+    def _load_best_weights(self, on_warning: Callable[[str], None]) -> BestWeights:
+        """The best weights that the run has saved so far. Raises UserError if it has saved none."""
+        parts = self.program.build_parts(self.program_inputs)
+        shapes, unfrozen_shapes = self._state_shapes(), None
+        if parts.members.frozen_until is not None:
+            unfrozen_shapes = jax.eval_shape(self.program.unfreeze, self.program_inputs, shapes)
+        weights_shapes = shapes.parameters, shapes.model_state
+        checkpoint, warnings = load_newest_checkpoint(
+            self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
+        )
+        for warning in warnings:
+            on_warning(warning)
+        if checkpoint is None:
+            reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
+            raise UserError(
+                f"run={self.folder.name}: the run has no checkpoint that can be read: {reason}. Train it again."
+            )
+        state, best, metadata = checkpoint
+        epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
+        parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
+        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
+
+    def _state_shapes(self) -> TrainState:
+        """The training state, with shapes and dtypes in place of arrays."""
+        empty_rows = {
+            name: {key: _empty_row(layout) for key, layout in layouts.items()}
+            for name, layouts in self.transform.layouts.items()
+        }
+        encoded = gather_rows(empty_rows, np.zeros(1, int))
+        return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32))
+
+
+def _empty_row(layout: ArrayLayout) -> Encoded:
+    """An array with one row of zeros."""
+    array = np.zeros((1, *layout.shape), layout.dtype)
+    return Ragged(array, np.array([0, 1])) if layout.ragged else array
+
+
+def _read_run_record(folder: Path) -> dict[str, Any]:
+    """The record of a run. Raises UserError for the folder of a sweep."""
+    record = read_record(folder)
+    kind = record.get("kind", "run")
+    if kind != "run":
+        runs = ", ".join(path.name for path in list_runs(folder)) or "none"
+        raise UserError(f"run={folder.name} is a {kind}. Name one of its runs: {runs}.")
+    return record

@@ -1,0 +1,54 @@
+"""How the functions of a program run: compiled or operation by operation, and with how many steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from runner.program.program import TrainState
+
+STEPS_PER_DISPATCH = 64  # of a small model. A step of a large one takes long, so the cost of its dispatch is small.
+LARGE_MODEL = 1_000_000  # parameters
+STEPS_OF_LARGE_MODEL = 8
+STEPS_OF_RAGGED_DATA = 4
+
+
+def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Callable[..., Any]:
+    """The same function, run operation by operation, also in its loops and in functions under `jax.jit`."""
+
+    def to_array(leaf: Any) -> Any:
+        return leaf if isinstance(leaf, bool) else jnp.asarray(leaf)  # NumPy would compute in 64 bits, unlike `jit`
+
+    def call(*arguments: Any) -> Any:
+        with jax.disable_jit():
+            return function(*jax.tree.map(to_array, arguments))
+
+    return call
+
+
+def steps_per_dispatch(state: TrainState, *, ragged: bool, counts_pixels: bool) -> int:
+    """The number of steps that one dispatch takes.
+
+    It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
+    data, because all rows of a dispatch are padded to its longest row. It is one where metrics count pixels: the counts
+    of a dispatch are int32.
+
+    Args:
+        state: the training state, or its shapes.
+        ragged: whether a column has rows of different lengths.
+        counts_pixels: whether a target is the class of each pixel.
+    """
+    leaves = jax.tree.leaves(state.parameters)
+    if counts_pixels or is_slow_in_loops(state.parameters):
+        return 1
+    steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
+    return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)
+
+
+def is_slow_in_loops(parameters: Any) -> bool:
+    """Whether a model has convolutions and runs on the CPU, where they are 20 times slower inside a compiled loop."""
+    return jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in jax.tree.leaves(parameters))
