@@ -46,6 +46,7 @@ def test_a_command_runs(command: str) -> None:
     assert main([*shlex.split(command)[1:], "training.epochs=1", "tracking=none", "quiet=true"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_the_commands_of_the_first_hour_run_in_one_folder(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str]

@@ -434,8 +434,12 @@ def test_folds_with_fitted_statistics_beside_an_update_and_a_constraint() -> Non
     assert sweep.ranking[0].metrics["best/valid/loss"].deviation > 0
 
 
-def test_lbfgs() -> None:
+def test_lbfgs_equals_optax_and_is_compiled_once() -> None:
+    prepare._PROGRAMS.clear()
     write_option("optimizer/lbfgs", "# L-BFGS with a line search.\n_target_: optax.lbfgs\n")
-    words = (*CLASSES, "optimizer=lbfgs", "learning_rate=1", "training.steps=3")
-    *_, expected = train_by_hand(initial_parameters(*CLASSES), optax.lbfgs(1.0), 3)
-    assert_close(parameters(run(*words).folder, 3), expected, atol=1e-4)
+    words = (*CLASSES, "optimizer=lbfgs", "training.steps=3")
+    result = run(*words)
+    (program,) = prepare._PROGRAMS.values()
+    assert program.train._cache_size() == 1
+    *_, expected = train_by_hand(initial_parameters(*CLASSES), optax.lbfgs(0.5), 3)
+    assert_close(parameters(result.folder, 3), expected, atol=1e-4)

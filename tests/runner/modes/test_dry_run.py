@@ -108,6 +108,7 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
     assert not list(Path.cwd().iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_program_of_its_dry_run_from_the_cache(tmp_path: Path) -> None:
     words = ["training.limit_batches=2", "training.epochs=1", "tracking=none", "quiet=true"]
     environment = os.environ | {"TITRATE_CACHE": str(tmp_path / "cache")}

@@ -187,15 +187,6 @@ def lbfgs(in_empty_folder: Path) -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("lbfgs")
-def test_lbfgs_equals_optax_and_is_compiled_once() -> None:
-    session = Session("optimizer=lbfgs", "learning_rate=0.5")
-    *_, expected = reference(jax.device_get(session.state.parameters), optax.lbfgs(0.5), count=3)
-    assert_close(session.step(3).parameters, expected, atol=1e-4)
-    assert session.trainer.program.train._cache_size() == 1
-
-
-@pytest.mark.optax
-@pytest.mark.usefixtures("lbfgs")
 def test_lbfgs_takes_the_free_parameters_or_a_group_alone() -> None:
     """The line search varies these parameters. Optax's `partition` can't do this."""
     group = f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.lbfgs}}}}"

@@ -90,12 +90,12 @@ def test_parts_see_values_and_stop_at_breakpoints(folder: Path, monkeypatch: pyt
     stops: list[str] = []
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(str(sys._getframe(1).f_locals["x"])))
     parts = ["loss=watched", "architecture.activation=watched.activation", "architecture.initializer=watched.draw"]
-    result = runner.run(*RUN, *parts, "training.compile=false")
+    result = runner.run(*RUN, *parts, "training.epochs=1", "training.compile=false")
     watched = sys.modules["watched"].WATCHED
     assert {part for part, _ in watched} == {"loss", "kernel", "loop"}
     assert all(np.isfinite(value) for _, value in watched)
     assert len([part for part, _ in watched if part == "kernel"]) == 2  # of the hidden layer and the head, once
-    steps, evaluations = 2 * 2, 2 + 2  # of valid after each epoch, and of valid and test at the end
+    steps, evaluations = 2, 1 + 2  # of valid after the epoch, and of valid and test at the end
     assert len(stops) == 1 + steps + evaluations
     assert all(re.search(r"\d\.\d{4}", text) for text in stops)  # a debugger shows values
     losses = [value for part, value in watched if part == "loss"]
