@@ -96,7 +96,7 @@ def _changed_options(config: Config, name: str) -> dict[str, Any]:
 def _changed_values(config: Config) -> dict[str, Any]:
     """The values that differ from those of the chosen options."""
     others = {group: option for group, option in config.choices.items() if group not in ("data", "feature", EXPERIMENT)}
-    unchanged = compose([f"{group}={option!r}" for group, option in others.items()]).raw
+    unchanged = compose([f"{group}={_to_yaml(option)}" for group, option in others.items()]).raw
     values = {key: value for key, value in config.raw.items() if key not in (*COMMAND_KEYS, "data", "feature")}
     return dict(_find_differences(values, unchanged))
 

@@ -421,7 +421,7 @@ def test_configurations_that_differ_only_in_numbers_share_one_program() -> None:
     base = static(MLP, feature={}, training={"microbatches": 1})
     program = get_program(base, features, constants)
     assert get_program(static(MLP, feature={}, training={"microbatches": 1}), features, constants) is program
-    outside = {"data", "weights", "teacher", "tracking", "sweep", "experiment"}
+    outside = {"data", "weights", "teacher", "observer", "tracking", "sweep", "experiment"}
     for group in read_default_options().keys() - outside:
         assert get_program(base | {group: {"other": 1}}, features, constants) is not program, group
     assert get_program(base | {"training": {"microbatches": 2}}, features, constants) is not program
