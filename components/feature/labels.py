@@ -76,6 +76,11 @@ class Labels:
         """`labels`: int8 (rows, classes); -1 if missing."""
         known_ids = {value: number for number, value in enumerate(constants.host["values"].tolist())}
         labels = self._reader.read(block)
+        if self._reader.find_vectors(block) is not None and len(labels.classes) != len(known_ids):
+            fault = f"has vectors of {len(labels.classes)} elements, and there are {len(known_ids)} classes"
+            raise DataError(
+                f"{block.locate(0)}: column `{self.key}` {fault}: {join_names(constants.static['classes'])}"
+            )
         ids = np.array([known_ids.get(value, -1) for value in labels.classes], int)
         if (ids < 0).any():
             position = int(np.argmax(ids < 0))

@@ -57,9 +57,9 @@ class LabelReader:
 
     def read(self, block: Block) -> LabelRows:
         """Reads the labels of the rows. Raises DataError for a value that is wrong, or missing without `missing`."""
-        column = block.columns.get(self.key)
-        if isinstance(column, np.ndarray) and column.ndim == 2 and column.dtype.kind in "biuf":
-            return self._read_vectors(block, column)
+        vectors = self.find_vectors(block)
+        if vectors is not None:
+            return self._read_vectors(block, vectors)
         labels = read_values(block, self.key, empty_is_missing=False)
         is_missing = self._find_missing(block, labels)
         classes, has_label = self._find_labels(labels)
@@ -67,6 +67,13 @@ class LabelReader:
         occurring = np.flatnonzero(has_label.any(0))
         classes = [classes[position] for position in occurring]
         return self._apply_missing(block, LabelRows(classes, has_label[:, occurring], is_missing))
+
+    def find_vectors(self, block: Block) -> np.ndarray | None:
+        """The column if it holds vectors with an element for each class, (rows, classes)."""
+        column = block.columns.get(self.key)
+        if isinstance(column, np.ndarray) and column.ndim == 2 and column.dtype.kind in "biuf":
+            return column
+        return None
 
     def _find_labels(self, labels: CategoryValues) -> tuple[list[Any], np.ndarray]:
         """The classes, and whether a row has a label, bool (rows, classes). Some classes may not occur."""

@@ -131,7 +131,11 @@ def test_a_block_of_missing_values_alone_has_no_class() -> None:
         (np.array([["a", "b"], ["a", None]], object), "row 11 of somewhere: column `tags` has a label without a value"),
         (np.array([[1, 0], [0, 2]]), "row 11 of somewhere: column `tags` is 2 at position 1; a vector has 0 or 1 for"),
         (np.array([[1, 0], [0, np.nan]]), "row 11 of somewhere: column `tags` is nan at position 1"),
-        (np.array([[1, 0, 0]]), "column `tags` has the class 0; allowed classes: a, b"),
+        (
+            np.array([[1, 0, 0]]),
+            "row 10 of somewhere: column `tags` has vectors of 3 elements, and there are 2 classes",
+        ),
+        (np.array([[1, 0]]), "column `tags` has the class 0; allowed classes: a, b"),
         (np.array([0.5]), r"column `tags` is 0\.5"),
     ],
 )
@@ -141,10 +145,11 @@ def test_a_wrong_value_is_an_error_with_its_place(values: Values, message: str) 
         encoded(column, fitted(column, to_strings(["a|b"])), values)
 
 
-def test_a_vector_that_is_too_long_is_an_error_even_without_the_label() -> None:
+@pytest.mark.parametrize("vector", [[1], [1, 0, 0]])
+def test_a_vector_of_another_length_is_an_error(vector: list[int]) -> None:
     column = Labels(key="tags", names=("a", "b"))
-    with pytest.raises(DataError, match="has the class 2; allowed classes: a, b"):
-        encoded(column, fitted(column, np.array([[1, 1]])), np.array([[1, 0, 0]]))
+    with pytest.raises(DataError, match=f"has vectors of {len(vector)} elements, and there are 2 classes: a, b"):
+        encoded(column, fitted(column, np.array([[1, 1]])), np.array([vector]))
 
 
 def review(column: Labels, **splits: dict[Any, int]) -> tuple[str, ...]:
