@@ -166,10 +166,10 @@ def check_need(
     if free is None or needed <= free.program_bytes:
         return True
     key, size = batch
-    fitting = int(size * (free.program_bytes - fixed) / (needed - fixed)) if needed > fixed else 0
+    largest_size = int(size * (free.program_bytes - fixed) / (needed - fixed)) if needed > fixed else 0
     remedy = "No batch size would fit. Choose a smaller model"
-    if fitting > 0:
-        remedy = f"{key}={round_to_power_of_two(fitting)} would fit"
+    if largest_size > 0:
+        remedy = f"{key}={round_to_power_of_two(largest_size)} would fit"
     raise_or_warn(
         f"too little memory for {activity}: {format_bytes(needed)} are needed with {key}={size}, and {free}. {remedy}",
         warn,

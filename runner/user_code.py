@@ -23,17 +23,17 @@ def added_packages() -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, os.environ.get(ALLOW_VARIABLE, "").split(","))))
 
 
-_packages_of_command_line: list[str] = []
+_packages_of_allow_option: list[str] = []
 
 
-def packages_of_command_line() -> tuple[str, ...]:
+def packages_of_allow_option() -> tuple[str, ...]:
     """The packages that `--allow` adds."""
-    return tuple(_packages_of_command_line)
+    return tuple(_packages_of_allow_option)
 
 
 def allow_package(name: str) -> None:
     """Adds a package in this process and in its child processes."""
-    _packages_of_command_line.append(name)
+    _packages_of_allow_option.append(name)
     os.environ[ALLOW_VARIABLE] = ",".join(filter(None, [os.environ.get(ALLOW_VARIABLE, ""), name]))
 
 
@@ -44,7 +44,7 @@ def forget_added_packages() -> Iterator[None]:
     try:
         yield
     finally:
-        _packages_of_command_line.clear()
+        _packages_of_allow_option.clear()
         os.environ.pop(ALLOW_VARIABLE, None)
         if before is not None:
             os.environ[ALLOW_VARIABLE] = before

@@ -107,7 +107,7 @@ def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> n
         size = dtype.itemsize * math.prod(shape)
         if not file.seekable():  # the file is packed
             packed.check_size(size)
-        # The extra byte shows whether the file is too long. Reading to the end also verifies a packed file's checksum.
+        # The extra byte shows whether the file is too long. At the end, a decompressor verifies its checksum.
         content = _read_bytes(file, size + 1)
     specified = f"the {size:,} bytes of data that its header specifies, {dtype.name} {shape}"
     if len(content) < size:

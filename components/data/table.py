@@ -123,8 +123,8 @@ def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int
         stop = min(first + max_rows, rows)
         if varying:
             free_bytes = BLOCK_BYTES - fixed_bytes * (stop - first)
-            fitting = int(np.searchsorted(offsets, offsets[first] + free_bytes, side="right")) - 1
-            stop = min(stop, max(fitting, first + 1))
+            stop_by_bytes = int(np.searchsorted(offsets, offsets[first] + free_bytes, side="right")) - 1
+            stop = min(stop, max(stop_by_bytes, first + 1))
         yield first, stop
         first = stop
 

@@ -26,11 +26,15 @@ KINDS = {
     b"6": "a FIFO",
     b"S": "a sparse file",
 }
+# The types of headers with attributes of other entries.
+PAX, GLOBAL_PAX, SOLARIS_PAX, GNU_LONG_NAME, GNU_LONG_LINK_TARGET = b"x", b"g", b"X", b"L", b"K"
+EXTENSION_TYPES = (PAX, GLOBAL_PAX, SOLARIS_PAX, GNU_LONG_NAME, GNU_LONG_LINK_TARGET)
 TYPES_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # even if their header specifies a size
-# The bytes of the numbers in a header apart from size and checksum: mode, user, group, time, and device (two).
+# The bytes of the numbers in a header apart from size and checksum: mode, user, group, time, and the major and minor
+# number of a device.
 OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
 OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
-RECORD = re.compile(rb"([0-9]{1,9}) ")
+RECORD_LENGTH = re.compile(rb"([0-9]{1,9}) ")  # the start of a line `LENGTH KEY=VALUE` in a pax header
 
 
 class TarError(ValueError):
@@ -55,7 +59,7 @@ def read_tar(file: BinaryIO, needs_content: Callable[[str, str, int], bool]) -> 
     """Yields the entries of an archive.
 
     Args:
-        file: the archive, unpacked.
+        file: the archive, decompressed.
         needs_content: maps the name, kind and size of an entry to whether its content is read.
 
     Raises:
@@ -67,10 +71,10 @@ def read_tar(file: BinaryIO, needs_content: Callable[[str, str, int], bool]) -> 
     while any(block := _read_exactly(file, BLOCK_BYTES, position)):
         type_flag, name, size = _parse_header(block, position)
         content_start = position + BLOCK_BYTES
-        if type_flag in b"xgXLK":
+        if type_flag in EXTENSION_TYPES:
             if size > MAX_EXTENSION_BYTES:
                 raise TarError(f"the header at byte {position} has an extension of {size} bytes")
-            attributes = global_attributes if type_flag == b"g" else extended
+            attributes = global_attributes if type_flag == GLOBAL_PAX else extended
             _add_attributes(attributes, type_flag, _read_content(file, size, content_start), position)
         else:
             attributes = {**global_attributes, **extended}
@@ -113,9 +117,9 @@ def _find_kind(type_flag: bytes, name: str, attributes: Mapping[str, str]) -> st
 
 def _add_attributes(attributes: dict[str, str], type_flag: bytes, content: bytes, position: int) -> None:
     """Adds the attributes that an extended header specifies for other entries."""
-    if type_flag == b"L":
+    if type_flag == GNU_LONG_NAME:
         attributes["path"] = _decode(content)
-    elif type_flag != b"K":  # K is the target of a link, which isn't needed
+    elif type_flag != GNU_LONG_LINK_TARGET:  # the target of a link isn't needed
         attributes.update(_parse_records(content, position))
 
 
@@ -123,9 +127,9 @@ def _parse_records(content: bytes, position: int) -> Iterator[tuple[str, str]]:
     """Yields the keys and values of a pax header: lines `LENGTH KEY=VALUE`, where LENGTH is that of the whole line."""
     start = 0
     while start < len(content):
-        length = RECORD.match(content, start)
-        stop = start + int(length[1]) if length else 0
-        key, equals, value = content[length.end() : stop].partition(b"=") if length else (b"", b"", b"")
+        match = RECORD_LENGTH.match(content, start)
+        stop = start + int(match[1]) if match else 0
+        key, equals, value = content[match.end() : stop].partition(b"=") if match else (b"", b"", b"")
         if not (equals and value.endswith(b"\n") and stop <= len(content)):
             raise TarError(f"the header at byte {position} has a damaged extension")
         yield key.decode(errors="surrogateescape"), value[:-1].decode(errors="surrogateescape")
@@ -141,7 +145,7 @@ def _padding(size: int) -> int:
 
 
 def _parse_number(field: bytes, position: int, base: int = 8) -> int:
-    """Parses a number of a header. Octal numbers from 2^33 on are stored in binary, after a byte 0x80."""
+    """Parses a number of a header: octal, or binary after a byte 0x80 if the field has too few octal digits for it."""
     if base == 8 and field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
     digits = OCTAL.fullmatch(field) if base == 8 else re.fullmatch(rb"([0-9]{1,20})", field)
@@ -181,7 +185,7 @@ def _skip(file: BinaryIO, size: int, position: int) -> None:
 
 
 def _check_end(file: BinaryIO, position: int) -> None:
-    """Raises TarError unless only zeros follow. Reading to the end also verifies the checksum of a packed file."""
+    """Raises TarError unless only zeros follow. At the end, a decompressor verifies its own checksum."""
     while chunk := file.read(CHUNK_BYTES):
         if any(chunk):
             raise TarError(f"after the end of the archive, at byte {position}, there is more data")

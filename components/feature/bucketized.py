@@ -25,11 +25,11 @@ MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint
 
 @dataclass(frozen=True, kw_only=True)
 class Bucketized(Categorical):
-    """Numbers as ids of buckets: the id is the number of boundaries that are at most the number.
+    """Numbers as ids of buckets: the id of x is how many boundaries are less than or equal to x.
 
-    Numbers and boundaries are compared in float32, as in TensorFlow. Unless `missing` replaces them, missing values
-    have no id, and NaN is in the last bucket. In vectors, the ids of element d start at d * buckets. In rows of any
-    length each number has an id.
+    Numbers and boundaries are compared in float32, as in TensorFlow. If `missing` is set, it replaces missing values
+    and NaN. Otherwise a missing value has no id; a NaN in the data is in the last bucket, and a NaN of a feature column
+    has no id. In vectors, the ids of element d start at d * buckets. In rows of any length each number has an id.
 
     Attributes:
         key: the column.
@@ -38,12 +38,13 @@ class Bucketized(Categorical):
             split, as far as possible.
         equal_width: instead of `boundaries`, the number of buckets. The range of the training split is divided into
             buckets of equal width.
-        method: the interpolation of quantiles: `linear` as in NumPy; `keras` as in Keras's Discretization, but exact,
-            and with all boundaries even for fewer rows than buckets; `transform` as in TensorFlow Transform.
+        method: the interpolation of quantiles: `linear` as in NumPy; `keras` as in Keras's Discretization;
+            `transform` as in TensorFlow Transform. Keras only approximates the quantiles, and returns fewer boundaries
+            if there are fewer rows than buckets; `keras` does neither.
         duplicates: whether many equal numbers may cause empty buckets: `refuse` makes an empty bucket an error; `keep`
             allows it, as Keras and TensorFlow Transform do.
         normalize: normalizers that are applied first, as in Numeric.
-        missing: replaces missing numbers, in the unit of the data. None: they have no id.
+        missing: replaces missing numbers and NaN, in the unit of the data. None: they aren't replaced.
         size: the number of elements of a row.
     """
 
@@ -65,7 +66,7 @@ class Bucketized(Categorical):
             _check_boundaries(self.boundaries)
         if self.missing is not None:
             self._pipeline.check_fill_value(self.missing)
-        if self.boundaries is None and self._pipeline.fittable is not None:
+        if self.boundaries is None and self._pipeline.fitted_step is not None:
             raise UserError(
                 "`quantiles` and `equal_width` can't follow a fitted step of `normalize`, such as z_score; leave the "
                 "step out, as the buckets are the same without it"
@@ -81,7 +82,7 @@ class Bucketized(Categorical):
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
 
     def statistics(self) -> Mapping[str, Statistic]:
-        if self._pipeline.fittable is not None:
+        if self._pipeline.fitted_step is not None:
             return self._numeric_fit.statistics()
         if self.boundaries:
             return {}
@@ -91,15 +92,15 @@ class Bucketized(Categorical):
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
-        if self._pipeline.fittable is not None:
-            host |= scaling.make_constants(self._numeric_fit.fit_offset_scale(results), constant_divisor=1)
+        if self._pipeline.fitted_step is not None:
+            host |= scaling.make_constants(self._numeric_fit.fit_offset_scale(results), divisor_if_constant=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
-        numbers, valid_mask = self._read(add_encoded_columns(block, parents), derived=self.key in parents)
+        numbers, valid_mask = self._read(add_encoded_columns(block, parents), is_feature_column=self.key in parents)
         ids = _find_buckets(self._normalize(numbers.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
@@ -114,18 +115,27 @@ class Bucketized(Categorical):
     @property
     def _numeric_fit(self) -> NumericFit:
         return NumericFit(
-            Numbers(self.key, allow_missing=True, sequences=True, steps=self._pipeline.before), self._pipeline
+            Numbers(self.key, allow_missing=True, sequences=True, steps=self._pipeline.steps_before_fit), self._pipeline
         )
 
-    def _read(self, block: Block, *, derived: bool) -> tuple[NumberRows, np.ndarray | None]:
-        """Reads the numbers to compare, and a mask (vectors, size): False where a number is missing. None: no mask."""
+    def _read(self, block: Block, *, is_feature_column: bool) -> tuple[NumberRows, np.ndarray | None]:
+        """Reads the numbers to compare with the boundaries.
+
+        Args:
+            block: the rows.
+            is_feature_column: whether `key` is a feature column; its NaNs count as missing.
+
+        Returns:
+            The numbers, and a mask of the same shape (vectors, size): False where a number has no id because it is
+            missing. None: all numbers have an id.
+        """
         block, offsets = flatten_sequences(block, self.key)
         numbers, valid = raw.read_any_numbers(block, self.key)
         values = as_vectors(block, self.key, numbers)
         if values.shape[1] != self.size:
             fault = f"has {values.shape[1]} numbers in each row, not `size` (={self.size})"
             raise DataError(f"column `{self.key}` of {block.origin} {fault}")
-        valid_mask = ~np.isnan(values) if derived or self.missing is not None else None
+        valid_mask = ~np.isnan(values) if is_feature_column or self.missing is not None else None
         if valid is not None:
             valid_mask = valid.reshape(values.shape) & (True if valid_mask is None else valid_mask)
         if valid_mask is not None:
@@ -144,7 +154,7 @@ class Bucketized(Categorical):
         """The boundaries, (count - 1, 1), or (count - 1, size) if each element has its own boundaries."""
         if self.boundaries is not None:
             return np.array(self.boundaries, np.float64).reshape(-1, 1)
-        low, width = results["range"]
+        low, width = results["range"]  # offset and scale of Extremes: the minimum, and the maximum minus the minimum
         is_varying = width > 0
         if not is_varying.all():
             element = int(np.argmin(is_varying))
@@ -181,7 +191,7 @@ class Bucketized(Categorical):
 
 
 def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
-    """The number of boundaries that are at most each number, int32. NaN is above all boundaries."""
+    """For each value, how many boundaries are less than or equal to it, int32. NaN is above all boundaries."""
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is in the first or last bucket
         values = values.astype(np.float32)
     if len(boundaries) > MAX_COMPARED:

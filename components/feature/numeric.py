@@ -77,7 +77,7 @@ class Numeric:
             )
         if self.expression and self.size not in (None, 1):
             raise UserError(f"`size` (={self.size}) must be 1 or null for an `expression`, which has single numbers")
-        if self.per and pipeline.fittable is None:
+        if self.per and pipeline.fitted_step is None:
             raise UserError(f"`per` (={self.per}) needs a step of `normalize` that is fitted, such as z_score")
 
     @property
@@ -118,7 +118,7 @@ class Numeric:
             if self._replacement is not None:
                 fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
         offset_scale = OffsetScale(np.concatenate(offsets, axis=-1), np.concatenate(scales, axis=-1))
-        device = scaling.make_constants(offset_scale, self._constant_divisor)
+        device = scaling.make_constants(offset_scale, self._divisor_if_constant)
         if fill_values:
             device["missing"] = np.concatenate(fill_values).astype(np.float32)
         # All sources have the same classes, those of the column `per`.
@@ -188,14 +188,14 @@ class Numeric:
     def _factor(self) -> float:
         """The factor of numbers before the first normalizer: `scale`, or 1 if no fixed normalizer comes first.
 
-        A fitted normalizer that comes first would only cancel `scale`. It is left to `_constant_divisor`.
+        A fitted normalizer that comes first would only cancel `scale`. It is left to `_divisor_if_constant`.
         """
-        return self.scale if self._pipeline.before else 1.0
+        return self.scale if self._pipeline.steps_before_fit else 1.0
 
     @property
-    def _constant_divisor(self) -> float:
+    def _divisor_if_constant(self) -> float:
         """The divisor of numbers that are constant or not fitted. It applies `scale` if `_factor` doesn't."""
-        return 1.0 if self._pipeline.before else 1 / self.scale
+        return 1.0 if self._pipeline.steps_before_fit else 1 / self.scale
 
     @property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
@@ -209,7 +209,7 @@ class Numeric:
                 allow_missing=self.missing is not None,
                 sequences=self.sequence,
                 factor=self._factor,
-                steps=pipeline.before,
+                steps=pipeline.steps_before_fit,
             )
             numeric_fits.append(NumericFit(numbers, pipeline, self._replacement, self.per, size))
         return tuple(numeric_fits)

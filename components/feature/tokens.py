@@ -31,7 +31,7 @@ class Tokens(Stateless):
         standardize: converts to lower case, removes punctuation, or both. None: neither.
         split: where the text is split. With `character`, each character is a token, also a space. None: the whole text
             is one token.
-        separator: a string at which the text is split instead of `split`. Empty tokens are left out.
+        separator: a string between tokens. If it is set, `split` is ignored. Empty tokens are left out.
         ngrams: the maximum length of n-grams, or the lengths. The tokens of an n-gram are joined by a space. For the
             tokens a, b, c: 2 -> "a", "b", "c", "a b", "b c"; (2, 3) -> "a b", "b c", "a b c". None: tokens only.
         order: the order of n-grams. `keras`: by length, then by first token. `tft`: by first token, then by length, as
@@ -59,7 +59,8 @@ class Tokens(Stateless):
             separator = self.separator.encode()
             if tokenize.standardize(separator, self.standardize) != separator:
                 raise UserError(
-                    f"`separator` (={self.separator!r}) can't occur after `standardize` (={self.standardize}); "
+                    f"`separator` (={self.separator!r}) never occurs in a text after `standardize` "
+                    f"(={self.standardize}) has changed it; "
                     "write the separator in its standardized form, or set `standardize` to null"
                 )
         lengths = self._ngram_lengths
@@ -93,7 +94,7 @@ class Tokens(Stateless):
             texts = to_strings([""] * column.value_count)
         if not (isinstance(texts, Strings) and column.is_one_dimensional):
             raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row")
-        return texts if column.valid_mask is None else _empty_missing(texts, ~column.valid_mask)
+        return texts if column.valid_mask is None else _replace_missing_by_empty(texts, ~column.valid_mask)
 
     def _tokenize(self, texts: Strings) -> Ragged:
         joined = tokenize.join_texts(texts)  # all texts in one `bytes`, so that each step is one call
@@ -104,7 +105,7 @@ class Tokens(Stateless):
             tokens = tokenize.split(joined, self.split)
         else:
             joined = joined.replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
-            tokens = tokenize.split(joined, mode=None)  # None: only at SEPARATOR
+            tokens = tokenize.split(joined, mode=None)  # only at the byte tokenize.SEPARATOR
         if self._ngram_lengths != (1,):
             tokens = tokenize.make_ngrams(tokens, self._ngram_lengths, by_token=self.order == "tft")
         if self.distinct:
@@ -141,7 +142,7 @@ def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax
     return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
 
 
-def _empty_missing(texts: Strings, is_missing: np.ndarray) -> Strings:
+def _replace_missing_by_empty(texts: Strings, is_missing: np.ndarray) -> Strings:
     """Replaces the strings of missing rows by empty strings."""
     string_count = len(texts.offsets) - 1
     string_of_row = np.arange(string_count) if texts.indices is None else texts.indices

@@ -23,8 +23,8 @@ Layer: TypeAlias = nn.Module
 """A module of this package or of Flax that maps one array to one array."""
 
 
-class LayerShapeError(UserError):
-    """A layer in a list can't take its input. The message starts with the position of the layer."""
+class LayerError(UserError):
+    """A layer in a list can't take its input, or returns no array. The message starts with its position in the list."""
 
 
 def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, suffix: str = "") -> tuple[jax.Array, ...]:
@@ -40,7 +40,7 @@ def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, suffix: 
         `x`, then the output of each layer.
 
     Raises:
-        LayerShapeError: a layer can't take the output of the layer before it.
+        LayerError: a layer can't take the output of the layer before it, or returns no array.
     """
     arrays = [x]
     for n, layer in enumerate(layers):
@@ -53,8 +53,9 @@ class Residual(nn.Module):
 
     Attributes:
         layers: the layers of the residual branch.
-        shortcut: the layers of the shortcut; an empty list is the identity. None: the identity, or if the branch
-            changes the shape of images, a 1 x 1 convolution with batch normalization and the smallest stride that fits.
+        shortcut: the layers of the shortcut. An empty list: always the identity. None: the identity where the branch
+            keeps the shape; where it changes the shape of images, a 1 x 1 convolution with batch normalization and the
+            smallest stride that fits.
         activation: activation function after the sum. None: no activation.
         stochastic_depth: share of the examples that skip the branch in training. None: no stochastic depth.
 
@@ -135,15 +136,15 @@ class Repeat(nn.Module):
 def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     try:
         y = layer(x, **_get_mode_arguments(layer, train))
-    except LayerShapeError as error:
-        raise LayerShapeError(f"{position}: {error}") from error
+    except LayerError as error:
+        raise LayerError(f"{position}: {error}") from error
     except Exception as error:
         is_flax_layer = type(layer).__module__.startswith("flax.")
         if not (is_flax_layer or isinstance(error, UserError)):
             raise  # a bug in the layer's own code, which needs the traceback
-        raise LayerShapeError(f"{position} can't take an input of shape {x.shape}: {_explain(error)}") from error
+        raise LayerError(f"{position} can't take an input of shape {x.shape}: {_explain(error)}") from error
     if not isinstance(y, jax.Array):
-        raise LayerShapeError(f"{position} must return an array, got {type(y).__name__}")
+        raise LayerError(f"{position} must return an array, got {type(y).__name__}")
     return y
 
 
@@ -151,8 +152,12 @@ def _explain(error: Exception) -> str:
     message = str(error).partition(" (https")[0]  # messages of Flax end with a link
     if isinstance(error, UserError) or not any(name in message for name in TRUE_IN_INFERENCE):
         return message
-    # A Dropout or BatchNorm of Flax is inside a layer such as `nn.Sequential`, which doesn't pass the argument on.
-    return f"{message} Use components.layer.Dropout or components.layer.BatchNorm, or list the layer itself."
+    # The message names the missing argument. Probably a Dropout or BatchNorm of Flax is inside a layer such as
+    # `nn.Sequential`, which doesn't pass the argument on.
+    return (
+        f"{message} Use components.layer.Dropout or components.layer.BatchNorm, or put the layer of Flax directly into "
+        "the list of layers, not into another layer."
+    )
 
 
 def _get_mode_arguments(layer: Layer, train: bool) -> dict[str, bool]:

@@ -60,7 +60,8 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
         if name in path:
             cycle = " -> ".join([*path[path.index(name) :], name])
             raise UserError(
-                f"feature.columns: {cycle} is a cycle. If a column should read the raw column of its name, rename it."
+                f"feature.columns: {cycle} is a cycle. If a column should read the raw column of the same name as a "
+                "feature column, rename the feature column."
             )
         for parent in parent_keys(columns, name):
             visit(parent, (*path, name))

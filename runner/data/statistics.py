@@ -20,7 +20,8 @@ from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import count_cores
 
-Parents = tuple[str, ...]  # the feature columns that a column reads in place of raw columns of the same names
+# The names of the feature columns that a column reads. A feature column takes precedence over a raw column of its name.
+Parents = tuple[str, ...]
 States = dict[tuple[Statistic, Parents], Any]
 """The state of each statistic. Columns with equal statistics and parents share one state."""
 
@@ -30,7 +31,7 @@ class StatisticsRequest(NamedTuple):
 
     Attributes:
         columns: the columns by name.
-        rows: the row numbers over all parts, sorted int64 (N,).
+        rows: the row numbers, sorted int64 (N,). They are numbers over all parts of the source, as in `Source.splits`.
     """
 
     columns: Mapping[str, Column]
@@ -48,7 +49,7 @@ def compute_statistics(
 
     Args:
         source: the data.
-        requests: which columns are fitted on which rows. The names are free.
+        requests: which columns are fitted on which rows. The caller chooses the names.
         columns: all columns, parents first.
         workers: the number of threads; None: one per core.
 
@@ -56,12 +57,12 @@ def compute_statistics(
         The results by name of the request, column and statistic.
 
     Raises:
-        UserError: a column reads another column that is fitted in the same pass.
+        UserError: a column with statistics reads another column that is fitted in the same pass.
     """
-    fitted: dict[str, Column] = {}
+    columns_to_fit: dict[str, Column] = {}
     for request in requests.values():
-        fitted |= _with_statistics(request.columns)
-    constants = _constants_without_fit(_ancestors(columns, fitted))
+        columns_to_fit |= _columns_with_statistics(request.columns)
+    constants = _constants_before_pass(_ancestors(columns, columns_to_fit))
     for request in requests.values():
         _check_parents(columns, request.columns, constants)
     summarize = functools.partial(_summarize_block, requests, columns, constants)
@@ -73,7 +74,10 @@ def compute_statistics(
 
 
 def merge_states(states: Iterable[dict[str, States]]) -> dict[str, States]:
-    """Merges the states of all blocks, neighbours of equal size first, as a binary counter carries."""
+    """Merges the states of all blocks in a binary tree: blocks 0 and 1, blocks 2 and 3, then these pairs, and so on.
+
+    Two neighbours are merged as soon as both are complete, so that only about log2(n) states of n blocks are in memory.
+    """
     waiting: list[tuple[int, dict[str, States]]] = []  # (level, state); a state of level n covers 2^n blocks
     for state in states:
         level = 0
@@ -92,7 +96,10 @@ def merge_states(states: Iterable[dict[str, States]]) -> dict[str, States]:
 def _merge_pair(left: dict[str, States], right: dict[str, States]) -> dict[str, States]:
     merged = {**left, **right}
     for name in left.keys() & right.keys():
-        merged[name] = {key: key[0].merge(left[name][key], right[name][key]) for key in left[name]}
+        merged[name] = {
+            (statistic, parents): statistic.merge(state, right[name][statistic, parents])
+            for (statistic, parents), state in left[name].items()
+        }
     return merged
 
 
@@ -107,23 +114,23 @@ def _summarize_block(
     states = {}
     for name, request in requests.items():
         low, high = np.searchsorted(request.rows, (offset, offset + block_rows(block)))
-        fitted = _with_statistics(request.columns)
-        if fitted and low < high:
-            selected = _select_needed(block, columns, fitted, request.rows[low:high] - offset)
-            states[name] = _summarize_columns(fitted, columns, constants, selected)
+        columns_to_fit = _columns_with_statistics(request.columns)
+        if columns_to_fit and low < high:
+            selected = _select_needed(block, columns, columns_to_fit, request.rows[low:high] - offset)
+            states[name] = _summarize_columns(columns_to_fit, columns, constants, selected)
     return states
 
 
-def _with_statistics(columns: Mapping[str, Column]) -> dict[str, Column]:
+def _columns_with_statistics(columns: Mapping[str, Column]) -> dict[str, Column]:
     """The columns that have statistics."""
     return {name: column for name, column in columns.items() if column.statistics()}
 
 
 def _select_needed(
-    block: Block, columns: Mapping[str, Column], fitted: Mapping[str, Column], rows: np.ndarray
+    block: Block, columns: Mapping[str, Column], columns_to_fit: Mapping[str, Column], rows: np.ndarray
 ) -> Block:
     """Some rows of the raw columns that the statistics need."""
-    keys = {key for column in {**_ancestors(columns, fitted), **fitted}.values() for key in column.keys}
+    keys = {key for column in {**_ancestors(columns, columns_to_fit), **columns_to_fit}.values() for key in column.keys}
     block = replace(block, columns={key: values for key, values in block.columns.items() if key in keys})
     if len(rows) == block_rows(block):
         return block
@@ -131,16 +138,20 @@ def _select_needed(
 
 
 def _summarize_columns(
-    fitted: Mapping[str, Column], columns: Mapping[str, Column], constants: Mapping[str, Constants], block: Block
+    columns_to_fit: Mapping[str, Column],
+    columns: Mapping[str, Column],
+    constants: Mapping[str, Constants],
+    block: Block,
 ) -> States:
-    """The states of the statistics of `fitted` for one block."""
-    encoded = encode_block(block, _ancestors(columns, fitted), constants)
+    """The states of the statistics of `columns_to_fit` for one block."""
+    encoded = encode_block(block, _ancestors(columns, columns_to_fit), constants)
     states: States = {}
-    for name, column in fitted.items():
+    for name, column in columns_to_fit.items():
         parents = tuple(parent_keys(columns, name))
         values, ids = {}, set()
         for parent in parents:
-            array_name, values[parent] = next(iter(encoded[parent].items()))  # other columns read the first array
+            # A column that reads a parent gets the first of its encoded arrays.
+            array_name, values[parent] = next(iter(encoded[parent].items()))
             if array_name == "ids":
                 ids.add(parent)
         valid = {key: mask for key, mask in block.valid.items() if key not in parents}
@@ -169,8 +180,8 @@ def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> 
     return {name: column for name, column in columns.items() if name in names}
 
 
-def _constants_without_fit(columns: Mapping[str, Column]) -> dict[str, Constants]:
-    """The constants of the columns that encode without statistics, if their parents do too."""
+def _constants_before_pass(columns: Mapping[str, Column]) -> dict[str, Constants]:
+    """The constants of the columns that can encode rows before the statistics are known, and whose parents can too."""
     constants: dict[str, Constants] = {}
     for name, column in columns.items():
         parents = parent_keys(columns, name)
@@ -179,8 +190,9 @@ def _constants_without_fit(columns: Mapping[str, Column]) -> dict[str, Constants
         if not column.statistics():
             with column_location(config_key(name)):
                 constants[name] = column.fit({}, {parent: constants[parent] for parent in parents})
+        # The class implements the protocol, and the parameters of this column make its `encode` stateless.
         elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
-            constants[name] = Constants()
+            constants[name] = Constants()  # `encode` ignores them
     return constants
 
 
@@ -188,11 +200,11 @@ def _check_parents(
     columns: Mapping[str, Column], readers: Mapping[str, Column], constants: Mapping[str, Constants]
 ) -> None:
     """Raises UserError for a column with statistics that reads a column which must be fitted first."""
-    for name, column in _with_statistics(readers).items():
+    for name, column in _columns_with_statistics(readers).items():
         unfitted = [parent for parent in _ancestors(columns, {name: column}) if parent not in constants]
         if unfitted:
             raise UserError(
                 f"feature.columns.{name} reads `{unfitted[0]}`, and both are fitted on the data in the same pass. "
-                f"Give {name} its values, or let it read raw columns. If `{unfitted[0]}` hides the raw column of that "
-                "name, rename it."
+                f"Set the parameters of {name} so that it needs no fit, or let it read raw columns. If it should read "
+                f"the raw column `{unfitted[0]}`, rename the feature column of that name."
             )

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from runner.figures.canvas import describe_not_finite, label_ticks, make_panels, save_figure, shorten
 from runner.record.predictions import RecordedPredictions
 
-MAX_LABELED = 30  # classes with labels; a figure of more classes shows colours, lines, or the worst classes
+# With more classes, the confusion matrix has only colours, the class sizes are lines without labels, and the metrics
+# are drawn only for the classes with the lowest F1.
+MAX_LABELED = 30
 MAX_WITH_SHARES = 15  # classes of a confusion matrix whose cells have room for a share beside the count
 MAX_MATRIX = 1000  # classes of a confusion matrix
 BINS = 20
@@ -68,7 +70,7 @@ def confusion_matrix(predictions: RecordedPredictions) -> np.ndarray:
 
 
 def measure_classes(predictions: RecordedPredictions) -> ClassMetrics:
-    """The metrics of each class. A class without rows has no recall, and one that is never predicted no precision."""
+    """The metrics of each class. A class without rows has no recall; a class without predictions has no precision."""
     target, prediction = predictions.target, predictions.prediction
     if predictions.is_multilabel:
         rows, predicted, correct = target.sum(0), prediction.sum(0), (target & prediction).sum(0)

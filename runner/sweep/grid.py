@@ -21,11 +21,12 @@ class Axis(list[str]):
 def parse_axes(overrides: Sequence[str], options: Mapping[str, Mapping[str, object]]) -> list[Axis]:
     """Parses each override into an axis: `a,b`, `choice()`, `range()`, or `glob()` over the options of a group.
 
-    An override that Hydra can't parse becomes an axis of one: the composition reports it.
+    An override that Hydra can't parse becomes an axis with this one entry. Hydra reports the error when it composes the
+    configuration of a run.
 
     Args:
         overrides: the overrides of the command line.
-        options: the options of each group, by name.
+        options: the options of each group: by group, then by name of the option.
 
     Raises:
         ConfigError: some overrides have no values or repeated ones.

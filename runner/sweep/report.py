@@ -13,9 +13,10 @@ from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
-from runner.user_code import packages_of_command_line
+from runner.user_code import packages_of_allow_option
 
-MAX_LISTED, LISTED_AT_END = 120, 3  # runs of a plan that are printed, and how many of these are its last ones
+MAX_LISTED = 120  # runs of a plan that are printed
+LISTED_AT_END = 3  # among these, the runs at the end of the plan
 SWEEP_KEYS = ("sweep", "folds", "fold", "mode")  # keys that a command of one run doesn't need
 
 
@@ -82,7 +83,7 @@ def print_end(
         for overrides, reason, _ in failures:
             print_line(f"{overrides}: {reason}", error=True)
         return
-    if manifest.monitor:
+    if manifest.monitor:  # otherwise no run has ended, and there is nothing to rank
         print_tables([Section("", format_table(manifest, candidates))])
     if failures:
         print_line("")
@@ -94,7 +95,7 @@ def print_end(
 def format_command(plan: Plan, candidate: Candidate) -> str:
     """The command of a run with the overrides of a candidate, ready to be pasted."""
     common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
-    allowed = [argument for name in packages_of_command_line() for argument in ("--allow", name)]
+    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
     return shlex.join(["titrate", *allowed, *common, *candidate.overrides])
 
 

@@ -44,8 +44,8 @@ class NumericFit:
     def statistics(self) -> dict[str, Statistic]:
         """The statistics that the fit needs, by name: `offset_scale`, `per` and `missing`, each only if needed."""
         statistics: dict[str, Any] = {}
-        if self.pipeline.fittable is not None:
-            statistics["offset_scale"] = self.pipeline.fittable.statistic(self.numbers.key)
+        if self.pipeline.fitted_step is not None:
+            statistics["offset_scale"] = self.pipeline.fitted_step.statistic(self.numbers.key)
         elif self.size is None:  # only to infer D, and to find columns without any value
             statistics["offset_scale"] = Extremes(self.numbers.key)
         if self.per is not None:
@@ -61,13 +61,13 @@ class NumericFit:
         """Computes the offset and the scale of the normalizer.
 
         Returns:
-            Offset and scale, (D,) each; all 0 if no normalizer is fittable. With `per` (1 + classes, D): row 0 is that
+            Offset and scale, (D,) each; all 0 if no normalizer is fitted. With `per` (1 + classes, D): row 0 is that
             of all rows together, and the others are those of the classes, in the order of the results.
 
         Raises:
             DataError: the training split has no value, or the numbers are too far from 0 for float32.
         """
-        if self.pipeline.fittable is None:
+        if self.pipeline.fitted_step is None:
             if self.size is not None:
                 return OffsetScale(np.zeros(self.size), np.zeros(self.size))
             extremes = results["offset_scale"]
@@ -99,9 +99,9 @@ class NumericFit:
 
     def _fit_normalizer(self, result: Any, class_value: str | int | None = None) -> OffsetScale:
         """Fits the normalizer to the rows of one class, or to all rows if `class_value` is None."""
-        assert self.pipeline.fittable is not None
+        assert self.pipeline.fitted_step is not None
         try:
-            fitted = self.pipeline.fittable.fit(result)
+            fitted = self.pipeline.fitted_step.fit(result)
         except DataError as error:
             raise DataError(f"{self._describe(class_value)}: {error}") from error
         self._check_precision(fitted, class_value)

@@ -18,57 +18,57 @@ class Pipeline:
     """A sequence of normalizers. At most one of them is fitted, to the output of the normalizers before it.
 
     Attributes:
-        before: the fixed normalizers before the fittable one; all normalizers if none is fittable.
-        fittable: the normalizer to fit. None: all normalizers are fixed.
-        after: the fixed normalizers after the fittable one.
+        steps_before_fit: the fixed normalizers before the fitted one; all normalizers if none is fitted.
+        fitted_step: the normalizer that is fitted. None: all normalizers are fixed.
+        steps_after_fit: the fixed normalizers after the fitted one.
     """
 
-    before: tuple[FixedNormalizer, ...]
-    fittable: FittableNormalizer | None
-    after: tuple[FixedNormalizer, ...]
+    steps_before_fit: tuple[FixedNormalizer, ...]
+    fitted_step: FittableNormalizer | None
+    steps_after_fit: tuple[FixedNormalizer, ...]
 
     def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
         """Applies all normalizers.
 
         Args:
             values: the numbers.
-            offset: the offset that was fitted; 0 if no normalizer is fittable.
-            divisor: the scale that was fitted; 1 if no normalizer is fittable.
+            offset: the offset that was fitted; 0 if no normalizer is fitted.
+            divisor: the scale that was fitted; 1 if no normalizer is fitted.
             xp: the library of the arrays, NumPy or `jax.numpy`.
         """
-        for step in self.before:
+        for step in self.steps_before_fit:
             values = step(values, xp)
         return self.apply_fitted(values, offset, divisor, xp)
 
     def apply_fitted(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Applies the fittable normalizer, with the offset and divisor that were fitted, and those after it."""
+        """Applies the fitted normalizer, with its offset and divisor, and the normalizers after it."""
         values = (values - offset) / divisor
-        for step in self.after:
+        for step in self.steps_after_fit:
             values = step(values, xp)
         return values
 
     def check_fill_value(self, value: float) -> None:
-        """Raises UserError unless the replacement of missing numbers is finite, also after the normalizers `before`."""
+        """Raises UserError unless the replacement of missing numbers is finite, also after `steps_before_fit`."""
         result = np.float64(value)
-        for step in self.before:
+        for step in self.steps_before_fit:
             with np.errstate(all="ignore"):
                 result = step(result, np)
         if not np.isfinite(result):
             raise UserError(f"`missing` (={value}) must be finite, also after the steps of `normalize`")
 
     def undo_each(self, values: np.ndarray) -> list[np.ndarray]:
-        """Undoes the normalizers of `before`, from the last to the first.
+        """Undoes `steps_before_fit`, from the last to the first.
 
         A normalizer without an inverse, like Clip, is skipped.
 
         Args:
-            values: numbers after all normalizers of `before`.
+            values: numbers after all of `steps_before_fit`.
 
         Returns:
             The numbers before each normalizer. The first are the numbers in the data.
         """
         stages: list[np.ndarray] = []
-        for step in reversed(self.before):
+        for step in reversed(self.steps_before_fit):
             with contextlib.suppress(UserError), np.errstate(all="ignore"):
                 values = step.undo(values, np)
             stages.insert(0, values)
@@ -76,10 +76,10 @@ class Pipeline:
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
         """Undoes all normalizers, from the last to the first; raises UserError if one has no inverse."""
-        for step in reversed(self.after):
+        for step in reversed(self.steps_after_fit):
             values = step.undo(values, xp)
         values = values * divisor + offset
-        for step in reversed(self.before):
+        for step in reversed(self.steps_before_fit):
             values = step.undo(values, xp)
         return values
 

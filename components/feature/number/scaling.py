@@ -17,7 +17,7 @@ from components.types import Padded
 MIN_VALUES = 1 << 8
 
 
-def make_constants(fitted: OffsetScale, constant_divisor: float) -> dict[str, np.ndarray]:
+def make_constants(fitted: OffsetScale, divisor_if_constant: float) -> dict[str, np.ndarray]:
     """Makes `offset` and `divisor`, float32, with one number per element of the last axis.
 
     Numbers whose differences are below the precision of float32 are treated as constant. Dividing by such a scale would
@@ -25,11 +25,11 @@ def make_constants(fitted: OffsetScale, constant_divisor: float) -> dict[str, np
 
     Args:
         fitted: the fitted offset and scale.
-        constant_divisor: the divisor of constant numbers, as in TensorFlow Transform.
+        divisor_if_constant: the divisor of constant numbers, as in TensorFlow Transform.
     """
     float32 = np.finfo(np.float32)
     divisor = np.where(
-        fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, constant_divisor
+        fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, divisor_if_constant
     )
     return {"offset": fitted.offset.astype(np.float32), "divisor": divisor.astype(np.float32)}
 

@@ -82,7 +82,7 @@ class LabelReader:
             return _mark_labels(labels.values, np.arange(labels.row_count) if rows is None else rows, labels.row_count)
         texts, text_of_row = split_dictionary(labels.values)  # a text is split once, even if many rows have it
         joined = tokenize.join_texts(texts).replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
-        values, offsets = tokenize.split(joined, mode=None)  # None: only at SEPARATOR
+        values, offsets = tokenize.split(joined, mode=None)  # only at the byte tokenize.SEPARATOR
         text_of_label = np.repeat(np.arange(texts.rows), np.diff(offsets))
         classes, has_label = _mark_labels(values, text_of_label, texts.rows)
         return classes, has_label if text_of_row is None else has_label[text_of_row]

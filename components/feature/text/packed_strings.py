@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 BLOCK_ROWS, BLOCK_BYTES = 1 << 16, 1 << 22  # the maximum of a block; a string with more bytes is a block of its own
-CHUNK_ROWS = 1 << 13  # strings that are hashed at once; a dozen results of so many words fit into the cache
+CHUNK_ROWS = 1 << 13  # strings that are hashed at once; a dozen arrays with one word per string fit into the cache
 PADDING = 64  # bytes after a block, because up to 64 bytes are read at once from any position in it
 
 
@@ -33,12 +33,14 @@ class PackedStrings(NamedTuple):
         """Reads little-endian words, uint64 (count, rows). Bytes after the end of a string are arbitrary.
 
         Args:
-            at: the position of the first word in each string, or in all strings, in bytes. It needs no alignment.
+            at: the position of the first word in a string, in bytes: (rows,), or one position for all strings. It needs
+                no alignment.
             count: the number of words; together they have at most PADDING bytes.
         """
         size = len(self.block) - 8 * count + 1
-        overlapping = np.ndarray(size, f"V{8 * count}", self.block, strides=(1,))
-        return overlapping[self.start + at].view("<u8").reshape(-1, count).T
+        # Entry i is the `count` words that start at byte i of the block. Entries overlap.
+        words_from_byte = np.ndarray(size, f"V{8 * count}", self.block, strides=(1,))
+        return words_from_byte[self.start + at].view("<u8").reshape(-1, count).T
 
     def read_ending(self, *, before: int, count: int) -> np.ndarray:
         """Reads words that start `before` bytes before the end of each string."""
@@ -58,15 +60,16 @@ def hash_strings(values: np.ndarray, offsets: np.ndarray, hash_functions: Sequen
     Args:
         values: the bytes of the strings, uint8.
         offsets: string i is `values[offsets[i]:offsets[i + 1]]`, as in Arrow; the first may be above 0.
-        hash_functions: hash functions, each with the minimum length of its strings in bytes; the first minimum is 0.
+        hash_functions: pairs of a minimum length in bytes and a hash function. The minimums ascend from 0. A function
+            hashes the strings from its minimum up to the minimum of the next function.
     """
     result = np.empty(len(offsets) - 1, np.uint64)
     first = 0
     while first < len(result):
-        fitting = np.searchsorted(
+        fit_count = np.searchsorted(
             offsets[first + 1 : first + BLOCK_ROWS + 1], int(offsets[first]) + BLOCK_BYTES, side="right"
         )
-        last = first + max(int(fitting), 1)
+        last = first + max(int(fit_count), 1)  # a block has at least one string
         _hash_block(result[first:last], values, offsets[first : last + 1].astype(np.int64, copy=False), hash_functions)
         first = last
     return result
@@ -110,7 +113,7 @@ def _hash_block(
     # NumPy sorts numbers of at most 16 bits by radix, which is three times as fast.
     order = np.argsort(length.astype(np.min_scalar_type(int(length.max()))), kind="stable")
     strings = PackedStrings(block, (offsets[:-1] - offsets[0])[order], length[order].view(np.uint64))
-    bounds = [*np.searchsorted(strings.length, [shortest for shortest, _ in hash_functions]).tolist(), len(order)]
+    bounds = [*np.searchsorted(strings.length, [min_length for min_length, _ in hash_functions]).tolist(), len(order)]
     for (_, function), low, high in zip(hash_functions, bounds[:-1], bounds[1:], strict=True):
         for at in range(low, high, CHUNK_ROWS):
             rows = slice(at, min(at + CHUNK_ROWS, high))

@@ -142,14 +142,14 @@ class MemoryCheck:
             raise_or_warn(self._describe_training(need), self._warn)
         if evaluation is not None and (need := self.evaluation_bytes(evaluation)) > self.limit:
             size, held = self._run.trainer.evaluation_batch_size, self._memory.held
-            fitting = round_to_power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
-            remedy = f"training.evaluation_batch_size={fitting} would fit"
+            largest_size = round_to_power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
+            remedy = f"training.evaluation_batch_size={largest_size} would fit"
             raise_or_warn(self._describe_excess(need, remedy), self._warn)
 
     def _describe_training(self, need: int) -> str:
         batch = self._largest_batch(need - self._memory.held)
-        fitting = f"training.batch_size={round_to_power_of_two(batch)} would fit" if batch else self._describe_no_fit()
-        return self._describe_excess(need, fitting)
+        remedy = f"training.batch_size={round_to_power_of_two(batch)} would fit" if batch else self._describe_no_fit()
+        return self._describe_excess(need, remedy)
 
     def _largest_batch(self, working: int) -> int:
         """Estimates the largest batch size that fits; 0: none. `working`: bytes that the compiled step needs.
