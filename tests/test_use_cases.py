@@ -18,7 +18,7 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.execution import prepare
+from runner.execution import programs
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -389,13 +389,13 @@ def test_microbatches_with_a_schedule_and_patience_in_steps() -> None:
 
 
 def test_dropout_rate_and_decay_are_swept_by_one_program() -> None:
-    prepare._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     words = (*RUN, *CLASSES, "optimizer=adamw", "training.steps=3")
     grid = {"architecture.dropout": (0.1, 0.6), "learning_rate": (0.01, 0.1), "optimizer.weight_decay": (0.01, 1)}
     axes = [f"{key}={','.join(map(str, values))}" for key, values in grid.items()]
     source = Arrays(columns={"image": IMAGES, "label": LABELS}, valid=HELD_OUT, test=HELD_OUT, seed=None)
     sweep = runner.multirun(*words, *axes, source=source)
-    (program,) = prepare._PROGRAMS.values()
+    (program,) = programs._PROGRAMS.values()
     counts = (program.init._cache_size(), program.train._cache_size(), program.evaluate._cache_size())
     assert counts == (1, 1, 1)
     kernels = {}
@@ -435,11 +435,11 @@ def test_folds_with_fitted_statistics_beside_an_update_and_a_constraint() -> Non
 
 
 def test_lbfgs_equals_optax_and_is_compiled_once() -> None:
-    prepare._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     write_option("optimizer/lbfgs", "# L-BFGS with a line search.\n_target_: optax.lbfgs\n")
     words = (*CLASSES, "optimizer=lbfgs", "training.steps=3")
     result = run(*words)
-    (program,) = prepare._PROGRAMS.values()
+    (program,) = programs._PROGRAMS.values()
     assert program.train._cache_size() == 1
     *_, expected = train_by_hand(initial_parameters(*CLASSES), optax.lbfgs(0.5), 3)
     assert_close(parameters(result.folder, 3), expected, atol=1e-4)
