@@ -20,7 +20,6 @@ from step_session import Session, images
 from components.data import Arrays
 from components.types import UserError
 from runner.config.catalog import read_default_options
-from runner.config.check_targets import has_member
 from runner.signature.parameters import REST, read_signature
 from runner.signature.type_hints import DurationHint, alternatives, element_hint, find_problems
 
@@ -52,6 +51,9 @@ READ_BY_THE_TRAINER = {  # test_length.py and test_training.py show their effect
 }
 
 
+OWN_TESTS = {"distillation"}  # it needs a finished run; test_teacher.py changes its numbers
+
+
 def key_of(group: str, option: str) -> str:
     """The key of the parameters of an option."""
     return f"{group}.{option}" if isinstance(read_default_options()[group], list) else group
@@ -79,16 +81,11 @@ def find_values(group: str, option: str) -> Mapping[str, tuple[Any, Any]]:
     return found
 
 
-def is_alone(node: Any) -> bool:
-    """Whether a part needs no teacher; test_teacher.py shows the effects of the numbers of one that does."""
-    return not has_member(node, "needs_teacher")
-
-
 def list_choices() -> Iterator[tuple[str, list[str]]]:
     """The options with numbers: each alone, or all of a group that allows several."""
     for group, default in read_default_options().items():
         if group in GROUPS:
-            chosen = [name for name, node in options(group).items() if find_values(group, name) and is_alone(node)]
+            chosen = [option for option in options(group) if option not in OWN_TESTS and find_values(group, option)]
             yield from [(group, chosen)] if isinstance(default, list) else ((group, [option]) for option in chosen)
 
 
