@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_options, read_default_options
 from runner.config.check import check_config, find_config_problems, has_valid_root
-from runner.config.choices import Choices, choose_options, find_source_to_profile
+from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
 from runner.config.legacy import move_keys, rename_targets
@@ -200,8 +200,14 @@ def _without_default_parts(raw: dict[str, Any], origins: Mapping[str, str], choi
         option, part = read_default_options()[group], raw.get(group)
         if choices.origins.get(group) != display_path(RUN_YAML) or not isinstance(part, dict):
             continue
-        files = {f"conf/{group}/{name}.yaml" for name in (option if isinstance(option, list) else [option])}
-        kept = {key: value for key, value in part.items() if find_origin(origins, f"{group}.{key}") not in files}
+        files = [find_options().files[group][name] for name in (option if isinstance(option, list) else [option])]
+        # A target's own loss may be of the same file, but its key is the name of the target.
+        keys, default_origins = {key for file in files for key in load_yaml(file)}, set(map(display_path, files))
+        kept = {
+            key: value
+            for key, value in part.items()
+            if key not in keys or find_origin(origins, f"{group}.{key}") not in default_origins
+        }
         changed[group] = kept or (None if group == "loss" else {})
     return changed
 

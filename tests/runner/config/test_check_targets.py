@@ -43,6 +43,21 @@ def test_losses_and_metrics_are_given_by_target() -> None:
     assert config.values["loss_weights"] == {"PRICE": 0.5}
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "{option: softmax_cross_entropy, label_smoothing: 0.1}"])
+def test_a_file_may_choose_the_default_loss_and_metrics_for_a_target(loss: str) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/both.yaml").write_text(
+        f"loss: {{KIND: {loss}, PRICE: mse}}\nmetric: {{KIND: [accuracy], PRICE: [rmse]}}\n"
+    )
+    config = configure(["experiment=both", *BASE])
+    assert config.values["loss"]["KIND"]["_target_"] == "components.loss.SoftmaxCrossEntropy"
+    assert list(config.values["loss"]) == ["KIND", "PRICE"]
+    assert {name: list(parts) for name, parts in config.values["metric"].items()} == {
+        "KIND": ["accuracy"],
+        "PRICE": ["rmse"],
+    }
+
+
 def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
     assert configure(GOOD).values["metric"] == {}
     (problem,) = problems(*BASE)
