@@ -239,6 +239,21 @@ def test_a_teacher_of_other_classes_is_an_error() -> None:
         runner.run(*words, source=three)
 
 
+@pytest.mark.parametrize("words", [["data.seed=5"], ["data.valid=0.3"], ["folds=3", "fold=0"]], ids=" ".join)
+def test_a_teacher_of_another_split_is_an_error(words: list[str], teacher_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"teacher.run: it was trained on other data, or on another split, so it may"):
+        distill(teacher_folder, *words)
+
+
+def test_a_student_is_evaluated_on_new_rows() -> None:
+    words = [*QUIET, ONE_EPOCH, "architecture.widths=[4]", "optimizer=sgd", "training.batch_size=8"]
+    teacher = runner.run(*words, source=two_classes())
+    words += ["loss=distillation", "teacher=run", f"teacher.run={teacher.folder}"]
+    student = runner.run(*words, source=two_classes())
+    rows = {name: values[:6] for name, values in two_classes().columns.items()}
+    assert runner.load(student.folder).evaluate(rows)["new/loss"] > 0
+
+
 def test_a_teacher_of_labels_is_none_of_classes() -> None:
     words = [*QUIET, ONE_EPOCH, "architecture.widths=[4]", "optimizer=sgd", "training.batch_size=8"]
     labels = ["feature.target._target_=components.feature.Labels", "loss=binary_cross_entropy"]

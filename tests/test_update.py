@@ -242,6 +242,18 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[clip_norm]", "update.clip_norm.limit=0"], "update.clip_norm.limit: 0 is not a number in (0, inf)"),
         (["update=[clip_value]", "update.clip_value.limit=-1"], "update.clip_value.limit: -1 is not a number in (0,"),
         (
+            ["update=[freeze]", "update.freeze.until=0ep"],
+            'until: "0ep" is not a duration (0.3 of the run, 5ep, 2000st) in (0, inf) or null [set by the command line',
+        ),
+        (
+            ["architecture=sequential", "architecture.layers=[]"],
+            "architecture.batch_norm: unknown parameter of components.architecture.Sequential. ",
+        ),
+        (
+            ["architecture=sequential", "architecture.layers=[]"],
+            "To leave it out, add '~architecture.batch_norm' to the command. [set by experiments/digits_mlp.yaml]",
+        ),
+        (
             ["update=[decay]", "optimizer=nadam"],
             "update.decay: optax.nadam has no weight decay of chosen parameters. Choose optimizer=adamw",
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
-from runner.config.check_targets import find_target_problems, list_metric_names
+from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.modes import RUN_MODES
@@ -92,6 +92,8 @@ def find_config_problems(config: Config) -> list[str]:
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
+            if problem.startswith("unknown parameter") and (origin or "").startswith("experiments/"):
+                problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{key}: {problem}", origin))
     return lines
 
@@ -270,7 +272,8 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
     metric_names, may_have_others = list_metric_names(values)
-    names = [f"{split}/{name}" for name in metric_names for split in ("valid", "train")]
+    names = [f"valid/{name}" for name in metric_names]
+    names += [f"train/{name}" for name in metric_names if not name.startswith(WEIGHTED)]  # of held-out splits only
     monitor = training.get("monitor")
     if isinstance(monitor, str) and monitor not in names and not may_have_others:
         yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")

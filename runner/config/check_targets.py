@@ -13,6 +13,7 @@ from runner.signature.parameters import read_call_signature
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem
 
+WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 
 
@@ -49,7 +50,7 @@ def list_metric_names(values: Mapping[str, Any]) -> tuple[list[str], bool]:
             own = metrics.get(target)
             names += [f"{target}/loss", *(f"{target}/{name}" for name in (own if isinstance(own, Mapping) else ()))]
     if feature.get("weight") is not None:
-        names += [f"weighted/{name}" for name in names]
+        names += [f"{WEIGHTED}{name}" for name in names]
     return names, _may_have_internal_losses(values)
 
 
@@ -117,6 +118,8 @@ def _check_loss_weights(values: Mapping[str, Any], targets: list[str]) -> Iterat
     for name in weights if isinstance(weights, Mapping) else ():
         if name not in targets:
             yield Problem(f"loss_weights.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
+    if targets and isinstance(weights, Mapping) and all(weights.get(name, 1) == 0 for name in targets):
+        yield Problem("loss_weights", "is 0 for each target, so nothing is learned. Choose a number above 0.")
 
 
 def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:

@@ -127,6 +127,8 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
             progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")
         _check_splits(data, training)
         teacher = load_teacher(config, data, features, progress.note)
+        if teacher is not None:
+            teacher.check_splits(data)
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
         weights = build_weights(config)
         with memory_error_location("preparing the first batch", READ_LESS):

@@ -17,7 +17,7 @@ from components.types import Constants, UserError
 from runner.config.config import Config
 from runner.config.recorded_config import read_config
 from runner.data.load import Data, Features
-from runner.errors import error_location
+from runner.errors import LocatedError, error_location
 from runner.execution.finished_run import FinishedRun
 from runner.program.parts import TeacherInputs
 from runner.program.program import Program
@@ -41,10 +41,21 @@ class LoadedTeacher(NamedTuple):
     Attributes:
         program: its program.
         inputs: its numbers and weights, on the device.
+        data_fingerprint: the fingerprint of the data that it was trained on, and of its splits.
     """
 
     program: Program
     inputs: TeacherInputs
+    data_fingerprint: str
+
+    def check_splits(self, data: Data) -> None:
+        """Raises UserError unless the teacher was trained on the training split of a run's data."""
+        if self.data_fingerprint != data.fingerprint:
+            raise LocatedError(
+                "teacher.run",
+                "it was trained on other data, or on another split, so it may have learned examples that this run "
+                "holds out. Train the teacher with the same data, data.seed, folds and fold.",
+            )
 
 
 def load_teacher(
@@ -71,7 +82,8 @@ def load_teacher(
         _check_same_targets(run, data, features)
         _check_same_columns(run, data, features)
     variables = {"params": run.weights.parameters, **run.weights.model_state}
-    return LoadedTeacher(run.program, TeacherInputs(run.program_inputs.numbers, variables))
+    inputs = TeacherInputs(run.program_inputs.numbers, variables)
+    return LoadedTeacher(run.program, inputs, run.record["datasets"][0]["digest"])
 
 
 def teacher_fingerprint(teacher: TeacherInputs | None) -> str:

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from components.types import Metric
+from runner.config.check_targets import WEIGHTED
 from runner.errors import error_location
-from runner.program.parts import WEIGHTED, record_name
+from runner.program.parts import record_name
 from runner.program.returns import check_result
 
 LAST = "last"  # holds values that are not added up: the latest replaces the one before

@@ -40,8 +40,6 @@ from runner.signature.parameters import read_parameter_hints
 from runner.signature.schema import LOSS, METRIC, SCHEMA
 from runner.signature.type_hints import element_hint
 
-WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
-
 
 class TeacherInputs(NamedTuple):
     """The inputs of a teacher's program. It shares the constants of the columns with the student.

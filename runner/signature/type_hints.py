@@ -228,7 +228,9 @@ def _suggest_durations(value: Any) -> str:
     number = format_value(value) if is_number else ""
     if isinstance(value, str) and (match := NUMBER_AT_START.match(value)):
         number = match[0]
-    return f". Write {number}ep for epochs, or {number}st for steps." if number else ""
+    if not number or value in (f"{number}ep", f"{number}st"):  # it is written as a duration, but out of range
+        return ""
+    return f". Write {number}ep for epochs, or {number}st for steps."
 
 
 def _describe_hint(member: Any, range_: Range | None) -> str:

@@ -74,7 +74,7 @@ def batch_table(examples: Examples) -> Section:
     arrays = {**examples.inputs, **{f"({name})": values for name, values in examples.targets.items()}}
     heading = ["input", "shape", "dtype", "min", "mean", "max", "zeros", "not finite"]
     rows = [[name, *_summarize(value)] for name, value in arrays.items()]
-    title = f"first training batch, {len(examples.rows):,} examples, as the model gets it"
+    title = f"first training batch, {len(examples.rows):,} examples, as the model gets it without augmentation"
     return Section(title, [heading, *rows])
 
 

@@ -70,6 +70,14 @@ def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
         (["loss=mse"], "loss: is one loss for 2 targets by name. Set a loss for each: loss: {PRICE: …, KIND: …}."),
         (["loss={PRICE: mse}"], "loss.KIND: is missing. Each target needs a loss."),
         (
+            ["loss={PRICE: mse, KIND: softmax_cross_entropy}", "loss_weights={PRICE: 0, KIND: 0}"],
+            "loss_weights: is 0 for each target, so nothing is learned. Choose a number above 0.",
+        ),
+        (
+            [*GOOD[3:], "feature.weight=w", "training.monitor=train/weighted/PRICE/loss"],
+            "training.monitor: there is no metric train/weighted/PRICE/loss. Did you mean valid/weighted/PRICE/loss",
+        ),
+        (
             ["loss={PRICE: mse, KIND: softmax_cross_entropy, SIZE: mse}"],
             "loss.SIZE: there is no target SIZE. Allowed: KIND, PRICE.",
         ),
