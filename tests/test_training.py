@@ -97,7 +97,7 @@ def test_limit_batches_takes_the_same_rows_for_every_seed(monkeypatch: pytest.Mo
         rows = [trainer.data.splits[split] for trainer in trainers]
         assert rows[0].tolist() == rows[1].tolist()
         assert len(rows[0]) == min(16, 15 if split != "train" else 30)
-    assert trainers[0].steps_per_epoch == 2
+    assert trainers[0].plan.steps_per_epoch == 2
 
 
 def test_one_batch_can_be_overfitted() -> None:

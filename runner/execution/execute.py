@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         "metrics": metrics,
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
-        "best_epoch": best_step and run.trainer.count_epochs(best_step),
+        "best_epoch": best_step and run.trainer.plan.count_epochs(best_step),
         "seconds": run.trainer.seconds(),
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
@@ -205,7 +205,8 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     step = trainer_state.step if trainer_state else 0
     _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
     run_record = read_record(run.folder.path)
-    run.trainer.extensions = read_extensions(run_record, run.trainer.training, len(run.data.splits["train"]))
+    extensions = read_extensions(run_record, run.trainer.training, len(run.data.splits["train"]))
+    run.trainer.plan = replace(run.trainer.plan, extensions=tuple(extensions))
     for change in list_changes(run_record["tags"], describe_environment(run.config)):
         warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
     for warning in warnings:
@@ -230,7 +231,7 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> dict[str, f
     weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
     metrics = _final_metrics(run, trainer_state, *weights)
     step = trainer_state.step
-    event = Event("end", step, run.trainer.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
+    event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)
     return metrics
 

@@ -18,7 +18,8 @@ from runner.data.batches import gather_rows
 from runner.data.transform import ArrayLayout, load_transform
 from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
-from runner.program.program import TrainState, evaluated_weights
+from runner.program.program import evaluated_weights
+from runner.program.state import TrainState
 from runner.run_folder import list_runs, read_record
 from runner.training.checkpoint import load_newest_checkpoint
 

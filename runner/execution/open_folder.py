@@ -33,7 +33,7 @@ from runner.run_folder import (
     select_run_settings,
 )
 from runner.tracking import Delivery
-from runner.training.trainer import Extension
+from runner.training.step_plan import Extension
 
 LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from runner.program.program import TrainState
+from runner.program.state import TrainState
 
 ARCHITECTURE = "architecture"  # the name of the architecture within `Model`
 

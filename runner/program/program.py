@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from runner.program.objective import (
 from runner.program.optimizer import OptimizerFactory
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_numbers, check_rates, check_same_shapes, check_shapes
+from runner.program.state import RateInputs, TrainState
 from runner.program.trees import carry_over, merge
 from runner.program.update import (
     Members,
@@ -49,41 +50,6 @@ from runner.program.update import (
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import format_value
-
-
-class TrainState(NamedTuple):
-    """The training state: all that a training step changes, on the device.
-
-    Attributes:
-        parameters: the model's parameters.
-        model_state: the other Flax collections of the model by name, such as running moments.
-        optimizer_state: the state of the Optax optimizer.
-        step: the number of steps taken, int32 ().
-        first_bad: the first step whose objective was not finite, int32 (); -1: all were finite. If such steps are
-            skipped, the tenth skipped step in a row.
-        update_state: the state of the members of the update set by name, such as averages of the parameters.
-    """
-
-    parameters: Any
-    model_state: Any
-    optimizer_state: Any
-    step: jax.Array
-    first_bad: jax.Array
-    update_state: Mapping[str, Any] = {}
-
-
-class RateInputs(NamedTuple):
-    """What the learning rate depends on in addition to the step.
-
-    Attributes:
-        total_steps: the number of steps of the whole run, int32 ().
-        steps_per_epoch: the number of steps of an epoch, int32 ().
-        scale: the plateau's factor of the rate, float32 ().
-    """
-
-    total_steps: Any
-    steps_per_epoch: Any
-    scale: Any
 
 
 class Program:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.errors import DiskError
-from runner.program.program import TrainState
+from runner.program.state import TrainState
 from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.training.checkpoint import CheckpointFiles
 from runner.training.trainer_state import TrainerState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,17 @@ class Timings:
     def steps_per_second(self) -> float:
         """The mean speed of training so far."""
         return self.steps / self.training if self.training > 0 else 0.0
+
+    def time_waiting(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
+        """Yields the chunks. Adds the seconds until each is ready to `waiting`."""
+        iterator = iter(chunks)
+        while True:
+            start = time.monotonic()
+            chunk = next(iterator, None)
+            self.waiting += time.monotonic() - start
+            if chunk is None:
+                return
+            yield chunk
 
 
 class Evaluator:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from runner.program.metric_sums import MetricSums, sums_from_json, sums_to_json
-from runner.program.program import TrainState
+from runner.program.state import TrainState
 from runner.training.monitor import MonitorState
 
 

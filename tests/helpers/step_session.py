@@ -11,7 +11,7 @@ from components.data import Arrays
 from runner.config.compose import configure
 from runner.display.progress import make_progress
 from runner.execution.prepare import make_trainer
-from runner.program.program import RateInputs, TrainState
+from runner.program.state import RateInputs, TrainState
 from runner.training.signals import Signals
 
 ROWS, BATCH, CLASSES, STEPS = 24, 4, 3, 20

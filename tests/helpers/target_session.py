@@ -16,7 +16,8 @@ from runner.data.batches import Batches
 from runner.data.load import Features, load_encoded
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.parts import ProgramInputs, numbers_to_arrays
-from runner.program.program import Program, RateInputs
+from runner.program.program import Program
+from runner.program.state import RateInputs
 
 ROWS = 24
 LOSS, METRIC, PART = "components.loss.", "components.metric.", "components.feature."

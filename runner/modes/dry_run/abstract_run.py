@@ -31,7 +31,7 @@ class AbstractRun:
         self.trainer = trainer
         self.state_shapes = trainer.state_shapes
         self.batch_size = trainer.training.batch_size
-        steps = min(trainer.steps_per_dispatch, trainer.steps_per_epoch)
+        steps = min(trainer.steps_per_dispatch, trainer.plan.steps_per_epoch)
         rows = trainer.data.splits["train"][: self.batch_size * steps]
         self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_per_dispatch)))
 

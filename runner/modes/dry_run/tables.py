@@ -46,11 +46,11 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     yield "examples", ", ".join(f"{name} {len(rows):,}" for name, rows in trainer.data.splits.items())
     last = run.last_batch_size
     rest = "" if last == run.batch_size else f", the last with {last} examples"
-    yield "steps per epoch", f"{trainer.steps_per_epoch:,}{rest}"
-    yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps_per_epoch)}"
+    yield "steps per epoch", f"{trainer.plan.steps_per_epoch:,}{rest}"
+    yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.plan.steps_per_epoch)}"
     yield "epochs", _format_epochs(trainer)
     if trainer.training.evaluate_steps is not None:
-        yield "evaluations", f"every {trainer.evaluation_interval:,} steps, and at the end"
+        yield "evaluations", f"every {trainer.plan.evaluation_interval:,} steps, and at the end"
 
 
 def layer_rows(layers: Sequence[LayerCall], batch_size: int) -> Iterator[Row]:
@@ -113,14 +113,14 @@ def time_rows(pace: Pace, run: AbstractRun, compile_seconds: float) -> Iterator[
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     batch_counts = {name: -(-len(rows) // size) for name, rows in trainer.data.splits.items()}
-    evaluations = -(-trainer.total_steps // trainer.evaluation_interval) * batch_counts.get("valid", 0)
+    evaluations = -(-trainer.plan.total_steps // trainer.plan.evaluation_interval) * batch_counts.get("valid", 0)
     evaluations += batch_counts.get("test", 0)
-    total = trainer.total_steps * pace.step + evaluations * pace.evaluation + compile_seconds
+    total = trainer.plan.total_steps * pace.step + evaluations * pace.evaluation + compile_seconds
     yield "a step", format_duration(pace.step), f"of {run.batch_size} examples"
     if trainer.training.evaluate_steps is None:
-        epoch = trainer.steps_per_epoch * pace.step + batch_counts.get("valid", 0) * pace.evaluation
+        epoch = trainer.plan.steps_per_epoch * pace.step + batch_counts.get("valid", 0) * pace.evaluation
         validation = " and an evaluation on valid" if "valid" in batch_counts else ""
-        yield "an epoch", format_duration(epoch), f"{trainer.steps_per_epoch:,} steps{validation}"
+        yield "an epoch", format_duration(epoch), f"{trainer.plan.steps_per_epoch:,} steps{validation}"
     elif "valid" in batch_counts:
         yield "an evaluation", format_duration(batch_counts["valid"] * pace.evaluation), "on valid"
     rest = "without startup, checkpoints and initial weights"
@@ -142,7 +142,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _format_epochs(trainer: Trainer) -> str:
-    epochs = trainer.count_epochs(trainer.total_steps)
+    epochs = trainer.plan.count_epochs(trainer.plan.total_steps)
     return f"{epochs:,}" if isinstance(epochs, int) else f"{epochs:,.2f}"
 
 

@@ -23,7 +23,8 @@ from components.types import Block, Constants, DataError, Padded, Ragged, UserEr
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.program.parts import ProgramInputs, numbers_to_arrays
-from runner.program.program import Program, RateInputs
+from runner.program.program import Program
+from runner.program.state import RateInputs
 from runner.signature.build import ScalarSlot
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())

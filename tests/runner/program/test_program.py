@@ -24,7 +24,8 @@ from runner.execution.programs import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.objective import augment
 from runner.program.parts import BuiltParts, ProgramInputs, numbers_to_arrays
-from runner.program.program import Program, RateInputs
+from runner.program.program import Program
+from runner.program.state import RateInputs
 from runner.signature.build import ScalarSlot
 
 CLASSES = 3

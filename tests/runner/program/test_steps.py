@@ -16,7 +16,7 @@ from components.feature import ExampleWeight, Label
 from components.step import SAM
 from components.types import UserError
 from runner.data.load import Features
-from runner.program.program import RateInputs
+from runner.program.state import RateInputs
 
 PENALTY = {"l2": {"_target_": "components.regularizer.L2", "strength": 0.01}}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from runner.program.program import TrainState
+from runner.program.state import TrainState
 from runner.record import outbox
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.monitor import MonitorState

@@ -1,0 +1,78 @@
+"""`StepPlan`: the steps at which a run is evaluated, its frozen parameters are unfrozen, and it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from components.types import Clock, Duration
+
+
+class Extension(NamedTuple):
+    """The end of a run that was extended later.
+
+    After a crash, an extended run may repeat steps from before it was extended. They need the learning rates and the
+    evaluations of the shorter run.
+
+    Attributes:
+        total_steps: the number of steps that the run would have had.
+        step: the last step before it was extended.
+        is_evaluated: whether the run had finished there, which ends with an evaluation.
+    """
+
+    total_steps: int
+    step: int
+    is_evaluated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """The steps at which a run is evaluated, its frozen parameters are unfrozen, and it ends.
+
+    Attributes:
+        steps_per_epoch: the number of steps in an epoch.
+        total_steps: the number of steps of the whole run.
+        evaluation_interval: the number of steps between two evaluations.
+        frozen_until: how long some parameters are frozen. None: always, or none are.
+        extensions: the earlier ends of a run that was extended.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    evaluation_interval: int
+    frozen_until: Duration | None
+    extensions: tuple[Extension, ...] = ()
+
+    @cached_property
+    def unfreeze_step(self) -> int | None:
+        """The step before which all parameters are unfrozen. None: never.
+
+        If it depends on the length of a run that was extended, the first length counts with which it was reached.
+        """
+        if self.frozen_until is None:
+            return None
+        for end in sorted(self.extensions, key=lambda end: end.step):
+            step = self._count_steps(self.frozen_until, end.total_steps)
+            if step < end.step:
+                return step
+        return self._count_steps(self.frozen_until, self.total_steps)
+
+    def _count_steps(self, duration: Duration, total_steps: int) -> int:
+        """The number of steps of a duration in a run of `total_steps`."""
+        return round(float(duration.steps(Clock(0, total_steps, self.steps_per_epoch))))
+
+    def next_evaluation(self, step: int) -> int:
+        """The first step after `step` that ends with an evaluation, unless the time is up earlier."""
+        interval = self.evaluation_interval
+        earlier_ends = [end.step for end in self.extensions if end.is_evaluated and end.step > step]
+        return min([(step // interval + 1) * interval, self.total_steps, *earlier_ends])
+
+    def total_steps_at(self, step: int) -> int:
+        """The number of steps that the run had when it first took a step."""
+        return min([self.total_steps, *(end.total_steps for end in self.extensions if step < end.step)])
+
+    def count_epochs(self, step: int) -> float:
+        """The number of epochs that the first `step` steps are, an int if it is whole."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return step / self.steps_per_epoch if rest else epochs
