@@ -17,9 +17,7 @@ WRONG = re.findall(r"^    \$ titrate (.*)\n    (.*) \[set by …\]$", GUIDE.text
 @pytest.fixture(autouse=True)
 def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the guide's files."""
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    GUIDE.write_files(in_empty_folder)
-    return in_empty_folder
+    return GUIDE.write_files(in_empty_folder, monkeypatch)
 
 
 @pytest.mark.optax

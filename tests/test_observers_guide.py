@@ -20,9 +20,7 @@ QUICK = ("training.limit_batches=1", "training.batch_size=16", "training.epochs=
 @pytest.fixture(autouse=True)
 def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the guide's files."""
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    GUIDE.write_files(in_empty_folder)
-    return in_empty_folder
+    return GUIDE.write_files(in_empty_folder, monkeypatch)
 
 
 @pytest.mark.optax

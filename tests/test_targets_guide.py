@@ -17,11 +17,9 @@ QUICK = ("training.limit_batches=1", "training.batch_size=16", "tracking=none", 
 @pytest.fixture(autouse=True)
 def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the guide's files."""
-    monkeypatch.syspath_prepend(str(in_empty_folder))
     write_data(in_empty_folder / "data")
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
-    GUIDE.write_files(in_empty_folder)
-    return in_empty_folder
+    return GUIDE.write_files(in_empty_folder, monkeypatch)
 
 
 @pytest.mark.optax

@@ -117,8 +117,7 @@ def test_the_example_of_a_member_runs(name: str, example: str) -> None:
 @pytest.mark.slow
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    GUIDE.write_files(in_empty_folder)
+    GUIDE.write_files(in_empty_folder, monkeypatch)
     assert len(GUIDE.commands) == 6
     for command in GUIDE.commands:
         epochs = () if "fine_tuned" in command else ("training.epochs=1",)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from hydra.core.override_parser.types import Override
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_options, read_default_options
+from runner.config.catalog import EXPERIMENT, RUN_YAML, Catalog, display_path, find_options, read_default_options
 from runner.config.check import check_config, find_config_problems, has_valid_root
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
@@ -159,7 +159,7 @@ def _merge(
     tree.apply_settings(settings)
     raw = _complete_groups(choices, tree)
     origins = find_origins(raw, tree.settings)
-    raw = _without_default_parts(raw, origins, choices)
+    raw = _without_default_parts(raw, origins, choices, composer.catalog)
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
@@ -190,7 +190,9 @@ def _complete_groups(choices: Choices, tree: MergedTree) -> dict[str, Any]:
     return raw | {EXPERIMENT: choices.options[EXPERIMENT]}
 
 
-def _without_default_parts(raw: dict[str, Any], origins: Mapping[str, str], choices: Choices) -> dict[str, Any]:
+def _without_default_parts(
+    raw: dict[str, Any], origins: Mapping[str, str], choices: Choices, catalog: Catalog
+) -> dict[str, Any]:
     """The values without the default loss and metrics, unless there is a single target, which they are for."""
     feature = raw.get("feature")
     if not isinstance(feature, dict) or feature.get("target") is not None or "feature" in choices.broken:
@@ -200,7 +202,7 @@ def _without_default_parts(raw: dict[str, Any], origins: Mapping[str, str], choi
         option, part = read_default_options()[group], raw.get(group)
         if choices.origins.get(group) != display_path(RUN_YAML) or not isinstance(part, dict):
             continue
-        files = [find_options().files[group][name] for name in (option if isinstance(option, list) else [option])]
+        files = [catalog.files[group][name] for name in (option if isinstance(option, list) else [option])]
         # A target's own loss may be of the same file, but its key is the name of the target.
         keys, default_origins = {key for file in files for key in load_yaml(file)}, set(map(display_path, files))
         kept = {

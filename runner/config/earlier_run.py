@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,8 +21,6 @@ from runner.config.recorded_config import add_missing_keys, read_config, read_ya
 from runner.errors import ConfigError
 from runner.store_uri import check_recorded_uri, resolve_store_uri
 from runner.uri_mask import mask_uri
-
-Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import RUN_YAML, read_default_options
+from runner.config.config import Config
 from runner.config.legacy import rename_targets, steps_to_durations
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.source import PartNotFoundError
@@ -28,6 +29,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     training = values.get("training")
     is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
     return steps_to_durations(values) if is_without_durations else values
+
+
+def read_run_config(folder: Path) -> Config:
+    """The configuration of a run, from the `config.yaml` of its folder. Raises UserError as `read_config`."""
+    values = read_config(folder)
+    return Config(values, values, {}, (), {})
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:

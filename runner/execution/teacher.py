@@ -15,7 +15,7 @@ import numpy as np
 from components.closest import join_names
 from components.types import Constants, UserError
 from runner.config.config import Config
-from runner.config.recorded_config import read_config
+from runner.config.recorded_config import read_run_config
 from runner.data.load import Data, Features
 from runner.errors import LocatedError, error_location
 from runner.execution.finished_run import FinishedRun
@@ -77,8 +77,7 @@ def load_teacher(
         return None
     with error_location("teacher.run"):
         folder = find_run(Path(config.values["folder"]), os.path.expanduser(node["run"]), "teacher.run")
-        values = read_config(folder)
-        run = FinishedRun(folder, Config(values, values, {}, (), {}), on_warning)
+        run = FinishedRun(folder, read_run_config(folder), on_warning)
         _check_same_targets(run, data, features)
         _check_same_columns(run, data, features)
     variables = {"params": run.weights.parameters, **run.weights.model_state}

@@ -15,7 +15,7 @@ from components.closest import suggest_name
 from components.columns import is_table
 from components.types import Source, TargetSpec, UserError, get_only
 from runner.config.config import Config
-from runner.config.recorded_config import read_config
+from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET
 from runner.data.load import Data
 from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
@@ -47,8 +47,7 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source
         UserError: there is no such run, or it has saved no weights.
     """
     folder = find_run(Path(os.path.expanduser(root)), os.path.expanduser(str(name)), "run").absolute()
-    values = read_config(folder)
-    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, progress=QuietProgress())
+    return TrainedModel(folder, read_run_config(folder), source=source, progress=QuietProgress())
 
 
 def open_model(config: Config, progress: Progress) -> TrainedModel:

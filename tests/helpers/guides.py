@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 FILE = re.compile(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"^    titrate (.*)$", re.MULTILINE)
 
@@ -23,12 +25,15 @@ class Guide(NamedTuple):
     files: dict[str, str]
     commands: list[str]
 
-    def write_files(self, folder: Path) -> None:
-        """Writes its files into a folder."""
+    def write_files(self, folder: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> Path:
+        """Writes its files into a folder, and with `monkeypatch` puts it on the path of Python. Returns the folder."""
+        if monkeypatch is not None:
+            monkeypatch.syspath_prepend(str(folder))
         for name, content in self.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
+        return folder
 
 
 def read_guide(name: str, start: str = "", end: str = "") -> Guide:
