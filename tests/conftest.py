@@ -26,6 +26,21 @@ connection.close()
 """
 
 
+def pytest_configure() -> None:
+    """Turns off most of XLA's optimizations, as compiling takes most of the time of tiny runs.
+
+    The environment variables also hold for processes that tests start. JAX_DISABLE_MOST_OPTIMIZATIONS=0 keeps the
+    optimizations.
+    """
+    if "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ:
+        return
+    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_parallel_codegen_split_count=1"]
+    if jax.__version_info__ < (0, 11):  # later versions have no other code generator
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": " ".join(flags).strip()}
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
@@ -47,19 +62,6 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         ):  # without bytecode, each process takes 4 s to import JAX and MLflow
             patched.delenv("PYTHONDONTWRITEBYTECODE")
             patched.setenv("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_compiler() -> Iterator[None]:
-    """Turns off most of XLA's optimizations, as compiling takes most of the time of tiny runs.
-
-    JAX_DISABLE_MOST_OPTIMIZATIONS=0 keeps the optimizations.
-    """
-    with pytest.MonkeyPatch.context() as patched:
-        if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-            patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for processes that tests start
-            jax.config.update("jax_disable_most_optimizations", True)
         yield
 
 
