@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from runner.signature.source import find_definition, find_module
 from runner.tree import iterate_parts
+from runner.user_code import OUR_PACKAGES
 
 LIBRARIES = ("flax", "jax", "optax")  # identified by their versions, so their files are not digested
 
@@ -21,12 +23,10 @@ def part_packages(tree: Any) -> set[str]:
 
 
 def digest_code(names: Iterable[str]) -> str:
-    """A digest of all source files of some packages."""
+    """A digest of all source files of some packages. Titrate's own are read once per process, like their imports."""
     content = hashlib.blake2b(digest_size=16)
     for name in sorted(names):
-        module = find_module(name)
-        for path in _source_files(module.path) if module else ():
-            content.update(f"{name}/{path.name}".encode() + hashlib.blake2b(path.read_bytes()).digest())
+        content.update(_digest_own_package(name) if name in OUR_PACKAGES else _digest_package(name))
     return content.hexdigest()
 
 
@@ -38,6 +38,16 @@ def package_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _digest_package(name: str) -> bytes:
+    content, module = hashlib.blake2b(), find_module(name)
+    for path in _source_files(module.path) if module else ():
+        content.update(f"{name}/{path.name}".encode() + hashlib.blake2b(path.read_bytes()).digest())
+    return content.digest()
+
+
+_digest_own_package = functools.cache(_digest_package)
 
 
 def _source_files(path: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from runner.user_code import ALLOW_VARIABLE, added_packages, is_in_packages, is_
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = ("runner.tracking", "runner.execution.teacher", "runner.sweep")  # they export parts
+INSTALLED_PACKAGES = {package.partition(".")[0] for package in (*PACKAGES, *RUNNER_PACKAGES)}
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (python/cpython#106905)
 
@@ -152,7 +153,16 @@ def _may_be_part(module: Module, symbol: Symbol) -> bool:
 
 
 def find_module(name: str) -> Module | None:
-    """The module of a dotted name; None if there is no source. Each version of a file is parsed once."""
+    """The module of a dotted name; None if there is no source.
+
+    Each version of a file is parsed once. Files of Titrate and of libraries don't change while a process runs, so each
+    name in them is looked up once.
+    """
+    package, _, _ = name.partition(".")
+    return _find_installed_module(name) if package in INSTALLED_PACKAGES else _search_module(name)
+
+
+def _search_module(name: str) -> Module | None:
     package, *rest = name.split(".")
     spec = _find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -165,6 +175,9 @@ def find_module(name: str) -> Module | None:
     if spec and spec.origin and spec.origin.endswith(".py") and not rest:
         return _read_module(name, spec.origin, os.stat(spec.origin).st_mtime_ns)
     return None
+
+
+_find_installed_module = functools.cache(_search_module)
 
 
 def _find_spec(package: str) -> ModuleSpec | None:
