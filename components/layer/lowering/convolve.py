@@ -31,9 +31,11 @@ def convolve(
     """
     window, image = (kernel.shape[0], kernel.shape[1]), (x.shape[1], x.shape[2])
     pads = compute_pads(image, dilate(window, dilation), stride, padding)
-    if groups == 1 and window == (1, 1):
+    on_cpu = jax.default_backend() == "cpu"
+    # XLA's compiler for GPUs aborts when it fuses a slice with strides into a matrix product (openxla/xla#47381).
+    if groups == 1 and window == (1, 1) and (on_cpu or stride == (1, 1)):
         return _convolve_1x1(x, kernel, stride, pads)
-    if groups > 1 and jax.default_backend() == "cpu":
+    if groups > 1 and on_cpu:
         if kernel.shape[2] == 1:
             x = _repeat_channels(x, kernel.shape[3] // groups)
             return depthwise(x, kernel[:, :, 0], stride, pads, dilation)
