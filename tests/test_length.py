@@ -91,6 +91,26 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["schedule=cosine", "schedule.warmup=500ep"], "schedule.warmup=500ep, which is 2,500 steps, is longer than"),
+        (
+            ["update=[freeze]", "update.freeze.paths=[architecture/dense_0/*]", "update.freeze.until=6st"],
+            "update.freeze.until=6st, which is 6 steps, is longer than the run, which takes 5 steps",
+        ),
+        (["schedule=cosine", "schedule.warmup=5st"], None),
+    ],
+)
+def test_a_duration_beyond_the_end_is_a_warning(
+    words: list[str], expected: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("training.steps=5", *words)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]
+    assert len(lines) == (expected is not None)
+    assert not expected or lines[0].startswith(f"warning: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
         (["training.steps=12", "training.epochs=2"], [5, 10]),
         (["training.steps=4", "training.epochs=2"], [4]),
         (["training.steps=12", "training.evaluate_steps=7"], [7, 12]),

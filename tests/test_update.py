@@ -302,7 +302,9 @@ def test_a_wrong_update_is_reported(words: list[str], message: str, capsys: pyte
 
 @pytest.mark.optax
 @pytest.mark.parametrize("stop", [True, False])
-def test_a_run_that_skips_ten_steps_in_a_row_diverges(stop: bool, in_empty_folder: Path) -> None:
+def test_a_run_that_skips_ten_steps_in_a_row_diverges(
+    stop: bool, in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     columns = {"image": np.zeros((40, 4, 4, 1), np.uint8), "label": np.arange(40) % 2}
     words = (
         "feature=image",
@@ -328,6 +330,7 @@ def test_a_run_that_skips_ten_steps_in_a_row_diverges(stop: bool, in_empty_folde
     else:
         assert result.status == "finished"
         assert result.history[0]["skipped_steps"] == 12
+        assert "warning: 12 of the 12 steps were skipped" in capsys.readouterr().err
         assert np.isnan(result.history[0]["train/loss"])
         assert np.isnan(result.history[0]["train/accuracy"])
 

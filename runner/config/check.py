@@ -129,7 +129,22 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
         if group == "feature":
             yield from _check_feature(values[group])
         elif group in read_default_options() and group != EXPERIMENT:
-            yield from find_problems(values[group], SCHEMA[group], group)
+            advice = _suggest_choice(group, values[group])
+            for key, problem in find_problems(values[group], SCHEMA[group], group):
+                yield Problem(key, f"{problem}{advice}")
+
+
+def _suggest_choice(group: str, value: Any) -> str:
+    """How to choose options that stand in the value of a group of several, such as `{ema: {decay: 0.5}}`."""
+    if not isinstance(read_default_options()[group], list):
+        return ""
+    nodes = value if isinstance(value, list) else [value]
+    options = [item for node in nodes if isinstance(node, dict) for item in node.items()]
+    settings = [f"{group}.{name}.{key}" for name, node in options if isinstance(node, dict) for key in node]
+    if not settings or any(setting.endswith("._target_") for setting in settings):
+        return ""
+    chosen = ",".join(dict.fromkeys(name for name, _ in options))
+    return f". Choose options by {group}=[{chosen}], and set their values by keys such as {settings[0]}."
 
 
 def _check_feature(feature: Any) -> Iterator[Problem]:

@@ -49,6 +49,12 @@ def normalize_scalars(config: Config) -> Config:
     return replace(config, values=values)
 
 
+def list_durations(config: Config) -> list[tuple[str, Duration]]:
+    """The durations of the parts of a program, with their keys."""
+    scalars = _iterate_scalars(config.values)
+    return [(join_path(path), value) for path, value in scalars if isinstance(value, Duration)]
+
+
 def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float | Duration]]:
     """The numbers and durations that are arrays in the program, with their paths."""
     for path, hint, value in _iterate_arguments(values):

@@ -14,6 +14,7 @@ import numpy as np
 from components.types import Source, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
+from runner.config.scalars import list_durations
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data, Features, load_encoded
@@ -32,6 +33,7 @@ from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
 from runner.training.observers import Observers
 from runner.training.signals import Signals
+from runner.training.step_plan import StepPlan
 from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
@@ -132,7 +134,7 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
         weights = build_weights(config)
         with memory_error_location("preparing the first batch", READ_LESS):
-            return Trainer(
+            trainer = Trainer(
                 program,
                 data,
                 training,
@@ -142,6 +144,17 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
                 progress=progress,
                 signals=signals,
             )
+        _warn_of_long_durations(config, trainer.plan, progress)
+        return trainer
+
+
+def _warn_of_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
+    """Warns of durations that end after the run, such as a warm-up of 20 epochs in a run of 10."""
+    for key, duration in list_durations(config):
+        steps = plan.count_steps(duration, plan.total_steps)
+        if steps > plan.total_steps:
+            run = f"the run, which takes {plan.total_steps:,} steps"
+            progress.note(f"warning: {key}={duration.written()}, which is {steps:,} steps, is longer than {run}")
 
 
 def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:

@@ -29,6 +29,7 @@ from runner.signature.type_hints import element_hint
 
 DEFAULT_DECAY = {"_target_": "components.update.Decay"}  # applies if the configuration has no member that decays
 MAX_SKIPPED = 10  # steps in a row that may be skipped
+SKIPPED_STEPS = "skipped_steps"  # the metric of how many steps of the run were skipped
 
 
 class Members(NamedTuple):
@@ -156,7 +157,7 @@ def skip_step(
 
 def describe_skipped(members: Members, state: Any) -> dict[str, jax.Array]:
     """The number of skipped steps as a metric; empty if no member skips steps."""
-    return {"skipped_steps": state.update_state[members.skip[0]]["total"]} if members.skip else {}
+    return {SKIPPED_STEPS: state.update_state[members.skip[0]]["total"]} if members.skip else {}
 
 
 def evaluated_variables(members: Members, variables: Variables, update_state: Mapping[str, Any]) -> Variables:

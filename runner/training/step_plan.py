@@ -53,12 +53,12 @@ class StepPlan:
         if self.frozen_until is None:
             return None
         for end in sorted(self.extensions, key=lambda end: end.step):
-            step = self._count_steps(self.frozen_until, end.total_steps)
+            step = self.count_steps(self.frozen_until, end.total_steps)
             if step < end.step:
                 return step
-        return self._count_steps(self.frozen_until, self.total_steps)
+        return self.count_steps(self.frozen_until, self.total_steps)
 
-    def _count_steps(self, duration: Duration, total_steps: int) -> int:
+    def count_steps(self, duration: Duration, total_steps: int) -> int:
         """The number of steps of a duration in a run of `total_steps`."""
         return round(float(duration.steps(Clock(0, total_steps, self.steps_per_epoch))))
 

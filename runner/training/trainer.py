@@ -23,7 +23,7 @@ from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs
 from runner.program.program import Program, evaluated_weights
 from runner.program.state import RateInputs, TrainState, is_finite
-from runner.program.update import MAX_SKIPPED
+from runner.program.update import MAX_SKIPPED, SKIPPED_STEPS
 from runner.run_folder import OBSERVERS_FOLDER
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import Evaluator
@@ -181,6 +181,8 @@ class Trainer(Evaluator):
             self.progress.note(
                 "warning: training.profile=true: the run took too few steps to trace any. Raise training.epochs."
             )
+        if skipped := trainer_state.history[-1].get(SKIPPED_STEPS):
+            self.progress.note(f"warning: {skipped:,} of the {trainer_state.step:,} steps were skipped")
         return ended_by
 
     def _run_length(self) -> RunLength:

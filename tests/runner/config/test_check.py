@@ -161,6 +161,16 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["~architecture.widths"], "architecture.widths: is missing, and has no default"),
         (["~loss._target_"], "loss: {} is not a part (a mapping with _target_)"),
         (["metric.accuracy=3"], "metric.accuracy: 3 is not a part"),
+        (
+            ["update={ema: {decay: 0.5}}"],
+            'update.ema: {"decay": 0.5} is not a part (a mapping with _target_). Choose options by update=[ema], and set '
+            "their values by keys such as update.ema.decay.",
+        ),
+        (
+            ["augmentation=[{flip: {}}, {crop: {padding: 2}}]"],
+            'augmentation: [{"flip": {}}, {"crop": {"padding": 2}}] is not a mapping. Choose options by '
+            "augmentation=[flip,crop], and set their values by keys such as augmentation.crop.padding.",
+        ),
         (["feature.input={}"], "feature.input: unknown key. Did you mean inputs?"),
         (["feature.inputs.image=[imge]"], "feature.inputs.image: there is no column imge. Did you mean image?"),
         (["feature.inputs.image=image"], 'feature.inputs.image: "image" is not a list'),
