@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
-
 from components.types import Event, Observer, UserError
 from runner.errors import error_location
 from runner.program.parts import part_name
+from runner.program.state import copy_arrays
 
 
 class Observers:
@@ -47,7 +46,7 @@ class Observers:
         parameters, model_state = weights
         for name, observer in self._observers.items():
             # Each observer gets a copy, which it may keep and change: the next step reuses the memory of the state.
-            variables = jax.tree.map(lambda leaf: leaf.copy(), {"params": parameters, **model_state})
+            variables = copy_arrays({"params": parameters, **model_state})
             with error_location(f"observer.{name}"):
                 observer(event, MappingProxyType(record), variables)
 

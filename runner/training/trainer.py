@@ -22,7 +22,7 @@ from runner.program.initial_weights import architecture_state, replace_weights
 from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs
 from runner.program.program import Program, evaluated_weights
-from runner.program.state import RateInputs, TrainState, is_finite
+from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
 from runner.program.update import MAX_SKIPPED, SKIPPED_STEPS
 from runner.run_folder import OBSERVERS_FOLDER
 from runner.training.checkpoint_manager import CheckpointManager
@@ -322,7 +322,7 @@ class Trainer(Evaluator):
             higher_is_better=self.higher_is_better,
         )
         if is_best:
-            trainer_state.best = jax.tree.map(lambda leaf: leaf.copy(), weights)
+            trainer_state.best = copy_arrays(weights)
             trainer_state.best_step = step
         epoch = self.plan.count_epochs(step)
         trainer_state.history.append({"epoch": epoch, "step": step, **record})
