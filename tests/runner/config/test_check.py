@@ -163,8 +163,8 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["metric.accuracy=3"], "metric.accuracy: 3 is not a part"),
         (
             ["update={ema: {decay: 0.5}}"],
-            'update.ema: {"decay": 0.5} is not a part (a mapping with _target_). Choose options by update=[ema], and set '
-            "their values by keys such as update.ema.decay.",
+            'update.ema: {"decay": 0.5} is not a part (a mapping with _target_). Choose options by update=[ema], and '
+            "set their values by keys such as update.ema.decay.",
         ),
         (
             ["augmentation=[{flip: {}}, {crop: {padding: 2}}]"],
