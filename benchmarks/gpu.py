@@ -7,14 +7,15 @@ Prints a line per result, and a table of all results at the end. The exit code i
 the smallest sizes, and the CPU if there is no GPU. The data are scikit-learn's or random, in a temporary folder. Every
 run is a separate process, as from the command line. A run whose memory or speed is measured has the GPU to itself.
 
-- equal: the same command trains on the GPU and on the CPU for 20 to 80 steps, with matrix products in full float32
+- equal: the same command trains on the GPU and on the CPU for 10 to 80 steps, with matrix products in full float32
   (JAX_DEFAULT_MATMUL_PRECISION=highest). The differences of losses and parameters, relative to the largest number of
-  their array, must not exceed TOLERANCE. Small differences are normal: a sum in another order changes the last of
+  their array, must not exceed tolerances. Small differences are normal: a sum in another order changes the last of
   float32's seven digits, a GPU approximates functions such as exp differently, and an optimizer that divides by small
   moments amplifies both. For comparison: on the CPU, one core instead of two, or JAX 0.12 instead of 0.10, changes
-  losses by up to 1e-7 and parameters by up to 1.5e-5. The same tolerance holds with XLA's deterministic operations,
-  whose scatter was silently wrong in JAX 0.5.3 (jax-ml/jax#27796). With JAX's default precision, the differences are
-  printed but not checked: NVIDIA's GPUs since 2020 round the factors of a product to TF32, which has three digits.
+  losses by up to 5e-7 and parameters by up to 1.5e-5, or 1.2e-3 in a residual network. The same tolerances hold with
+  XLA's deterministic operations, whose scatter was silently wrong in JAX 0.5.3 (jax-ml/jax#27796). With JAX's default
+  precision, the differences are printed but not checked: NVIDIA's GPUs since 2020 round the factors of a product to
+  TF32, which has three digits.
 - kill: runs are killed at random times and resumed until they finish, with XLA's deterministic operations. Parameters,
   best weights and history must be bit-identical to those of an uninterrupted run. Other runs, which use the fastest
   operations, share the cache of compiled programs; this must not change a bit either.
@@ -46,7 +47,6 @@ from typing import Any
 
 import numpy as np
 
-TOLERANCE = {"losses": 1e-5, "parameters": 1e-3}
 TORCH_COMPILE_SECONDS = 90  # without this time left, the compiled PyTorch model is skipped
 REQUIRED = (
     "jax",
@@ -73,11 +73,14 @@ OPTIONAL = {  # what does not work without a module
 DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
 FULL_PRECISION = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
 VARIANTS = {"full": FULL_PRECISION, "deterministic": FULL_PRECISION | DETERMINISTIC, "default": {}}
-EQUAL = {  # experiments of the check `equal`, and how much of them is trained
-    "digits_mlp": ("training.epochs=2",),
-    "digits_cnn": ("training.epochs=2",),
-    "california_housing_wide_deep": ("training.epochs=8",),
-    "fashion_mnist_resnet": ("training.epochs=2", "training.limit_batches=10"),
+LOSS_TOLERANCE = 1e-5
+EQUAL = {  # experiments of the check `equal`, the tolerance of their parameters, and how they are changed
+    "digits_mlp": (1e-3, "training.epochs=2"),
+    "digits_cnn": (1e-3, "training.epochs=2"),
+    "california_housing_wide_deep": (1e-3, "training.epochs=8"),
+    # The biases of its normalizations start at 0, and their gradients are sums that almost cancel. With its own
+    # learning rate of 0.1, one core instead of two changes the losses by 3e-3 after 20 steps.
+    "fashion_mnist_resnet": (1e-2, "training.epochs=1", "training.limit_batches=10", "learning_rate=0.001"),
 }
 RUN_OVERRIDES = ("tracking=none", "quiet=true")
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -245,9 +248,9 @@ class Bench:
 
 def check_equal(bench: Bench) -> None:
     """Trains on both platforms and with all variants at the same time, as these networks are small."""
-    for experiment, length in EQUAL.items():
+    for experiment, (parameter_tolerance, *changes) in EQUAL.items():
         with bench.reporting_errors(f"equal {experiment}"):
-            overrides = (f"experiment={experiment}", *length)
+            overrides = (f"experiment={experiment}", *changes)
             name = f"equal_{experiment}"
             variants = bench.sizes.variants
             processes = [bench.train(*overrides, name=f"{name}_cpu", platform="cpu")]
@@ -260,7 +263,8 @@ def check_equal(bench: Bench) -> None:
                 differences = compare_runs(bench, f"{name}_cpu", f"{name}_{variant}")
                 passed = None
                 if variant != "default":
-                    passed = all(difference <= TOLERANCE[kind] for kind, difference in differences.items())
+                    tolerances = {"losses": LOSS_TOLERANCE, "parameters": parameter_tolerance}
+                    passed = all(difference <= tolerances[kind] for kind, difference in differences.items())
                 text = ", ".join(f"{kind} {difference:.1e}" for kind, difference in differences.items())
                 bench.report(f"equal {experiment}", f"{variant}: {text} from the CPU's", passed)
 
