@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -116,6 +116,22 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for name, module in [*sys.modules.items()]:
         if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
             del sys.modules[name]
+
+
+@pytest.fixture
+def write_module(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Returns a function (name, text) that writes a module of the user's own parts into the working folder.
+
+    The module can be imported, and it is allowed.
+    """
+
+    def write(name: str, text: str) -> None:
+        Path(f"{name}.py").write_text(text)
+        monkeypatch.setenv("TITRATE_ALLOW", name)
+        monkeypatch.syspath_prepend(in_empty_folder)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -357,18 +358,17 @@ def test_an_extension_that_was_recorded_in_epochs_is_read(tmp_path: Path) -> Non
     assert results(folder) == expected
 
 
-def test_every_number_of_the_schedule_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("mine.py").write_text(
+def test_every_number_of_the_schedule_is_recorded(write_module: Callable[[str, str], None]) -> None:
+    write_module(
+        "mine",
         "import jax.numpy as jnp\n"
         "from components.types import Scalar, Schedule\n"
         "def cycle(learning_rate: Scalar, low: Scalar = 0.85) -> Schedule:\n"
         "    def values(clock):\n"
         "        share = jnp.float32(clock.step) / jnp.float32(clock.total_steps)\n"
         "        return {'learning_rate': learning_rate, 'momentum': low + 0.1 * share}\n"
-        "    return Schedule(values)\n"
+        "    return Schedule(values)\n",
     )
-    monkeypatch.setenv("TITRATE_ALLOW", "mine")
-    monkeypatch.syspath_prepend(Path.cwd())
     Path("conf/schedule").mkdir(parents=True)
     Path("conf/schedule/cycle.yaml").write_text("_target_: mine.cycle\nlearning_rate: ${learning_rate}\n")
     result = run("schedule=cycle", "optimizer=sgd", "training.steps=10")

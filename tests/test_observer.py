@@ -6,7 +6,7 @@ import csv
 import importlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +77,14 @@ WORDS = (
 
 
 @pytest.fixture(autouse=True)
-def own_observers(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_observers(write_module: Callable[[str, str], None]) -> None:
     """An allowed module of the user, and an option for each of its observers, in lower case."""
-    Path("own_observers.py").write_text(MODULE)
+    write_module("own_observers", MODULE)
     Path("conf/observer").mkdir(parents=True)
     for name in NAMES:
         option = name.lower()
         node = f"{{_target_: own_observers.{name}{', limit: 1' if name == 'Strict' else ''}}}"
         Path(f"conf/observer/{option}.yaml").write_text(f"{option}: {node}\n")
-    monkeypatch.setenv("TITRATE_ALLOW", "own_observers")
-    monkeypatch.syspath_prepend(str(in_empty_folder))
 
 
 def run(*words: str) -> Result:

@@ -1,6 +1,7 @@
 """The settings of `training`: precision, fewer batches, checkpoints, a profile; and extending a run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,19 @@ def test_with_bfloat16_the_matrix_products_are_bfloat16_and_the_losses_float32(m
     assert losses.dtype == jnp.float32
 
 
-def test_an_architecture_without_a_parameter_dtype_supports_float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("mine_without_dtype.py").write_text(
+def test_an_architecture_without_a_parameter_dtype_supports_float32_only(
+    write_module: Callable[[str, str], None],
+) -> None:
+    write_module(
+        "mine_without_dtype",
         "import flax.linen as nn\n"
         "from components.types import Output\n"
         "class Plain(nn.Module):\n"
         "    outputs: int\n"
         "    @nn.compact\n"
         "    def __call__(self, x, *, train):\n"
-        "        return Output(nn.Dense(self.outputs)(x.reshape(x.shape[0], -1)))\n"
+        "        return Output(nn.Dense(self.outputs)(x.reshape(x.shape[0], -1)))\n",
     )
-    monkeypatch.setenv("TITRATE_ALLOW", "mine_without_dtype")
-    monkeypatch.syspath_prepend(Path.cwd())
     Path("conf/architecture").mkdir(parents=True)
     Path("conf/architecture/plain.yaml").write_text("_target_: mine_without_dtype.Plain\n")
     words = ["architecture=plain", "tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8"]

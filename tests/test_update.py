@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -123,17 +123,10 @@ class Net(nn.Module):
 """
 
 
-def write_module(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    Path("net.py").write_text(text)
-    monkeypatch.setenv("TITRATE_ALLOW", "net")
-    monkeypatch.syspath_prepend(str(Path.cwd()))
-    monkeypatch.delitem(sys.modules, "net", raising=False)
-
-
 @pytest.mark.optax
-def test_frozen_modules_run_as_in_inference(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], None]) -> None:
     """Without dropout, two calls of the body agree, and the internal loss is 0."""
-    write_module(monkeypatch, NETWORK)
+    write_module("net", NETWORK)
     Path("conf/architecture").mkdir(parents=True)
     Path("conf/architecture/net.yaml").write_text("# A network with a body.\n_target_: net.Net\n")
     words = ("architecture=net", "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=2")
@@ -187,9 +180,9 @@ SHORT = ("tracking=none", "quiet=true", "training.epochs=1", "training.limit_bat
 
 
 @pytest.fixture
-def own_members(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_members(write_module: Callable[[str, str], None]) -> None:
     """Options for the members above; the name of each is that of its class."""
-    write_module(monkeypatch, MEMBERS)
+    write_module("net", MEMBERS)
     Path("conf/optimizer").mkdir(parents=True)
     Path("conf/optimizer/mine.yaml").write_text("# Needs more than a gradient.\n_target_: optax.contrib.sophia\n")
     Path("conf/update").mkdir(parents=True)

@@ -95,12 +95,6 @@ def write_option(name: str, text: str) -> None:
     path.write_text(text)
 
 
-def write_module(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("own.py").write_text(text)
-    monkeypatch.setenv("TITRATE_ALLOW", "own")
-    monkeypatch.syspath_prepend(Path.cwd())
-
-
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.log(probabilities[np.arange(len(labels)), labels])
 
@@ -156,9 +150,9 @@ class Brightness(nn.Module):
 """
 
 
-def test_mixup_with_label_smoothing_and_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixup_with_label_smoothing_and_accuracy(write_module: Callable[[str, str], None]) -> None:
     """A black and a white image: the brightness of a mixed image is the probability of the class `white`."""
-    write_module(MIXED, monkeypatch)
+    write_module("own", MIXED)
     write_option("architecture/brightness", "# Bright or dark.\n_target_: own.Brightness\n")
     label = np.arange(6) % 2
     image = np.broadcast_to(label[:, None, None, None] * np.uint8(255), (6, 2, 2, 1)).astype(np.uint8)
@@ -298,8 +292,8 @@ inputs: {first: [one], second: [two]}
 """
 
 
-def test_contrastive_pairs_without_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    write_module(CONTRASTIVE, monkeypatch)
+def test_contrastive_pairs_without_a_target(write_module: Callable[[str, str], None]) -> None:
+    write_module("own", CONTRASTIVE)
     write_option("architecture/contrastive", "# Pairs of views.\n_target_: own.Contrastive\n")
     write_option("feature/pairs", PAIRS)
     random = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,9 @@ RUN = [
 
 
 @pytest.fixture
-def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(in_empty_folder: Path, write_module: Callable[[str, str], None]) -> Path:
     """A working folder with functions of the user."""
-    monkeypatch.setenv("TITRATE_ALLOW", "functions")
-    monkeypatch.syspath_prepend(in_empty_folder)
-    Path("functions.py").write_text(FUNCTIONS)
+    write_module("functions", FUNCTIONS)
     return in_empty_folder
 
 

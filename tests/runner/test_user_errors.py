@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,14 +109,11 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def failing_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def failing_parts(write_module: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """An allowed module of the user, and a module that it imports."""
-    Path("failing_parts.py").write_text(MODULE)
+    write_module("failing_parts", MODULE)
     Path("helper_parts.py").write_text(HELPERS)
-    monkeypatch.setenv("TITRATE_ALLOW", "failing_parts")
     monkeypatch.delenv("JAX_TRACEBACK_FILTERING", raising=False)
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    monkeypatch.delitem(sys.modules, "failing_parts", raising=False)
 
 
 @pytest.mark.optax

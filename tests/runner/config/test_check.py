@@ -1,5 +1,6 @@
 """All problems of a configuration are found at once, before JAX is imported."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,9 @@ class Part:
 
 
 @pytest.fixture
-def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(in_empty_folder: Path, write_module: Callable[[str, str], None]) -> Path:
     """A working folder with parts and options of its own."""
-    monkeypatch.setenv("TITRATE_ALLOW", "mine")
-    monkeypatch.syspath_prepend(in_empty_folder)
-    Path("mine.py").write_text(PART)
+    write_module("mine", PART)
     for group, text in {
         "loss": "_target_: mine.Part\ncount: 1",
         "architecture": "_target_: mine.Two",

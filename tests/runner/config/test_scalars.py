@@ -1,5 +1,6 @@
 """Which values become numbers of the program and which stay static; Optax accepts traced numbers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,9 @@ def part(
 
 
 @pytest.fixture
-def loss(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def loss(write_module: Callable[[str, str], None]) -> Any:
     """Collects the numbers of a loss of the working folder's own."""
-    monkeypatch.setenv("TITRATE_ALLOW", "mine")
-    monkeypatch.syspath_prepend(in_empty_folder)
-    Path("mine.py").write_text(PART)
+    write_module("mine", PART)
     Path("conf/loss").mkdir(parents=True)
     Path("conf/loss/mine.yaml").write_text("_target_: mine.part")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,9 @@ QUICK = ("training.epochs=1", "optimizer=sgd", "learning_rate=0", "tracking=none
 
 
 @pytest.fixture(autouse=True)
-def mine(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+def mine(write_module: Callable[[str, str], None]) -> dict[str, np.ndarray]:
     """Writes a user's own architecture with a naming scheme, and a file of weights for it. Returns the tensors."""
-    monkeypatch.setenv("TITRATE_ALLOW", "mine")
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
-    Path("mine.py").write_text(MINE)
+    write_module("mine", MINE)
     Path("conf/architecture").mkdir(parents=True)
     Path("conf/architecture/mine.yaml").write_text("# Mine.\n_target_: mine.Mine\n")
     random = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Building parts from plain values: the arguments of calls, and targets that are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from runner.signature.build import ScalarSlot, build, import_target
 
 
 @pytest.fixture
-def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def my_parts(write_module: Callable[[str, str], None]) -> None:
     """An allowed module of the user with unreadable signatures and with functions of other packages."""
-    (tmp_path / "opaque_parts.py").write_text(
+    write_module(
+        "opaque_parts",
         "import functools, os\n"
         "from os import system as run\n"
         "from components.data import write_idx\n"
@@ -28,10 +30,8 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    raise TypeError(f'no {given}')\n"
         "class Plain: pass\n"
         "class Narrow:\n"
-        "    def __init__(self, *, width): self.width = width\n"
+        "    def __init__(self, *, width): self.width = width\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("TITRATE_ALLOW", "opaque_parts")
 
 
 def test_numbers_lists_and_nested_parts_are_built() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,12 +247,9 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def strange_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def strange_parts(write_module: Callable[[str, str], None]) -> None:
     """An allowed module of the user."""
-    Path("strange_parts.py").write_text(MODULE)
-    monkeypatch.setenv("TITRATE_ALLOW", "strange_parts")
-    monkeypatch.syspath_prepend(str(in_empty_folder))
-    monkeypatch.delitem(sys.modules, "strange_parts", raising=False)
+    write_module("strange_parts", MODULE)
 
 
 @pytest.mark.optax

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -157,13 +157,12 @@ def test_a_sweep_reads_a_table_without_a_suggestion_once(monkeypatch: pytest.Mon
     assert asked == ["houses.csv"]
 
 
-def test_a_source_may_inherit_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("my_tables.py").write_text(
+def test_a_source_may_inherit_profile(write_module: Callable[[str, str], None]) -> None:
+    write_module(
+        "my_tables",
         "from components import data\n\nPlain = data.Csv\n\n\nclass Mine(Plain):\n    pass\n\n\n"
-        "class Other(data.Table):\n    pass\n"
+        "class Other(data.Table):\n    pass\n",
     )
-    monkeypatch.setenv("TITRATE_ALLOW", "my_tables")
-    monkeypatch.syspath_prepend(str(Path.cwd()))
     known = {name: can_suggest(f"my_tables.{name}") for name in ("Plain", "Mine", "Other", "Nothing")}
     assert known == {"Plain": True, "Mine": True, "Other": False, "Nothing": False}
     assert compose([*LINE, "data._target_=my_tables.Mine"]).choices["feature"] == "inferred"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -52,11 +53,9 @@ def activation(x):
 
 
 @pytest.fixture
-def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(in_empty_folder: Path, write_module: Callable[[str, str], None]) -> Path:
     """A working folder with parts that look at the values of arrays."""
-    monkeypatch.setenv("TITRATE_ALLOW", "watched")
-    monkeypatch.syspath_prepend(in_empty_folder)
-    Path("watched.py").write_text(PARTS)
+    write_module("watched", PARTS)
     Path("conf/loss").mkdir(parents=True)
     Path("conf/loss/watched.yaml").write_text("# Looks at its values.\n_target_: watched.Loss\n")
     return in_empty_folder
