@@ -113,8 +113,9 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
+    prefix = f"{tmp_path}/"
     for name, module in [*sys.modules.items()]:
-        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+        if str(getattr(module, "__file__", None)).startswith(prefix):  # `Path` would take 15 ms for each test
             del sys.modules[name]
 
 
