@@ -144,17 +144,16 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
                 progress=progress,
                 signals=signals,
             )
-        _warn_of_long_durations(config, trainer.plan, progress)
+        _note_long_durations(config, trainer.plan, progress)
         return trainer
 
 
-def _warn_of_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
-    """Warns of durations that end after the run, such as a warm-up of 20 epochs in a run of 10."""
+def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
+    """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10."""
     for key, duration in list_durations(config):
-        steps = plan.count_steps(duration, plan.total_steps)
-        if steps > plan.total_steps:
-            run = f"the run, which takes {plan.total_steps:,} steps"
-            progress.note(f"warning: {key}={duration.written()}, which is {steps:,} steps, is longer than {run}")
+        steps, total = plan.count_steps(duration, plan.total_steps), plan.total_steps
+        if steps > total:
+            progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
 
 
 def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:
