@@ -16,6 +16,9 @@ import pytest
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine has slow moments
 hypothesis.settings.load_profile("shared")
 
+# Of XLA's two code generators for the CPU the quicker one, which compiles tiny programs in a quarter of the time.
+QUICK_COMPILER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
 CREATE_STORE = """
 import sqlite3, sys
 from runner.tracking import store
@@ -34,11 +37,10 @@ def pytest_configure() -> None:
     """
     if "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ:
         return
-    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_parallel_codegen_split_count=1"]
-    if jax.__version_info__ < (0, 11):  # later versions have no other code generator
-        flags.append("--xla_cpu_use_fusion_emitters=false")
-    os.environ |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": " ".join(flags).strip()}
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
+    if jax.__version_info__ < (0, 11):  # later versions have no other code generator, and abort at an unknown flag
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILER}".strip()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
