@@ -15,6 +15,7 @@ from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
 BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each
+NO_LOGITS = "the architecture returns no logits, so the run has no outputs to predict"
 
 
 class PredictFn:
@@ -50,6 +51,6 @@ class PredictFn:
         variables = {"params": parameters, **model_state}
         applied: Any = parts.model.apply(variables, encoded, program_inputs.constants, train=False)
         output: Output = applied[1]  # after the batch
-        if output.outputs is None or not parts.targets:
-            raise UserError("this model returns no logits, so it can't predict")
+        if output.outputs is None:
+            raise UserError(NO_LOGITS)
         return decode_outputs(parts, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import compress
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +54,15 @@ class Predictions:
             names = (f"probability_{name}" for name in self.classes)
             columns |= dict(zip(names, self.probabilities.T, strict=True))
         return columns
+
+
+def check_has_target(targets: Mapping[str, object], run: str | Path) -> None:
+    """Raises UserError if a run has no target: then the outputs of its architecture are not used."""
+    if not targets:
+        name = Path(run).name
+        raise UserError(
+            f"run={name}: the run has no target, so it has no outputs to predict. mode=evaluate shows its losses."
+        )
 
 
 def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[str, np.ndarray]:

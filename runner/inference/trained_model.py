@@ -24,8 +24,8 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
-from runner.inference.predict_fn import PredictFn
-from runner.inference.predictions import Predictions, make_predictions
+from runner.inference.predict_fn import NO_LOGITS, PredictFn
+from runner.inference.predictions import Predictions, check_has_target, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
@@ -132,12 +132,15 @@ class TrainedModel:
             on_warning: called with each warning of a column about new rows, such as values that training never had.
 
         Raises:
-            UserError: a column or the split is missing.
+            UserError: a column or the split is missing, or the run has no outputs to predict.
             DataError: a value is wrong; the message names its row and column.
         """
         check_not_forked()
+        check_has_target(self.targets, self.folder)
         if isinstance(rows, str):
             evaluator, outputs = self._evaluate_with_outputs(rows)
+            if not all(logits.shape[-1] for logits in outputs.logits.values()):
+                raise UserError(NO_LOGITS)
             return self._make_predictions(evaluator.data.splits[rows], outputs.logits, evaluator.compute_targets(rows))
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)

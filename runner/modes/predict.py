@@ -12,6 +12,7 @@ from runner.data.load import target_nodes
 from runner.display.progress import make_progress
 from runner.errors import error_location
 from runner.inference.output import check_output_path, write_table
+from runner.inference.predictions import check_has_target, table_columns
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
@@ -28,8 +29,8 @@ def command(config: Config) -> int:
     """
     path = Path(config.values["output"])
     check_output_path(path)  # before JAX is imported
+    check_has_target(target_nodes(config.values["feature"]), config.values["run"])
     new_rows = open_new_rows(config)
-    from runner.inference.predictions import table_columns
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:

@@ -80,8 +80,8 @@ def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:
     def split(logits: Any) -> Any:
         if logits is None or isinstance(logits, Mapping):
             return logits
-        ends = np.cumsum([shape[-1] for shape in heads.values()]).tolist()
-        starts = [0, *ends[:-1]]
+        ends = np.cumsum([shape[-1] for shape in heads.values()], dtype=int).tolist()
+        starts = [0, *ends][:-1]
         if len(heads) == 1:
             return {next(iter(heads)): logits}
         return {name: logits[..., start:end] for name, start, end in zip(heads, starts, ends, strict=True)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from runner.config.check_targets import WEIGHTED
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
 from runner.credentials import mask_arguments
@@ -84,11 +85,42 @@ def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:
     monitor = values[0]["training"]["monitor"]
     if len({str(run.config.choices.get("data")) for run in runs}) > 1:
         return "runs on different data are not ranked"
-    if len({repr(value["feature"]["target"]) for value in values}) > 1:
+    if _differ([(value["feature"].get("target"), value["feature"].get("targets")) for value in values]):
         return "runs with different targets are not ranked"
-    if monitor.endswith("/loss") and len({repr(value["loss"]) for value in values}) > 1:
-        return f"{monitor} can't be compared between losses; set training.monitor to a metric"
+    settings = [_monitored_settings(value) for value in values]
+    for subject in settings[0]:
+        if _differ([setting.get(subject) for setting in settings]):
+            other = "an unweighted metric" if subject == "weights of examples" else "a metric"
+            return f"{monitor} can't be compared between {subject}; set training.monitor to {other}"
     return None
+
+
+def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one run that define the monitored loss or metric, besides the data and the targets.
+
+    Augmentation and dropout change the value of `train/loss`, as all of the training does, but not its definition.
+    """
+    split, _, name = values["training"]["monitor"].partition("/")
+    is_weighted, name = name.startswith(WEIGHTED), name.removeprefix(WEIGHTED)
+    target, _, own_name = name.rpartition("/")
+    metrics = values["metric"].get(target) if target else values["metric"]
+    settings: dict[str, Any] = {}
+    if own_name in ("loss", "objective"):
+        settings["losses"] = (values["loss"] or {}).get(target) if target else values["loss"]
+        settings["teachers"] = values["teacher"]
+    several = values["feature"].get("targets") or {}
+    if name == "objective" or (name == "loss" and several):
+        factors = values["loss_weights"]
+        settings["weights of losses"] = {key: float(factors.get(key, 1)) for key in several or factors}
+    if name == "objective":
+        settings["regularizers"] = values["regularizer"]
+    if is_weighted or (split == "train" and own_name not in (metrics or {})):
+        settings["weights of examples"] = values["feature"].get("weight")
+    return settings
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    return len(set(map(repr, values))) > 1
 
 
 def override_key(override: str) -> str:

@@ -19,8 +19,11 @@ def compute_logits(
 ) -> jax.Array:
     """Computes logits by a dense layer named `head`: (B, D) -> (B, outputs) in float32.
 
-    Call it in the compact method of a module, which then owns the parameters.
+    Without outputs, as without a target, there is no such layer. Call it in the compact method of a module, which then
+    owns the parameters.
     """
+    if outputs == 0:
+        return jnp.zeros(((x.ids if isinstance(x, MultiHot) else x).shape[0], 0), jnp.float32)
     return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)
 
 

@@ -84,6 +84,7 @@ def _make_sections(config: Config, view: View, figures: Path, progress: Progress
             *_show_distributions(view, targets, figures),
             *_show_examples(view, examples, figures),
         ]
+    figures.mkdir(exist_ok=True)  # no figure is drawn without targets and images
     write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return sections
 

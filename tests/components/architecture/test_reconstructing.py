@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import runner
 from components.architecture import ReconstructingRegressor
 from components.metric import ReconstructionError
 from components.types import Batch, Output, TargetSpec, UserError
@@ -24,6 +27,17 @@ def test_the_reconstruction_error_is_a_loss_and_an_output() -> None:
     np.testing.assert_allclose(output.losses["reconstruction"], 0.1 * error, rtol=1e-5)
     assert output.logits is not None
     assert output.logits.shape == (6, 1)
+
+
+@pytest.mark.optax
+def test_without_a_target_only_the_reconstruction_is_learned(in_empty_folder: Path) -> None:
+    words = ("data=diabetes", "feature=diabetes", "architecture=reconstructing_regressor", "architecture.widths=[4]")
+    words = (*words, "feature.target=null", "loss=null", "metric=[]")
+    result = runner.run(*words, "training.epochs=2", "tracking=none", "quiet=true")
+    assert result.metrics["test/loss"] == result.metrics["test/reconstruction"] > 0
+    assert result.history[1]["valid/loss"] < result.history[0]["valid/loss"]
+    parameters = runner.load(result.folder).weights.parameters
+    assert sorted(parameters["architecture"]) == ["dense_0", "reconstruction"]
 
 
 def test_the_mean_of_an_output_counts_the_examples_that_are_present() -> None:

@@ -451,6 +451,48 @@ def test_a_wrong_output_path_is_an_error_before_the_model_is_loaded(
     assert message in capsys.readouterr().err
 
 
+NO_OUTPUTS = """
+import flax.linen as nn
+import jax
+from components.types import Output
+
+class Encoder(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
+        return Output(None, {"size": (nn.Dense(2, name="dense")(inputs) ** 2).mean(1)})
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("feature.target=null", "loss=null"), "has no target, so it has no outputs to predict. mode=evaluate shows"),
+        (("loss=mse",), "the architecture returns no logits, so the run has no outputs to predict"),
+    ],
+)
+def test_a_run_without_outputs_predicts_nothing(
+    write_module: Callable[[str, str], None], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    write_module("own", NO_OUTPUTS)
+    encoder = option("architecture", "encoder", {"_target_": "own.Encoder"})
+    words = ("data=diabetes", "feature=diabetes", encoder, "metric=[]", "training.limit_batches=1", *words)
+    folder = runner.run(*words, *(word for word in QUICK if not word.startswith("architecture"))).folder
+    model = load_model(folder)
+    table = {name: np.zeros(2) for column in model.features.columns.values() for name in column.keys}
+    for rows in ("test", table):
+        with pytest.raises(UserError, match=message):
+            model.predict(rows)
+    assert model.evaluate("test")["test/size"] > 0
+    files = set(Path().iterdir())
+    capsys.readouterr()
+    assert main(["mode=predict", f"run={folder}", "output=found.csv", "quiet=true"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert set(Path().iterdir()) == files
+
+
 def test_files_of_all_formats_hold_the_same_values(tmp_path: Path) -> None:
     columns = {
         "row": np.arange(4),

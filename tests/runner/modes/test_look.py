@@ -94,6 +94,15 @@ def read_counts(path: Path) -> dict[str, list[int]]:
 # ---------------------------------------------------------------------------------------------------- the data
 
 
+def test_numbers_without_a_target_are_shown_in_tables_only(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("feature.target=null", "architecture=reconstructing_regressor", "loss=null", "metric=[]", "tracking=none")
+    tables = look(capsys, "data=diabetes", "feature=diabetes", "training.batch_size=64", *words)
+    assert find_table(tables, "first training batch, 64 examples")[1][:3] == ["measurements", "64 x 10", "float32"]
+    [folder] = Path("outputs").glob("*_look_*")
+    assert [path.name for path in (folder / "figures").iterdir()] == ["look.txt"]
+    assert (folder / "figures" / "look.txt").read_text().startswith("splits")
+
+
 def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[str]) -> None:
     tables = look(capsys, "tracking=none", "training.batch_size=1168")
     assert find_table(tables, "splits")[1:] == [

@@ -388,3 +388,104 @@ def test_runs_are_ranked_if_their_metrics_can_be_compared(words: list[str], why:
     plan = make_plan(["experiment=diabetes_mlp", *words], multirun=True)
     assert isinstance(plan, Plan)
     assert explain_incomparable(plan.runs) == why
+
+
+SEVERAL = """
+target: null
+targets:
+  PRICE: {_target_: components.feature.Numeric, key: median_house_value, scale: 1e-5}
+  AGE: {_target_: components.feature.Numeric, key: housing_median_age, missing: mask}
+columns: {income: {_target_: components.feature.Numeric, key: median_income}}
+inputs: {numbers: [income]}
+weight: population
+"""
+LOSSES = "can't be compared between losses; set training.monitor to a metric"
+FACTORS = "can't be compared between weights of losses; set training.monitor to a metric"
+EXAMPLES = "can't be compared between weights of examples; set training.monitor to an unweighted metric"
+TARGETS = "runs with different targets are not ranked"
+
+
+@pytest.mark.parametrize(
+    ("swept", "reasons"),
+    [
+        (
+            "loss_weights.AGE=0.1,1",
+            {
+                **{f"{monitor}/loss": f"{monitor}/loss {FACTORS}" for monitor in ("valid", "valid/weighted", "train")},
+                **dict.fromkeys(["valid/PRICE/loss", "valid/AGE/loss", "train/AGE/loss", "valid/weighted/AGE/mae"]),
+            },
+        ),
+        (
+            "loss.AGE.delta=1,2",
+            {
+                **{name: f"{name} {LOSSES}" for name in ("valid/loss", "valid/AGE/loss", "valid/weighted/AGE/loss")},
+                **dict.fromkeys(["valid/PRICE/loss", "valid/AGE/mae"]),
+            },
+        ),
+        (
+            "feature.weight=population,households",
+            {
+                **{name: f"{name} {EXAMPLES}" for name in ("valid/weighted/loss", "valid/weighted/AGE/mae")},
+                **{name: f"{name} {EXAMPLES}" for name in ("train/loss", "train/AGE/loss")},
+                **dict.fromkeys(["valid/loss", "valid/AGE/loss", "valid/AGE/mae", "train/AGE/mae"]),
+            },
+        ),
+        ("feature.targets.PRICE.scale=1e-5,1e-3", dict.fromkeys(["valid/loss", "valid/PRICE/rmse"], TARGETS)),
+        ("feature.targets.AGE.missing=mask,mean", dict.fromkeys(["valid/loss", "valid/AGE/mae"], TARGETS)),
+        ("learning_rate=0.1,0.2", dict.fromkeys(["valid/loss", "valid/weighted/loss", "train/loss", "valid/AGE/mae"])),
+    ],
+)
+def test_runs_of_several_targets_are_ranked_if_the_monitored_metric_can_be_compared(
+    in_empty_folder: Path, swept: str, reasons: dict[str, str | None]
+) -> None:
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/several.yaml").write_text(SEVERAL)
+    words = ["data=california_housing", "feature=several", "architecture=mlp", "metric={PRICE: [rmse], AGE: [mae]}"]
+    words += ["loss={PRICE: mse, AGE: {option: huber, delta: 0.5}}", swept]
+    for monitor, why in reasons.items():
+        plan = make_plan([*words, f"training.monitor={monitor}"], multirun=True)
+        assert isinstance(plan, Plan)
+        assert explain_incomparable(plan.runs) == why
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=diabetes_mlp", "loss_weights.target=0.1,1"],  # the recorded loss has no factor
+        [
+            "experiment=reconstructing_regressor",
+            *("feature.target=null", "loss=null", "metric=[]", "optimizer=sgd,adam"),  # an internal loss
+        ],
+    ],
+)
+def test_the_loss_of_one_target_or_none_is_ranked(words: list[str]) -> None:
+    plan = make_plan(words, multirun=True)
+    assert isinstance(plan, Plan)
+    assert explain_incomparable(plan.runs) is None
+
+
+@pytest.mark.parametrize(
+    ("swept", "subject"),
+    [
+        ("architecture.strength=0.1,0.2", None),
+        ("loss_weights.target=0.1,1", "weights of losses"),
+        ("regularizer.l2.strength=0.1,0.2", "regularizers"),
+    ],
+)
+def test_the_objective_is_compared_between_runs_of_the_same_terms(swept: str, subject: str | None) -> None:
+    words = ["experiment=reconstructing_regressor", "regularizer=[l2]", "training.monitor=train/objective", swept]
+    plan = make_plan(words, multirun=True)
+    assert isinstance(plan, Plan)
+    why = f"train/objective can't be compared between {subject}; set training.monitor to a metric"
+    assert explain_incomparable(plan.runs) == (subject and why)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "why"), [("valid/loss", LOSSES.replace("losses", "teachers")), ("valid/accuracy", None)]
+)
+def test_losses_that_read_different_teachers_are_not_ranked(monitor: str, why: str | None) -> None:
+    plan = make_plan(["seed=1,2", f"training.monitor={monitor}"], multirun=True)
+    assert isinstance(plan, Plan)
+    for run in plan.runs:
+        run.config.values["teacher"] = {"run": f"of_seed_{run.config.values['seed']}"}  # not composed: needs its folder
+    assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")
