@@ -213,7 +213,10 @@ def _mix(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def _mix_targets(batch: Batch, partners: jax.Array, share: jax.Array, specs: Mapping[str, TargetSpec]) -> Batch:
-    """Mixes targets, masks and weights. `targets` then holds those of the larger share, which metrics read."""
+    """Mixes targets, masks and weights.
+
+    `targets` then holds the class of the largest share, or the labels of more than half of it, which metrics read.
+    """
     targets, soft = dict(batch.targets), dict(batch.soft)
     for name, spec in specs.items():
         target = targets[name]
@@ -222,8 +225,8 @@ def _mix_targets(batch: Batch, partners: jax.Array, share: jax.Array, specs: Map
             continue
         probabilities = soft.get(name, _as_probabilities(target, spec))
         soft[name] = _mix(probabilities, probabilities[partners], share)
-        is_heavier = (share >= 0.5).reshape(-1, *(1,) * (target.ndim - 1))
-        targets[name] = jnp.where(is_heavier, target, target[partners])
+        largest = soft[name] > 0.5 if spec.kind == "multilabel" else soft[name].argmax(-1)
+        targets[name] = largest.astype(target.dtype)
     masks = {name: mask & mask[partners] for name, mask in batch.masks.items()}
     weight = None if batch.weight is None else _mix(batch.weight, batch.weight[partners], share)
     return batch._replace(targets=targets, soft=soft, masks=masks, weight=weight)

@@ -1,5 +1,6 @@
 """The settings of `training`: precision, fewer batches, checkpoints, a profile; and extending a run."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_an_architecture_without_a_parameter_dtype_supports_float32_only(
     assert runner.run(*words, source=source()).status == "finished"
     with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain supports float32 only"):
         runner.run(*words, "training.precision=bfloat16", source=source())
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("Numeric, key: w, normalize: z_score", "feature.weight: Numeric gives the weight -"),
+        ("Numeric, expression: 0 * w, normalize: null", "feature.weight: all weights of the training split are 0"),
+        ("Label, key: label", "feature.weight: Label gives no single number"),
+        ("Numeric, expression: w + 1, normalize: null", None),
+    ],
+)
+def test_a_column_of_weights_gives_numbers_of_0_or_more(column: str, message: str | None) -> None:
+    columns = {"image": np.zeros((40, 4, 4, 1), np.uint8), "label": np.arange(40) % 2, "w": np.arange(40.0)}
+    words = ("feature=image", f"feature.weight={{_target_: components.feature.{column}}}", "architecture.widths=[4]")
+    expected = pytest.raises(UserError, match=message) if message else contextlib.nullcontext()
+    with expected:
+        quick = ("tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8")
+        runner.run(*words, *quick, source=Arrays(columns=columns, valid=8, test=8, seed=None))
 
 
 def test_limit_batches_takes_the_same_rows_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:

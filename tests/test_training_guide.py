@@ -33,12 +33,14 @@ GUIDE = read_guide("training.md", end="How long")  # other tests run the other s
 EXAMPLES = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", WHOLE, re.MULTILINE)
 TABLE = re.compile(r"(<!-- optimizers.*? -->\n).*?(<!-- end of optimizers -->)", re.DOTALL)
 QUICK = ("training.limit_batches=1", "tracking=none", "quiet=true")
-NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, or are deprecated
+NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, are schedule-free, or are deprecated
     "optax.dpsgd",
     "optax.noisy_sgd",
     "optax.optimistic_adam",
     "optax.contrib.dpsgd",
     "optax.contrib.schedule_free",
+    "optax.contrib.schedule_free_adamw",
+    "optax.contrib.schedule_free_sgd",
     "optax.contrib.sophia",
 )
 

@@ -63,7 +63,7 @@ class AfterUpdate(Protocol):
             variables: the variables after the step.
             averaged: a tree like `variables`, which the member keeps from step to step. Before the first step, it
                 equals the initial variables.
-            step: the number of steps before this one, int32 ().
+            step: the number of steps before this one, without those that were skipped, int32 ().
         """
 
 

@@ -95,9 +95,20 @@ class OptimizerFactory:
 def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """The optimizer, with errors that Optax raises in a step as user errors of a key.
 
-    Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass.
+    Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass. A schedule-free
+    optimizer is an error too.
     """
     supported = optax.with_extra_args_support(optimizer)
+
+    def init(parameters: Any) -> Any:
+        state = optimizer.init(parameters)
+        if any(map(_is_schedule_free, jax.tree.leaves(state, is_leaf=_is_schedule_free))):
+            with error_location(key):
+                raise UserError(
+                    "a schedule-free optimizer is evaluated at other weights than those that it trains, which isn't "
+                    "supported. Choose another optimizer; update=[ema] evaluates an average."
+                )
+        return state
 
     def update(*args: Any, **extra: Any) -> tuple[Any, Any]:
         with error_location(key):
@@ -109,7 +120,11 @@ def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.Gr
                     raise
                 raise UserError(f"Optax can't take a step: {error} Choose another optimizer.") from error
 
-    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _is_schedule_free(node: Any) -> bool:
+    return isinstance(node, optax.contrib.ScheduleFreeState)
 
 
 def partition(

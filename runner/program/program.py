@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from components.types import Clock, Constants, Plateau, Schedule, UserError
+from components.types import Clock, Constants, Plateau, Schedule, UserError, Variables
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -245,12 +245,22 @@ class Program:
         # L-BFGS needs these three. Other optimizers ignore them.
         line_search = {"value": value, "grad": gradients, "value_fn": lambda free: objective(free)[0]}
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, free, **line_search)
-        parameters = constrain(parts, merge(optax.apply_updates(free, updates), frozen_parameters))
+
+        def constrain_free(variables: Variables) -> Variables:
+            """The variables that meet all constraints. The frozen parameters don't change."""
+            constrained = constrain(parts, variables["params"])
+            return {**variables, "params": merge(constrained, frozen_parameters)}
+
+        parameters = merge(optax.apply_updates(free, updates), frozen_parameters)
         variables, update_state = apply_after(
-            parts.members, {"params": parameters, **model_state}, state.update_state, state.step
+            parts.members,
+            constrain_free({"params": parameters, **model_state}),
+            state.update_state,
+            state.step,
+            constrain_free,
         )
         new_model_state = dict(variables)
-        parameters = merge(new_model_state.pop("params"), frozen_parameters)  # a constraint may have changed them
+        parameters = merge(new_model_state.pop("params"), frozen_parameters)  # a member may have changed them
         is_bad = ~jnp.isfinite(value)
         new = TrainState(parameters, new_model_state, optimizer_state, state.step + 1, state.first_bad, update_state)
         if parts.members.skip:

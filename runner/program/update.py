@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -110,19 +110,38 @@ def init_update_state(members: Members, variables: Variables) -> dict[str, Any]:
 
 
 def apply_after(
-    members: Members, variables: Variables, update_state: Mapping[str, Any], step: jax.Array
+    members: Members,
+    variables: Variables,
+    update_state: Mapping[str, Any],
+    step: jax.Array,
+    constrain: Callable[[Variables], Variables],
 ) -> tuple[Variables, dict[str, Any]]:
-    """Applies the members that follow the optimizer. Returns the new variables, and the new state of all members."""
-    new_state = dict(update_state)
+    """Applies the members that follow the optimizer.
+
+    Args:
+        members: the update set.
+        variables: the variables after the optimizer and the constraints.
+        update_state: the state of the members before the step.
+        step: the number of steps before this one, int32 ().
+        constrain: applies the constraints, which an average or a change of the variables may violate.
+
+    Returns:
+        The new variables, and the new state of all members.
+    """
+    new_state, taken = dict(update_state), step
+    if members.skip:  # a skipped step is none for the members
+        taken = step - update_state[members.skip[0]]["total"]
     for name, member in members.after.items():
         part = type(member).__name__
         with error_location(f"update.{name}"):
-            returned = member.after(variables, new_state[name], step)
+            returned = member.after(variables, new_state[name], taken)
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise UserError(f"{part}.after must return a pair: the variables and their average.")
             for tree, old in zip(returned, (variables, new_state[name]), strict=True):
                 check_same_shapes(tree, old, f"{part}.after")
-            variables, new_state[name] = returned
+            changed, average = returned
+            variables = variables if changed is variables else constrain(changed)
+            new_state[name] = constrain(average)
     return variables, new_state
 
 

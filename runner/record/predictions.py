@@ -96,11 +96,15 @@ class RecordedPredictions:
 
 
 def compute_probabilities(logits: np.ndarray) -> np.ndarray:
-    """The probabilities, float32 (N, …, classes), of logits (N, …, classes), or (N, …, 1) for the second of two."""
+    """The probabilities, float32 (N, …, classes), of logits (N, …, classes), or (N, …, 1) for the second of two.
+
+    Logits that are not finite, as of a diverged network, give NaN.
+    """
     if logits.shape[-1] <= 1:
         logits = np.concatenate([np.zeros((*logits.shape[:-1], 1), logits.dtype), logits], axis=-1)
-    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+        return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
 
 
 def predict_labels(logits: np.ndarray) -> np.ndarray:

@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from components.types import Metric
+from components.feature import ExampleWeight
+from components.types import Metric, UserError
 from runner import memory
 from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
-from runner.data.encode import target_column
+from runner.data.encode import WEIGHT, target_column
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.log import LOG
@@ -102,6 +103,26 @@ class Evaluator:
             for name, parts in self.parts.targets.items()
         }
         self._is_memory_checked = False
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Raises UserError if a column other than `ExampleWeight`, which checks its rows, gives impossible weights."""
+        column = self.program.features.weight
+        if column is None or isinstance(column, ExampleWeight) or WEIGHT not in self.data.encoded:
+            return
+        encoded = {WEIGHT: self.data.encoded[WEIGHT]}
+        values = self.program.forward.apply_layers(self.program_inputs, encoded)[WEIGHT]
+        if not isinstance(values, jax.Array) or values.shape[1:] != (1,):
+            raise UserError(f"feature.weight: {type(column).__name__} gives no single number for each example.")
+        weights = np.asarray(values)[:, 0]
+        wrong = ~(np.isfinite(weights) & (weights >= 0))
+        if wrong.any():
+            raise UserError(
+                f"feature.weight: {type(column).__name__} gives the weight {weights[wrong][0]:g}. A weight is 0 or "
+                "more. With feature.weight=KEY, the numbers of a column are the weights."
+            )
+        if "train" in self.data.splits and not weights[self.data.splits["train"]].any():
+            raise UserError("feature.weight: all weights of the training split are 0. One must be above 0.")
 
     @property
     def evaluation_batch_size(self) -> int:

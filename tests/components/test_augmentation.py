@@ -165,6 +165,7 @@ def test_mixing_twice_mixes_the_probabilities() -> None:
     twice = augmentation(jax.random.key(1), augmentation(jax.random.key(0), batch))
     np.testing.assert_allclose(twice.soft["kind"].sum(1), 1, rtol=1e-5)
     assert (np.asarray(twice.soft["kind"]) > 1e-3).all(1).any(), "some examples have all three classes"
+    np.testing.assert_array_equal(twice.targets["kind"], twice.soft["kind"].argmax(1))
 
 
 def test_a_mixed_example_counts_only_if_both_examples_have_a_target() -> None:

@@ -17,6 +17,7 @@ from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 
 from components.data import Arrays
 from components.optimizer import ftrl
+from components.types import UserError
 from runner.program.program import evaluated_weights
 
 BODY = "paths: [architecture/dense_0]"
@@ -277,6 +278,37 @@ def test_a_skipped_step_changes_nothing_but_the_counters(numbers_words: list[str
     assert later.update_state["skip_nonfinite"] == {"total": 1, "in_a_row": 0}
     assert np.isfinite(session.sums[1]["loss"]["sum"])
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (later.parameters, after.parameters)), strict=True))
+
+
+@pytest.mark.optax
+def test_a_skipped_step_is_none_for_the_average(numbers_words: list[str]) -> None:
+    """Without warm-up, the average starts with the first step that is taken."""
+    session = Session(*numbers_words, "update.ema.warm_up=false", source=with_nan(BATCH))
+    after = session.step(2)
+    assert after.update_state["skip_nonfinite"]["total"] == 1
+    jax.tree.map(np.testing.assert_array_equal, after.update_state["ema"]["params"], after.parameters)
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("constraint", "is_met"),
+    [
+        ("non_negative", lambda kernel: kernel.min() >= 0),
+        ("unit_norm", lambda kernel: np.allclose(np.linalg.norm(kernel, axis=0), 1, rtol=1e-5)),
+    ],
+)
+def test_averaged_and_slow_parameters_meet_the_constraints(constraint: str, is_met: Callable[[Any], bool]) -> None:
+    update = ("update=[ema,lookahead]", "update.lookahead.steps=2")
+    state = Session("optimizer=sgd", f"constraint=[{constraint}]", *update).step(2)
+    for parameters in (state.parameters, *(averaged["params"] for averaged in state.update_state.values())):
+        assert is_met(parameters["architecture"]["head"]["kernel"])
+
+
+@pytest.mark.optax
+def test_a_schedule_free_optimizer_is_an_error() -> None:
+    target = "optimizer={_target_: optax.contrib.schedule_free_sgd, b1: 0.9}"
+    with pytest.raises(UserError, match="optimizer: a schedule-free optimizer is evaluated at other weights"):
+        Session(target)
 
 
 @pytest.mark.optax
