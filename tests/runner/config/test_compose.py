@@ -331,6 +331,12 @@ def test_a_wrong_override_is_reported(in_empty_folder: Path, word: str, message:
     assert problems[0].startswith(message)
 
 
+def test_a_list_for_a_mapping_inside_a_list_is_reported(in_empty_folder: Path) -> None:
+    layers = "architecture.layers=[{_target_:components.layer.Dense,features:{a:1}}]"
+    problem, *_ = find_problems("architecture=sequential", layers, "architecture.layers.0.features=[]")
+    assert problem.startswith("architecture.layers.0.features=[]: architecture.layers.0.features is a mapping, got the")
+
+
 def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
     expected = "metric: accuracy is listed twice. Leave one out. [set by the command line (metric=[accuracy,accuracy])]"
     assert find_problems("metric=[accuracy,accuracy]") == (expected,)
