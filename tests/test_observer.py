@@ -101,8 +101,8 @@ def read_checkpoint(result: Result, step: int) -> dict[str, np.ndarray]:
         return {name.removeprefix("leaf."): archive[name] for name in archive.files}
 
 
-def read_norms(folder: Path) -> list[dict[str, str]]:
-    with (folder / "observers/parameter_norms.csv").open(newline="") as file:
+def read_norms(folder: Path, observer: str = "parameter_norms") -> list[dict[str, str]]:
+    with (folder / f"observers/{observer}/parameter_norms.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -129,7 +129,7 @@ def test_events_come_in_order_with_the_records_and_the_weights_of_the_run() -> N
     ]
     assert [record for _, record, _ in evaluations] == list(result.history)
     assert (end[:3], metrics) == (("end", 4, 2), result.metrics)
-    assert {event.folder.absolute() for event, _, _ in calls()} == {result.folder / "observers"}
+    assert {event.folder.absolute() for event, _, _ in calls()} == {result.folder / "observers/recorder"}
     for event, _, variables in evaluations:
         saved = read_checkpoint(result, event.step)
         assert {f"parameters{name}" for name in named_leaves(variables["params"])} <= saved.keys()
@@ -169,6 +169,13 @@ def test_the_norms_are_those_of_the_weights_in_the_path_order_of_the_parameters(
         found = {name: float(value) for name, value in row.items()}
         assert found == pytest.approx({"step": event.step, "epoch": record["epoch"], **expected})
     assert list_steps(result.folder) == [2, 4]
+
+
+def test_two_observers_of_one_class_have_files_of_their_own() -> None:
+    result = run("observer={a: {option: parameter_norms}, b: {option: parameter_norms}}", "training.epochs=1")
+    files = sorted(path for path in (result.folder / "observers").rglob("*") if path.is_file())
+    assert files == [result.folder / f"observers/{name}/parameter_norms.csv" for name in "ab"]
+    assert read_norms(result.folder, "a") == read_norms(result.folder, "b")
 
 
 # -------------------------------------------------------------------------------------------- they change nothing
@@ -317,10 +324,19 @@ def test_a_wrong_observer_is_reported(words: list[str], message: str, capsys: py
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["../../mine", "..", "a/b", "a\\b"])
+def test_an_observer_has_the_name_of_a_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text(f"observer: {{{name}: {{option: parameter_norms}}}}\n")
+    assert main(["experiment=mine", *WORDS[1:], "data=digits", "feature=image", "architecture=mlp"]) == 2
+    assert f"observer.{name}: the name can't be that of a folder. Choose" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
 def test_a_damaged_file_of_norms_is_an_error() -> None:
     with interrupted_once():
         folder = run("observer=[parameter_norms]").folder
-    path = folder / "observers/parameter_norms.csv"
+    path = folder / "observers/parameter_norms/parameter_norms.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"observer.parameter_norms: .*parameter_norms.csv is damaged. Remove it."):
         run("observer=[parameter_norms]")

@@ -29,10 +29,10 @@ def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixtur
     assert main([*shlex.split(command), *QUICK]) == 0, capsys.readouterr()
     (run,) = (folder / "outputs").iterdir()
     steps = [record["step"] for record in json.loads((run / "summary.json").read_text())["history"]]
-    with (run / "observers/parameter_norms.csv").open(newline="") as file:
+    with (run / "observers/parameter_norms/parameter_norms.csv").open(newline="") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == steps
     if "head_watch" in command:
-        assert {np.load(run / f"observers/head_{step}.npy").shape for step in steps} == {(64, 10)}
+        assert {np.load(run / f"observers/head_watch/head_{step}.npy").shape for step in steps} == {(64, 10)}
 
 
 @pytest.mark.optax

@@ -186,8 +186,8 @@ class Event(NamedTuple):
         name: `evaluation`, or `end` after the final metrics of a finished run are computed.
         step: the number of steps taken.
         epoch: the number of epochs that these steps are.
-        folder: the folder for the files of observers, `observers` in the run folder. MLflow gets its files at the end
-            of the run.
+        folder: the folder for the files of the observer, `observers/NAME` in the run folder, with the observer's name
+            in the configuration. MLflow gets its files at the end of the run.
     """
 
     name: Literal["evaluation", "end"]

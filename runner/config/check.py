@@ -132,6 +132,14 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
             advice = _suggest_choice(group, values[group])
             for key, problem in find_problems(values[group], SCHEMA[group], group):
                 yield Problem(key, f"{problem}{advice}")
+    yield from _check_observer_names(values.get("observer"))
+
+
+def _check_observer_names(observers: Any) -> Iterator[Problem]:
+    """Finds observers whose name can't be that of their folder."""
+    for name in observers if isinstance(observers, dict) else ():
+        if str(name) in ("", ".", "..") or {"/", "\\", "\0"} & set(str(name)):
+            yield Problem(f"observer.{name}", "the name can't be that of a folder. Choose letters, digits and _.")
 
 
 def _suggest_choice(group: str, value: Any) -> str:

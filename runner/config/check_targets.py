@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names, suggest_name
@@ -14,6 +14,7 @@ from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem
 
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
+RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
 CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 
 
@@ -71,14 +72,17 @@ def _check_single(values: Mapping[str, Any]) -> Iterator[Problem]:
     elif isinstance(loss, Mapping) and "_target_" not in loss:
         names = join_names(loss)
         yield Problem("loss", f"has losses of the targets {names}, but there is one target without a name. Choose one.")
-    for name, node in values["metric"].items() if isinstance(values["metric"], Mapping) else ():
+    metrics = values["metric"] if isinstance(values["metric"], Mapping) else {}
+    for name, node in metrics.items():
         if isinstance(node, Mapping) and "_target_" not in node:
             yield Problem(f"metric.{name}", "has no _target_. Metrics of several targets need feature.targets.")
+    yield from _check_metric_names(metrics, "metric", RESERVED_NAMES)
     yield from _check_loss_weights(values, ["target"])
 
 
 def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
     loss, metrics = values["loss"], values["metric"]
+    yield from _check_target_names(targets)
     example = f"loss: {{{', '.join(f'{name}: …' for name in targets)}}}"
     if not isinstance(loss, Mapping) or "_target_" in loss:
         count = len(targets)
@@ -99,7 +103,31 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
             yield Problem(f"metric.{name}", f"belongs to no target. Write it below its target: metric.{first}.{name}.")
         elif name not in targets:
             yield Problem(f"metric.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
+        elif isinstance(node, Mapping):
+            yield from _check_metric_names(node, f"metric.{name}", ("loss",))
     yield from _check_loss_weights(values, list(targets))
+
+
+def _check_target_names(targets: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds targets whose losses and metrics would have names that the record has for others."""
+    remedy = "Rename it; `key` names its column."
+    for name in targets:
+        if name == "target":
+            yield Problem(f"feature.targets.{name}", f"the name is that of a single target, feature.target. {remedy}")
+        elif f"{name}/".startswith(WEIGHTED):
+            taken = f"{WEIGHTED}… are the losses and metrics of weighted examples"
+            yield Problem(f"feature.targets.{name}", f"the name is taken: {taken}. {remedy}")
+
+
+def _check_metric_names(metrics: Mapping[str, Any], key: str, reserved: Collection[str]) -> Iterator[Problem]:
+    """Finds metrics with names that the record has for other values."""
+    for name in metrics:
+        if name in reserved:
+            yield Problem(f"{key}.{name}", f"the name is taken. Rename the metric. Taken: {join_names(reserved)}.")
+        elif "/" in str(name):
+            new_name = str(name).replace("/", "_")
+            problem = f"a metric's name can't have a /, which follows the name of a target. Write {new_name}."
+            yield Problem(f"{key}.{name}", problem)
 
 
 def _check_none(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -180,6 +180,8 @@ class _Reading:
             named = self._name_parts(value, path)
             self._record_choice(path, list(named))
             return self._read_elements(named, hint, None, path, None)
+        if option_groups(hint) and element_hint(hint, 0) is Any and find_problems(value, hint, ""):
+            return self._fail(value, f"{format_value(value)} is a list. {self._suggest_one(value, hint)}", path)
         pairs = [
             self.read(element, element_hint(hint, index), (*path, index), None) for index, element in enumerate(value)
         ]
@@ -282,9 +284,10 @@ class _Reading:
         if self.reader.read_hints(earlier_target).keys() & value.keys():
             return False
         options = {name for group in groups for name in self.reader.catalog.files[group]}
+        parts = (part for item in value.values() for part in (item if isinstance(item, list) else [item]))
         return any(
             bool({OPTION, "_target_"} & part.keys()) if isinstance(part, dict) else part in options
-            for part in value.values()
+            for part in parts
             if isinstance(part, dict | str)
         )
 
@@ -295,8 +298,8 @@ class _Reading:
     def _report(self, problem: str, path: KeyPath) -> None:
         self.layer.problems.append(OptionProblem(join_path(path), problem, self.origin))
 
-    def _fail(self, value: dict[str, Any], problem: str, path: KeyPath) -> tuple[Any, Any]:
-        """Reports a problem of an option, and keeps the mapping."""
+    def _fail(self, value: dict[str, Any] | list[Any], problem: str, path: KeyPath) -> tuple[Any, Any]:
+        """Reports a problem of an option, and keeps the value."""
         self._report(problem, path)
         self.layer.replaced.append(path)
         return value, value
@@ -311,6 +314,12 @@ class _Reading:
         if missing is None and DOTTED_NAME.fullmatch(name):
             missing = f"For a part of your own, write {{_target_: {name}}}."
         return f"{problem}. {missing or self._list_options(hint, name)}"
+
+    def _suggest_one(self, value: list[Any], hint: Any) -> str:
+        """What to write instead of a list where one part stands."""
+        options = [option for group in option_groups(hint) for option in self.reader.catalog.files[group]]
+        listed = [name for name in map(_name_option, value) if name in options]
+        return f"Choose one option: {' or '.join(listed)}." if listed else f"Choose one. {self._list_options(hint)}"
 
     def _list_options(self, hint: Any, name: str = "") -> str:
         return suggest_name(

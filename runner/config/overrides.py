@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT
+from runner.signature.type_hints import format_value
 from runner.yaml_file import OPTION_LIMITS
 
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
@@ -154,7 +155,7 @@ def apply_override(tree: DictConfig, setting: Override) -> None:
     """Applies an override that sets or deletes a value. It may set a key that is not in the tree.
 
     Raises:
-        UserError: the value above the key is not a mapping or list, or the key to delete does not exist.
+        UserError: a list and a mapping can't be merged, or the key to delete does not exist.
     """
     key = setting.key_or_group
     owner, _, name = key.rpartition(".")
@@ -163,14 +164,49 @@ def apply_override(tree: DictConfig, setting: Override) -> None:
             OmegaConf.update(tree, key, setting.value())
             return
         parent = OmegaConf.select(tree, owner) if owner else tree
-        index = int(name) if isinstance(parent, ListConfig) else name
+        index = int(name) if isinstance(parent, ListConfig) and name.isdecimal() else name
         if not isinstance(parent, ListConfig | DictConfig) or index not in _valid_keys(parent):
             raise UserError(f"{setting.input_line}: there is no {key} to delete")
         del parent[index]  # type: ignore[arg-type]
     except UserError:
         raise
-    except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list needs an index
-        raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        later = setting.value()
+        for part in reversed(key.split(".")):
+            later = {part: later}
+        problem = None if setting.is_delete() else describe_clash(OmegaConf.to_container(tree), later)
+        raise UserError(f"{setting.input_line}: {problem or str(error).splitlines()[0]}") from error
+
+
+def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:
+    """Describes the first place where a list meets a mapping, so that they can't be merged; None: there is none.
+
+    Args:
+        earlier: the earlier value, as plain values.
+        later: the later value.
+        key: the key of both.
+    """
+    if isinstance(earlier, dict) and isinstance(later, dict):
+        names = [name for name in later if name in earlier]
+        clashes = (describe_clash(earlier[name], later[name], f"{key}.{name}" if key else name) for name in names)
+        return next(filter(None, clashes), None)
+    if isinstance(earlier, dict) and isinstance(later, list):
+        if "_target_" in earlier:
+            return f"{key} is one part, got the list {format_value(later)}. Write the name of one option."
+        setting = f"{key}.{next(iter(earlier), 'NAME')}"
+        return f"{key} is a mapping, got the list {format_value(later)}. Set its values by keys such as {setting}."
+    if isinstance(earlier, list) and isinstance(later, dict):
+        elements = {str(number): element for number, element in enumerate(earlier)}
+        by_name = {str(name): value for name, value in later.items()}
+        has_wrong_key = not by_name.keys() <= elements.keys()
+        if not has_wrong_key and (clash := describe_clash(elements, by_name, key)):
+            return clash
+        got = f"the mapping {format_value(later)}"
+        if has_wrong_key and len(later) == 1:
+            got = f"the key {next(iter(later))}"
+        remedy = f", or set an element by its number, such as {key}.0" if earlier else ""
+        return f"{key} is a list of {len(earlier)}, got {got}. Write {key}=[…]{remedy}."
+    return None
 
 
 def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:

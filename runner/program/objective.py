@@ -14,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.types import Batch, Metric, Output, Regularizer, TargetSpec
-from runner.config.check_targets import WEIGHTED
+from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
 from runner.program.parts import BuiltParts, part_key, part_name, record_name
 from runner.program.returns import check_measured, check_numbers, check_same_shapes
 
-RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
 
 StepSums = dict[str, dict[str, jax.Array]]

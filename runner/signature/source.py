@@ -7,6 +7,7 @@ that the user adds.
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import functools
 import importlib.util
@@ -131,12 +132,31 @@ def resolve_name(module: Module, node: ast.expr) -> str | None:
     if isinstance(node, ast.Attribute):
         owner = resolve_name(module, node.value)
         return owner and f"{owner}.{node.attr}"
-    if not isinstance(node, ast.Name):
-        return None
-    symbol = module.symbols.get(node.id)
+    return (_resolve_bound(module, node.id, frozenset()) or node.id) if isinstance(node, ast.Name) else None
+
+
+def _resolve_bound(module: Module, name: str, seen: frozenset[str]) -> str | None:
+    """The full dotted name of a name that a module binds, if need be by a `from … import *`; None: it binds none.
+
+    Args:
+        module: the module.
+        name: the name.
+        seen: the modules whose `import *` led here.
+    """
+    symbol = module.symbols.get(name)
     if isinstance(symbol, Imported):
         return f"{symbol.module}.{symbol.attribute}" if symbol.attribute else symbol.module
-    return node.id if symbol is None else f"{module.name}.{node.id}"
+    if symbol is not None:
+        return f"{module.name}.{name}"
+    if hasattr(builtins, name):  # who writes `bool` below `from jax.numpy import *` means Python's
+        return None
+    for star_import in reversed(module.star_imports):  # the last one that has the name binds it
+        with contextlib.suppress(PartNotFoundError):  # the module isn't valid Python
+            source = None if star_import in seen else find_module(star_import)
+            if source and (found := _resolve_bound(source, name, seen | {star_import})):
+                # The names of libraries are known as their public modules have them, such as `flax.linen.Module`.
+                return found if is_user_code(f"{star_import}.{name}") else f"{star_import}.{name}"
+    return None
 
 
 def list_public_names(module: Module) -> list[str]:
@@ -216,7 +236,7 @@ def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Defini
 
 def _find_unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition | None:
     """The definition of a name that a `from … import *` or a module's `__getattr__` provides."""
-    for star_import in module.star_imports:
+    for star_import in reversed(module.star_imports):
         with contextlib.suppress(PartNotFoundError):
             return _follow_imports(star_import, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):

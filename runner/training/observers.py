@@ -33,7 +33,7 @@ class Observers:
         """Calls the observers, in the alphabetical order of their names.
 
         Args:
-            event: the event. Its folder is created.
+            event: the event, whose folder is that of all observers. Each observer gets a folder of its own in it.
             record: the metrics by name.
             weights: the parameters and the model state.
 
@@ -41,14 +41,14 @@ class Observers:
             LocatedError: an observer raised a UserError.
             PartError: an observer of the user raised another exception.
         """
-        if self._observers:
-            event.folder.mkdir(exist_ok=True)
         parameters, model_state = weights
         for name, observer in self._observers.items():
+            own_event = event._replace(folder=event.folder / name)
+            own_event.folder.mkdir(parents=True, exist_ok=True)
             # Each observer gets a copy, which it may keep and change: the next step reuses the memory of the state.
             variables = copy_arrays({"params": parameters, **model_state})
             with error_location(f"observer.{name}"):
-                observer(event, MappingProxyType(record), variables)
+                observer(own_event, MappingProxyType(record), variables)
 
 
 def _check_signature(observer: Observer) -> None:

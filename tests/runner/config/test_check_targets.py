@@ -12,18 +12,20 @@ from runner.errors import ConfigError
 BASE = ["data=california_housing", "feature=several", "architecture=mlp"]
 GOOD = [*BASE, "loss={PRICE: mse, KIND: softmax_cross_entropy}"]
 
+PART = "components.feature."
+FEATURE = (
+    f"target: null\ntargets:\n  PRICE: {{_target_: {PART}Numeric, key: p}}\n"
+    f"  KIND: {{_target_: {PART}Label, key: k}}\n"
+    f"columns:\n  x: {{_target_: {PART}Numeric, key: x}}\ninputs:\n  inputs: [x]\n"
+)
+
 
 @pytest.fixture(autouse=True)
 def users_feature_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "conf" / "feature"
     folder.mkdir(parents=True)
-    part = "components.feature."
-    (folder / "several.yaml").write_text(
-        f"target: null\ntargets:\n  PRICE: {{_target_: {part}Numeric, key: p}}\n"
-        f"  KIND: {{_target_: {part}Label, key: k}}\n"
-        f"columns:\n  x: {{_target_: {part}Numeric, key: x}}\ninputs:\n  inputs: [x]\n"
-    )
+    (folder / "several.yaml").write_text(FEATURE)
 
 
 def problems(*words: str) -> list[str]:
@@ -87,6 +89,9 @@ def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
             [GOOD[-1], "metric=[rmse]"],
             "metric.rmse: belongs to no target. Write it below its target: metric.PRICE.",
         ),
+        (["loss.PRICE=[mse]"], 'loss.PRICE: ["mse"] is a list. Choose one option: mse. [set by'),
+        ([GOOD[-1], "loss.PRICE=[mse]"], 'loss.PRICE: ["mse"] is a list. Choose one option: mse. [set by'),
+        ([GOOD[-1], "loss.PRICE=[]"], "loss.PRICE=[]: loss.PRICE is one part, got the list []. Write the name of one"),
         ([GOOD[-1], "metric={SIZE: [rmse]}"], "metric.SIZE: there is no target SIZE."),
         ([GOOD[-1], "training.monitor=valid/PRICE/rmse"], "training.monitor: there is no metric valid/PRICE/rmse."),
         ([GOOD[-1], "feature.target=${feature.targets.PRICE}"], "feature.targets: is set beside feature.target."),
@@ -96,6 +101,52 @@ def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
 def test_parts_that_do_not_fit_the_targets_are_problems(words: list[str], expected: str) -> None:
     found = problems(*BASE, *words)
     assert any(problem.startswith(expected) for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("target", "the name is that of a single target, feature.target. Rename it; `key` names its column."),
+        ("weighted", "the name is taken: weighted/… are the losses and metrics of weighted examples. Rename it;"),
+        ("weighted/B", "the name is taken: weighted/… are the losses and metrics of weighted examples. Rename it;"),
+    ],
+)
+def test_a_target_whose_figures_would_have_taken_names_is_a_problem(name: str, expected: str) -> None:
+    (problem,) = problems(*rename_price(name))
+    assert problem.startswith(f"feature.targets.{name}: {expected}")
+
+
+@pytest.mark.parametrize("name", ["weighted_B", "loss", "last", "km/h"])
+def test_a_target_may_have_any_other_name(name: str) -> None:
+    configure(rename_price(name))
+
+
+def rename_price(name: str) -> list[str]:
+    """The words of an experiment in which the target PRICE has another name."""
+    Path("conf/feature/several.yaml").write_text(FEATURE.replace("PRICE:", f"{name}:"))
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text(f"loss: {{{name}: mse, KIND: softmax_cross_entropy}}\n")
+    return ["experiment=mine", *BASE]
+
+
+@pytest.mark.parametrize("name", ["loss", "objective", "learning_rate", "epoch", "step", "last", "a/b"])
+def test_a_metric_with_a_taken_name_is_a_problem(name: str) -> None:
+    is_taken_with_several = name in ("loss", "a/b")
+    problem = "a metric's name can't have a /, which follows the name of a target. Write a_b."
+    problem = problem if name == "a/b" else "the name is taken. Rename the metric. Taken: "
+    metric = f"{{{name}: {{option: mae}}}}"
+    single = ["data=california_housing", "feature=california_housing", "architecture=mlp", "loss=mse"]
+    (found,) = problems(*single, f"metric={metric}")
+    assert found.startswith(f"metric.{name}: {problem}")
+    if is_taken_with_several:
+        (found,) = problems(*GOOD, f"metric.PRICE={metric}")
+        assert found.startswith(f"metric.PRICE.{name}: {problem}")
+    else:
+        configure([*GOOD, f"metric.PRICE={metric}"])
+
+
+def test_a_metric_may_be_called_weighted() -> None:
+    configure([*GOOD, "feature.weight=w", "metric.PRICE={weighted: {option: mae}}"])
 
 
 def test_a_monitor_may_be_the_metric_of_a_target() -> None:

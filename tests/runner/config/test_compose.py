@@ -297,7 +297,21 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("a=[1,", "a=[1,: not a valid override. Write group=option or key=value"),
         ("", "an override is empty. Write group=option or key=value."),
         ("~training.patiense", "~training.patiense: there is no training.patiense to delete"),
-        ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
+        (
+            "architecture.widths.9=3",
+            "architecture.widths.9=3: architecture.widths is a list of 2, got the key 9. Write "
+            "architecture.widths=[…], or set an element by its number, such as architecture.widths.0.",
+        ),
+        ("architecture.widths.a=3", "architecture.widths.a=3: architecture.widths is a list of 2, got the key a."),
+        (
+            "architecture.widths={0:1}",
+            'architecture.widths={0:1}: architecture.widths is a list of 2, got the mapping {"0": 1}.',
+        ),
+        ("~architecture.widths.a", "~architecture.widths.a: there is no architecture.widths.a to delete"),
+        (
+            "training=[1]",
+            "training=[1]: training is a mapping, got the list [1]. Set its values by keys such as training.epochs.",
+        ),
         ("seed=${sed}", "seed: there is no key sed. Did you mean seed?"),
         ("seed=${seed}", "seed: ${seed} refers to itself"),
         ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
@@ -315,6 +329,12 @@ def test_a_wrong_override_is_reported(in_empty_folder: Path, word: str, message:
     problems = find_problems(word) if word != "optimiser=adam" else check_problems(word)
     assert len(problems) == 1
     assert problems[0].startswith(message)
+
+
+def test_a_list_for_a_mapping_inside_a_list_is_reported(in_empty_folder: Path) -> None:
+    layers = "architecture.layers=[{_target_:components.layer.Dense,features:{a:1}}]"
+    problem, *_ = find_problems("architecture=sequential", layers, "architecture.layers.0.features=[]")
+    assert problem.startswith("architecture.layers.0.features=[]: architecture.layers.0.features is a mapping, got the")
 
 
 def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
@@ -372,7 +392,14 @@ def check_problems(word: str) -> tuple[str, ...]:
         ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: unknown group optimiser. Did you mean"),
         ("defaults: [override /optimizer: sdg]\n", "optimizer: unknown option sdg. Did you mean sgd?"),
         ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another experiment. Copy"),
-        ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
+        (
+            "architecture: [1]\n",
+            "experiments/mine.yaml: architecture is one part, got the list [1]. Write the name of one option.",
+        ),
+        (
+            "training: [1]\n",
+            "experiments/mine.yaml: training is a mapping, got the list [1]. Set its values by keys such",
+        ),
     ],
 )
 def test_a_wrong_experiment_is_reported(in_empty_folder: Path, text: str, message: str) -> None:

@@ -424,6 +424,12 @@ def test_a_sweep_takes_options_inside(folder: Path) -> None:
             "list: {NAME: PART}.",
         ),
         ("loss=named loss.parts=[mse,hubber]", "loss.parts.hubber: unknown option hubber of loss. Did you mean huber?"),
+        ("loss=plain loss.inner=[mse]", 'loss.inner: ["mse"] is a list. Choose one option: mse. [set by the command'),
+        (
+            "loss=plain loss.inner=[{option:huber,delta:1},mae]",
+            'loss.inner: [{"option": "huber", "delta": 1}, "mae"] is a list. Choose one option: huber or mae. [',
+        ),
+        ("loss=plain loss.inner=[x]", 'loss.inner: ["x"] is a list. Choose one. Allowed: binary_cross_entropy, '),
         ("loss=either loss.layer={option:dense}", "loss.layer: there are no options here. Write `_target_`."),
         ("loss=either loss.layer=dense", 'loss.layer: "dense" is not '),
         (

@@ -22,6 +22,7 @@ from runner.signature.parameters import (
 )
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import (
+    DurationHint,
     Kind,
     PartHint,
     Problem,
@@ -229,6 +230,42 @@ def test_imports_are_followed(package: Any) -> None:
     assert read_signature("mine.g") == {"a": Parameter(Any, True)}
     assert read_signature("mine.star") == {"b": Parameter(Any, True)}
     assert read_signature("mine.other.f") == read_signature("mine.g")
+
+
+@pytest.mark.parametrize("chain", ["components.types", "mine.base"])
+def test_a_star_import_binds_names(package: Any, chain: str) -> None:
+    """`base` and `part` import from each other; `broken` isn't valid Python; the last import counts."""
+    package(
+        base="from .part import *\nfrom components.types import *\nclass float: pass\n",
+        first="Scalar = int\n",
+        broken="def f(:\n",
+        part=(
+            "from .first import *\nfrom dataclasses import *\nfrom typing import *\n"
+            f"from {chain} import *\nfrom .broken import *\n"
+            "@dataclass\nclass Part:\n"
+            "    a: Scalar\n    b: Annotated[Scalar, Range(0, 1, '[)')]\n    c: Loss\n    d: Duration = Duration(0.1)\n"
+            "    e: Literal['x'] | float = field(default='x')\n    f: Unknown = 1\n"
+        ),
+    )
+    assert read_signature("mine.part.Part") == {
+        "a": Parameter(ScalarHint, True),
+        "b": Parameter(SHARE, True),
+        "c": Parameter(Annotated[PartHint, Kind("components.types.training.Loss")], True),
+        "d": Parameter(DurationHint, False, 0.1),
+        "e": Parameter(Literal["x"] | float, False, UNKNOWN),
+        "f": Parameter(Any, False, 1),
+    }
+
+
+def test_a_class_may_inherit_from_a_name_of_a_star_import(package: Any) -> None:
+    package(
+        base="import flax.linen as nn\nfrom flax.linen import *\n",
+        part="from .base import *\nclass Net(nn.Module):\n    a: int\nclass Other(Module):\n    b: int\n",
+    )
+    for name, parameter in (("Net", "a"), ("Other", "b")):
+        signature = read_signature(f"mine.part.{name}")
+        assert signature is not None
+        assert signature[parameter] == Parameter(int, True)
 
 
 @pytest.mark.parametrize(

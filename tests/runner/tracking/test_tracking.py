@@ -64,8 +64,9 @@ def list_steps(client: Any, key: str = "train/loss") -> list[int]:
 def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
     write_points(folder, 3)
     write_summary(folder)
-    (folder / "observers").mkdir()
-    (folder / "observers" / "parameter_norms.csv").write_text("step\n")
+    for name in "ab":
+        (folder / "observers" / name).mkdir(parents=True)
+        (folder / "observers" / name / "parameter_norms.csv").write_text("step\n")
     state = deliver.deliver(folder)
     run = only_run(client)
     assert run.info.run_id == state.run_id
@@ -88,8 +89,9 @@ def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
         "figures",
         "observers",
     }
-    observers = client.list_artifacts(run.info.run_id, "observers")
-    assert [file.path for file in observers] == ["observers/parameter_norms.csv"]
+    for name in "ab":
+        (file,) = client.list_artifacts(run.info.run_id, f"observers/{name}")
+        assert file.path == f"observers/{name}/parameter_norms.csv"
     assert (folder / "figures" / "learning_curves.png").stat().st_size > 1000
 
 
