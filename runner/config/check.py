@@ -129,9 +129,8 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
         if group == "feature":
             yield from _check_feature(values[group])
         elif group in read_default_options() and group != EXPERIMENT:
-            advice = _suggest_choice(group, values[group])
             for key, problem in find_problems(values[group], SCHEMA[group], group):
-                yield Problem(key, f"{problem}{advice}")
+                yield Problem(key, f"{problem}{_suggest_choice(group, values[group])}")
     yield from _check_observer_names(values.get("observer"))
 
 

@@ -151,6 +151,8 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
 def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
     """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10."""
     for key, duration in list_durations(config):
+        if duration.unit == "run":  # a share is at most 1
+            continue
         steps, total = plan.count_steps(duration, plan.total_steps), plan.total_steps
         if steps > total:
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")

@@ -260,7 +260,7 @@ class Program:
             constrain_free,
         )
         new_model_state = dict(variables)
-        parameters = merge(new_model_state.pop("params"), frozen_parameters)  # a member may have changed them
+        parameters = new_model_state.pop("params")
         is_bad = ~jnp.isfinite(value)
         new = TrainState(parameters, new_model_state, optimizer_state, state.step + 1, state.first_bad, update_state)
         if parts.members.skip:

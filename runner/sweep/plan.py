@@ -96,7 +96,7 @@ def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:
 
 
 def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of one run that define the monitored loss or metric, besides the data and the targets.
+    """The settings of one run that define the monitored loss or metric, in addition to the data and the targets.
 
     Augmentation and dropout change the value of `train/loss`, as all of the training does, but not its definition.
     """
