@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from components.types import ColumnType, NonNumbers, Strings, TextKind, Values, row_count
+from components.types import ColumnType, NonNumbers, Sentinel, Strings, TextKind, Values, row_count
 
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
@@ -19,6 +20,21 @@ SAMPLED_TEXTS = 1000  # how many of the distinct texts decide about the kind of 
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
 GROUPED_NUMBER = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+# Values that often stand for a missing one: 99, -99, 999, …, -1, and days since 1970-01-01.
+CODES = (-1, *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
+DATE_CODES = np.array(
+    [
+        *("0001-01-01", "1753-01-01", "1800-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01"),
+        *("2099-12-31", "2100-01-01", "2199-12-31", "2999-12-31", "9999-01-01", "9999-12-31"),
+    ],
+    "datetime64[D]",
+).astype(np.int64)
+MIN_CODE_ROWS = 3  # a code occurs in at least so many rows
+MIN_OTHERS = 5  # distinct values beside the codes; with fewer, a code may be one of a few categories
+CODE_STDS = 3  # standard deviations of the other values, from the nearest of them to a code
+NEGATIVE_STDS = 0.5  # likewise for -1 where all others are positive
+TAG_SEPARATORS = "|;,"
+MAX_TAG_WORDS = 3
 DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
 
 
@@ -34,6 +50,7 @@ class Profile:
         valid: (rows,), bool: False where a value is missing. None: no value is missing.
         locate: describes the location of a row, for messages.
         count_spellings: counts the spellings of missing values, by column and spelling.
+        list_spellings: the distinct spellings of the column's values in some rows. None: those of Python.
     """
 
     name: str
@@ -43,6 +60,7 @@ class Profile:
     valid: np.ndarray | None
     locate: Callable[[int], str]
     count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
+    list_spellings: Callable[[np.ndarray], tuple[str, ...]] | None = None
 
     @property
     def rows(self) -> int:
@@ -105,6 +123,13 @@ class Profile:
         return np.median(self.numbers).item()
 
     @property
+    def counts_rows(self) -> bool:
+        if self.kind not in ("int", "float") or self.missing_count or not self.rows:
+            return False
+        first = self.numbers[0]
+        return first in (0, 1) and np.array_equal(self.numbers, np.arange(self.rows) + first)
+
+    @property
     def skewness(self) -> float:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
@@ -126,8 +151,34 @@ class Profile:
         return self.locate(int(np.argmin(np.isfinite(np.asarray(self.values)))))
 
     @property
-    def has_time_of_day(self) -> bool:
-        return bool((self.numbers.astype("datetime64[D]") != self.numbers).any())
+    def time_parts(self) -> tuple[str, ...]:
+        times = self.numbers
+        years, months, days, hours = (times.astype(f"datetime64[{unit}]") for unit in "YMDh")
+        parts = {
+            "year": years.astype(np.int64),
+            "month": (months - years.astype(months.dtype)).astype(np.int64),
+            "weekday": days.astype(np.int64) % 7,
+            "hour": (hours - days.astype(hours.dtype)).astype(np.int64),
+        }
+        return tuple(name for name, part in parts.items() if (part != part[0]).any())
+
+    @cached_property
+    def sentinels(self) -> tuple[Sentinel, ...]:
+        if self.kind not in ("int", "float", "timestamp"):
+            return ()
+        values, codes = np.asarray(self.values), np.array(CODES)
+        if self.kind == "timestamp":
+            values, codes = values.astype("datetime64[D]").astype(np.int64), DATE_CODES
+        usable = np.isfinite(values) if self.valid is None else np.isfinite(values) & self.valid
+        found = []
+        for code in _find_codes(values[usable].astype(np.float64), codes):
+            rows = np.flatnonzero((values == code) & usable)
+            if self.list_spellings is None:
+                texts = tuple(dict.fromkeys(map(str, np.asarray(self.values)[rows].tolist())))
+            else:
+                texts = self.list_spellings(rows)
+            found.append(Sentinel(texts, len(rows)))
+        return tuple(found)
 
     @cached_property
     def non_numbers(self) -> NonNumbers | None:
@@ -146,8 +197,7 @@ class Profile:
     def text_kind(self) -> TextKind | None:
         if not isinstance(self.values, Strings):
             return None
-        sample = self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
-        texts = [text for text in sample if text]
+        texts = [text for text in self._sampled_texts if text]
         unusual_number = next((text for text in texts if not is_number(text)), None)
         if unusual_number and all(map(_is_formatted_number, texts)):
             return TextKind("numbers", unusual_number)
@@ -156,6 +206,19 @@ class Profile:
             return TextKind("dates", example)
         is_prose = sum(len(text.split()) for text in texts) >= PROSE_WORDS * max(len(texts), 1)
         return TextKind("prose" if is_prose else "names", example)
+
+    @cached_property
+    def tag_separator(self) -> str | None:
+        if not isinstance(self.values, Strings):
+            return None
+        texts = {text for text in self._sampled_texts if text}
+        return next((character for character in TAG_SEPARATORS if _are_tags(texts, character)), None)
+
+    @cached_property
+    def _sampled_texts(self) -> list[str]:
+        """The first SAMPLED_TEXTS strings, which are distinct if the strings have a dictionary."""
+        assert isinstance(self.values, Strings)
+        return self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
 
 
 def is_whole(values: np.ndarray) -> np.ndarray:
@@ -175,6 +238,34 @@ def is_number(text: str) -> bool:
 def _is_formatted_number(text: str) -> bool:
     """Whether a text is a number, possibly with a decimal comma or thousands separators."""
     return bool(GROUPED_NUMBER.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)) or is_number(text)
+
+
+def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
+    """The smallest and the largest value, as far as they are codes that occur several times, far from all others."""
+    if not len(values):
+        return
+    extremes = [value for value in np.unique([values.min(), values.max()]).tolist() if value in codes]
+    if not extremes:
+        return
+    others = values[~np.isin(values, extremes)]
+    distinct = np.unique(others)
+    if len(distinct) < MIN_OTHERS:
+        return
+    std, gap = others.std(), np.diff(distinct).max()
+    for code in extremes:
+        distance = max(distinct[0] - code, code - distinct[-1])
+        stds = NEGATIVE_STDS if code == -1 and distinct[0] > 0 else CODE_STDS
+        if distance > max(stds * std, 2 * gap) and np.count_nonzero(values == code) >= MIN_CODE_ROWS:
+            yield code
+
+
+def _are_tags(texts: set[str], separator: str) -> bool:
+    """Whether texts are lists of short tags, which recur in other texts in other combinations."""
+    lists = [[tag.strip() for tag in text.split(separator)] for text in texts]
+    counts = Counter(tag for tags in lists for tag in tags)
+    has_several = sum(len(tags) > 1 for tags in lists)
+    are_short = all(len(tag.split()) <= MAX_TAG_WORDS for tag in counts)
+    return has_several > len(texts) / 2 and are_short and 2 * len(counts) <= sum(counts.values())
 
 
 def skewness(values: np.ndarray) -> float:

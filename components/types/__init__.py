@@ -37,6 +37,7 @@ from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import NonNumbers as NonNumbers
 from components.types.profile import Profiled as Profiled
+from components.types.profile import Sentinel as Sentinel
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation

@@ -24,6 +24,18 @@ class NonNumbers(NamedTuple):
     texts: tuple[str, ...]
 
 
+class Sentinel(NamedTuple):
+    """A number or a date that occurs several times, far from all others, and usually stands for a missing value.
+
+    Attributes:
+        texts: the spellings in the data, such as `-999` and `-999.0`.
+        row_count: the number of rows with it.
+    """
+
+    texts: tuple[str, ...]
+    row_count: int
+
+
 class TextKind(NamedTuple):
     """The kind of texts that a column holds.
 
@@ -96,6 +108,10 @@ class ColumnProfile(Protocol):
         """The median of the numbers."""
 
     @property
+    def counts_rows(self) -> bool:
+        """Whether the numbers are 0, 1, 2, … or 1, 2, 3, … in the order of the rows."""
+
+    @property
     def skewness(self) -> float:
         """The third standardized moment of the numbers; 0 if they are constant or not all finite."""
 
@@ -112,8 +128,12 @@ class ColumnProfile(Protocol):
         """The location of the first infinite number or NaN, for messages."""
 
     @property
-    def has_time_of_day(self) -> bool:
-        """Whether any of the times differs from midnight."""
+    def time_parts(self) -> tuple[str, ...]:
+        """Those of the parts year, month, weekday and hour in which the times differ."""
+
+    @property
+    def sentinels(self) -> tuple[Sentinel, ...]:
+        """The smallest and the largest of the numbers, as far as they seem to stand for missing values."""
 
     @property
     def non_numbers(self) -> NonNumbers | None:
@@ -123,6 +143,10 @@ class ColumnProfile(Protocol):
     def text_kind(self) -> TextKind | None:
         """The kind of texts. None: the column holds no texts."""
 
+    @property
+    def tag_separator(self) -> str | None:
+        """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
+
 
 @dataclass(frozen=True)
 class TableProfile:
@@ -131,12 +155,14 @@ class TableProfile:
     Attributes:
         origin: the name of the table for messages.
         columns: the facts about each column, in the order of the table.
-        target: the name of the column to predict, if the source specifies it.
+        target: the name of the column to predict, if the source specifies it; or several names.
+        notes: sentences for the user about what the source left out.
     """
 
     origin: str
     columns: Sequence[ColumnProfile]
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

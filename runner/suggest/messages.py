@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from components.types import ColumnProfile, NonNumbers
+from components.types import ColumnProfile, NonNumbers, Sentinel
 
 MAX_NULL_TEXTS = 3  # up to so many distinct texts in a column of numbers may stand for missing values
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
@@ -20,6 +20,23 @@ def format_type_override(name: str, kind: str) -> str:
     if UNQUOTED.fullmatch(name):
         return f"data.types.{name}={kind}"
     return f"`{name}: {kind}` below `types:` in the file that mode=init writes"
+
+
+def format_drop_override(name: str) -> str:
+    """The override that leaves a column out: `data.drop=[id]`, `'data.drop=["a b"]'` in a shell."""
+    return f"data.drop=[{name}]" if UNQUOTED.fullmatch(name) else f"""'data.drop=["{name}"]'"""
+
+
+def describe_sentinel(name: str, sentinel: Sentinel) -> str:
+    """Says that a number or a date may stand for missing values, and how to read it as missing."""
+    texts = ", ".join(f'"{text}"' for text in sentinel.texts)
+    listed = " or ".join(sentinel.texts)
+    if UNQUOTED.fullmatch(name):
+        remedy = f"set 'data.nulls.{name}=[{texts}]'"
+    else:
+        remedy = f"write `{name}: [{texts}]` below `nulls:` in the file that mode=init writes"
+    rows = format_row_count(sentinel.row_count)
+    return f"is {listed} in {rows}, far from its other values. If that stands for a missing value, {remedy}"
 
 
 def format_row_count(rows: int) -> str:

@@ -21,6 +21,7 @@ from components.data.csv.errors import (
     raise_read_error,
     raise_value_error,
 )
+from components.data.csv.selection import Nameless, check_drop, select
 from components.data.csv.types import (
     are_integers_beyond_int64,
     can_be_timestamp,
@@ -46,12 +47,18 @@ class Columns(NamedTuple):
         valid: masks (rows,), bool, of the columns with missing values: False where a value is missing.
         types: the types by column name.
         rows: the number of rows.
+        all_rows: the number of rows of the file.
+        records: the position in the file of each row, from 0; None: all rows of the file are there.
+        nameless: the columns without a name. Those without a value, or of the same name as another, aren't in `values`.
     """
 
     values: Mapping[str, Values]
     valid: Mapping[str, np.ndarray]
     types: Mapping[str, ColumnType]
     rows: int
+    all_rows: int
+    records: np.ndarray | None
+    nameless: tuple[Nameless, ...]
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,19 @@ class Reader:
         types: the declared types of some columns. The types of the other columns are inferred from all their values. A
             column of digits is inferred as text if a value has a leading zero or exceeds an int64. A column without
             values is inferred as numbers. Declared integers may be written as `2.0`.
+        drop: the columns to leave out.
+        required: the columns of which a row must have a value of at least one. Other rows are left out. Names that
+            aren't columns are ignored. Empty: all rows are read.
+        targets: the columns that `drop` may not list.
     """
 
     file: PackedFile
     delimiter: str
     nulls: Sequence[str]
     types: Mapping[str, ColumnType]
+    drop: Sequence[str] = ()
+    required: Sequence[str] = ()
+    targets: Sequence[str] = ()
 
     def read(self) -> Columns:
         """Reads all columns. Their names are in the first line.
@@ -79,11 +93,26 @@ class Reader:
             DataError: the file is empty, two columns have the same name, a row has too few or too many fields, or a
                 value doesn't have the declared type. The message names the line, the column and the value.
         """
-        table = self._read_table()
-        columns = {name: self._convert(name, column) for name, column in _named_columns(table)}
-        values = {name: value for name, (value, _, _) in columns.items()}
-        valid = {name: mask for name, (_, mask, _) in columns.items() if mask is not None}
-        return Columns(values, valid, {name: kind for name, (_, _, kind) in columns.items()}, table.num_rows)
+        everything = self._read_table()
+        check_drop(str(self.file), self.drop, everything.column_names, self.targets)
+        table, records, nameless = select(everything, self.drop, self.required)
+        columns = {name: self._convert(name, column, records) for name, column in _named_columns(table)}
+        return Columns(
+            values={name: value for name, (value, _, _) in columns.items()},
+            valid={name: mask for name, (_, mask, _) in columns.items() if mask is not None},
+            types={name: kind for name, (_, _, kind) in columns.items()},
+            rows=table.num_rows,
+            all_rows=everything.num_rows,
+            records=records,
+            nameless=nameless,
+        )
+
+    def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
+        """The distinct spellings of a column's values in some records, as written in the file."""
+        import pyarrow
+
+        texts = dataclasses.replace(self, nulls=("",))._parse({name: pyarrow.string()}, [name])[name]
+        return tuple(texts.take(pyarrow.array(records)).unique().to_pylist())
 
     def count_spellings(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted."""
@@ -99,7 +128,9 @@ class Reader:
             counts[name] = {item["values"]: item["counts"] for item in missing.value_counts().to_pylist()}
         return counts
 
-    def _convert(self, name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
+    def _convert(
+        self, name: str, column: pyarrow.ChunkedArray, records: np.ndarray | None
+    ) -> tuple[Values, np.ndarray | None, ColumnType]:
         """Returns the values of a column, its mask (None: no value is missing), and its type."""
         import pyarrow
 
@@ -111,16 +142,19 @@ class Reader:
         values, valid = convert_column(name, column)
         inferred = convert_type(column.type)
         if declared == "int" and inferred == "float":
-            return self._convert_to_integers(name, np.asarray(values), valid), valid, "int"
+            return self._convert_to_integers(name, np.asarray(values), valid, records), valid, "int"
         return values, valid, inferred
 
-    def _convert_to_integers(self, name: str, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    def _convert_to_integers(
+        self, name: str, values: np.ndarray, valid: np.ndarray | None, records: np.ndarray | None
+    ) -> np.ndarray:
         """Converts numbers that are declared as integers; raises DataError if a number isn't whole."""
         values = values if valid is None else np.where(valid, values, 0.0)
         whole = is_whole(values)
         if not whole.all():
             row = int(np.argmin(whole))
-            raise_value_error(self.file, self.delimiter, row + 1, name, repr(values[row].item()), "int")
+            record = row if records is None else int(records[row])
+            raise_value_error(self.file, self.delimiter, record + 1, name, repr(values[row].item()), "int")
         return values.astype(np.int64)
 
     def _read_table(self) -> pyarrow.Table:
@@ -151,7 +185,8 @@ class Reader:
     def _parse_typed(self, types: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
         """Parses all columns, and those again that need another type than Arrow inferred."""
         table = self._parse(types, threads=threads)
-        if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
+        counts = Counter(name for name in table.column_names if name.strip())  # several may have no name
+        if repeated := [name for name, count in counts.items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
         check_delimiter(self.file, self.delimiter, table.column_names)
         if corrected := self._correct_types(table):

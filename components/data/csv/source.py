@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from components.closest import join_names, suggest_name
+import numpy as np
+
+from components.closest import format_name, join_names, suggest_name
 from components.data.csv.errors import DELIMITERS, find_line
 from components.data.csv.reader import Columns, Reader
+from components.data.csv.selection import MAX_LISTED, Nameless
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import Table
@@ -35,7 +38,10 @@ class Csv(Table):
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` (ISO 8601) or `string`. Columns of digits are also `string` if a value has
             a leading zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
-        target: the column to predict. Rows to predict need not have this column.
+        target: the column to predict, or several. Rows to predict need not have it.
+        drop: columns to leave out.
+        on_missing_target: `error`: a row without a value of `target` is an error. `drop`: it is left out and counted.
+            A row needs one of several targets.
         valid: the rows of the validation split: a share in (0, 1), or a count.
         test: the rows of the test split: a share in (0, 1), or a count.
         max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
@@ -45,7 +51,9 @@ class Csv(Table):
     delimiter: str = ","
     nulls: tuple[str, ...] = NULLS
     types: dict[str, ColumnType] | None = None
-    target: str | int | None = None
+    target: str | int | tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    on_missing_target: Literal["error", "drop"] = "error"
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
@@ -57,6 +65,8 @@ class Csv(Table):
             raise DataError(
                 f"`delimiter` (={self.delimiter!r}) must be one ASCII character other than a quote, or one of {names}"
             )
+        if self.on_missing_target == "drop" and not self._targets:
+            raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
 
     @property
     def _delimiter(self) -> str:
@@ -64,8 +74,15 @@ class Csv(Table):
         return "\t" if self.delimiter == r"\t" else DELIMITERS.get(self.delimiter, self.delimiter)
 
     @property
-    def _target(self) -> str | None:
-        return None if self.target is None else str(self.target)
+    def _targets(self) -> tuple[str, ...]:
+        if self.target is None:
+            return ()
+        return tuple(map(str, self.target)) if isinstance(self.target, tuple) else (str(self.target),)
+
+    @property
+    def _reader(self) -> Reader:
+        required = self._targets if self.on_missing_target == "drop" else ()
+        return Reader(self.file, self._delimiter, self.nulls, self.types or {}, self.drop, required, self._targets)
 
     @cached_property
     def file(self) -> PackedFile:
@@ -80,10 +97,12 @@ class Csv(Table):
     def columns(self) -> Columns:
         """The columns of the file."""
         types = self.types or {}
-        columns = Reader(self.file, self._delimiter, self.nulls, types).read()
+        columns = self._reader.read()
+        if not columns.rows and columns.all_rows:
+            raise DataError(f"{self.path} has no row with a value of {self._describe_targets()}")
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        unknown = [name for name in types if name not in columns.types and name != self._target]
+        unknown = [name for name in types if name not in columns.types and name not in (*self._targets, *self.drop)]
         if len(unknown) == 1:
             hint = suggest_name(unknown[0], columns.types)
             raise DataError(f"{self.path} has no column `{unknown[0]}`, which `types` lists. {hint}")
@@ -94,26 +113,78 @@ class Csv(Table):
         return columns
 
     def profile(self) -> TableProfile:
-        """The facts about the columns."""
+        """The facts about the columns. Raises DataError for a column with values and without a name."""
         columns, types = self.columns, self.types or {}
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            return Reader(self.file, self._delimiter, self.nulls, {}).count_spellings(list(columns.valid))
+            return self._reader.count_spellings(list(columns.valid))
 
-        profiles = (
-            Profile(
-                name, kind, name in types, columns.values[name], columns.valid.get(name), self._locate, count_spellings
+        profiles = {
+            name: Profile(
+                name,
+                kind,
+                name in types,
+                columns.values[name],
+                columns.valid.get(name),
+                self._locate,
+                count_spellings,
+                partial(self._list_spellings, name),
             )
             for name, kind in columns.types.items()
-        )
+        }
+        for nameless in columns.nameless:
+            is_index = nameless.name in profiles and profiles[nameless.name].counts_rows
+            if nameless.record is not None and not is_index and nameless.name not in (*types, *self._targets):
+                raise self._make_nameless_error(nameless)
         exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
-        return TableProfile(self.path if exists_here else str(self.file), tuple(profiles), self._target)
+        return TableProfile(
+            origin=self.path if exists_here else str(self.file),
+            columns=tuple(profiles.values()),
+            target=self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None),
+            notes=(*self._describe_columns_left_out(), *self.left_out()),
+        )
+
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence about rows without a target that are left out, if there are such rows."""
+        count = self.columns.all_rows - self.columns.rows
+        if not count:
+            return ()
+        rows = f"{count:,} of {self.columns.all_rows:,} rows {'has' if count == 1 else 'have'} no value"
+        return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
+
+    def _describe_targets(self) -> str:
+        return " or ".join(map(format_name, self._targets))
+
+    def _describe_columns_left_out(self) -> Iterator[str]:
+        """Sentences about columns without name and value, and about those that `drop` lists."""
+        if empty := [str(column.position) for column in self.columns.nameless if column.record is None]:
+            if len(empty) == 1:
+                yield f"column {empty[0]} has no name and no value, and is left out"
+            else:
+                listed = ", ".join(empty[:MAX_LISTED]) + (", …" if len(empty) > MAX_LISTED else "")
+                yield f"{len(empty):,} columns ({listed}) have no name and no value, and are left out"
+        if self.drop:
+            yield f"left out by `drop`: {', '.join(map(format_name, self.drop))}"
+
+    def _make_nameless_error(self, nameless: Nameless) -> DataError:
+        assert nameless.record is not None
+        location = f"{self.path}, line {find_line(self.file, self._delimiter, nameless.record + 1)}"
+        name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
+        return DataError(
+            f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
+            f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
+        )
 
     @cached_property
     def _content_digest(self) -> str:
         digest = hash_file(self.file.path, digest_size=16).hexdigest()
-        return f"{digest}, self.delimiter={self._delimiter!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
+        options = f"self.delimiter={self._delimiter!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
+        if self.drop:
+            options += f", {self.drop=}"
+        if self.on_missing_target == "drop":
+            options += f", only rows with {self._targets}"
+        return f"{digest}, {options}"
 
     def content_digest(self) -> str:
         return self._content_digest
@@ -134,8 +205,17 @@ class Csv(Table):
             columns=columns, valid=valid, origin=self.path, first_row=first_row, locate_in_file=self._locate
         )
 
+    def _find_records(self, rows: np.ndarray) -> np.ndarray:
+        """The positions of rows in the file, which may have more rows."""
+        return rows if self.columns.records is None else self.columns.records[rows]
+
+    def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
+        """The distinct spellings of a column's values in some rows."""
+        return self._reader.list_spellings(name, self._find_records(rows))
+
     def _locate(self, row: int) -> str:
-        return f"{self.path}, line {find_line(self.file, self._delimiter, row + 1)}"
+        record = int(self._find_records(np.array([row]))[0])
+        return f"{self.path}, line {find_line(self.file, self._delimiter, record + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
