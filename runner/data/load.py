@@ -16,6 +16,7 @@ from components.types import (
     DataError,
     Encoded,
     Foldable,
+    LeavesOut,
     Range,
     ReadsFiles,
     Source,
@@ -42,7 +43,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 4  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -114,6 +115,7 @@ class Data:
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
+        left_out: sentences about rows that the source leaves out.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -122,6 +124,7 @@ class Data:
     fingerprint: str
     warnings: tuple[str, ...]
     encoding_id: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def load_encoded(
@@ -161,8 +164,9 @@ def load_encoded(
         splits=fitted["splits"],
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
-        warnings=tuple(dict.fromkeys((*fitted["warnings"], *fit_warnings, *encode_warnings))),
+        warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *fit_warnings, *encode_warnings))),
         encoding_id=encoding_id if identity else "",
+        left_out=tuple(fitted["left_out"]),
     )
 
 
@@ -230,12 +234,18 @@ def _load_or_compute(
 
 
 def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Fits the columns on the training split. Returns the splits, the constants of the columns, and warnings."""
+    """Fits the columns on the training split.
+
+    Returns:
+        The splits, the constants of the columns, warnings, and sentences about rows that the source leaves out.
+    """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
     _, block = next(blocks_with_offsets(source))
     check_keys(columns, block)
+    if isinstance(source, LeavesOut):
+        _check_targets(source, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
@@ -252,7 +262,27 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         with column_location(config_key(name)):
             constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
-    return {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings)}
+    left_out = source.left_out() if isinstance(source, LeavesOut) else ()
+    return {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings), "left_out": left_out}
+
+
+def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:
+    """Raises DataError for rows without a target, unless the target allows them. Says how to leave them out."""
+    for name, target in targets.items():
+        if getattr(target, "missing", None) is not None:
+            continue
+        for key in target.keys:
+            masks = [(block, block.valid[key]) for _, block in blocks_with_offsets(source) if key in block.valid]
+            count = sum(int((~mask).sum()) for _, mask in masks)
+            if count:
+                block, mask = next((block, mask) for block, mask in masks if not mask.all())
+                location = f"{block.locate(int(np.argmin(mask)))}: column `{key}`"
+                rows = "1 row" if count == 1 else f"{count:,} rows"
+                raise DataError(
+                    f"{location} has no value, as in {rows}, and {config_key(target_column(name))} needs one. To leave "
+                    f"these rows out, set data.target={key} data.on_missing_target=drop. To keep them for other "
+                    "targets, set `missing: mask` of this one"
+                )
 
 
 def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from components.types import LeavesOut
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
@@ -27,6 +28,8 @@ def command(config: Config) -> int:
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         if new_rows is not None:
+            for sentence in new_rows.left_out() if isinstance(new_rows, LeavesOut) else ():
+                progress.note(f"warning: {sentence}")
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows)
             cells = {"rows of": config.values["data"]["path"]}

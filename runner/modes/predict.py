@@ -69,20 +69,22 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
             f"reads a file. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
-        data = config.values["data"] if with_target else _without_target_type(config.values)
-        source: Source = build(data, {}, SCHEMA["data"])
+        data = config.values["data"] if with_target else _without_target(config.values)
+        # A dropped column is not read, and new rows need not have it.
+        source: Source = build({key: value for key, value in data.items() if key != "drop"}, {}, SCHEMA["data"])
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
     return source
 
 
-def _without_target_type(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the source without the types of the targets, so that any text is accepted there.
+def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the source for rows that need no target: any text is accepted there, and no row is left out.
 
-    A type stays if an input reads the target's raw column too.
+    The target's type stays if an input reads its raw column too.
     """
-    data, feature = values["data"], values["feature"]
+    data = {key: value for key, value in values["data"].items() if key != "on_missing_target"}
+    feature = values["feature"]
     types = data.get("types")
     if not isinstance(types, dict):
         return dict(data)
