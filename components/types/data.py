@@ -147,3 +147,6 @@ class LeavesOut(Protocol):
 
     def left_out(self) -> tuple[str, ...]:
         """Sentences for the user about the rows that are left out, such as `2 of 9 rows have no value of price …`."""
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the data, from 0, of each row that isn't left out, int64. None: no row is left out."""

@@ -116,6 +116,7 @@ class Data:
         warnings: sentences for the user.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
         left_out: sentences about rows that the source leaves out.
+        row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -125,6 +126,16 @@ class Data:
     warnings: tuple[str, ...]
     encoding_id: str = ""
     left_out: tuple[str, ...] = ()
+    row_numbers: np.ndarray | None = None
+
+    def number_rows(self, split: str) -> np.ndarray:
+        """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
+        rows = self.splits[split]
+        return rows if self.row_numbers is None else self.row_numbers[rows]
+
+    def find_rows(self, numbers: np.ndarray) -> np.ndarray:
+        """The rows with some numbers, as `number_rows` returns them."""
+        return numbers if self.row_numbers is None else np.searchsorted(self.row_numbers, numbers)
 
 
 def load_encoded(
@@ -167,6 +178,7 @@ def load_encoded(
         warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *fit_warnings, *encode_warnings))),
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
+        row_numbers=fitted.get("row_numbers"),
     )
 
 
@@ -237,7 +249,8 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     """Fits the columns on the training split.
 
     Returns:
-        The splits, the constants of the columns, warnings, and sentences about rows that the source leaves out.
+        The splits, the constants of the columns, warnings, sentences about rows that the source leaves out, and, if
+        there are such rows, the numbers of the others.
     """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
@@ -262,8 +275,10 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         with column_location(config_key(name)):
             constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
-    left_out = source.left_out() if isinstance(source, LeavesOut) else ()
-    return {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings), "left_out": left_out}
+    fitted = {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings), "left_out": ()}
+    if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
+        fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
+    return fitted
 
 
 def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:

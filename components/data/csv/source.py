@@ -153,6 +153,10 @@ class Csv(Table):
         rows = f"{count:,} of {self.columns.all_rows:,} rows {'has' if count == 1 else 'have'} no value"
         return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
 
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the file, from 0, of each row that isn't left out. None: no row is left out."""
+        return self.columns.records
+
     def _describe_targets(self) -> str:
         return " or ".join(map(format_name, self._targets))
 

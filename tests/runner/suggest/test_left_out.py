@@ -120,6 +120,21 @@ def test_new_rows_are_predicted_without_a_target_and_evaluated_where_they_have_o
     assert "1 of 3 rows has no value of price and is left out" in printed.out + printed.err
 
 
+def test_predictions_of_a_split_have_the_numbers_of_the_file_s_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runner.run(*LINE, *QUICK, DROP).folder
+    predictions = runner.load(folder).predict("test")
+    assert all(ROWS[row].split(",")[2] for row in predictions.row)
+    prices = [float(ROWS[row].split(",")[2]) for row in predictions.row]
+    np.testing.assert_allclose(predictions.target, prices, rtol=1e-5)
+    assert main(["mode=look", f"run={folder}"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    largest = next(index for index, line in enumerate(lines) if line[:2] == ["row", "target"])
+    assert all(ROWS[int(line[0])].split(",")[2] == line[1] for line in lines[largest + 1 : largest + 9])
+    numbers, areas = ([line[1:] for line in lines if line[:1] == [name]][-1] for name in ("row", "area"))
+    expected = [float(ROWS[int(number)].split(",")[1]) for number in numbers]
+    assert np.corrcoef(expected, [float(value) for value in areas])[0, 1] > 0.999, "these are the z-scores"
+
+
 def test_of_several_targets_a_row_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
     Path("conf/feature/two.yaml").write_text(TWO_TARGETS)
     rows = [row.rpartition(",")[0] + "," if n % 16 == 3 else row for n, row in enumerate(ROWS)]  # 5 have neither
