@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from components.types import ColumnType, NonNumbers, Strings, TextKind, Values, row_count
+from components.types import ColumnType, Problem, Reading, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
-SAMPLED_TEXTS = 1000  # how many of the distinct texts decide about the kind of text
+SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
-GROUPED_NUMBER = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
-DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
-DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +30,8 @@ class Profile:
         valid: (rows,), bool: False where a value is missing. None: no value is missing.
         locate: describes the location of a row, for messages.
         count_spellings: counts the spellings of missing values, by column and spelling.
+        reading: how texts were read as numbers or times.
+        problem: why the column can't be read without a decision of the user.
     """
 
     name: str
@@ -43,6 +41,8 @@ class Profile:
     valid: np.ndarray | None
     locate: Callable[[int], str]
     count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
+    reading: Reading | None = None
+    problem: Problem | None = None
 
     @property
     def rows(self) -> int:
@@ -130,51 +130,17 @@ class Profile:
         return bool((self.numbers.astype("datetime64[D]") != self.numbers).any())
 
     @cached_property
-    def non_numbers(self) -> NonNumbers | None:
+    def is_prose(self) -> bool:
         if not isinstance(self.values, Strings):
-            return None
-        texts, indices = self.values._replace(indices=None).tolist(), self.values.indices
-        text_is_number = np.array([is_number(text) for text in texts], bool)
-        row_is_number = text_is_number if indices is None else text_is_number[indices]
-        row_count = int((~row_is_number).sum())
-        if not 0 < 2 * row_count < self.rows - self.missing_count:
-            return None
-        distinct = dict.fromkeys(np.array(texts, object)[~text_is_number].tolist())
-        return NonNumbers(row_count, self.locate(int(np.argmin(row_is_number))), tuple(distinct))
-
-    @cached_property
-    def text_kind(self) -> TextKind | None:
-        if not isinstance(self.values, Strings):
-            return None
+            return False
         sample = self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
         texts = [text for text in sample if text]
-        unusual_number = next((text for text in texts if not is_number(text)), None)
-        if unusual_number and all(map(_is_formatted_number, texts)):
-            return TextKind("numbers", unusual_number)
-        example = next(iter(texts), "")
-        if texts and all(DATE.fullmatch(text) for text in texts):
-            return TextKind("dates", example)
-        is_prose = sum(len(text.split()) for text in texts) >= PROSE_WORDS * max(len(texts), 1)
-        return TextKind("prose" if is_prose else "names", example)
+        return bool(texts) and sum(len(text.split()) for text in texts) >= PROSE_WORDS * len(texts)
 
 
 def is_whole(values: np.ndarray) -> np.ndarray:
     """Which numbers are whole, and small enough to be exact in float64."""
     return (np.abs(values) <= MAX_EXACT) & (values == np.floor(values))
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number, or empty."""
-    try:
-        float(text)
-    except ValueError:
-        return not text
-    return True
-
-
-def _is_formatted_number(text: str) -> bool:
-    """Whether a text is a number, possibly with a decimal comma or thousands separators."""
-    return bool(GROUPED_NUMBER.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)) or is_number(text)
 
 
 def skewness(values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 from components.types import ColumnProfile, ColumnType
-from runner.suggest.messages import describe_infinite_numbers, describe_invalid_texts
+from runner.suggest.messages import describe_infinite_numbers
 
 # Numbers
 MIN_EXPECTED_PAIRS = 10  # equal pairs expected by chance; if at least so many are and none occurs, numbers are ids
@@ -162,12 +162,10 @@ def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float)
 def _plan_texts(column: ColumnProfile) -> ColumnPlan:
     """Plans texts that the user has not declared to be categories, or whole numbers that are not exact in float64."""
     distinct = column.distinct_count or 0
-    if column.kind == "string" and distinct > MAX_ONE_HOT and (reason := describe_invalid_texts(column)):
-        return _leave_out(reason)
     texts = column.rows - column.missing_count
     if distinct <= max(MAX_ONE_HOT, MAX_DISTINCT_SHARE * texts):
         return _plan_categories(column)
-    if column.text_kind is not None and column.text_kind.kind == "prose":
+    if column.is_prose:
         return _plan_prose(column)
     return _leave_out("almost every row has a different text")
 
