@@ -52,12 +52,12 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     if "Empty CSV file" in message:
         _raise_empty_error(file)
     if "straddling" in message:
+        check_delimiter(file, _read_names(file))
         check_quotes(file)
         raise DataError(f"{file} has a row of more than {BLOCK_BYTES >> 20} MiB, the maximum; is it a table?")
     if match := FIELD_COUNT_ERROR.search(message):
+        check_delimiter(file, _read_names(file))
         check_quotes(file)
-        names = _read_names(file)
-        check_delimiter(file, names)
         line = find_line(file, int(match[1]) - 1)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
@@ -69,23 +69,38 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
 
 
 def _suggest_field_count_remedy(file: CsvFile) -> str:
-    with file.open() as opened:
-        first_line = opened.read(START_BYTES).lstrip(codecs.BOM_UTF8).splitlines()[0].decode(errors="replace")
-    mark = next((mark for mark in COMMENTS if first_line.startswith(mark)), None)
-    if mark is not None and len(mark) == 1:
-        remedy = f"set `comment` to {name_character(mark)}"
-        return f"the first line, {_shorten(first_line)!r}, looks like a comment; {remedy}"
+    first_line = _read_first_line(file)
+    if remedy := _find_comment(first_line):
+        return remedy
     quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
-    if mark is not None or file.field_delimiter not in first_line:
-        return f"the first line, {_shorten(first_line)!r}, must name the columns: remove what stands above; or {quoted}"
-    return quoted
+    if file.field_delimiter in first_line:
+        return quoted
+    return f"the first line, {_shorten(first_line)!r}, must name the columns: remove what stands above; or {quoted}"
 
 
 def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
-    """Raises DataError for a single column with another delimiter in its name."""
-    found = [name for name in DELIMITERS if CHARACTERS[name] != file.field_delimiter and CHARACTERS[name] in names[0]]
-    if len(names) == 1 and found:
-        raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter` to {found[0]}")
+    """Raises DataError for a single column whose name is a comment, or has another delimiter in it."""
+    if len(names) > 1:
+        return
+    if remedy := _find_comment(_read_first_line(file)):
+        raise DataError(f"{file} has only one column; {remedy}")
+    for name in DELIMITERS:
+        if CHARACTERS[name] != file.field_delimiter and CHARACTERS[name] in names[0]:
+            raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter` to {name}")
+
+
+def _read_first_line(file: CsvFile) -> str:
+    with file.open() as opened:
+        start = opened.read(START_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    return start.splitlines()[0].decode(errors="replace") if start else ""
+
+
+def _find_comment(first_line: str) -> str:
+    """The remedy if the first line looks like a comment; "" if it doesn't."""
+    if not first_line.startswith(COMMENTS):
+        return ""
+    start = f"the first line, {_shorten(first_line)!r}, looks like a comment"
+    return f"{start}; set `comment` to {name_character(first_line[0])}"
 
 
 def check_quotes(file: CsvFile) -> None:

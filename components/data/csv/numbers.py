@@ -44,7 +44,7 @@ ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(
 
 PADDED = re.compile(r"0[0-9]")
 TELEPHONE = re.compile(r"\+[0-9][0-9 ]{6,}")
-AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")
+AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
 ORDINAL = "ordinal"
 PERCENT_SIGNS = ("%", "\u2030")  # a number without one may be a share
 MARK_DESCRIPTIONS = {ORDINAL: "without st, nd, rd or th", "%": "without `%`: 5% is 5"}
@@ -75,17 +75,19 @@ class Separators(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the numbers of a column show about commas.
+    """What the numbers of a column show about commas and points: an example of each kind; "": there is none.
 
     Attributes:
-        thousands: a number in which commas separate thousands, such as 1,234.5 or 1,234,567. "": there is none.
-        decimals: a number in which a comma separates decimals, such as 1,5 or 1.234,5. "": there is none.
-        either: a number that allows both, such as 1,234. "": there is none.
+        decimal_point: a number with a point before decimals or with commas between thousands, such as 1.5 or 1,234,567.
+        decimal_comma: a number with a comma before decimals or with points between thousands, such as 1,5.
+        comma: a number whose comma may separate thousands or decimals, such as 1,234.
+        point: likewise for a point, if all numbers with a point are like this, and others are whole and below 1,000.
     """
 
-    thousands: str = ""
-    decimals: str = ""
-    either: str = ""
+    decimal_point: str = ""
+    decimal_comma: str = ""
+    comma: str = ""
+    point: str = ""
 
 
 class _Parts(NamedTuple):
@@ -139,14 +141,15 @@ class NumberTexts:
             for parts, rows in zip(self._parts, self._rows, strict=True)
             if parts is not None and parts.mark == mark and rows
         ]
-        found = {kind: body for body in reversed(bodies) if (kind := _classify_commas(body))}
-        thousands, decimals, either = (found.get(kind, "") for kind in ("thousands", "decimals", "either"))
-        if either and not thousands and not decimals:
-            # Numbers below 1,000 have no comma, and all others have one: these are thousands.
-            plain = [body for body in bodies if "," not in body]
-            if plain and all(len(body.split(".")[0]) <= 3 for body in plain):
-                thousands, either = either, ""
-        return Evidence(thousands, decimals, either)
+        found = {kind: body for body in reversed(bodies) if (kind := _classify_separators(body))}
+        others = [body for body in bodies if "," not in body and "." not in body]
+        # Numbers below 1,000 have no separator, and all others have one: it separates thousands.
+        like_thousands = bool(others) and all(len(body) <= 3 for body in others)
+        if like_thousands and "comma" in found and not found.keys() & {"decimal_comma", "point"}:
+            found.setdefault("decimal_point", found.pop("comma"))
+        if not like_thousands or found.keys() & {"decimal_point", "comma"}:
+            found.pop("point", None)
+        return Evidence(**found)
 
     @cached_property
     def is_parsed(self) -> np.ndarray:
@@ -227,7 +230,7 @@ class NumberTexts:
 
 
 def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousands: str | None) -> Separators | None:
-    """Decides the meaning of commas for a file. None: the numbers allow both meanings.
+    """Decides the meaning of comma and point for a file. None: the numbers allow both meanings, or have decimal commas.
 
     Args:
         evidence: what the columns of numbers show.
@@ -238,9 +241,11 @@ def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousan
         decimal = decimal or ("," if thousands == "." else ".")
         return Separators(decimal, thousands if thousands is not None else "," if decimal == "." else ".")
     columns = list(evidence)
-    if any(column.thousands for column in columns) and not any(column.decimals for column in columns):
+    if any(column.decimal_comma for column in columns):
+        return None
+    if any(column.decimal_point for column in columns):
         return Separators(".", ",")
-    return None if any(column.either or column.decimals for column in columns) else Separators()
+    return None if any(column.comma or column.point for column in columns) else Separators()
 
 
 def _split(text: str) -> _Parts | None:
@@ -280,14 +285,14 @@ def _remove_separators(body: str, separators: Separators) -> tuple[str, str]:
     return f"{digits}.{fraction}" if fraction else digits, separator
 
 
-def _classify_commas(body: str) -> str:
-    """The field of `Evidence` that a number belongs to; "" if it has no comma and at most one point."""
+def _classify_separators(body: str) -> str:
+    """The field of `Evidence` that a number belongs to; "" if it has neither comma nor point."""
     if AMBIGUOUS.fullmatch(body):
-        return "either"
-    if "," in body and _remove_separators(body, Separators(".", ","))[0]:
-        return "thousands"
+        return "comma" if "," in body else "point"
+    if ("," in body or "." in body) and _remove_separators(body, Separators(".", ","))[0]:
+        return "decimal_point"
     if ("," in body or body.count(".") > 1) and _remove_separators(body, Separators(",", "."))[0]:
-        return "decimals"
+        return "decimal_comma"
     return ""
 
 

@@ -22,10 +22,17 @@ from components.data.csv.errors import (
     raise_nul_error,
     raise_read_error,
 )
-from components.data.csv.numbers import Separators, decide_separators, is_plain_number
+from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap
 from components.data.csv.times import find_epoch_unit, read_epoch
-from components.data.csv.types import are_codes, are_whole, convert_type, has_leading_zero
+from components.data.csv.types import (
+    are_codes,
+    are_whole,
+    convert_type,
+    has_decimal_point,
+    has_leading_zero,
+    may_have_thousands,
+)
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
 
 if TYPE_CHECKING:
@@ -62,11 +69,13 @@ class Column(NamedTuple):
     Attributes:
         name: its name.
         values: the values.
+        is_text: whether it is text: it is declared as text, or has codes.
         gaps: the texts among numbers that were read as missing values.
     """
 
     name: str
     values: pyarrow.ChunkedArray
+    is_text: bool = False
     gaps: tuple[Gap, ...] = ()
 
 
@@ -118,12 +127,15 @@ class Reader:
             name, array = column.name, column.values
             if column.gaps:
                 readings[name] = Reading("numbers", {}, column.gaps)
-            if pyarrow.types.is_string(array.type) and self.types.get(name) != "string":
+            if pyarrow.types.is_string(array.type) and not column.is_text:
                 texts[name] = self._make_text_column(name, array)
             values[name], mask, types[name] = self._convert(name, array)
             if mask is not None:
                 valid[name] = mask
-        separators = decide_separators((text.evidence for text in texts.values()), self.decimal, self.thousands)
+        evidence = [text.evidence for text in texts.values()]
+        if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
+            evidence.append(Evidence(decimal_point="0.5"))
+        separators = decide_separators(evidence, self.decimal, self.thousands)
         for name, text in texts.items():
             result = text.read(separators)
             if result.reading is not None:
@@ -174,6 +186,8 @@ class Reader:
         declared |= {name: pyarrow.string() for name, dates in self.dates.items() if "%" in dates}
         try:
             table = self._parse(declared)
+            names = table.column_names
+            check_delimiter(self.file, names)
             if self._scan.has_quotes:
                 check_quotes(self.file)
         except UnicodeDecodeError:
@@ -186,7 +200,6 @@ class Reader:
                 raise_read_error(self.file, str(error))
         if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
-        check_delimiter(self.file, table.column_names)
         return table
 
     def _parse(
@@ -265,15 +278,26 @@ class Reader:
                 declared = {name: pyarrow.string()} if self._is_text(name) else {}
                 array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
             if self._is_text(name):
-                yield Column(name, array)
-            elif types.is_time(array.type) or self._may_be_codes(name, array):
-                texts = self._parse({name: pyarrow.string()}, [name], nulls=self._nulls_of(name)).column(name)
-                is_text = types.is_time(array.type) or are_codes(texts, is_integer=types.is_integer(array.type))
-                yield Column(name, texts if is_text else array)
+                yield Column(name, array, is_text=self.types.get(name) == "string")
+            elif types.is_time(array.type):  # of a day: as texts, they are read as seconds
+                yield Column(name, self._parse_texts(name))
+            elif self._may_be_codes(name, array):
+                texts = self._parse_texts(name)
+                is_code = are_codes(texts, is_integer=types.is_integer(array.type))
+                is_text = is_code and name not in self.types
+                yield Column(name, texts if is_code else array, is_text)
+            elif self._has_groups(name, array):
+                yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps(name):
                 yield self._read_gaps(name, array)
             else:
                 yield Column(name, array)
+
+    def _parse_texts(self, name: str) -> pyarrow.ChunkedArray:
+        """Parses a column as texts."""
+        import pyarrow
+
+        return self._parse({name: pyarrow.string()}, [name], nulls=self._nulls_of(name)).column(name)
 
     def _is_text(self, name: str) -> bool:
         """Whether a column is declared as text, or as times in a format."""
@@ -287,6 +311,12 @@ class Reader:
             return self._scan.has_hexadecimals or (self._scan.has_leading_zeros and name not in self.types)
         return pyarrow.types.is_floating(array.type) and name not in self.types and are_whole(array)
 
+    def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether the points in a column of numbers may separate thousands."""
+        if name in self.types or self.decimal is not None or not may_have_thousands(array):
+            return False
+        return bool(self._make_text_column(name, self._parse_texts(name)).evidence.point)
+
     def _read_gaps(self, name: str, array: pyarrow.ChunkedArray) -> Column:
         """Parses a column of texts as numbers, if all but the usual spellings of a missing value are numbers."""
         import pyarrow
@@ -298,13 +328,13 @@ class Reader:
             return Column(name, array)
         nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
         parsed = self._parse({}, [name], nulls=nulls).column(name)
-        if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed):
+        if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
             return Column(name, array)
         rows = {number: np.flatnonzero(indices == number) for number in gaps}
         found = (
             Gap(texts[number], len(rows[number]), f"line {self._find_line(int(rows[number][0]))}") for number in gaps
         )
-        return Column(name, parsed, tuple(found))
+        return Column(name, parsed, gaps=tuple(found))
 
     def _make_text_column(self, name: str, array: pyarrow.ChunkedArray) -> TextColumn:
         texts, indices = read_dictionary(array)

@@ -22,7 +22,7 @@ BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n
 # Spellings of a missing value in a column of numbers or times, where they can't be values.
 GAP = re.compile(
     r"|[-+]?nan|-?1\.#(?:qnan|ind)|nat|<?n[./]?a\.?>?|#n/?a(?: n/a)?|[(<]?null[)>]?|nil|<?none>?|\\n|[-\u2013\u2014]+"
-    r"|\.+|\u2026|\?+|\*|x|unk\.?|unknown|missing|undefined|empty|no ?data|no value|not (?:available|applicable)|tb[ad]"
+    r"|\.+|\u2026|\?+|unk\.?|unknown|missing|undefined|empty|no ?data|no value|not (?:available|applicable)|tb[ad]"
     r"|#(?:value|ref|num|null)!|#div/0!|#name\?",
     re.IGNORECASE,
 )
@@ -90,7 +90,7 @@ class TextColumn:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """What the numbers show about commas. Nothing, if the column doesn't look like numbers."""
+        """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
         return self._numbers.evidence if self._looks_like_numbers else Evidence()
 
     def read(self, separators: Separators | None) -> TextResult:
@@ -162,7 +162,7 @@ class TextColumn:
                 return TextResult()
             odd = self._describe_odd(numbers.is_number, "number")
             return TextResult(reading=Reading(f"text, since {odd}", {}, ()))
-        problem = self._find_comma_problem(separators)
+        problem = self._find_separator_problem(separators)
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
             counts = ", ".join(f"{mark or 'none'} in {rows:,} rows" for mark, rows in marks.items())
@@ -181,17 +181,22 @@ class TextColumn:
         options = {"marks": numbers.mark} if numbers.mark and self.options.mark is None else {}
         return self._make_result(values, numbers.is_number, kind, "numbers", numbers.descriptions, options, problem)
 
-    def _find_comma_problem(self, separators: Separators | None) -> Problem | None:
-        """The problem if the meaning of commas isn't clear."""
-        evidence = self._numbers.evidence
-        if separators is not None or not (evidence.decimals or evidence.either):
+    def _find_separator_problem(self, separators: Separators | None) -> Problem | None:
+        """The problem if the meaning of commas and points isn't clear."""
+        if separators is not None:
             return None
-        decimal = Remedy("to read it as a decimal comma", "decimal", "comma")
-        if not evidence.either:
-            return Problem(f"its numbers, such as {evidence.decimals!r}, have a decimal comma", (decimal, AS_TEXT))
-        whole, fraction = evidence.either.replace(",", ""), evidence.either.replace(",", ".")
-        thousands = Remedy("to read it as a separator of thousands", "thousands", "comma")
-        return Problem(f"the comma in {evidence.either!r} allows {whole} and {fraction}", (thousands, decimal, AS_TEXT))
+        _, decimal_comma, comma, point = self._numbers.evidence
+        decimals = Remedy("to read decimal commas", "decimal", "comma")
+        if comma or point:
+            example = comma or point
+            whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
+            fault = f"{example!r} may be {whole} or {fraction}"
+            thousands = Remedy("to read commas between thousands", "thousands", "comma")
+            points = Remedy("to read decimal points", "decimal", "point")
+            return Problem(fault, (thousands if comma else points, decimals, AS_TEXT))
+        if decimal_comma:
+            return Problem(f"its numbers, such as {decimal_comma!r}, have a decimal comma", (decimals, AS_TEXT))
+        return None
 
     # -------------------------------------------------------------------------------------------------------- times
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.arrow import convert_numbers, read_strings, read_valid_mask
-from components.types import ColumnType
+from components.types import ColumnType, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -45,6 +45,37 @@ def are_whole(column: pyarrow.ChunkedArray) -> bool:
     values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
     present = values[~np.isnan(values)]
     return len(present) > 0 and bool((present == np.floor(present)).all())
+
+
+def may_have_thousands(column: pyarrow.ChunkedArray) -> bool:
+    """Whether the points in a column of floats may separate thousands, as in 1.234 and 56.
+
+    Then the numbers without a point are below 1,000, and all others have three decimals and are at least 1.
+    """
+    import pyarrow
+
+    if not pyarrow.types.is_floating(column.type):
+        return False
+    values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
+    sizes = np.abs(values[~np.isnan(values)])
+    is_whole = sizes == np.floor(sizes)
+    fractions = sizes[~is_whole]
+    return (
+        0 < is_whole.sum() < len(sizes)
+        and bool((sizes < 1000).all())
+        and bool((fractions > 1).all())
+        and not has_decimal_point(fractions)
+    )
+
+
+def has_decimal_point(values: Values) -> bool:
+    """Whether some number is below 1 or doesn't have exactly three decimals, so that its point separates decimals."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        return False
+    sizes = np.abs(values[np.isfinite(values)])
+    sizes = sizes[sizes != np.floor(sizes)]
+    thousandths = sizes * 1000
+    return bool(((sizes < 1) | (np.abs(thousandths - np.round(thousandths)) > 1e-9 * thousandths)).any())
 
 
 def are_codes(column: pyarrow.ChunkedArray, *, is_integer: bool) -> bool:
