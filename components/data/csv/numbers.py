@@ -201,7 +201,8 @@ class NumberTexts:
             has_multipliers |= abs(parts.factor) != 1
             has_parentheses |= self._texts[position].startswith("(")
         descriptions = [MARK_DESCRIPTIONS.get(mark, f"without `{mark}`")] if mark else []
-        descriptions += [f"{unmarked_rows:,} rows have no `{mark}`"] if unmarked_rows else []
+        if unmarked_rows and mark != ORDINAL:
+            descriptions.append(f"which {unmarked_rows:,} of {int(self._rows.sum()):,} don't have")
         descriptions += [text for characters, text in SEPARATOR_DESCRIPTIONS if found & set(characters)]
         descriptions += ["k, M and B are thousands, millions and billions"] if has_multipliers else []
         descriptions += ["numbers in parentheses are negative"] if has_parentheses else []

@@ -279,7 +279,8 @@ class Reader:
                 array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
             if self._is_text(name):
                 yield Column(name, array, is_text=self.types.get(name) == "string")
-            elif types.is_time(array.type):  # of a day: as texts, they are read as seconds
+            # As texts, times of a day are read as seconds, and marks are checked.
+            elif types.is_time(array.type) or name in self.marks:
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
@@ -398,7 +399,7 @@ class Reader:
         value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
         raise DataError(
             f"{self.file}, line {self._find_line(row)}: column `{name}` is {value}, not of type {declared}{others}; "
-            "correct the value, or change `types`"
+            f"correct the value, or set `{'dates' if declared == 'timestamp' else 'types'}`"
         )
 
 

@@ -147,6 +147,7 @@ class Csv(Table):
     @cached_property
     def reader(self) -> Reader:
         types: dict[str, ColumnType] = {name: "timestamp" for name in self._dates if name}
+        types |= dict.fromkeys(self.marks or {}, "float")
         return Reader(
             self.file,
             types | (self.types or {}),

@@ -17,6 +17,7 @@ from components.types import ColumnType, DataError, Gap, Problem, Reading, Remed
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
 SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
 MAX_NULL_TEXTS = 3  # up to so many distinct texts may stand for missing values
+MAX_MARKS = 5  # of a column in a message
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n": 0, "f": 0, "0": 0}
 # Spellings of a missing value in a column of numbers or times, where they can't be values.
@@ -110,7 +111,8 @@ class TextColumn:
             if not self._looks_like_times and not self._looks_like_numbers:
                 return TextResult()
             times = self._parse_times()
-            if self._share(times.is_time) >= MIN_SHARE:
+            likely = times.has_form if times.order_problem else times.is_time
+            if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
         return self._read_numbers(separators)
 
@@ -164,8 +166,10 @@ class TextColumn:
             return TextResult(reading=Reading(f"text, since {odd}", {}, ()))
         problem = self._find_separator_problem(separators)
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
+            if not numbers.other_marks:  # such as versions and addresses, 1.2.3
+                return TextResult()
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
-            counts = ", ".join(f"{mark or 'none'} in {rows:,} rows" for mark, rows in marks.items())
+            counts = ", ".join(f"`{mark}` in {rows:,} rows" for mark, rows in list(marks.items())[:MAX_MARKS])
             return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}", {}, ()))
         self._raise_if_declared(problem)
         if problem is None:
@@ -183,9 +187,14 @@ class TextColumn:
 
     def _find_separator_problem(self, separators: Separators | None) -> Problem | None:
         """The problem if the meaning of commas and points isn't clear."""
+        decimal_point, decimal_comma, comma, point = self._numbers.evidence
         if separators is not None:
-            return None
-        _, decimal_comma, comma, point = self._numbers.evidence
+            example = decimal_comma if separators.decimal == "." else decimal_point
+            if not example:
+                return None
+            name = "comma" if separators.decimal == "." else "point"
+            remedy = Remedy(f"to read a decimal {name} in all columns", "decimal", name)
+            return Problem(f"its numbers, such as {example!r}, have a decimal {name}", (remedy, AS_TEXT))
         decimals = Remedy("to read decimal commas", "decimal", "comma")
         if comma or point:
             example = comma or point
@@ -293,10 +302,12 @@ class TextColumn:
             return
         row = self._first_row(is_odd)
         count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
+        needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         others = f" ({count:,} of {total:,} values aren't)" if count > 1 else ""
+        option = "dates" if self.options.kind == "timestamp" else "types"
         raise DataError(
             f"{self.origin}, line {self.find_line(row)}: column `{self.name}` is {self.texts[self.indices[row]]!r}, "
-            f"not of type {self.options.kind}{others}; correct the value, or change `types`"
+            f"not {needed}{others}; correct the value, or set `{option}`"
         )
 
     def _raise_if_declared(self, problem: Problem | None) -> None:

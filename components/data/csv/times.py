@@ -18,18 +18,33 @@ DAY_FIRST, MONTH_FIRST, ASSUME_UTC = "day_first", "month_first", "utc"
 EPOCH_UNITS = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}  # since 1970, in microseconds
 YEAR_MONTH_DAY = "yyyymmdd"  # numbers such as 20201231
 READINGS = (DAY_FIRST, MONTH_FIRST, ASSUME_UTC, *EPOCH_UNITS, YEAR_MONTH_DAY)
-MONTH_NAMES = (  # in English
-    *("january", "february", "march", "april", "may", "june", "july", "august"),
-    *("september", "october", "november", "december"),
+# In English, German, French, Spanish, Italian, Portuguese and Dutch; also the first three letters of each
+MONTH_NAMES = (
+    "january januar janvier enero gennaio janeiro januari",
+    "february februar février febrero febbraio fevereiro februari fev",
+    "march märz mars marzo março maart mrt mrz",
+    "april avril abril aprile",
+    "may mai mayo maggio maio mei",
+    "june juni juin junio giugno junho",
+    "july juli juillet julio luglio julho juil",
+    "august août agosto augustus",
+    "september septembre septiembre settembre setembro sept",
+    "october oktober octobre octubre ottobre outubro",
+    "november novembre noviembre novembro",
+    "december dezember décembre diciembre dicembre dezembro",
 )
-MONTHS = {name[:length]: number for number, name in enumerate(MONTH_NAMES, start=1) for length in (3, len(name))}
-MONTHS["sept"] = 9
+MONTHS = {
+    name: number
+    for number, names in enumerate(MONTH_NAMES, start=1)
+    for full_name in names.split()
+    for name in (full_name, full_name[:3])
+} | {"jui": 0}  # of June and July in French: neither
 WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 TIME = (
     r"(?:(?:\s*T\s*|,?\s+(?:at\s+)?)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<half>[ap]\.?m\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?"
 )
-NAME = r"(?P<name>[a-z]{3,9})\.?"
+NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
 DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 DATES = (
     r"(?P<year>\d{4})(?P<separator>[-/.])(?P<month>\d{1,2})(?P=separator)(?P<day>\d{1,2})",
@@ -82,6 +97,7 @@ class Times(NamedTuple):
     Attributes:
         values: (texts,), datetime64[us]; NaT where a text is no time.
         is_time: (texts,), bool.
+        has_form: (texts,), bool: the texts that have the form of a time, also if there is no such time.
         order: the order of month and day: `day_first` or `month_first`. "": no date depends on it.
         order_problem: why the order isn't known. "": it is known.
         without_zone: the rows without a time zone, if others have one; otherwise 0.
@@ -90,6 +106,7 @@ class Times(NamedTuple):
 
     values: np.ndarray
     is_time: np.ndarray
+    has_form: np.ndarray
     order: str
     order_problem: str
     without_zone: int
@@ -126,8 +143,15 @@ class TimeTexts:
             notes = {order.replace("_", " "): None, **notes}
         if (zoned & is_time).any():
             notes["converted to UTC"] = None
+        has_form = np.array([parts is not None for parts in self._parts], bool)
         return Times(
-            values.view("datetime64[us]"), is_time, order if depends else "", problem, without_zone, tuple(notes)
+            values.view("datetime64[us]"),
+            is_time,
+            has_form,
+            order if depends else "",
+            problem,
+            without_zone,
+            tuple(notes),
         )
 
     def read_format(self, format: str) -> Times:
@@ -135,7 +159,7 @@ class TimeTexts:
         times = [_parse_format(text, format) for text in self._texts]
         is_time = np.array([time is not None for time in times], bool)
         values = np.array(["NaT" if time is None else time for time in times], "datetime64[us]")
-        return Times(values, is_time, "", "", 0, (f"in the format {format}",))
+        return Times(values, is_time, is_time, "", "", 0, (f"in the format {format}",))
 
     def _find_order(self) -> tuple[str, str]:
         """The order of month and day that the dates show, and why it isn't clear ("": it is)."""
@@ -216,7 +240,7 @@ def _split(text: str) -> _Parts | None:
             numbers, is_ordered = (year, numbers[2], numbers[1]), True
     else:
         month = MONTHS.get(found["name"].lower()) if "name" in found else int(found["month"])
-        if month is None:
+        if not month:
             return None
         numbers = (year, month, int(found.get("day") or 1))
         if "day" not in found:
