@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 ColumnType: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 """The type of a column of a table."""
@@ -31,11 +31,25 @@ class Reading(NamedTuple):
         description: the type, and what was decided, such as "numbers; without `$`".
         options: the options of the source that read other rows in the same way: the value for this column, by name.
         gaps: the texts that were read as missing values.
+        unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
     """
 
     description: str
-    options: Mapping[str, str]
-    gaps: tuple[Gap, ...]
+    options: Mapping[str, str] = {}
+    gaps: tuple[Gap, ...] = ()
+    unusual: str = ""
+
+    def describe(self) -> str:
+        """Describes the reading, the gaps and what is unusual."""
+        return "; ".join((f"read as {self.description}", *self.describe_unusual()))
+
+    def describe_unusual(self) -> tuple[str, ...]:
+        """Describes the gaps, and what is unusual."""
+        gaps = ", ".join(
+            f"{gap.text!r} in {gap.rows:,} {'row' if gap.rows == 1 else 'rows'} (first: {gap.first_location})"
+            for gap in self.gaps
+        )
+        return tuple(filter(None, (self.unusual, gaps and f"missing: {gaps}")))
 
 
 class Remedy(NamedTuple):
@@ -170,6 +184,26 @@ class TableProfile:
     columns: Sequence[ColumnProfile]
     target: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class InfersTypes(Protocol):
+    """A source that infers the types of its columns from all rows, and how their texts are read."""
+
+    def inferred_options(self, columns: Collection[str]) -> Mapping[str, Any]:
+        """The options of the source with which it reads other rows in the same way, as far as it inferred them.
+
+        Args:
+            columns: the columns that matter.
+        """
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        """How the texts of columns are read, as sentences for the user.
+
+        Args:
+            columns: the columns that matter.
+            declared: whether to add what is unusual about the columns whose types are declared.
+        """
 
 
 @runtime_checkable

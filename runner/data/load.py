@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from components.types import (
     DataError,
     Encoded,
     Foldable,
+    InfersTypes,
     Range,
     ReadsFiles,
     Source,
@@ -42,7 +43,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 4  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -113,6 +114,7 @@ class Data:
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
+        source_options: the options of the source that it inferred, and with which it reads new rows in the same way.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
     """
 
@@ -121,6 +123,7 @@ class Data:
     constants: Mapping[str, Constants]
     fingerprint: str
     warnings: tuple[str, ...]
+    source_options: Mapping[str, Any] = field(default_factory=dict)
     encoding_id: str = ""
 
 
@@ -162,6 +165,7 @@ def load_encoded(
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
         warnings=tuple(dict.fromkeys((*fitted["warnings"], *fit_warnings, *encode_warnings))),
+        source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
     )
 
@@ -230,7 +234,11 @@ def _load_or_compute(
 
 
 def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Fits the columns on the training split. Returns the splits, the constants of the columns, and warnings."""
+    """Fits the columns on the training split.
+
+    Returns:
+        The splits, the constants of the columns, the options that the source inferred, and warnings.
+    """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
@@ -252,7 +260,17 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         with column_location(config_key(name)):
             constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
-    return {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings)}
+    source_options: Mapping[str, Any] = {}
+    if isinstance(source, InfersTypes):
+        keys = {key for column in (columns | others).values() for key in column.keys}
+        source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
+        warnings += notes
+    return {
+        "splits": dict(splits),
+        "constants": fields,
+        "source_options": dict(source_options),
+        "warnings": tuple(warnings),
+    }
 
 
 def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:

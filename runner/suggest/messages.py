@@ -56,11 +56,7 @@ def describe_problem(column: ColumnProfile) -> str:
 def describe_reading(column: ColumnProfile) -> str:
     """Describes how the texts of a column were read."""
     assert column.reading is not None
-    name, reading = format_name(column.name), column.reading
-    note = f"{name} is read as {reading.description}"
-    if reading.gaps:
-        gaps = (f"{gap.text!r} in {format_row_count(gap.rows)} (first: {gap.first_location})" for gap in reading.gaps)
-        note += f"; missing: {', '.join(gaps)}"
+    note = f"{format_name(column.name)} is {column.reading.describe()}"
     return note + (
         f". To keep the text, set {format_type_override(column.name, 'string')}" if column.kind != "string" else ""
     )

@@ -108,6 +108,7 @@ class Numbers(NamedTuple):
         mark: the mark that was taken off: a currency, a unit, or "".
         other_marks: the number of rows with each other mark.
         descriptions: what was taken off or converted, for messages.
+        unmarked: how many numbers have no mark although the others have one; "": none.
         are_whole: whether all numbers are whole, by their spelling.
     """
 
@@ -116,6 +117,7 @@ class Numbers(NamedTuple):
     mark: str
     other_marks: dict[str, int]
     descriptions: tuple[str, ...]
+    unmarked: str
     are_whole: bool
 
 
@@ -201,12 +203,13 @@ class NumberTexts:
             has_multipliers |= abs(parts.factor) != 1
             has_parentheses |= self._texts[position].startswith("(")
         descriptions = [MARK_DESCRIPTIONS.get(mark, f"without `{mark}`")] if mark else []
-        if unmarked_rows and mark != ORDINAL:
-            descriptions.append(f"which {unmarked_rows:,} of {int(self._rows.sum()):,} don't have")
         descriptions += [text for characters, text in SEPARATOR_DESCRIPTIONS if found & set(characters)]
         descriptions += ["k, M and B are thousands, millions and billions"] if has_multipliers else []
         descriptions += ["numbers in parentheses are negative"] if has_parentheses else []
-        return Numbers(values, ~np.isnan(values), mark, other_marks, tuple(descriptions), are_whole)
+        unmarked = ""
+        if unmarked_rows and mark != ORDINAL:
+            unmarked = f"{unmarked_rows:,} of {int(self._rows.sum()):,} values have no `{mark}`"
+        return Numbers(values, ~np.isnan(values), mark, other_marks, tuple(descriptions), unmarked, are_whole)
 
     def _find_mark(self, mark: str | None) -> tuple[str, dict[str, int]]:
         """The mark of the numbers, and the number of rows with each other mark."""
@@ -227,7 +230,7 @@ class NumberTexts:
         values = np.array([np.nan if value is None else value for value in seconds])
         has_seconds = any(text.count(":") != 1 for text, is_one in zip(self._texts, is_number, strict=True) if is_one)
         reading = "times or durations as seconds" if has_seconds else "hours:minutes as seconds"
-        return Numbers(values, is_number, "", {}, (reading,), are_whole=False)
+        return Numbers(values, is_number, "", {}, (reading,), unmarked="", are_whole=False)
 
 
 def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousands: str | None) -> Separators | None:

@@ -126,7 +126,7 @@ class Reader:
         for column in self._correct_columns(table):
             name, array = column.name, column.values
             if column.gaps:
-                readings[name] = Reading("numbers", {}, column.gaps)
+                readings[name] = Reading("numbers", gaps=column.gaps)
             if pyarrow.types.is_string(array.type) and not column.is_text:
                 texts[name] = self._make_text_column(name, array)
             values[name], mask, types[name] = self._convert(name, array)
@@ -353,7 +353,7 @@ class Reader:
             array = array.cast(empty.get(declared, pyarrow.float64()))
         values, valid = convert_column(name, array)
         inferred = convert_type(array.type)
-        if inferred == "float" and self._accepts_gaps(name) and np.isnan(values).any():  # such as -nan
+        if inferred == "float" and self._accepts_gaps(name) and np.isnan(np.asarray(values)).any():  # such as -nan
             valid = ~np.isnan(np.asarray(values))
         if declared is None or declared == inferred or inferred == "string":
             return values, valid, inferred

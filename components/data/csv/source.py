@@ -6,11 +6,11 @@ import codecs
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from components.closest import join_names, suggest_name
 from components.data.csv.dialect import CHARACTERS, CsvFile
@@ -204,12 +204,38 @@ class Csv(Table):
             for name, kind in columns.types.items()
         )
         exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
+        origin = self.path if exists_here else str(self.file)
+        return TableProfile(origin, tuple(profiles), self._target, self._inferred_dialect)
+
+    @property
+    def _inferred_dialect(self) -> dict[str, str]:
+        """The options of the whole table that were inferred."""
         options = {}
         if self.delimiter is None and self.file.field_delimiter != ",":
             options["delimiter"] = name_character(self.file.field_delimiter)
-        if columns.separators is not None:
-            options["thousands"] = name_character(columns.separators.thousands)
-        return TableProfile(self.path if exists_here else str(self.file), tuple(profiles), self._target, options)
+        if self.columns.separators is not None:
+            options["thousands"] = name_character(self.columns.separators.thousands)
+        return options
+
+    def inferred_options(self, columns: Collection[str]) -> dict[str, Any]:
+        """The options with which other rows are read in the same way. Whole numbers stay numbers of any kind."""
+        types = {name: kind for name, kind in self.columns.types.items() if name in columns and kind != "int"}
+        options: dict[str, Any] = {"types": types}
+        for name, reading in self.columns.readings.items():
+            for option, value in reading.options.items() if name in columns else ():
+                options.setdefault(option, {})[name] = value
+        return options | self._inferred_dialect
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = []
+        for name, reading in self.columns.readings.items():
+            if name not in columns:
+                continue
+            if name not in self.reader.types:
+                notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
+            elif declared and (unusual := reading.describe_unusual()):
+                notes.append(f"column `{name}`: {'; '.join(unusual)}")
+        return tuple(f"{self.path}: {note}" for note in notes)
 
     @cached_property
     def _content_digest(self) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -163,14 +163,14 @@ class TextColumn:
             if self._share(numbers.is_number) < 0.5:
                 return TextResult()
             odd = self._describe_odd(numbers.is_number, "number")
-            return TextResult(reading=Reading(f"text, since {odd}", {}, ()))
+            return TextResult(reading=Reading(f"text, since {odd}"))
         problem = self._find_separator_problem(separators)
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
                 return TextResult()
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
             counts = ", ".join(f"`{mark}` in {rows:,} rows" for mark, rows in list(marks.items())[:MAX_MARKS])
-            return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}", {}, ()))
+            return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}"))
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(numbers.is_number)
@@ -183,7 +183,8 @@ class TextColumn:
             self._check_declared(numbers.is_number & is_whole)
         kind: ColumnType = self.options.kind or ("int" if are_whole else "float")
         options = {"marks": numbers.mark} if numbers.mark and self.options.mark is None else {}
-        return self._make_result(values, numbers.is_number, kind, "numbers", numbers.descriptions, options, problem)
+        reading = Reading(", ".join(("numbers", *numbers.descriptions)), options, unusual=numbers.unmarked)
+        return self._make_result(values, numbers.is_number, kind, reading, problem)
 
     def _find_separator_problem(self, separators: Separators | None) -> Problem | None:
         """The problem if the meaning of commas and points isn't clear."""
@@ -231,9 +232,8 @@ class TextColumn:
             self._check_declared(times.is_time)
             problem = self._find_odd(times.is_time, "time")
         options = {"dates": times.order} if times.order and self.options.dates is None else {}
-        return self._make_result(
-            times.values, times.is_time, "timestamp", "times", times.descriptions, options, problem
-        )
+        reading = Reading(", ".join(("times", *times.descriptions)), options)
+        return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
 
     # ----------------------------------------------------------------------------------------------------- booleans
 
@@ -241,33 +241,27 @@ class TextColumn:
         values = np.array([BOOLEANS.get(text.strip().lower(), np.nan) for text in self.texts])
         is_boolean = ~np.isnan(values)
         self._check_declared(is_boolean)
-        return self._make_result(values, is_boolean, "bool", "booleans", (), {}, None)
+        return self._make_result(values, is_boolean, "bool", Reading("booleans"), None)
 
     # ----------------------------------------------------------------------------------------------------- messages
 
     def _make_result(
-        self,
-        values: np.ndarray,
-        is_read: np.ndarray,
-        kind: ColumnType,
-        name: str,
-        descriptions: Sequence[str],
-        options: dict[str, str],
-        problem: Problem | None,
+        self, values: np.ndarray, is_read: np.ndarray, kind: ColumnType, reading: Reading, problem: Problem | None
     ) -> TextResult:
         """Gives each row the value of its text. With a problem, the column stays text."""
         if problem is not None:
             return TextResult(problem=problem)
-        position = np.where(self.indices >= 0, self.indices, len(self.texts))
-        valid = np.append(is_read, False)[position]
-        dtype = {"int": np.int64, "float": np.float64, "bool": np.bool_, "timestamp": values.dtype}[kind]
-        filler = np.nan if kind == "float" else np.datetime64("NaT") if kind == "timestamp" else 0
-        by_text = np.append(np.where(is_read, values, filler), np.array(filler, values.dtype))
-        gaps = tuple(
-            self._describe_gap(number) for number in np.flatnonzero(self._is_gap) if self.texts[number].strip()
+        filler: Any = {"float": np.nan, "timestamp": np.datetime64("NaT", "us")}.get(kind, 0)
+        by_text = np.append(np.where(is_read, values, filler), filler)
+        if kind in ("int", "bool"):
+            by_text = by_text.astype(np.int64 if kind == "int" else np.bool_)
+        gap_texts = [position for position, text in enumerate(self.texts) if self._is_gap[position] and text.strip()]
+        reading = reading._replace(gaps=tuple(map(self._describe_gap, gap_texts)))
+        is_worth_saying = "," in reading.description or reading.gaps or reading.unusual
+        # The index -1 of a missing value is that of the filler.
+        return TextResult(
+            by_text[self.indices], np.append(is_read, False)[self.indices], kind, reading if is_worth_saying else None
         )
-        reading = Reading(", ".join((name, *descriptions)), options, gaps) if descriptions or gaps else None
-        return TextResult(by_text.astype(dtype)[position], valid, kind, reading)
 
     def _describe_gap(self, number: int) -> Gap:
         rows = np.flatnonzero(self.indices == number)

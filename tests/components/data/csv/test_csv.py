@@ -235,7 +235,11 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b,a\n1,2,3\n", None, "has two columns named `a`"),
         ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
         ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
-        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of type float; correct the value, or set `types`"),
+        (
+            'a,b\n"\n",1\n\n2,x\n',
+            {"b": "float"},
+            "line 5: column `b` is 'x', not of type float; correct the value, or set `types`",
+        ),
         ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is 2.5, not of type int"),
         ("a,b\n1,1\n2,maybe\n", {"b": "bool"}, "line 3: column `b` is 'maybe', not of type bool"),
         ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of type timestamp"),
@@ -243,7 +247,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         (
             b"a,b\n1,2\n2,\xe9\n",
             None,
-            "table.csv, line 3: byte 0xe9 isn't UTF-8; it looks like Latin-1: set `encoding` to cp1252, which reads '2,é'",
+            "line 3: byte 0xe9 isn't UTF-8; it looks like Latin-1: set `encoding` to cp1252, which reads '2,é'",
         ),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
