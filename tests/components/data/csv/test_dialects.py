@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
-from hypothesis import HealthCheck, Phase, given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data import Csv
@@ -62,9 +63,7 @@ def write_number(value: float, dialect: Dialect, decimals: int = 2) -> str:
 def number_columns() -> st.SearchStrategy[Column]:
     cents = st.integers(-(10**8), 10**8).map(lambda value: value / 100)
     whole = st.integers(-(10**7), 10**7)
-    marks = [
-        ("", ""), ("", ""), ("$", ""), ("", " kg"), ("", "%"), ("", " €"), ("EUR ", ""), ("", "km/h"), ("£", "")
-    ]  # fmt: skip
+    marks = [("", ""), ("", ""), ("$", ""), ("", " kg"), ("", "%"), ("", " €"), ("EUR ", ""), ("", "km/h"), ("£", "")]
 
     def make(values: list[float], mark: tuple[str, str], name: str, gap: str, decimals: int) -> Column:
         def write(value: float, dialect: Dialect) -> str:
@@ -193,8 +192,7 @@ def found_values(source: Csv, name: str) -> list[Any]:
 
 
 @settings(
-    phases=(Phase.generate,),
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -223,3 +221,130 @@ def test_a_table_in_any_dialect_is_read_back(tmp_path: Path, columns: list[Colum
             assert all(math.isclose(float(a), b, abs_tol=1e-9) for a, b in pairs), (column.name, used, pairs)
         else:
             assert found == expected, (column.name, used)
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("packing", [gzip.compress, bz2.compress, lzma.compress, pack_zstandard])
+def test_a_packed_file_is_the_same_table(tmp_path: Path, packing: Callable[[bytes], bytes]) -> None:
+    codes = b"zip,y\n01001,1\n00501,2\n"
+    source = Csv(path=str(write(tmp_path / "codes", packing(codes))))
+    assert found_values(source, "zip") == ["01001", "00501"]
+    rows = "".join(f"{n},{n}\n" for n in range(23))
+    for text, message in {
+        f"x,y\n{rows}1,2,3\n": "line 25: the number of fields is 3",
+        f"x,y\n{rows}1,\xff\n": "line 25: byte 0xff isn't UTF-8",
+        f'x,y\n{rows}1,"2\n': "line 25: a quote is opened and never closed",
+    }.items():
+        path = write(tmp_path / "wrong", packing(text.encode("latin1")))
+        with pytest.raises(DataError, match=message):
+            Csv(path=str(path)).sizes()
+    path = write(tmp_path / "wide", packing("x,y\n1,2\n".encode("utf-16")))
+    with pytest.raises(DataError, match="looks like UTF-16: set `encoding` to utf-16"):
+        Csv(path=str(path)).sizes()
+    assert found_values(Csv(path=str(path), encoding="utf-16"), "y") == [2]
+
+
+def test_a_line_break_in_a_quoted_field_is_kept_wherever_a_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.data.csv.reader.BLOCK_BYTES", 96)
+    for length in range(40, 90):
+        texts = ["a" * length, "b\r\n" * 12, "c"]
+        path = write(tmp_path / "table.csv", "x,y\r\n" + "".join(f'1,"{text}"\r\n' for text in texts))
+        assert found_values(Csv(path=str(path)), "y") == texts
+
+
+def test_comments_and_the_line_of_the_delimiter_are_no_rows(tmp_path: Path) -> None:
+    text = 'sep=;\r\n# made by a test\r\nx;y\r\n1;"a\r\n# b"\r\n#2;c\r\n3;d;e\r\n'
+    path = write(tmp_path / "table.csv", text)
+    with pytest.raises(DataError, match="line 7: the number of fields is 3"):
+        Csv(path=str(path), comment="hash").sizes()
+    source = Csv(path=str(write(path, text.replace(";e", ""))), comment="#")
+    assert found_values(source, "y") == ["a\r\n# b", "d"]
+    (block,) = source.blocks("all")
+    assert [block.locate(row) for row in range(2)] == [f"{path}, line 4", f"{path}, line 7"]
+    assert source.profile().options == {"delimiter": "semicolon"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("x,y\n'a,b',1\n'it''s',2\n", {"quote": "single_quote"}, ["a,b", "it's"]),
+        ('x,y\na\\,b,1\n"c\\"d",2\n', {"escape": "backslash"}, ["a,b", 'c"d']),
+        ('x,y\n5" pipe,1\n"7,2\n', {"quote": None}, ['5" pipe', '"7']),
+        ("x\ty\na b\t1\nc\t2\n", {"delimiter": "tab"}, ["a b", "c"]),
+        ("x y\na 1\nc 2\n", {"delimiter": "space"}, ["a", "c"]),
+    ],
+)
+def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, expected: list[str]) -> None:
+    assert found_values(Csv(path=str(write(tmp_path / "table.csv", text)), **options), "x") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(30), "a zip archive, or an Excel or OpenDocument file, not a CSV file"),
+        (b"PAR1" + bytes(30), "is a Parquet file"),
+        (b"SQLite format 3\0" + bytes(30), "is an SQLite database"),
+        (b'{"x": 0, "y": 0}\n{"x": 1, "y": 1}\n', r"is in JSON lines, not a CSV file; convert it, .*lines=True"),
+        (b'[{"x": 0, "y": 0}]\n', "is in JSON, not a CSV file"),
+        (b"<!DOCTYPE html><html>", "is in HTML or XML"),
+        (b"# exported 2024\nx,y\n1,2\n", "'# exported 2024', looks like a comment; set `comment` to hash"),
+        (b"% exported 2024\nx,y\n1,2\n", "looks like a comment; set `comment` to percent"),
+        (b"A report\nx,y\n1,2\n", "the first line, 'A report', must name the columns: remove what stands above"),
+        (b"x,y\n1,K\xf6ln\n", "it looks like Latin-1: set `encoding` to cp1252, which reads '1,K\u00f6ln'"),
+        ("x,y\n1,2\n".encode("utf-16"), "looks like UTF-16: set `encoding` to utf-16"),
+        ("x,y\n1,2\n".encode("utf-16-le"), "looks like UTF-16-LE: set `encoding` to utf-16-le"),
+        ("x,y\n1,2\n".encode("utf-32"), "looks like UTF-32: set `encoding` to utf-32"),
+    ],
+)
+def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Csv(path=str(write(tmp_path / "table.csv", content))).sizes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quote": "ab"}, r"`quote` \(='ab'\) must be one ASCII character"),
+        ({"escape": "\n"}, "`escape` .* must be one ASCII character"),
+        ({"comment": "//"}, "`comment` .* must be one ASCII character"),
+        ({"delimiter": '"'}, "`delimiter` and `quote` must be different, both are double_quote"),
+        ({"delimiter": "#", "comment": "hash"}, "`delimiter` and `comment` must be different, both are hash"),
+        ({"decimal": "x"}, r"`decimal` \(=x\) is part of numbers"),
+        ({"decimal": "space"}, r"`decimal` \(=space\) must be point or comma"),
+        ({"thousands": "5"}, r"`thousands` \(=5\) is part of numbers"),
+        ({"decimal": ",", "thousands": "comma"}, "`decimal` and `thousands` must be different, both are comma"),
+        ({"encoding": "utf8x"}, r"`encoding` \(=utf8x\) is not a text encoding of Python. Did you mean utf-8\?"),
+        ({"encoding": "base64"}, "is not a text encoding of Python"),
+        ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
+        ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
+        ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),
+        ({"dates": {"x": "day"}}, "`dates.x` .* must be one of .*, or a format such as"),
+        ({"dates": {"x": "utc"}, "types": {"x": "float"}}, "column `x` has `dates` .* remove one of them"),
+    ],
+)
+def test_an_option_that_can_not_be_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Csv(path="table.csv", **options)
+
+
+@pytest.mark.parametrize("option", ["types", "nulls", "dates", "marks"])
+def test_an_option_of_a_column_that_does_not_exist_is_refused(tmp_path: Path, option: str) -> None:
+    path = write(tmp_path / "table.csv", "price,y\n1,2\n")
+    value: Any = {"types": "float", "nulls": ("",), "dates": "utc", "marks": "kg"}[option]
+    with pytest.raises(DataError, match=f"has no column `prise`, which `{option}` lists. Did you mean price"):
+        Csv(path=str(path), **{option: {"prise": value}}).sizes()
+
+
+def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", b"x,y\n1,a\n2,\x81\n")
+    with pytest.raises(DataError, match=r"line 3: byte 0x81 doesn't fit `encoding` \(=cp1252\)"):
+        Csv(path=str(path), encoding="cp1252").sizes()
+    write(path, "x,y\n1,a\n".encode("utf-16")[:-1])
+    with pytest.raises(DataError, match=r"line 2: byte 0x0a doesn't fit `encoding` \(=utf-16\): truncated data"):
+        Csv(path=str(path), encoding="utf-16").sizes()
