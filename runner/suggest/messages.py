@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 from components.closest import format_name
 from components.types import ColumnProfile, Remedy
@@ -19,14 +20,10 @@ def format_override(key: str, value: str) -> str:
 
 
 def format_column_override(option: str, name: str, value: str) -> str:
-    """The override that sets an option of the source for a column, or the lines in a YAML file.
-
-    A name that is not allowed in a key needs a file.
-    """
-    if not UNQUOTED.fullmatch(name):
-        return f"`{name}: {value}` below `{option}:` in the file that mode=init writes"
-    override = f"data.{option}.{name}={value}"
-    return override if SHELL_SAFE.fullmatch(override) else f"'{override}'"
+    """The override that sets an option for a column: `data.types.x=string`, `'data.types."a b"=string'`."""
+    quoted = name if UNQUOTED.fullmatch(name) else f"'{name}'" if '"' in name else f'"{name}"'
+    override = f"data.{option}.{quoted}={value}"
+    return override if SHELL_SAFE.fullmatch(override) else shlex.quote(override)
 
 
 def format_type_override(name: str, kind: str) -> str:

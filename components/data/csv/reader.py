@@ -147,8 +147,9 @@ class Reader:
                 valid.pop(name, None)
                 if not result.valid.all():
                     valid[name] = result.valid
-        has_commas = separators is not None and (self.decimal or self.thousands) is None and separators.thousands
-        return Columns(values, valid, types, table.num_rows, readings, problems, separators if has_commas else None)
+        # Only if a number has a comma, other rows need to know what it means.
+        is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
+        return Columns(values, valid, types, table.num_rows, readings, problems, separators if is_inferred else None)
 
     def count_spellings(self, types: Mapping[str, ColumnType]) -> dict[str, dict[str, int]]:
         """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted.
