@@ -561,7 +561,7 @@ def _write_transform(folder: Path) -> Path:
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
     data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.from_config(FEATURE), identity="", cache=None)
-    transform.save_transform(folder, FEATURE, data.constants, data.encoded)
+    transform.save_transform(folder, FEATURE, data)
     return folder / transform.FILE
 
 

@@ -84,6 +84,12 @@ def read_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
     return Strings(np.frombuffer(data or b"", np.uint8), bounds)
 
 
+def read_dictionary(column: pyarrow.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """Returns the distinct strings of a column, and the position of each row's string, (rows,); -1 if it is missing."""
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return encoded.dictionary.to_pylist(), convert_numbers(encoded.indices, "i4", read_valid_mask(column), np.int32(-1))
+
+
 def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> Strings:
     """Converts a column of strings. If at most half of the values are distinct, the result has a dictionary of them."""
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()

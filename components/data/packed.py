@@ -47,7 +47,7 @@ class PackedFile:
         """
         with open_file(self.path) as file:
             format = _find_format(file.peek(16))
-            yield io.BufferedReader(_ChunkReader(self._unpack(format, file)), CHUNK_BYTES) if format else file
+            yield io.BufferedReader(ChunkReader(self._unpack(format, file)), CHUNK_BYTES) if format else file
 
     def check_size(self, unpacked_bytes: int) -> None:
         """Raises DataError for an unpacked size above the maximum."""
@@ -72,7 +72,7 @@ class PackedFile:
             raise DataError(f"{self.path} is damaged {format.name} {location}: {error}") from error
 
 
-class _ChunkReader(io.RawIOBase):
+class ChunkReader(io.RawIOBase):
     """A readable file whose content is an iterator of chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:

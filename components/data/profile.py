@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,15 +10,13 @@ from functools import cached_property
 
 import numpy as np
 
-from components.types import ColumnType, NonNumbers, Sentinel, Strings, TextKind, Values, row_count
+from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
-SAMPLED_TEXTS = 1000  # how many of the distinct texts decide about the kind of text
+SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
-GROUPED_NUMBER = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
-DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 # Values that often stand for a missing one: 99, -99, 999, …, -1, and days since 1970-01-01.
 CODES = (-1, *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
 DATE_CODES = np.array(
@@ -29,13 +26,13 @@ DATE_CODES = np.array(
     ],
     "datetime64[D]",
 ).astype(np.int64)
-MIN_CODE_ROWS = 3  # a code occurs in at least so many rows
+MIN_CODE_ROWS = 3  # a number that is a code occurs in at least so many rows; a date may occur once
+MAX_SPELLINGS = 5  # of a code
 MIN_OTHERS = 5  # distinct values beside the codes; with fewer, a code may be one of a few categories
 CODE_STDS = 3  # standard deviations of the other values, from the nearest of them to a code
 NEGATIVE_STDS = 0.5  # likewise for -1 where all others are positive
 TAG_SEPARATORS = "|;,"
 MAX_TAG_WORDS = 3
-DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +47,8 @@ class Profile:
         valid: (rows,), bool: False where a value is missing. None: no value is missing.
         locate: describes the location of a row, for messages.
         count_spellings: counts the spellings of missing values, by column and spelling.
+        reading: how texts were read as numbers or times.
+        problem: why the column can't be read without a decision of the user.
         list_spellings: the distinct spellings of the column's values in some rows. None: those of Python.
     """
 
@@ -60,6 +59,8 @@ class Profile:
     valid: np.ndarray | None
     locate: Callable[[int], str]
     count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
+    reading: Reading | None = None
+    problem: Problem | None = None
     list_spellings: Callable[[np.ndarray], tuple[str, ...]] | None = None
 
     @property
@@ -166,46 +167,30 @@ class Profile:
     def sentinels(self) -> tuple[Sentinel, ...]:
         if self.kind not in ("int", "float", "timestamp"):
             return ()
-        values, codes = np.asarray(self.values), np.array(CODES)
+        values, codes, min_rows = np.asarray(self.values), np.array(CODES), MIN_CODE_ROWS
         if self.kind == "timestamp":
+            min_rows = 1
             values, codes = values.astype("datetime64[D]").astype(np.int64), DATE_CODES
         usable = np.isfinite(values) if self.valid is None else np.isfinite(values) & self.valid
         found = []
         for code in _find_codes(values[usable].astype(np.float64), codes):
             rows = np.flatnonzero((values == code) & usable)
+            if len(rows) < min_rows:
+                continue
             if self.list_spellings is None:
                 texts = tuple(dict.fromkeys(map(str, np.asarray(self.values)[rows].tolist())))
             else:
                 texts = self.list_spellings(rows)
-            found.append(Sentinel(texts, len(rows)))
+            if len(texts) <= MAX_SPELLINGS:  # many times of one day are no code
+                found.append(Sentinel(texts, len(rows)))
         return tuple(found)
 
     @cached_property
-    def non_numbers(self) -> NonNumbers | None:
+    def is_prose(self) -> bool:
         if not isinstance(self.values, Strings):
-            return None
-        texts, indices = self.values._replace(indices=None).tolist(), self.values.indices
-        text_is_number = np.array([is_number(text) for text in texts], bool)
-        row_is_number = text_is_number if indices is None else text_is_number[indices]
-        row_count = int((~row_is_number).sum())
-        if not 0 < 2 * row_count < self.rows - self.missing_count:
-            return None
-        distinct = dict.fromkeys(np.array(texts, object)[~text_is_number].tolist())
-        return NonNumbers(row_count, self.locate(int(np.argmin(row_is_number))), tuple(distinct))
-
-    @cached_property
-    def text_kind(self) -> TextKind | None:
-        if not isinstance(self.values, Strings):
-            return None
+            return False
         texts = [text for text in self._sampled_texts if text]
-        unusual_number = next((text for text in texts if not is_number(text)), None)
-        if unusual_number and all(map(_is_formatted_number, texts)):
-            return TextKind("numbers", unusual_number)
-        example = next(iter(texts), "")
-        if texts and all(DATE.fullmatch(text) for text in texts):
-            return TextKind("dates", example)
-        is_prose = sum(len(text.split()) for text in texts) >= PROSE_WORDS * max(len(texts), 1)
-        return TextKind("prose" if is_prose else "names", example)
+        return bool(texts) and sum(len(text.split()) for text in texts) >= PROSE_WORDS * len(texts)
 
     @cached_property
     def tag_separator(self) -> str | None:
@@ -226,22 +211,8 @@ def is_whole(values: np.ndarray) -> np.ndarray:
     return (np.abs(values) <= MAX_EXACT) & (values == np.floor(values))
 
 
-def is_number(text: str) -> bool:
-    """Whether a text is a number, or empty."""
-    try:
-        float(text)
-    except ValueError:
-        return not text
-    return True
-
-
-def _is_formatted_number(text: str) -> bool:
-    """Whether a text is a number, possibly with a decimal comma or thousands separators."""
-    return bool(GROUPED_NUMBER.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)) or is_number(text)
-
-
 def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
-    """The smallest and the largest value, as far as they are codes that occur several times, far from all others."""
+    """The smallest and the largest value, as far as they are codes far from all others."""
     if not len(values):
         return
     extremes = [value for value in np.unique([values.min(), values.max()]).tolist() if value in codes]
@@ -255,7 +226,7 @@ def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
     for code in extremes:
         distance = max(distinct[0] - code, code - distinct[-1])
         stds = NEGATIVE_STDS if code == -1 and distinct[0] > 0 else CODE_STDS
-        if distance > max(stds * std, 2 * gap) and np.count_nonzero(values == code) >= MIN_CODE_ROWS:
+        if distance > max(stds * std, 2 * gap):
             yield code
 
 

@@ -36,11 +36,14 @@ from components.types.model import get_only as get_only
 from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
-from components.types.profile import NonNumbers as NonNumbers
+from components.types.profile import Gap as Gap
+from components.types.profile import InfersTypes as InfersTypes
+from components.types.profile import Problem as Problem
 from components.types.profile import Profiled as Profiled
+from components.types.profile import Reading as Reading
+from components.types.profile import Remedy as Remedy
 from components.types.profile import Sentinel as Sentinel
 from components.types.profile import TableProfile as TableProfile
-from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 ColumnType: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 """The type of a column of a table."""
 
 
-class NonNumbers(NamedTuple):
-    """The texts that are not numbers, in a column that otherwise holds numbers.
+class Gap(NamedTuple):
+    """A text that was read as a missing value, because the column holds numbers or times.
 
     Attributes:
-        row_count: the number of rows with a text that is not a number.
+        text: the text.
+        rows: the number of rows with it.
         first_location: the location of the first of these rows, for messages.
-        texts: the distinct texts, in order of first occurrence.
     """
 
-    row_count: int
+    text: str
+    rows: int
     first_location: str
-    texts: tuple[str, ...]
 
 
 class Sentinel(NamedTuple):
-    """A number or a date that occurs several times, far from all others, and usually stands for a missing value.
+    """A number that occurs several times, or a date, far from all others, which often stands for a missing value.
 
     Attributes:
         texts: the spellings in the data, such as `-999` and `-999.0`.
@@ -36,17 +36,58 @@ class Sentinel(NamedTuple):
     row_count: int
 
 
-class TextKind(NamedTuple):
-    """The kind of texts that a column holds.
+class Reading(NamedTuple):
+    """How the texts of a column were read as another type.
 
     Attributes:
-        kind: `numbers` with decimal commas or thousands separators, `dates` in another format than ISO 8601, `prose` of
-            several words, or `names` for all other texts.
-        example: one of the texts.
+        description: the type, and what was decided, such as "numbers; without `$`".
+        options: the options of the source that read other rows in the same way: the value for this column, by name.
+        gaps: the texts that were read as missing values.
+        unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
     """
 
-    kind: Literal["numbers", "dates", "prose", "names"]
-    example: str
+    description: str
+    options: Mapping[str, str] = {}
+    gaps: tuple[Gap, ...] = ()
+    unusual: str = ""
+
+    def describe(self) -> str:
+        """Describes the reading, the gaps and what is unusual."""
+        return "; ".join((f"read as {self.description}", *self.describe_unusual()))
+
+    def describe_unusual(self) -> tuple[str, ...]:
+        """Describes the gaps, and what is unusual."""
+        gaps = ", ".join(
+            f"{gap.text!r} in {gap.rows:,} {'row' if gap.rows == 1 else 'rows'} (first: {gap.first_location})"
+            for gap in self.gaps
+        )
+        return tuple(filter(None, (self.unusual, gaps and f"missing: {gaps}")))
+
+
+class Remedy(NamedTuple):
+    """A value for an option of the source.
+
+    Attributes:
+        purpose: what it does, such as "to read all values as text".
+        option: the option. `decimal` and `thousands` are options of the file, all others have a value by column.
+        value: the value, for the column.
+    """
+
+    purpose: str
+    option: str
+    value: str | tuple[str, ...]
+
+
+class Problem(NamedTuple):
+    """Why a column can't be read without a decision of the user.
+
+    Attributes:
+        fault: what is wrong, with the value and its location.
+        remedies: what the user may decide.
+    """
+
+    fault: str
+    remedies: tuple[Remedy, ...]
 
 
 class ColumnProfile(Protocol):
@@ -136,12 +177,16 @@ class ColumnProfile(Protocol):
         """The smallest and the largest of the numbers, as far as they seem to stand for missing values."""
 
     @property
-    def non_numbers(self) -> NonNumbers | None:
-        """The texts that aren't numbers, if most texts of the column are numbers; otherwise None."""
+    def reading(self) -> Reading | None:
+        """How texts were read as numbers or times. None: there is nothing to say about it."""
 
     @property
-    def text_kind(self) -> TextKind | None:
-        """The kind of texts. None: the column holds no texts."""
+    def problem(self) -> Problem | None:
+        """Why the column can't be read without a decision of the user. None: it can."""
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether the column holds texts of several words."""
 
     @property
     def tag_separator(self) -> str | None:
@@ -156,13 +201,35 @@ class TableProfile:
         origin: the name of the table for messages.
         columns: the facts about each column, in the order of the table.
         target: the name of the column to predict, if the source specifies it; or several names.
+        options: options of the source that were inferred and read other rows in the same way, for the whole table.
         notes: sentences for the user about what the source left out.
     """
 
     origin: str
     columns: Sequence[ColumnProfile]
     target: str | tuple[str, ...] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class InfersTypes(Protocol):
+    """A source that infers the types of its columns from all rows, and how their texts are read."""
+
+    def inferred_options(self, columns: Collection[str]) -> Mapping[str, Any]:
+        """The options of the source with which it reads other rows in the same way, as far as it inferred them.
+
+        Args:
+            columns: the columns that matter.
+        """
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        """How the texts of columns are read, as sentences for the user.
+
+        Args:
+            columns: the columns that matter.
+            declared: whether to add what is unusual about the columns whose types are declared.
+        """
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import shlex
@@ -9,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +23,8 @@ from runner.yaml_file import OPTION_LIMITS
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
+# A key with a name in quotes, such as data.types."size (sqft)", and its value
+QUOTED_NAME = re.compile(r"""([\w.]+)\.(["'])(.+?)\2((?:\.[\w.]+)?)=(.*)""", re.DOTALL)
 TRAILING_COMMA = re.compile(r",\s*(?=[\]}]|$)")
 NESTING = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}  # the change of depth by each bracket
 STRUCTURAL_CHARACTERS = {*NESTING, *"'\","}  # a value without them is plain text
@@ -103,6 +106,8 @@ def parse_override(text: str) -> Override:
         if len(text) <= MAX_LENGTH:
             excess = f"nested more than {OPTION_LIMITS.depth} brackets deep"
         raise UserError(f"{text[:MAX_LENGTH_IN_MESSAGE]}…: the override is {excess}. Write it into an experiment.")
+    if match := QUOTED_NAME.fullmatch(text):
+        return _parse_quoted_name(text, match)
     for spelling in _iterate_readings(text):
         if (override := _parse_or_none(spelling)) is not None:
             return override
@@ -112,6 +117,18 @@ def parse_override(text: str) -> Override:
             remedy = f"Write {shlex.quote(spelling)}"
             break
     raise UserError(f"{text}: not a valid override. {remedy}")
+
+
+def _parse_quoted_name(text: str, match: re.Match[str]) -> Override:
+    """Parses an override whose key has a name in quotes, which may have any character, as a mapping with that name."""
+    key, _, name, below, value_text = match.groups()
+    override = parse_override(f"{key}{below}={value_text}")
+    if override.is_sweep_override() or override.is_delete():
+        raise UserError(f"{text}: a key with a name in quotes takes one value. Write a sweep over it in an experiment.")
+    value = override.value()
+    for part in reversed([name, *below.split(".")[1:]]):
+        value = {part: value}
+    return dataclasses.replace(override, key_or_group=key, _value=value, value_type=ValueType.ELEMENT, input_line=text)
 
 
 def quote_text(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from components.types import (
     DataError,
     Encoded,
     Foldable,
+    InfersTypes,
     LeavesOut,
     Range,
     ReadsFiles,
@@ -114,6 +115,7 @@ class Data:
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
+        source_options: the options of the source that it inferred, and with which it reads new rows in the same way.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
         left_out: sentences about rows that the source leaves out.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
@@ -124,6 +126,7 @@ class Data:
     constants: Mapping[str, Constants]
     fingerprint: str
     warnings: tuple[str, ...]
+    source_options: Mapping[str, Any] = field(default_factory=dict)
     encoding_id: str = ""
     left_out: tuple[str, ...] = ()
     row_numbers: np.ndarray | None = None
@@ -176,6 +179,7 @@ def load_encoded(
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
         warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *fit_warnings, *encode_warnings))),
+        source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
         row_numbers=fitted.get("row_numbers"),
@@ -249,8 +253,8 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     """Fits the columns on the training split.
 
     Returns:
-        The splits, the constants of the columns, warnings, sentences about rows that the source leaves out, and, if
-        there are such rows, the numbers of the others.
+        The splits, the constants of the columns, the options that the source inferred, warnings, sentences about rows
+        that the source leaves out, and, if there are such rows, the numbers of the others.
     """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
@@ -275,7 +279,18 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         with column_location(config_key(name)):
             constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
-    fitted = {"splits": dict(splits), "constants": fields, "warnings": tuple(warnings), "left_out": ()}
+    source_options: Mapping[str, Any] = {}
+    if isinstance(source, InfersTypes):
+        keys = {key for column in (columns | others).values() for key in column.keys}
+        source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
+        warnings += notes
+    fitted = {
+        "splits": dict(splits),
+        "constants": fields,
+        "source_options": dict(source_options),
+        "warnings": tuple(warnings),
+        "left_out": (),
+    }
     if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
         fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
     return fitted

@@ -13,7 +13,7 @@ from components.types import Column, Constants, Encoded, EncodingWarnings, Ragge
 from runner import npz
 from runner.config.legacy import rename_targets
 from runner.data.encode import check_keys, encode_source, first_block, is_input_column
-from runner.data.load import Features, program_column_names, used_columns
+from runner.data.load import Data, Features, program_column_names, used_columns
 from runner.data.python_rows import as_source
 
 FILE = "transform.npz"
@@ -116,22 +116,32 @@ def _layout_of(values: Encoded) -> ArrayLayout:
     return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
-def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Constants], encoded: Rows) -> None:
+def save_transform(folder: Path, feature: Mapping[str, Any], data: Data) -> None:
     """Writes the transform of a run.
 
     Args:
         folder: the run folder.
         feature: the `feature` configuration, which describes the columns and the target.
-        constants: the constants of the columns and the target.
-        encoded: the encoded arrays of the columns. Only their layouts are saved.
+        data: the data. Of its encoded arrays, only the layouts are saved.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name, constant in constants.items():
+    for name, constant in data.constants.items():
         for side, values in (("host", constant.host), ("device", constant.device)):
             arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
-    static = {name: dict(constant.static) for name, constant in constants.items()}
-    metadata = {"version": VERSION, "feature": feature, "columns": static, "forms": array_layouts(encoded)}
+    static = {name: dict(constant.static) for name, constant in data.constants.items()}
+    metadata = {
+        "version": VERSION,
+        "feature": feature,
+        "columns": static,
+        "forms": array_layouts(data.encoded),
+        "source": data.source_options,
+    }
     npz.write(folder / FILE, arrays, metadata)
+
+
+def read_source_options(folder: Path) -> dict[str, Any]:
+    """The options of the source that a run's source inferred; empty for runs of earlier versions."""
+    return npz.read_meta(folder / FILE).get("source", {})
 
 
 def load_transform(path: Path) -> Transform:

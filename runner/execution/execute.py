@@ -120,7 +120,7 @@ def as_disk_error(path: Path) -> Iterator[None]:
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
     """Trains, prints the report, and waits a few seconds for the delivery of the record. Returns the summary."""
     path = run.folder.path
-    save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
+    save_transform(path, run.config.values["feature"], run.data)
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_or_record_failure(run, signals, delivery)

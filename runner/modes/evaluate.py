@@ -9,7 +9,7 @@ from components.types import LeavesOut
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
-from runner.modes.predict import explain_errors_in_new_rows, open_new_rows
+from runner.modes.predict import explain_errors_in_new_rows, note_readings, open_new_rows
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -28,6 +28,7 @@ def command(config: Config) -> int:
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         if new_rows is not None:
+            note_readings(new_rows, model, progress)
             for sentence in new_rows.left_out() if isinstance(new_rows, LeavesOut) else ():
                 progress.note(f"warning: {sentence}")
             with explain_errors_in_new_rows(config):

@@ -7,18 +7,24 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.types import DataError, UserError
+from components.types import DataError, InfersTypes, UserError
 from runner.data.load import target_nodes
+from runner.data.transform import read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location
 from runner.inference.output import check_output_path, write_table
 from runner.inference.predictions import check_has_target, table_columns
+from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
+
+COLUMN_OPTIONS = ("types", "dates", "marks", "nulls")  # options of a source that may have a value for each column
 
 if TYPE_CHECKING:
     from components.types import Source
     from runner.config.config import Config
+    from runner.display.progress import Progress
+    from runner.inference.trained_model import TrainedModel
 
 
 def command(config: Config) -> int:
@@ -35,6 +41,7 @@ def command(config: Config) -> int:
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
+        note_readings(new_rows, model, progress)
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
@@ -69,28 +76,50 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
             f"reads a file. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
-        data = config.values["data"] if with_target else _without_target(config.values)
+        folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+        options = _merge_options(read_source_options(folder), config.values["data"])
         # A dropped column is not read, and new rows need not have it.
-        source: Source = build({key: value for key, value in data.items() if key != "drop"}, {}, SCHEMA["data"])
+        options = {key: value for key, value in options.items() if key != "drop"}
+        data = options if with_target else _without_target_options(options, config.values["feature"])
+        source: Source = build(data, {}, SCHEMA["data"])
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
     return source
 
 
-def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
+def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progress) -> None:
+    """Shows how the texts of new rows are read, where it isn't set."""
+    if isinstance(new_rows, InfersTypes):
+        keys = {key for column in model.features.columns.values() for key in column.keys}
+        for note in new_rows.reading_notes(keys, declared=True):
+            progress.note(note)
+
+
+def _merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the source, and what it inferred from the run's data, so that new rows are read like these."""
+    merged = {**inferred, **data}
+    for option, by_column in inferred.items():
+        if isinstance(by_column, dict) and isinstance(data.get(option), dict):
+            merged[option] = {**by_column, **data[option]}
+    return merged
+
+
+def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the source for rows that need no target: any text is accepted there, and no row is left out.
 
-    The target's type stays if an input reads its raw column too.
+    The settings of a target's column stay if an input reads the target's raw column too.
     """
-    data = {key: value for key, value in values["data"].items() if key != "on_missing_target"}
-    feature = values["feature"]
-    types = data.get("types")
-    if not isinstance(types, dict):
-        return dict(data)
+    data = {key: value for key, value in data.items() if key != "on_missing_target"}
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
-    return {**data, "types": {name: kind for name, kind in types.items() if name not in keys}}
+    by_column = {
+        option: value for option, value in data.items() if option in COLUMN_OPTIONS and isinstance(value, dict)
+    }
+    kept = {
+        option: {name: item for name, item in value.items() if name not in keys} for option, value in by_column.items()
+    }
+    return {**data, **kept}
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from components.types import ColumnProfile, ColumnType
 from runner.suggest.messages import (
     describe_infinite_numbers,
-    describe_invalid_texts,
     describe_sentinel,
     format_drop_override,
     format_type_override,
@@ -76,7 +75,7 @@ def plan_column(column: ColumnProfile, *, keep_counter: bool = False) -> ColumnP
         override = f". To keep it, set {format_type_override(column.name, 'float')}" if column.name.strip() else ""
         return _leave_out(f"it numbers the rows{override}")
     plan = _plan_values(column)
-    sentinels = [describe_sentinel(column.name, sentinel) for sentinel in column.sentinels]
+    sentinels = [describe_sentinel(column, sentinel) for sentinel in column.sentinels]
     return plan._replace(notes=(*plan.notes, *sentinels)) if plan.feature_columns else plan
 
 
@@ -198,12 +197,10 @@ def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float)
 def _plan_texts(column: ColumnProfile) -> ColumnPlan:
     """Plans texts that the user has not declared to be categories, or whole numbers that are not exact in float64."""
     distinct = column.distinct_count or 0
-    if column.kind == "string" and distinct > MAX_ONE_HOT and (reason := describe_invalid_texts(column)):
-        return _leave_out(reason)
     texts = column.rows - column.missing_count
     if distinct <= max(MAX_ONE_HOT, MAX_DISTINCT_SHARE * texts):
         return _plan_categories(column)
-    if column.text_kind is not None and column.text_kind.kind == "prose":
+    if column.is_prose:
         return _plan_prose(column)
     as_categories = f"To use them as categories, set {format_type_override(column.name, 'string')}"
     return _leave_out(f"it has {distinct:,} different values in {texts:,} rows. {as_categories}")

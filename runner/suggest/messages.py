@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 
-from components.types import ColumnProfile, NonNumbers, Sentinel
+from components.closest import format_name
+from components.types import ColumnProfile, Remedy, Sentinel
 
-MAX_NULL_TEXTS = 3  # up to so many distinct texts in a column of numbers may stand for missing values
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
+SHELL_SAFE = re.compile(r"[\w.=:/-]+")
+FILE_OPTIONS = ("decimal", "thousands")  # options that have one value for all columns
 
 
 def format_override(key: str, value: str) -> str:
@@ -15,28 +19,29 @@ def format_override(key: str, value: str) -> str:
     return f"{key}={value}" if UNQUOTED.fullmatch(value) else f"""'{key}="{value}"'"""
 
 
+def format_column_override(option: str, name: str, value: str) -> str:
+    """The override that sets an option for a column: `data.types.x=string`, `'data.types."a b"=string'`."""
+    quoted = name if UNQUOTED.fullmatch(name) else f"'{name}'" if '"' in name else f'"{name}"'
+    override = f"data.{option}.{quoted}={value}"
+    return override if SHELL_SAFE.fullmatch(override) else shlex.quote(override)
+
+
 def format_type_override(name: str, kind: str) -> str:
-    """The override that sets the type of a column, or the line in a YAML file if its name is not allowed in a key."""
-    if UNQUOTED.fullmatch(name):
-        return f"data.types.{name}={kind}"
-    return f"`{name}: {kind}` below `types:` in the file that mode=init writes"
+    """The override that sets the type of a column."""
+    return format_column_override("types", name, kind)
 
 
 def format_drop_override(name: str) -> str:
     """The override that leaves a column out: `data.drop=[id]`, `'data.drop=["a b"]'` in a shell."""
-    return f"data.drop=[{name}]" if UNQUOTED.fullmatch(name) else f"""'data.drop=["{name}"]'"""
+    return f"data.drop=[{name}]" if UNQUOTED.fullmatch(name) else shlex.quote(f"data.drop=[{_format_texts(name)}]")
 
 
-def describe_sentinel(name: str, sentinel: Sentinel) -> str:
+def describe_sentinel(column: ColumnProfile, sentinel: Sentinel) -> str:
     """Says that a number or a date may stand for missing values, and how to read it as missing."""
-    texts = ", ".join(f'"{text}"' for text in sentinel.texts)
-    listed = " or ".join(sentinel.texts)
-    if UNQUOTED.fullmatch(name):
-        remedy = f"set 'data.nulls.{name}=[{texts}]'"
-    else:
-        remedy = f"write `{name}: [{texts}]` below `nulls:` in the file that mode=init writes"
-    rows = format_row_count(sentinel.row_count)
-    return f"is {listed} in {rows}, far from its other values. If that stands for a missing value, {remedy}"
+    rows, listed = format_row_count(sentinel.row_count), " or ".join(sentinel.texts)
+    nulls = _format_texts("", *column.missing_spellings, *sentinel.texts)
+    override = format_column_override("nulls", column.name, f"[{nulls}]")
+    return f"is {listed} in {rows}, far from its other values. If that stands for a missing value, set {override}"
 
 
 def format_row_count(rows: int) -> str:
@@ -49,28 +54,32 @@ def describe_infinite_numbers(column: ColumnProfile) -> str:
     return f"is inf or NaN in {format_row_count(column.infinite_count)}"
 
 
-def describe_invalid_texts(column: ColumnProfile) -> str | None:
-    """Says why texts that look like numbers or dates are read as text. None: the texts look like neither."""
-    if column.non_numbers is not None:
-        return _describe_non_numbers(column.name, column.non_numbers)
-    if column.text_kind is None:
-        return None
-    kind, example = column.text_kind
-    if kind == "numbers":
-        remedy = "Correct the file: use a point before decimals, and no separator of thousands."
-        return f"its numbers, such as {example!r}, are not valid. {remedy}"
-    if kind == "dates":
-        remedy = "Write a feature column `Time` with their `format`, such as '%d/%m/%Y'."
-        return f"its dates, such as {example!r}, are not ISO 8601. {remedy}"
-    return None
+def describe_problem(column: ColumnProfile) -> str:
+    """Describes why a column can't be read, and what the user can set."""
+    assert column.problem is not None
+    remedies = "; ".join(
+        f"{remedy.purpose}, set {_format_remedy(column.name, remedy)}" for remedy in column.problem.remedies
+    )
+    return f"{format_name(column.name)}: {column.problem.fault}. {remedies[:1].upper()}{remedies[1:]}."
 
 
-def _describe_non_numbers(name: str, found: NonNumbers) -> str:
-    """Says which of a column's values are not numbers, and what to do about them."""
-    values = "1 value is not a number" if found.row_count == 1 else f"{found.row_count:,} values are not numbers"
-    problem = f"{values}, the first is {found.texts[0]!r} ({found.first_location})"
-    remedy = "Correct them"
-    if len(found.texts) <= MAX_NULL_TEXTS:
-        nulls = ",".join(f'"{text}"' for text in ("", *found.texts))
-        remedy = f"To read them as missing, set 'data.nulls=[{nulls}]'"
-    return f"{problem}. {remedy}. To read all values as categories, set {format_type_override(name, 'string')}"
+def describe_reading(column: ColumnProfile) -> str:
+    """Describes how the texts of a column were read."""
+    assert column.reading is not None
+    note = f"{format_name(column.name)} is {column.reading.describe()}"
+    return note + (
+        f". To keep the text, set {format_type_override(column.name, 'string')}" if column.kind != "string" else ""
+    )
+
+
+def _format_remedy(name: str, remedy: Remedy) -> str:
+    """The override of a remedy: `data.types.x=string`, `'data.nulls.x=["","?"]'`, `data.decimal=comma`."""
+    if remedy.option in FILE_OPTIONS:
+        return f"data.{remedy.option}={remedy.value}"
+    if isinstance(remedy.value, str):
+        return format_column_override(remedy.option, name, remedy.value)
+    return format_column_override(remedy.option, name, f"[{_format_texts(*remedy.value)}]")
+
+
+def _format_texts(*texts: str) -> str:
+    return ",".join(json.dumps(text, ensure_ascii=False) for text in texts)

@@ -15,7 +15,8 @@ from components.types import ColumnProfile, ColumnType, DataError, Source, Table
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
 from runner.suggest.messages import (
     describe_infinite_numbers,
-    describe_invalid_texts,
+    describe_problem,
+    describe_reading,
     describe_sentinel,
     format_override,
     format_row_count,
@@ -45,6 +46,8 @@ def suggest(source: Any) -> dict[str, Any]:
         )
     columns = {column.name: column for column in table.columns}
     target = _find_target(table, columns)
+    if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
+        raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     target_plan, options = _plan_target(columns[target], table.origin)
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
@@ -58,7 +61,8 @@ def suggest(source: Any) -> dict[str, Any]:
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, columns[target].rows)
     values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
-    notes = [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
+    notes = [describe_reading(column) for column in table.columns if column.reading is not None]
+    notes += [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
     notes += [f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes]
     return {
         "origin": table.origin,
@@ -67,10 +71,20 @@ def suggest(source: Any) -> dict[str, Any]:
             "target": target_plan.feature_columns[0],
             **_name_feature_columns({name: plan.feature_columns for name, plan in used.items()}, set(columns)),
         },
-        "values": values | {"data": values.get("data", {}) | {"types": types}},
+        "values": values | {"data": values.get("data", {}) | {"types": types} | _collect_options(table, plans)},
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
         "notes": [*table.notes, *options["notes"], *notes],
     }
+
+
+def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> dict[str, Any]:
+    """The options of the source that were inferred, so that it reads other rows in the same way."""
+    options: dict[str, Any] = dict(table.options)
+    for column in table.columns:
+        if column.reading is not None and plans[column.name].feature_columns:
+            for option, value in column.reading.options.items():
+                options.setdefault(option, {})[column.name] = value
+    return options
 
 
 def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> str:
@@ -110,12 +124,13 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     kind: ColumnType | None
     has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
-    if (column.kind == "float" and column.is_type_declared) or (is_number and has_many_values):
+    is_amount = column.reading is not None and "marks" in column.reading.options  # such as a price
+    if (column.kind == "float" and column.is_type_declared) or (is_number and (has_many_values or is_amount)):
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
         kind = "float" if column.kind == "int" and not column.is_type_declared else None  # others may not be whole
-        notes = tuple(describe_sentinel(column.name, sentinel) for sentinel in column.sentinels)
+        notes = tuple(describe_sentinel(column, sentinel) for sentinel in column.sentinels)
         plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
         return plan, _make_options("mse", ["rmse", "mae"])
     options = _make_options("binary_cross_entropy" if distinct_count == 2 else "softmax_cross_entropy", ["accuracy"])
@@ -161,8 +176,7 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.kind == "string" and distinct_count and distinct_count > max_classes and not are_declared_classes:
         to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
         remedy = to_classes if distinct_count < column.rows else ""
-        tags = _describe_tags(column) if column.tag_separator is not None else None
-        hint = tags or describe_invalid_texts(column) or f"too many for classes{remedy}"
+        hint = _describe_tags(column) if column.tag_separator is not None else f"too many for classes{remedy}"
         raise DataError(f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: {hint}")
 
 

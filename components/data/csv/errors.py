@@ -5,35 +5,39 @@ Arrow's errors name a row, but not its line in the file. To find the line, the f
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
+import json
 import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
-from components.data.packed import PackedFile
+from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile
 from components.types import DataError
 
-DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by a name that needs no quotes in a shell
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
-CHUNK_BYTES = 1 << 20
-MAX_LINE_CHARACTERS = 16 << 20  # also the maximum of a field
-FIELD_LIMIT_LOCK = threading.Lock()  # `csv.field_size_limit` is global
 FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
-CONVERSION_ERROR = re.compile(
-    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to .*: invalid value '(.*)'", re.DOTALL
-)
-BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16; the first is also that of UTF-32
+DELIMITERS = ("tab", "semicolon", "pipe", "comma")
+COMMENTS = ("#", "%", "//", "--", "!")  # usual starts of a comment
+OTHER_FORMATS = {  # by the first bytes
+    b"PK\x03\x04": "a zip archive, or an Excel or OpenDocument file",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file",
+}
+START_BYTES = 1 << 12  # of the file, to recognize other formats
+MAX_SHOWN = 60  # characters of a line in a message
 
 
-def find_line(file: PackedFile, delimiter: str, record: int) -> int:
+def find_line(file: CsvFile, record: int) -> int:
     """The line, from 1, in which a record starts. Record 0 has the names of the columns. Empty lines aren't records."""
     last_line = 0  # of the previous record
-    with _open_records(file, delimiter) as reader:
+    with file.open_records() as reader:
         for fields in reader:
             if fields and record == 0:
                 break
@@ -43,52 +47,69 @@ def find_line(file: PackedFile, delimiter: str, record: int) -> int:
     return last_line + 1
 
 
-def raise_read_error(file: PackedFile, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
+def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     """Raises DataError for an error of Arrow. The message names the line and the column instead of their numbers."""
     if "Empty CSV file" in message:
         _raise_empty_error(file)
     if "straddling" in message:
-        check_quotes(file, delimiter)
+        check_delimiter(file, _read_names(file))
+        check_quotes(file)
         raise DataError(f"{file} has a row of more than {BLOCK_BYTES >> 20} MiB, the maximum; is it a table?")
     if match := FIELD_COUNT_ERROR.search(message):
-        check_quotes(file, delimiter)
-        check_delimiter(file, delimiter, _read_names(file, delimiter))
-        line = find_line(file, delimiter, int(match[1]) - 1)
+        check_delimiter(file, _read_names(file))
+        check_quotes(file)
+        line = find_line(file, int(match[1]) - 1)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
-            f"a field that contains a {delimiter!r} needs quotes"
+            f"{_suggest_field_count_remedy(file)}"
         )
-    if match := CONVERSION_ERROR.search(message):
-        name = _read_names(file, delimiter)[int(match[1])]
-        raise_value_error(file, delimiter, int(match[2]) - 1, name, match[3], types.get(name))
     if "UTF8" in message:
         raise_encoding_error(file)
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def raise_value_error(
-    file: PackedFile, delimiter: str, record: int, name: str, text: str, kind: str | None
-) -> NoReturn:
-    """Raises DataError for a value that doesn't have the declared type."""
-    line = find_line(file, delimiter, record)
-    raise DataError(
-        f"{file}, line {line}: column `{name}` is {text!r}, not of type {kind}; correct the value, or change `types`"
-    )
+def _suggest_field_count_remedy(file: CsvFile) -> str:
+    first_line = _read_first_line(file)
+    if remedy := _find_comment(first_line):
+        return remedy
+    quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
+    if file.field_delimiter in first_line:
+        return quoted
+    return f"the first line, {_shorten(first_line)!r}, must name the columns: remove what stands above; or {quoted}"
 
 
-def check_delimiter(file: PackedFile, delimiter: str, names: Sequence[str]) -> None:
-    """Raises DataError for a single column with another delimiter in its name."""
-    found = [name for name, character in DELIMITERS.items() if character != delimiter and character in names[0]]
-    if len(names) == 1 and found:
-        raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter` to {found[0]}")
+def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
+    """Raises DataError for a single column whose name is a comment, or has another delimiter in it."""
+    if len(names) > 1:
+        return
+    if remedy := _find_comment(_read_first_line(file)):
+        raise DataError(f"{file} has only one column; {remedy}")
+    for name in DELIMITERS:
+        if CHARACTERS[name] != file.field_delimiter and CHARACTERS[name] in names[0]:
+            raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter` to {name}")
 
 
-def check_quotes(file: PackedFile, delimiter: str) -> None:
+def _read_first_line(file: CsvFile) -> str:
+    with file.open() as opened:
+        start = opened.read(START_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    return start.splitlines()[0].decode(errors="replace") if start else ""
+
+
+def _find_comment(first_line: str) -> str:
+    """The remedy if the first line looks like a comment; "" if it doesn't."""
+    if not first_line.startswith(COMMENTS):
+        return ""
+    start = f"the first line, {_shorten(first_line)!r}, looks like a comment"
+    return f"{start}; set `comment` to {name_character(first_line[0])}"
+
+
+def check_quotes(file: CsvFile) -> None:
     """Raises DataError for a quoted field that is never closed, or is followed by other characters."""
-    if not _has_misplaced_quotes(file, delimiter):
+    # With escaped quotes, only the strict reader knows which quotes count.
+    if file.quote is None or (file.escape is None and not _has_misplaced_quotes(file)):
         return
     line = 0
-    with _open_records(file, delimiter, strict=True) as reader:
+    with file.open_records(strict=True) as reader:
         try:
             for _ in reader:
                 line = reader.line_num
@@ -97,41 +118,44 @@ def check_quotes(file: PackedFile, delimiter: str) -> None:
                 fault = f"characters follow a quoted field; write a quote in a quoted field twice ({error})"
             else:
                 fault = "a quote is opened and never closed; close it, or remove it"
-            raise DataError(f"{file}, line {line + 1}: {fault}") from error
+            remedy = "if no field is quoted, set `quote` to null"
+            raise DataError(f"{file}, line {line + 1}: {fault}; {remedy}") from error
 
 
-def _has_misplaced_quotes(file: PackedFile, delimiter: str) -> bool:
+def _has_misplaced_quotes(file: CsvFile) -> bool:
     """Whether there is a quote that neither opens nor closes a field, and isn't doubled within a quoted field.
 
     Searching large chunks of bytes with NumPy is much faster than Python's strict reader. Only if this search succeeds,
     the strict reader is needed, to find the line.
     """
+    assert file.quote is not None
+    quote = file.quote.encode()
     inside, rest = 0, b"\n"  # `inside` is 1 within a quoted field
     with file.open() as opened:
         while chunk := opened.read(CHUNK_BYTES):
             text = rest + chunk
-            stop = len(text.rstrip(b'"'))  # a run of quotes at the end may continue in the next chunk
-            if _are_misplaced(text[:stop], delimiter, inside):
+            stop = len(text.rstrip(quote))  # a run of quotes at the end may continue in the next chunk
+            if _are_misplaced(text[:stop], file, inside):
                 return True
-            inside ^= text.count(b'"', 0, stop) % 2
+            inside ^= text.count(quote, 0, stop) % 2
             rest = text[stop - 1 :]
-    return bool(_are_misplaced(rest + b"\n", delimiter, inside) or inside ^ rest.count(b'"') % 2)
+    return bool(_are_misplaced(rest + b"\n", file, inside) or inside ^ rest.count(quote) % 2)
 
 
-def _are_misplaced(text: bytes, delimiter: str, inside: int) -> bool:
+def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
     """Whether a text has such a quote. It neither starts nor ends with a quote.
 
     Args:
         text: the text.
-        delimiter: the character between fields.
+        file: the dialect.
         inside: 1 if the text starts in a quoted field, else 0.
     """
     codes = np.frombuffer(text, np.uint8)
-    edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1
+    edges = np.flatnonzero(np.diff(codes == ord(file.quote or ""))) + 1
     starts, stops = edges[::2], edges[1::2]  # of each run of quotes
     odd = (stops - starts) % 2
     starts_inside = (inside + np.cumsum(odd) - odd) % 2 == 1  # an odd number of quotes came before
-    bounds = np.frombuffer(f"{delimiter}\n\r".encode(), np.uint8)
+    bounds = np.frombuffer(f"{file.field_delimiter}\n\r".encode(), np.uint8)
     follows_bound, precedes_bound = np.isin(codes[starts - 1], bounds), np.isin(codes[stops], bounds)
     # In a quoted field, an even run is doubled quotes, and an odd run closes the field. Outside, a run opens a field;
     # an even run also closes it.
@@ -140,7 +164,33 @@ def _are_misplaced(text: bytes, delimiter: str, inside: int) -> bool:
     return not np.where(starts_inside, valid_inside, valid_outside).all()
 
 
-def raise_nul_error(file: PackedFile) -> NoReturn:
+def check_format(file: CsvFile) -> None:
+    """Raises DataError for a file that is no CSV file: another format, or another encoding than UTF-8."""
+    with file.file.open() as opened:
+        start = opened.read(START_BYTES)
+    if kind := next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None):
+        raise DataError(f"{file} is {kind}, not a CSV file; save it as CSV")
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text[:1] in (b"{", b"["):
+        first_line = text.splitlines()[0]
+        is_json_line = _is_json(first_line)
+        if is_json_line or first_line.strip() in (b"{", b"["):
+            kind = "JSON lines" if is_json_line and first_line[:1] == b"{" else "JSON"
+            lines = ", lines=True" if kind == "JSON lines" else ""
+            convert = f'pandas.read_json("{file.file.path.name}"{lines}).to_csv("table.csv", index=False)'
+            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {convert}")
+    if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
+        raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except ValueError:
+        return False
+
+
+def raise_nul_error(file: CsvFile) -> NoReturn:
     """Raises DataError for the first line with a NUL byte, which is usual in UTF-16 only."""
     _check_utf_16(file)
     with file.open() as opened:
@@ -150,58 +200,67 @@ def raise_nul_error(file: PackedFile) -> NoReturn:
                 line += chunk.count(b"\n", 0, position)
                 break
             line += chunk.count(b"\n")
-    raise DataError(f"{file}, line {line}: there is a byte 0x00, as in UTF-16; convert the file to UTF-8")
+    raise DataError(f"{file}, line {line}: there is a byte 0x00, as in UTF-16; set `encoding` to that of the file")
 
 
-def raise_encoding_error(file: PackedFile) -> NoReturn:
-    """Raises DataError for the first line that isn't UTF-8."""
+def raise_encoding_error(file: CsvFile) -> NoReturn:
+    """Raises DataError for the first line that isn't UTF-8. Only a file that is read as UTF-8 can have one."""
     _check_utf_16(file)
-    with file.open() as opened:
-        for line, text in enumerate(iter(lambda: opened.readline(MAX_LINE_CHARACTERS), b""), start=1):
+    with file.file.open() as opened:
+        lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), b"")
+        for number, line in enumerate(lines, start=1):
             try:
-                text.decode()
+                line.decode()
             except UnicodeDecodeError as error:
-                fault = f"{file}, line {line}: byte {text[error.start]:#x} isn't UTF-8"
-                raise DataError(f"{fault}; convert the file (iconv -f latin1 -t utf8)") from error
-    raise DataError(f"{file} isn't UTF-8; convert the file")
+                fault = f"{file}, line {number}: byte {line[error.start]:#x} isn't UTF-8"
+                raise DataError(f"{fault}; {_suggest_encoding(line, error.start)}") from error
+    raise DataError(f"{file} isn't UTF-8; set `encoding` to that of the file")
 
 
-def _check_utf_16(file: PackedFile) -> None:
-    with file.open() as opened:
-        if opened.read(2) in BYTE_ORDER_MARKS:
-            raise DataError(f"{file} is in UTF-16; convert the file (iconv -f utf-16 -t utf8)")
+def _suggest_encoding(line: bytes, position: int) -> str:
+    """Suggests cp1252, which contains all letters of Latin-1, and shows the text around the byte in it."""
+    start = line[max(position - 10, 0) : position + 10].rstrip(b"\r\n")
+    try:
+        text = start.decode("cp1252")
+    except UnicodeDecodeError:
+        return "set `encoding` to that of the file"
+    return f"it looks like Latin-1: set `encoding` to cp1252, which reads {text!r}, or to that of the file"
 
 
-def _raise_empty_error(file: PackedFile) -> NoReturn:
-    with _open_records(file, ",") as reader:
+def _check_utf_16(file: CsvFile) -> None:
+    """Raises DataError for the byte order mark of UTF-16, or for its NUL bytes."""
+    with file.file.open() as opened:
+        start = opened.read(START_BYTES)
+    zeros = np.frombuffer(start[: len(start) // 2 * 2], np.uint8).reshape(-1, 2) == 0
+    shares = zeros.mean(axis=0) if len(zeros) else np.zeros(2)
+    if start[:4] == codecs.BOM_UTF32_LE or start[:4] == codecs.BOM_UTF32_BE:
+        encoding = "utf-32"
+    elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    elif shares.max() > 0.5 and shares.min() < 0.1:
+        encoding = "utf-16-le" if shares[1] > shares[0] else "utf-16-be"
+    else:
+        return
+    raise DataError(f"{file} looks like {encoding.upper()}: set `encoding` to {encoding}")
+
+
+def _raise_empty_error(file: CsvFile) -> NoReturn:
+    with file.open_records() as reader:
         for fields in reader:
             if fields:
                 raise DataError(f"{file} has no rows below the names of its columns")
     raise DataError(f"{file} is empty; its first line must name the columns")
 
 
-def _read_names(file: PackedFile, delimiter: str) -> list[str]:
-    with _open_records(file, delimiter) as reader:
+def _read_names(file: CsvFile) -> list[str]:
+    with file.open_records() as reader:
         return next(fields for fields in reader if fields)
 
 
-@contextmanager
-def _open_records(file: PackedFile, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
-    """Opens a file with Python's `csv`; raises DataError for lines or fields of more than MAX_LINE_CHARACTERS."""
-    with FIELD_LIMIT_LOCK, file.open() as opened:
-        old_limit = csv.field_size_limit(MAX_LINE_CHARACTERS)
-        try:
-            text = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
-            yield csv.reader(_read_lines(file, text), delimiter=delimiter, strict=strict)
-        except csv.Error as error:
-            raise DataError(f"{file} can't be read as CSV: {error}") from error
-        finally:
-            csv.field_size_limit(old_limit)
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def _read_lines(file: PackedFile, text: io.TextIOWrapper) -> Iterator[str]:
-    for number, line in enumerate(iter(lambda: text.readline(MAX_LINE_CHARACTERS), ""), start=1):
-        if len(line) == MAX_LINE_CHARACTERS:
-            limit = f"{MAX_LINE_CHARACTERS >> 20} million characters"
-            raise DataError(f"{file}, line {number} has more than {limit}, the maximum; is it a table?")
-        yield line
+def name_character(character: str) -> str:
+    """The name of a character, if it has one, or the character itself."""
+    return next((name for name, value in CHARACTERS.items() if value == character), character)

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import convert_column
+from components.arrow import convert_column, read_dictionary
+from components.data.csv.dialect import CHUNK_BYTES, CsvFile
 from components.data.csv.errors import (
     BLOCK_BYTES,
     check_delimiter,
+    check_format,
     check_quotes,
+    find_line,
     raise_encoding_error,
     raise_nul_error,
     raise_read_error,
-    raise_value_error,
 )
-from components.data.csv.selection import Nameless, check_drop, select
+from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
+from components.data.csv.selection import Nameless, check_drop, select_columns
+from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap
+from components.data.csv.times import find_epoch_unit, read_epoch
 from components.data.csv.types import (
-    are_integers_beyond_int64,
-    can_be_timestamp,
+    are_codes,
+    are_whole,
     convert_type,
+    has_decimal_point,
     has_leading_zero,
-    has_only_digits,
+    may_have_thousands,
 )
-from components.data.packed import PackedFile
-from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Values
+from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
 
 if TYPE_CHECKING:
     import pyarrow
 
-CHUNK_BYTES = 1 << 19  # the file is scanned in chunks that fit into the processor's cache
+NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 
 
 class Columns(NamedTuple):
@@ -47,18 +50,40 @@ class Columns(NamedTuple):
         valid: masks (rows,), bool, of the columns with missing values: False where a value is missing.
         types: the types by column name.
         rows: the number of rows.
-        all_rows: the number of rows of the file.
-        records: the position in the file of each row, from 0; None: all rows of the file are there.
+        readings: how texts were read as numbers or times, by column name.
+        problems: the columns that stay text until the user decides how they are read.
+        separators: the meaning of comma and point in numbers, if they decided it. None: no number has a comma.
         nameless: the columns without a name. Those without a value, or of the same name as another, aren't in `values`.
+        records: the position in the file of each row, from 0; None: all rows of the file are there.
+        left_out: the number of rows of the file that are left out.
     """
 
     values: Mapping[str, Values]
     valid: Mapping[str, np.ndarray]
     types: Mapping[str, ColumnType]
     rows: int
-    all_rows: int
-    records: np.ndarray | None
-    nameless: tuple[Nameless, ...]
+    readings: Mapping[str, Reading]
+    problems: Mapping[str, Problem]
+    separators: Separators | None
+    nameless: tuple[Nameless, ...] = ()
+    records: np.ndarray | None = None
+    left_out: int = 0
+
+
+class Column(NamedTuple):
+    """A column as Arrow parsed it.
+
+    Attributes:
+        name: its name.
+        values: the values.
+        is_text: whether it is text: it is declared as text, or has codes.
+        gaps: the texts among numbers that were read as missing values.
+    """
+
+    name: str
+    values: pyarrow.ChunkedArray
+    is_text: bool = False
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,202 +91,345 @@ class Reader:
     """Reads a CSV file.
 
     Attributes:
-        file: the file in UTF-8, packed or not. Fields with delimiters, quotes or newlines must be quoted.
-        delimiter: the character between fields.
-        nulls: the spellings of a missing value.
+        file: the file and its dialect.
         types: the declared types of some columns. The types of the other columns are inferred from all their values. A
             column of digits is inferred as text if a value has a leading zero or exceeds an int64. A column without
             values is inferred as numbers. Declared integers may be written as `2.0`.
+        nulls: the spellings of a missing value in all columns. None: NULLS, and among numbers and times also
+            those of `is_gap`.
+        column_nulls: the spellings in some columns, instead of `nulls`.
+        dates: how times are read in some columns; these have the type `timestamp`. "" is the key for all columns.
+        marks: the marks of the numbers of some columns.
+        decimal: the decimal separator. None: a point, unless the numbers show that it is a comma.
+        thousands: the separator of thousands. None: the one that the numbers show.
         drop: the columns to leave out.
-        required: the columns of which a row must have a value of at least one. Other rows are left out. Names that
-            aren't columns are ignored. Empty: all rows are read.
         targets: the columns that `drop` may not list.
     """
 
-    file: PackedFile
-    delimiter: str
-    nulls: Sequence[str]
-    types: Mapping[str, ColumnType]
-    drop: Sequence[str] = ()
-    required: Sequence[str] = ()
-    targets: Sequence[str] = ()
+    file: CsvFile
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    nulls: tuple[str, ...] | None = None
+    column_nulls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    decimal: str | None = None
+    thousands: str | None = None
+    drop: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     def read(self) -> Columns:
         """Reads all columns. Their names are in the first line.
 
         Raises:
-            DataError: the file is empty, two columns have the same name, a row has too few or too many fields, or a
-                value doesn't have the declared type. The message names the line, the column and the value.
+            DataError: the file is empty or no CSV file, two columns have the same name, a row has too few or too many
+                fields, or a value doesn't have the declared type. The message names the line, the column and the value.
         """
+        import pyarrow
+
+        check_format(self.file)
         everything = self._read_table()
         check_drop(str(self.file), self.drop, everything.column_names, self.targets)
-        table, records, nameless = select(everything, self.drop, self.required)
-        columns = {name: self._convert(name, column, records) for name, column in _named_columns(table)}
-        return Columns(
-            values={name: value for name, (value, _, _) in columns.items()},
-            valid={name: mask for name, (_, mask, _) in columns.items() if mask is not None},
-            types={name: kind for name, (_, _, kind) in columns.items()},
-            rows=table.num_rows,
-            all_rows=everything.num_rows,
-            records=records,
-            nameless=nameless,
-        )
+        table, nameless = select_columns(everything, self.drop)
+        values: dict[str, Any] = dict.fromkeys(table.column_names)
+        valid: dict[str, np.ndarray] = {}
+        types: dict[str, ColumnType] = {}
+        readings: dict[str, Reading] = {}
+        problems: dict[str, Problem] = {}
+        texts: dict[str, TextColumn] = {}
+        for column in self._correct_columns(table):
+            name, array = column.name, column.values
+            if column.gaps:
+                readings[name] = Reading("numbers", gaps=column.gaps)
+            if pyarrow.types.is_string(array.type) and not column.is_text:
+                texts[name] = self._make_text_column(name, array)
+            values[name], mask, types[name] = self._convert(name, array)
+            if mask is not None:
+                valid[name] = mask
+        evidence = [text.evidence for text in texts.values()]
+        if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
+            evidence.append(Evidence(decimal_point="0.5"))
+        separators = decide_separators(evidence, self.decimal, self.thousands)
+        for name, text in texts.items():
+            result = text.read(separators)
+            if result.reading is not None:
+                readings[name] = result.reading
+            if result.problem is not None:
+                problems[name] = result.problem
+            if result.values is not None:
+                values[name], types[name] = result.values, result.kind
+                valid.pop(name, None)
+                if not result.valid.all():
+                    valid[name] = result.valid
+        # Only if a number has a comma, other rows need to know what it means.
+        is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
+        inferred = separators if is_inferred else None
+        return Columns(values, valid, types, table.num_rows, readings, problems, inferred, nameless)
+
+    def count_spellings(self, types: Mapping[str, ColumnType]) -> dict[str, dict[str, int]]:
+        """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted.
+
+        Args:
+            types: the types of the columns.
+        """
+        if not types:  # Arrow would read all columns
+            return {}
+        import pyarrow
+
+        table = self._parse(dict.fromkeys(types, pyarrow.string()), types, nulls=("",))
+        counts: dict[str, dict[str, int]] = {}
+        for name, column in _named_columns(table):
+            texts, indices = read_dictionary(column)
+            rows = np.bincount(indices[indices >= 0], minlength=len(texts))
+            spellings = self._nulls_of(name)
+            accepts_gaps = self._accepts_gaps(name) and types[name] != "string"
+            counts[name] = {
+                text: int(count)
+                for text, count in zip(texts, rows, strict=True)
+                if text in spellings or (accepts_gaps and is_gap(text))
+            }
+        return counts
 
     def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some records, as written in the file."""
         import pyarrow
 
-        texts = dataclasses.replace(self, nulls=("",))._parse({name: pyarrow.string()}, [name])[name]
+        texts = self._parse({name: pyarrow.string()}, [name], nulls=("",))[name]
         return tuple(texts.take(pyarrow.array(records)).unique().to_pylist())
 
-    def count_spellings(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted."""
-        if not names:  # Arrow would read all columns
-            return {}
-        import pyarrow
-        from pyarrow import compute
+    def _find_line(self, row: int) -> int:
+        return find_line(self.file, row + 1)
 
-        table = dataclasses.replace(self, nulls=("",))._parse(dict.fromkeys(names, pyarrow.string()), names)
-        counts: dict[str, dict[str, int]] = {}
-        for name, column in _named_columns(table):
-            missing = column.filter(compute.is_in(column, pyarrow.array(self.nulls, pyarrow.string())))
-            counts[name] = {item["values"]: item["counts"] for item in missing.value_counts().to_pylist()}
-        return counts
-
-    def _convert(
-        self, name: str, column: pyarrow.ChunkedArray, records: np.ndarray | None
-    ) -> tuple[Values, np.ndarray | None, ColumnType]:
-        """Returns the values of a column, its mask (None: no value is missing), and its type."""
-        import pyarrow
-
-        declared = self.types.get(name)
-        if pyarrow.types.is_null(column.type):
-            column = column.cast(pyarrow.timestamp("us") if declared == "timestamp" else pyarrow.float64())
-        if pyarrow.types.is_binary(column.type):
-            raise_encoding_error(self.file)
-        values, valid = convert_column(name, column)
-        inferred = convert_type(column.type)
-        if declared == "int" and inferred == "float":
-            return self._convert_to_integers(name, np.asarray(values), valid, records), valid, "int"
-        return values, valid, inferred
-
-    def _convert_to_integers(
-        self, name: str, values: np.ndarray, valid: np.ndarray | None, records: np.ndarray | None
-    ) -> np.ndarray:
-        """Converts numbers that are declared as integers; raises DataError if a number isn't whole."""
-        values = values if valid is None else np.where(valid, values, 0.0)
-        whole = is_whole(values)
-        if not whole.all():
-            row = int(np.argmin(whole))
-            record = row if records is None else int(records[row])
-            raise_value_error(self.file, self.delimiter, record + 1, name, repr(values[row].item()), "int")
-        return values.astype(np.int64)
+    # ----------------------------------------------------------------------------------------------------- the file
 
     def _read_table(self) -> pyarrow.Table:
         import pyarrow
 
-        arrow_types = {"float": pyarrow.float64(), "int": pyarrow.int64(), "bool": pyarrow.bool_()}
-        # Arrow infers the types of times by itself: dates and timestamps of any unit.
-        declared = {
-            name: arrow_types.get(kind, pyarrow.string()) for name, kind in self.types.items() if kind != "timestamp"
-        }
-        integers = [name for name, kind in self.types.items() if kind == "int"]
+        declared = {name: pyarrow.string() for name, kind in self.types.items() if kind == "string"}
+        declared |= {name: pyarrow.string() for name, dates in self.dates.items() if "%" in dates}
         try:
-            table = self._parse_typed(declared)
+            table = self._parse(declared)
+            names = table.column_names
+            check_delimiter(self.file, names)
             if self._scan.has_quotes:
-                check_quotes(self.file, self.delimiter)
-            return table
+                check_quotes(self.file)
         except UnicodeDecodeError:
             raise_encoding_error(self.file)
         except pyarrow.ArrowInvalid:
-            pass
-        # The second attempt accepts integers that are written as `2.0`. It uses no threads, because otherwise Arrow's
-        # errors don't have the number of the row.
-        try:
-            return self._parse_typed(declared | dict.fromkeys(integers, pyarrow.float64()), threads=False)
-        except pyarrow.ArrowInvalid as error:
-            raise_read_error(self.file, self.delimiter, self.types, str(error))
-
-    def _parse_typed(self, types: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
-        """Parses all columns, and those again that need another type than Arrow inferred."""
-        table = self._parse(types, threads=threads)
+            # Without threads, Arrow's error has the number of the row.
+            try:
+                table = self._parse(declared, threads=False)
+            except pyarrow.ArrowInvalid as error:
+                raise_read_error(self.file, str(error))
         counts = Counter(name for name in table.column_names if name.strip())  # several may have no name
         if repeated := [name for name, count in counts.items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
-        check_delimiter(self.file, self.delimiter, table.column_names)
-        if corrected := self._correct_types(table):
-            table = self._parse({**types, **corrected}, threads=threads)
-        for name, column in self._read_codes(table).items():
-            table = table.set_column(table.column_names.index(name), name, column)
         return table
 
-    def _parse(self, types: Mapping[str, Any], columns: Iterable[str] = (), threads: bool = True) -> pyarrow.Table:
-        """Parses the file with Arrow; `columns` are the columns to read, by default all."""
+    def _parse(
+        self,
+        types: Mapping[str, Any],
+        columns: Iterable[str] = (),
+        *,
+        nulls: tuple[str, ...] | None = None,
+        threads: bool = True,
+    ) -> pyarrow.Table:
+        """Parses the file with Arrow.
+
+        Args:
+            types: the Arrow types of some columns. The types of the others are inferred.
+            columns: the columns to read; by default all.
+            nulls: the spellings of a missing value; by default those of the file.
+            threads: whether to use threads.
+        """
         from pyarrow import csv
 
         with self.file.open() as opened:
             return csv.read_csv(
                 opened,
                 csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
-                csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._scan.has_quotes),
+                csv.ParseOptions(
+                    delimiter=self.file.field_delimiter,
+                    quote_char=self.file.quote or False,
+                    escape_char=self.file.escape or False,
+                    newlines_in_values=self._scan.has_quotes,
+                ),
                 csv.ConvertOptions(
-                    null_values=list(self.nulls),
+                    null_values=list(self._nulls_of("") if nulls is None else nulls),
                     strings_can_be_null=True,
                     column_types=types,
                     include_columns=list(columns),
+                    decimal_point=self.decimal or ".",
                 ),
             )
-
-    def _correct_types(self, table: pyarrow.Table) -> dict[str, Any]:
-        """The types of the columns that need another type than Arrow inferred."""
-        import pyarrow
-
-        corrected: dict[str, Any] = {}
-        for name, column in _named_columns(table):
-            if pyarrow.types.is_time(column.type):  # no column takes a time of day as a number, so it is text
-                corrected[name] = pyarrow.string()
-            elif self.types.get(name) == "timestamp" and not can_be_timestamp(column.type):
-                corrected[name] = pyarrow.timestamp("us")
-        return corrected
-
-    def _read_codes(self, table: pyarrow.Table) -> dict[str, pyarrow.ChunkedArray]:
-        """Reads codes as text: columns of digits with leading zeros, or with more digits than an int64 has."""
-        import pyarrow
-
-        types = pyarrow.types
-        undeclared = {name: column for name, column in _named_columns(table) if name not in self.types}
-        integers = [name for name, column in undeclared.items() if types.is_integer(column.type)]
-        maybe_padded = integers if self._scan.has_leading_zeros else []
-        floats = {name: column for name, column in undeclared.items() if types.is_floating(column.type)}
-        long = [name for name, column in floats.items() if are_integers_beyond_int64(column)]
-        names = [*maybe_padded, *long]
-        if not names:
-            return {}
-        texts = dict(_named_columns(self._parse(dict.fromkeys(names, pyarrow.string()), names)))
-        return {
-            name: column
-            for name, column in texts.items()
-            if has_only_digits(column, require_leading_zero=name in maybe_padded)
-        }
 
     @cached_property
     def _scan(self) -> _Scan:
         """Scans the bytes of the file; raises DataError for NUL bytes."""
-        has_quotes = has_leading_zeros = False
+        quote = (self.file.quote or "").encode()
+        has_quotes = has_leading_zeros = has_hexadecimals = False
         previous = b"\n"
         with self.file.open() as opened:
             while chunk := opened.read(CHUNK_BYTES):
                 if b"\0" in chunk:
                     raise_nul_error(self.file)
-                has_quotes = has_quotes or b'"' in chunk
-                has_leading_zeros = has_leading_zeros or has_leading_zero(previous + chunk, self.delimiter)
-                previous = (previous + chunk)[-2:]
-        return _Scan(has_quotes, has_leading_zeros)
+                text = previous + chunk
+                has_quotes = has_quotes or (bool(quote) and quote in chunk)
+                has_leading_zeros = has_leading_zeros or has_leading_zero(text, self.file.field_delimiter)
+                has_hexadecimals = has_hexadecimals or b"0x" in text or b"0X" in text
+                previous = text[-2:]
+        return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
+
+    # --------------------------------------------------------------------------------------------------- the columns
+
+    def _nulls_of(self, name: str) -> tuple[str, ...]:
+        """The spellings of a missing value in a column."""
+        return self.column_nulls.get(name, NULLS if self.nulls is None else self.nulls)
+
+    def _accepts_gaps(self, name: str) -> bool:
+        """Whether the usual spellings of a missing value are missing values among the numbers of a column."""
+        return self.nulls is None and name not in self.column_nulls
+
+    def _correct_columns(self, table: pyarrow.Table) -> Iterator[Column]:
+        """The columns of a table. Those that Arrow inferred wrongly are parsed again."""
+        import pyarrow
+
+        types = pyarrow.types
+        for name, array in _named_columns(table):
+            if types.is_binary(array.type):
+                raise_encoding_error(self.file)
+            if name in self.column_nulls:
+                declared = {name: pyarrow.string()} if self._is_text(name) else {}
+                array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
+            if self._is_text(name):
+                yield Column(name, array, is_text=self.types.get(name) == "string")
+            # As texts, times of a day are read as seconds, and marks are checked.
+            elif types.is_time(array.type) or name in self.marks:
+                yield Column(name, self._parse_texts(name))
+            elif self._may_be_codes(name, array):
+                texts = self._parse_texts(name)
+                is_code = are_codes(texts, is_integer=types.is_integer(array.type))
+                is_text = is_code and name not in self.types
+                yield Column(name, texts if is_code else array, is_text)
+            elif self._has_groups(name, array):
+                yield Column(name, self._parse_texts(name))
+            elif types.is_string(array.type) and self._accepts_gaps(name):
+                yield self._read_gaps(name, array)
+            else:
+                yield Column(name, array)
+
+    def _parse_texts(self, name: str) -> pyarrow.ChunkedArray:
+        """Parses a column as texts."""
+        import pyarrow
+
+        return self._parse({name: pyarrow.string()}, [name], nulls=self._nulls_of(name)).column(name)
+
+    def _is_text(self, name: str) -> bool:
+        """Whether a column is declared as text, or as times in a format."""
+        return self.types.get(name) == "string" or "%" in self.dates.get(name, "")
+
+    def _may_be_codes(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether numbers may be codes, such as 00501, or hexadecimal numbers, which Arrow accepts."""
+        import pyarrow
+
+        if pyarrow.types.is_integer(array.type):
+            return self._scan.has_hexadecimals or (self._scan.has_leading_zeros and name not in self.types)
+        return pyarrow.types.is_floating(array.type) and name not in self.types and are_whole(array)
+
+    def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether the points in a column of numbers may separate thousands."""
+        if name in self.types or self.decimal is not None or not may_have_thousands(array):
+            return False
+        return bool(self._make_text_column(name, self._parse_texts(name)).evidence.point)
+
+    def _read_gaps(self, name: str, array: pyarrow.ChunkedArray) -> Column:
+        """Parses a column of texts as numbers, if all but the usual spellings of a missing value are numbers."""
+        import pyarrow
+
+        texts, indices = read_dictionary(array)
+        gaps = [number for number, text in enumerate(texts) if is_gap(text) and text.strip()]
+        others = [text for text in texts[: SAMPLED_TEXTS + len(gaps)] if not is_gap(text)]
+        if not gaps or not others or not all(map(is_plain_number, others)):
+            return Column(name, array)
+        nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
+        parsed = self._parse({}, [name], nulls=nulls).column(name)
+        if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
+            return Column(name, array)
+        rows = {number: np.flatnonzero(indices == number) for number in gaps}
+        found = (
+            Gap(texts[number], len(rows[number]), f"line {self._find_line(int(rows[number][0]))}") for number in gaps
+        )
+        return Column(name, parsed, gaps=tuple(found))
+
+    def _make_text_column(self, name: str, array: pyarrow.ChunkedArray) -> TextColumn:
+        texts, indices = read_dictionary(array)
+        dates = self.dates.get(name, self.dates.get(""))
+        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps(name))
+        return TextColumn(name, texts, indices, options, str(self.file), self._find_line)
+
+    def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
+        """Returns the values of a column, its mask (None: no value is missing), and its type."""
+        import pyarrow
+
+        declared = self.types.get(name)
+        if pyarrow.types.is_null(array.type):
+            empty: dict[Any, Any] = {"timestamp": pyarrow.timestamp("us"), "string": pyarrow.string()}
+            array = array.cast(empty.get(declared, pyarrow.float64()))
+        values, valid = convert_column(name, array)
+        inferred = convert_type(array.type)
+        if inferred == "float" and self._accepts_gaps(name) and np.isnan(np.asarray(values)).any():  # such as -nan
+            valid = ~np.isnan(np.asarray(values))
+        if declared is None or declared == inferred or inferred == "string":
+            return values, valid, inferred
+        return self._convert_declared(name, np.asarray(values), valid, inferred, declared), valid, declared
+
+    def _convert_declared(
+        self, name: str, values: np.ndarray, valid: np.ndarray | None, inferred: ColumnType, declared: ColumnType
+    ) -> np.ndarray:
+        """Converts values to the declared type; raises DataError for a value that doesn't have it."""
+        present = np.ones(len(values), bool) if valid is None else valid
+        if not present.any():
+            return np.full(len(values), "NaT", "datetime64[us]") if declared == "timestamp" else values
+        if declared == "float" and inferred == "int":
+            return np.where(present, values, np.nan).astype(np.float64)
+        if declared == "timestamp" and inferred in ("int", "float"):
+            return self._read_epoch(name, values, present)
+        numbers = np.where(present, values, 0) if inferred in ("int", "float") else np.full(len(values), np.nan)
+        if declared == "int":
+            fits = (np.abs(numbers) <= 2.0**53) & (numbers == np.floor(numbers))
+        else:  # bool
+            fits = (numbers == 0) | (numbers == 1)
+        self._check_declared(name, values, present & ~fits, present, declared)
+        return numbers.astype(np.int64 if declared == "int" else np.bool_)
+
+    def _read_epoch(self, name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """Converts numbers to times."""
+        unit = self.dates.get(name) or find_epoch_unit(values[present])
+        if unit is None:
+            self._check_declared(name, values, present, present, "timestamp")
+        numbers = np.where(present, values, 0)
+        times = read_epoch(numbers, str(unit))
+        self._check_declared(name, values, present & np.isnat(times), present, "timestamp")
+        return np.where(present, times, np.datetime64("NaT"))
+
+    def _check_declared(
+        self, name: str, values: np.ndarray, is_odd: np.ndarray, present: np.ndarray, declared: ColumnType
+    ) -> None:
+        """Raises DataError if values don't have the declared type."""
+        if not is_odd.any():
+            return
+        row, count = int(np.argmax(is_odd)), int(is_odd.sum())
+        others = f" ({count:,} of {int(present.sum()):,} values aren't)" if count > 1 else ""
+        value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
+        raise DataError(
+            f"{self.file}, line {self._find_line(row)}: column `{name}` is {value}, not of type {declared}{others}; "
+            f"correct the value, or set `{'dates' if declared == 'timestamp' else 'types'}`"
+        )
 
 
 class _Scan(NamedTuple):
     has_quotes: bool
     has_leading_zeros: bool  # whether some fields start with a 0 and another digit
+    has_hexadecimals: bool  # whether 0x occurs
 
 
 def _named_columns(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:

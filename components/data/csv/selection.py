@@ -1,15 +1,15 @@
-"""Selects the rows and columns of a CSV file that are used, and finds columns without a name."""
+"""Selects the rows and columns of a CSV file that are used, and describes columns without a name."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from components.closest import closest_name, format_name, join_names
-from components.types import DataError
+from components.types import DataError, Strings
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,36 +33,43 @@ class Nameless(NamedTuple):
     example: object
 
 
-class Selection(NamedTuple):
-    """The rows and columns that are used.
-
-    Attributes:
-        table: these rows and columns.
-        records: the record of each row; None: all rows are used.
-        nameless: the columns without a name.
-    """
-
-    table: pyarrow.Table
-    records: np.ndarray | None
-    nameless: tuple[Nameless, ...]
-
-
-def select(table: pyarrow.Table, drop: Collection[str], targets: Collection[str]) -> Selection:
-    """Selects rows and columns of a table.
+def select_columns(table: pyarrow.Table, drop: Collection[str]) -> tuple[pyarrow.Table, tuple[Nameless, ...]]:
+    """Selects the columns of a table that are used, and describes those without a name.
 
     A column without a name is not selected if it has no value, or if another one has the same name.
 
     Args:
-        table: all rows and columns.
+        table: all columns.
         drop: the names of columns that aren't selected.
-        targets: the columns of which a row must have a value of at least one. Empty: all rows are selected.
     """
     nameless = tuple(_find_nameless(table, drop))
     repeated = Counter(column.name for column in nameless)
     unusable = {column.position for column in nameless if column.record is None or repeated[column.name] > 1}
     used = [index for index, name in enumerate(table.column_names) if name not in drop and index + 1 not in unusable]
-    table, records = _select_rows(table, [name for name in targets if name in table.column_names])
-    return Selection(table.select(used), records, nameless)
+    return table.select(used), nameless
+
+
+def find_rows_with_target(valid: Mapping[str, np.ndarray], targets: Collection[str]) -> np.ndarray | None:
+    """The rows with a value of at least one target, from 0. None: all rows.
+
+    Args:
+        valid: the masks of the columns with missing values.
+        targets: the names of the targets.
+    """
+    if not targets or any(name not in valid for name in targets):
+        return None
+    return np.flatnonzero(np.logical_or.reduce([valid[name] for name in targets]))
+
+
+def take_rows(values: Any, rows: np.ndarray) -> Any:
+    """Some rows of a column. A dictionary of strings keeps only the strings of these rows."""
+    if not isinstance(values, Strings):
+        return values[rows]
+    used, indices = rows, None
+    if values.indices is not None:
+        used, indices = np.unique(values.indices[rows], return_inverse=True)
+    texts = values._replace(indices=None).tolist()
+    return Strings.from_bytes([texts[index].encode() for index in used.tolist()])._replace(indices=indices)
 
 
 def check_drop(origin: str, drop: Collection[str], names: Collection[str], targets: Collection[str]) -> None:
@@ -86,17 +93,3 @@ def _find_nameless(table: pyarrow.Table, drop: Collection[str]) -> list[Nameless
         record = None if column.null_count == len(column) else column.is_valid().index(True).as_py()
         found.append(Nameless(name, position, record, None if record is None else column[record].as_py()))
     return found
-
-
-def _select_rows(table: pyarrow.Table, targets: Sequence[str]) -> tuple[pyarrow.Table, np.ndarray | None]:
-    """The rows with a value of at least one target, and their records; None: all rows."""
-    from pyarrow import compute
-
-    if not targets or any(not table[name].null_count for name in targets):
-        return table, None
-    has_target = table[targets[0]].is_valid()
-    for name in targets[1:]:
-        has_target = compute.or_(has_target, table[name].is_valid())
-    if compute.all(has_target).as_py():
-        return table, None
-    return table.filter(has_target), np.flatnonzero(has_target.to_numpy())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
+import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
-from components.data.csv.errors import DELIMITERS, find_line
+from components.data.csv.dialect import CHARACTERS, CsvFile
+from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
-from components.data.csv.selection import MAX_LISTED, Nameless
+from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
+from components.data.csv.times import READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import Table
@@ -22,22 +27,40 @@ from components.input_files import candidate_paths, find_path, hash_file
 from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
 
 MAX_FILES_LISTED = 3  # in a message
-NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")
+NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Csv(Table):
-    """A CSV file in UTF-8, plain or packed with gzip, bzip2, xz or Zstandard. Its first line has the column names.
+    """A CSV file, plain or packed with gzip, bzip2, xz or Zstandard. Its first line has the column names.
 
-    A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows.
+    A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows. A character may be written
+    as itself or by its name: `tab`, `semicolon`, `pipe`, `comma`, `point`, `space`, `apostrophe`, `underscore`, `hash`,
+    `percent`, `backslash`, `double_quote`, `single_quote`.
 
     Attributes:
         path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
-        delimiter: the character between fields, or its name: `tab`, `semicolon`, `pipe` or `comma`.
-        nulls: the spellings of a missing value, quoted or not. By default NaN is a missing value.
+        delimiter: the character between fields. None: that of a first line such as `sep=;`, otherwise a comma.
+        quote: the character around fields that contain delimiters, quotes or line breaks. A quote within a quoted field
+            is written twice. None: no field is quoted.
+        escape: the character before a delimiter or quote that is part of a field. None: there is none.
+        comment: lines that start with this character are skipped. None: there are no comments.
+        encoding: a text encoding of Python, such as utf-16 or cp1252.
+        decimal: the decimal separator of numbers. None: a point; numbers with a decimal comma are an error.
+        thousands: the separator of thousands, besides blanks, apostrophes and underscores. None: the one that the
+            numbers show.
+        nulls: the spellings of a missing value, quoted or not: for all columns, or by column. None: the empty field,
+            NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and in columns of numbers and times also other usual
+            spellings, such as ?, - or unknown.
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
-            `bool` (true, false), `timestamp` (ISO 8601) or `string`. Columns of digits are also `string` if a value has
-            a leading zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
+            `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
+            zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
+        dates: how times are written: `day_first` or `month_first`; `utc` for times without a zone among times with one;
+            `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format of strptime. For all columns
+            (day_first, month_first, utc), or by column.
+        marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
+            None: the mark that most numbers of a column have.
         target: the column to predict, or several. Rows to predict need not have it.
         drop: columns to leave out.
         on_missing_target: `error`: a row without a value of `target` is an error. `drop`: it is left out and counted.
@@ -48,9 +71,17 @@ class Csv(Table):
     """
 
     path: str
-    delimiter: str = ","
-    nulls: tuple[str, ...] = NULLS
+    delimiter: str | None = None
+    quote: str | None = '"'
+    escape: str | None = None
+    comment: str | None = None
+    encoding: str = "utf-8"
+    decimal: str | None = None
+    thousands: str | None = None
+    nulls: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None
     types: dict[str, ColumnType] | None = None
+    dates: str | dict[str, str] | None = None
+    marks: dict[str, str] | None = None
     target: str | int | tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     on_missing_target: Literal["error", "drop"] = "error"
@@ -59,19 +90,50 @@ class Csv(Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
-        character = self._delimiter
-        if len(character) != 1 or not character.isascii() or character in '"\r\n\0':
-            names = ", ".join(DELIMITERS)
-            raise DataError(
-                f"`delimiter` (={self.delimiter!r}) must be one ASCII character other than a quote, or one of {names}"
-            )
+        dialect = {name: self._character(name) for name in ("delimiter", "quote", "escape", "comment")}
+        given = {name: character for name, character in dialect.items() if character is not None}
+        given.setdefault("delimiter", ",")
+        _check_different(given)
+        for name in ("decimal", "thousands"):
+            character = self._character(name)
+            if character is not None and character != "_" and NUMBER_CHARACTERS.match(character):
+                raise DataError(f"`{name}` (={character}) is part of numbers; set it to a point, a comma or a blank")
+        _check_different({name: character for name in ("decimal", "thousands") if (character := self._character(name))})
+        if self.decimal is not None and self._character("decimal") not in (".", ","):
+            raise DataError(f"`decimal` (={self.decimal}) must be point or comma")
+        _check_encoding(self.encoding)
+        if isinstance(self.dates, str):
+            _check_dates("dates", self.dates, READINGS[:3])
+        for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
+            _check_dates(f"dates.{name}", dates, READINGS)
+            kind = (self.types or {}).get(name, "timestamp")
+            if kind != "timestamp":
+                raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
+
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
 
+    def _character(self, option: str) -> str | None:
+        """The character that an option stands for; raises DataError for anything else."""
+        value = getattr(self, option)
+        if value is None:
+            return None
+        character = "\t" if value == r"\t" else CHARACTERS.get(value, value)
+        if len(character) != 1 or not (character.isascii() or option == "thousands") or character in "\r\n\0":
+            names = ", ".join(CHARACTERS)
+            raise DataError(
+                f"`{option}` (={value!r}) must be one ASCII character other than a line break, or one of {names}"
+            )
+        return character
+
     @property
-    def _delimiter(self) -> str:
-        """The character between fields."""
-        return "\t" if self.delimiter == r"\t" else DELIMITERS.get(self.delimiter, self.delimiter)
+    def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(nulls) for name, nulls in self.nulls.items()} if isinstance(self.nulls, dict) else {}
+
+    @property
+    def _dates(self) -> dict[str, str]:
+        """How times are read, by column; "" stands for all columns."""
+        return {"": self.dates} if isinstance(self.dates, str) else self.dates or {}
 
     @property
     def _targets(self) -> tuple[str, ...]:
@@ -79,46 +141,85 @@ class Csv(Table):
             return ()
         return tuple(map(str, self.target)) if isinstance(self.target, tuple) else (str(self.target),)
 
-    @property
-    def _reader(self) -> Reader:
-        required = self._targets if self.on_missing_target == "drop" else ()
-        return Reader(self.file, self._delimiter, self.nulls, self.types or {}, self.drop, required, self._targets)
-
     @cached_property
-    def file(self) -> PackedFile:
-        """The file; raises DataError if it doesn't exist, or is a folder."""
+    def file(self) -> CsvFile:
+        """The file and its dialect; raises DataError if it doesn't exist, or is a folder."""
         if folder := _find_folder(self.path):
             names = sorted(path.name for path in folder.glob("*.[ct]sv"))[:MAX_FILES_LISTED]
             hint = f"choose a file in it, such as {', '.join(names)}" if names else "choose a file"
             raise DataError(f"`path` (={self.path}) is a folder, {folder}; {hint}")
-        return PackedFile(find_path(self.path, file=True), self.max_unpacked_gb)
+        return CsvFile(
+            PackedFile(find_path(self.path, file=True), self.max_unpacked_gb),
+            self._character("delimiter"),
+            self._character("quote"),
+            self._character("escape"),
+            self._character("comment"),
+            self.encoding,
+        )
+
+    @cached_property
+    def reader(self) -> Reader:
+        types: dict[str, ColumnType] = {name: "timestamp" for name in self._dates if name}
+        types |= dict.fromkeys(self.marks or {}, "float")
+        return Reader(
+            self.file,
+            types | (self.types or {}),
+            None if self.nulls is None or isinstance(self.nulls, dict) else tuple(self.nulls),
+            self._nulls_by_column,
+            self._dates,
+            self.marks or {},
+            self._character("decimal"),
+            self._character("thousands"),
+            self.drop,
+            self._targets,
+        )
 
     @cached_property
     def columns(self) -> Columns:
         """The columns of the file."""
-        types = self.types or {}
-        columns = self._reader.read()
-        if not columns.rows and columns.all_rows:
-            raise DataError(f"{self.path} has no row with a value of {self._describe_targets()}")
+        columns = self.reader.read()
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        unknown = [name for name in types if name not in columns.types and name not in (*self._targets, *self.drop)]
+        for option in ("types", "nulls", "dates", "marks"):
+            value = getattr(self, option)
+            self._check_names(option, value if isinstance(value, dict) else {}, columns.types)
+        return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
+
+    def _leave_out_rows(self, columns: Columns) -> Columns:
+        """The columns without the rows that have no target. Raises DataError if no row has one."""
+        targets = [name for name in self._targets if name in columns.types]
+        rows = find_rows_with_target(columns.valid, targets)
+        if rows is None:
+            return columns
+        if not len(rows):
+            raise DataError(f"{self.path} has no row with a value of {self._describe_targets()}")
+        masks = {name: mask[rows] for name, mask in columns.valid.items()}
+        return columns._replace(
+            values={name: take_rows(values, rows) for name, values in columns.values.items()},
+            valid={name: mask for name, mask in masks.items() if not mask.all()},
+            rows=len(rows),
+            records=rows,
+            left_out=columns.rows - len(rows),
+        )
+
+    def _check_names(self, option: str, names: Mapping[str, object], columns: Mapping[str, object]) -> None:
+        """Raises DataError if an option has a value for a column that doesn't exist."""
+        unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
         if len(unknown) == 1:
-            hint = suggest_name(unknown[0], columns.types)
-            raise DataError(f"{self.path} has no column `{unknown[0]}`, which `types` lists. {hint}")
+            hint = suggest_name(unknown[0], columns)
+            raise DataError(f"{self.path} has no column `{unknown[0]}`, which `{option}` lists. {hint}")
         if unknown:
-            names = ", ".join(f"`{name}`" for name in unknown)
-            hint = f"Columns: {join_names(columns.types)}."
-            raise DataError(f"{self.path} has no columns {names}, which `types` lists. {hint}")
-        return columns
+            listed = ", ".join(f"`{name}`" for name in unknown)
+            hint = f"Columns: {join_names(columns)}."
+            raise DataError(f"{self.path} has no columns {listed}, which `{option}` lists. {hint}")
 
     def profile(self) -> TableProfile:
         """The facts about the columns. Raises DataError for a column with values and without a name."""
-        columns, types = self.columns, self.types or {}
+        columns, types = self.columns, self.reader.types
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            return self._reader.count_spellings(list(columns.valid))
+            return self.reader.count_spellings({name: columns.types[name] for name in columns.valid})
 
         profiles = {
             name: Profile(
@@ -129,6 +230,8 @@ class Csv(Table):
                 columns.valid.get(name),
                 self._locate,
                 count_spellings,
+                columns.readings.get(name),
+                columns.problems.get(name),
                 partial(self._list_spellings, name),
             )
             for name, kind in columns.types.items()
@@ -142,15 +245,16 @@ class Csv(Table):
             origin=self.path if exists_here else str(self.file),
             columns=tuple(profiles.values()),
             target=self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None),
+            options=self._inferred_dialect,
             notes=(*self._describe_columns_left_out(), *self.left_out()),
         )
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence about rows without a target that are left out, if there are such rows."""
-        count = self.columns.all_rows - self.columns.rows
+        count, everything = self.columns.left_out, self.columns.left_out + self.columns.rows
         if not count:
             return ()
-        rows = f"{count:,} of {self.columns.all_rows:,} rows {'has' if count == 1 else 'have'} no value"
+        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} no value"
         return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
 
     def row_numbers(self) -> np.ndarray | None:
@@ -173,22 +277,49 @@ class Csv(Table):
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
         assert nameless.record is not None
-        location = f"{self.path}, line {find_line(self.file, self._delimiter, nameless.record + 1)}"
+        location = f"{self.path}, line {find_line(self.file, nameless.record + 1)}"
         name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
         return DataError(
             f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
             f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
         )
 
+    @property
+    def _inferred_dialect(self) -> dict[str, str]:
+        """The options of the whole table that were inferred."""
+        options = {}
+        if self.delimiter is None and self.file.field_delimiter != ",":
+            options["delimiter"] = name_character(self.file.field_delimiter)
+        if self.columns.separators is not None:
+            options["thousands"] = name_character(self.columns.separators.thousands)
+        return options
+
+    def inferred_options(self, columns: Collection[str]) -> dict[str, Any]:
+        """The options with which other rows are read in the same way. Whole numbers stay numbers of any kind."""
+        types = {name: kind for name, kind in self.columns.types.items() if name in columns and kind != "int"}
+        options: dict[str, Any] = {"types": types}
+        for name, reading in self.columns.readings.items():
+            for option, value in reading.options.items() if name in columns else ():
+                options.setdefault(option, {})[name] = value
+        return options | self._inferred_dialect
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = []
+        for name, reading in self.columns.readings.items():
+            if name not in columns:
+                continue
+            if name not in self.reader.types:
+                notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
+            elif declared and (unusual := reading.describe_unusual()):
+                notes.append(f"column `{name}`: {'; '.join(unusual)}")
+        return tuple(f"{self.path}: {note}" for note in notes)
+
     @cached_property
     def _content_digest(self) -> str:
-        digest = hash_file(self.file.path, digest_size=16).hexdigest()
-        options = f"self.delimiter={self._delimiter!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
-        if self.drop:
-            options += f", {self.drop=}"
-        if self.on_missing_target == "drop":
-            options += f", only rows with {self._targets}"
-        return f"{digest}, {options}"
+        digest = hash_file(self.file.file.path, digest_size=16).hexdigest()
+        options = {name: getattr(self, name) for name in READING_OPTIONS if getattr(self, name) != DEFAULTS[name]}
+        required = f", only rows with {self._targets}" if self.on_missing_target == "drop" else ""
+        return f"{digest}, {sorted(options.items())}{required}"
 
     def content_digest(self) -> str:
         return self._content_digest
@@ -215,11 +346,11 @@ class Csv(Table):
 
     def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some rows."""
-        return self._reader.list_spellings(name, self._find_records(rows))
+        return self.reader.list_spellings(name, self._find_records(rows))
 
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
-        return f"{self.path}, line {find_line(self.file, self._delimiter, record + 1)}"
+        return f"{self.path}, line {find_line(self.file, record + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +365,44 @@ class LineBlock(Block):
 
     def locate(self, row: int) -> str:
         return self.locate_in_file(self.first_row + row)
+
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
+READING_OPTIONS = (
+    *("delimiter", "quote", "escape", "comment", "encoding", "decimal", "thousands"),
+    *("nulls", "types", "dates", "marks", "drop"),
+)
+
+
+def _check_different(characters: Mapping[str, str]) -> None:
+    """Raises DataError if two options are the same character."""
+    for name, character in characters.items():
+        for other in characters:
+            if other != name and characters[other] == character:
+                raise DataError(f"`{name}` and `{other}` must be different, both are {name_character(character)}")
+
+
+def _check_encoding(encoding: str) -> None:
+    """Raises DataError unless Python can decode a text in the encoding piece by piece."""
+    try:
+        is_text = codecs.getincrementaldecoder(encoding)().decode(b"", final=True) == ""
+        known = is_text and codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, UnicodeError):
+        known = False
+    if not known:
+        raise DataError(
+            f"`encoding` (={encoding}) is not a text encoding of Python. {suggest_name(encoding, ENCODINGS)}"
+        )
+
+
+def _check_dates(option: str, dates: str, allowed: tuple[str, ...]) -> None:
+    """Raises DataError for an unknown way to write times."""
+    if "%" in dates and allowed is READINGS:
+        check_strptime_format(option, dates)
+    elif dates not in allowed:
+        formats = ", or a format such as %d/%m/%Y" if allowed is READINGS else ""
+        hint = suggest_name(dates, allowed)
+        raise DataError(f"`{option}` (={dates}) must be one of {', '.join(allowed)}{formats}. {hint}")
 
 
 def _find_folder(path: str) -> Path | None:

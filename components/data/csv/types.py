@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.arrow import convert_numbers, read_strings, read_valid_mask
-from components.types import ColumnType
+from components.types import ColumnType, Values
 
 if TYPE_CHECKING:
     import pyarrow
 
-INT64_LIMIT = 2.0**63  # the smallest number above all int64
-ZERO = np.uint8(ord("0"))
+ZERO, PLUS = np.uint8(ord("0")), np.uint8(ord("+"))
+EXPONENT, HEXADECIMAL = np.frombuffer(b"eE", np.uint8), np.frombuffer(b"xX", np.uint8)
+INT64_DIGITS = 19  # of the largest int64
+MIN_TELEPHONE = 8  # characters of a telephone number with its +
+MIN_CODE_LENGTH = 6  # digits of codes with an E inside
 
 
 def convert_type(kind: pyarrow.DataType) -> ColumnType:
@@ -37,19 +40,79 @@ def can_be_timestamp(kind: pyarrow.DataType) -> bool:
     return pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind) or pyarrow.types.is_null(kind)
 
 
-def are_integers_beyond_int64(column: pyarrow.ChunkedArray) -> bool:
-    """Whether all numbers are whole (as float64) and at least one of them is too large for an int64."""
-    values = convert_numbers(column, "f8", read_valid_mask(column), 0.0)
-    largest = np.abs(values).max(initial=0)
-    return bool(INT64_LIMIT <= largest < np.inf) and bool((values == np.floor(values)).all())
+def are_whole(column: pyarrow.ChunkedArray) -> bool:
+    """Whether all numbers are whole, as float64, or infinite. Missing values and NaN don't count."""
+    values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
+    present = values[~np.isnan(values)]
+    return len(present) > 0 and bool((present == np.floor(present)).all())
 
 
-def has_only_digits(column: pyarrow.ChunkedArray, *, require_leading_zero: bool) -> bool:
-    """Whether all texts consist of digits. If `require_leading_zero`, at least one must also start with a padding 0."""
+def may_have_thousands(column: pyarrow.ChunkedArray) -> bool:
+    """Whether the points in a column of floats may separate thousands, as in 1.234 and 56.
+
+    Then the numbers without a point are below 1,000, and all others have three decimals and are at least 1.
+    """
+    import pyarrow
+
+    if not pyarrow.types.is_floating(column.type):
+        return False
+    values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
+    sizes = np.abs(values[~np.isnan(values)])
+    is_whole = sizes == np.floor(sizes)
+    fractions = sizes[~is_whole]
+    return (
+        0 < is_whole.sum() < len(sizes)
+        and bool((sizes < 1000).all())
+        and bool((fractions > 1).all())
+        and not has_decimal_point(fractions)
+    )
+
+
+def has_decimal_point(values: Values) -> bool:
+    """Whether some number is below 1 or doesn't have exactly three decimals, so that its point separates decimals."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        return False
+    sizes = np.abs(values[np.isfinite(values)])
+    sizes = sizes[sizes != np.floor(sizes)]
+    thousandths = sizes * 1000
+    return bool(((sizes < 1) | (np.abs(thousandths - np.round(thousandths)) > 1e-9 * thousandths)).any())
+
+
+def are_codes(column: pyarrow.ChunkedArray, *, is_integer: bool) -> bool:
+    """Whether texts that Arrow reads as whole numbers are codes.
+
+    Codes are hexadecimal numbers, telephone numbers that all start with +, and digits of which some have a leading zero
+    or exceed an int64. Codes of digits may have an E inside, such as 0047583311587E59, if others have none: then all
+    texts must have the same length, have a leading zero, or exceed an int64.
+
+    Args:
+        column: the texts.
+        is_integer: whether Arrow reads them as int64.
+    """
     data, offsets, _ = read_strings(column)
-    is_digit = data[offsets[0] : offsets[-1]] - ZERO < 10  # bytes below "0" wrap around to large numbers
-    starts = offsets[:-1][np.diff(offsets) > 1]  # of texts with two characters or more
-    return bool(is_digit.all()) and (not require_leading_zero or bool((data[starts] == ZERO).any()))
+    lengths = np.diff(offsets)
+    starts = offsets[:-1][lengths > 1]  # of texts with two characters or more
+    data = data[: offsets[-1]]
+    if np.isin(data[offsets[0] :], HEXADECIMAL).any():
+        return True
+    is_digit = data - ZERO < 10  # bytes below "0" wrap around to large numbers
+    if not is_digit[offsets[0] :].all():
+        others = np.flatnonzero(~is_digit)
+        others = others[others >= offsets[0]]
+        if len(starts) and len(others) == (lengths > 0).sum() and (data[others] == PLUS).all():
+            return bool((lengths[lengths > 0] >= MIN_TELEPHONE).all() and np.isin(others, starts).all())
+        per_text = np.diff(np.searchsorted(others, offsets))
+        is_inside = ~np.isin(others, offsets[:-1]) & ~np.isin(others + 1, offsets[1:])
+        if not (np.isin(data[others], EXPONENT).all() and is_inside.all() and per_text.max() == 1):
+            return False
+        has_exponent = per_text > 0
+        lengths_of_digits = lengths[(lengths > 0) & ~has_exponent]
+        same_length = len(set(lengths[lengths > 0].tolist())) == 1 and lengths.max() >= MIN_CODE_LENGTH
+        if len(lengths_of_digits) and (same_length or lengths_of_digits.max() > INT64_DIGITS):
+            return True
+    elif not is_integer:
+        return True  # whole numbers without a point beyond int64
+    return bool((data[starts] == ZERO).any())
 
 
 def has_leading_zero(text: bytes, delimiter: str) -> bool:

@@ -20,7 +20,16 @@ PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
     Csv: HELD_OUT
-    | {"delimiter": ";", "nulls": ("", "-"), "types": {"x": "float"}, "drop": ("z",), "on_missing_target": "drop"},
+    | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1", "decimal": "comma"}
+    | {
+        "thousands": "comma",
+        "nulls": ("", "-"),
+        "types": {"x": "float"},
+        "dates": "utc",
+        "marks": {"x": "kg"},
+        "drop": ("z",),
+    }
+    | {"on_missing_target": "drop"},
     Idx: PARTS,
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},

@@ -8,7 +8,7 @@ import pytest
 
 from components.data import Csv
 from components.data.profile import Profile, skewness
-from components.types import ColumnType, NonNumbers, Sentinel, Strings, TextKind, Values
+from components.types import ColumnType, Sentinel, Strings, Values
 
 
 def profiles(tmp_path: Path, text: str, **options: object) -> dict[str, Profile]:
@@ -116,6 +116,9 @@ def test_codes_at_both_ends_and_codes_of_dates_are_found() -> None:
     for code in ("1900-01-01", "9999-12-31"):
         times = np.concatenate([days, np.array([code] * 3, "datetime64[D]")])
         assert of(times, "timestamp").sentinels == (Sentinel((code,), 3),)
+        assert of(times[:-2], "timestamp").sentinels == (Sentinel((code,), 1),)
+    hours = np.datetime64("1970-01-01T00") + np.arange(6)
+    assert of(np.concatenate([days.astype(hours.dtype), hours]), "timestamp").sentinels == (), "a day, not a code"
     births = np.datetime64("1930-01-01") + np.arange(400) * 60
     assert of(np.concatenate([births, np.array(["1970-01-01"] * 3, "datetime64[D]")]), "timestamp").sentinels == ()
     assert of(np.array([np.inf, np.nan, 1.0])).sentinels == ()
@@ -147,24 +150,13 @@ def test_lists_of_tags_are_found(values: tuple[str, ...], separator: str | None)
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"),
+    ("values", "is_prose"),
     [
-        (("1,5", "2", ""), TextKind("numbers", "1,5")),
-        (("1,000.5", "2,000"), TextKind("numbers", "1,000.5")),
-        (("1/2/2020", "", "3/4/2021"), TextKind("dates", "1/2/2020")),
-        (("a film of the year", "one more of these films"), TextKind("prose", "a film of the year")),
-        (("North", "South"), TextKind("names", "North")),
-        (("1", "2"), TextKind("names", "1")),
+        (texts("a film of the year", "one more of these films", ""), True),
+        (texts("North", "South West"), False),
+        (texts("", ""), False),
+        (np.zeros(2), False),
     ],
 )
-def test_the_kind_of_texts_is_found(values: tuple[str, ...], kind: TextKind) -> None:
-    assert of(texts(*values), "string").text_kind == kind
-
-
-def test_texts_among_numbers() -> None:
-    strings = texts("1", "x", "2", "y", "")._replace(indices=np.array([0, 2, 1, 0, 2, 3, 1, 0]))
-    assert of(strings, "string").non_numbers == NonNumbers(3, "row 2", ("x", "y"))
-    assert of(texts("1", "2"), "string").non_numbers is None
-    assert of(texts("x", "2"), "string").non_numbers is None
-    assert of(np.zeros(2)).non_numbers is None
-    assert of(np.zeros(2)).text_kind is None
+def test_prose_has_several_words(values: Values, is_prose: bool) -> None:
+    assert of(values, "string" if isinstance(values, Strings) else "float").is_prose == is_prose

@@ -65,7 +65,7 @@ def data() -> Data:
 @pytest.fixture(scope="module")
 def folder(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run")
-    transform.save_transform(path, FEATURE, data.constants, data.encoded)
+    transform.save_transform(path, FEATURE, data)
     return path
 
 

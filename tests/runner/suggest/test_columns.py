@@ -231,15 +231,22 @@ def test_a_long_name_is_cut_in_the_printed_table(capsys: pytest.CaptureFixture[s
 
 
 def test_a_value_that_may_stand_for_missing_ones_is_pointed_out() -> None:
-    ages = [n % 50 + 20 if n % 10 else -999 for n in range(60)]
-    found = suggest_for(["age", "the age"], [ages, ages])
-    text = "is -999 in 6 rows, far from its other values. If that stands for a missing value,"
+    ages: list[Any] = [n % 50 + 20 if n % 10 else -999 for n in range(60)]
+    spelled = ["NA" if n == 1 else f"{age}.0" for n, age in enumerate(ages)]
+    found = suggest_for(["age", "the age"], [ages, spelled])
+    text = "in 6 rows, far from its other values. If that stands for a missing value, set"
     assert found["notes"] == [
-        f"""age {text} set 'data.nulls.age=["-999"]'""",
-        f"""the age {text} write `the age: ["-999"]` below `nulls:` in the file that mode=init writes""",
+        f"""age is -999 {text} 'data.nulls.age=["","-999"]'""",
+        f"""the age is -999.0 {text} 'data.nulls."the age"=["","NA","-999.0"]'""",
     ]
+    words = ["data=csv", "data.path=table.csv", "data.target=y"]
+    override = found["notes"][1].rpartition("set ")[2].strip("'")
+    suggested = configure([*words, override]).suggestion
+    assert suggested is not None
+    assert len(suggested.notes) == 1
+    assert {row[0]: row[2] for row in suggested.table}["the age"] in ("1 as NA, 6 as -999.0", "6 as -999.0, 1 as NA")
     write(["y", "x"], [ages, NUMBERS])
-    assert suggest(Csv(path="table.csv", target="y"))["notes"][-1].startswith(f"y {text}"), "also of the target"
+    assert suggest(Csv(path="table.csv", target="y"))["notes"][-1].startswith(f"y is -999 {text}"), "also of the target"
 
 
 def test_a_target_of_tags_points_to_labels() -> None:

@@ -98,7 +98,7 @@ def test_messages_name_the_lines_of_the_file() -> None:
         Csv(path="houses.csv", target="price", on_missing_target="drop", types={"rooms": "float"}).sizes()
     lines[-1] = "0.5,1.5,2.5,b"
     Path("houses.csv").write_text("\n".join(["rooms,area,price,kind", *lines]) + "\n")
-    with pytest.raises(DataError, match=r"line 9: column `rooms` is '0.5', not of type int"):
+    with pytest.raises(DataError, match=r"line 9: column `rooms` is 0.5, not of type int"):
         Csv(path="houses.csv", target="price", on_missing_target="drop", types={"rooms": "int"}).sizes()
     Path("houses.csv").write_text("x,price\n1,\n2,NA\n")
     with pytest.raises(DataError, match=r"houses.csv has no row with a value of price"):

@@ -1,0 +1,203 @@
+"""The dialect of a CSV file: its encoding, delimiter, quotes and comments. It turns the file into lines of UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from components.data.packed import ChunkReader, PackedFile
+from components.types import DataError
+
+CHARACTERS = {  # by a name that needs no quotes in a shell
+    "tab": "\t",
+    "semicolon": ";",
+    "pipe": "|",
+    "comma": ",",
+    "point": ".",
+    "space": " ",
+    "apostrophe": "'",
+    "underscore": "_",
+    "hash": "#",
+    "percent": "%",
+    "backslash": "\\",
+    "double_quote": '"',
+    "single_quote": "'",
+}
+SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([^\r\n])(?=[\r\n]|\Z)", re.IGNORECASE)  # Excel writes and reads it
+CHUNK_BYTES = 1 << 20
+MAX_LINE_CHARACTERS = 16 << 20  # also the maximum of a field
+FIELD_LIMIT_LOCK = threading.Lock()  # `csv.field_size_limit` is global
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A CSV file and its dialect.
+
+    Attributes:
+        file: the file, packed or not.
+        delimiter: the character between fields. None: that of a first line such as `sep=;`, otherwise a comma.
+        quote: the character around fields. None: no field is quoted.
+        escape: the character before a delimiter or quote that is part of a field. None: there is none.
+        comment: lines that start with it are skipped. None: there are no comments.
+        encoding: a text encoding of Python.
+    """
+
+    file: PackedFile
+    delimiter: str | None = None
+    quote: str | None = '"'
+    escape: str | None = None
+    comment: str | None = None
+    encoding: str = "utf-8"
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    @cached_property
+    def field_delimiter(self) -> str:
+        """The character between fields."""
+        return self.delimiter or self._separator_line or ","
+
+    @contextmanager
+    def open(self) -> Iterator[LineStream]:
+        """Opens the file as UTF-8. Comments are empty lines, so that the numbers of the lines stay the same.
+
+        Raises:
+            DataError: as `PackedFile.open`; or, while reading, a byte doesn't fit the encoding.
+        """
+        with self.file.open() as opened:
+            if self._is_utf_8 and self.comment is None and self._separator_line is None:
+                yield LineStream(opened)
+                return
+            chunks: Iterable[bytes] = _read_chunks(opened) if self._is_utf_8 else self._decode(_read_chunks(opened))
+            if self.comment is not None or self._separator_line is not None:
+                chunks = self._empty_comments(chunks)
+            yield LineStream(io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES))
+
+    @contextmanager
+    def open_records(self, *, strict: bool = False) -> Iterator[Any]:
+        """Opens a reader of Python's `csv`; raises DataError for lines or fields of more than MAX_LINE_CHARACTERS."""
+        with FIELD_LIMIT_LOCK, self.open() as opened:
+            old_limit = csv.field_size_limit(MAX_LINE_CHARACTERS)
+            try:
+                text = io.TextIOWrapper(
+                    io.BufferedReader(ChunkReader(_read_chunks(opened)), CHUNK_BYTES),
+                    encoding="utf-8-sig",
+                    errors="replace",
+                    newline="",
+                )
+                yield csv.reader(
+                    self._read_lines(text),
+                    delimiter=self.field_delimiter,
+                    quotechar=self.quote,
+                    quoting=csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL,
+                    escapechar=self.escape,
+                    strict=strict,
+                )
+            except csv.Error as error:
+                raise DataError(f"{self} can't be read as CSV: {error}") from error
+            finally:
+                csv.field_size_limit(old_limit)
+
+    @property
+    def _is_utf_8(self) -> bool:
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+
+    @cached_property
+    def _separator_line(self) -> str | None:
+        """The delimiter that a first line such as `sep=;` names. This line isn't part of the table."""
+        with self.file.open() as opened:
+            start = opened.read(1 << 8)
+            text = start if self._is_utf_8 else b"".join(self._decode([start], is_whole=False))
+        match = SEPARATOR_LINE.match(text)
+        return match[1].decode() if match and match[1].isascii() else None
+
+    def _read_lines(self, text: io.TextIOWrapper) -> Iterator[str]:
+        for number, line in enumerate(iter(lambda: text.readline(MAX_LINE_CHARACTERS), ""), start=1):
+            if len(line) == MAX_LINE_CHARACTERS:
+                limit = f"{MAX_LINE_CHARACTERS >> 20} million characters"
+                raise DataError(f"{self}, line {number} has more than {limit}, the maximum; is it a table?")
+            yield line
+
+    def _decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
+        """Converts the file to UTF-8. `is_whole`: whether the last chunk ends the file."""
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        line = 1
+        for chunk in [*chunks, b""] if not is_whole else _append(chunks, b""):
+            try:
+                text = decoder.decode(chunk, final=is_whole and not chunk)
+            except UnicodeDecodeError as error:
+                line += _count_lines(error.object[: error.start].decode(self.encoding, errors="ignore"))
+                raise DataError(
+                    f"{self}, line {line}: byte {error.object[error.start]:#04x} doesn't fit `encoding` "
+                    f"(={self.encoding}): {error.reason}. Set `encoding` to that of the file."
+                ) from None
+            line += _count_lines(text)
+            yield text.encode("utf-8", "surrogatepass")
+
+    def _empty_comments(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Empties the line that names the delimiter, and the lines that start with the comment character.
+
+        A line within a quoted field is no comment.
+        """
+        comment, quote = (self.comment or "").encode(), (self.quote or "").encode()
+        escaped = re.compile(re.escape(self.escape.encode()) + b".", re.DOTALL) if self.escape else None
+        is_quoted, is_first = False, True
+        for lines in _split_lines(chunks):
+            for number, line in enumerate(lines):
+                is_separator_line = is_first and self._separator_line is not None
+                if is_separator_line or (comment and not is_quoted and line.startswith(comment)):
+                    lines[number] = line[len(line.rstrip(b"\r\n")) :]
+                elif quote:
+                    text = escaped.sub(b"", line) if escaped else line
+                    is_quoted ^= text.count(quote) % 2 == 1
+                is_first = False
+            yield b"".join(lines)
+
+
+class LineStream(io.RawIOBase):
+    """A readable file in which no read ends between CR and LF. There, Arrow would drop the LF of a quoted field."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 2:
+            return self._file.read(size)
+        data = self._file.read(size - 1)
+        return data + self._file.read(1) if data.endswith(b"\r") else data
+
+
+def _read_chunks(file: Any) -> Iterator[bytes]:
+    return iter(lambda: file.read(CHUNK_BYTES), b"")
+
+
+def _append(chunks: Iterable[bytes], last: bytes) -> Iterator[bytes]:
+    yield from chunks
+    yield last
+
+
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Splits chunks into lines with their ends. The byte order mark is left out."""
+    rest, is_first = b"", True
+    for chunk in chunks:
+        if is_first:
+            chunk, is_first = chunk.removeprefix(codecs.BOM_UTF8), False
+        lines = (rest + chunk).splitlines(keepends=True)
+        rest = lines.pop() if lines else b""  # it may continue in the next chunk
+        yield lines
+    yield [rest]
+
+
+def _count_lines(text: str) -> int:
+    return text.count("\n")

@@ -1,0 +1,314 @@
+"""Reads texts such as `$1,234.50`, `12 kg`, `(94)`, `1.2k` and `1:30:00` as numbers.
+
+All numbers of a column have the same mark: a currency, a percent sign or a unit. Comma and point have the same meaning
+in the whole file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+# Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
+NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
+MINUS = "-\u2212\u2013"
+SYMBOLS = (
+    "$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9\u20ba\u20ab\u20b4\u20aa\u20a6\u20b1\u0e3f\u20a1\u20b5\u20b8\u20bf\u00a2"
+)
+CODES = (
+    "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|RUB|SEK|SGD|THB|TRY|"
+    r"TWD|UAH|USD|VND|ZAR|Rs\.?|kr\.?|z\u0142|K\u010d|Ft|Fr\.?|RM"
+)
+CURRENCY = rf"(?:[A-Z]{{0,3}}[{SYMBOLS}]|{CODES})"
+UNIT = r"[^\W\d_](?:[\w./\u00b0\u00b2\u00b3\u00b7 -]{0,14}[\w.\u00b2\u00b3])?|\u00b0\w?"
+NUMBER = re.compile(
+    rf"(?P<sign>[{MINUS}+])?(?P<prefix>{CURRENCY})?[ \u00a0]?(?P<late_sign>[{MINUS}])?"
+    rf"(?P<body>[0-9](?:[0-9.,{NEUTRAL}]*[0-9])?[.,]?|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
+    rf"(?P<suffix>[ \u00a0]?(?:%|\u2030|{CURRENCY}|{UNIT}))?"
+)
+PLAIN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
+GROUPS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+|[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}")  # the second is usual in India
+MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
+ORDINALS = {"1": "st", "2": "nd", "3": "rd"}  # by the last digit; all others end in th
+# Sign, days, hours, minutes and seconds
+CLOCK = re.compile(rf"([{MINUS}])?(?:(\d+) days?,? )?(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
+UNITS_OF_TIME = re.compile(
+    r"()(?:(\d+) ?d(?:ays?)?)? ?(?:(\d+) ?h(?:ours?)?)? ?(?:(\d+) ?m(?:in)?)? ?(?:(\d+(?:\.\d+)?) ?s)?"
+)
+ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+PADDED = re.compile(r"0[0-9]")
+TELEPHONE = re.compile(r"\+[0-9][0-9 ]{6,}")
+AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
+ORDINAL = "ordinal"
+PERCENT_SIGNS = ("%", "\u2030")  # a number without one may be a share
+MARK_DESCRIPTIONS = {ORDINAL: "without st, nd, rd or th", "%": "without `%`: 5% is 5"}
+SEPARATOR_DESCRIPTIONS = (
+    (",", "commas separate thousands"),
+    (".", "points separate thousands"),
+    ("_", "without `_`"),
+    ("'\u2019", "without apostrophes"),
+    (" \u00a0\u2007\u2009\u202f", "blanks separate thousands"),
+)
+
+
+def is_plain_number(text: str) -> bool:
+    """Whether a text is a number without marks, as Arrow reads it."""
+    return PLAIN.fullmatch(text.strip()) is not None
+
+
+class Separators(NamedTuple):
+    """The characters within numbers.
+
+    Attributes:
+        decimal: the decimal separator: a point or a comma.
+        thousands: the separator of thousands, besides blanks, apostrophes and the underscore. "": there is none.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+
+
+class Evidence(NamedTuple):
+    """What the numbers of a column show about commas and points: an example of each kind; "": there is none.
+
+    Attributes:
+        decimal_point: a number with a point before decimals or with commas between thousands, such as 1.5 or 1,234,567.
+        decimal_comma: a number with a comma before decimals or with points between thousands, such as 1,5.
+        comma: a number whose comma may separate thousands or decimals, such as 1,234.
+        point: likewise for a point, if all numbers with a point are like this, and others are whole and below 1,000.
+    """
+
+    decimal_point: str = ""
+    decimal_comma: str = ""
+    comma: str = ""
+    point: str = ""
+
+
+class _Parts(NamedTuple):
+    """The parts of a number: 1.2e3 of -$1.2e3, its sign and multiplier as a factor, and its mark."""
+
+    factor: float
+    mark: str
+    body: str
+    exponent: str
+
+
+class Numbers(NamedTuple):
+    """The numbers of a column.
+
+    Attributes:
+        values: (texts,), float64; NaN where a text is no number.
+        is_number: (texts,), bool.
+        mark: the mark that was taken off: a currency, a unit, or "".
+        other_marks: the number of rows with each other mark.
+        descriptions: what was taken off or converted, for messages.
+        unmarked: how many numbers have no mark although the others have one; "": none.
+        are_whole: whether all numbers are whole, by their spelling.
+    """
+
+    values: np.ndarray
+    is_number: np.ndarray
+    mark: str
+    other_marks: dict[str, int]
+    descriptions: tuple[str, ...]
+    unmarked: str
+    are_whole: bool
+
+
+class NumberTexts:
+    """The distinct texts of a column that may be numbers.
+
+    Args:
+        texts: the texts.
+        rows: the number of rows of each text.
+    """
+
+    def __init__(self, texts: Sequence[str], rows: np.ndarray) -> None:
+        self._texts = [text.strip() for text in texts]
+        self._rows = rows
+        self._parts = [_split(text) for text in self._texts]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the numbers with the most frequent mark show about commas."""
+        mark = self._find_mark(None)[0]
+        bodies = [
+            parts.body
+            for parts, rows in zip(self._parts, self._rows, strict=True)
+            if parts is not None and parts.mark == mark and rows
+        ]
+        found = {kind: body for body in reversed(bodies) if (kind := _classify_separators(body))}
+        others = [body for body in bodies if "," not in body and "." not in body]
+        # Numbers below 1,000 have no separator, and all others have one: it separates thousands.
+        like_thousands = bool(others) and all(len(body) <= 3 for body in others)
+        if like_thousands and "comma" in found and not found.keys() & {"decimal_comma", "point"}:
+            found.setdefault("decimal_point", found.pop("comma"))
+        if not like_thousands or found.keys() & {"decimal_point", "comma"}:
+            found.pop("point", None)
+        return Evidence(**found)
+
+    @cached_property
+    def is_parsed(self) -> np.ndarray:
+        """(texts,), bool: the texts that are numbers or durations, whatever mark they have."""
+        return np.array(
+            [
+                parts is not None or _read_duration(text) is not None
+                for text, parts in zip(self._texts, self._parts, strict=True)
+            ],
+            bool,
+        )
+
+    @cached_property
+    def are_codes(self) -> bool:
+        """Whether the texts are codes: numbers padded with zeros, or telephone numbers."""
+        unmarked = [
+            (text, parts.body)
+            for text, parts in zip(self._texts, self._parts, strict=True)
+            if parts is not None and not parts.mark and not parts.exponent
+        ]
+        return any(PADDED.match(body) for _, body in unmarked) or (
+            bool(unmarked) and all(TELEPHONE.fullmatch(text) for text, _ in unmarked)
+        )
+
+    def read(self, separators: Separators, mark: str | None = None) -> Numbers:
+        """Reads the numbers.
+
+        Args:
+            separators: the meaning of comma and point.
+            mark: the mark of the numbers. None: the most frequent one.
+        """
+        if (durations := self._read_durations()) is not None:
+            return durations
+        mark, other_marks = self._find_mark(mark)
+        accepted_marks = (mark, "") if mark and mark not in PERCENT_SIGNS else (mark,)
+        values = np.full(len(self._texts), np.nan)
+        found: set[str] = set()  # separators
+        are_whole, has_multipliers, has_parentheses, unmarked_rows = True, False, False, 0
+        for position, parts in enumerate(self._parts):
+            if parts is None or parts.mark not in accepted_marks:
+                continue
+            digits, separator = _remove_separators(parts.body, separators)
+            if not digits:
+                continue
+            values[position] = parts.factor * float(digits + parts.exponent)
+            are_whole &= "." not in digits and not parts.exponent and abs(parts.factor) == 1
+            unmarked_rows += int(self._rows[position]) if parts.mark != mark else 0
+            found.add(separator)
+            has_multipliers |= abs(parts.factor) != 1
+            has_parentheses |= self._texts[position].startswith("(")
+        descriptions = [MARK_DESCRIPTIONS.get(mark, f"without `{mark}`")] if mark else []
+        descriptions += [text for characters, text in SEPARATOR_DESCRIPTIONS if found & set(characters)]
+        descriptions += ["k, M and B are thousands, millions and billions"] if has_multipliers else []
+        descriptions += ["numbers in parentheses are negative"] if has_parentheses else []
+        unmarked = ""
+        if unmarked_rows and mark != ORDINAL:
+            unmarked = f"{unmarked_rows:,} of {int(self._rows.sum()):,} values have no `{mark}`"
+        return Numbers(values, ~np.isnan(values), mark, other_marks, tuple(descriptions), unmarked, are_whole)
+
+    def _find_mark(self, mark: str | None) -> tuple[str, dict[str, int]]:
+        """The mark of the numbers, and the number of rows with each other mark."""
+        rows: Counter[str] = Counter()
+        for parts, count in zip(self._parts, self._rows.tolist(), strict=True):
+            if parts is not None:
+                rows[parts.mark] += count
+        if mark is None:
+            mark = max(rows, key=lambda name: rows[name], default="")
+        return mark, {name: count for name, count in rows.items() if name != mark}
+
+    def _read_durations(self) -> Numbers | None:
+        """Reads times of day and durations as seconds. None: most texts are neither."""
+        seconds = [_read_duration(text) for text in self._texts]
+        is_number = np.array([value is not None for value in seconds], bool)
+        if 2 * self._rows[is_number].sum() <= self._rows.sum():
+            return None
+        values = np.array([np.nan if value is None else value for value in seconds])
+        has_seconds = any(text.count(":") != 1 for text, is_one in zip(self._texts, is_number, strict=True) if is_one)
+        reading = "times or durations as seconds" if has_seconds else "hours:minutes as seconds"
+        return Numbers(values, is_number, "", {}, (reading,), unmarked="", are_whole=False)
+
+
+def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousands: str | None) -> Separators | None:
+    """Decides the meaning of comma and point for a file. None: the numbers allow both meanings, or have decimal commas.
+
+    Args:
+        evidence: what the columns of numbers show.
+        decimal: the decimal separator that the user set; None: not set.
+        thousands: the separator of thousands that the user set; None: not set.
+    """
+    if decimal is not None or thousands is not None:
+        decimal = decimal or ("," if thousands == "." else ".")
+        return Separators(decimal, thousands if thousands is not None else "," if decimal == "." else ".")
+    columns = list(evidence)
+    if any(column.decimal_comma for column in columns):
+        return None
+    if any(column.decimal_point for column in columns):
+        return Separators(".", ",")
+    return None if any(column.comma or column.point for column in columns) else Separators()
+
+
+def _split(text: str) -> _Parts | None:
+    """Splits a number into its parts. Parentheses mean a negative number, as in accounting."""
+    in_parentheses = text.startswith("(") and text.endswith(")")
+    match = NUMBER.fullmatch(text[1:-1].strip() if in_parentheses else text)
+    if match is None or sum(map(bool, (match["sign"], match["late_sign"], in_parentheses))) > 1:
+        return None
+    body, prefix = match["body"], match["prefix"] or ""
+    suffix = (match["suffix"] or "").strip()
+    is_negative = in_parentheses or bool(match["late_sign"]) or (match["sign"] or "+") in MINUS
+    factor = -1.0 if is_negative else 1.0
+    if suffix in MULTIPLIERS and match["suffix"] not in (" K", "\u00a0K"):  # kelvins
+        factor, suffix = factor * MULTIPLIERS[suffix], ""
+    elif suffix and suffix.lower() == _ordinal_ending(body):
+        suffix = ORDINAL
+    return None if prefix and suffix else _Parts(factor, prefix or suffix, body, match["exponent"] or "")
+
+
+def _ordinal_ending(body: str) -> str:
+    """The ending of an ordinal number: 1st, 2nd, 3rd, 11th."""
+    return "th" if body[-2:-1] == "1" else ORDINALS.get(body[-1], "th")
+
+
+def _remove_separators(body: str, separators: Separators) -> tuple[str, str]:
+    """Returns the digits with a decimal point, and the separator of thousands; "" if it is no number."""
+    whole, _, fraction = body.partition(separators.decimal)
+    found = set(whole) - set("0123456789")
+    if fraction.strip("0123456789") or len(found) > 1:
+        return "", ""
+    if not found:
+        return f"{whole}.{fraction}" if fraction or not whole else whole, ""
+    separator = found.pop()
+    if separator not in NEUTRAL + separators.thousands or not GROUPS.fullmatch(whole.replace(separator, ",")):
+        return "", ""
+    digits = whole.replace(separator, "")
+    return f"{digits}.{fraction}" if fraction else digits, separator
+
+
+def _classify_separators(body: str) -> str:
+    """The field of `Evidence` that a number belongs to; "" if it has neither comma nor point."""
+    if AMBIGUOUS.fullmatch(body):
+        return "comma" if "," in body else "point"
+    if ("," in body or "." in body) and _remove_separators(body, Separators(".", ","))[0]:
+        return "decimal_point"
+    if ("," in body or body.count(".") > 1) and _remove_separators(body, Separators(",", "."))[0]:
+        return "decimal_comma"
+    return ""
+
+
+def _read_duration(text: str) -> float | None:
+    """The seconds of a duration or a time of day. None: the text is neither."""
+    match = CLOCK.fullmatch(text) or (ISO_DURATION.fullmatch(text) if text[-1:].isalpha() else None)
+    if match is None:
+        match = UNITS_OF_TIME.fullmatch(text)
+        if match is None or sum(group is not None for group in match.groups()[1:]) < 2:  # 5 m are metres
+            return None
+    sign, *parts = match.groups()
+    if all(part is None for part in parts):
+        return None
+    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    return -seconds if sign else seconds

@@ -1,0 +1,314 @@
+"""Reads a column of texts as numbers, times or booleans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from components.data.csv.numbers import Evidence, NumberTexts, Separators
+from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, Times, TimeTexts
+from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
+
+MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
+SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
+MAX_NULL_TEXTS = 3  # up to so many distinct texts may stand for missing values
+MAX_MARKS = 5  # of a column in a message
+MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
+BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n": 0, "f": 0, "0": 0}
+# Spellings of a missing value in a column of numbers or times, where they can't be values.
+GAP = re.compile(
+    r"|[-+]?nan|-?1\.#(?:qnan|ind)|nat|<?n[./]?a\.?>?|#n/?a(?: n/a)?|[(<]?null[)>]?|nil|<?none>?|\\n|[-\u2013\u2014]+"
+    r"|\.+|\u2026|\?+|unk\.?|unknown|missing|undefined|empty|no ?data|no value|not (?:available|applicable)|tb[ad]"
+    r"|#(?:value|ref|num|null)!|#div/0!|#name\?",
+    re.IGNORECASE,
+)
+
+
+def is_gap(text: str) -> bool:
+    """Whether a text usually stands for a missing number or time."""
+    return GAP.fullmatch(text.strip()) is not None
+
+
+class TextResult(NamedTuple):
+    """What a column of texts was read as.
+
+    Attributes:
+        values: (rows,): numbers, times or booleans. A missing value is 0, NaN, NaT or False. None: the column is text.
+        valid: (rows,), bool: False where a value is missing.
+        kind: the type.
+        reading: how the texts were read, or why they weren't. None: there is nothing to say about it.
+        problem: what the user must decide. None: nothing.
+    """
+
+    values: np.ndarray | None = None
+    valid: np.ndarray = np.zeros(0, bool)
+    kind: ColumnType = "string"
+    reading: Reading | None = None
+    problem: Problem | None = None
+
+
+class TextOptions(NamedTuple):
+    """The options of a column of texts.
+
+    Attributes:
+        kind: the type that the user declared. None: it is inferred.
+        dates: how times are read: one of `times.READINGS`, or a format of strptime for a declared column of times.
+            None: as the texts show.
+        mark: the mark of the numbers, such as a unit. None: the most frequent one.
+        accept_gaps: whether the usual spellings of a missing value are missing values among numbers and times.
+    """
+
+    kind: ColumnType | None = None
+    dates: str | None = None
+    mark: str | None = None
+    accept_gaps: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class TextColumn:
+    """A column of texts that may be numbers, times or booleans.
+
+    Attributes:
+        name: the column's name.
+        texts: the distinct texts.
+        indices: (rows,): the text of each row; -1 where a value is missing.
+        options: how the texts are to be read.
+        origin: the name of the file for messages.
+        find_line: finds the line of a row, from 1.
+    """
+
+    name: str
+    texts: Sequence[str]
+    indices: np.ndarray
+    options: TextOptions
+    origin: str
+    find_line: Callable[[int], int]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
+        return self._numbers.evidence if self._looks_like_numbers else Evidence()
+
+    def read(self, separators: Separators | None) -> TextResult:
+        """Reads the texts.
+
+        Args:
+            separators: the meaning of comma and point in the numbers of the file. None: it isn't clear.
+
+        Raises:
+            DataError: a text doesn't have the declared type.
+        """
+        if self.options.kind == "bool":
+            return self._read_booleans()
+        if self.options.kind == "timestamp":
+            return self._finish_times(self._parse_times())
+        if self.options.kind is None:
+            if not self._looks_like_times and not self._looks_like_numbers:
+                return TextResult()
+            times = self._parse_times()
+            likely = times.has_form if times.order_problem else times.is_time
+            if self._share(likely) >= MIN_SHARE:
+                return self._finish_times(times)
+        return self._read_numbers(separators)
+
+    # -------------------------------------------------------------------------------------------------- the texts
+
+    @cached_property
+    def _is_gap(self) -> np.ndarray:
+        """(texts,), bool: the texts that stand for a missing value."""
+        return np.array([self.options.accept_gaps and is_gap(text) for text in self.texts], bool)
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """(texts,): the number of rows of each text; 0 for gaps."""
+        rows = np.bincount(self.indices[self.indices >= 0], minlength=len(self.texts))
+        return np.where(self._is_gap, 0, rows)
+
+    @cached_property
+    def _numbers(self) -> NumberTexts:
+        return NumberTexts(self.texts, self._rows)
+
+    @cached_property
+    def _looks_like_numbers(self) -> bool:
+        """Whether half of the first texts have a number, and none of the numbers is a code."""
+        sample = self._sample()
+        numbers = NumberTexts(sample, np.ones(len(sample)))
+        is_likely = self.options.kind is not None or 2 * numbers.is_parsed.sum() >= len(sample) > 0
+        return bool(is_likely) and not (self.options.kind is None and self._numbers.are_codes)
+
+    @cached_property
+    def _looks_like_times(self) -> bool:
+        """Whether half of the first texts are times."""
+        sample = self._sample()
+        return 2 * TimeTexts(sample, np.ones(len(sample))).read().is_time.sum() >= len(sample) > 0
+
+    def _sample(self) -> list[str]:
+        return [text for text in self.texts[:SAMPLED_TEXTS] if not is_gap(text)]
+
+    def _share(self, are_in: np.ndarray) -> float:
+        """The share of the rows with a value whose texts are in a subset, (texts,), bool."""
+        return float(self._rows[are_in].sum() / max(self._rows.sum(), 1))
+
+    # ------------------------------------------------------------------------------------------------------ numbers
+
+    def _read_numbers(self, separators: Separators | None) -> TextResult:
+        numbers = self._numbers.read(separators or Separators(), self.options.mark)
+        is_declared = self.options.kind is not None
+        if not is_declared and self._share(self._numbers.is_parsed) < MIN_SHARE:
+            if self._share(numbers.is_number) < 0.5:
+                return TextResult()
+            odd = self._describe_odd(numbers.is_number, "number")
+            return TextResult(reading=Reading(f"text, since {odd}"))
+        problem = self._find_separator_problem(separators)
+        if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
+            if not numbers.other_marks:  # such as versions and addresses, 1.2.3
+                return TextResult()
+            marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
+            counts = ", ".join(f"`{mark}` in {rows:,} rows" for mark, rows in list(marks.items())[:MAX_MARKS])
+            return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}"))
+        self._raise_if_declared(problem)
+        if problem is None:
+            self._check_declared(numbers.is_number)
+            needed = f"number with `{numbers.mark}`" if numbers.mark else "number"
+            problem = self._find_odd(numbers.is_number, needed)
+        values = numbers.values
+        are_whole = numbers.are_whole and bool((np.abs(values[numbers.is_number]) <= MAX_EXACT).all())
+        if self.options.kind == "int":
+            is_whole = (values == np.floor(values)) & (np.abs(values) <= MAX_EXACT)
+            self._check_declared(numbers.is_number & is_whole)
+        kind: ColumnType = self.options.kind or ("int" if are_whole else "float")
+        options = {"marks": numbers.mark} if numbers.mark and self.options.mark is None else {}
+        reading = Reading(", ".join(("numbers", *numbers.descriptions)), options, unusual=numbers.unmarked)
+        return self._make_result(values, numbers.is_number, kind, reading, problem)
+
+    def _find_separator_problem(self, separators: Separators | None) -> Problem | None:
+        """The problem if the meaning of commas and points isn't clear."""
+        decimal_point, decimal_comma, comma, point = self._numbers.evidence
+        if separators is not None:
+            example = decimal_comma if separators.decimal == "." else decimal_point
+            if not example:
+                return None
+            name = "comma" if separators.decimal == "." else "point"
+            remedy = Remedy(f"to read a decimal {name} in all columns", "decimal", name)
+            return Problem(f"its numbers, such as {example!r}, have a decimal {name}", (remedy, AS_TEXT))
+        decimals = Remedy("to read decimal commas", "decimal", "comma")
+        if comma or point:
+            example = comma or point
+            whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
+            fault = f"{example!r} may be {whole} or {fraction}"
+            thousands = Remedy("to read commas between thousands", "thousands", "comma")
+            points = Remedy("to read decimal points", "decimal", "point")
+            return Problem(fault, (thousands if comma else points, decimals, AS_TEXT))
+        if decimal_comma:
+            return Problem(f"its numbers, such as {decimal_comma!r}, have a decimal comma", (decimals, AS_TEXT))
+        return None
+
+    # -------------------------------------------------------------------------------------------------------- times
+
+    def _parse_times(self) -> Times:
+        dates = self.options.dates
+        times = TimeTexts(self.texts, self._rows)
+        if dates is not None and "%" in dates:
+            return times.read_format(dates)
+        return times.read(dates if dates in (DAY_FIRST, MONTH_FIRST) else None)
+
+    def _finish_times(self, times: Times) -> TextResult:
+        problem = None
+        if times.order_problem:
+            day_first = Remedy("to read the day first", "dates", DAY_FIRST)
+            month_first = Remedy("to read the month first", "dates", MONTH_FIRST)
+            problem = Problem(times.order_problem, (day_first, month_first, AS_TEXT))
+        elif times.without_zone and self.options.dates != ASSUME_UTC:
+            total = int(self._rows[times.is_time].sum())
+            fault = f"{times.without_zone:,} of {total:,} times have no time zone, and the others have one"
+            problem = Problem(fault, (Remedy("to read them as UTC", "dates", ASSUME_UTC), AS_TEXT))
+        self._raise_if_declared(problem)
+        if problem is None:
+            self._check_declared(times.is_time)
+            problem = self._find_odd(times.is_time, "time")
+        options = {"dates": times.order} if times.order and self.options.dates is None else {}
+        reading = Reading(", ".join(("times", *times.descriptions)), options)
+        return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
+
+    # ----------------------------------------------------------------------------------------------------- booleans
+
+    def _read_booleans(self) -> TextResult:
+        values = np.array([BOOLEANS.get(text.strip().lower(), np.nan) for text in self.texts])
+        is_boolean = ~np.isnan(values)
+        self._check_declared(is_boolean)
+        return self._make_result(values, is_boolean, "bool", Reading("booleans"), None)
+
+    # ----------------------------------------------------------------------------------------------------- messages
+
+    def _make_result(
+        self, values: np.ndarray, is_read: np.ndarray, kind: ColumnType, reading: Reading, problem: Problem | None
+    ) -> TextResult:
+        """Gives each row the value of its text. With a problem, the column stays text."""
+        if problem is not None:
+            return TextResult(problem=problem)
+        filler: Any = {"float": np.nan, "timestamp": np.datetime64("NaT", "us")}.get(kind, 0)
+        by_text = np.append(np.where(is_read, values, filler), filler)
+        if kind in ("int", "bool"):
+            by_text = by_text.astype(np.int64 if kind == "int" else np.bool_)
+        gap_texts = [position for position, text in enumerate(self.texts) if self._is_gap[position] and text.strip()]
+        reading = reading._replace(gaps=tuple(map(self._describe_gap, gap_texts)))
+        is_worth_saying = "," in reading.description or reading.gaps or reading.unusual
+        # The index -1 of a missing value is that of the filler.
+        return TextResult(
+            by_text[self.indices], np.append(is_read, False)[self.indices], kind, reading if is_worth_saying else None
+        )
+
+    def _describe_gap(self, number: int) -> Gap:
+        rows = np.flatnonzero(self.indices == number)
+        return Gap(self.texts[number], len(rows), f"line {self.find_line(int(rows[0]))}")
+
+    def _find_odd(self, is_read: np.ndarray, needed: str) -> Problem | None:
+        """The problem if some texts can't be read."""
+        odd = [text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd]
+        if not odd:
+            return None
+        remedies = [AS_TEXT]
+        if len(odd) <= MAX_NULL_TEXTS:
+            remedies.insert(0, Remedy("to read them as missing", "nulls", ("", *odd)))
+        return Problem(self._describe_odd(is_read, needed), tuple(remedies))
+
+    def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:
+        is_odd = (self._rows > 0) & ~is_read
+        count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
+        row = self._first_row(is_odd)
+        plural = needed.replace("number", "numbers").replace("time", "times")
+        are = f"values is not a {needed}" if count == 1 else f"values are not {plural}"
+        first = f"{self.texts[self.indices[row]]!r} (line {self.find_line(row)})"
+        return f"{count:,} of {total:,} {are}; the first is {first}"
+
+    def _first_row(self, are_in: np.ndarray) -> int:
+        return int(np.argmax(np.append(are_in, False)[self.indices]))  # the index -1 is the appended False
+
+    def _check_declared(self, is_read: np.ndarray) -> None:
+        """Raises DataError if the type is declared and some texts don't have it."""
+        is_odd = (self._rows > 0) & ~is_read
+        if self.options.kind is None or not is_odd.any():
+            return
+        row = self._first_row(is_odd)
+        count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
+        needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
+        others = f" ({count:,} of {total:,} values aren't)" if count > 1 else ""
+        option = "dates" if self.options.kind == "timestamp" else "types"
+        raise DataError(
+            f"{self.origin}, line {self.find_line(row)}: column `{self.name}` is {self.texts[self.indices[row]]!r}, "
+            f"not {needed}{others}; correct the value, or set `{option}`"
+        )
+
+    def _raise_if_declared(self, problem: Problem | None) -> None:
+        """Raises DataError for a problem of a column whose type is declared."""
+        if problem is not None and self.options.kind is not None:
+            remedies = "; ".join(f"{purpose}, set `{option}` to {value}" for purpose, option, value in problem.remedies)
+            raise DataError(f"column `{self.name}` of type {self.options.kind}: {problem.fault}; {remedies}")
+
+
+AS_TEXT = Remedy("to read all values as text", "types", "string")

@@ -1,0 +1,350 @@
+"""A table in any dialect is read back, or an error names the option that reads it."""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.data import Csv
+from components.types import DataError, Strings
+
+ROWS = 24
+
+
+class Dialect(NamedTuple):
+    """How a table is written.
+
+    Attributes:
+        options: the values of the options of `Csv` that read it.
+    """
+
+    options: dict[str, Any]
+    decimal: str
+    thousands: str
+    line_end: str
+    quote_all: bool
+    byte_order_mark: bool
+    separator_line: bool
+    packing: Callable[[bytes], bytes]
+
+
+class Column(NamedTuple):
+    """A column: its values (None: missing), and how one of them is written."""
+
+    name: str
+    values: list[Any]
+    write: Callable[[Any, Dialect], str]
+    gap: str
+
+
+def group(digits: str, separator: str) -> str:
+    return re.sub(r"(?<=\d)(?=(\d{3})+$)", lambda _: separator, digits) if separator else digits
+
+
+def write_number(value: float, dialect: Dialect, decimals: int = 2) -> str:
+    whole, _, fraction = f"{abs(value):.{decimals}f}".partition(".")
+    text = group(whole, dialect.thousands) + (dialect.decimal + fraction if fraction else "")
+    return f"-{text}" if value < 0 else text
+
+
+def number_columns() -> st.SearchStrategy[Column]:
+    cents = st.integers(-(10**8), 10**8).map(lambda value: value / 100)
+    whole = st.integers(-(10**7), 10**7)
+    marks = [("", ""), ("", ""), ("$", ""), ("", " kg"), ("", "%"), ("", " €"), ("EUR ", ""), ("", "km/h"), ("£", "")]
+
+    def make(values: list[float], mark: tuple[str, str], name: str, gap: str, decimals: int) -> Column:
+        def write(value: float, dialect: Dialect) -> str:
+            return mark[0] + write_number(value, dialect, decimals) + mark[1]
+
+        return Column(name, values, write, gap)
+
+    gaps = st.sampled_from(["", "NA", "?", "-", "n/a", "nan", "unknown"])
+    return st.one_of(
+        st.builds(make, lists(cents), st.sampled_from(marks), st.just("amount"), gaps, st.just(2)),
+        st.builds(make, lists(whole), st.sampled_from(marks), st.just("count"), gaps, st.just(0)),
+    )
+
+
+def lists(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Columns of ROWS values of which some are missing."""
+    present = st.lists(values, min_size=ROWS, max_size=ROWS)
+    missing = st.sets(st.integers(0, ROWS - 1), max_size=4)
+    return st.builds(
+        lambda values, missing: [None if n in missing else value for n, value in enumerate(values)], present, missing
+    )
+
+
+def text_columns() -> st.SearchStrategy[Column]:
+    words = st.sampled_from(
+        ["north", "Köln", "a b", 'say "hi"', "one\ntwo", "x;y", "p,q", "no #5", "tab\there", "é|è", "c'est"]
+    )
+    return st.builds(lambda values: Column("text", values, lambda value, _: value, ""), lists(words))
+
+
+def code_columns() -> st.SearchStrategy[Column]:
+    codes = st.integers(0, 99_999).map(lambda value: f"{value:05d}")
+    return st.builds(lambda values: Column("code", ["00501", *values[1:]], lambda value, _: value, ""), lists(codes))
+
+
+def time_columns() -> st.SearchStrategy[Column]:
+    days = st.integers(-25_000, 40_000).map(lambda days: datetime(2000, 1, 1) + timedelta(days=days))
+    formats = ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d %b %Y", "%B %d, %Y", "%Y/%m/%d"]
+
+    def make(values: list[datetime | None], format: str, gap: str) -> Column:
+        def write(value: datetime, dialect: Dialect) -> str:
+            return value.strftime(format).replace(f"{value.year:04d}", f"{value.year:04d}")
+
+        return Column(f"when {format[1]}", values, write, gap)
+
+    return st.builds(make, lists(days), st.sampled_from(formats), st.sampled_from(["", "NA", "unknown", "-"]))
+
+
+def dialects() -> st.SearchStrategy[Dialect]:
+    def make(
+        delimiter: str, decimal: str, grouped: bool, encoding: str, comment: str | None, line_end: str, **rest: Any
+    ) -> Dialect:
+        thousands = {".": ",", ",": "."}[decimal] if grouped else ""
+        options = {"delimiter": delimiter, "encoding": encoding, "comment": comment, "decimal": decimal}
+        options["thousands"] = thousands or None
+        if rest["separator_line"]:
+            options["comment"] = None  # the line `sep=;` must be the first
+        return Dialect(options, decimal, thousands, line_end, **rest)
+
+    return st.builds(
+        make,
+        st.sampled_from([",", ";", "\t", "|"]),
+        st.sampled_from([".", ","]),
+        st.booleans(),
+        st.sampled_from(["utf-8", "utf-8", "utf-16", "cp1252"]),
+        st.sampled_from([None, None, "#", "%"]),
+        st.sampled_from(["\n", "\r\n", "\r"]),
+        quote_all=st.booleans(),
+        byte_order_mark=st.booleans(),
+        separator_line=st.booleans(),
+        packing=st.sampled_from([bytes, gzip.compress, bz2.compress, lzma.compress, pack_zstandard]),
+    )
+
+
+def pack_zstandard(content: bytes) -> bytes:
+    return pyarrow.Codec("zstd").compress(content, asbytes=True) if content else content
+
+
+def write_table(path: Path, columns: list[Column], dialect: Dialect) -> None:
+    text = io.StringIO(newline="")
+    if dialect.separator_line:
+        text.write(f"sep={dialect.options['delimiter']}{dialect.line_end}")
+    if dialect.options["comment"]:
+        text.write(f"{dialect.options['comment']} made by a test{dialect.line_end}")
+    # QUOTE_MINIMAL doesn't quote a "\n" if lines end with "\r".
+    quoting = csv.QUOTE_ALL if dialect.quote_all or dialect.line_end == "\r" else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, delimiter=dialect.options["delimiter"], lineterminator=dialect.line_end, quoting=quoting)
+    writer.writerow([column.name for column in columns])
+    for values in zip(*(column.values for column in columns), strict=True):
+        cells = [
+            column.gap if value is None else column.write(value, dialect)
+            for column, value in zip(columns, values, strict=True)
+        ]
+        writer.writerow(cells)
+    content = text.getvalue().encode(dialect.options["encoding"])
+    if dialect.byte_order_mark and dialect.options["encoding"] == "utf-8":
+        content = b"\xef\xbb\xbf" + content
+    path.write_bytes(dialect.packing(content))
+
+
+def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[str, Any]]:
+    """Reads a table. Whenever an error or a problem names options, the first that isn't set yet is set."""
+    used: dict[str, Any] = {}
+    for _ in range(8):
+        source = Csv(path=str(path), **used)
+        try:
+            problems = source.columns.problems
+        except DataError as error:
+            named = re.findall(r"`(\w+)`", str(error))
+        else:
+            if not problems:
+                return source, used
+            named = [remedy.option for problem in problems.values() for remedy in problem.remedies]
+        useful = [name for name in named if options.get(name) is not None and name not in used]
+        assert useful, f"no option helps: {named}, {used}"
+        used[useful[0]] = options[useful[0]]
+    raise AssertionError(f"the table can't be read: {used}")
+
+
+def found_values(source: Csv, name: str) -> list[Any]:
+    values, valid = source.columns.values[name], source.columns.valid.get(name)
+    listed = values.tolist() if isinstance(values, Strings) else np.asarray(values).tolist()
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        listed = values.astype("datetime64[us]").tolist()
+    return listed if valid is None else [v if there else None for v, there in zip(listed, valid, strict=True)]
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    columns=st.lists(
+        st.one_of(number_columns(), text_columns(), code_columns(), time_columns()),
+        min_size=2,
+        max_size=5,
+        unique_by=lambda column: column.name,
+    ),
+    dialect=dialects(),
+)
+def test_a_table_in_any_dialect_is_read_back(tmp_path: Path, columns: list[Column], dialect: Dialect) -> None:
+    path = tmp_path / "table"  # its name doesn't say whether it is packed
+    write_table(path, columns, dialect)
+    orders = {"when d": "day_first", "when m": "month_first"}
+    names = {column.name for column in columns}
+    dates = {name: order for name, order in orders.items() if name in names}
+    source, used = read_with_remedies(path, dialect.options | {"dates": dates})
+    for column in columns:
+        found = found_values(source, column.name)
+        expected = column.values
+        if all(isinstance(value, float | int) for value in expected if value is not None):
+            assert [value is None for value in found] == [value is None for value in expected], (column.name, used)
+            pairs = [(a, b) for a, b in zip(found, expected, strict=True) if b is not None]
+            assert all(math.isclose(float(a), b, abs_tol=1e-9) for a, b in pairs), (column.name, used, pairs)
+        else:
+            assert found == expected, (column.name, used)
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("packing", [gzip.compress, bz2.compress, lzma.compress, pack_zstandard])
+def test_a_packed_file_is_the_same_table(tmp_path: Path, packing: Callable[[bytes], bytes]) -> None:
+    codes = b"zip,y\n01001,1\n00501,2\n"
+    source = Csv(path=str(write(tmp_path / "codes", packing(codes))))
+    assert found_values(source, "zip") == ["01001", "00501"]
+    rows = "".join(f"{n},{n}\n" for n in range(23))
+    for text, message in {
+        f"x,y\n{rows}1,2,3\n": "line 25: the number of fields is 3",
+        f"x,y\n{rows}1,\xff\n": "line 25: byte 0xff isn't UTF-8",
+        f'x,y\n{rows}1,"2\n': "line 25: a quote is opened and never closed",
+    }.items():
+        path = write(tmp_path / "wrong", packing(text.encode("latin1")))
+        with pytest.raises(DataError, match=message):
+            Csv(path=str(path)).sizes()
+    path = write(tmp_path / "wide", packing("x,y\n1,2\n".encode("utf-16")))
+    with pytest.raises(DataError, match="looks like UTF-16: set `encoding` to utf-16"):
+        Csv(path=str(path)).sizes()
+    assert found_values(Csv(path=str(path), encoding="utf-16"), "y") == [2]
+
+
+def test_a_line_break_in_a_quoted_field_is_kept_wherever_a_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.data.csv.reader.BLOCK_BYTES", 96)
+    for length in range(40, 90):
+        texts = ["a" * length, "b\r\n" * 12, "c"]
+        path = write(tmp_path / "table.csv", "x,y\r\n" + "".join(f'1,"{text}"\r\n' for text in texts))
+        assert found_values(Csv(path=str(path)), "y") == texts
+
+
+def test_comments_and_the_line_of_the_delimiter_are_no_rows(tmp_path: Path) -> None:
+    text = 'sep=;\r\n# made by a test\r\nx;y\r\n1;"a\r\n# b"\r\n#2;c\r\n3;d;e\r\n'
+    path = write(tmp_path / "table.csv", text)
+    with pytest.raises(DataError, match="line 7: the number of fields is 3"):
+        Csv(path=str(path), comment="hash").sizes()
+    source = Csv(path=str(write(path, text.replace(";e", ""))), comment="#")
+    assert found_values(source, "y") == ["a\r\n# b", "d"]
+    (block,) = source.blocks("all")
+    assert [block.locate(row) for row in range(2)] == [f"{path}, line 4", f"{path}, line 7"]
+    assert source.profile().options == {"delimiter": "semicolon"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("x,y\n'a,b',1\n'it''s',2\n", {"quote": "single_quote"}, ["a,b", "it's"]),
+        ('x,y\na\\,b,1\n"c\\"d",2\n', {"escape": "backslash"}, ["a,b", 'c"d']),
+        ('x,y\n5" pipe,1\n"7,2\n', {"quote": None}, ['5" pipe', '"7']),
+        ("x\ty\na b\t1\nc\t2\n", {"delimiter": "tab"}, ["a b", "c"]),
+        ("x y\na 1\nc 2\n", {"delimiter": "space"}, ["a", "c"]),
+    ],
+)
+def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, expected: list[str]) -> None:
+    assert found_values(Csv(path=str(write(tmp_path / "table.csv", text)), **options), "x") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(30), "a zip archive, or an Excel or OpenDocument file, not a CSV file"),
+        (b"PAR1" + bytes(30), "is a Parquet file"),
+        (b"SQLite format 3\0" + bytes(30), "is an SQLite database"),
+        (b'{"x": 0, "y": 0}\n{"x": 1, "y": 1}\n', r"is in JSON lines, not a CSV file; convert it, .*lines=True"),
+        (b'[{"x": 0, "y": 0}]\n', "is in JSON, not a CSV file"),
+        (b"<!DOCTYPE html><html>", "is in HTML or XML"),
+        (b"# exported 2024\nx,y\n1,2\n", "'# exported 2024', looks like a comment; set `comment` to hash"),
+        (b"% exported 2024\nx,y\n1,2\n", "looks like a comment; set `comment` to percent"),
+        (b"A report\nx,y\n1,2\n", "the first line, 'A report', must name the columns: remove what stands above"),
+        (b"x,y\n1,K\xf6ln\n", "it looks like Latin-1: set `encoding` to cp1252, which reads '1,K\u00f6ln'"),
+        ("x,y\n1,2\n".encode("utf-16"), "looks like UTF-16: set `encoding` to utf-16"),
+        ("x,y\n1,2\n".encode("utf-16-le"), "looks like UTF-16-LE: set `encoding` to utf-16-le"),
+        ("x,y\n1,2\n".encode("utf-32"), "looks like UTF-32: set `encoding` to utf-32"),
+    ],
+)
+def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Csv(path=str(write(tmp_path / "table.csv", content))).sizes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quote": "ab"}, r"`quote` \(='ab'\) must be one ASCII character"),
+        ({"escape": "\n"}, "`escape` .* must be one ASCII character"),
+        ({"comment": "//"}, "`comment` .* must be one ASCII character"),
+        ({"delimiter": '"'}, "`delimiter` and `quote` must be different, both are double_quote"),
+        ({"delimiter": "#", "comment": "hash"}, "`delimiter` and `comment` must be different, both are hash"),
+        ({"decimal": "x"}, r"`decimal` \(=x\) is part of numbers"),
+        ({"decimal": "space"}, r"`decimal` \(=space\) must be point or comma"),
+        ({"thousands": "5"}, r"`thousands` \(=5\) is part of numbers"),
+        ({"decimal": ",", "thousands": "comma"}, "`decimal` and `thousands` must be different, both are comma"),
+        ({"encoding": "utf8x"}, r"`encoding` \(=utf8x\) is not a text encoding of Python. Did you mean utf-8\?"),
+        ({"encoding": "base64"}, "is not a text encoding of Python"),
+        ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
+        ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
+        ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),
+        ({"dates": {"x": "day"}}, "`dates.x` .* must be one of .*, or a format such as"),
+        ({"dates": {"x": "utc"}, "types": {"x": "float"}}, "column `x` has `dates` .* remove one of them"),
+    ],
+)
+def test_an_option_that_can_not_be_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Csv(path="table.csv", **options)
+
+
+@pytest.mark.parametrize("option", ["types", "nulls", "dates", "marks"])
+def test_an_option_of_a_column_that_does_not_exist_is_refused(tmp_path: Path, option: str) -> None:
+    path = write(tmp_path / "table.csv", "price,y\n1,2\n")
+    value: Any = {"types": "float", "nulls": ("",), "dates": "utc", "marks": "kg"}[option]
+    with pytest.raises(DataError, match=f"has no column `prise`, which `{option}` lists. Did you mean price"):
+        Csv(path=str(path), **{option: {"prise": value}}).sizes()
+
+
+def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", b"x,y\n1,a\n2,\x81\n")
+    with pytest.raises(DataError, match=r"line 3: byte 0x81 doesn't fit `encoding` \(=cp1252\)"):
+        Csv(path=str(path), encoding="cp1252").sizes()
+    write(path, "x,y\n1,a\n".encode("utf-16")[:-1])
+    with pytest.raises(DataError, match=r"line 2: byte 0x0a doesn't fit `encoding` \(=utf-16\): truncated data"):
+        Csv(path=str(path), encoding="utf-16").sizes()

@@ -1,0 +1,313 @@
+"""Texts that are read as numbers and times, and what stays text."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data import Csv
+from components.types import DataError
+
+
+def read(tmp_path: Path, values: list[str], **options: Any) -> Csv:
+    """A table with a column `x` of these values, and a column of texts."""
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["x,other", *(f'"{value}",t{n}' for n, value in enumerate(values))]), encoding="utf-8")
+    return Csv(path=str(path), **options)
+
+
+def values_of(source: Csv) -> list[Any]:
+    values = source.columns.values["x"]
+    listed = (
+        values.astype(str).tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "M" else values.tolist()
+    )
+    valid = source.columns.valid.get("x", np.ones(len(listed), bool))
+    return [value if there else None for value, there in zip(listed, valid, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "description"),
+    [
+        (
+            ["$6,254.60", "$-5", "-$7", "($3)"],
+            [6254.6, -5, -7, -3],
+            "without `$`, commas separate thousands, numbers in parentheses are negative",
+        ),
+        (["40%", "5%"], [40, 5], "without `%`: 5% is 5"),
+        (["8 kg", "20 kg", "?"], [8, 20, None], "without `kg`"),
+        (["12 km/h", "7 km/h"], [12, 7], "without `km/h`"),
+        (["5 €", "7,000.5 €"], [5, 7000.5], "without `€`, commas separate thousands"),
+        (["EUR 5", "EUR 7"], [5, 7], "without `EUR`"),
+        (["20°C", "-3°C"], [20, -3], "without `°C`"),
+        (["2_940", "12"], [2940, 12], "without `_`"),
+        (["9\u00a0196", "1\u202f000\u202f000", "7"], [9196, 1_000_000, 7], "blanks separate thousands"),
+        (["1'000", "2’000.5"], [1000, 2000.5], "without apostrophes"),
+        (["12,34,567", "1,000"], [1_234_567, 1000], "commas separate thousands"),
+        (["(94)", "17"], [-94, 17], "numbers in parentheses are negative"),
+        (["\u22125", "\u20137", "3"], [-5, -7, 3], ""),
+        (["1st", "2nd", "3rd", "11th", "22nd"], [1, 2, 3, 11, 22], "without st, nd, rd or th"),
+        (["1.2k", "500", "3M", "2bn"], [1200, 500, 3e6, 2e9], "k, M and B are thousands, millions and billions"),
+        (["$1.5M", "$200k"], [1.5e6, 2e5], "without `$`, k, M and B are thousands, millions and billions"),
+        (["1:30:00", "25:00:00"], [5400, 90_000], "times or durations as seconds"),
+        (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
+        (["2 days 03:00:00", "0 days 00:00:01.5"], [183_600, 1.5], "times or durations as seconds"),
+        (["PT1H30M", "P1DT2S"], [5400, 86_402], "times or durations as seconds"),
+        (["1h 30m", "2d 4h"], [5400, 187_200], "times or durations as seconds"),
+        (["300 K", "310 K"], [300, 310], "without `K`"),
+    ],
+)
+def test_numbers_with_marks_are_read(
+    tmp_path: Path, values: list[str], expected: list[float | None], description: str
+) -> None:
+    source = read(tmp_path, values)
+    assert values_of(source) == expected
+    assert source.columns.types["x"] in ("int", "float")
+    reading = source.columns.readings.get("x")
+    if description:
+        assert reading is not None
+        assert reading.description == f"numbers, {description}"
+        mark = reading.options.get("marks")
+        again = read(tmp_path, values, types={"x": "float"}, marks={"x": mark} if mark else None)
+        assert values_of(again) == expected, "declared, they are read in the same way"
+    assert values_of(read(tmp_path, values, types={"x": "string"})) == [None if v == "" else v for v in values]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["0171 123", "030 12345"],
+        ["+49 171 1234567", "+1 222 3334444"],
+        ["555-1234", "555-9876"],
+        ["192.168.0.1", "10.0.0.1"],
+        ["1.2.3", "1.10.0"],
+        ["A12", "B13"],
+        ["5-7", "8-9"],
+        ["3/4", "1/2"],
+        ["2020-W01", "2020-W02"],
+        ["012 345", "12 345"],
+        ["NA12", "NA13"],
+    ],
+)
+def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[str]) -> None:
+    source = read(tmp_path, values)
+    assert values_of(source) == values
+    assert not source.columns.problems
+    assert not source.columns.readings
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["10 kg", "20 kg", "12 lb"], "its numbers have different marks: `kg` in 2 rows, `lb` in 1 rows"),
+        (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` in 2 rows, `USD` in 1 rows"),
+        (["113803", "373450", "A/5 21171"], "1 of 3 values is not a number; the first is 'A/5 21171' (line 4)"),
+    ],
+)
+def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list[str], reason: str) -> None:
+    source = read(tmp_path, values)
+    assert values_of(source) == values
+    assert source.columns.readings["x"].description == f"text, since {reason}"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "description"),
+    [
+        (["31.12.2020", "01.02.2021"], ["2020-12-31", "2021-02-01"], ""),
+        (["31/12/2020", "01/02/2021"], ["2020-12-31", "2021-02-01"], ", day first"),
+        (["12/31/2020", "02/01/2021"], ["2020-12-31", "2021-02-01"], ", month first"),
+        (["31-12-20", "01-02-69"], ["2020-12-31", "1969-02-01"], ", day first, years of two digits are 1969 to 2068"),
+        (
+            ["5 Jan 2020", "5. März 2021", "5-déc-20"],
+            ["2020-01-05", "2021-03-05", "2020-12-05"],
+            ", years of two digits are 1969 to 2068",
+        ),
+        (["January 5, 2020", "Feb 6 2021"], ["2020-01-05", "2021-02-06"], ""),
+        (["Jan 2020", "Dec 2020"], ["2020-01-01", "2020-12-01"], ", a month without a day is its first day"),
+        (["2020-1-5", "2020/12/31"], ["2020-01-05", "2020-12-31"], ""),
+        (["2020-01-05 10:30 PM", "2020-01-05 12:00 am"], ["2020-01-05T22:30", "2020-01-05T00:00"], ""),
+        (
+            ["Mon, 05 Jan 2020 10:00:00 +0200", "2020-01-05T10:00:00Z"],
+            ["2020-01-05T08:00", "2020-01-05T10:00"],
+            ", converted to UTC",
+        ),
+        (["9999-12-31 23:59:59.5", "0001-01-01"], ["9999-12-31T23:59:59.5", "0001-01-01"], ""),
+        (["unknown", "2020-01-05"], [None, "2020-01-05"], ""),
+    ],
+)
+def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | None], description: str) -> None:
+    source = read(tmp_path, values)
+    assert source.columns.types["x"] == "timestamp"
+    found = source.columns.values["x"]
+    assert isinstance(found, np.ndarray)
+    nat = np.datetime64("NaT")
+    times = np.array([nat if text is None else np.datetime64(text) for text in expected], "datetime64[us]")
+    np.testing.assert_array_equal(found.astype("datetime64[us]"), times)
+    reading = source.columns.readings.get("x")
+    assert (reading.description if reading else "times") == f"times{description}"
+
+
+@pytest.mark.parametrize(
+    ("values", "dates", "expected"),
+    [
+        (["01/02/2020", "03/04/2020"], "day_first", ["2020-02-01", "2020-04-03"]),
+        (["01/02/2020", "03/04/2020"], "month_first", ["2020-01-02", "2020-03-04"]),
+        (["2020-01-05T10:00", "2020-01-05T10:00Z"], "utc", ["2020-01-05T10:00", "2020-01-05T10:00"]),
+        (["20201231", "00010101"], "yyyymmdd", ["2020-12-31", "0001-01-01"]),
+        (["1581292800", "0"], "seconds", ["2020-02-10", "1970-01-01"]),
+        (["1581292800000", "1581292800500"], "milliseconds", ["2020-02-10", "2020-02-10T00:00:00.5"]),
+        (["2020", "2021"], "%Y", ["2020-01-01", "2021-01-01"]),
+    ],
+)
+def test_the_user_says_how_times_are_written(
+    tmp_path: Path, values: list[str], dates: str, expected: list[str]
+) -> None:
+    source = read(tmp_path, values, dates={"x": dates})
+    found = source.columns.values["x"]
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found.astype("datetime64[us]"), np.array(expected, "datetime64[us]"))
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [(["1581292800", "1581379200"], "2020-02-10"), (["1581292800000", "1581379200000"], "2020-02-10")],
+)
+def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: list[str], size: str) -> None:
+    found = read(tmp_path, values, types={"x": "timestamp"}).columns.values["x"]
+    assert isinstance(found, np.ndarray)
+    assert found[0] == np.datetime64(size)
+    with pytest.raises(DataError, match=r"line 2: column `x` is 5, not of type timestamp .* or set `dates`"):
+        read(tmp_path, ["5", "7"], types={"x": "timestamp"}).sizes()
+
+
+@pytest.mark.parametrize(
+    ("values", "fault", "options"),
+    [
+        (
+            [*map(str, range(30)), "12o"],
+            "1 of 31 values is not a number; the first is '12o' (line 32)",
+            ["nulls", "types"],
+        ),
+        ([*["3", "5"] * 10, "5+"], "1 of 21 values is not a number; the first is '5+' (line 22)", ["nulls", "types"]),
+        (
+            [*["3 kg", "5 kg"] * 10, "4 lb"],
+            "1 of 21 values is not a number with `kg`; the first is '4 lb' (line 22)",
+            ["nulls", "types"],
+        ),
+        (
+            [*["30%", "5%"] * 10, "0.4"],
+            "1 of 21 values is not a number with `%`; the first is '0.4' (line 22)",
+            ["nulls", "types"],
+        ),
+        (
+            [*["2020-01-01", "2020-01-02"] * 5, "2021-02-30"],
+            "1 of 11 values is not a time; the first is '2021-02-30' (line 12)",
+            ["nulls", "types"],
+        ),
+        (
+            [*["2020-01-01", "2020-01-02"] * 5, "0000-00-00"],
+            "1 of 11 values is not a time; the first is '0000-00-00' (line 12)",
+            ["nulls", "types"],
+        ),
+        (
+            ["2020-01-01T10:00", "2020-01-02T10:00Z"],
+            "1 of 2 times have no time zone, and the others have one",
+            ["dates", "types"],
+        ),
+        (
+            ["01/02/2020", "03/04/2020"],
+            "'01/02/2020' may be 2020-02-01 (the day first) or 2020-01-02 (the month first)",
+            ["dates", "dates", "types"],
+        ),
+        (
+            ["13/02/2020", "02/13/2020"],
+            "'13/02/2020' has the day first, and '02/13/2020' the month",
+            ["dates", "dates", "types"],
+        ),
+        (["1,5", "2,25"], "its numbers, such as '1,5', have a decimal comma", ["decimal", "types"]),
+        (["1.234,5", "2"], "its numbers, such as '1.234,5', have a decimal comma", ["decimal", "types"]),
+        (["1,234", "5,678"], "'1,234' may be 1234 or 1.234", ["thousands", "decimal", "types"]),
+        (["1.234", "567"], "'1.234' may be 1234 or 1.234", ["decimal", "decimal", "types"]),
+    ],
+)
+def test_what_is_not_clear_is_left_to_the_user(
+    tmp_path: Path, values: list[str], fault: str, options: list[str]
+) -> None:
+    source = read(tmp_path, values)
+    problem = source.columns.problems["x"]
+    assert problem.fault == fault
+    assert [remedy.option for remedy in problem.remedies] == options
+    assert values_of(source) == values
+    for remedy in problem.remedies:  # each remedy works
+        by_column = remedy.option in ("nulls", "types", "dates")
+        solved = read(tmp_path, values, **{remedy.option: {"x": remedy.value} if by_column else remedy.value})
+        if "has the day first" not in fault or remedy.option != "dates":
+            assert not solved.columns.problems, remedy
+
+
+def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('x,y\n"1,234","5,678.5"\n"5,678",7\n')
+    assert np.asarray(Csv(path=str(path)).columns.values["x"]).tolist() == [1234, 5678]
+    path.write_text("x;y\n1.234;0.5\n5;7\n")
+    assert np.asarray(Csv(path=str(path), delimiter=";").columns.values["x"]).tolist() == [1.234, 5]
+    path.write_text("x;y\n1.234;0,5\n5;7\n")
+    with_commas = Csv(path=str(path), delimiter="semicolon", decimal="comma").columns.values
+    assert np.asarray(with_commas["x"]).tolist() == [1234, 5]
+    assert np.asarray(with_commas["y"]).tolist() == [0.5, 7]
+
+
+def test_new_rows_must_have_the_recorded_mark(tmp_path: Path) -> None:
+    assert values_of(read(tmp_path, ["3 kg", "5"], marks={"x": "kg"})) == [3, 5]
+    assert (
+        "1 of 2 values have no `kg`" in read(tmp_path, ["3 kg", "5"], marks={"x": "kg"}).columns.readings["x"].unusual
+    )
+    for values, mark in ((["3 lb"], "kg"), (["0.4"], "%")):
+        with pytest.raises(DataError, match=f"line 2: column `x` is '{values[0]}', not a number with `{mark}`"):
+            read(tmp_path, values, marks={"x": mark}).sizes()
+
+
+def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:
+    gaps = [
+        "NA",
+        "NaN",
+        "nan",
+        "-nan",
+        "NAN",
+        "n/a",
+        "#N/A",
+        "NULL",
+        "None",
+        "?",
+        "-",
+        "--",
+        ".",
+        "unknown",
+        "1.#QNAN",
+        "-1.#IND",
+        "<NA>",
+        "missing",
+        "#DIV/0!",
+        "\\N",
+        "n.a.",
+        "not available",
+    ]
+    source = read(tmp_path, [*map(str, range(50)), *gaps])
+    assert values_of(source) == [*range(50), *[None] * len(gaps)]
+    texts = read(tmp_path, [*["north", "south"] * 25, "missing", "?", "-", "unknown", "NA"])
+    assert values_of(texts)[50:] == ["missing", "?", "-", "unknown", None], "among texts, they may be values"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [(["true", "false"], "bool"), (["yes", "no"], "bool"), (["1", "0"], "bool"), (["Y", "n"], "bool")],
+)
+def test_declared_booleans_have_many_spellings(tmp_path: Path, values: list[str], kind: Any) -> None:
+    assert values_of(read(tmp_path, values, types={"x": kind})) == [True, False]
+    with pytest.raises(DataError, match=r"line 4: column `x` is .*, not of type bool"):
+        read(tmp_path, [*values, "2"], types={"x": kind}).sizes()
+
+
+def test_a_declared_type_that_many_rows_lack_says_how_many(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2: column `x` is 'a', not of type float \(2 of 4 values aren't\)"):
+        read(tmp_path, ["a", "1", "b", "2"], types={"x": "float"}).sizes()
