@@ -31,6 +31,7 @@ from components.data.csv.types import (
     convert_type,
     has_decimal_point,
     has_leading_zero,
+    has_wrong_years,
     may_have_thousands,
 )
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
@@ -280,8 +281,8 @@ class Reader:
                 array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
             if self._is_text(name):
                 yield Column(name, array, is_text=self.types.get(name) == "string")
-            # As texts, times of a day are read as seconds, and marks are checked.
-            elif types.is_time(array.type) or name in self.marks:
+            # As texts, times of a day are read as seconds, and marks and years are checked.
+            elif types.is_time(array.type) or name in self.marks or has_wrong_years(array):
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
