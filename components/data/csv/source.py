@@ -240,8 +240,11 @@ class Csv(Table):
     @cached_property
     def _content_digest(self) -> str:
         digest = hash_file(self.file.file.path, digest_size=16).hexdigest()
-        options = {name: getattr(self, name) for name in READING_OPTIONS if getattr(self, name) != DEFAULTS[name]}
-        return f"{digest}, {sorted(options.items())}"
+        # This form and these texts are those of earlier versions, whose runs know the digest.
+        delimiter, nulls = self._character("delimiter") or ",", EARLIER_NULLS if self.nulls is None else self.nulls
+        text = f"{digest}, self.delimiter={delimiter!r}, self.{nulls=}, {sorted((self.types or {}).items())}"
+        options = {name: getattr(self, name) for name in LATER_OPTIONS if getattr(self, name) != DEFAULTS[name]}
+        return f"{text}, {sorted(options.items())}" if options else text
 
     def content_digest(self) -> str:
         return self._content_digest
@@ -281,10 +284,8 @@ class LineBlock(Block):
 
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
-READING_OPTIONS = (
-    *("delimiter", "quote", "escape", "comment", "encoding", "decimal", "thousands"),
-    *("nulls", "types", "dates", "marks"),
-)
+EARLIER_NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks")
 
 
 def _check_different(characters: Mapping[str, str]) -> None:

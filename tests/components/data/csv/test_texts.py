@@ -191,6 +191,11 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             ["nulls", "types"],
         ),
         (
+            [*["3 kg", "5 kg"] * 10, "4 k"],
+            "1 of 21 values is not a number with `kg`; the first is '4 k' (line 22)",
+            ["nulls", "types"],
+        ),
+        (
             [*["30%", "5%"] * 10, "0.4"],
             "1 of 21 values is not a number with `%`; the first is '0.4' (line 22)",
             ["nulls", "types"],
