@@ -38,7 +38,7 @@ class Csv(Table):
 
     Attributes:
         path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
-        delimiter: the character between fields. None: that of a first line such as `sep=;`, otherwise a comma.
+        delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields that contain delimiters, quotes or line breaks. A quote within a quoted field
             is written twice. None: no field is quoted.
         escape: the character before a delimiter or quote that is part of a field. None: there is none.
@@ -65,7 +65,7 @@ class Csv(Table):
     """
 
     path: str
-    delimiter: str | None = None
+    delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
     comment: str | None = None
@@ -84,7 +84,6 @@ class Csv(Table):
     def __post_init__(self) -> None:
         dialect = {name: self._character(name) for name in ("delimiter", "quote", "escape", "comment")}
         given = {name: character for name, character in dialect.items() if character is not None}
-        given.setdefault("delimiter", ",")
         _check_different(given)
         for name in ("decimal", "thousands"):
             character = self._character(name)
@@ -137,7 +136,7 @@ class Csv(Table):
             raise DataError(f"`path` (={self.path}) is a folder, {folder}; {hint}")
         return CsvFile(
             PackedFile(find_path(self.path, file=True), self.max_unpacked_gb),
-            self._character("delimiter"),
+            self._character("delimiter") or ",",
             self._character("quote"),
             self._character("escape"),
             self._character("comment"),
@@ -211,7 +210,7 @@ class Csv(Table):
     def _inferred_dialect(self) -> dict[str, str]:
         """The options of the whole table that were inferred."""
         options = {}
-        if self.delimiter is None and self.file.field_delimiter != ",":
+        if self.file.field_delimiter != self._character("delimiter"):
             options["delimiter"] = name_character(self.file.field_delimiter)
         if self.columns.separators is not None:
             options["thousands"] = name_character(self.columns.separators.thousands)
@@ -241,8 +240,9 @@ class Csv(Table):
     def _content_digest(self) -> str:
         digest = hash_file(self.file.file.path, digest_size=16).hexdigest()
         # This form and these texts are those of earlier versions, whose runs know the digest.
-        delimiter, nulls = self._character("delimiter") or ",", EARLIER_NULLS if self.nulls is None else self.nulls
-        text = f"{digest}, self.delimiter={delimiter!r}, self.{nulls=}, {sorted((self.types or {}).items())}"
+        nulls = EARLIER_NULLS if self.nulls is None else self.nulls
+        types = sorted((self.types or {}).items())
+        text = f"{digest}, self.delimiter={self._character('delimiter')!r}, self.{nulls=}, {types}"
         options = {name: getattr(self, name) for name in LATER_OPTIONS if getattr(self, name) != DEFAULTS[name]}
         return f"{text}, {sorted(options.items())}" if options else text
 

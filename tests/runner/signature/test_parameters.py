@@ -333,7 +333,7 @@ def test_the_fields_of_the_settings_are_read() -> None:
     [
         ("components.layer.Dense", "features", UNKNOWN),
         ("components.architecture.SEResNet18", "depths", [2, 2, 2, 2]),
-        ("components.data.Csv", "encoding", "utf-8"),
+        ("components.data.Csv", "delimiter", ","),
         ("components.data.Idx", "max_unpacked_gb", UNKNOWN),  # a constant of another module is no literal
         ("components.loss.SoftmaxCrossEntropy", "label_smoothing", None),
         ("optax.adam", "b1", 0.9),
