@@ -99,8 +99,8 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[s
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (["10 kg", "20 kg", "12 lb"], "its numbers have different marks: `kg` in 2 rows, `lb` in 1 rows"),
-        (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` in 2 rows, `USD` in 1 rows"),
+        (["10 kg", "20 kg", "12 lb"], "its numbers have different marks: `kg` (2), `lb` (1)"),
+        (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` (2), `USD` (1)"),
         (["113803", "373450", "A/5 21171"], "1 of 3 values is not a number; the first is 'A/5 21171' (line 4)"),
     ],
 )
@@ -281,6 +281,15 @@ def test_new_rows_must_have_the_recorded_mark(tmp_path: Path) -> None:
     for values, mark in ((["3 lb"], "kg"), (["0.4"], "%")):
         with pytest.raises(DataError, match=f"line 2: column `x` is '{values[0]}', not a number with `{mark}`"):
             read(tmp_path, values, marks={"x": mark}).sizes()
+
+
+def test_the_spellings_of_a_column_are_added_among_numbers_and_exact_among_texts(tmp_path: Path) -> None:
+    numbers = read(tmp_path, ["1", "", "?", "NA", "-999", "none given", "7"], nulls={"x": ("-999", "none given")})
+    assert values_of(numbers) == [1, None, None, None, None, None, 7]
+    texts = read(tmp_path, ["NA", "US", "?", "none given"], nulls={"x": ("none given",)})
+    assert values_of(texts) == ["NA", "US", "?", None]
+    strict = read(tmp_path, [*map(str, range(20)), "?"], nulls=("",))
+    assert strict.columns.problems["x"].fault == "1 of 21 values is not a number; the first is '?' (line 22)"
 
 
 def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:
