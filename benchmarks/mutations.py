@@ -39,6 +39,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -196,12 +197,26 @@ def _write_idx_gz(folder: Path) -> Path:
     return folder / "images.gz"
 
 
-ROWS = [(n, n * 0.37 - 2, ("here", "there", 'in "quotes"', "a,b")[n % 4], f"{n:05}", n % 3 == 0) for n in range(40)]
+ROWS = [
+    (
+        n,
+        n * 0.37 - 2,
+        ("here", "there", 'in "quotes"', "a,b")[n % 4],
+        f"{n:05}",
+        n % 3 == 0,
+        f"${n * 311:,}.50",
+        f"{n} kg",
+        f"{n % 28 + 1:02}.{n % 12 + 1:02}.2020",
+        f"20{n:02}-03-31 10:{n:02}:00",
+    )
+    for n in range(40)
+]
 
 
 def _write_csv(folder: Path) -> Path:
     with (folder / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("count", "share", "place", "code", "flag"), *ROWS])
+        names = ("count", "share", "place", "code", "flag", "price", "weight", "day", "when")
+        csv.writer(file).writerows([names, *ROWS])
     return folder / "table.csv"
 
 
@@ -243,6 +258,17 @@ def _parse_csv(content: bytes) -> CellTexts:
     return CellTexts(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
+TIME_FORMATS = (
+    "%d.%m.%Y",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+)
+
+
 class CellTexts(NamedTuple):
     """The texts in the cells of a table, by column."""
 
@@ -259,14 +285,30 @@ class CellTexts(NamedTuple):
 def _is_text_of(text: str, value: Any) -> bool:
     """Whether the text of a cell is a notation of a value. Long texts are compared by their first ten characters."""
     if value is None or value == "":
-        return text in ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+        return not re.search(r"[1-9]", text)
     if isinstance(value, bool):
         return text.lower() in (("true", "1") if value else ("false", "0"))
-    if isinstance(value, int):
-        return int(text) == value
-    if isinstance(value, float):
-        return float(text) == value or (value != value and text.lower().lstrip("+-") == "nan")
+    if isinstance(value, int | float):
+        if value != value:
+            return text.lower().lstrip("+-") == "nan"
+        if isinstance(value, int) and re.fullmatch(r"\s*[+-]?\d+\s*", text):
+            return int(text) == value
+        number = re.sub(r"[^0-9.eE+-]", "", text) if re.search(r"[$,_'() ]|kg", text) else text
+        try:
+            return float(f"-{number}" if text.startswith("(") else number) == value
+        except ValueError:
+            return False
+    if isinstance(value, date):
+        return any(_is_time_in(text, value, format) for format in TIME_FORMATS)
     return text.startswith(str(value)[:10])
+
+
+def _is_time_in(text: str, value: date, format: str) -> bool:
+    time = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    try:
+        return datetime.strptime(text.strip(), format) == time
+    except ValueError:
+        return False
 
 
 def _make_tar_writer(mode: str, tar_format: int) -> Callable[[Path], Path]:

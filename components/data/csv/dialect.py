@@ -43,7 +43,7 @@ class CsvFile:
 
     Attributes:
         file: the file, packed or not.
-        delimiter: the character between fields. None: that of a first line such as `sep=;`, otherwise a comma.
+        delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields. None: no field is quoted.
         escape: the character before a delimiter or quote that is part of a field. None: there is none.
         comment: lines that start with it are skipped. None: there are no comments.
@@ -51,7 +51,7 @@ class CsvFile:
     """
 
     file: PackedFile
-    delimiter: str | None = None
+    delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
     comment: str | None = None
@@ -63,7 +63,7 @@ class CsvFile:
     @cached_property
     def field_delimiter(self) -> str:
         """The character between fields."""
-        return self.delimiter or self._separator_line or ","
+        return (self._separator_line or ",") if self.delimiter == "," else self.delimiter
 
     @contextmanager
     def open(self) -> Iterator[LineStream]:

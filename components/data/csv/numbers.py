@@ -193,6 +193,8 @@ class NumberTexts:
         for position, parts in enumerate(self._parts):
             if parts is None or parts.mark not in accepted_marks:
                 continue
+            if parts.mark != mark and abs(parts.factor) != 1:  # 39 k among values in kg
+                continue
             digits, separator = _remove_separators(parts.body, separators)
             if not digits:
                 continue

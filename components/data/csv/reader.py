@@ -32,6 +32,7 @@ from components.data.csv.types import (
     convert_type,
     has_decimal_point,
     has_leading_zero,
+    has_wrong_years,
     may_have_thousands,
 )
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
@@ -97,7 +98,7 @@ class Reader:
             values is inferred as numbers. Declared integers may be written as `2.0`.
         nulls: the spellings of a missing value in all columns. None: NULLS, and among numbers and times also
             those of `is_gap`.
-        column_nulls: the spellings in some columns, instead of `nulls`.
+        column_nulls: the spellings in some columns. Among numbers and times they are added to the usual ones.
         dates: how times are read in some columns; these have the type `timestamp`. "" is the key for all columns.
         marks: the marks of the numbers of some columns.
         decimal: the decimal separator. None: a point, unless the numbers show that it is a comma.
@@ -181,7 +182,7 @@ class Reader:
             texts, indices = read_dictionary(column)
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
             spellings = self._nulls_of(name)
-            accepts_gaps = self._accepts_gaps(name) and types[name] != "string"
+            accepts_gaps = self._accepts_gaps and types[name] != "string"
             counts[name] = {
                 text: int(count)
                 for text, count in zip(texts, rows, strict=True)
@@ -285,9 +286,10 @@ class Reader:
         """The spellings of a missing value in a column."""
         return self.column_nulls.get(name, NULLS if self.nulls is None else self.nulls)
 
-    def _accepts_gaps(self, name: str) -> bool:
-        """Whether the usual spellings of a missing value are missing values among the numbers of a column."""
-        return self.nulls is None and name not in self.column_nulls
+    @property
+    def _accepts_gaps(self) -> bool:
+        """Whether the usual spellings of a missing value are missing values among numbers and times."""
+        return self.nulls is None
 
     def _correct_columns(self, table: pyarrow.Table) -> Iterator[Column]:
         """The columns of a table. Those that Arrow inferred wrongly are parsed again."""
@@ -302,8 +304,8 @@ class Reader:
                 array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
             if self._is_text(name):
                 yield Column(name, array, is_text=self.types.get(name) == "string")
-            # As texts, times of a day are read as seconds, and marks are checked.
-            elif types.is_time(array.type) or name in self.marks:
+            # As texts, times of a day are read as seconds, and marks and years are checked.
+            elif types.is_time(array.type) or name in self.marks or has_wrong_years(array):
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
@@ -312,7 +314,7 @@ class Reader:
                 yield Column(name, texts if is_code else array, is_text)
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
-            elif types.is_string(array.type) and self._accepts_gaps(name):
+            elif types.is_string(array.type) and self._accepts_gaps:
                 yield self._read_gaps(name, array)
             else:
                 yield Column(name, array)
@@ -363,7 +365,7 @@ class Reader:
     def _make_text_column(self, name: str, array: pyarrow.ChunkedArray) -> TextColumn:
         texts, indices = read_dictionary(array)
         dates = self.dates.get(name, self.dates.get(""))
-        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps(name))
+        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
         return TextColumn(name, texts, indices, options, str(self.file), self._find_line)
 
     def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
@@ -376,7 +378,7 @@ class Reader:
             array = array.cast(empty.get(declared, pyarrow.float64()))
         values, valid = convert_column(name, array)
         inferred = convert_type(array.type)
-        if inferred == "float" and self._accepts_gaps(name) and np.isnan(np.asarray(values)).any():  # such as -nan
+        if inferred == "float" and self._accepts_gaps and np.isnan(np.asarray(values)).any():  # such as -nan
             valid = ~np.isnan(np.asarray(values))
         if declared is None or declared == inferred or inferred == "string":
             return values, valid, inferred

@@ -41,7 +41,7 @@ class Csv(Table):
 
     Attributes:
         path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
-        delimiter: the character between fields. None: that of a first line such as `sep=;`, otherwise a comma.
+        delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields that contain delimiters, quotes or line breaks. A quote within a quoted field
             is written twice. None: no field is quoted.
         escape: the character before a delimiter or quote that is part of a field. None: there is none.
@@ -50,9 +50,10 @@ class Csv(Table):
         decimal: the decimal separator of numbers. None: a point; numbers with a decimal comma are an error.
         thousands: the separator of thousands, besides blanks, apostrophes and underscores. None: the one that the
             numbers show.
-        nulls: the spellings of a missing value, quoted or not: for all columns, or by column. None: the empty field,
-            NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and in columns of numbers and times also other usual
-            spellings, such as ?, - or unknown.
+        nulls: the spellings of a missing value, quoted or not. A list has those of all columns. A mapping has those of
+            some columns; among numbers and times they are added to the usual ones. None: the empty field, NA, N/A, n/a,
+            NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times also other usual spellings, such as ?, - or
+            unknown.
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
@@ -71,7 +72,7 @@ class Csv(Table):
     """
 
     path: str
-    delimiter: str | None = None
+    delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
     comment: str | None = None
@@ -92,7 +93,6 @@ class Csv(Table):
     def __post_init__(self) -> None:
         dialect = {name: self._character(name) for name in ("delimiter", "quote", "escape", "comment")}
         given = {name: character for name, character in dialect.items() if character is not None}
-        given.setdefault("delimiter", ",")
         _check_different(given)
         for name in ("decimal", "thousands"):
             character = self._character(name)
@@ -150,7 +150,7 @@ class Csv(Table):
             raise DataError(f"`path` (={self.path}) is a folder, {folder}; {hint}")
         return CsvFile(
             PackedFile(find_path(self.path, file=True), self.max_unpacked_gb),
-            self._character("delimiter"),
+            self._character("delimiter") or ",",
             self._character("quote"),
             self._character("escape"),
             self._character("comment"),
@@ -288,7 +288,7 @@ class Csv(Table):
     def _inferred_dialect(self) -> dict[str, str]:
         """The options of the whole table that were inferred."""
         options = {}
-        if self.delimiter is None and self.file.field_delimiter != ",":
+        if self.file.field_delimiter != self._character("delimiter"):
             options["delimiter"] = name_character(self.file.field_delimiter)
         if self.columns.separators is not None:
             options["thousands"] = name_character(self.columns.separators.thousands)
@@ -317,9 +317,14 @@ class Csv(Table):
     @cached_property
     def _content_digest(self) -> str:
         digest = hash_file(self.file.file.path, digest_size=16).hexdigest()
-        options = {name: getattr(self, name) for name in READING_OPTIONS if getattr(self, name) != DEFAULTS[name]}
-        required = f", only rows with {self._targets}" if self.on_missing_target == "drop" else ""
-        return f"{digest}, {sorted(options.items())}{required}"
+        # This form and these texts are those of earlier versions, whose runs know the digest.
+        nulls = EARLIER_NULLS if self.nulls is None else self.nulls
+        types = sorted((self.types or {}).items())
+        text = f"{digest}, self.delimiter={self._character('delimiter')!r}, self.{nulls=}, {types}"
+        options = {name: getattr(self, name) for name in LATER_OPTIONS if getattr(self, name) != DEFAULTS[name]}
+        if self.on_missing_target == "drop":
+            options["on_missing_target"] = self._targets
+        return f"{text}, {sorted(options.items())}" if options else text
 
     def content_digest(self) -> str:
         return self._content_digest
@@ -368,10 +373,8 @@ class LineBlock(Block):
 
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
-READING_OPTIONS = (
-    *("delimiter", "quote", "escape", "comment", "encoding", "decimal", "thousands"),
-    *("nulls", "types", "dates", "marks", "drop"),
-)
+EARLIER_NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks", "drop")
 
 
 def _check_different(characters: Mapping[str, str]) -> None:

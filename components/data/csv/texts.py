@@ -19,6 +19,7 @@ SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
 MAX_NULL_TEXTS = 3  # up to so many distinct texts may stand for missing values
 MAX_MARKS = 5  # of a column in a message
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
+PLAIN_READINGS = ("numbers", "times", "booleans")  # there is nothing to say about them
 BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n": 0, "f": 0, "0": 0}
 # Spellings of a missing value in a column of numbers or times, where they can't be values.
 GAP = re.compile(
@@ -121,7 +122,7 @@ class TextColumn:
     @cached_property
     def _is_gap(self) -> np.ndarray:
         """(texts,), bool: the texts that stand for a missing value."""
-        return np.array([self.options.accept_gaps and is_gap(text) for text in self.texts], bool)
+        return np.array([not text.strip() or (self.options.accept_gaps and is_gap(text)) for text in self.texts], bool)
 
     @cached_property
     def _rows(self) -> np.ndarray:
@@ -169,7 +170,7 @@ class TextColumn:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
                 return TextResult()
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
-            counts = ", ".join(f"`{mark}` in {rows:,} rows" for mark, rows in list(marks.items())[:MAX_MARKS])
+            counts = ", ".join(f"`{mark}` ({rows:,})" for mark, rows in list(marks.items())[:MAX_MARKS])
             return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}"))
         self._raise_if_declared(problem)
         if problem is None:
@@ -257,11 +258,10 @@ class TextColumn:
             by_text = by_text.astype(np.int64 if kind == "int" else np.bool_)
         gap_texts = [position for position, text in enumerate(self.texts) if self._is_gap[position] and text.strip()]
         reading = reading._replace(gaps=tuple(map(self._describe_gap, gap_texts)))
-        is_worth_saying = "," in reading.description or reading.gaps or reading.unusual
+        is_plain = reading.description in PLAIN_READINGS and not reading.gaps and not reading.unusual
         # The index -1 of a missing value is that of the filler.
-        return TextResult(
-            by_text[self.indices], np.append(is_read, False)[self.indices], kind, reading if is_worth_saying else None
-        )
+        valid = np.append(is_read, False)[self.indices]
+        return TextResult(by_text[self.indices], valid, kind, None if is_plain else reading)
 
     def _describe_gap(self, number: int) -> Gap:
         rows = np.flatnonzero(self.indices == number)
@@ -274,7 +274,7 @@ class TextColumn:
             return None
         remedies = [AS_TEXT]
         if len(odd) <= MAX_NULL_TEXTS:
-            remedies.insert(0, Remedy("to read them as missing", "nulls", ("", *odd)))
+            remedies.insert(0, Remedy("to read them as missing", "nulls", tuple(odd)))
         return Problem(self._describe_odd(is_read, needed), tuple(remedies))
 
     def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:

@@ -6,6 +6,7 @@ Dates have the day first or the month first. All dates of a column have the same
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -70,14 +71,14 @@ class _Parts(NamedTuple):
         is_ordered: whether the order of month and day is known.
         microseconds: the time of day in UTC. None: it is no time.
         has_zone: whether the text has a time zone.
-        notes: what is worth to be said.
+        note: what is missing in the text; "": nothing.
     """
 
     numbers: tuple[int, int, int]
     is_ordered: bool
     microseconds: int | None
     has_zone: bool
-    notes: tuple[str, ...]
+    note: str
 
     def find_microseconds(self, order: str) -> int | None:
         """Microseconds since 1970; None: there is no such date."""
@@ -131,18 +132,22 @@ class TimeTexts:
         problem = ""
         if order is None:
             order, problem = self._find_order()
-        microseconds = [None if parts is None else parts.find_microseconds(order) for parts in self._parts]
+        note = self._find_note()
+        # If most texts have a day and a year of four digits, others probably lost a part.
+        microseconds = [
+            None if parts is None or parts.note != note else parts.find_microseconds(order) for parts in self._parts
+        ]
         is_time = np.array([value is not None for value in microseconds], bool)
         values = np.array([np.iinfo(np.int64).min if value is None else value for value in microseconds], np.int64)
         valid = [parts for parts, value in zip(self._parts, microseconds, strict=True) if parts and value is not None]
         zoned = np.array([parts is not None and parts.has_zone for parts in self._parts], bool)
         without_zone = int(self._rows[is_time & ~zoned].sum()) if (zoned & is_time).any() else 0
         depends = any(not parts.is_ordered for parts in valid)
-        notes = dict.fromkeys(note for parts in valid for note in parts.notes)
-        if depends:
-            notes = {order.replace("_", " "): None, **notes}
-        if (zoned & is_time).any():
-            notes["converted to UTC"] = None
+        notes = (
+            order.replace("_", " ") if depends else "",
+            note,
+            "converted to UTC" if (zoned & is_time).any() else "",
+        )
         has_form = np.array([parts is not None for parts in self._parts], bool)
         return Times(
             values.view("datetime64[us]"),
@@ -151,7 +156,7 @@ class TimeTexts:
             order if depends else "",
             problem,
             without_zone,
-            tuple(notes),
+            tuple(filter(None, notes)),
         )
 
     def read_format(self, format: str) -> Times:
@@ -160,6 +165,14 @@ class TimeTexts:
         is_time = np.array([time is not None for time in times], bool)
         values = np.array(["NaT" if time is None else time for time in times], "datetime64[us]")
         return Times(values, is_time, is_time, "", "", 0, (f"in the format {format}",))
+
+    def _find_note(self) -> str:
+        """The note of most rows."""
+        rows: Counter[str] = Counter()
+        for parts, count in zip(self._parts, self._rows.tolist(), strict=True):
+            if parts is not None:
+                rows[parts.note] += count
+        return max(rows, key=lambda note: rows[note], default="")
 
     def _find_order(self) -> tuple[str, str]:
         """The order of month and day that the dates show, and why it isn't clear ("": it is)."""
@@ -228,11 +241,11 @@ def _split(text: str) -> _Parts | None:
     else:
         return None
     found = match.groupdict()
-    notes = []
+    note = ""
     year = int(found["year"])
     if len(found["year"]) == 2:
         year += 1900 if year > 68 else 2000  # as in POSIX
-        notes.append("years of two digits are 1969 to 2068")
+        note = "years of two digits are 1969 to 2068"
     is_ordered = "first" not in found
     if not is_ordered:
         numbers = (year, int(found["first"]), int(found["second_number"]))
@@ -244,8 +257,8 @@ def _split(text: str) -> _Parts | None:
             return None
         numbers = (year, month, int(found.get("day") or 1))
         if "day" not in found:
-            notes.append("a month without a day is its first day")
-    return _Parts(numbers, is_ordered, _find_time(found), found["zone"] is not None, tuple(notes))
+            note = "a month without a day is its first day"
+    return _Parts(numbers, is_ordered, _find_time(found), found["zone"] is not None, note)
 
 
 def _find_time(found: dict[str, str]) -> int | None:

@@ -40,6 +40,17 @@ def can_be_timestamp(kind: pyarrow.DataType) -> bool:
     return pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind) or pyarrow.types.is_null(kind)
 
 
+def has_wrong_years(column: pyarrow.ChunkedArray) -> bool:
+    """Whether some times are before the year 1, which Arrow accepts."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    types = pyarrow.types
+    if not (types.is_date(column.type) or types.is_timestamp(column.type)) or column.null_count == len(column):
+        return False
+    return compute.year(compute.min(column)).as_py() < 1
+
+
 def are_whole(column: pyarrow.ChunkedArray) -> bool:
     """Whether all numbers are whole, as float64, or infinite. Missing values and NaN don't count."""
     values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)

@@ -248,7 +248,7 @@ def test_many_different_texts_are_examined(tmp_path: Path, values: list[Any], ex
         (
             [*NUMBERS[:-1], "1O"],
             "x: 1 of 120 values is not a number; the first is '1O' (line 121). "
-            """To read them as missing, set 'data.nulls.x=["","1O"]'; to read all values as text, set """
+            """To read them as missing, set 'data.nulls.x=["1O"]'; to read all values as text, set """
             "data.types.x=string.",
         ),
         (
