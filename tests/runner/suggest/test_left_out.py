@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import runner
 from components.data import Csv
 from components.types import DataError
 from runner.__main__ import main
+from runner.config.check_data import find_drop_problems
 from runner.errors import ConfigError
 from runner.run_folder import read_record
 
@@ -188,6 +190,23 @@ def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[s
 )
 def test_wrong_words_are_errors(words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert message in fail(capsys, *LINE, DROP, "loss=mse", "metric=[rmse]", *words)
+
+
+@pytest.mark.parametrize(
+    ("part", "dropped"),
+    [
+        ({"key": "a"}, ["a"]),
+        ({"key": ["b", "a"], "per": "c"}, ["a", "b", "c"]),
+        ({"keys": ["a", "b"]}, ["a", "b"]),
+        ({"expression": "log(a) + `a b` / max(b, 2)"}, ["a", "a b", "b"]),
+        ({"key": "other"}, []),
+    ],
+)
+def test_the_columns_that_a_part_reads_are_found(part: dict[str, Any], dropped: list[str]) -> None:
+    names = ["a", "b", "c", "a b", "log", "max", "x"]
+    feature = {"target": None, "columns": {"x": part}, "inputs": {"columns": ["x"]}}
+    found = find_drop_problems({"data": {"drop": names}, "feature": feature})
+    assert sorted(problem.split("`")[1] for _, problem in found) == dropped
 
 
 def test_a_column_may_be_dropped_that_only_shares_its_name_with_a_feature_column() -> None:
