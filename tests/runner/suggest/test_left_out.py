@@ -107,6 +107,25 @@ def test_messages_name_the_lines_of_the_file() -> None:
         Csv(path="houses.csv", target="price", on_missing_target="drop").sizes()
 
 
+def test_columns_of_any_type_keep_their_values_and_gaps() -> None:
+    rows = [f"{n},{n + 0.5},2024-01-{n + 1:02},name {n % 3},text {n}," for n in range(12)]
+    rows = [row + str(n) if n % 3 else row for n, row in enumerate(rows)]
+    rows[4] = ",,,,,4"
+    Path("houses.csv").write_text("\n".join(["i,f,t,s,d,price", *rows]) + "\n")
+    source = Csv(path="houses.csv", target="price", on_missing_target="drop")
+    values, valid = source.columns.values, source.columns.valid
+    kept = [n for n in range(12) if n % 3]
+    assert source.row_numbers().tolist() == kept  # type: ignore[union-attr]
+    for name, expected in {"s": [f"name {n % 3}" for n in kept], "d": [f"text {n}" for n in kept]}.items():
+        expected[2] = ""
+        assert values[name].tolist() == expected  # type: ignore[union-attr]
+    assert valid.keys() == {"i", "f", "t", "s", "d"}, "no gap of the target is left"
+    assert all(np.flatnonzero(~mask).tolist() == [2] for mask in valid.values())
+    assert values["price"].tolist() == kept  # type: ignore[union-attr]
+    profiles = {column.name: column for column in source.profile().columns}
+    assert (profiles["s"].distinct_count, profiles["d"].distinct_count) == (2, 7)
+
+
 def test_new_rows_are_predicted_without_a_target_and_evaluated_where_they_have_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
