@@ -172,15 +172,12 @@ class Reader:
         for name, column in _named_columns(table):
             texts, indices = read_dictionary(column)
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
-            spellings = self._nulls_of(name)
-            numbers = self._null_numbers(name)
-            counts[name] = {
-                text: int(count)
-                for text, count in zip(texts, rows, strict=True)
-                if text in spellings
-                or types[name] != "string"
-                and ((self._accepts_gaps and is_gap(text)) or (is_plain_number(text) and float(text) in numbers))
-            }
+            nulls = self._nulls_of(name)
+            if types[name] != "string":
+                numbers = self._null_numbers(name)
+                nulls += tuple(text for text in texts if is_plain_number(text) and float(text) in numbers)
+                nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
+            counts[name] = {text: int(count) for text, count in zip(texts, rows, strict=True) if text in nulls}
         return counts
 
     def _null_numbers(self, name: str) -> list[float]:
