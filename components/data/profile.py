@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from components.types import ColumnType, Problem, Reading, Strings, Values, row_count
+from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
 SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
+# Values that often stand for a missing one: 99, -99, 999, …, -1, and days since 1970-01-01.
+CODES = (-1, *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
+DATE_CODES = np.array(
+    [
+        *("0001-01-01", "1753-01-01", "1800-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01"),
+        *("2099-12-31", "2100-01-01", "2199-12-31", "2999-12-31", "9999-01-01", "9999-12-31"),
+    ],
+    "datetime64[D]",
+).astype(np.int64)
+MIN_CODE_ROWS = 3  # a number that is a code occurs in at least so many rows; a date may occur once
+MAX_SPELLINGS = 5  # of a code
+MIN_OTHERS = 5  # distinct values beside the codes; with fewer, a code may be one of a few categories
+CODE_STDS = 3  # standard deviations of the other values, from the nearest of them to a code
+NEGATIVE_STDS = 0.5  # likewise for -1 where all others are positive
+TAG_SEPARATORS = "|;,"
+MAX_TAG_WORDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +49,7 @@ class Profile:
         count_spellings: counts the spellings of missing values, by column and spelling.
         reading: how texts were read as numbers or times.
         problem: why the column can't be read without a decision of the user.
+        list_spellings: the distinct spellings of the column's values in some rows. None: those of Python.
     """
 
     name: str
@@ -43,6 +61,7 @@ class Profile:
     count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
     reading: Reading | None = None
     problem: Problem | None = None
+    list_spellings: Callable[[np.ndarray], tuple[str, ...]] | None = None
 
     @property
     def rows(self) -> int:
@@ -105,6 +124,13 @@ class Profile:
         return np.median(self.numbers).item()
 
     @property
+    def counts_rows(self) -> bool:
+        if self.kind not in ("int", "float") or self.missing_count or not self.rows:
+            return False
+        first = self.numbers[0]
+        return first in (0, 1) and np.array_equal(self.numbers, np.arange(self.rows) + first)
+
+    @property
     def skewness(self) -> float:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
@@ -126,21 +152,91 @@ class Profile:
         return self.locate(int(np.argmin(np.isfinite(np.asarray(self.values)))))
 
     @property
-    def has_time_of_day(self) -> bool:
-        return bool((self.numbers.astype("datetime64[D]") != self.numbers).any())
+    def time_parts(self) -> tuple[str, ...]:
+        times = self.numbers
+        years, months, days, hours = (times.astype(f"datetime64[{unit}]") for unit in "YMDh")
+        parts = {
+            "year": years.astype(np.int64),
+            "month": (months - years.astype(months.dtype)).astype(np.int64),
+            "weekday": days.astype(np.int64) % 7,
+            "hour": (hours - days.astype(hours.dtype)).astype(np.int64),
+        }
+        return tuple(name for name, part in parts.items() if (part != part[0]).any())
+
+    @cached_property
+    def sentinels(self) -> tuple[Sentinel, ...]:
+        if self.kind not in ("int", "float", "timestamp"):
+            return ()
+        values, codes, min_rows = np.asarray(self.values), np.array(CODES), MIN_CODE_ROWS
+        if self.kind == "timestamp":
+            min_rows = 1
+            values, codes = values.astype("datetime64[D]").astype(np.int64), DATE_CODES
+        usable = np.isfinite(values) if self.valid is None else np.isfinite(values) & self.valid
+        found = []
+        for code in _find_codes(values[usable].astype(np.float64), codes):
+            rows = np.flatnonzero((values == code) & usable)
+            if len(rows) < min_rows:
+                continue
+            if self.list_spellings is None:
+                texts = tuple(dict.fromkeys(map(str, np.asarray(self.values)[rows].tolist())))
+            else:
+                texts = self.list_spellings(rows)
+            if len(texts) <= MAX_SPELLINGS:  # many times of one day are no code
+                found.append(Sentinel(texts, len(rows)))
+        return tuple(found)
 
     @cached_property
     def is_prose(self) -> bool:
         if not isinstance(self.values, Strings):
             return False
-        sample = self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
-        texts = [text for text in sample if text]
+        texts = [text for text in self._sampled_texts if text]
         return bool(texts) and sum(len(text.split()) for text in texts) >= PROSE_WORDS * len(texts)
+
+    @cached_property
+    def tag_separator(self) -> str | None:
+        if not isinstance(self.values, Strings):
+            return None
+        texts = {text for text in self._sampled_texts if text}
+        return next((character for character in TAG_SEPARATORS if _are_tags(texts, character)), None)
+
+    @cached_property
+    def _sampled_texts(self) -> list[str]:
+        """The first SAMPLED_TEXTS strings, which are distinct if the strings have a dictionary."""
+        assert isinstance(self.values, Strings)
+        return self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
 
 
 def is_whole(values: np.ndarray) -> np.ndarray:
     """Which numbers are whole, and small enough to be exact in float64."""
     return (np.abs(values) <= MAX_EXACT) & (values == np.floor(values))
+
+
+def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
+    """The smallest and the largest value, as far as they are codes far from all others."""
+    if not len(values):
+        return
+    extremes = [value for value in np.unique([values.min(), values.max()]).tolist() if value in codes]
+    if not extremes:
+        return
+    others = values[~np.isin(values, extremes)]
+    distinct = np.unique(others)
+    if len(distinct) < MIN_OTHERS:
+        return
+    std, gap = others.std(), np.diff(distinct).max()
+    for code in extremes:
+        distance = max(distinct[0] - code, code - distinct[-1])
+        stds = NEGATIVE_STDS if code == -1 and distinct[0] > 0 else CODE_STDS
+        if distance > max(stds * std, 2 * gap):
+            yield code
+
+
+def _are_tags(texts: set[str], separator: str) -> bool:
+    """Whether texts are lists of short tags, which recur in other texts in other combinations."""
+    lists = [[tag.strip() for tag in text.split(separator)] for text in texts]
+    counts = Counter(tag for tags in lists for tag in tags)
+    has_several = sum(len(tags) > 1 for tags in lists)
+    are_short = all(len(tag.split()) <= MAX_TAG_WORDS for tag in counts)
+    return has_several > len(texts) / 2 and are_short and 2 * len(counts) <= sum(counts.values())
 
 
 def skewness(values: np.ndarray) -> float:

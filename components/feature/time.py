@@ -1,4 +1,4 @@
-"""Parts of times, such as month and hour: as numbers, as points on a circle, or as categories."""
+"""Parts of times, such as month, hour and elapsed days: as numbers, as points on a circle, or as categories."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.base.column import Categorical, Stateless
+from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
+from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Constants, DataError, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 CyclicPart: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
-Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
+Part: TypeAlias = Literal["elapsed", "year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 
 CYCLES: dict[str, tuple[int, int]] = {  # (first value, period) of each part
     "month": (1, 12),
@@ -35,30 +36,68 @@ CYCLES: dict[str, tuple[int, int]] = {  # (first value, period) of each part
 
 
 @dataclass(frozen=True, kw_only=True)
-class Time(Stateless):
+class Time:
     """Parts of a time as one float32 vector (D,), in the order of `parts`.
 
     Attributes:
         key: the raw column of timestamps or texts. A text with an offset from UTC, or Z, is converted to UTC.
-        parts: the parts in order. `weekday` is 0 for Monday; `day_of_year` is 1 for 1 January.
+        parts: the parts in order. `weekday` is 0 for Monday; `day_of_year` is 1 for 1 January; `elapsed` is the number
+            of days since 1970-01-01, with their fraction, from which a network learns a trend or an age.
         encoding: `number`: the part itself. `cyclic`: sine and cosine of 2 pi (part - first) / period, so that hour 23
             is near hour 0. The periods are 12 months, 31 days of a month, 366 days of a year, 7, 24, 60 and 60.
+            `year` and `elapsed` have no period and stay numbers.
+        normalize: `z_score` gives each number that isn't on a circle mean 0 and (population) standard deviation 1 over
+            the training split. It is computed in float64, and `elapsed` needs it: float32 would round it to minutes.
         format: the format of texts, as in Python's strptime. It is slower than ISO 8601. None: ISO 8601.
-        missing: replaces each number of a row without a time. None: a missing time is an error.
+        missing: replaces each number of a row without a time, after `normalize`. None: a missing time is an error.
+        indicate_missing: whether to append an element: 1 if the time is missing, else 0.
     """
 
     key: str
     parts: tuple[Part, ...]
     encoding: Literal["number", "cyclic"] = "number"
+    normalize: Literal["z_score"] | None = None
     format: str | None = None
     missing: float | None = None
+    indicate_missing: bool = False
 
     def __post_init__(self) -> None:
         _check_format(self.format)
         if not self.parts or len(set(self.parts)) < len(self.parts):
             raise UserError(f"`parts` must be one or more different parts, got {', '.join(self.parts) or 'none'}")
-        if self.encoding == "cyclic" and "year" in self.parts:
-            raise UserError("`encoding` (=cyclic) isn't possible for the part year; list year in a column of its own")
+        numbers = self._number_parts
+        if self.encoding == "cyclic" and numbers == self.parts:
+            raise UserError(f"`encoding` (=cyclic) needs a part with a period, one of {', '.join(CYCLES)}")
+        if self.normalize is not None and not numbers:
+            raise UserError(
+                f"`normalize` (={self.normalize}) does nothing, because all parts are on a circle; leave it out"
+            )
+        if self.normalize is None and "elapsed" in numbers:
+            raise UserError("the part elapsed needs `normalize` (=z_score), because float32 would round it to minutes")
+        if self.indicate_missing and self.missing is None:
+            raise UserError("`indicate_missing` needs `missing`, the replacement of missing times")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def is_encode_stateless(self) -> bool:
+        """Whether `encode` ignores its constants."""
+        return self.normalize is None
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        numbers = _TimeNumbers(self.key, self._number_parts, self.format)
+        return {} if self.normalize is None else {"moments": Moments(numbers)}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """Returns `offset` and `divisor` of the numbers on the host, float64; nothing without `normalize`."""
+        if self.normalize is None:
+            return Constants()
+        moments: OffsetScale = results["moments"]
+        if np.isnan(moments.offset).any():
+            raise DataError(f"column `{self.key}` has no times in the training split; leave it out")
+        return Constants(host={"offset": moments.offset, "divisor": np.where(moments.scale > 0, moments.scale, 1.0)})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -68,17 +107,44 @@ class Time(Stateless):
         if self.missing is None and not valid_mask.all():
             remedy = "fill it in, remove the row, or set `missing`"
             raise raw.make_value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
-        cyclic = self.encoding == "cyclic"
-        numbers = {part: extract_part(times, part) for part in self.parts}
-        columns = [_map_to_circle(n, part) if cyclic else n[:, None] for part, n in numbers.items()]
+        numbers = _extract_numbers(times, self._number_parts)
+        if self.normalize is not None:
+            numbers = (numbers - constants.host["offset"]) / constants.host["divisor"]
+        column_of_number = dict(zip(self._number_parts, numbers.T, strict=True))
+        columns = [
+            column_of_number[part][:, None]
+            if part in column_of_number
+            else _map_to_circle(extract_part(times, part), part)
+            for part in self.parts
+        ]
         values = np.concatenate(columns, axis=1, dtype=np.float32)
         if not valid_mask.all():
             values = np.where(valid_mask[:, None], values, np.float32(self.missing))
+        if self.indicate_missing:
+            values = np.concatenate([values, ~valid_mask[:, None]], axis=1, dtype=np.float32)
         return {"values": values}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, D), float32."""
         return _get_values
+
+    @property
+    def _number_parts(self) -> tuple[Part, ...]:
+        """The parts that aren't on a circle."""
+        return tuple(part for part in self.parts if self.encoding == "number" or part not in CYCLES)
+
+
+@dataclass(frozen=True)
+class _TimeNumbers:
+    """Reads parts of a time as numbers, for a statistic: float64 (rows, parts), NaN where the time is missing."""
+
+    key: str
+    parts: tuple[Part, ...]
+    format: str | None
+
+    def __call__(self, block: Block) -> np.ndarray:
+        times, valid_mask = read_times(block, self.key, {}, self.format)
+        return np.where(np.broadcast_to(valid_mask, times.shape)[:, None], _extract_numbers(times, self.parts), np.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +178,20 @@ class TimePart(Categorical):
         times, valid_mask = read_times(block, self.key, parents, self.format)
         ids = (extract_part(times, self.part) - CYCLES[self.part][0]).astype(np.int32)
         return {"ids": np.where(valid_mask, ids, NO_ID)}
+
+
+def _extract_numbers(times: np.ndarray, parts: tuple[Part, ...]) -> np.ndarray:
+    """Parts of times, float64 (rows, parts)."""
+    numbers = np.empty((len(times), len(parts)))
+    for position, part in enumerate(parts):
+        numbers[:, position] = count_days(times) if part == "elapsed" else extract_part(times, part)
+    return numbers
+
+
+def count_days(times: np.ndarray) -> np.ndarray:
+    """The days since 1970-01-01 with their fraction, float64. Microseconds of a late year would exceed float64."""
+    days = times.astype("datetime64[D]")
+    return days.astype(np.int64) + (times - days) / np.timedelta64(1, "D")
 
 
 def _map_to_circle(numbers: np.ndarray, part: str) -> np.ndarray:

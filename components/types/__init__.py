@@ -19,6 +19,7 @@ from components.types.column import Target as Target
 from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
+from components.types.data import LeavesOut as LeavesOut
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings
@@ -41,6 +42,7 @@ from components.types.profile import Problem as Problem
 from components.types.profile import Profiled as Profiled
 from components.types.profile import Reading as Reading
 from components.types.profile import Remedy as Remedy
+from components.types.profile import Sentinel as Sentinel
 from components.types.profile import TableProfile as TableProfile
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets

@@ -135,3 +135,18 @@ class Foldable(Protocol):
             count: the number of folds. The rows of the test split are in no fold.
             fold: the fold, from 0, that becomes the validation split.
         """
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A source that can leave out rows without a target."""
+
+    @property
+    def on_missing_target(self) -> str:
+        """`drop` if rows without a target are left out, else `error`."""
+
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences for the user about the rows that are left out, such as `2 of 9 rows have no value of price …`."""
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the data, from 0, of each row that isn't left out, int64. None: no row is left out."""

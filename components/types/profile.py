@@ -24,6 +24,18 @@ class Gap(NamedTuple):
     first_location: str
 
 
+class Sentinel(NamedTuple):
+    """A number that occurs several times, or a date, far from all others, which often stands for a missing value.
+
+    Attributes:
+        texts: the spellings in the data, such as `-999` and `-999.0`.
+        row_count: the number of rows with it.
+    """
+
+    texts: tuple[str, ...]
+    row_count: int
+
+
 class Reading(NamedTuple):
     """How the texts of a column were read as another type.
 
@@ -137,6 +149,10 @@ class ColumnProfile(Protocol):
         """The median of the numbers."""
 
     @property
+    def counts_rows(self) -> bool:
+        """Whether the numbers are 0, 1, 2, … or 1, 2, 3, … in the order of the rows."""
+
+    @property
     def skewness(self) -> float:
         """The third standardized moment of the numbers; 0 if they are constant or not all finite."""
 
@@ -153,8 +169,12 @@ class ColumnProfile(Protocol):
         """The location of the first infinite number or NaN, for messages."""
 
     @property
-    def has_time_of_day(self) -> bool:
-        """Whether any of the times differs from midnight."""
+    def time_parts(self) -> tuple[str, ...]:
+        """Those of the parts year, month, weekday and hour in which the times differ."""
+
+    @property
+    def sentinels(self) -> tuple[Sentinel, ...]:
+        """The smallest and the largest of the numbers, as far as they seem to stand for missing values."""
 
     @property
     def reading(self) -> Reading | None:
@@ -168,6 +188,10 @@ class ColumnProfile(Protocol):
     def is_prose(self) -> bool:
         """Whether the column holds texts of several words."""
 
+    @property
+    def tag_separator(self) -> str | None:
+        """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
+
 
 @dataclass(frozen=True)
 class TableProfile:
@@ -176,14 +200,16 @@ class TableProfile:
     Attributes:
         origin: the name of the table for messages.
         columns: the facts about each column, in the order of the table.
-        target: the name of the column to predict, if the source specifies it.
+        target: the name of the column to predict, if the source specifies it; or several names.
         options: options of the source that were inferred and read other rows in the same way, for the whole table.
+        notes: sentences for the user about what the source left out.
     """
 
     origin: str
     columns: Sequence[ColumnProfile]
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
+from runner.config.check_data import find_drop_problems
 from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
@@ -74,6 +75,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_target_problems(values),
         *find_teacher_problems(values),
         *find_update_problems(values),
+        *find_drop_problems(values),
         *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),

@@ -17,6 +17,7 @@ from components.types import (
     Encoded,
     Foldable,
     InfersTypes,
+    LeavesOut,
     Range,
     ReadsFiles,
     Source,
@@ -116,6 +117,8 @@ class Data:
         warnings: sentences for the user.
         source_options: the options of the source that it inferred, and with which it reads new rows in the same way.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
+        left_out: sentences about rows that the source leaves out.
+        row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -125,6 +128,17 @@ class Data:
     warnings: tuple[str, ...]
     source_options: Mapping[str, Any] = field(default_factory=dict)
     encoding_id: str = ""
+    left_out: tuple[str, ...] = ()
+    row_numbers: np.ndarray | None = None
+
+    def number_rows(self, split: str) -> np.ndarray:
+        """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
+        rows = self.splits[split]
+        return rows if self.row_numbers is None else self.row_numbers[rows]
+
+    def find_rows(self, numbers: np.ndarray) -> np.ndarray:
+        """The rows with some numbers, as `number_rows` returns them."""
+        return numbers if self.row_numbers is None else np.searchsorted(self.row_numbers, numbers)
 
 
 def load_encoded(
@@ -164,9 +178,11 @@ def load_encoded(
         splits=fitted["splits"],
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
-        warnings=tuple(dict.fromkeys((*fitted["warnings"], *fit_warnings, *encode_warnings))),
+        warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *fit_warnings, *encode_warnings))),
         source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
+        left_out=tuple(fitted["left_out"]),
+        row_numbers=fitted.get("row_numbers"),
     )
 
 
@@ -237,13 +253,16 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     """Fits the columns on the training split.
 
     Returns:
-        The splits, the constants of the columns, the options that the source inferred, and warnings.
+        The splits, the constants of the columns, the options that the source inferred, warnings, sentences about rows
+        that the source leaves out, and, if there are such rows, the numbers of the others.
     """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
     _, block = next(blocks_with_offsets(source))
     check_keys(columns, block)
+    if isinstance(source, LeavesOut):
+        _check_targets(source, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
@@ -265,12 +284,35 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         keys = {key for column in (columns | others).values() for key in column.keys}
         source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
         warnings += notes
-    return {
+    fitted = {
         "splits": dict(splits),
         "constants": fields,
         "source_options": dict(source_options),
         "warnings": tuple(warnings),
+        "left_out": (),
     }
+    if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
+        fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
+    return fitted
+
+
+def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:
+    """Raises DataError for rows without a target, unless the target allows them. Says how to leave them out."""
+    for name, target in targets.items():
+        if getattr(target, "missing", None) is not None:
+            continue
+        for key in target.keys:
+            masks = [(block, block.valid[key]) for _, block in blocks_with_offsets(source) if key in block.valid]
+            count = sum(int((~mask).sum()) for _, mask in masks)
+            if count:
+                block, mask = next((block, mask) for block, mask in masks if not mask.all())
+                location = f"{block.locate(int(np.argmin(mask)))}: column `{key}`"
+                rows = "1 row" if count == 1 else f"{count:,} rows"
+                raise DataError(
+                    f"{location} has no value, as in {rows}, and {config_key(target_column(name))} needs one. To leave "
+                    f"these rows out, set data.target={key} data.on_missing_target=drop. To keep them for other "
+                    "targets, set `missing: mask` of this one"
+                )
 
 
 def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:

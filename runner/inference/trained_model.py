@@ -141,7 +141,9 @@ class TrainedModel:
             evaluator, outputs = self._evaluate_with_outputs(rows)
             if not all(logits.shape[-1] for logits in outputs.logits.values()):
                 raise UserError(NO_LOGITS)
-            return self._make_predictions(evaluator.data.splits[rows], outputs.logits, evaluator.compute_targets(rows))
+            return self._make_predictions(
+                evaluator.data.number_rows(rows), outputs.logits, evaluator.compute_targets(rows)
+            )
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(

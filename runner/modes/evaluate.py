@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from components.types import LeavesOut
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
@@ -28,6 +29,8 @@ def command(config: Config) -> int:
         model = open_model(config, progress)
         if new_rows is not None:
             note_readings(new_rows, model, progress)
+            for sentence in new_rows.left_out() if isinstance(new_rows, LeavesOut) else ():
+                progress.note(f"warning: {sentence}")
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows)
             cells = {"rows of": config.values["data"]["path"]}

@@ -78,6 +78,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
         options = _merge_options(read_source_options(folder), config.values["data"])
+        # A dropped column is not read, and new rows need not have it.
+        options = {key: value for key, value in options.items() if key != "drop"}
         data = options if with_target else _without_target_options(options, config.values["feature"])
         source: Source = build(data, {}, SCHEMA["data"])
         source.fingerprint()  # raises for a missing file, before JAX is imported
@@ -104,10 +106,11 @@ def _merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the source without those of the targets' columns, so that any text is accepted there.
+    """The settings of the source for rows that need no target: any text is accepted there, and no row is left out.
 
-    They stay if an input reads the target's raw column too.
+    The settings of a target's column stay if an input reads the target's raw column too.
     """
+    data = {key: value for key, value in data.items() if key != "on_missing_target"}
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
     by_column = {

@@ -39,7 +39,9 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         "name": run_name(config),
         "digest": digest,
         "created": int(time.time() * 1000),
-        "tags": run_tags(config) | {"digest": digest},
+        "tags": run_tags(config)
+        | {"digest": digest}
+        | ({"left_out": "; ".join(data.left_out)} if data.left_out else {}),
         "parameters": dict(run_parameters(config)),
         "datasets": [
             {"name": source, "digest": data.fingerprint, "split": split, "rows": len(rows)}

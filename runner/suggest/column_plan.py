@@ -2,11 +2,13 @@
 
 - Numbers and booleans: z-score, after a logarithm if they are skewed. The median of numbers far from 0, such as Unix
   times, is subtracted first.
-- Times: month, weekday and hour, each on a circle.
+- Times: a trend and the year, standardized; month, weekday and hour, each on a circle.
 - Texts: one-hot up to MAX_ONE_HOT different texts, an embedding up to MAX_VOCABULARY, else an embedding of hashes.
 - Texts of several words that rarely repeat: an embedding of their words and pairs of words.
 
-A column is left out if it has one value only, identifies the rows, or has a different text in almost every row.
+- A column with one value and gaps: whether a value is missing.
+
+A column is left out if it has one value only, counts the rows, or has a different text in most rows.
 """
 
 from __future__ import annotations
@@ -15,10 +17,15 @@ import math
 from typing import Any, NamedTuple
 
 from components.types import ColumnProfile, ColumnType
-from runner.suggest.messages import describe_infinite_numbers
+from runner.suggest.messages import (
+    describe_infinite_numbers,
+    describe_sentinel,
+    format_drop_override,
+    format_type_override,
+)
 
 # Numbers
-MIN_EXPECTED_PAIRS = 10  # equal pairs expected by chance; if at least so many are and none occurs, numbers are ids
+MIN_EXPECTED_PAIRS = 10  # equal pairs expected by chance; if at least so many are and none occurs, numbers may be ids
 MAX_EXACT = 2.0**53  # larger whole numbers are not exact in float64
 MAX_SKEWNESS = 2.0  # above it, non-negative numbers get a logarithm
 
@@ -37,11 +44,13 @@ class ColumnPlan(NamedTuple):
         feature_columns: the configurations of the feature columns. Each reads the previous one. Empty: the column is
             left out.
         kind: the type that the column should be read as; None: the type in its profile.
+        notes: what the user should know about the column, after its name.
     """
 
     description: str
     feature_columns: tuple[dict[str, Any], ...] = ()
     kind: ColumnType | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def has_tokens(self) -> bool:
@@ -49,15 +58,29 @@ class ColumnPlan(NamedTuple):
         return any(column["_target_"] == "components.feature.Tokens" for column in self.feature_columns)
 
 
-def plan_column(column: ColumnProfile) -> ColumnPlan:
-    """Plans a column that is not the target."""
+def plan_column(column: ColumnProfile, *, keep_counter: bool = False) -> ColumnPlan:
+    """Plans a column that is not the target.
+
+    Args:
+        column: the profile of the column.
+        keep_counter: whether a column that counts the rows is kept.
+    """
     if not is_allowed_name(column.name):
         return _leave_out("its name is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
         return _leave_out("it has no values")
-    # Whether a text is missing is information too, so a constant text with missing values is kept.
-    if column.is_constant and not (column.kind == "string" and column.missing_count):
-        return _leave_out("it has one value only")
+    if column.is_constant:
+        return _plan_missing_indicator(column) if column.missing_count else _leave_out("it has one value only")
+    if column.counts_rows and not keep_counter and not column.is_type_declared:
+        override = f". To keep it, set {format_type_override(column.name, 'float')}" if column.name.strip() else ""
+        return _leave_out(f"it numbers the rows{override}")
+    plan = _plan_values(column)
+    sentinels = [describe_sentinel(column, sentinel) for sentinel in column.sentinels]
+    return plan._replace(notes=(*plan.notes, *sentinels)) if plan.feature_columns else plan
+
+
+def _plan_values(column: ColumnProfile) -> ColumnPlan:
+    """Plans a column of several values."""
     if column.kind == "timestamp":
         return _plan_times(column)
     if column.kind != "string":
@@ -82,13 +105,24 @@ def _leave_out(reason: str) -> ColumnPlan:
     return ColumnPlan(f"left out: {reason}")
 
 
+def _plan_missing_indicator(column: ColumnProfile) -> ColumnPlan:
+    indicator = make_feature_column("MissingIndicator", key=column.name)
+    return ColumnPlan("one value: whether it is missing", (indicator,))
+
+
 def _plan_times(column: ColumnProfile) -> ColumnPlan:
-    parts = ["month", "weekday"]
-    if column.has_time_of_day:
-        parts.append("hour")
-    missing = {"missing": 0.0} if column.missing_count else {}
-    time = make_feature_column("Time", key=column.name, parts=parts, encoding="cyclic", **missing)
-    return ColumnPlan(f"{', '.join(parts)}, cyclic", (time,))
+    """Plans times. A part that is equal in all rows is left out."""
+    numbers = ["elapsed", *(part for part in column.time_parts if part == "year")]
+    cyclic = [part for part in column.time_parts if part != "year"]
+    parameters: dict[str, Any] = {"key": column.name, "parts": [*numbers, *cyclic], "normalize": "z_score"}
+    descriptions = [" and ".join(["trend", *numbers[1:]]) + ", z-score"]
+    if cyclic:
+        parameters["encoding"] = "cyclic"
+        descriptions.append(f"{', '.join(cyclic)}, cyclic")
+    if column.missing_count:
+        parameters |= {"missing": 0.0, "indicate_missing": True}
+        descriptions.append("missing: 0 and an indicator")
+    return ColumnPlan("; ".join(descriptions), (make_feature_column("Time", **parameters),))
 
 
 # ---------------------------------------------------------------------------------------------------------- numbers
@@ -96,28 +130,28 @@ def _plan_times(column: ColumnProfile) -> ColumnPlan:
 
 def _plan_numbers(column: ColumnProfile) -> ColumnPlan:
     """Plans numbers or booleans."""
-    if reason := _describe_identifiers(column):
-        return _leave_out(reason)
     if column.is_far_from_zero:
-        return _plan_far_numbers(column)
-    if column.kind == "int" and max(-column.minimum, column.maximum) > MAX_EXACT:
+        plan = _plan_far_numbers(column)
+    elif column.kind == "int" and not column.is_type_declared and max(-column.minimum, column.maximum) > MAX_EXACT:
         return _plan_texts(column)._replace(kind="string")
-    return _plan_scaling(column, {"key": column.name}, column.minimum)
+    else:
+        plan = _plan_scaling(column, {"key": column.name}, column.minimum)
+    if column.is_type_declared or not plan.feature_columns or not _may_be_identifiers(column):
+        return plan
+    override = format_drop_override(column.name)
+    note = f"has {column.rows:,} different numbers in as many rows. If they only name the rows, set {override}"
+    return plan._replace(notes=(note,))
 
 
-def _describe_identifiers(column: ColumnProfile) -> str | None:
-    """Why whole numbers seem to identify the rows; None: they don't.
+def _may_be_identifiers(column: ColumnProfile) -> bool:
+    """Whether whole numbers may only name the rows: they all differ, which is improbable for other numbers.
 
-    Example: 1,000 random whole numbers from 0 to 9,999 have about 50 equal pairs. If they have none, they are ids.
+    Example: 1,000 random whole numbers from 0 to 9,999 have about 50 equal pairs. If they have none, they may be ids.
     """
-    all_differ = column.distinct_count == column.rows
-    if column.kind == "bool" or not all_differ or column.rows <= 2:
-        return None
-    range_size = column.maximum - column.minimum + 1
-    if range_size == column.rows:
-        return "it numbers the rows"
+    if column.kind == "bool" or column.distinct_count != column.rows or column.rows <= 2:
+        return False
     pairs = column.rows * (column.rows - 1) / 2
-    return "it identifies the rows: all of its values differ" if pairs / range_size > MIN_EXPECTED_PAIRS else None
+    return pairs / (column.maximum - column.minimum + 1) > MIN_EXPECTED_PAIRS
 
 
 def _plan_far_numbers(column: ColumnProfile) -> ColumnPlan:
@@ -152,7 +186,8 @@ def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float)
     if column.infinite_count:
         descriptions.append(f"but {describe_infinite_numbers(column)}, which a run does not allow")
     numeric = make_feature_column("Numeric", **source, normalize=normalize, **missing)
-    kind: ColumnType | None = "float" if column.kind == "int" else None  # other rows may not be whole
+    # Other rows may not be whole.
+    kind: ColumnType | None = "float" if column.kind == "int" and not column.is_type_declared else None
     return ColumnPlan(", ".join(descriptions), (numeric,), kind)
 
 
@@ -167,20 +202,23 @@ def _plan_texts(column: ColumnProfile) -> ColumnPlan:
         return _plan_categories(column)
     if column.is_prose:
         return _plan_prose(column)
-    return _leave_out("almost every row has a different text")
+    as_categories = f"To use them as categories, set {format_type_override(column.name, 'string')}"
+    return _leave_out(f"it has {distinct:,} different values in {texts:,} rows. {as_categories}")
 
 
 def _plan_categories(column: ColumnProfile) -> ColumnPlan:
     """Plans one-hot vectors or an embedding."""
     distinct = column.distinct_count or 0
-    missing = {"missing": "missing"} if column.missing_count else {}
+    # Missing values become "", which has an id of its own, as in Keras. No text of a file is "".
+    missing = {"mask": "", "missing": ""} if column.missing_count else {}
     vocabulary = make_feature_column("Vocabulary", key=column.name, oov=1, **missing)
     if distinct <= MAX_ONE_HOT:
         return ColumnPlan(f"one of {distinct} values", (vocabulary,))
 
     dimension = min(64, round(1.6 * distinct**0.56))
     embedding = make_feature_column("Embedding", dimension=dimension)
-    if distinct <= MAX_VOCABULARY:
+    few_recur = distinct > MAX_DISTINCT_SHARE * (column.rows - column.missing_count)  # so a vocabulary may be empty
+    if distinct <= MAX_VOCABULARY and not few_recur:
         frequent = vocabulary | {"min_count": 2}
         return ColumnPlan(f"embedding of {distinct:,} values, {dimension} numbers each", (frequent, embedding))
 

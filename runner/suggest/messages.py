@@ -7,7 +7,7 @@ import re
 import shlex
 
 from components.closest import format_name
-from components.types import ColumnProfile, Remedy
+from components.types import ColumnProfile, Remedy, Sentinel
 
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
 SHELL_SAFE = re.compile(r"[\w.=:/-]+")
@@ -29,6 +29,19 @@ def format_column_override(option: str, name: str, value: str) -> str:
 def format_type_override(name: str, kind: str) -> str:
     """The override that sets the type of a column."""
     return format_column_override("types", name, kind)
+
+
+def format_drop_override(name: str) -> str:
+    """The override that leaves a column out: `data.drop=[id]`, `'data.drop=["a b"]'` in a shell."""
+    return f"data.drop=[{name}]" if UNQUOTED.fullmatch(name) else shlex.quote(f"data.drop=[{_format_texts(name)}]")
+
+
+def describe_sentinel(column: ColumnProfile, sentinel: Sentinel) -> str:
+    """Says that a number or a date may stand for missing values, and how to read it as missing."""
+    rows, listed = format_row_count(sentinel.row_count), " or ".join(sentinel.texts)
+    nulls = _format_texts("", *column.missing_spellings, *sentinel.texts)
+    override = format_column_override("nulls", column.name, f"[{nulls}]")
+    return f"is {listed} in {rows}, far from its other values. If that stands for a missing value, set {override}"
 
 
 def format_row_count(rows: int) -> str:
@@ -65,5 +78,8 @@ def _format_remedy(name: str, remedy: Remedy) -> str:
         return f"data.{remedy.option}={remedy.value}"
     if isinstance(remedy.value, str):
         return format_column_override(remedy.option, name, remedy.value)
-    texts = ",".join(json.dumps(text, ensure_ascii=False) for text in remedy.value)
-    return format_column_override(remedy.option, name, f"[{texts}]")
+    return format_column_override(remedy.option, name, f"[{_format_texts(*remedy.value)}]")
+
+
+def _format_texts(*texts: str) -> str:
+    return ",".join(json.dumps(text, ensure_ascii=False) for text in texts)

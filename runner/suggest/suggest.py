@@ -17,6 +17,7 @@ from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_problem,
     describe_reading,
+    describe_sentinel,
     format_override,
     format_row_count,
     format_type_override,
@@ -50,6 +51,9 @@ def suggest(source: Any) -> dict[str, Any]:
     target_plan, options = _plan_target(columns[target], table.origin)
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
+    if not used:  # a number of the row is better than nothing
+        others = {name: plan_column(columns[name], keep_counter=bool(name.strip())) for name in others}
+        used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:
         reasons = "; ".join(f"{name}: {plan.description}" for name, plan in others.items())
         raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
@@ -59,6 +63,7 @@ def suggest(source: Any) -> dict[str, Any]:
     values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
     notes = [describe_reading(column) for column in table.columns if column.reading is not None]
     notes += [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
+    notes += [f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes]
     return {
         "origin": table.origin,
         "choices": {**options["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
@@ -68,7 +73,7 @@ def suggest(source: Any) -> dict[str, Any]:
         },
         "values": values | {"data": values.get("data", {}) | {"types": types} | _collect_options(table, plans)},
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
-        "notes": [*options["notes"], *notes],
+        "notes": [*table.notes, *options["notes"], *notes],
     }
 
 
@@ -85,6 +90,13 @@ def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> di
 def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> str:
     """The name of the target. Raises DataError if it is missing or is not a column."""
     target, origin = table.target, table.origin
+    if isinstance(target, tuple):
+        if len(target) != 1:
+            raise DataError(
+                f"data.target=[{','.join(target)}] lists {len(target)} columns, and one is inferred from {origin}. For "
+                "several, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
+            )
+        (target,) = target
     if len(columns) < 2:
         raise DataError(
             f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
@@ -117,8 +129,10 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
-        kind = "float" if column.kind == "int" else None  # other rows may not be whole
-        return ColumnPlan(f"target: a number, z-score{hint}", (number,), kind), _make_options("mse", ["rmse", "mae"])
+        kind = "float" if column.kind == "int" and not column.is_type_declared else None  # others may not be whole
+        notes = tuple(describe_sentinel(column, sentinel) for sentinel in column.sentinels)
+        plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
+        return plan, _make_options("mse", ["rmse", "mae"])
     options = _make_options("binary_cross_entropy" if distinct_count == 2 else "softmax_cross_entropy", ["accuracy"])
     value, rows = column.rarest_value
     if rows >= SPLIT_COUNT:
@@ -128,6 +142,8 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
             f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
             "splits, so a run may fail. Add rows of this class, or leave it out."
         )
+    if column.tag_separator is not None:
+        options["notes"].append(f"{format_name(column.name)} has {_describe_tags(column)}")
     hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
     label = make_feature_column("Label", key=column.name)
     kind = "int" if column.kind == "float" else None
@@ -148,7 +164,8 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
         keep = "To keep these texts as values, set 'data.nulls=[\"\"]'. "
         hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
         rows = f"no value in {format_row_count(column.missing_count)}"
-        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}Leave these rows out.")
+        remedy = "To leave these rows out, set data.on_missing_target=drop"
+        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}{remedy}")
     if column.kind == "timestamp":
         raise DataError(f"{name} has times. It must have numbers or classes.")
     if column.infinite_count:
@@ -159,8 +176,17 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.kind == "string" and distinct_count and distinct_count > max_classes and not are_declared_classes:
         to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
         remedy = to_classes if distinct_count < column.rows else ""
-        rows = f"{distinct_count:,} different texts in {column.rows:,} rows"
-        raise DataError(f"{name} has {rows}: too many for classes{remedy}")
+        hint = _describe_tags(column) if column.tag_separator is not None else f"too many for classes{remedy}"
+        raise DataError(f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: {hint}")
+
+
+def _describe_tags(column: ColumnProfile) -> str:
+    """Says that a target has lists of tags, and how to predict them."""
+    return (
+        f"lists of tags between {column.tag_separator!r}. To predict any number of them for each row, write a feature "
+        f"file with the target {{_target_: components.feature.Labels, key: {format_name(column.name)}, "
+        f'separator: "{column.tag_separator}"}}, and choose it by feature=…'
+    )
 
 
 def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:

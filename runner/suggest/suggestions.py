@@ -21,6 +21,7 @@ from runner.signature.source import PartNotFoundError, find_definition, resolve_
 from runner.suggest.suggest import suggest
 
 INFERRED_FEATURE = "inferred"  # the name of the feature option of a suggestion
+MAX_NAME_LENGTH = 40  # characters of a column's name in the printed table
 GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
 SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project
 
@@ -137,7 +138,10 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
 
 
 def print_suggestion(suggested: Suggestion) -> None:
-    """Prints the plan for each column, and the notes."""
-    print_tables(
-        [Section(f"{suggested.origin}:", suggested.table, right_columns=(2, 3))], [(note,) for note in suggested.notes]
-    )
+    """Prints the plan for each column, and the notes. Long names are cut, so that the table stays readable."""
+    rows = [(_cut(name), *cells) for name, *cells in suggested.table]
+    print_tables([Section(f"{suggested.origin}:", rows, right_columns=(2, 3))], [(note,) for note in suggested.notes])
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"

@@ -226,7 +226,7 @@ def record_predictions(evaluator: Evaluator, split: str, outputs: ExampleOutputs
         RecordedPredictions.from_logits(
             split,
             evaluator.targets[name].classes,
-            evaluator.data.splits[split],
+            evaluator.data.number_rows(split),
             targets[name],
             logits,
             outputs.losses[name],

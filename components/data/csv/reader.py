@@ -23,6 +23,7 @@ from components.data.csv.errors import (
     raise_read_error,
 )
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
+from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap
 from components.data.csv.times import find_epoch_unit, read_epoch
 from components.data.csv.types import (
@@ -53,6 +54,9 @@ class Columns(NamedTuple):
         readings: how texts were read as numbers or times, by column name.
         problems: the columns that stay text until the user decides how they are read.
         separators: the meaning of comma and point in numbers, if they decided it. None: no number has a comma.
+        nameless: the columns without a name. Those without a value, or of the same name as another, aren't in `values`.
+        records: the position in the file of each row, from 0; None: all rows of the file are there.
+        left_out: the number of rows of the file that are left out.
     """
 
     values: Mapping[str, Values]
@@ -62,6 +66,9 @@ class Columns(NamedTuple):
     readings: Mapping[str, Reading]
     problems: Mapping[str, Problem]
     separators: Separators | None
+    nameless: tuple[Nameless, ...] = ()
+    records: np.ndarray | None = None
+    left_out: int = 0
 
 
 class Column(NamedTuple):
@@ -96,6 +103,8 @@ class Reader:
         marks: the marks of the numbers of some columns.
         decimal: the decimal separator. None: a point, unless the numbers show that it is a comma.
         thousands: the separator of thousands. None: the one that the numbers show.
+        drop: the columns to leave out.
+        targets: the columns that `drop` may not list.
     """
 
     file: CsvFile
@@ -106,6 +115,8 @@ class Reader:
     marks: Mapping[str, str] = field(default_factory=dict)
     decimal: str | None = None
     thousands: str | None = None
+    drop: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     def read(self) -> Columns:
         """Reads all columns. Their names are in the first line.
@@ -117,7 +128,9 @@ class Reader:
         import pyarrow
 
         check_format(self.file)
-        table = self._read_table()
+        everything = self._read_table()
+        check_drop(str(self.file), self.drop, everything.column_names, self.targets)
+        table, nameless = select_columns(everything, self.drop)
         values: dict[str, Any] = dict.fromkeys(table.column_names)
         valid: dict[str, np.ndarray] = {}
         types: dict[str, ColumnType] = {}
@@ -155,7 +168,8 @@ class Reader:
                 values[name] = np.where(is_null, np.nan if kind == "float" else 0, values[name])
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
-        return Columns(values, valid, types, table.num_rows, readings, problems, separators if is_inferred else None)
+        inferred = separators if is_inferred else None
+        return Columns(values, valid, types, table.num_rows, readings, problems, inferred, nameless)
 
     def count_spellings(self, types: Mapping[str, ColumnType]) -> dict[str, dict[str, int]]:
         """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted.
@@ -184,6 +198,13 @@ class Reader:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
         return [float(text) for text in self._nulls_of(name) if is_plain_number(text) and np.isfinite(float(text))]
 
+    def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
+        """The distinct spellings of a column's values in some records, as written in the file."""
+        import pyarrow
+
+        texts = self._parse({name: pyarrow.string()}, [name], nulls=("",))[name]
+        return tuple(texts.take(pyarrow.array(records)).unique().to_pylist())
+
     def _find_line(self, row: int) -> int:
         return find_line(self.file, row + 1)
 
@@ -208,7 +229,8 @@ class Reader:
                 table = self._parse(declared, threads=False)
             except pyarrow.ArrowInvalid as error:
                 raise_read_error(self.file, str(error))
-        if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
+        counts = Counter(name for name in table.column_names if name.strip())  # several may have no name
+        if repeated := [name for name, count in counts.items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
         return table
 

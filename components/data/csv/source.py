@@ -6,16 +6,19 @@ import codecs
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from components.closest import join_names, suggest_name
+import numpy as np
+
+from components.closest import format_name, join_names, suggest_name
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
+from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
 from components.data.csv.times import READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
@@ -59,7 +62,10 @@ class Csv(Table):
             (day_first, month_first, utc), or by column.
         marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
             None: the mark that most numbers of a column have.
-        target: the column to predict. Rows to predict need not have this column.
+        target: the column to predict, or several. Rows to predict need not have it.
+        drop: columns to leave out.
+        on_missing_target: `error`: a row without a value of `target` is an error. `drop`: it is left out and counted.
+            A row needs one of several targets.
         valid: the rows of the validation split: a share in (0, 1), or a count.
         test: the rows of the test split: a share in (0, 1), or a count.
         max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
@@ -77,7 +83,9 @@ class Csv(Table):
     types: dict[str, ColumnType] | None = None
     dates: str | dict[str, str] | None = None
     marks: dict[str, str] | None = None
-    target: str | int | None = None
+    target: str | int | tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    on_missing_target: Literal["error", "drop"] = "error"
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
@@ -101,6 +109,9 @@ class Csv(Table):
             kind = (self.types or {}).get(name, "timestamp")
             if kind != "timestamp":
                 raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
+
+        if self.on_missing_target == "drop" and not self._targets:
+            raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
 
     def _character(self, option: str) -> str | None:
         """The character that an option stands for; raises DataError for anything else."""
@@ -126,8 +137,10 @@ class Csv(Table):
         return {"": self.dates} if isinstance(self.dates, str) else self.dates or {}
 
     @property
-    def _target(self) -> str | None:
-        return None if self.target is None else str(self.target)
+    def _targets(self) -> tuple[str, ...]:
+        if self.target is None:
+            return ()
+        return tuple(map(str, self.target)) if isinstance(self.target, tuple) else (str(self.target),)
 
     @cached_property
     def file(self) -> CsvFile:
@@ -158,6 +171,8 @@ class Csv(Table):
             self.marks or {},
             self._character("decimal"),
             self._character("thousands"),
+            self.drop,
+            self._targets,
         )
 
     @cached_property
@@ -169,11 +184,28 @@ class Csv(Table):
         for option in ("types", "nulls", "dates", "marks"):
             value = getattr(self, option)
             self._check_names(option, value if isinstance(value, dict) else {}, columns.types)
-        return columns
+        return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
+
+    def _leave_out_rows(self, columns: Columns) -> Columns:
+        """The columns without the rows that have no target. Raises DataError if no row has one."""
+        targets = [name for name in self._targets if name in columns.types]
+        rows = find_rows_with_target(columns.valid, targets)
+        if rows is None:
+            return columns
+        if not len(rows):
+            raise DataError(f"{self.path} has no row with a value of {self._describe_targets()}")
+        masks = {name: mask[rows] for name, mask in columns.valid.items()}
+        return columns._replace(
+            values={name: take_rows(values, rows) for name, values in columns.values.items()},
+            valid={name: mask for name, mask in masks.items() if not mask.all()},
+            rows=len(rows),
+            records=rows,
+            left_out=columns.rows - len(rows),
+        )
 
     def _check_names(self, option: str, names: Mapping[str, object], columns: Mapping[str, object]) -> None:
         """Raises DataError if an option has a value for a column that doesn't exist."""
-        unknown = [name for name in names if name not in columns and name != self._target]
+        unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
         if len(unknown) == 1:
             hint = suggest_name(unknown[0], columns)
             raise DataError(f"{self.path} has no column `{unknown[0]}`, which `{option}` lists. {hint}")
@@ -183,15 +215,15 @@ class Csv(Table):
             raise DataError(f"{self.path} has no columns {listed}, which `{option}` lists. {hint}")
 
     def profile(self) -> TableProfile:
-        """The facts about the columns."""
+        """The facts about the columns. Raises DataError for a column with values and without a name."""
         columns, types = self.columns, self.reader.types
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
             return self.reader.count_spellings({name: columns.types[name] for name in columns.valid})
 
-        profiles = (
-            Profile(
+        profiles = {
+            name: Profile(
                 name,
                 kind,
                 name in types,
@@ -201,12 +233,57 @@ class Csv(Table):
                 count_spellings,
                 columns.readings.get(name),
                 columns.problems.get(name),
+                partial(self._list_spellings, name),
             )
             for name, kind in columns.types.items()
-        )
+        }
+        for nameless in columns.nameless:
+            is_index = nameless.name in profiles and profiles[nameless.name].counts_rows
+            if nameless.record is not None and not is_index and nameless.name not in (*types, *self._targets):
+                raise self._make_nameless_error(nameless)
         exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
-        origin = self.path if exists_here else str(self.file)
-        return TableProfile(origin, tuple(profiles), self._target, self._inferred_dialect)
+        return TableProfile(
+            origin=self.path if exists_here else str(self.file),
+            columns=tuple(profiles.values()),
+            target=self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None),
+            options=self._inferred_dialect,
+            notes=(*self._describe_columns_left_out(), *self.left_out()),
+        )
+
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence about rows without a target that are left out, if there are such rows."""
+        count, everything = self.columns.left_out, self.columns.left_out + self.columns.rows
+        if not count:
+            return ()
+        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} no value"
+        return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the file, from 0, of each row that isn't left out. None: no row is left out."""
+        return self.columns.records
+
+    def _describe_targets(self) -> str:
+        return " or ".join(map(format_name, self._targets))
+
+    def _describe_columns_left_out(self) -> Iterator[str]:
+        """Sentences about columns without name and value, and about those that `drop` lists."""
+        if empty := [str(column.position) for column in self.columns.nameless if column.record is None]:
+            if len(empty) == 1:
+                yield f"column {empty[0]} has no name and no value, and is left out"
+            else:
+                listed = ", ".join(empty[:MAX_LISTED]) + (", …" if len(empty) > MAX_LISTED else "")
+                yield f"{len(empty):,} columns ({listed}) have no name and no value, and are left out"
+        if self.drop:
+            yield f"left out by `drop`: {', '.join(map(format_name, self.drop))}"
+
+    def _make_nameless_error(self, nameless: Nameless) -> DataError:
+        assert nameless.record is not None
+        location = f"{self.path}, line {find_line(self.file, nameless.record + 1)}"
+        name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
+        return DataError(
+            f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
+            f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
+        )
 
     @property
     def _inferred_dialect(self) -> dict[str, str]:
@@ -246,7 +323,8 @@ class Csv(Table):
         types = sorted((self.types or {}).items())
         text = f"{digest}, self.delimiter={self._character('delimiter')!r}, self.{nulls=}, {types}"
         options = {name: getattr(self, name) for name in LATER_OPTIONS if getattr(self, name) != DEFAULTS[name]}
-        return f"{text}, {sorted(options.items())}" if options else text
+        required = f", only rows with {self._targets}" if self.on_missing_target == "drop" else ""
+        return (f"{text}, {sorted(options.items())}" if options else text) + required
 
     def content_digest(self) -> str:
         return self._content_digest
@@ -267,8 +345,17 @@ class Csv(Table):
             columns=columns, valid=valid, origin=self.path, first_row=first_row, locate_in_file=self._locate
         )
 
+    def _find_records(self, rows: np.ndarray) -> np.ndarray:
+        """The positions of rows in the file, which may have more rows."""
+        return rows if self.columns.records is None else self.columns.records[rows]
+
+    def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
+        """The distinct spellings of a column's values in some rows."""
+        return self.reader.list_spellings(name, self._find_records(rows))
+
     def _locate(self, row: int) -> str:
-        return f"{self.path}, line {find_line(self.file, row + 1)}"
+        record = int(self._find_records(np.array([row]))[0])
+        return f"{self.path}, line {find_line(self.file, record + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +374,7 @@ class LineBlock(Block):
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
 EARLIER_NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
-LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks")
+LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks", "drop")
 
 
 def _check_different(characters: Mapping[str, str]) -> None:

@@ -112,7 +112,7 @@ def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: Vi
     sections = [_worst_table(predictions, worst)]
     if view is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
-        examples = view.examples(predictions.row[first])
+        examples = view.examples(view.data.find_rows(predictions.row[first]))
         if set(examples.inputs) - set(image_inputs(examples)):  # images are drawn instead
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
@@ -168,7 +168,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     """Draws the worst examples of each input that is an image."""
     if not len(worst):
         return
-    images = image_inputs(view.examples(predictions.row[worst]))
+    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])))
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"

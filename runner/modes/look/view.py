@@ -61,7 +61,7 @@ class View:
         return decode_targets(self.targets[name], target)
 
     def examples(self, rows: np.ndarray) -> Examples:
-        """Computes the examples of some rows, given by their numbers in the data."""
+        """Computes the examples of some rows of `data`."""
         names = [name for name in program_column_names(self.features) if is_input_column(name)]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         fitted = self.data.constants
@@ -76,7 +76,8 @@ class View:
             for name, listed in self.features.inputs.items()
         }
         targets = {name: np.asarray(self._compute_target(name, rows)) for name in self.features.targets}
-        return Examples(rows, _to_host(columns), _to_host(inputs), targets)
+        numbers = rows if self.data.row_numbers is None else self.data.row_numbers[rows]
+        return Examples(numbers, _to_host(columns), _to_host(inputs), targets)
 
     def _compute_target(self, name: str, rows: np.ndarray) -> jax.Array:
         column = target_column(name)

@@ -21,7 +21,15 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
     Csv: HELD_OUT
     | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1", "decimal": "comma"}
-    | {"thousands": "comma", "nulls": ("", "-"), "types": {"x": "float"}, "dates": "utc", "marks": {"x": "kg"}},
+    | {
+        "thousands": "comma",
+        "nulls": ("", "-"),
+        "types": {"x": "float"},
+        "dates": "utc",
+        "marks": {"x": "kg"},
+        "drop": ("z",),
+    }
+    | {"on_missing_target": "drop"},
     Idx: PARTS,
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
@@ -35,8 +43,8 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     if kind is ScikitLearn:
         return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
     if kind is Csv:
-        (folder / "table.csv").write_text("x,y\n1,2\n-,4\n")
-        return Csv(**{"path": str(folder / "table.csv"), "valid": 1, "test": 1, **changes})
+        (folder / "table.csv").write_text("x,y,z\n1,2,3\n-,4,5\n")
+        return Csv(**{"path": str(folder / "table.csv"), "target": "y", "valid": 1, "test": 1, **changes})
     if kind is Idx:
         for name, array in {"image": np.zeros((3, 2, 2)), "label": np.arange(3), "other": np.ones(3)}.items():
             write_idx(folder / name, array.astype(np.uint8))

@@ -100,6 +100,45 @@ def test_a_missing_time_is_an_error_or_replaced_or_without_an_id(values: Any, bl
     assert encoded(TimePart(key="t", part="month"), values, **block).tolist() == [0, NO_ID]
 
 
+def fit_and_encode(column: Time, train: Any, rows: Any, **block: Any) -> np.ndarray:
+    """The encoded rows, by a column that is fitted on other rows in two blocks."""
+    (statistic,) = column.statistics().values()
+    states = [statistic.summarize(Block({"t": part})) for part in (train[:2], train[2:])]
+    constants = column.fit({"moments": statistic.result(statistic.merge(*states))}, {})
+    return column.encode(Block({"t": rows}, **block), {}, constants)["values"]
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "us"])
+def test_elapsed_days_and_years_are_standardized_in_float64_for_the_years_1_to_9999(unit: str) -> None:
+    train = np.array(["0001-01-01", "1999-12-31", "2024-02-29", "9999-12-31"], f"datetime64[{unit}]")
+    column = Time(key="t", parts=("elapsed", "month", "year"), encoding="cyclic", normalize="z_score")
+    values = fit_and_encode(column, train, train)
+    days = np.array([datetime.toordinal(day) for day in train.astype("datetime64[us]").tolist()], float)
+    years = np.array([1, 1999, 2024, 9999.0])
+    np.testing.assert_allclose(values[:, 0], (days - days.mean()) / days.std(), rtol=1e-6)
+    np.testing.assert_allclose(values[:, 3], (years - years.mean()) / years.std(), rtol=1e-6)
+    np.testing.assert_allclose(values[1, 1:3], [-0.5, 3**0.5 / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_elapsed_time_resolves_seconds(unit: str) -> None:
+    seconds = np.datetime64("2024-02-29T23:59:59", unit) + np.arange(4) * np.timedelta64(1, "s")
+    values = fit_and_encode(Time(key="t", parts=("elapsed",), normalize="z_score"), seconds, seconds)
+    np.testing.assert_allclose(values[:, 0], (np.arange(4) - 1.5) / 1.25**0.5, rtol=1e-4)
+
+
+def test_a_missing_time_is_left_out_of_the_fit_and_indicated() -> None:
+    train = np.array(["2020-01-01", "NaT", "2020-01-03"], "datetime64[D]")
+    column = Time(key="t", parts=("elapsed",), normalize="z_score", missing=0, indicate_missing=True)
+    assert fit_and_encode(column, train, train).tolist() == [[-1, 0], [0, 1], [1, 0]]
+    masked = fit_and_encode(column, train, train, valid={"t": np.array([False, False, True])})
+    assert masked.tolist() == [[0, 1], [0, 1], [1, 0]]
+    with pytest.raises(DataError, match="column `t` has no times in the training split; leave it out"):
+        fit_and_encode(column, train[1:2].repeat(3), train)
+    constant = fit_and_encode(column, train[:1].repeat(3), train)
+    assert constant.tolist() == [[0, 0], [0, 1], [2, 0]], "days are only shifted"
+
+
 def test_a_column_without_values_has_no_ids() -> None:
     empty = Strings(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(3, np.int32))
     values = encoded(TimePart(key="t", part="hour"), empty, valid={"t": np.zeros(3, bool)})
@@ -130,7 +169,13 @@ def test_other_columns_raise_an_error() -> None:
     [
         ({"parts": ()}, r"`parts` must be one or more different parts, got none"),
         ({"parts": ("day", "day")}, r"`parts` must be one or more different parts, got day, day"),
-        ({"parts": ("year",), "encoding": "cyclic"}, "isn't possible for the part year"),
+        (
+            {"parts": ("year",), "encoding": "cyclic"},
+            r"`encoding` \(=cyclic\) needs a part with a period, one of month,",
+        ),
+        ({"parts": ("day",), "encoding": "cyclic", "normalize": "z_score"}, "does nothing, because all parts are on a"),
+        ({"parts": ("elapsed",)}, r"the part elapsed needs `normalize` \(=z_score\), because float32 would round it"),
+        ({"parts": ("day",), "indicate_missing": True}, "`indicate_missing` needs `missing`"),
         ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is no format of Python's strptime: 'Q' is a bad"),
     ],
 )

@@ -171,8 +171,14 @@ def test_a_source_may_inherit_profile(write_module: Callable[[str, str], None]) 
 NAMES = [
     "a.b",
     "a b",
-    "",
+    "A b",
+    " a b",
     "1",
+    "9th",
+    "__",
+    "é" * 300,
+    "😀",
+    "example.weight",
     "null",
     "ä/€",
     "it's",
@@ -231,13 +237,13 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     assert main(["mode=init", *LINE, *words]) == 0
     printed = capsys.readouterr().out
     assert "rooms" in printed
-    assert "id is left out: it numbers the rows" in printed
+    assert "id is left out: it numbers the rows. To keep it, set data.types.id=float" in printed
     assert "titrate experiment=houses" in printed
     files = ["conf/data/houses.yaml", "conf/feature/houses.yaml", "experiments/houses.yaml"]
     assert all(file in printed and Path(file).exists() for file in files)
     assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, *words, "quiet=true"]))
     assert "where" in Path(files[1]).read_text()
-    assert "# id is left out: it numbers the rows." in Path(files[1]).read_text()
+    assert "# id is left out: it numbers the rows. To keep it, set data.types.id=float." in Path(files[1]).read_text()
     header = Path(files[2]).read_text().splitlines()[:4]
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
 

@@ -76,20 +76,21 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
         return {"_target_": f"{feature}Numeric", "key": key, "normalize": "z_score"}
 
     def time(key: str, *parts: str) -> dict[str, Any]:
-        return {"_target_": f"{feature}Time", "key": key, "parts": list(parts), "encoding": "cyclic"}
+        options = {"normalize": "z_score", "encoding": "cyclic"}
+        return {"_target_": f"{feature}Time", "key": key, "parts": list(parts), **options}
 
     assert found["feature"]["columns"] == {
         "a_b_2": numeric("a b") | {"missing": "median", "indicate_missing": True},
         "a_b": numeric("a_b"),
         "tail": numeric("tail") | {"normalize": ["log1p", "z_score"]},
-        "place": {"_target_": f"{feature}Vocabulary", "key": "place", "oov": 1, "missing": "missing"},
+        "place": {"_target_": f"{feature}Vocabulary", "key": "place", "oov": 1, "mask": "", "missing": ""},
         "city": {"_target_": f"{feature}Vocabulary", "key": "city", "oov": 1, "min_count": 2},
         "city_embedding": {"_target_": f"{feature}Embedding", "key": "city", "dimension": 13},
         "price": numeric("price"),
         "seats": numeric("seats") | {"missing": "median", "indicate_missing": True},
         "on": numeric("on"),
-        "day": time("day", "month", "weekday"),
-        "at": time("at", "month", "weekday", "hour") | {"missing": 0.0},
+        "day": time("day", "elapsed", "year", "month"),
+        "at": time("at", "elapsed", "month", "weekday", "hour") | {"missing": 0.0, "indicate_missing": True},
         "target_2": numeric("target"),
     }
     listed = ["a_b_2", "a_b", "tail", "place", "city_embedding", "price", "seats", "on", "day", "at", "target_2"]
@@ -99,7 +100,8 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
         "seats is read as numbers; missing: '?' in 40 rows (first: line 4). To keep the text, set "
         "data.types.seats=string",
         "'' is left out: it numbers the rows",
-        "who is left out: almost every row has a different text",
+        "who is left out: it has 120 different values in 120 rows. "
+        "To use them as categories, set data.types.who=string",
         "same is left out: it has one value only",
         "none is left out: it has no values",
     ]
@@ -135,32 +137,60 @@ def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
     assert Csv(path=path).columns.types == {"zip": "int", "y": "int"}
 
 
-def plan_of(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:
+def suggest_for(tmp_path: Path, values: list[Any], **options: Any) -> dict[str, Any]:
+    """The suggestion for a table with a column `x`."""
+    data = {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeat(0.5, 1, rows=len(values))}
+    return make_suggestion(tmp_path, data, target="y", **options)
+
+
+def plan_of(tmp_path: Path, values: list[Any], **options: Any) -> tuple[str, dict[str, Any] | None]:
     """The text of the plan of a column `x`, and its first feature column."""
-    found = make_suggestion(
-        tmp_path,
-        {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeat(0.5, 1, rows=len(values))},
-        target="y",
-    )
+    found = suggest_for(tmp_path, values, **options)
     part = found["feature"]["columns"].get("x")
     return {row[0]: row[4] for row in found["table"]}["x"] if part else found["notes"][0].removeprefix("x is "), part
 
 
+def notes_of(tmp_path: Path, values: list[Any], **options: Any) -> list[str]:
+    """The notes on a column `x` that is not left out."""
+    notes = [note.removeprefix("x ") for note in suggest_for(tmp_path, values, **options)["notes"]]
+    return [note for note in notes if not note.startswith("is left out")]
+
+
+NOTED = "has 200 different numbers in as many rows. If they only name the rows, set data.drop=[x]"
+
+
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "expected", "note"),
     [
-        ([n * 7 % 200 for n in range(200)], "left out: it numbers the rows"),
-        ([f"{n * 7 % 200}.0" for n in range(200)], "left out: it numbers the rows"),
-        ([(n * 77 % 211) * 3 for n in range(200)], "left out: it identifies the rows: all of its values differ"),
-        ([n * n for n in range(200)], "z-score"),
-        ([10**17 + 10**15 * (n % 7) + 1 for n in range(200)], "one of 7 values"),
-        ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a different text"),
+        (range(200), "left out: it numbers the rows. To keep it, set data.types.x=float", ""),
+        ([f"{n}.0" for n in range(1, 201)], "left out: it numbers the rows. To keep it, set data.types.x=float", ""),
+        (range(1800, 2000), "z-score", NOTED),
+        (range(200, 0, -1), "z-score", NOTED),
+        ([n * 7 % 200 for n in range(200)], "z-score", NOTED),
+        ([(n * 77 % 211) * 3 for n in range(200)], "z-score", NOTED),
+        ([1, *range(1, 200)], "z-score", ""),
+        ([n * n for n in range(200)], "z-score", ""),
+        ([10**17 + 10**15 * (n % 7) + 1 for n in range(200)], "one of 7 values", ""),
+        (
+            [10**17 + 10**15 * n for n in range(200)],
+            "left out: it has 200 different values in 200 rows. To use them as categories, set data.types.x=string",
+            "",
+        ),
     ],
 )
-def test_whole_numbers_that_identify_rows_are_left_out(tmp_path: Path, values: list[Any], expected: str) -> None:
-    text, part = plan_of(tmp_path, values)
+def test_only_numbers_that_count_the_rows_are_left_out(tmp_path: Path, values: Any, expected: str, note: str) -> None:
+    text, part = plan_of(tmp_path, list(values))
     assert text == expected
     assert (part is None) == text.startswith("left out")
+    assert notes_of(tmp_path, list(values)) == ([note] if note else [])
+    for kind in ("float", "int"):
+        assert plan_of(tmp_path, list(values), types={"x": kind})[1] is not None
+        assert notes_of(tmp_path, list(values), types={"x": kind}) == []
+
+
+def test_a_column_that_counts_the_rows_is_used_where_there_is_no_other(tmp_path: Path) -> None:
+    found = make_suggestion(tmp_path, {"x": list(range(120)), "y": NUMBERS, "z": repeat(1)}, target="y")
+    assert found["feature"]["inputs"] == {"columns": ["x"]}
 
 
 def test_numbers_far_from_0_are_shifted_before_they_become_float32(tmp_path: Path) -> None:
@@ -203,7 +233,7 @@ def test_columns_with_names_that_are_not_allowed_are_left_out(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([f"code {n}" for n in range(60)], "left out: almost every row has a different text"),
+        ([f"code {n % 40}" for n in range(60)], "left out: it has 40 different values in 60 rows. To use them as"),
         ([f"a film of the year {n}" for n in range(60)], "text: embedding of its words and pairs of words, 8 numbers"),
     ],
 )
@@ -274,7 +304,7 @@ def test_declared_types_decide(tmp_path: Path) -> None:
     types: Any = {"y": "string", "x": "string"}
     found = make_suggestion(tmp_path, data, target="y", types=types)
     assert found["choices"]["loss"] == "softmax_cross_entropy"
-    assert found["feature"]["columns"]["x"]["_target_"].endswith("Vocabulary")
+    assert found["feature"]["columns"]["x"]["_target_"].endswith("Hashed"), "91 values in 120 rows"
     assert {row[0]: row[4] for row in make_suggestion(tmp_path, data, target="z")["table"]}["z"] == (
         "target: one of 2 classes; for a number, set data.types.z=float"
     )
@@ -322,7 +352,11 @@ def test_names_are_shown_unchanged(tmp_path: Path) -> None:
         ({"price": [1, 2]}, "price", "has one column only: price"),
         ({"y": ["", ""], "x": [1, 2]}, "y", r"column `y` \(data.target\) of .* has no values"),
         ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only, so there is nothing to predict"),
-        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 row, the first is .*table.csv, line 4. Leave"),
+        (
+            {"y": [3, 4, ""], "x": [1, 2, 3]},
+            "y",
+            "no value in 1 row, the first is .*, line 4. To leave these rows out, set data.on_missing_target=drop",
+        ),
         (
             {"y": [3, 4], "x": [1, 1], "z": ["", ""]},
             "y",

@@ -1,0 +1,276 @@
+"""Columns as they come: without a name, with odd names, with gaps only beside one value, with tags, with stand-ins."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runner
+from components.data import Csv
+from components.types import Constants, DataError
+from runner.__main__ import main
+from runner.config.compose import configure
+from runner.data.load import Features, load_encoded
+from runner.signature.build import build
+from runner.suggest.suggest import suggest
+from runner.tracking import store
+
+pytestmark = [
+    pytest.mark.optax,
+    pytest.mark.usefixtures("in_empty_folder"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+]
+
+NUMBERS = [n * 0.5 for n in range(1, 61)]
+QUICK = ("training.epochs=1", "architecture.widths=[4]", "quiet=true")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_CACHE", str(in_empty_folder / "cache"))
+
+
+def write(names: list[str], columns: list[list[Any]], path: str = "table.csv") -> str:
+    with Path(path).open("w", newline="") as file:
+        csv.writer(file).writerows([names, *zip(*columns, strict=True)])
+    return path
+
+
+def suggest_for(names: list[str], columns: list[list[Any]], **options: Any) -> dict[str, Any]:
+    """The suggestion for columns beside the target `y`."""
+    return suggest(Csv(path=write([*names, "y"], [*columns, NUMBERS]), **{"target": "y", **options}))
+
+
+def encode(suggestion: dict[str, Any], **options: Any) -> dict[str, np.ndarray]:
+    """The first array of each column that the suggestion inputs, for all rows."""
+    source: Any = Csv(path="table.csv", types=suggestion["values"]["data"]["types"], valid=5, test=5, **options)
+    features = Features.from_config(suggestion["feature"])
+    encoded = load_encoded(source, features, identity="", cache=None).encoded
+    return {name: np.asarray(next(iter(encoded[name].values()))) for name in features.inputs["columns"]}
+
+
+def repeat(*values: Any) -> list[Any]:
+    return (list(values) * len(NUMBERS))[: len(NUMBERS)]
+
+
+# ------------------------------------------------------------------------------------------------ one value and gaps
+
+
+@pytest.mark.parametrize("value", [1, 0, 0.5, "True", "2024-01-01", "SALE", "a few words here and there", 10**17])
+def test_one_value_and_gaps_are_a_feature_of_any_type(value: Any) -> None:
+    found = suggest_for(["x", "z"], [repeat(value, "", ""), repeat(1, 2)])
+    assert found["feature"]["columns"]["x"] == {"_target_": "components.feature.MissingIndicator", "key": "x"}
+    assert encode(found)["x"][:4].tolist() == [[0], [1], [1], [0]]
+    assert ("x", "one value: whether it is missing") in {(row[0], row[4]) for row in found["table"]}
+    without_gaps = suggest_for(["x", "z"], [repeat(value), repeat(1, 2)])
+    assert without_gaps["notes"] == ["x is left out: it has one value only"]
+
+
+# ------------------------------------------------------------------------------------------------ gaps and the word
+
+
+@pytest.mark.parametrize("distinct", [2, 40])
+def test_a_gap_and_the_word_missing_have_ids_of_their_own(distinct: int) -> None:
+    words = ["missing", "", *(f"word {n}" for n in range(distinct))]
+    rows = (words * 400)[: 40 * len(words)]
+    write(["x", "y"], [rows, [n * 0.5 for n in range(len(rows))]])
+    found = suggest(Csv(path="table.csv", target="y"))
+    (ids,) = encode(found).values()
+    ids = ids[: len(words)].tolist()
+    assert len(set(ids)) == len(words)
+    assert min(ids) == ids[1] == 0
+
+
+def test_hashed_gaps_have_an_id_of_their_own() -> None:
+    rows = [f"w {n}" for n in range(50)] + ["missing"] * 5 + [""] * 5
+    found = suggest_for(["x"], [rows], types={"x": "string"})
+    assert found["feature"]["columns"]["x"]["_target_"] == "components.feature.Hashed", "few words recur"
+    (ids,) = encode(found).values()
+    assert set(ids[55:]) == {0}
+    assert (ids[:55] > 0).all()
+
+
+# ------------------------------------------------------------------------------------------------ dates
+
+
+def test_dates_of_one_year_have_no_constant_feature() -> None:
+    days = [f"2024-{1 + n % 12:02}-{1 + n % 28:02}" for n in range(60)]
+    found = suggest_for(["x"], [days])
+    assert found["feature"]["columns"]["x"]["parts"] == ["elapsed", "month", "weekday"]
+    values = encode(found)["x"]
+    assert (values.std(axis=0) > 0.1).all()
+    two = suggest_for(["x"], [repeat("2024-01-01", "2024-01-08", "")])["feature"]["columns"]["x"]
+    assert "encoding" not in two, "no part with a period differs"
+    assert encode(suggest_for(["x"], [repeat("2024-01-01", "2024-01-08", "")]))["x"].shape == (60, 2)
+
+
+# ------------------------------------------------------------------------------------------------ no name
+
+
+def test_nameless_columns_without_a_value_are_left_out_with_a_word() -> None:
+    Path("table.csv").write_text("x,,y,,\n" + "".join(f"{n % 7},,{n / 2},,\n" for n in range(60)))
+    source = Csv(path="table.csv", target="y")
+    assert list(source.columns.values) == ["x", "y"]
+    assert suggest(source)["notes"] == ["3 columns (2, 4, 5) have no name and no value, and are left out"]
+    assert main(["data=csv", "data.path=table.csv", "data.target=y", "tracking=none", *QUICK]) == 0
+    found = suggest_for(["x", " "], [repeat(1, 2), repeat("")])
+    assert found["notes"] == ["column 2 has no name and no value, and is left out"]
+
+
+def test_an_index_of_pandas_is_left_out() -> None:
+    found = suggest_for(["", "x"], [list(range(60)), repeat(1, 2)])
+    assert found["notes"] == ["'' is left out: it numbers the rows"]
+    with pytest.raises(DataError, match="has no feature column for the target"):
+        suggest_for(["", "x"], [list(range(60)), repeat(1)])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["x", ""],
+            r"column 2 of table.csv has no name, but values: the first is 'b' \(table.csv, line 4\). Name it in",
+        ),
+        (["x", "  "], r"column 2 of table.csv has the blank name '  ', but values: .* list its name, '  ', in `drop`"),
+        (["", ""], r"column 1 of table.csv has no name, but values: the first is '1' \(table.csv, line 2\)"),
+    ],
+)
+def test_nameless_columns_with_values_are_an_error_where_features_are_inferred(names: list[str], message: str) -> None:
+    columns = [repeat(1, 2), ["", "", *["b"] * 58]]
+    with pytest.raises(DataError, match=message):
+        suggest_for(names, columns)
+    source = Csv(path="table.csv", target="y", drop=tuple({name for name in names if not name.strip()}))
+    assert list(source.profile().columns)[-1].name == "y"
+    assert "y" in Csv(path="table.csv").columns.values, "a feature file names what it reads"
+
+
+def test_names_that_differ_by_case_or_blanks_are_names_of_their_own() -> None:
+    found = suggest_for(["x", "X", " x", "x "], [[n + place / 4 for n in NUMBERS] for place in range(4)])
+    assert [part["key"] for part in found["feature"]["columns"].values()] == ["x", "X", " x", "x "]
+    values = encode(found)
+    assert [array[0, 0] for array in values.values()] == [0.5, 0.75, 1.0, 1.25]
+
+
+# ------------------------------------------------------------------------------------------------ odd names
+
+ODD = [
+    "a.b",
+    "a/b",
+    "x[0]",
+    "a=b",
+    "rate % 😀",
+    "n" * 300,
+    "target",
+    "__",
+    "1st",
+    "größe",
+    "..",
+    "../x",
+    "%s",
+    "{z}",
+    "a\nb",
+]
+
+
+def write_odd_table() -> list[str]:
+    """Writes a table of columns with odd names, the last of which is the target. Returns the names."""
+    names = [*ODD, "price [€/m²]"]
+    write(names, [[n % (place + 3) + 0.25 for n in range(60)] for place in range(len(names))])
+    return names
+
+
+def test_a_run_on_odd_names_is_trained_and_predicts() -> None:
+    names = write_odd_table()
+    words = ["data=csv", "data.path=table.csv", f'data.target="{names[-1]}"', *QUICK, "tracking=none"]
+    fitted = runner.load(runner.run(*words).folder)
+    predictions, test = fitted.predict(Csv(path="table.csv")).prediction, fitted.predict("test")
+    np.testing.assert_allclose(np.asarray(predictions)[test.row], test.prediction, rtol=1e-4)
+    assert {key for column in fitted.features.columns.values() for key in column.keys} == {*ODD}
+
+
+def test_a_run_on_odd_names_is_recorded(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = write_odd_table()
+    features = [name for name in ODD[1:] if name != "target"]  # only a target has this name
+    numeric = "{_target_: components.feature.Numeric, normalize: z_score, key: "
+    lines = [
+        f"  {json.dumps(name, ensure_ascii=False)}: {numeric}{json.dumps(name, ensure_ascii=False)}}}"
+        for name in features
+    ]
+    for folder in ("conf/feature", "experiments"):
+        Path(folder).mkdir(parents=True)
+    Path("conf/feature/odd.yaml").write_text(
+        f'targets:\n  "price [€]": {numeric}"{names[-1]}"}}\n  a/loss: {numeric}"a.b"}}\n'
+        "columns:\n" + "\n".join(lines) + f"\ninputs: {{columns: {json.dumps(features, ensure_ascii=False)}}}\n"
+    )
+    Path("experiments/odd.yaml").write_text(
+        "defaults: [override /data: csv, override /feature: odd]\ndata: {path: table.csv}\n"
+        'loss: {"price [€]": mse, a/loss: mse}\nmetric: {}\n'
+    )
+    shutil.copy(empty_store, "mlflow.db")
+    monkeypatch.setattr("runner.execution.execute.DELIVERY_SECONDS", 60)
+    result = runner.run("experiment=odd", *QUICK, "tracking=mlflow")
+    client = store.connect("sqlite:///mlflow.db")
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert {*run.data.params.values()} >= {*features, "a.b", names[-1]}
+    for target, recorded in (("price [€]", "price _x005B__x20AC__x005D_"), ("a/loss", "a/loss")):
+        assert run.data.metrics[f"test/{recorded}/loss"] == pytest.approx(result.metrics[f"test/{target}/loss"])
+
+
+def test_a_long_name_is_cut_in_the_printed_table(capsys: pytest.CaptureFixture[str]) -> None:
+    write(["n" * 300, "y"], [repeat(1, 2), NUMBERS])
+    assert main(["mode=init", "data=csv", "data.path=table.csv", "data.target=y"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 100
+    assert configure(["experiment=table"]).values["feature"]["columns"].keys() == {"n" * 300}
+
+
+# ------------------------------------------------------------------------------------------------ stand-ins and tags
+
+
+def test_a_value_that_may_stand_for_missing_ones_is_pointed_out() -> None:
+    ages: list[Any] = [n % 50 + 20 if n % 10 else -999 for n in range(60)]
+    spelled = ["NA" if n == 1 else f"{age}.0" for n, age in enumerate(ages)]
+    found = suggest_for(["age", "the age"], [ages, spelled])
+    text = "in 6 rows, far from its other values. If that stands for a missing value, set"
+    assert found["notes"] == [
+        f"""age is -999 {text} 'data.nulls.age=["","-999"]'""",
+        f"""the age is -999.0 {text} 'data.nulls."the age"=["","NA","-999.0"]'""",
+    ]
+    words = ["data=csv", "data.path=table.csv", "data.target=y"]
+    override = found["notes"][1].rpartition("set ")[2].strip("'")
+    suggested = configure([*words, override]).suggestion
+    assert suggested is not None
+    assert len(suggested.notes) == 1
+    assert {row[0]: row[2] for row in suggested.table}["the age"] in ("1 as NA, 6 as -999.0", "6 as -999.0, 1 as NA")
+    write(["y", "x"], [ages, NUMBERS])
+    assert suggest(Csv(path="table.csv", target="y"))["notes"][-1].startswith(f"y is -999 {text}"), "also of the target"
+
+
+def test_a_target_of_tags_points_to_labels() -> None:
+    tags = repeat("a;b", "b", "c;a", "b;c")
+    remedy = (
+        "lists of tags between ';'. To predict any number of them for each row, write a feature file with the target "
+        """{_target_: components.feature.Labels, key: t, separator: ";"}, and choose it by feature=…"""
+    )
+    write(["t", "x"], [tags, NUMBERS])
+    found = suggest(Csv(path="table.csv", target="t"))
+    assert f"t has {remedy}" in found["notes"]
+    many = [f"{'abcdefgh'[n % 8]};{'ABCDEFGH'[n // 8]}" for n in range(60)]
+    write(["t", "x"], [many, NUMBERS])
+    with pytest.raises(DataError) as caught:
+        suggest(Csv(path="table.csv", target="t"))
+    assert str(caught.value).endswith(f"60 different texts in 60 rows: {remedy}")
+
+
+def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
+    whole = suggest_for(["x"], [repeat(3, 4, 5)], types={"x": "int"})
+    assert whole["values"]["data"]["types"]["x"] == "int"
+    large = suggest_for(["x"], [[10**17 + 10**15 * n for n in range(60)]], types={"x": "int"})
+    assert large["feature"]["columns"]["x"]["_target_"] == "components.feature.Numeric"
+    names = suggest_for(["x"], [[f"name {n}" for n in range(60)]], types={"x": "string"})
+    (first, *_) = build(names["feature"]["columns"], {}).values()
+    block = next(iter(Csv(path="table.csv").blocks("all")))
+    assert len(set(first.encode(block, {}, Constants(static={"buckets": 20_000}))["ids"].tolist())) == 60
