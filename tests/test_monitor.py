@@ -38,6 +38,10 @@ WORDS = {
         *("feature=several", "architecture=mlp", "loss={KIND: softmax_cross_entropy, PRICE: mse}"),
         "metric={KIND: [accuracy], PRICE: [rmse]}",
     ],
+    "several and internal": [
+        *("feature=several", "architecture=reconstructing_regressor", "metric={PRICE: [rmse]}"),
+        "loss={KIND: softmax_cross_entropy, PRICE: mse}",
+    ],
     "internal": ["feature=single", "architecture=reconstructing_regressor"],
     "collecting": ["feature=single", "architecture=mlp", "metric=[area]"],  # a metric of rows, without weights
     "none": ["feature=none", "architecture=reconstructing_regressor", "loss=null", "metric=[]"],
@@ -112,6 +116,7 @@ def test_a_weighted_metric_has_the_direction_of_the_metric(kind: str, name: str)
         ("internal", "valid/objective", "Did you mean train/objective?"),
         ("internal", "train/weighted/loss", "Did you mean valid/weighted/loss?"),
         ("internal", "valid/weighted/reconstuction", "Did you mean valid/weighted/reconstruction?"),
+        ("several and internal", "valid/PRICE/rsme", "Did you mean valid/PRICE/rmse?"),
         ("none", "valid/los", "Did you mean valid/loss?"),
         ("single", "train/objective", "Allowed: train/accuracy, train/loss, valid/accuracy"),
         ("collecting", "train/area", "Did you mean valid/area?"),
