@@ -137,7 +137,8 @@ class Mixup:
 class CutMix:
     """Replaces a random rectangle of each image (B, H, W, C) by that of another image of the batch.
 
-    Targets and weights are mixed as in `Mixup`; the share of the first example is its share of the pixels.
+    A target that is an image of the same height and width gets the rectangle of the other target. All other targets,
+    and weights, are mixed as in `Mixup`; the share of the first example is its share of the pixels.
 
     Attributes:
         alpha: parameter of the distribution Beta(alpha, alpha) of the share that stays outside of the rectangle, above
@@ -168,7 +169,22 @@ class CutMix:
         inside = _draw_boxes(box_key, jnp.sqrt(1 - share), height, width)[..., None]  # (B, H, W, 1)
         inputs = {name: jnp.where(inside, value[partners], value) for name, value in batch.inputs.items()}
         own_share = 1 - inside.mean((1, 2, 3), dtype=jnp.float32)
-        return _mix_targets(batch._replace(inputs=inputs), partners, own_share, self.targets)
+        images = {name: batch.targets[name] for name, spec in self.targets.items() if spec.is_image}
+        others = {name: spec for name, spec in self.targets.items() if not spec.is_image}
+        mixed = _mix_targets(batch._replace(inputs=inputs), partners, own_share, others)
+        cut = {name: _cut(name, target, inside, partners) for name, target in images.items()}
+        return mixed._replace(targets={**mixed.targets, **cut})
+
+
+def _cut(name: str, target: jax.Array, inside: jax.Array, partners: jax.Array) -> jax.Array:
+    """Cuts the images of a target; raises UserError unless they have the size of the inputs."""
+    if target.shape[1:3] != inside.shape[1:3]:
+        size, input_size = (" x ".join(map(str, array.shape[1:3])) for array in (target, inside))
+        raise UserError(
+            f"cutmix needs a target of images of the size of the inputs, {input_size} pixels, got `{name}` of {size} "
+            "pixels. Remove the augmentation, or resize one of them."
+        )
+    return jnp.where(inside, target[partners], target)
 
 
 def _draw_partners(key: jax.Array, alpha: Scalar, batch: Batch) -> tuple[jax.Array, jax.Array]:

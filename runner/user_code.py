@@ -84,8 +84,10 @@ def user_frames(error: BaseException) -> tuple[UserFrame, ...]:
     """
     frames: list[UserFrame] = []
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
-        if _module_name(frame).partition(".")[0] in OUR_PACKAGES:  # the code that called the user's
-            break
+        if _module_name(frame).partition(".")[0] in OUR_PACKAGES:
+            if frames:  # this code called the user's
+                break
+            continue  # the user's code may have called this code, such as a loss, with wrong arguments
         if _is_user_frame(frame):
             frames.append(_describe_frame(frame, line))
     if not any(is_user_code(frame.name) for frame in frames):

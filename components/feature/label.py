@@ -60,9 +60,12 @@ class Label:
             A warning for each held-out split in which classes are missing.
 
         Raises:
-            DataError: the training split has only one class, or lacks a class of another split or of `names`.
+            DataError: the training split has no class, or only one, or lacks a class of another split or of `names`.
         """
         rows = {split: self._select_counted(result["rows"]) for split, result in results.items()}
+        if not rows["train"]:
+            counted = "" if self.ignore is None else f" but {self.ignore}, which `ignore` leaves out"
+            raise DataError(f"column `{self.key}` has no value in any row of the training split{counted}")
         warnings = validate_classes(self.key, self.names, rows, can_stratify=True)
         classes = name_classes(self.names, rows["train"]).values()
         if len(classes) < 2:

@@ -12,6 +12,7 @@ from runner.config.check_data import find_drop_problems
 from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
+from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
@@ -73,6 +74,7 @@ def find_config_problems(config: Config) -> list[str]:
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [
         *find_target_problems(values),
+        *find_call_problems(values),
         *find_teacher_problems(values),
         *find_update_problems(values),
         *find_drop_problems(values),
@@ -292,14 +294,23 @@ def _check_length(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a monitored metric that no run could record. The trainer checks the names of internal losses."""
     metrics, training = values.get("metric"), values.get("training")
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
     metric_names, may_have_others = list_metric_names(values)
     names = [f"valid/{name}" for name in metric_names]
     names += [f"train/{name}" for name in metric_names if not name.startswith(WEIGHTED)]  # of held-out splits only
+    if may_have_others or values.get("regularizer"):
+        names.append("train/objective")
     monitor = training.get("monitor")
-    if isinstance(monitor, str) and monitor not in names and not may_have_others:
+    if not isinstance(monitor, str) or monitor in (*names, "train/objective"):  # with auxiliary classifiers too
+        return
+    split, _, name = monitor.partition("/")
+    is_weighted, feature = name.startswith(WEIGHTED), values.get("feature")
+    has_weights = isinstance(feature, dict) and feature.get("weight") is not None
+    may_be_internal = (split in ("train", "valid") and not is_weighted) or (split == "valid" and has_weights)
+    if not may_have_others or not may_be_internal or name == "objective":
         yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
 

@@ -9,18 +9,22 @@ from typing import Any
 
 from components.closest import join_names
 from components.types import UserError
-from runner.config.check_targets import has_member, target_of
+from runner.config.check_targets import has_member
+from runner.config.losses import inner_losses, losses_by_key, may_read_teacher
 from runner.config.modes import RUN_MODES
 from runner.config.recorded_config import add_defaults, read_config
 from runner.run_folder import LAST_RUN, find_run
-from runner.signature.parameters import read_call_signature
-from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem
 
 
 def find_teacher_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds a loss without the teacher that it needs, a teacher that no loss reads, and a run that can't be one."""
-    losses, node = _losses(values.get("loss")), values.get("teacher")
+    losses, node = dict(losses_by_key(values.get("loss"))), values.get("teacher")
+    unvisited = list(losses.items())
+    while unvisited:  # also losses that are parameters of others
+        key, loss = unvisited.pop()
+        losses |= (inner := inner_losses(loss, key))
+        unvisited += inner.items()
     if not isinstance(node, Mapping):
         for key, loss in losses.items():
             if has_member(loss, "needs_teacher"):
@@ -30,29 +34,12 @@ def find_teacher_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
                     "the MLflow id of a finished run; mode=runs lists them.",
                 )
         return
-    if losses and not any(map(_may_read_teacher, losses.values())):
+    if losses and not any(map(may_read_teacher, losses.values())):
         yield Problem("teacher", "no loss reads it. Choose loss=distillation, or leave the teacher out.")
     run = node.get("run")
     if isinstance(run, str) and run != "???" and values.get("mode") not in RUN_MODES:
         for problem in _find_run_problems(run, values):
             yield Problem("teacher.run", problem)
-
-
-def _losses(node: Any) -> dict[str, Mapping[str, Any]]:
-    """The losses by their keys in the configuration: of the only target, or of each target."""
-    if target_of(node):
-        return {"loss": node}
-    by_target = node if isinstance(node, Mapping) else {}
-    return {f"loss.{name}": loss for name, loss in by_target.items() if target_of(loss)}
-
-
-def _may_read_teacher(loss: Mapping[str, Any]) -> bool:
-    """Whether a loss gets the whole batch: its first parameter is `output`, or is unknown."""
-    try:
-        parameters = read_call_signature(loss["_target_"])
-    except PartNotFoundError:
-        return True
-    return not parameters or next(iter(parameters)) == "output"
 
 
 def _find_run_problems(run: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.columns import is_table
 from components.types import Source, TargetSpec, UserError, get_only
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
-from runner.data.encode import TARGET
+from runner.data.encode import TARGET, first_block
 from runner.data.load import Data
 from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
 from runner.display.progress import Progress, QuietProgress
@@ -109,15 +109,28 @@ class TrainedModel:
             split: a split of the run's data, or new rows as for `predict`, with the target.
 
         Returns:
-            The loss and metrics, such as `test/loss`, or `new/loss` for new rows.
+            The loss and metrics, such as `test/loss`, or `new/loss` for new rows. Those of new rows without any value
+            of a target, or without any weight, are left out, with a warning.
+
+        Raises:
+            UserError: a column is missing, or the new rows have no value of any target.
+            DataError: a value is wrong.
         """
         check_not_forked()
         if isinstance(split, str):
-            evaluator = self._evaluator_for(split)
-        else:
-            data = encode_labeled(as_source(split), self.features, self.transform.constants)
-            evaluator, split = self._make_evaluator(data), NEW_SPLIT
-        return evaluator.evaluate(split, self.weights.parameters, self.weights.model_state)
+            return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
+        source = as_source(split)
+        evaluator = self._make_evaluator(encode_labeled(source, self.features, self.transform.constants))
+        first = first_block(source)
+        undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
+        metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)
+        defined = {name: value for name, value in metrics.items() if not any(each.includes(name) for each in undefined)}
+        if not defined:
+            raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
+        for each in undefined:
+            names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
+            self._progress.note(f"warning: {each.reason}. Left out: {names}.")
+        return defined
 
     def predict(
         self, rows: str | Mapping[str, Any] | Source, *, on_warning: Callable[[str], None] | None = None

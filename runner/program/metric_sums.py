@@ -69,6 +69,16 @@ def compute_metrics(
     return {f"{split}/{name}": value for name, value in values.items()}
 
 
+def list_metric_names(sums: Iterable[str], split: str, loss_weights: Iterable[str]) -> list[str]:
+    """The names of the metrics that `compute_metrics` computes, from the names of the sums and of the targets."""
+    names = [name for name in sums if name != LAST]
+    for prefix in ("", WEIGHTED):
+        losses = [f"{prefix}{record_name(target, 'loss')}" for target in loss_weights]
+        if losses and set(losses) <= set(names):
+            names.append(f"{prefix}loss")
+    return [f"{split}/{name}" for name in dict.fromkeys(names)]
+
+
 def _position(name: str, metrics: Mapping[str, Metric]) -> tuple[int, str]:
     """Sorts the loss first, then the objective, other losses by name, and the metrics in their order."""
     first = ["loss", "objective"]
@@ -87,7 +97,7 @@ def _compute_value(name: str, sums: MetricSums, metrics: Mapping[str, Metric]) -
 
 
 def _compute_metric(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
-    with error_location(f"metric.{name}"):
+    with error_location(f"metric.{name.removeprefix(WEIGHTED).replace('/', '.')}"):
         result = metric.result(sums)
         check_result(result, type(metric).__name__)
     return result

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from runner.config.check_targets import WEIGHTED
+from runner.config.check_targets import WEIGHTED, has_member
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
+from runner.config.losses import losses_by_key, may_read_teacher
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.run_folder import run_digest
@@ -17,6 +18,10 @@ from runner.sweep.grid import Axis, count_combinations, list_combinations, parse
 
 MODES = ("train", "dry_run")  # the modes that allow a sweep
 ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line announces it
+
+
+MIXING = "augmentations that mix examples"
+OTHER_MONITORS = {"weights of examples": "an unweighted metric", MIXING: "a loss or metric of valid"}
 
 
 class PlannedRun(NamedTuple):
@@ -90,7 +95,7 @@ def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:
     settings = [_monitored_settings(value) for value in values]
     for subject in settings[0]:
         if _differ([setting.get(subject) for setting in settings]):
-            other = "an unweighted metric" if subject == "weights of examples" else "a metric"
+            other = OTHER_MONITORS.get(subject, "a metric")
             return f"{monitor} can't be compared between {subject}; set training.monitor to {other}"
     return None
 
@@ -98,16 +103,22 @@ def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:
 def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of one run that define the monitored loss or metric, in addition to the data and the targets.
 
-    Augmentation and dropout change the value of `train/loss`, as all of the training does, but not its definition.
+    Augmentation and dropout change the value of `train/loss`, as all of the training does, but not its definition,
+    unless an augmentation mixes the targets.
     """
     split, _, name = values["training"]["monitor"].partition("/")
     is_weighted, name = name.startswith(WEIGHTED), name.removeprefix(WEIGHTED)
     target, _, own_name = name.rpartition("/")
     metrics = values["metric"].get(target) if target else values["metric"]
     settings: dict[str, Any] = {}
-    if own_name in ("loss", "objective"):
+    is_loss = own_name in ("loss", "objective")
+    if is_loss:
         settings["losses"] = (values["loss"] or {}).get(target) if target else values["loss"]
-        settings["teachers"] = values["teacher"]
+        if any(map(may_read_teacher, losses_by_key(settings["losses"]).values())):
+            settings["teachers"] = values["teacher"]
+    if split == "train" and values["loss"] is not None and (is_loss or own_name in (metrics or {})):
+        augmentations = values["augmentation"].items()
+        settings[MIXING] = {name: node for name, node in augmentations if has_member(node, "mixes_classes")}
     several = values["feature"].get("targets") or {}
     if name == "objective" or (name == "loss" and several):
         factors = values["loss_weights"]

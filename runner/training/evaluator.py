@@ -6,13 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from components.closest import join_names
 from components.types import Metric, UserError
 from runner import memory
+from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
 from runner.data.encode import WEIGHT, target_column
@@ -20,8 +23,8 @@ from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
-from runner.program.objective import ExampleOutputs, StepSums, decode_targets
-from runner.program.parts import ProgramInputs, TeacherInputs
+from runner.program.objective import ExampleOutputs, StepSums, decode_targets, make_targets
+from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
 
@@ -61,6 +64,24 @@ class Timings:
             yield chunk
 
 
+class Undefined(NamedTuple):
+    """Losses and metrics that are NaN.
+
+    Attributes:
+        reason: why.
+        names: their names, such as `valid/loss`. All names that start with `valid/weighted/` are `valid/weighted/…`.
+    """
+
+    reason: str
+    names: tuple[str, ...]
+
+    def includes(self, metric: str) -> bool:
+        """Whether a loss or metric is among them, also if it is weighted."""
+        unweighted = metric.replace(f"/{WEIGHTED}", "/", 1)
+        is_weighted = metric != unweighted and any(name.endswith(f"/{WEIGHTED}…") for name in self.names)
+        return is_weighted or unweighted in self.names
+
+
 class Evaluator:
     """Evaluates one program on its data.
 
@@ -74,6 +95,7 @@ class Evaluator:
         targets: the targets with their constants, by name.
         metrics: the metrics, by name.
         loss_weights: the factor of each target's loss.
+        weights: the weight of each row, float32. None: there is no column of weights.
         timings: how long this process has trained, compiled and waited.
 
     Raises:
@@ -102,12 +124,15 @@ class Evaluator:
             for name, parts in self.parts.targets.items()
         }
         self._is_memory_checked = False
-        self._check_weights()
+        self.weights = self._compute_weights()
 
-    def _check_weights(self) -> None:
-        """Raises UserError if the column of weights, which may be of any class, gives impossible weights."""
+    def _compute_weights(self) -> np.ndarray | None:
+        """The weight of each row; None: there is no column of weights.
+
+        Raises UserError if the column, which may be of any class, gives impossible weights.
+        """
         if WEIGHT not in self.data.encoded:
-            return
+            return None
         encoded = {WEIGHT: self.data.encoded[WEIGHT]}
         values = self.program.forward.apply_layers(self.program_inputs, encoded)[WEIGHT]
         column = type(self.program.features.weight).__name__
@@ -120,8 +145,36 @@ class Evaluator:
                 f"feature.weight: {column} gives the weight {weights[wrong][0]:g}. A weight is 0 or more. "
                 "With feature.weight=KEY, the numbers of a column are the weights."
             )
-        if "train" in self.data.splits and not weights[self.data.splits["train"]].any():
-            raise UserError("feature.weight: all weights of the training split are 0. One must be above 0.")
+        return weights
+
+    def find_undefined(self, split: str, place: str) -> Iterator[Undefined]:
+        """Finds the losses and metrics of a split that are NaN because no example counts.
+
+        Args:
+            split: the split.
+            place: the name of its rows in the reasons.
+        """
+        rows = self.data.splits[split]
+        for name, spec in self.targets.items():
+            if spec.can_be_missing and not self._has_value(name, rows):
+                own = [record_name(name, each) for each in ("loss", *self.parts.targets[name].metrics)]
+                names = dict.fromkeys([*own, "loss"])  # the loss of several targets is the sum of their losses
+                keys = join_names(f"`{key}`" for key in self.program.features.targets[name].keys)
+                yield Undefined(f"{place} has no value of column {keys}", tuple(f"{split}/{each}" for each in names))
+        if self.weights is not None and self.program.features.weight is not None and not self.weights[rows].any():
+            keys = join_names(f"`{key}`" for key in self.program.features.weight.keys)
+            yield Undefined(f"all weights of {place} are 0 (column {keys})", (f"{split}/{WEIGHTED}…",))
+
+    def _has_value(self, name: str, rows: np.ndarray) -> bool:
+        """Whether a target has a value in one of some rows."""
+        column, size = target_column(name), self.training.evaluation_batch_size
+        for start in range(0, len(rows), size):
+            encoded = gather_rows({column: self.data.encoded[column]}, rows[start : start + size])
+            values = self.program.forward.apply_layers(self.program_inputs, encoded)[column]
+            batch = make_targets({name: self.targets[name]}, {name: values}, jnp.ones(len(values), bool), None)
+            if batch.masks[name].any():
+                return True
+        return False
 
     @property
     def evaluation_batch_size(self) -> int:

@@ -9,11 +9,12 @@ import jax
 from runner import memory
 from runner.data.batches import Chunk
 from runner.log import LOG
+from runner.program.metric_sums import list_metric_names
 from runner.program.program import evaluated_weights
 from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
 
 
-def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> None:
+def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[str]:
     """Traces a training step and an evaluation, so that parts which don't fit together raise errors early.
 
     The first training step and the first evaluation reuse the traces.
@@ -21,15 +22,26 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> None:
     Args:
         evaluator: the program with its data.
         train_arguments: the arguments of `Program.train`, with shapes for the state.
+
+    Returns:
+        The names of the losses and metrics of the record.
     """
     program, data = evaluator.program, evaluator.data
-    jax.eval_shape(program.train, *train_arguments)
+    if program.is_compiled:
+        _, sums = jax.eval_shape(program.train, *train_arguments)
+    else:  # `unfrozen` is not static by itself
+        *arguments, unfrozen = train_arguments
+        _, sums = jax.eval_shape(lambda *traced: program.train(*traced, unfrozen), *arguments)
+    names = list_metric_names(sums, "train", evaluator.loss_weights)
     split = next((name for name in ("valid", "test") if name in data.splits), None)
     if split is not None:
         size = evaluator.evaluation_batch_size
         chunk = next(iter(evaluator.batches.chunks(data.splits[split][:size], size, 1, pad=True)))
         weights = evaluated_weights(evaluator.parts, train_arguments[1])
-        jax.eval_shape(program.evaluate, evaluator.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask)
+        examples = chunk.data, chunk.rows[0], chunk.mask
+        sums, _ = jax.eval_shape(program.evaluate, evaluator.program_inputs, *weights, *examples)
+        names += list_metric_names(sums, split, evaluator.loss_weights) if split == "valid" else []
+    return names
 
 
 def compile_step(evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...]) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from components.types import Clock, Event, Weights
+from components.closest import suggest_name
+from components.types import Clock, Event, UserError, Weights
+from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Chunk, epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress, RunLength
-from runner.errors import error_location
+from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
 from runner.program.initial_weights import architecture_state, replace_weights
 from runner.program.metric_sums import add_sums
-from runner.program.parts import ProgramInputs, TeacherInputs
+from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program, evaluated_weights
 from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
 from runner.program.update import MAX_SKIPPED, SKIPPED_STEPS
@@ -78,6 +81,7 @@ class Trainer(Evaluator):
         signals: Signals,
     ) -> None:
         super().__init__(program, data, training, numbers, progress, teacher)
+        self.data = replace(data, warnings=(*data.warnings, *self._check_values()))
         self.signals = signals
         self.seed = int(numbers["seed"])
         self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
@@ -104,15 +108,46 @@ class Trainer(Evaluator):
         if weights is not None:
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
-        if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
-            trace_calls(self, self._first_dispatch()[1])
+        self._check_monitor()
         self._order: tuple[int, np.ndarray] | None = None  # the epoch whose order was computed last, and its rows
         self._start_time = time.monotonic()
+
+    def _check_values(self) -> Iterator[str]:
+        """Yields a warning for losses and metrics that are NaN; raises UserError if a run with them makes no sense."""
+        if self.weights is not None and not self.weights[self.data.splits["train"]].any():
+            raise UserError("feature.weight: all weights of the training split are 0. One must be above 0.")
+        for split in self.data.splits:
+            for undefined in self.find_undefined(split, f"the {split} split"):
+                *first, last = undefined.names
+                names = f"{', '.join(first)} and {last} are" if first else f"{last} is"
+                yield f"{undefined.reason}, so {names} NaN"
+                if undefined.includes(self.training.monitor):
+                    raise LocatedError(
+                        "training.monitor",
+                        f"{self.training.monitor} is NaN at each evaluation: {undefined.reason}. Monitor another "
+                        "metric, or hold out other rows.",
+                    )
+
+    def _check_monitor(self) -> None:
+        """Traces the program, and raises LocatedError if the monitored metric is not among those of the traces.
+
+        Tracing calls prints and breakpoints of parts with arrays without values. So an uncompiled program is only
+        traced if the configuration doesn't show that there is such a metric, as for an internal loss.
+        """
+        monitor = self.training.monitor
+        split, _, name = monitor.partition("/")
+        known = {"loss", *(record_name(target, "loss") for target in self.targets)}
+        known |= {each for each, metric in self.metrics.items() if split == "valid" or not metric.collects}
+        if name in known and not self.program.is_compiled:
+            return
+        names = trace_calls(self, self._first_dispatch()[1])
+        if monitor not in names:
+            raise LocatedError("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a higher monitored value is better: never for a loss; a metric has its own direction."""
-        metric = self.metrics.get(self.training.monitor.partition("/")[2])
+        metric = self.metrics.get(self.training.monitor.partition("/")[2].removeprefix(WEIGHTED))
         return metric is not None and metric.higher_is_better
 
     def _init_arguments(self) -> tuple[Any, ...]:

@@ -233,3 +233,33 @@ def test_noise_has_the_standard_deviation_and_changes_no_target() -> None:
     assert not noisy.targets["clean"].any()
     with pytest.raises(UserError, match="gaussian_noise: no input of floats is called picture"):
         GaussianNoise(inputs=("picture",))(jax.random.key(0), batch)
+
+
+def cutmix_of(target_images: jax.Array) -> Batch:
+    """A batch with a target of images beside a class, after cutmix."""
+    specs = {
+        "picture": TargetSpec("real", target_images.shape[1:], None, lambda logits: logits),
+        "kind": TargetSpec("classes", (), ("a", "b", "c"), lambda logits: logits),
+    }
+    augmentation, _ = built("augmentation", "cutmix").bind(specs)
+    batch = batch_of(IMAGES, targets={"picture": target_images, "kind": jnp.arange(len(IMAGES)) % 3})
+    return augmentation(jax.random.key(1), batch)
+
+
+def test_cutmix_cuts_a_target_of_images_with_the_input() -> None:
+    mixed = cutmix_of(10 * IMAGES[..., :1])
+    np.testing.assert_array_equal(mixed.targets["picture"], 10 * mixed.inputs["image"][..., :1])
+    changed = np.asarray(mixed.inputs["image"] != IMAGES).any(-1)
+    assert ((changed.mean((1, 2)) > 0.1) & (changed.mean((1, 2)) < 0.9)).any()
+    own_share = 1 - changed.mean((1, 2))  # of the pixels
+    own = np.take_along_axis(np.asarray(mixed.soft["kind"]), np.arange(len(IMAGES))[:, None] % 3, 1)[:, 0]
+    others = ~np.isclose(own, 1)  # a partner of the same class has no share of its own
+    np.testing.assert_allclose(own[others], own_share[others], rtol=1e-5)
+    assert others.any()
+    assert "picture" not in mixed.soft
+
+
+def test_cutmix_needs_a_target_of_images_of_the_size_of_the_inputs() -> None:
+    message = r"of the size of the inputs, 5 x 7 pixels, got `picture` of 5 x 6 pixels\. Remove the augmentation"
+    with pytest.raises(UserError, match=f"cutmix needs a target of images {message}"):
+        cutmix_of(IMAGES[:, :, 1:])

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from helper_parts import halve
 
+from components.loss import SoftmaxCrossEntropy
 from components.types import Output, Schedule
 
 class Loss:
@@ -50,6 +51,11 @@ class EndlessLoss(Loss):
     def __call__(self, logits, target): return self(logits, target)
 
 class InheritingLoss(DividingLoss): ...
+
+class WrappingLoss(Loss):
+    def __call__(self, output, batch):
+        inner = SoftmaxCrossEntropy()
+        return inner(output, batch)
 
 class AddingNet(nn.Module):
     outputs: int
@@ -100,6 +106,12 @@ CASES = [
     ("loss", "TracedLoss", "TracerBoolConversionError: Attempted boolean conversion", ["return 1 if logits.sum()"]),
     ("loss", "UnbuiltLoss", "ValueError", ["def __init__(self): raise ValueError"]),
     ("loss", "EndlessLoss", "RecursionError: maximum recursion depth exceeded", ["return self(logits, target)"]),
+    (
+        "loss",
+        "WrappingLoss",
+        "AttributeError: 'Batch' object has no attribute 'dtype'",
+        ["return inner(output, batch)"],
+    ),
     ("architecture", "AddingNet", "TypeError: ", ["return Output(", "def logits("]),
     ("augmentation.mine", "FailingPicture", "RuntimeError: no picture", ["def __call__(self, key, inputs"]),
     ("data", "MissingFile", "FileNotFoundError: [Errno 2] No such file or directory: 'nothing.csv'", ["fingerprint("]),

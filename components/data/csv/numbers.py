@@ -17,9 +17,7 @@ import numpy as np
 # Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
 NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
 MINUS = "-\u2212\u2013"
-SYMBOLS = (
-    "$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9\u20ba\u20ab\u20b4\u20aa\u20a6\u20b1\u0e3f\u20a1\u20b5\u20b8\u20bf\u00a2"
-)
+SYMBOLS = "$€£¥₹₽₩₺₫₴₪₦₱฿₡₵₸₿¢"
 CODES = (
     "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|RUB|SEK|SGD|THB|TRY|"
     r"TWD|UAH|USD|VND|ZAR|Rs\.?|kr\.?|z\u0142|K\u010d|Ft|Fr\.?|RM"

@@ -161,6 +161,11 @@ class Reader:
                 valid.pop(name, None)
                 if not result.valid.all():
                     valid[name] = result.valid
+        for name, kind in types.items():
+            if kind in ("int", "float") and (null_numbers := self._null_numbers(name)):
+                is_null = np.isin(values[name], null_numbers)
+                valid[name] = valid.get(name, np.ones(len(is_null), bool)) & ~is_null
+                values[name] = np.where(is_null, np.nan if kind == "float" else 0, values[name])
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
         inferred = separators if is_inferred else None
@@ -181,14 +186,17 @@ class Reader:
         for name, column in _named_columns(table):
             texts, indices = read_dictionary(column)
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
-            spellings = self._nulls_of(name)
-            accepts_gaps = self._accepts_gaps and types[name] != "string"
-            counts[name] = {
-                text: int(count)
-                for text, count in zip(texts, rows, strict=True)
-                if text in spellings or (accepts_gaps and is_gap(text))
-            }
+            nulls = self._nulls_of(name)
+            if types[name] != "string":
+                numbers = self._null_numbers(name)
+                nulls += tuple(text for text in texts if is_plain_number(text) and float(text) in numbers)
+                nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
+            counts[name] = {text: int(count) for text, count in zip(texts, rows, strict=True) if text in nulls}
         return counts
+
+    def _null_numbers(self, name: str) -> list[float]:
+        """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
+        return [float(text) for text in self._nulls_of(name) if is_plain_number(text) and np.isfinite(float(text))]
 
     def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some records, as written in the file."""

@@ -50,10 +50,10 @@ class Csv(Table):
         decimal: the decimal separator of numbers. None: a point; numbers with a decimal comma are an error.
         thousands: the separator of thousands, besides blanks, apostrophes and underscores. None: the one that the
             numbers show.
-        nulls: the spellings of a missing value, quoted or not. A list has those of all columns. A mapping has those of
-            some columns; among numbers and times they are added to the usual ones. None: the empty field, NA, N/A, n/a,
-            NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times also other usual spellings, such as ?, - or
-            unknown.
+        nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
+            of all columns. A mapping has those of some columns; among numbers and times they are added to the usual
+            ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times
+            also other usual spellings, such as ?, - or unknown.
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
@@ -79,7 +79,7 @@ class Csv(Table):
     encoding: str = "utf-8"
     decimal: str | None = None
     thousands: str | None = None
-    nulls: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None
+    nulls: tuple[str | float, ...] | dict[str, tuple[str | float, ...]] | None = None
     types: dict[str, ColumnType] | None = None
     dates: str | dict[str, str] | None = None
     marks: dict[str, str] | None = None
@@ -128,7 +128,8 @@ class Csv(Table):
 
     @property
     def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
-        return {name: tuple(nulls) for name, nulls in self.nulls.items()} if isinstance(self.nulls, dict) else {}
+        nulls = self.nulls if isinstance(self.nulls, dict) else {}
+        return {name: tuple(map(str, spellings)) for name, spellings in nulls.items()}
 
     @property
     def _dates(self) -> dict[str, str]:
@@ -164,7 +165,7 @@ class Csv(Table):
         return Reader(
             self.file,
             types | (self.types or {}),
-            None if self.nulls is None or isinstance(self.nulls, dict) else tuple(self.nulls),
+            None if self.nulls is None or isinstance(self.nulls, dict) else tuple(map(str, self.nulls)),
             self._nulls_by_column,
             self._dates,
             self.marks or {},
@@ -322,9 +323,8 @@ class Csv(Table):
         types = sorted((self.types or {}).items())
         text = f"{digest}, self.delimiter={self._character('delimiter')!r}, self.{nulls=}, {types}"
         options = {name: getattr(self, name) for name in LATER_OPTIONS if getattr(self, name) != DEFAULTS[name]}
-        if self.on_missing_target == "drop":
-            options["on_missing_target"] = self._targets
-        return f"{text}, {sorted(options.items())}" if options else text
+        required = f", only rows with {self._targets}" if self.on_missing_target == "drop" else ""
+        return (f"{text}, {sorted(options.items())}" if options else text) + required
 
     def content_digest(self) -> str:
         return self._content_digest

@@ -144,6 +144,24 @@ def test_a_single_class_is_nothing_to_learn() -> None:
         review(Label(key="y"), train="aa", valid="a")
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (Label(key="y", missing="mask"), [None, None], "column `y` has no value in any row of the training split"),
+        (Label(key="y", names=("a", "b"), missing="mask"), [None], "column `y` has no value in any row"),
+        (
+            Label(key="y", ignore=255),
+            [255, 255],
+            "has no value in any row of the training split but 255, which `ignore`",
+        ),
+    ],
+)
+def test_a_training_split_without_a_class_is_an_error(column: Label, values: list[Any], message: str) -> None:
+    rows = Counter(value for value in values if value is not None)
+    with pytest.raises(DataError, match=message):
+        column.validate_splits({"train": {"rows": rows}, "valid": {"rows": {"a": 2, "b": 1}}})
+
+
 def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
     assert review(Label(key="y"), train="abc", valid="b", test="abc") == (
         "the valid split has no example of class a, c of column `y`",

@@ -1,9 +1,13 @@
 """The sums of dispatches are added up in 64 bits, and JSON keeps them exactly."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import pytest
 
+from components.types import Batch, Metric, Output, TargetSpec, UserError
 from runner.program.metric_sums import add_sums, compute_metrics, sums_from_json, sums_to_json
 
 
@@ -21,3 +25,25 @@ def test_sums_are_added_in_64_bits_and_the_last_values_replace_earlier_ones() ->
     assert found["last"]["learning_rate"] == 0.25
     assert compute_metrics(found, {}, "train", {"target": 1}) == {"train/loss": (1e8 + 2) / (2**31 + 1)}
     assert sums_from_json(json.loads(json.dumps(sums_to_json(found)))) == found
+
+
+class FailingMetric:
+    higher_is_better = True
+    collects = False
+
+    def bind(self, target: TargetSpec) -> Metric:
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, Any]:
+        return {}
+
+    def result(self, sums: Mapping[str, Any]) -> Any:
+        raise UserError("no result")
+
+
+@pytest.mark.parametrize("name", ["KIND/hits", "weighted/KIND/hits"])
+def test_an_error_of_a_metric_names_its_key_in_the_configuration(name: str) -> None:
+    loss = {"sum": np.float64(1), "count": np.int64(1)}
+    sums = {f"{name.rpartition('/')[0]}/loss": loss, name: {"hits": np.int64(1)}}
+    with pytest.raises(UserError, match=r"^metric\.KIND\.hits: no result"):
+        compute_metrics(sums, {"KIND/hits": FailingMetric()}, "valid", {"KIND": 1})

@@ -480,12 +480,55 @@ def test_the_objective_is_compared_between_runs_of_the_same_terms(swept: str, su
     assert explain_incomparable(plan.runs) == (subject and why)
 
 
+TEACHERS = LOSSES.replace("losses", "teachers")
+
+
 @pytest.mark.parametrize(
-    ("monitor", "why"), [("valid/loss", LOSSES.replace("losses", "teachers")), ("valid/accuracy", None)]
+    ("loss", "reasons"),
+    [
+        ("distillation", {"valid/loss": TEACHERS, "valid/accuracy": None}),
+        ("softmax_cross_entropy", {"valid/loss": None}),
+        (
+            "several",
+            {"valid/loss": TEACHERS, "valid/KIND/loss": TEACHERS, "valid/PRICE/loss": None, "valid/PRICE/rmse": None},
+        ),
+    ],
 )
-def test_losses_that_read_different_teachers_are_not_ranked(monitor: str, why: str | None) -> None:
-    plan = make_plan(["seed=1,2", f"training.monitor={monitor}"], multirun=True)
-    assert isinstance(plan, Plan)
-    for run in plan.runs:
-        run.config.values["teacher"] = {"run": f"of_seed_{run.config.values['seed']}"}  # not composed: needs its folder
-    assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")
+def test_losses_that_read_different_teachers_are_not_ranked(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, loss: str, reasons: dict[str, str | None]
+) -> None:
+    monkeypatch.setattr("runner.config.check.find_teacher_problems", lambda _: [])  # there is no folder of a teacher
+    words = [f"loss={loss}"]
+    if loss == "several":
+        Path("conf/feature").mkdir(parents=True)
+        kind = "{_target_: components.feature.Label, key: households}"
+        Path("conf/feature/several.yaml").write_text(SEVERAL.replace("columns:", f"  KIND: {kind}\ncolumns:"))
+        words = ["data=california_housing", "feature=several", "architecture=mlp", "metric={PRICE: [rmse]}"]
+        words.append("loss={PRICE: mse, AGE: mae, KIND: distillation}")
+    words += ["teacher=run", "teacher.run=first,second"]
+    for monitor, why in reasons.items():
+        plan = make_plan([*words, f"training.monitor={monitor}"], multirun=True)
+        assert isinstance(plan, Plan)
+        assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")
+
+
+MIXING = "can't be compared between augmentations that mix examples; set training.monitor to a loss or metric of valid"
+
+
+@pytest.mark.parametrize(
+    ("swept", "reasons"),
+    [
+        (
+            "augmentation=[mixup],[]",
+            {"train/loss": MIXING, "train/accuracy": MIXING, "valid/loss": None, "valid/accuracy": None},
+        ),
+        ("augmentation=[flip,mixup],[crop,cutmix]", {"train/loss": MIXING}),
+        ("augmentation=[flip,mixup],[mixup]", {"train/loss": None}),
+        ("augmentation=[flip],[]", {"train/loss": None}),
+    ],
+)
+def test_training_metrics_of_mixed_examples_are_not_ranked(swept: str, reasons: dict[str, str | None]) -> None:
+    for monitor, why in reasons.items():
+        plan = make_plan(["experiment=digits_cnn", swept, f"training.monitor={monitor}"], multirun=True)
+        assert isinstance(plan, Plan)
+        assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")

@@ -286,6 +286,8 @@ def test_new_rows_must_have_the_recorded_mark(tmp_path: Path) -> None:
 def test_the_spellings_of_a_column_are_added_among_numbers_and_exact_among_texts(tmp_path: Path) -> None:
     numbers = read(tmp_path, ["1", "", "?", "NA", "-999", "none given", "7"], nulls={"x": ("-999", "none given")})
     assert values_of(numbers) == [1, None, None, None, None, None, 7]
+    for nulls in ({"x": (-999,)}, ("", -999.0)):
+        assert values_of(read(tmp_path, ["1", "-999", "-999.00", "2.5"], nulls=nulls)) == [1, None, None, 2.5]
     texts = read(tmp_path, ["NA", "US", "?", "none given"], nulls={"x": ("none given",)})
     assert values_of(texts) == ["NA", "US", "?", None]
     strict = read(tmp_path, [*map(str, range(20)), "?"], nulls=("",))

@@ -1,0 +1,94 @@
+"""The losses of a configuration: how each is called, and whether it reads a teacher. Read from their source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.config.check_targets import target_of
+from runner.signature.classes import find_class, find_method
+from runner.signature.kinds import kinds_of
+from runner.signature.parameters import hint_of_argument, read_call_signature, read_parameter_hints
+from runner.signature.source import PartNotFoundError
+from runner.signature.type_hints import Problem, element_hint, part_kinds
+
+
+def losses_by_key(node: Any) -> dict[str, Mapping[str, Any]]:
+    """The losses by their keys in the configuration: of the only target, or of each target."""
+    if target_of(node):
+        return {"loss": node}
+    by_target = node if isinstance(node, Mapping) else {}
+    return {f"loss.{name}": loss for name, loss in by_target.items() if target_of(loss)}
+
+
+def inner_losses(loss: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
+    """The losses that are parameters of a loss, such as `inner: Loss`, by their keys in the configuration."""
+    try:
+        hints = read_parameter_hints(loss["_target_"])
+    except PartNotFoundError:
+        return {}
+    found = [each for name, value in loss.items() for each in _find(value, hint_of_argument(hints, name), name)]
+    return {f"{key}.{path}": node for path, node in found}
+
+
+def _find(value: Any, hint: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The losses in the value of a parameter, which may be a list or a mapping of losses, by their paths."""
+    if target_of(value):
+        if any("loss" in kinds_of(kind) for kind in part_kinds(hint)):
+            yield path, value
+    elif isinstance(value, Mapping | list):
+        for key, element in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _find(element, element_hint(hint, key), f"{path}.{key}")
+
+
+def may_read_teacher(loss: Mapping[str, Any]) -> bool:
+    """Whether a loss gets the whole batch, or may get it."""
+    return gets_batch(loss) is not False
+
+
+def gets_batch(loss: Mapping[str, Any]) -> bool | None:
+    """Whether a loss takes `(output, batch)`: its first parameter is `output`. None: unknown."""
+    try:
+        parameters = read_call_signature(loss["_target_"])
+    except PartNotFoundError:
+        return None
+    return next(iter(parameters)) == "output" if parameters else None
+
+
+def find_call_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds losses that another loss can't call: it has other arguments than they take."""
+    for key, loss in losses_by_key(values.get("loss")).items():
+        yield from _check_inner(key, loss)
+
+
+def _check_inner(key: str, loss: Mapping[str, Any]) -> Iterator[Problem]:
+    outer = loss["_target_"]
+    for inner_key, inner in inner_losses(loss, key).items():
+        takes = f"{inner['_target_']} takes"
+        outer_gets, inner_gets = gets_batch(loss), gets_batch(inner)
+        if outer_gets is False and inner_gets is True:
+            yield Problem(
+                inner_key,
+                f"{takes} (output, batch), and {outer} gets only (logits, target). Give `__call__` of {outer} the "
+                "parameters (output, batch).",
+            )
+        elif outer_gets is True and inner_gets is False and _passes_on(outer, inner_key.removeprefix(f"{key}.")):
+            yield Problem(
+                inner_key,
+                f"{takes} (logits, target), and {outer} calls it with (output, batch). Call it with "
+                "(output.logits, batch.target).",
+            )
+        yield from _check_inner(inner_key, inner)
+
+
+def _passes_on(outer: str, field: str) -> bool:
+    """Whether each call of `self.field` in `__call__` of a loss gets its own first two parameters unchanged."""
+    cls = find_class(outer)
+    method = find_method(cls, "__call__") if cls else None
+    if method is None:
+        return False
+    own = [argument.arg for argument in method.args.args]  # self, output, batch
+    functions = [node for node in ast.walk(method) if isinstance(node, ast.Call)]
+    calls = [node for node in functions if ast.unparse(node.func) == f"{own[0]}.{field}"]
+    return bool(calls) and all([ast.unparse(each) for each in call.args] == own[1:3] for call in calls)
