@@ -30,7 +30,8 @@ class Hashed(Categorical):
         salt: the key of the hash SipHash-2-4, which replaces Fingerprint64: two numbers, or one number that is used
             twice. None: Fingerprint64.
         mask: the only value with id 0. The ids of other values start at 1. None: other values may also have id 0.
-        missing: replaces missing values. None: they have no id.
+        missing: replaces missing values, which then share the id of that value. With "" here and as `mask`, they have
+            an id of their own, 0. None: they have no id.
     """
 
     key: str

@@ -56,7 +56,8 @@ class Vocabulary(Categorical):
         oov_first: whether the ids of unknown values come before those of the list, as in Keras. Then "[UNK]" and -1 are
             unknown values and aren't learned.
         mask: the value that has id 0. None: none.
-        missing: replaces missing values. None: they have no id.
+        missing: replaces missing values, which then share the id of that value. With "" here and as `mask`, they have
+            an id of their own, 0. None: they have no id.
         check: whether an unknown value is an error.
     """
 

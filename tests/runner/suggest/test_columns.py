@@ -108,6 +108,19 @@ def test_dates_of_one_year_have_no_constant_feature() -> None:
     assert encode(suggest_for(["x"], [repeat("2024-01-01", "2024-01-08", "")]))["x"].shape == (60, 2)
 
 
+def test_dates_of_new_rows_are_encoded_as_in_training() -> None:
+    days = [
+        "" if n % 7 == 3 else f"{2019 + n % 5}-{1 + n % 12:02}-{1 + n % 28:02} {n % 24:02}:30:00" for n in range(60)
+    ]
+    write(["when", "given", "y"], [days, repeat("", "yes", "yes"), NUMBERS])
+    fitted = runner.load(runner.run("data=csv", "data.path=table.csv", "data.target=y", *QUICK, "tracking=none").folder)
+    assert {type(column).__name__ for column in fitted.features.columns.values()} == {"Time", "MissingIndicator"}
+    predictions, test = fitted.predict(Csv(path="table.csv")).prediction, fitted.predict("test")
+    np.testing.assert_allclose(np.asarray(predictions)[test.row], test.prediction, rtol=1e-4)
+    later = fitted.predict({"when": ["2031-01-01", None], "given": ["no", ""]}).prediction
+    assert np.isfinite(later).all()
+
+
 # ------------------------------------------------------------------------------------------------ no name
 
 
