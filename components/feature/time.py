@@ -64,6 +64,12 @@ class Time(Stateless):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D)."""
+        return {"values": self.host_output(block, parents, constants).astype(np.float32)}
+
+    def host_output(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> np.ndarray:
+        """The parts, float64 (rows, D)."""
         times, valid_mask = read_times(block, self.key, parents, self.format)
         if self.missing is None and not valid_mask.all():
             remedy = "fill it in, remove the row, or set `missing`"
@@ -71,10 +77,8 @@ class Time(Stateless):
         cyclic = self.encoding == "cyclic"
         numbers = {part: extract_part(times, part) for part in self.parts}
         columns = [_map_to_circle(n, part) if cyclic else n[:, None] for part, n in numbers.items()]
-        values = np.concatenate(columns, axis=1, dtype=np.float32)
-        if not valid_mask.all():
-            values = np.where(valid_mask[:, None], values, np.float32(self.missing))
-        return {"values": values}
+        values = np.concatenate(columns, axis=1, dtype=np.float64)
+        return values if self.missing is None else np.where(valid_mask[:, None], values, self.missing)
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, D), float32."""

@@ -92,10 +92,6 @@ class ColumnProfile(Protocol):
         """The largest of the numbers."""
 
     @property
-    def median(self) -> float:
-        """The median of the numbers."""
-
-    @property
     def skewness(self) -> float:
         """The third standardized moment of the numbers; 0 if they are constant or not all finite."""
 

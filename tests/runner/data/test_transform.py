@@ -114,7 +114,7 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
     )
     completed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
     found = json.loads(completed.stdout)
-    assert found["size"]["values"] == [[1.0], [2.0]]
+    np.testing.assert_allclose(found["size"]["values"], np.log1p([[1.0], [2.0]]), rtol=1e-6)
     assert set(found) == {name for names in FEATURE["inputs"].values() for name in names}
 
 
@@ -124,7 +124,8 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
         ({"city": None}, UserError, r"there is no column `city` in the new rows"),
         ({"x": np.array(["a"] * 3)}, DataError, r"row 0 of the new rows: column `x` is 'a'; a number is needed"),
         ({"city": np.arange(3)}, DataError, r"column `city` of the new rows has whole numbers"),
-        ({"x": np.zeros((3, 2))}, UserError, r"a new row is encoded as|numbers a row"),
+        ({"x": np.zeros((3, 2))}, DataError, "x, y of the new rows: .* 3 numbers in each row; in training .* were 2"),
+        ({"area": np.zeros((3, 2))}, DataError, "`area` of the new rows has 2 numbers in each row, not"),
     ],
 )
 def test_wrong_rows_are_an_error(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
@@ -138,7 +139,7 @@ def test_a_missing_file_or_another_version_is_an_error(folder: Path, tmp_path: P
         transform.load_transform(tmp_path)
     meta, arrays, _ = npz.read(folder / transform.FILE)
     npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
-    with pytest.raises(UserError, match=r"has version 1\. This Titrate reads version 2"):
+    with pytest.raises(UserError, match=r"has version 1\. This Titrate reads versions 2 and 3"):
         transform.load_transform(tmp_path)
 
 
