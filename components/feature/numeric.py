@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
+from components.feature.number.decode import decode, decode_errors
 from components.feature.number.expression import Expression
-from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions
+from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.number.scaling import NumberEncoding
@@ -25,7 +24,6 @@ from components.types import (
     Constants,
     DataError,
     Encoded,
-    Padded,
     Range,
     Statistic,
     TargetSpec,
@@ -62,8 +60,8 @@ class Numeric:
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
         size: the number of elements of a row of each key. None: it is inferred from the data.
         sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros.
-        read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data,
-            as before these parameters.
+        read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data
+            in float32, before they are replaced, multiplied and normalized.
     """
 
     key: str | tuple[str, ...] | None = None
@@ -154,8 +152,9 @@ class Numeric:
             (rows, D), NaN if missing; Ragged for sequences. With `per` also `class`, int32 (rows,): which row of the
             fitted offsets applies. Row 0 is for classes that don't occur in the training split.
         """
-        rows, classes = self._read(add_encoded_columns(block, parents), constants)
-        vectors = scaling.to_float32(_find_encoding(constants, classes)(rows.values))
+        block = add_encoded_columns(block, parents)
+        rows, classes = self._read(block, constants)
+        vectors = scaling.to_float32(scaling.get_encoding(constants.host, classes)(rows.values))
         if np.isinf(vectors).any():
             self._raise_range_error(block, rows, np.isinf(vectors))
         encoded: dict[str, Encoded] = {"values": rows.to_rows(vectors)}
@@ -165,15 +164,15 @@ class Numeric:
         """The normalized numbers, float64 (rows, D), or Ragged for sequences; without `indicate_missing`."""
         block = add_encoded_columns(block, parents)
         if self.read_as == "data":
-            sources = [numeric_fit.numbers.without_transform.read(block) for numeric_fit in self._numeric_fits]
-            return _join(sources).to_rows(np.concatenate([source.values for source in sources], 1, dtype=np.float32))
+            rows = join_rows([each.numbers.without_transform.read(block) for each in self._numeric_fits])
+            return rows.to_rows(scaling.to_float32(rows.values))
         rows, classes = self._read(block, constants)
-        encoded = _find_encoding(constants, classes)(rows.values)
+        encoded = scaling.get_encoding(constants.host, classes)(rows.values)
         return rows.to_rows(scaling.normalize(encoded, constants.device, self._pipeline, np, classes))
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
-        return functools.partial(_normalize, pipeline=self._pipeline, indicate=self.indicate_missing)
+        return functools.partial(scaling.normalize_encoded, pipeline=self._pipeline, indicate=self.indicate_missing)
 
     def upgrade(self, constants: Constants) -> Constants:
         """Converts constants of version 2 of the transform, with which all of the normalization was on the device."""
@@ -202,13 +201,14 @@ class Numeric:
             if is_set:
                 raise UserError(f"a target can't have `{name}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
+        options: dict[str, Any] = {"constants": constants, "pipeline": self._pipeline, "factor": self.scale}
         return TargetSpec(
             "real",
             (constants.static["outputs"],),
             None,
-            decode=functools.partial(self._decode, constants),
+            decode=functools.partial(decode, **options),
             can_be_missing=self.missing == "mask",
-            difference=functools.partial(self._undo_difference, constants.device),
+            difference=functools.partial(decode_errors, **options),
         )
 
     @property
@@ -217,6 +217,11 @@ class Numeric:
         if self.expression is not None:
             return (Expression(self.expression),)
         return (self.key,) if isinstance(self.key, str) else self.key or ()
+
+    @property
+    def _names(self) -> str:
+        """The sources, for messages."""
+        return " and ".join(str(each.numbers) for each in self._numeric_fits)
 
     @property
     def _replacement(self) -> float | Literal["mean", "median"] | None:
@@ -246,13 +251,10 @@ class Numeric:
 
     def _read(self, block: Block, constants: Constants) -> tuple[NumberRows, np.ndarray | None]:
         """Reads the numbers before the fitted normalizer, float64, and with `per` the position of each row's class."""
-        sources = [self._read_source(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
-        rows = _join(sources)
-        if (width := rows.values.shape[1]) != constants.static["outputs"]:
-            names = " and ".join(str(numeric_fit.numbers) for numeric_fit in self._numeric_fits)
+        rows = join_rows([self._read_source(block, each.numbers) for each in self._numeric_fits])
+        if (width := rows.values.shape[1]) != (expected := constants.static["outputs"]):
             raise DataError(
-                f"{names} of {block.origin} has {width} numbers in each row; in training there were "
-                f"{constants.static['outputs']}"
+                f"{self._names} of {block.origin} has {width} numbers in each row; in training there were {expected}"
             )
         classes = find_class_positions(block, self.per, constants.host["classes"]) if self.per else None
         return rows, classes
@@ -272,10 +274,12 @@ class Numeric:
         Raises:
             DataError: a replacement has no normalized value in float32.
         """
-        encoded = encoding(self._pipeline.apply_before_fit(values * self.scale, np))
+        with np.errstate(all="ignore"):
+            encoded = encoding(self._pipeline.apply_before_fit(values * self.scale, np))
         if not np.isfinite(scaling.to_float32(encoded)).all():
             shown = ", ".join(f"{value:g}" for value in values)
-            raise DataError(f"`missing` (={self.missing}): {shown} is beyond the range of float32 after `normalize`")
+            fault = f"`missing` (={self.missing}) is {shown}, which is beyond the range of float32"
+            raise DataError(f"{self._names}: {fault} in the unit of the other numbers; choose another number")
         return np.broadcast_to(encoded, encoding.shift.shape).copy()
 
     def _raise_range_error(self, block: Block, rows: NumberRows, is_infinite: np.ndarray) -> NoReturn:
@@ -285,57 +289,10 @@ class Numeric:
         value = raw.format_value(rows.values[vector, element])
         if self.scale != 1 or self._pipeline.steps_before_fit:
             value += " before the fitted normalizer"
-        sources = [numeric_fit.numbers for numeric_fit in self._numeric_fits]
+        sources = [each.numbers for each in self._numeric_fits]
         ends = np.cumsum([numbers.read(block).values.shape[1] for numbers in sources])
         source = sources[int(np.searchsorted(ends, element, side="right"))]
         raise DataError(
             f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32; correct it, "
             "remove the row, or set `normalize`, for example to z_score"
         )
-
-    def _decode(self, constants: Constants, predictions: Any) -> Any:
-        """Converts normalized predictions, (B, D), to the unit of the data. NumPy arrays are converted in float64."""
-        device = constants.device
-        if isinstance(predictions, np.ndarray):
-            exponent = constants.host["exponent"]
-            offset = np.ldexp(np.asarray(device["offset"], np.float64), exponent) + constants.host["shift"]
-            divisor = np.ldexp(np.asarray(device["divisor"], np.float64), exponent)
-            return self._pipeline.undo(predictions.astype(np.float64), offset, divisor, np) / self.scale
-        offset, divisor = _get_data_constants(device)
-        return self._pipeline.undo(predictions, offset, divisor, jnp) / self.scale
-
-    def _undo_difference(self, device: Mapping[str, Any], predictions: jax.Array, targets: jax.Array) -> jax.Array:
-        """The errors of normalized predictions, (B, D), in the unit of the data."""
-        offset, divisor = _get_data_constants(device)
-        return self._pipeline.undo_difference(predictions - targets, targets, offset, divisor, jnp) / self.scale
-
-
-def _find_encoding(constants: Constants, classes: np.ndarray | None) -> NumberEncoding:
-    """How numbers are encoded: (D,), or (rows, D) with classes."""
-    encoding = NumberEncoding(constants.host["shift"], constants.host["exponent"])
-    return encoding if classes is None else encoding.of_rows(classes)
-
-
-def _get_data_constants(device: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """The offset and the divisor of numbers before they are encoded."""
-    offset, divisor = (device.get(f"data_{name}", device[name]) for name in ("offset", "divisor"))
-    return jnp.reshape(offset, (1, -1)), jnp.reshape(divisor, (1, -1))
-
-
-def _join(sources: Sequence[NumberRows]) -> NumberRows:
-    """The vectors of all sources side by side. A column of sequences has one source."""
-    if len(sources) == 1:
-        return sources[0]
-    return NumberRows(np.concatenate([source.values for source in sources], axis=1), None)
-
-
-def _normalize(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, pipeline: Pipeline, indicate: bool) -> Any:
-    sequence = isinstance(encoded["values"], Padded)
-    values = encoded["values"].values if sequence else encoded["values"]
-    normalized = scaling.normalize(values, constants, pipeline, jnp, encoded.get("class"))
-    if indicate:
-        normalized = jnp.concatenate([normalized, jnp.isnan(values).astype(jnp.float32)], axis=-1)
-    if not sequence:
-        return normalized
-    mask = encoded["values"].mask
-    return Padded(jnp.where(mask[..., None], normalized, 0), mask)

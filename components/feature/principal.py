@@ -13,7 +13,6 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.number.numbers import add_encoded_columns, as_vectors
-from components.feature.number.scaling import NumberEncoding
 from components.feature.statistic import Covariance, OffsetScale, find_principal_components
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
@@ -113,7 +112,7 @@ class PrincipalComponents:
                 f"{', '.join(self.keys)} of {block.origin}: there are {values.shape[1]} numbers in each row; in "
                 f"training there were {count}"
             )
-        return NumberEncoding(constants.host["shift"], constants.host["exponent"])(values)
+        return scaling.get_encoding(constants.host)(values)
 
     def _check_variances(self, variances: np.ndarray, size: int) -> None:
         """Raises DataError if a variance along a direction is 0, up to rounding."""

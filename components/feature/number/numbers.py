@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -109,6 +109,13 @@ class Numbers:
         if isinstance(self.source, Expression):
             return self.source(block, allow_missing=self.allow_missing)
         return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
+
+
+def join_rows(sources: Sequence[NumberRows]) -> NumberRows:
+    """The vectors of several sources side by side. Sequences have only one source."""
+    if len(sources) == 1:
+        return sources[0]
+    return NumberRows(np.concatenate([source.values for source in sources], axis=1), None)
 
 
 def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from components.feature.normalizer import is_constant
 from components.feature.number.pipeline import Pipeline
 from components.feature.statistic import OffsetScale
+from components.types import Padded
 
 FLOAT64_MAX_EXPONENT = 1023
 SHIFT_BITS = 4  # a shift is a multiple of at least 2^4 scales, so that offsets below 8 scales need no shift
@@ -68,6 +69,12 @@ def choose_encoding(offset: np.ndarray, divisor: np.ndarray) -> NumberEncoding:
     return NumberEncoding(spacing * np.round(offset / spacing), exponent.astype(np.int32))
 
 
+def get_encoding(host: Mapping[str, np.ndarray], classes: np.ndarray | None = None) -> NumberEncoding:
+    """The encoding among the constants of a column, (D,); or with classes that of each row, (rows, D)."""
+    encoding = NumberEncoding(host["shift"], host["exponent"])
+    return encoding if classes is None else encoding.of_rows(classes)
+
+
 def find_divisor(fitted: OffsetScale, if_constant: float = 1.0) -> np.ndarray:
     """The divisor of numbers: their scale, or another number if they are constant, as in TensorFlow Transform."""
     return np.where(is_constant(fitted), if_constant, fitted.scale)
@@ -96,6 +103,28 @@ def normalize(values: Any, constants: Mapping[str, Any], pipeline: Pipeline, xp:
     if "missing" in own:
         values = xp.where(xp.isnan(values), align(own["missing"], values), values)
     return pipeline.apply_fitted(values, align(own["offset"], values), align(own["divisor"], values), xp)
+
+
+def normalize_encoded(
+    encoded: Mapping[str, Any], constants: Mapping[str, Any], *, pipeline: Pipeline, indicate: bool
+) -> Any:
+    """Normalizes encoded numbers on the device, in float32.
+
+    Args:
+        encoded: `values` (B, D), or Padded (B, T, D), and optionally `class` (B,), the row of the constants.
+        constants: as in `normalize`.
+        pipeline: the normalizers.
+        indicate: whether to append an element for each number: 1 if the number was NaN, else 0.
+    """
+    sequence = isinstance(encoded["values"], Padded)
+    values = encoded["values"].values if sequence else encoded["values"]
+    normalized = normalize(values, constants, pipeline, jnp, encoded.get("class"))
+    if indicate:
+        normalized = jnp.concatenate([normalized, jnp.isnan(values).astype(jnp.float32)], axis=-1)
+    if not sequence:
+        return normalized
+    mask = encoded["values"].mask
+    return Padded(jnp.where(mask[..., None], normalized, 0), mask)
 
 
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:

@@ -284,7 +284,7 @@ def test_numbers_that_float32_cannot_hold_raise_an_error(column: Numeric, value:
 
 def test_a_replacement_that_float32_cannot_hold_raises_an_error() -> None:
     column = Numeric(key="x", normalize="z_score", missing=1e200)
-    with pytest.raises(DataError, match=r"`missing` \(=1e\+200\): 1e\+200 is beyond the range of float32"):
+    with pytest.raises(DataError, match=r"column `x`: `missing` \(=1e\+200\) is 1e\+200, which is beyond the"):
         fitted(column, x=[1.0, 2.0])
 
 

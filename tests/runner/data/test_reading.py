@@ -197,6 +197,14 @@ def test_times_components_images_and_counts_are_read_as_their_output() -> None:
     np.testing.assert_allclose(output(columns, "image", data), device(columns, "image", data), atol=1e-5)
 
 
+def test_a_number_of_a_feature_column_that_float32_cannot_hold_raises_an_error() -> None:
+    columns = {"a": Numeric(key="large", scale=1e35), "b": Numeric(key=("small", "a"))}
+    with pytest.raises(
+        DataError, match=r"row \d+ of the arrays: column `a` is .*, which is beyond the range of float32"
+    ):
+        load(columns)
+
+
 def test_sequences_are_read_normalized() -> None:
     rows = Ragged(np.array([1.0, 3.0, np.nan, 5.0]), np.array([0, 2, 2, 4]))
     column = Numeric(key="x", sequence=True, missing="median", **Z)
