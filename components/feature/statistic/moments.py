@@ -11,7 +11,7 @@ from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, UserError
 
 EXPONENT_STEP = 256  # exponents of deviations are multiples, so that those of usual numbers are 0
-FAR_STDS = 1e4  # a mean of more standard deviations is far from 0
+MEAN_ROUNDING = 2.0**-46  # means with a larger relative error are corrected
 SQUARES_LOW, SQUARES_HIGH = 2.0**-512, 2.0**512  # sums of squares between them are computed without an exponent
 
 
@@ -98,21 +98,13 @@ class Moments:
     def summarize_numbers(self, values: np.ndarray) -> MomentSums:
         is_missing = np.isnan(values)
         total = len(values) - is_missing.sum(axis=0)
-        if is_missing.any():
-            values = np.where(is_missing, 0, values)
-        mean = _compute_mean(values, total)
-        deviations = values - mean
-        if is_missing.any():
-            deviations[is_missing] = 0
+        mean, deviations = _center(values, total, is_missing if is_missing.any() else None)
         with np.errstate(over="ignore"):
             squares = np.square(deviations).sum(axis=0)
         exponent = np.zeros(squares.shape, np.int64)
         if not ((squares > SQUARES_LOW) & (squares < SQUARES_HIGH)).all():
             exponent = _round_exponent(np.abs(deviations).max(axis=0, initial=0))
             squares = np.square(np.ldexp(deviations, -exponent)).sum(axis=0)
-        if (np.abs(mean) / FAR_STDS > np.ldexp(np.sqrt(squares / np.maximum(total, 1)), exponent)).any():
-            # The sum has rounded the mean to fewer digits than the deviations have.
-            mean = mean + deviations.sum(axis=0) / np.maximum(total, 1)
         return MomentSums(total, mean, squares, exponent)
 
     def merge(self, state: MomentSums, other: MomentSums) -> MomentSums:
@@ -221,8 +213,7 @@ class Covariance:
 
     def summarize_numbers(self, values: np.ndarray) -> _Products:
         complete = values[~np.isnan(values).any(axis=1)]
-        mean = _compute_mean(complete, len(complete))
-        deviations = complete - mean
+        mean, deviations = _center(complete, len(complete))
         exponent = int(_round_exponent(np.abs(deviations).max(initial=0)))
         if exponent:
             deviations = np.ldexp(deviations, -exponent)
@@ -246,13 +237,31 @@ class Covariance:
         return CovarianceResult(state.total, state.mean * (total / total), state.products / total, exponent)
 
 
-def _compute_mean(values: np.ndarray, total: Any) -> np.ndarray:
-    """The sum of values (rows, D) divided by `total`, their number. The sum may exceed the range of float64."""
+def _center(values: np.ndarray, total: Any, is_missing: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the mean of values (rows, D), and the deviations from it, which are 0 where a value is missing.
+
+    Args:
+        values: the values.
+        total: the number of values that aren't missing.
+        is_missing: a mask of the values. None: no value is missing.
+    """
+    count = np.maximum(total, 1)
+    present = values if is_missing is None else np.where(is_missing, 0, values)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = values.sum(axis=0) / np.maximum(total, 1)
-    if np.isfinite(mean).all():
-        return mean
-    return (values / len(values)).sum(axis=0) * (len(values) / np.maximum(total, 1))
+        mean = present.sum(axis=0) / count
+    if not np.isfinite(mean).all():  # the sum exceeds the range of float64
+        mean = (present / len(values)).sum(axis=0) * (len(values) / count)
+    for _ in range(2):
+        deviations = values - mean
+        if is_missing is not None:
+            deviations[is_missing] = 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            rest = np.nan_to_num(deviations.sum(axis=0) / count, posinf=0, neginf=0)
+        # NumPy adds the rows of vectors one after another, which rounds a mean far from 0 to too few digits.
+        if not (np.abs(rest) > MEAN_ROUNDING * np.abs(mean)).any():
+            break
+        mean = mean + rest
+    return mean, deviations
 
 
 def _round_exponent(size: np.ndarray) -> np.ndarray:

@@ -345,6 +345,13 @@ def test_a_column_without_numbers_raises_an_error(normalize: Any) -> None:
         learned(column, block({"x": [1.0, 2.0]}, x=[False, False]))
 
 
+@pytest.mark.parametrize("missing", ["mean", "median"])
+@pytest.mark.parametrize("column", [{"key": "x", "size": 1}, {"expression": "x + 1"}])
+def test_a_column_without_numbers_has_no_mean_to_replace_them(missing: Any, column: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"`x.* has no value in any row of the training split"):
+        learned(Numeric(**column, missing=missing), block({"x": [np.nan, np.nan]}))
+
+
 # ------------------------------------------------------------------------------------------- classes and sequences
 
 

@@ -21,6 +21,7 @@ from pyarrow import csv, parquet
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner import npz
 from runner.__main__ import main
 from runner.execution.execute import Result
 from runner.inference import output
@@ -318,6 +319,21 @@ def test_predictions_and_errors_far_from_0_are_precise(normalize: Any) -> None:
     assert 1 < result.metrics["test/rmse"] < 150
     (recorded,) = load_predictions(result.folder)[:1]
     np.testing.assert_allclose(recorded.target[:, 0], seconds[recorded.row], rtol=0, atol=1e-3)
+
+
+def test_the_data_of_a_run_are_encoded_with_its_own_constants() -> None:
+    """Rounded otherwise, as on another machine, the mean may lead to another encoding of the same numbers."""
+    folder = train(table("y"), "loss=mse", "metric=[rmse]").folder
+    expected = load_model(folder, source=source()).evaluate()
+    meta, arrays, _ = npz.read(folder / "transform.npz")
+    for name in ("x", "target"):
+        assert not arrays[f"{name}/host/shift"].any()
+        arrays[f"{name}/host/shift"] += 64
+        arrays[f"{name}/device/data_offset"] = np.float32(arrays[f"{name}/device/offset"])
+        arrays[f"{name}/device/data_divisor"] = np.float32(arrays[f"{name}/device/divisor"])
+        arrays[f"{name}/device/offset"] -= 64
+    npz.write(folder / "transform.npz", arrays, meta)
+    assert load_model(folder, source=source()).evaluate() == pytest.approx(expected, rel=1e-4)
 
 
 def test_folds_with_one_program_decode_with_their_own_constants() -> None:

@@ -89,6 +89,22 @@ def test_moments_do_not_exceed_the_range_of_float64(size: float) -> None:
     )
 
 
+def test_moments_of_vectors_far_from_0_are_precise() -> None:
+    """A plain sum of the rows is 250 too large."""
+    digits = np.random.default_rng(0).random((4096, 2)) * 1000
+    values = 2.0**52 + digits
+    digits = values - 2.0**52
+    for block in (values, np.where(np.arange(4096)[:, None] % 9 == 0, np.nan, values)):
+        present = digits[~np.isnan(block[:, 0])]
+        moments = Moments(Gappy())
+        result = moments.result(moments.summarize(Block({"x": block})))
+        np.testing.assert_allclose(result.offset - 2.0**52, present.mean(axis=0), atol=1)
+        np.testing.assert_allclose(result.scale, present.std(axis=0), rtol=1e-4)
+    joint = Covariance("x").summarize(Block({"x": values}))
+    covariance = Covariance("x").result(joint).covariance
+    np.testing.assert_allclose(covariance, np.cov(digits.T, bias=True), rtol=1e-4, atol=10)
+
+
 @settings(max_examples=40)
 @given(values=hnp.arrays(np.float64, 30, elements=st.floats(1, 2)), data=st.data())
 def test_moments_of_numbers_that_do_not_cancel_are_exact_to_12_digits(values: np.ndarray, data: st.DataObject) -> None:
