@@ -11,6 +11,7 @@ from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, UserError
 
 EXPONENT_STEP = 256  # exponents of deviations are multiples, so that those of usual numbers are 0
+SIGN_ROUNDING = 1e-6  # elements of unit vectors with a smaller relative difference count as equal
 MEAN_ROUNDING = 2.0**-46  # means with a larger relative error are corrected
 SQUARES_LOW, SQUARES_HIGH = 2.0**-512, 2.0**512  # sums of squares between them are computed without an exponent
 
@@ -275,11 +276,13 @@ def find_principal_components(covariance: np.ndarray, components: int) -> np.nda
     """The principal directions, in descending order of variance: unit vectors as columns, float64 (D, components).
 
     The sign of an eigenvector is arbitrary. To make it reproducible, its element with the largest absolute value is
-    positive.
+    positive; of several that differ by rounding only, as for two standardized columns, the first one.
     """
     if not 1 <= components <= len(covariance):
         raise UserError(f"`components` (={components}) must be from 1 to {len(covariance)}, the elements of a row")
     _, vectors = np.linalg.eigh(covariance)  # in ascending order of variance
     chosen = vectors[:, ::-1][:, :components]
-    largest = np.take_along_axis(chosen, np.abs(chosen).argmax(axis=0, keepdims=True), axis=0)
+    sizes = np.abs(chosen)
+    is_largest = sizes > (1 - SIGN_ROUNDING) * sizes.max(axis=0)
+    largest = np.take_along_axis(chosen, is_largest.argmax(axis=0, keepdims=True), axis=0)
     return chosen * np.sign(largest)

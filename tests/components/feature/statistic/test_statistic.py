@@ -186,6 +186,14 @@ def test_rows_with_missing_values_are_left_out_of_the_covariance() -> None:
     assert np.isnan(nothing.covariance).all()
 
 
+def test_the_sign_of_a_component_does_not_depend_on_rounding() -> None:
+    """Of two standardized numbers, a direction has two elements of the same size."""
+    found = [
+        find_principal_components(np.array([[1, -0.5], [-0.5, 1 + rounding]]), 2) for rounding in (-1e-12, 0, 1e-12)
+    ]
+    np.testing.assert_allclose(found, [np.array([[1, 1], [-1, 1]]) / 2**0.5] * 3, rtol=1e-9)
+
+
 def test_principal_components_go_from_the_largest_variance_down() -> None:
     random = np.random.default_rng(0)
     turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
