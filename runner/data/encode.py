@@ -175,8 +175,8 @@ def encode_block(
             if name in encoded or (name in all_read and name not in result.read):
                 result.encoded[name] = column.encode(block, parents, constants[name])
                 _check_rows(name, "encode", result.encoded[name], block_rows(block))
-            if name in all_read:
-                result.read.setdefault(name, result.encoded.get(name, {}))
+            if name in all_read and name not in result.read:
+                result.read[name] = result.encoded[name]
     return result
 
 

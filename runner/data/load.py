@@ -250,13 +250,9 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     all_columns = columns | others
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
-    for number, group in enumerate(group_by_pass(all_columns)):
+    for group in group_by_pass(all_columns):
         group_requests = {name: request.select(group) for name, request in requests.items()}
-        results: Mapping[str, Any] = {
-            name: {column: {} for column in each.columns} for name, each in group_requests.items()
-        }
-        if number > 0:  # the columns of the first group have no statistics
-            results = compute_statistics(source, group_requests, all_columns, constants)
+        results = compute_statistics(source, group_requests, all_columns, constants)
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 warnings += target.validate_splits({split: results[split][own_name] for split in splits})

@@ -52,7 +52,8 @@ def group_by_pass(columns: Mapping[str, Column]) -> list[dict[str, Column]]:
         columns: the columns, parents first.
 
     Returns:
-        The columns by pass, parents first. The first group has the columns that need no pass.
+        The columns by pass, parents first. The first group has the columns without statistics that read no fitted
+        column.
     """
     number: dict[str, int] = {}
     for name, column in columns.items():
@@ -70,7 +71,7 @@ def compute_statistics(
     *,
     workers: int | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Computes statistics in one pass.
+    """Computes statistics in one pass, or without a pass if the columns have none.
 
     Args:
         source: the data.
@@ -82,8 +83,10 @@ def compute_statistics(
     Returns:
         The results by name of the request, column and statistic.
     """
-    summarize = functools.partial(_summarize_block, requests, columns, constants)
-    total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
+    total: dict[str, States] = {}
+    if any(_columns_with_statistics(request.columns) for request in requests.values()):
+        summarize = functools.partial(_summarize_block, requests, columns, constants)
+        total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()

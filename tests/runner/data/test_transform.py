@@ -87,6 +87,13 @@ def test_a_saved_transform_encodes_rows_as_in_training(data: Data, folder: Path)
         np.testing.assert_array_equal(array, expected_array, err_msg=name)
 
 
+def test_the_constants_of_a_transform_find_the_encoded_rows_in_the_cache(data: Data, folder: Path) -> None:
+    source, features = Arrays(columns=raw(), valid=10, test=10, stratify="kind"), Features.from_config(FEATURE)
+    constants = [None, data.constants, transform.load_transform(folder).constants]
+    found = [load_encoded(source, features, identity="x", cache=None, constants=each).encoding_id for each in constants]
+    assert len(set(found)) == 1
+
+
 def test_rows_are_encoded_the_same_in_one_call_or_in_several(folder: Path) -> None:
     loaded, rows = transform.load_transform(folder), raw(40, seed=1)
     whole = dict(leaves(loaded(rows)))
