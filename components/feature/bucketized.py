@@ -20,6 +20,8 @@ from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
+FLOAT32_WHOLE = 2**24  # from it on, whole numbers aren't exact in float32
+MIN_VALUES = 2**8  # the minimum number of distinct values in float32 between two boundaries
 MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint8, is faster than a binary search
 
 
@@ -27,10 +29,10 @@ MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint
 class Bucketized(Categorical):
     """Numbers as ids of buckets: the id of x is how many boundaries are less than or equal to x.
 
-    Numbers and boundaries are compared in float64, or in float32 if the data are float32, as in TensorFlow. If
-    `missing` is set, it replaces missing values and NaN. Otherwise a missing value has no id; a NaN in the data is in
-    the last bucket, and a NaN of a feature column has no id. In vectors, the ids of element d start at d * buckets. In
-    rows of any length each number has an id.
+    Numbers and boundaries are compared in float32, as in TensorFlow; but in float64 where float32 can't tell the
+    boundaries apart, as near 1.6e9. If `missing` is set, it replaces missing values and NaN. Otherwise a missing value
+    has no id; a NaN in the data is in the last bucket, and a NaN of a feature column has no id. In vectors, the ids of
+    element d start at d * buckets. In rows of any length each number has an id.
 
     Attributes:
         key: the column.
@@ -92,7 +94,8 @@ class Bucketized(Categorical):
         return {**quantiles, "range": Extremes(numbers)}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        host = {"boundaries": self._find_boundaries(results)}
+        boundaries = self._find_boundaries(results)
+        host = {"boundaries": boundaries if _need_float64(boundaries) else boundaries.astype(np.float32)}
         if self._pipeline.fitted_step is not None:
             fitted = self._numeric_fit.fit_offset_scale(results)
             host |= {"offset": fitted.offset, "divisor": scaling.find_divisor(fitted)}
@@ -192,10 +195,18 @@ class Bucketized(Categorical):
         return f"column `{self.key}`" + (f", element {element}," if self.size > 1 else "")
 
 
+def _need_float64(boundaries: np.ndarray) -> bool:
+    """Whether float32 is too coarse to compare numbers with boundaries (count - 1, size)."""
+    sizes, gaps = np.abs(boundaries), np.diff(boundaries, axis=0)
+    if ((sizes >= FLOAT32_WHOLE) | ((sizes > 0) & (sizes < np.finfo(np.float32).tiny))).any():
+        return True
+    spacing = np.spacing(sizes.astype(np.float32))
+    return bool(((gaps > 0) & (gaps < MIN_VALUES * np.maximum(spacing[1:], spacing[:-1]))).any())
+
+
 def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
     """For each value, how many boundaries are less than or equal to it, int32. NaN is above all boundaries."""
     if boundaries.dtype == np.float32 or values.dtype in (np.float32, np.float16):
-        # The boundary 0.7 is above the number 0.7 in float32 otherwise. Runs of earlier versions have such boundaries.
         values, boundaries = scaling.to_float32(values), scaling.to_float32(boundaries)
     if len(boundaries) > MAX_COMPARED:
         columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T

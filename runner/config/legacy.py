@@ -127,8 +127,8 @@ def read_numbers_as_data(feature: dict[str, Any]) -> dict[str, Any]:
 
 def keep_read_as(feature: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
     """The feature configuration of a resumed run, which reads each `Numeric` as in the recorded configuration."""
-    nodes = (recorded.get("columns") or {}).items()
-    return _set_read_as(feature, [name for name, node in nodes if node.get("read_as") == "data"])
+    columns = _list_columns(recorded)
+    return _set_read_as(feature, [name for name, node in columns.items() if node.get("read_as") == "data"])
 
 
 def check_read_columns(feature: dict[str, Any]) -> None:
@@ -142,13 +142,21 @@ def check_read_columns(feature: dict[str, Any]) -> None:
 
 def _find_read_columns(feature: dict[str, Any], targets: Collection[str]) -> list[str]:
     """The columns with one of some `_target_`s whose name is a parameter of another column, or in its expression."""
-    columns = feature.get("columns") or {}
+    columns = _list_columns(feature)
     read = {other: set(_list_names(node)) for other, node in columns.items()}
     return [
         name
         for name, node in columns.items()
         if node.get("_target_") in targets and any(name in names for other, names in read.items() if other != name)
     ]
+
+
+def _list_columns(feature: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The feature columns that are mappings. In a damaged file, others may not be."""
+    columns = feature.get("columns")
+    return (
+        {} if not isinstance(columns, dict) else {key: node for key, node in columns.items() if isinstance(node, dict)}
+    )
 
 
 def _list_names(node: Any, key: str = "") -> Iterator[str]:
@@ -166,11 +174,10 @@ def _list_names(node: Any, key: str = "") -> Iterator[str]:
 
 
 def _set_read_as(feature: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    columns = dict(feature.get("columns") or {})
-    for name in names:
-        if isinstance(node := columns.get(name), dict) and node.get("_target_") == NUMERIC:
-            columns[name] = {**node, "read_as": "data"}
-    return {**feature, "columns": columns}
+    columns = _list_columns(feature)
+    changed = {name: {**columns[name], "read_as": "data"} for name in names if name in columns}
+    numeric = {name: node for name, node in changed.items() if node.get("_target_") == NUMERIC}
+    return {**feature, "columns": {**feature["columns"], **numeric}} if numeric else feature
 
 
 def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:

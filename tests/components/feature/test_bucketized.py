@@ -96,6 +96,28 @@ def test_numbers_far_from_0_are_compared_in_float64() -> None:
     assert np.bincount(ids(normalized, seconds)).tolist() == [50, 50]
 
 
+@pytest.mark.parametrize(
+    ("boundaries", "lower", "upper"),
+    [
+        ((1.6e9 + 50,), 1.6e9 + 49, 1.6e9 + 50),
+        ((1e-46, 1e-44), 1e-45, 1e-44),
+        ((1.0, 1 + 1e-6), 1 + 1e-6 - 1e-9, 1 + 1e-6),
+        ((0.0, 1e39), 1e38, 1e39),
+    ],
+)
+def test_boundaries_that_float32_cannot_tell_apart_are_compared_in_float64(
+    boundaries: tuple[float, ...], lower: float, upper: float
+) -> None:
+    last = len(boundaries)
+    assert ids(Bucketized(key="x", boundaries=boundaries), np.array([lower, upper])) == [last - 1, last]
+
+
+def test_other_boundaries_are_compared_in_float32() -> None:
+    """0.1 + 0.2 is above 0.3 in float64."""
+    assert ids(Bucketized(key="x", boundaries=(0.1 + 0.2, 1.0)), np.array([0.3])) == [1]
+    assert ids(Bucketized(key="x", quantiles=100), np.arange(101.0)) == [*range(100), 99]
+
+
 def test_data_in_float32_are_compared_in_float32() -> None:
     assert ids(Bucketized(key="x", boundaries=(0.7,)), np.array([0.7, 0.69], np.float32)) == [1, 0]
 
