@@ -12,7 +12,7 @@ from components.types import Block, UserError
 
 EXPONENT_STEP = 256  # exponents of deviations are multiples, so that those of usual numbers are 0
 SIGN_ROUNDING = 1e-6  # elements of unit vectors with a smaller relative difference count as equal
-MEAN_ROUNDING = 2.0**-46  # means with a larger relative error are corrected
+FAR_STDS = 1e4  # a mean of more standard deviations is far from 0
 SQUARES_LOW, SQUARES_HIGH = 2.0**-512, 2.0**512  # sums of squares between them are computed without an exponent
 
 
@@ -99,11 +99,22 @@ class Moments:
     def summarize_numbers(self, values: np.ndarray) -> MomentSums:
         is_missing = np.isnan(values)
         total = len(values) - is_missing.sum(axis=0)
-        mean, deviations = _center(values, total, is_missing if is_missing.any() else None)
+        mask = is_missing if is_missing.any() else None
+        mean = _compute_mean(values, total, mask)
+        sums = self._sum_squares(values, total, mean, mask)
+        if _is_far(mean, sums.squares, sums.exponent, total).any():
+            mean = mean + _compute_mean(_subtract(values, mean, mask), total)
+            sums = self._sum_squares(values, total, mean, mask)
+        return sums
+
+    def _sum_squares(
+        self, values: np.ndarray, total: np.ndarray, mean: np.ndarray, is_missing: np.ndarray | None
+    ) -> MomentSums:
+        deviations = _subtract(values, mean, is_missing)
         with np.errstate(over="ignore"):
             squares = np.square(deviations).sum(axis=0)
         exponent = np.zeros(squares.shape, np.int64)
-        if not ((squares > SQUARES_LOW) & (squares < SQUARES_HIGH)).all():
+        if not _is_in_range(squares):
             exponent = _round_exponent(np.abs(deviations).max(axis=0, initial=0))
             squares = np.square(np.ldexp(deviations, -exponent)).sum(axis=0)
         return MomentSums(total, mean, squares, exponent)
@@ -214,11 +225,22 @@ class Covariance:
 
     def summarize_numbers(self, values: np.ndarray) -> _Products:
         complete = values[~np.isnan(values).any(axis=1)]
-        mean, deviations = _center(complete, len(complete))
-        exponent = int(_round_exponent(np.abs(deviations).max(initial=0)))
-        if exponent:
+        mean = _compute_mean(complete, len(complete))
+        sums = self._sum_products(complete, mean)
+        if _is_far(mean, np.diag(sums.products), sums.exponent, len(complete)).any():
+            mean = mean + _compute_mean(complete - mean, len(complete))
+            sums = self._sum_products(complete, mean)
+        return sums
+
+    def _sum_products(self, complete: np.ndarray, mean: np.ndarray) -> _Products:
+        deviations, exponent = complete - mean, 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = deviations.T @ deviations
+        if not _is_in_range(np.diag(products)):
+            exponent = int(_round_exponent(np.abs(deviations).max(initial=0)))
             deviations = np.ldexp(deviations, -exponent)
-        return _Products(len(complete), mean, deviations.T @ deviations, exponent)
+            products = deviations.T @ deviations
+        return _Products(len(complete), mean, products, exponent)
 
     def merge(self, state: _Products, other: _Products) -> _Products:
         total = state.total + other.total
@@ -238,31 +260,36 @@ class Covariance:
         return CovarianceResult(state.total, state.mean * (total / total), state.products / total, exponent)
 
 
-def _center(values: np.ndarray, total: Any, is_missing: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the mean of values (rows, D), and the deviations from it, which are 0 where a value is missing.
-
-    Args:
-        values: the values.
-        total: the number of values that aren't missing.
-        is_missing: a mask of the values. None: no value is missing.
-    """
+def _compute_mean(values: np.ndarray, total: Any, is_missing: np.ndarray | None = None) -> np.ndarray:
+    """The mean of values (rows, D). `total` is the number of those that aren't missing; None: no value is missing."""
     count = np.maximum(total, 1)
     present = values if is_missing is None else np.where(is_missing, 0, values)
     with np.errstate(over="ignore", invalid="ignore"):
         mean = present.sum(axis=0) / count
-    if not np.isfinite(mean).all():  # the sum exceeds the range of float64
-        mean = (present / len(values)).sum(axis=0) * (len(values) / count)
-    for _ in range(2):
-        deviations = values - mean
-        if is_missing is not None:
-            deviations[is_missing] = 0
-        with np.errstate(over="ignore", invalid="ignore"):
-            rest = np.nan_to_num(deviations.sum(axis=0) / count, posinf=0, neginf=0)
-        # NumPy adds the rows of vectors one after another, which rounds a mean far from 0 to too few digits.
-        if not (np.abs(rest) > MEAN_ROUNDING * np.abs(mean)).any():
-            break
-        mean = mean + rest
-    return mean, deviations
+    if np.isfinite(mean).all():
+        return mean
+    return (present / len(values)).sum(axis=0) * (len(values) / count)  # the sum exceeds the range of float64
+
+
+def _subtract(values: np.ndarray, mean: np.ndarray, is_missing: np.ndarray | None) -> np.ndarray:
+    """The deviations of values (rows, D) from their mean; 0 where a value is missing."""
+    deviations = values - mean
+    if is_missing is not None:
+        deviations[is_missing] = 0
+    return deviations
+
+
+def _is_in_range(squares: np.ndarray) -> bool:
+    """Whether sums of squares are precise without an exponent."""
+    return bool(((squares > SQUARES_LOW) & (squares < SQUARES_HIGH)).all())
+
+
+def _is_far(mean: np.ndarray, squares: np.ndarray, exponent: Any, total: Any) -> np.ndarray:
+    """Where a mean is so far from 0 that its rounding error matters for the deviations.
+
+    NumPy adds the rows of vectors one after another. The error of a mean is the mean deviation from it.
+    """
+    return np.abs(mean) / FAR_STDS > np.ldexp(np.sqrt(squares / np.maximum(total, 1)), exponent)
 
 
 def _round_exponent(size: np.ndarray) -> np.ndarray:
