@@ -20,10 +20,6 @@ from components.closest import suggest_name
 from components.types import Batch, Output, Range, TargetSpec, UserError
 
 
-def _identity(values: jax.Array) -> jax.Array:
-    return values
-
-
 @dataclass(frozen=True)
 class Accuracy:
     """Share of examples whose most probable class is the true class; of labels, the share that is predicted right.
@@ -124,17 +120,17 @@ class MeanIoU:
 class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = jnp.subtract  # in the unit of the target; set by `bind`
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("mae", target).decode)
+        return dataclasses.replace(self, errors=_require_real("mae", target).errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sum of their absolute errors."""
-        return _sum_errors(jnp.abs(_difference(self.decode, output, batch)), batch)
+        return _sum_errors(jnp.abs(_compute_errors(self.errors, output, batch)), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
@@ -145,17 +141,17 @@ class MAE:
 class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = jnp.subtract  # in the unit of the target; set by `bind`
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("rmse", target).decode)
+        return dataclasses.replace(self, errors=_require_real("rmse", target).errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sum of their squared errors."""
-        return _sum_errors(jnp.square(_difference(self.decode, output, batch)), batch)
+        return _sum_errors(jnp.square(_compute_errors(self.errors, output, batch)), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
@@ -224,12 +220,12 @@ def _class_scores(output: Output) -> jax.Array:
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
-def _difference(decode: Callable[[jax.Array], jax.Array], output: Output, batch: Batch) -> jax.Array:
+def _compute_errors(errors: Callable[[jax.Array, jax.Array], jax.Array], output: Output, batch: Batch) -> jax.Array:
     """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
     predictions = _require_logits(output)
     if predictions.shape != batch.target.shape:
         raise UserError(f"the predictions {predictions.shape} and the target {batch.target.shape} differ in shape.")
-    return decode(predictions) - decode(batch.target)
+    return errors(predictions, batch.target)
 
 
 def _count_hits(hits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:

@@ -12,10 +12,11 @@ from components.types.base import UserError as UserError
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import EncodingWarnings as EncodingWarnings
+from components.types.column import HostOutput as HostOutput
 from components.types.column import ReadsFiles as ReadsFiles
-from components.types.column import StatelessEncode as StatelessEncode
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
+from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
