@@ -170,6 +170,25 @@ def test_the_schedule_spans_all_steps_of_the_run_counted_from_0() -> None:
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 
+def test_class_weights_weigh_no_held_out_loss() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    columns = {"image": images, "label": np.minimum(np.arange(60) % 7, 2)}
+    data = Arrays(columns=columns, valid=15, test=15, stratify="label")
+    words = (*WORDS, "learning_rate=0")
+    result, plain = (
+        runner.run(*words, f"feature.target.weight={weight}", source=data) for weight in ("balanced", "null")
+    )
+    assert result.history[0]["train/loss"] != pytest.approx(plain.history[0]["train/loss"], rel=1e-3)
+    assert [epoch["valid/loss"] for epoch in result.history] == [epoch["valid/loss"] for epoch in plain.history]
+    loss = plain.metrics["test/loss"]
+    assert result.metrics["test/loss"] == loss
+    model = runner.load(result.folder, source=data)
+    assert model.evaluate("test")["test/loss"] == pytest.approx(loss, rel=1e-6)
+    test = model.data.splits["test"]
+    rows = {name: values[test] for name, values in columns.items()}
+    assert model.evaluate(rows)["new/loss"] == pytest.approx(loss, rel=1e-6)
+
+
 def test_an_embedding_starts_from_the_vectors_of_a_file() -> None:
     Path("conf/feature").mkdir(parents=True)
     Path("vectors.txt").write_text("a 1 2\nb 3 4\n")
