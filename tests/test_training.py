@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,30 @@ def test_class_weights_weigh_no_held_out_loss() -> None:
     test = model.data.splits["test"]
     rows = {name: values[test] for name, values in columns.items()}
     assert model.evaluate(rows)["new/loss"] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["training.batch_size=1"], "BatchNorm needs two or more values of each channel in a training batch, got"),
+        (["training.batch_size=29"], "training.batch_size: the last batch of an epoch has 1 of the 30 examples. arch"),
+        (
+            ["training.batch_size=9", "training.microbatches=3"],
+            "training.batch_size: the last batch of an epoch has 3 of the 30 examples in 3 microbatches. architect",
+        ),
+        (["training.batch_size=29", "training.drop_remainder=true"], None),
+        (["training.batch_size=29", "training.steps=1"], None),
+        (["training.batch_size=29", "architecture.batch_norm=false"], None),
+    ],
+)
+def test_a_batch_of_one_example_has_nothing_to_normalize(words: list[str], message: str | None) -> None:
+    arguments = ("architecture.batch_norm=true", "training.epochs=1", *words)
+    if message is None:
+        quick(*arguments)
+        return
+    with pytest.raises(UserError, match=f"{re.escape(message)}.*From one value it learns nothing"):
+        quick(*arguments)
+    assert not Path("outputs").exists()
 
 
 def test_an_embedding_starts_from_the_vectors_of_a_file() -> None:
