@@ -45,6 +45,8 @@ def suggest(source: Any) -> dict[str, Any]:
     columns = {column.name: column for column in table.columns}
     target = _find_target(table, columns)
     target_plan, options = _plan_target(columns[target], table.origin)
+    if getattr(source, "seed", 0) is None and options["values"].pop("data", None):
+        options["notes"].append("data.seed=null holds out the last rows, so the splits aren't stratified.")
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:

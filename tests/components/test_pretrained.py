@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,6 +139,15 @@ def test_all_arrays_of_the_network_are_converted_to_their_shapes() -> None:
     arrays = variables(Little(), *IMAGE)
     for tensors in (TORCH, KERAS):
         assert jax.tree.map(np.shape, convert(tensors)) == jax.tree.map(np.shape, arrays)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [("haed", "Did you mean head?"), ("conv_9*", ""), ("fc.wieght", "Did you mean fc.weight?"), ("", "")],
+)
+def test_a_pattern_that_skips_nothing_raises(pattern: str, hint: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"matches the pattern {pattern}. {hint}")):
+        convert(TORCH, skip=["head", pattern])
 
 
 def test_skipped_layers_are_left_out() -> None:

@@ -136,6 +136,10 @@ def test_a_block_of_missing_values_alone_has_no_class() -> None:
             "row 10 of somewhere: column `tags` has vectors of 3 elements, and there are 2 classes",
         ),
         (np.array([[1, 0]]), "column `tags` has the class 0; allowed classes: a, b"),
+        (
+            to_strings(["a", "b|a\0"]),
+            r"row 11 of somewhere: column `tags` has the label 'a\\x00'; a class can't end",
+        ),
         (np.array([0.5]), r"column `tags` is 0\.5"),
     ],
 )
@@ -143,6 +147,12 @@ def test_a_wrong_value_is_an_error_with_its_place(values: Values, message: str) 
     column = Labels(key="tags")
     with pytest.raises(DataError, match=message):
         encoded(column, fitted(column, to_strings(["a|b"])), values)
+
+
+@pytest.mark.parametrize("values", [to_strings(["a", "b|a\0"]), lists([["a"], ["b\0"]])])
+def test_a_label_does_not_end_with_a_nul(values: Values) -> None:
+    with pytest.raises(DataError, match=r"column `tags` has the class '[ab]\\x00', which ends with a NUL character"):
+        fitted(Labels(key="tags"), values)
 
 
 @pytest.mark.parametrize("vector", [[1], [1, 0, 0]])
