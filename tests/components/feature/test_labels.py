@@ -136,10 +136,6 @@ def test_a_block_of_missing_values_alone_has_no_class() -> None:
             "row 10 of somewhere: column `tags` has vectors of 3 elements, and there are 2 classes",
         ),
         (np.array([[1, 0]]), "column `tags` has the class 0; allowed classes: a, b"),
-        (
-            to_strings(["a", "b|a\0"]),
-            r"row 11 of somewhere: column `tags` has the label 'a\\x00'; a class can't end",
-        ),
         (np.array([0.5]), r"column `tags` is 0\.5"),
     ],
 )
