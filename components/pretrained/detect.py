@@ -32,7 +32,7 @@ def detect_scheme(
     Raises:
         UserError: no scheme is known, or no scheme has a name of the file.
     """
-    schemes = _get_schemes(architecture)
+    schemes = find_schemes(architecture)
     name, libraries = type(architecture).__name__, join_names(scheme.library for scheme in schemes)
     candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
     if not schemes:
@@ -77,13 +77,13 @@ def _format_value(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def _get_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
+def find_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
     """The naming schemes of the class of an architecture, or else of the nearest base class that has some."""
-    schemes = (_find_schemes(cls.__module__) for cls in type(architecture).__mro__)
+    schemes = (_read_schemes(cls.__module__) for cls in type(architecture).__mro__)
     return next(filter(None, schemes), ())
 
 
-def _find_schemes(architecture_module: str) -> tuple[NamingScheme, ...]:
+def _read_schemes(architecture_module: str) -> tuple[NamingScheme, ...]:
     package, _, name = architecture_module.rpartition(".")
     module = sys.modules[architecture_module]
     our_module = f"{__package__}.{name}"
