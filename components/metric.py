@@ -6,10 +6,9 @@ The sums count elements: examples, labels of examples, or pixels if the target i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import jax
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Batch, Output, Range, TargetSpec, UserError
+from components.types import Batch, Output, Range, TargetSpec, UserError, bind_fields
 
 
 def _identity(values: jax.Array) -> jax.Array:
@@ -125,13 +124,13 @@ class MeanIoU:
 class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    decode: Callable[[jax.Array], jax.Array] = field(default=_identity, init=False)  # undoes the target's scaling
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("mae", target).decode)
+        return bind_fields(self, decode=_require_real("mae", target).decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their absolute errors, by size."""
@@ -146,13 +145,13 @@ class MAE:
 class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    decode: Callable[[jax.Array], jax.Array] = field(default=_identity, init=False)  # undoes the target's scaling
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("rmse", target).decode)
+        return bind_fields(self, decode=_require_real("rmse", target).decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their squared errors, by size."""
