@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from options import options
+from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 
 import components.architecture
 import components.layer
@@ -27,7 +26,6 @@ from runner.config.check import FILLED_IN
 from runner.signature.build import build
 from runner.signature.parameters import REST, Parameter, read_signature
 from runner.signature.schema import SCHEMA
-from runner.signature.type_hints import DurationHint, ScalarHint, alternatives, element_hint, find_problems
 
 KERNEL = jnp.linspace(-2.0, 3.0, 12).reshape(3, 4)
 PARAMETERS = {"architecture": {"dense_0": {"kernel": KERNEL, "bias": KERNEL[0]}, "head": {"kernel": KERNEL.T}}}
@@ -40,59 +38,6 @@ SPECS = (
     TargetSpec("multilabel", (3,), ("a", "b", "c"), lambda values: values),
 )
 IMAGES = jax.random.uniform(jax.random.key(0), (4, 6, 6, 3))
-TEXTS = ["architecture/dense_0", "bfloat16", "image", "x"]
-USER_ERROR = "UserError: "
-NUMBERS = [0.3, 0.7, 0.05, 2.0, 3.0, -0.3, 0.0]
-
-
-def list_values(hint: Any, current: Any, name: str) -> Iterator[Any]:
-    """Values that a type hint allows, other than the current one."""
-    for value in _list_candidates(hint, current, name):
-        if value != current and not find_problems(value, hint, name):
-            yield value
-
-
-def _list_candidates(hint: Any, current: Any, name: str) -> Iterator[Any]:
-    for member, _ in alternatives(hint):
-        if member is bool:
-            yield from (True, False)
-        elif member is int:
-            yield from (2, 1, 3, *((current + 1, 2 * current) if isinstance(current, int) else ()), 4, 0)
-        elif member in (float, ScalarHint):
-            yield from NUMBERS
-        elif member is DurationHint:
-            yield from (0.3, "3st", "2ep")
-        elif member is type(None):
-            yield None
-        elif member is Any:
-            yield from (False, "bfloat16")
-        elif member is str:
-            yield from TEXTS
-        elif get_origin(member) is Literal:
-            yield from get_args(member)
-        elif get_origin(member) is tuple:
-            yield from _list_lists(member, current, name)
-
-
-def _list_lists(member: Any, current: Any, name: str) -> Iterator[list[Any]]:
-    """Lists: the current one with another element, a shorter and a longer one; or one or two elements of any value."""
-    if isinstance(current, list | tuple) and len(current):
-        for index, element in enumerate(current):
-            for other in list_values(element_hint(member, index), element, name):
-                yield [*current[:index], other, *current[index + 1 :]]
-        yield from (list(current[:-1]), [*current, current[-1]])
-    for value in list_values(element_hint(member, 0), None, name):
-        yield from ([value], [value, value])
-
-
-def describe(function: Any, *arguments: Any) -> str:
-    """The traced program of a function, with the values of its constants; or the error of the user that it raises."""
-    try:
-        traced = jax.make_jaxpr(function)(*arguments)
-    except UserError as error:
-        return f"{USER_ERROR}{error}"
-    constants = [np.asarray(constant).tobytes() for constant in traced.consts if hasattr(constant, "shape")]
-    return f"{re.sub('0x[0-9a-f]+', '', str(traced))} {constants}"
 
 
 def observe(kind: str, node: Mapping[str, Any]) -> Iterator[str]:
@@ -328,14 +273,6 @@ PARAMETERS_OF_PARTS = list(list_parameters())
 def test_a_parameter_has_an_effect(kind: str, name: str, node: dict[str, Any], key: str, parameter: Parameter) -> None:
     base = node | BASES.get(name, {}) | CONTEXT.get(f"{name}.{key}", {})
     before = observe_base(kind, json.dumps(base))
-    current = base.get(key, None if parameter.required else parameter.default)
-    values = VALUES.get(f"{name}.{key}") or list_values(parameter.hint, current, key)
-    errors = []
-    for value in values:
-        changes = (new for new, old in zip(observe(kind, {**base, key: value}), before, strict=False) if new != old)
-        for description in changes:
-            if not description.startswith(USER_ERROR):
-                return
-            errors.append(f"{value}: {description}"[:300])
-    assert errors, f"{name} ignores {key}, or its hint allows no other value"
-    assert f"{name}.{key}" in ERRORS, errors
+    values = VALUES.get(f"{name}.{key}")
+    errors = find_effect(functools.partial(observe, kind), base, before, key, parameter, values)
+    assert errors is None or (errors and f"{name}.{key}" in ERRORS), f"{name} ignores {key}, or has no values. {errors}"
