@@ -342,5 +342,6 @@ def check_effect(
 ) -> None:
     before = list(observe(base))
     assert not before[0].startswith(USER_ERROR), before
+    assert before == list(observe(base)), "what is observed differs each time"
     errors = find_effect(observe, base, before, key, parameter, VALUES.get(f"{name}.{key}"))
     assert errors is None or (errors and f"{name}.{key}" in ERRORS), f"{name} ignores {key}, or has no values. {errors}"

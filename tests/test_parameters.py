@@ -266,6 +266,18 @@ def observe_base(kind: str, node: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "node"),
+    [
+        pytest.param(*part, id="-".join(part[:2]), marks=[pytest.mark.slow] * (part[1] in LONG_TO_TRACE))
+        for part in list_parts()
+    ],
+)
+def test_what_is_observed_is_always_the_same(kind: str, name: str, node: dict[str, Any]) -> None:
+    base = node | BASES.get(name, {})
+    assert list(observe(kind, base)) == observe_base(kind, json.dumps(base))
+
+
 PARAMETERS_OF_PARTS = list(list_parameters())
 
 
