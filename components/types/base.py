@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from dataclasses import dataclass
@@ -57,8 +56,8 @@ def bind_fields(part: T, **values: Any) -> T:
 
     They are no parameters of the part, which a configuration could set without any effect.
     """
-    bound = copy.copy(part)
-    for name, value in values.items():
+    bound: T = object.__new__(type(part))
+    for name, value in {**vars(part), **values}.items():
         object.__setattr__(bound, name, value)
     return bound
 
