@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -119,12 +120,23 @@ def read_labels(block: Block, key: str) -> np.ndarray:
     if values.dtype.hasobject and values.size:
         is_text = isinstance(values.flat[0], str)
         kinds, dtype = ((str,), np.str_) if is_text else ((Integral, np.bool_), np.int64)
-        values = _convert_objects(block, key, values, kinds, dtype, needed)
+        converted = _convert_objects(block, key, values, kinds, dtype, needed)
+        if is_text:
+            check_classes(key, values[converted != values])
+        values = converted
     if values.dtype.kind in "biuU":
         return values
     if len(values):
         raise make_value_error(block, key, 0, f"is {format_value(values.flat[0])}", needed)
     return np.zeros(0, np.int64)  # without rows the values may be of any type
+
+
+def check_classes(key: str, classes: Iterable[Any]) -> None:
+    """Raises DataError for a text that ends with NUL. NumPy's arrays of texts drop it and so would merge classes."""
+    for value in classes:
+        if isinstance(value, str) and value.endswith("\0"):
+            fault = f"column `{key}` has the class {format_value(value)}, which ends with a NUL character"
+            raise DataError(f"{fault}; remove this character from the texts")
 
 
 def make_missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:

@@ -324,6 +324,12 @@ def test_texts_of_missing_values_and_rare_classes_are_reported(tmp_path: Path) -
         make_suggestion(tmp_path, {"y": repeat("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
 
 
+def test_splits_in_the_order_of_the_rows_are_not_stratified(tmp_path: Path) -> None:
+    found = make_suggestion(tmp_path, {"y": repeat("a", "b"), "x": NUMBERS}, target="y", seed=None)
+    assert "stratify" not in found["values"]["data"]
+    assert found["notes"] == ["data.seed=null holds out the last rows, so the splits aren't stratified."]
+
+
 @pytest.mark.parametrize(("rows", "train"), [(4, 2), (7, 5), (10, 6)])
 def test_a_batch_is_not_larger_than_the_training_split(tmp_path: Path, rows: int, train: int) -> None:
     found = make_suggestion(tmp_path, {"y": NUMBERS[:rows], "x": [n * n + 0.5 for n in range(rows)]}, target="y")
