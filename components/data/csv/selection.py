@@ -68,8 +68,9 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
     used, indices = rows, None
     if values.indices is not None:
         used, indices = np.unique(values.indices[rows], return_inverse=True)
-    texts = values._replace(indices=None).tolist()
-    return Strings.from_bytes([texts[index].encode() for index in used.tolist()])._replace(indices=indices)
+    data, offsets = values.data.tobytes(), values.offsets
+    bounds = zip(offsets[used].tolist(), offsets[used + 1].tolist(), strict=True)
+    return Strings.from_bytes([data[start:stop] for start, stop in bounds])._replace(indices=indices)
 
 
 def check_drop(origin: str, drop: Collection[str], names: Collection[str], targets: Collection[str]) -> None:

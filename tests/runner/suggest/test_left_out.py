@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import runner
 from components.data import Csv
 from components.types import DataError
 from runner.__main__ import main
+from runner.config.check_data import find_drop_problems
 from runner.errors import ConfigError
 from runner.run_folder import read_record
 
@@ -105,6 +107,25 @@ def test_messages_name_the_lines_of_the_file() -> None:
         Csv(path="houses.csv", target="price", on_missing_target="drop").sizes()
 
 
+def test_columns_of_any_type_keep_their_values_and_gaps() -> None:
+    rows = [f"{n},{n + 0.5},2024-01-{n + 1:02},name {n % 3},text {n}," for n in range(12)]
+    rows = [row + str(n) if n % 3 else row for n, row in enumerate(rows)]
+    rows[4] = ",,,,,4"
+    Path("houses.csv").write_text("\n".join(["i,f,t,s,d,price", *rows]) + "\n")
+    source = Csv(path="houses.csv", target="price", on_missing_target="drop")
+    values, valid = source.columns.values, source.columns.valid
+    kept = [n for n in range(12) if n % 3]
+    assert source.row_numbers().tolist() == kept  # type: ignore[union-attr]
+    for name, expected in {"s": [f"name {n % 3}" for n in kept], "d": [f"text {n}" for n in kept]}.items():
+        expected[2] = ""
+        assert values[name].tolist() == expected  # type: ignore[union-attr]
+    assert valid.keys() == {"i", "f", "t", "s", "d"}, "no gap of the target is left"
+    assert all(np.flatnonzero(~mask).tolist() == [2] for mask in valid.values())
+    assert values["price"].tolist() == kept  # type: ignore[union-attr]
+    profiles = {column.name: column for column in source.profile().columns}
+    assert (profiles["s"].distinct_count, profiles["d"].distinct_count) == (2, 7)
+
+
 def test_new_rows_are_predicted_without_a_target_and_evaluated_where_they_have_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -188,6 +209,23 @@ def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[s
 )
 def test_wrong_words_are_errors(words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert message in fail(capsys, *LINE, DROP, "loss=mse", "metric=[rmse]", *words)
+
+
+@pytest.mark.parametrize(
+    ("part", "dropped"),
+    [
+        ({"key": "a"}, ["a"]),
+        ({"key": ["b", "a"], "per": "c"}, ["a", "b", "c"]),
+        ({"keys": ["a", "b"]}, ["a", "b"]),
+        ({"expression": "log(a) + `a b` / max(b, 2)"}, ["a", "a b", "b"]),
+        ({"key": "other"}, []),
+    ],
+)
+def test_the_columns_that_a_part_reads_are_found(part: dict[str, Any], dropped: list[str]) -> None:
+    names = ["a", "b", "c", "a b", "log", "max", "x"]
+    feature = {"target": None, "columns": {"x": part}, "inputs": {"columns": ["x"]}}
+    found = find_drop_problems({"data": {"drop": names}, "feature": feature})
+    assert sorted(problem.split("`")[1] for _, problem in found) == dropped
 
 
 def test_a_column_may_be_dropped_that_only_shares_its_name_with_a_feature_column() -> None:
