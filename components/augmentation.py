@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from components.types import Augmentation, Batch, Range, Scalar, TargetSpec, UserError
+from components.types import Augmentation, Batch, Range, Scalar, TargetSpec, UserError, bind_fields
 
 AXES = {"vertical": 1, "horizontal": 2}
 
@@ -95,7 +95,7 @@ class GaussianNoise:
                 allowed = ", ".join(floats) or "none"
                 raise UserError(f"gaussian_noise: no input of floats is called {name}. Inputs of floats: {allowed}.")
         inputs = dict(batch.inputs)
-        for number, name in enumerate(self.inputs or floats):
+        for number, name in enumerate(floats if self.inputs is None else self.inputs):
             noise = jax.random.normal(jax.random.fold_in(key, number), inputs[name].shape, inputs[name].dtype)
             inputs[name] += jnp.asarray(self.std, inputs[name].dtype) * noise
         return batch._replace(inputs=inputs)
@@ -117,12 +117,12 @@ class Mixup:
     """
 
     alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 0.2
-    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict, init=False)  # set by `bind`
     mixes_classes = True
 
     def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
         """Returns a copy for these targets; raises UserError for classes of pixels."""
-        return replace(self, targets=_require_mixable("mixup", targets)), targets
+        return bind_fields(self, targets=_require_mixable("mixup", targets)), targets
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         if wrong := [name for name, value in batch.inputs.items() if not _is_float(value)]:
@@ -149,12 +149,12 @@ class CutMix:
     """
 
     alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
-    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict, init=False)  # set by `bind`
     mixes_classes = True
 
     def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
         """Returns a copy for these targets; raises UserError for classes of pixels."""
-        return replace(self, targets=_require_mixable("cutmix", targets)), targets
+        return bind_fields(self, targets=_require_mixable("cutmix", targets)), targets
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         sizes = {value.shape[1:3] if _is_images(value) else None for value in batch.inputs.values()}

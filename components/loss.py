@@ -34,6 +34,7 @@ class SoftmaxCrossEntropy:
 
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
         _require_ids("softmax_cross_entropy", logits, target)
+        _require_probabilities("softmax_cross_entropy", soft, logits.shape)
         costs = -self._log_probabilities(logits.astype(jnp.float32))  # of each class
         if soft is None:
             true_costs = jnp.take_along_axis(costs, target[..., None], axis=-1)[..., 0]
@@ -103,12 +104,19 @@ class Distillation:
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
         if not batch.teacher:
             raise UserError("distillation needs the logits of a teacher, got none. Choose teacher=run.")
-        assert output.logits is not None
+        if output.logits is None:
+            raise UserError("distillation needs logits, but the architecture returns none. Choose one with a head.")
+        teacher_logits = get_only(batch.teacher, "teacher", "Batch.teacher")
         _require_ids("distillation", output.logits, batch.target)
+        if teacher_logits.shape != output.logits.shape:
+            raise UserError(
+                f"distillation needs logits of the teacher {output.logits.shape}, as of the student, got "
+                f"{teacher_logits.shape}. Choose a teacher with the same classes."
+            )
         logits, soft = output.logits.astype(jnp.float32), next(iter(batch.soft.values()), None)
         temperature, share = (jnp.asarray(number, jnp.float32) for number in (self.temperature, self.share))
         of_target = SoftmaxCrossEntropy()(logits, batch.target, soft)
-        teacher = jax.nn.log_softmax(get_only(batch.teacher, "teacher", "Batch.teacher") / temperature)
+        teacher = jax.nn.log_softmax(teacher_logits.astype(jnp.float32) / temperature)
         student = jax.nn.log_softmax(logits / temperature)
         divergence = (jnp.exp(teacher) * (teacher - student)).sum(-1)
         return (1 - share) * of_target + share * jnp.square(temperature) * divergence
@@ -135,9 +143,16 @@ class BinaryCrossEntropy:
         return 1
 
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
-        has_labels = target.shape == logits.shape and jnp.issubdtype(target.dtype, jnp.integer)
+        has_labels = logits.ndim > 1 and target.shape == logits.shape and jnp.issubdtype(target.dtype, jnp.integer)
         if not has_labels:
             _require_ids("binary_cross_entropy", logits, target)
+            if logits.shape[-1] != 1:
+                raise UserError(
+                    f"binary_cross_entropy needs one logit for a class id, got the logits {logits.shape}. "
+                    "Choose softmax_cross_entropy, or an architecture with one output."
+                )
+        _require_probabilities("binary_cross_entropy", soft, target.shape if has_labels else (*target.shape, 2))
+        if not has_labels:
             logits, soft = logits[..., 0], None if soft is None else soft[..., 1]
         logits = logits.astype(jnp.float32)
         if soft is None:
@@ -218,11 +233,17 @@ def _require_real(loss: str, target: TargetSpec) -> TargetSpec:
 
 def _require_ids(loss: str, logits: jax.Array, target: jax.Array) -> None:
     """Raises UserError unless the target holds a class id for each vector of logits."""
-    if not jnp.issubdtype(target.dtype, jnp.integer) or target.shape != logits.shape[:-1]:
+    if not logits.ndim or not jnp.issubdtype(target.dtype, jnp.integer) or target.shape != logits.shape[:-1]:
         raise UserError(
             f"{loss} needs a class id, int32 {logits.shape[:-1]}, for the logits {logits.shape}, got {target.dtype} "
             f"{target.shape}. Choose a target with classes, or an architecture with logits of the right shape."
         )
+
+
+def _require_probabilities(loss: str, soft: jax.Array | None, shape: tuple[int, ...]) -> None:
+    """Raises UserError for probabilities of mixed classes of another shape; None: there are none."""
+    if soft is not None and soft.shape != shape:
+        raise UserError(f"{loss} needs the probability of each class, float32 {shape}, got {soft.dtype} {soft.shape}.")
 
 
 def _error(loss: str, logits: jax.Array, target: jax.Array) -> jax.Array:

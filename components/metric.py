@@ -6,10 +6,9 @@ The sums count elements: examples, labels of examples, or pixels if the target i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import jax
@@ -17,11 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Batch, Output, Range, TargetSpec, UserError
-
-
-def _identity(values: jax.Array) -> jax.Array:
-    return values
+from components.types import Batch, Output, Range, TargetSpec, UserError, bind_fields
 
 
 @dataclass(frozen=True)
@@ -42,11 +37,12 @@ class Accuracy:
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of elements, or labels, in the batch and the number of correct predictions."""
-        logits = _require_logits(output)
-        if logits.shape == batch.target.shape:  # labels
+        logits = _require_logits("accuracy", output)
+        if logits.ndim > 1 and logits.shape == batch.target.shape:  # labels
+            _require_integers("accuracy", batch.target)
             right = jnp.sum((logits > 0) == (batch.target == 1), axis=-1, dtype=jnp.int32)
             return {"hits": _sum_elements(right, batch), "examples": _count_examples(batch) * logits.shape[-1]}
-        return _count_hits(jnp.argmax(_class_scores(output), axis=-1) == batch.target, batch)
+        return _count_hits(jnp.argmax(_class_scores("accuracy", output, batch), axis=-1) == batch.target, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns a share between 0 and 1."""
@@ -78,7 +74,7 @@ class TopK:
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of elements in the batch, and the number with the true class among the top k."""
-        top = jax.lax.top_k(_class_scores(output), self.k)[1]  # (B, …, k)
+        top = jax.lax.top_k(_class_scores("top_k", output, batch), self.k)[1]  # (B, …, k)
         return _count_hits(jnp.any(top == batch.target[..., None], axis=-1), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
@@ -107,7 +103,7 @@ class MeanIoU:
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the sizes of the intersection and of the union of each class, (classes,)."""
-        scores = _class_scores(output)
+        scores = _class_scores("mean_iou", output, batch)
         classes = scores.shape[-1]
         predicted = jax.nn.one_hot(jnp.argmax(scores, axis=-1), classes, dtype=bool)  # (B, …, classes)
         true = jax.nn.one_hot(batch.target, classes, dtype=bool)
@@ -124,42 +120,44 @@ class MeanIoU:
 class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    # The differences of two arrays in the unit of the target
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("mae", target).decode)
+        return bind_fields(self, errors=_require_real("mae", target).errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of examples in the batch and the sum of their absolute errors."""
-        return _sum_errors(jnp.abs(_difference(self.decode, output, batch)), batch)
+        """Returns the number of examples in the batch and the sums of their absolute errors, by size."""
+        return _sum_powers(_compute_errors("mae", self.errors, output, batch), 1, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
-        return float(sums["error"] / sums["examples"])
+        return _total(sums, 1) / float(sums["examples"])
 
 
 @dataclass(frozen=True)
 class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; set by `bind`
+    # The differences of two arrays in the unit of the target
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return dataclasses.replace(self, decode=_require_real("rmse", target).decode)
+        return bind_fields(self, errors=_require_real("rmse", target).errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of examples in the batch and the sum of their squared errors."""
-        return _sum_errors(jnp.square(_difference(self.decode, output, batch)), batch)
+        """Returns the number of examples in the batch and the sums of their squared errors, by size."""
+        return _sum_powers(_compute_errors("rmse", self.errors, output, batch), 2, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
-        return math.sqrt(sums["error"] / sums["examples"])
+        return math.sqrt(_total(sums, 2) / float(sums["examples"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +181,15 @@ class ReconstructionError:
         if self.name not in output.features:
             hint = suggest_name(self.name, output.features)
             raise UserError(f"reconstruction_error: the architecture has no output {self.name}. {hint}")
-        values = output.features[self.name].astype(jnp.float32)
+        values = output.features[self.name]
+        if values.shape[:1] != batch.present.shape:
+            raise UserError(
+                f"reconstruction_error needs a value for each example, ({len(batch.present)}, …), got {values.shape}."
+            )
+        every = batch._replace(masks={})
         return {
-            "value": _sum_elements(values.mean(tuple(range(1, values.ndim))), batch._replace(masks={})),
-            "examples": _sum_elements(jnp.ones(batch.present.shape, bool), batch._replace(masks={})),
+            "value": _sum_elements(_mean(values.astype(jnp.float32)), every),
+            "examples": _sum_elements(jnp.ones(batch.present.shape, bool), every),
         }
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
@@ -212,36 +215,79 @@ def _require_real(metric: str, target: TargetSpec) -> TargetSpec:
     return target
 
 
-def _require_logits(output: Output) -> jax.Array:
+def _require_logits(metric: str, output: Output) -> jax.Array:
     if output.logits is None:
-        raise UserError("a metric needs logits, but the architecture returns none. Choose no metrics.")
+        raise UserError(f"{metric} needs logits, but the architecture returns none. Choose no metrics.")
     return output.logits
 
 
-def _class_scores(output: Output) -> jax.Array:
-    """Returns a score for each class, (B, …, classes). With a single logit, the first class has the score 0."""
-    logits = _require_logits(output)
+def _require_integers(metric: str, target: jax.Array) -> None:
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise UserError(f"{metric} needs a target of classes, int32, got {target.dtype} {target.shape}.")
+
+
+def _class_scores(metric: str, output: Output, batch: Batch) -> jax.Array:
+    """Returns a score for each class, (B, …, classes). With a single logit, the first class has the score 0.
+
+    Raises UserError unless the target holds a class id for each vector of scores.
+    """
+    logits = _require_logits(metric, output)
+    _require_integers(metric, batch.target)
+    if not logits.ndim or logits.shape[:-1] != batch.target.shape:
+        raise UserError(
+            f"{metric} needs a class id, int32 {logits.shape[:-1]}, for the logits {logits.shape}, got "
+            f"{batch.target.dtype} {batch.target.shape}."
+        )
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
-def _difference(decode: Callable[[jax.Array], jax.Array], output: Output, batch: Batch) -> jax.Array:
+def _compute_errors(
+    metric: str, errors: Callable[[jax.Array, jax.Array], jax.Array], output: Output, batch: Batch
+) -> jax.Array:
     """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
-    predictions = _require_logits(output)
-    if predictions.shape != batch.target.shape:
-        raise UserError(f"the predictions {predictions.shape} and the target {batch.target.shape} differ in shape.")
-    return decode(predictions) - decode(batch.target)
+    predictions, target = _require_logits(metric, output), batch.target
+    if predictions.shape != target.shape or not jnp.issubdtype(target.dtype, jnp.floating):
+        raise UserError(
+            f"{metric} needs a target of floats {predictions.shape}, the shape of the predictions, got {target.dtype} "
+            f"{target.shape}."
+        )
+    return errors(predictions.astype(jnp.float32), target.astype(jnp.float32))
 
 
 def _count_hits(hits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
     """Counts the elements whose mask is true, and the hits among them; with weights, adds up the weights."""
-    if hits.shape != batch.mask.shape:
-        raise UserError(f"the predictions {hits.shape} and the target {batch.mask.shape} differ in shape.")
     return {"hits": _sum_elements(hits, batch), "examples": _count_examples(batch)}
 
 
-def _sum_errors(errors: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
-    mean = errors.astype(jnp.float32).mean(tuple(range(1, errors.ndim)))
-    return {"error": _sum_elements(mean, batch), "examples": _count_examples(batch)}
+SCALES = {"error": 0, "large_error": -96, "small_error": 96}
+"""The exponents of the powers of two that scale errors before they are squared or added, by the name of their sum."""
+
+
+def _sum_powers(errors: jax.Array, power: int, batch: Batch) -> Mapping[str, jax.Array]:
+    """Sums the powers of errors (B, …) in float32, which can't hold the square of 1e30.
+
+    Like `dnrm2` of LAPACK, it sums ordinary, large and small errors apart, scaled so that no power overflows or
+    underflows (Blue, 1978: A portable Fortran program to find the Euclidean norm of a vector). `_total` adds the three.
+    """
+    size = jnp.abs(errors)
+    is_large, is_small = size >= 2.0**50, size < 2.0**-50
+    chosen = {"error": ~is_large & ~is_small, "large_error": is_large, "small_error": is_small}
+    sums = {}
+    for name, exponent in SCALES.items():
+        scaled = jnp.where(chosen[name], size * 2.0**exponent, 0)
+        sums[name] = _sum_elements(_mean(scaled**power), batch)
+    return {**sums, "examples": _count_examples(batch)}
+
+
+def _total(sums: Mapping[str, np.ndarray], power: int) -> float:
+    """The sum of the powers, from the sums of `_sum_powers`. Checkpoints of earlier versions have `error` only."""
+    exponents = {name: exponent for name, exponent in SCALES.items() if name in sums}
+    return sum(float(sums[name]) * 2.0 ** (-power * exponent) for name, exponent in exponents.items())
+
+
+def _mean(values: jax.Array) -> jax.Array:
+    """The mean over all axes but the first."""
+    return values.mean(tuple(range(1, values.ndim)))
 
 
 def _count_examples(batch: Batch) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.types import UserError
 
 EMBEDDINGS = ("**/embedding",)
@@ -36,13 +36,16 @@ def map_matching(
         change: (path, leaf) -> the new leaf.
         tree: nested dictionaries.
         patterns: patterns of the paths. None: those of `default`.
-        default: the patterns that need not match a leaf.
+        default: patterns of which one must match a leaf.
 
     Raises:
-        UserError: one of `patterns` matches no leaf.
+        UserError: one of `patterns`, or all of `default`, match no leaf.
     """
-    if patterns is not None:
-        check_patterns(patterns, [path for path, _ in leaves_with_paths(tree)])
+    paths = [path for path, _ in leaves_with_paths(tree)]
+    if patterns is None:
+        select_default(paths, default)
+    else:
+        check_patterns(patterns, paths)
 
     def map_leaf(keys: Any, leaf: Any) -> Any:
         path = _join(keys)
@@ -56,6 +59,15 @@ def check_patterns(patterns: Iterable[str], paths: Sequence[str]) -> None:
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
             raise UserError(f"no parameter matches the pattern {pattern}. {suggest_name(pattern, paths)}")
+
+
+def select_default(paths: Sequence[str], default: Sequence[str]) -> list[str]:
+    """The paths that default patterns match. Raises UserError if there is none, since the part would do nothing."""
+    found = [path for path in paths if matches_any(default, path)]
+    if not found:
+        names = " or ".join(pattern.removeprefix("**/") for pattern in default)
+        raise UserError(f"no parameter is a {names}, so it would change nothing. Parameters: {join_names(paths)}.")
+    return found
 
 
 def matches_any(patterns: Iterable[str], path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from components.paths import WEIGHTS, leaves_with_paths, matches_any
+from components.paths import WEIGHTS, leaves_with_paths, select_default
 from components.types import Range, Scalar
 
 
@@ -48,6 +48,10 @@ class L2:
 
 
 def _sum_penalties(penalty: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
-    """Returns the sum of an elementwise penalty over the kernels and embeddings of a tree of parameters."""
-    weights = [leaf for path, leaf in leaves_with_paths(parameters) if matches_any(WEIGHTS, path)]
-    return sum((penalty(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))
+    """Returns the sum of an elementwise penalty over the kernels and embeddings of a tree of parameters.
+
+    Raises UserError if there is none.
+    """
+    leaves = dict(leaves_with_paths(parameters))
+    weights = (leaves[path].astype(jnp.float32) for path in select_default(list(leaves), WEIGHTS))
+    return sum((penalty(leaf).sum() for leaf in weights), jnp.float32(0))

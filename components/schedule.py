@@ -83,14 +83,14 @@ def piecewise_constant(
 
 def cosine(
     learning_rate: Annotated[Scalar, Range(0)],
-    warmup: Duration = Duration(0.0),
+    warmup: Duration = Duration(0.05),
     final: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """Linear warm-up of the learning rate from 0, then cosine decay.
+    """Linear warm-up of the learning rate, then cosine decay.
 
     Args:
         learning_rate: rate after the warm-up, 0 or more.
-        warmup: length of the warm-up.
+        warmup: length of the warm-up. Its n steps have the rates 1/n, 2/n, …, n/n, so that the first one learns too.
         final: rate at the end, as a share of `learning_rate`, in [0, 1].
 
     References:
@@ -103,7 +103,8 @@ def cosine(
         warmup_steps = warmup.steps(clock)
         progress = jnp.clip((step - warmup_steps) / jnp.maximum(total - warmup_steps, 1), 0, 1)
         decay = _float(final) + (1 - _float(final)) * (1 + jnp.cos(jnp.pi * progress)) / 2
-        return _float(learning_rate) * jnp.where(step < warmup_steps, step / jnp.maximum(warmup_steps, 1), decay)
+        ramp = jnp.minimum((step + 1) / jnp.maximum(warmup_steps, 1), 1)
+        return _float(learning_rate) * jnp.where(step < warmup_steps, ramp, decay)
 
     return _make_schedule(rate)
 
@@ -123,7 +124,8 @@ def reduce_on_plateau(
         factor: factor of the rate at each reduction, in (0, 1).
         patience: number of evaluations, or a duration, without improvement before a reduction.
         min_delta: smallest change that counts as an improvement, 0 or more.
-        cooldown: number of evaluations, or a duration, after a reduction in which nothing is counted.
+        cooldown: number of evaluations, or a duration, from a reduction to the evaluation that counts again. With 2,
+            the evaluation after the reduction isn't counted and the second one is, as in Keras.
         min_scale: smallest rate, as a share of `learning_rate`, in [0, 1].
     """
     return constant(learning_rate)._replace(plateau=Plateau(factor, patience, min_delta, cooldown, min_scale))

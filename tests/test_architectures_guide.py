@@ -3,10 +3,15 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from guides import read_guide
+from networks import facts, variables
+from options import built
 
+from components.pretrained import plan_conversion
+from components.pretrained.detect import find_schemes
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check import check_config
@@ -40,6 +45,78 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
             assert main(arguments) == 0, (command, capsys.readouterr().err)
 
 
+class Row(NamedTuple):
+    """A row of the table of networks; `name` is without quotes, `image` (height, width, channels)."""
+
+    name: str
+    description: str
+    image: tuple[int, ...]
+    parameters: int
+    multiply_adds: str
+    libraries: list[str]
+
+
+def read_rows() -> list[Row]:
+    cells = (line.strip("| ").split(" | ") for line in GUIDE.text.splitlines() if re.match(r"\| `\w+` \| .* x ", line))
+    return [
+        Row(
+            name.strip("`"),
+            description,
+            tuple(map(int, image.split(" x "))),
+            int(parameters.replace(",", "")),
+            multiply_adds.strip("| "),
+            [library.lower().replace(" ", "") for library in ", ".join(libraries).split(", ") if library],
+        )
+        for name, description, image, parameters, multiply_adds, *libraries in cells
+    ]
+
+
+ROWS = read_rows()
+LONG_TO_TRACE = {  # more than 0.7 seconds each
+    *("densenet121", "densenet169", "densenet201", "efficientnet_b1", "efficientnet_b3", "efficientnet_b4"),
+    *("inception_resnet_v1", "inception_resnet_v2", "inception_v3", "inception_v4", "mobilenet_v3"),
+    *("mobilenet_v3_small", "resnet101", "resnet152", "se_inception_v3", "se_resnet101", "se_resnet152", "senet154"),
+}
+FIELDS_FOR_WEIGHTS = {"googlenet": {"layout": "torchvision", "batch_norm": True}}  # as the guide says
+
+
 def test_the_table_of_the_guide_lists_every_network() -> None:
-    rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE.text, re.MULTILINE))
-    assert rows == set(find_options().files["architecture"]) - OTHER_NETWORKS
+    assert {row.name for row in ROWS} == set(find_options().files["architecture"]) - OTHER_NETWORKS
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[pytest.mark.slow] * (row.name in LONG_TO_TRACE), id=row.name) for row in ROWS],
+)
+def test_a_row_of_the_table_is_true(row: Row) -> None:
+    file = find_options().files["architecture"][row.name]
+    assert file.read_text().partition("\n")[0] == f"# {row.description}."
+    for size in re.findall(r"images of (\d+ x \d+)", row.description):
+        assert size == " x ".join(map(str, row.image[:2]))
+    network = built("architecture", row.name, outputs=10 if row.image[0] == 32 else 1000)
+    if getattr(network, "auxiliary", None) is not None:
+        network = network.clone(auxiliary=None)
+    found = facts(network, *row.image)
+    assert found.parameters == row.parameters
+    assert format_count(found.multiply_adds, row.multiply_adds) == row.multiply_adds
+    if row.libraries and row.name in FIELDS_FOR_WEIGHTS:
+        network = network.clone(**FIELDS_FOR_WEIGHTS[row.name])
+        found = facts(network, *row.image)
+    for library in row.libraries:
+        assert takes_weights(network, library, found.variables), library
+
+
+def format_count(count: int, example: str) -> str:
+    """A number as the table has it: 415,680, 56.5 M or 1.58 G."""
+    if example.endswith("G"):
+        return f"{count / 1e9:.2f} G"
+    return f"{count / 1e6:.1f} M" if example.endswith("M") else f"{count:,}"
+
+
+def takes_weights(network: Any, library: str, known: Any) -> bool:
+    """Whether a naming scheme of a library names all parameters of a network, or of one with the required fields."""
+    schemes = [scheme for scheme in find_schemes(network) if scheme.library == library]
+    if any(not plan_conversion(scheme, known).unmapped for scheme in schemes):
+        return True
+    changed = ((scheme, network.clone(**fields)) for scheme in schemes for fields in scheme.required_fields)
+    return any(not plan_conversion(scheme, variables(other, 224, 224, 3)).unmapped for scheme, other in changed)

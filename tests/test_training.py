@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,49 @@ def test_the_schedule_spans_all_steps_of_the_run_counted_from_0() -> None:
     assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(rates.tolist(), rel=1e-5)
     points = list(outbox.parse_points(outbox.read_checkpointed_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
+
+
+def test_class_weights_weigh_no_held_out_loss() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    columns = {"image": images, "label": np.minimum(np.arange(60) % 7, 2)}
+    data = Arrays(columns=columns, valid=15, test=15, stratify="label")
+    words = (*WORDS, "learning_rate=0")
+    result, plain = (
+        runner.run(*words, f"feature.target.weight={weight}", source=data) for weight in ("balanced", "null")
+    )
+    assert result.history[0]["train/loss"] != pytest.approx(plain.history[0]["train/loss"], rel=1e-3)
+    assert [epoch["valid/loss"] for epoch in result.history] == [epoch["valid/loss"] for epoch in plain.history]
+    loss = plain.metrics["test/loss"]
+    assert result.metrics["test/loss"] == loss
+    model = runner.load(result.folder, source=data)
+    assert model.evaluate("test")["test/loss"] == pytest.approx(loss, rel=1e-6)
+    test = model.data.splits["test"]
+    rows = {name: values[test] for name, values in columns.items()}
+    assert model.evaluate(rows)["new/loss"] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["training.batch_size=1"], "BatchNorm needs two or more values of each channel in a training batch, got"),
+        (["training.batch_size=29"], "training.batch_size: the last batch of an epoch has 1 of the 30 examples. arch"),
+        (
+            ["training.batch_size=9", "training.microbatches=3"],
+            "training.batch_size: the last batch of an epoch has 3 of the 30 examples in 3 microbatches. architect",
+        ),
+        (["training.batch_size=29", "training.drop_remainder=true"], None),
+        (["training.batch_size=29", "training.steps=1"], None),
+        (["training.batch_size=29", "architecture.batch_norm=false"], None),
+    ],
+)
+def test_a_batch_of_one_example_has_nothing_to_normalize(words: list[str], message: str | None) -> None:
+    arguments = ("architecture.batch_norm=true", "training.epochs=1", *words)
+    if message is None:
+        quick(*arguments)
+        return
+    with pytest.raises(UserError, match=f"{re.escape(message)}.*From one value it learns nothing"):
+        quick(*arguments)
+    assert not Path("outputs").exists()
 
 
 def test_an_embedding_starts_from_the_vectors_of_a_file() -> None:

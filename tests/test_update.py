@@ -250,6 +250,18 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
             ["update=[decay]", "optimizer=nadam"],
             "update.decay: optax.nadam has no weight decay of chosen parameters. Choose optimizer=adamw",
         ),
+        (
+            ["optimizer=adamw", "optimizer.mask=kernel"],
+            'optimizer.mask: "kernel" is no function of the parameters. For patterns, choose update=[decay] and set ',
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: ['**'], optimizer: {option: adamw, mask: ['**/kernel']}}"],
+            'update.groups.a.optimizer.mask: ["**/kernel"] is no function of the parameters',
+        ),
+        (
+            ["optimizer=sgd", "optimizer.nesterov=true"],
+            "optimizer.nesterov: true changes nothing without optimizer.momentum. Set it, such as to 0.9.",
+        ),
         (["update=[ema]", "update.ema.decay=1"], "update.ema.decay: 1 is not a number in [0, 1)"),
         (
             ["update=[groups]", "update.groups.a={paths: ['**'], rate: -1, optimiser: 1}"],

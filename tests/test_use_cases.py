@@ -375,7 +375,7 @@ def test_microbatches_with_a_schedule_and_patience_in_steps() -> None:
     parts, whole = (run(*words, f"training.microbatches={count}") for count in (4, 1))
     assert [record["step"] for record in parts.history] == [2, 4, 6, 8], "six steps without an improvement"
     progress = np.array([1, 3, 5, 7])  # the last step of each interval, counted from 0
-    rates = np.where(progress < 4, progress / 4, (1 + np.cos(np.pi * (progress - 4) / 36)) / 2)
+    rates = np.where(progress < 4, (progress + 1) / 4, (1 + np.cos(np.pi * (progress - 4) / 36)) / 2)
     assert [record["learning_rate"] for record in parts.history] == pytest.approx((0.5 * rates).tolist(), rel=1e-5)
     assert_close(parameters(parts.folder, 8), parameters(whole.folder, 8), rtol=1e-4, atol=1e-5)
     for one, other in zip(parts.history, whole.history, strict=True):

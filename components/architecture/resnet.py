@@ -68,7 +68,7 @@ class ResNet(ConvNet, kw_only=True):
         shortcut: the shortcut of a block that changes the number of channels. `projection`: a convolution. `identity`:
             the input, with zeros for new channels (option A of the paper). In all other blocks the shortcut is the
             input.
-        projection_kernel: side of the window of projections with a stride.
+        projection_kernel: side of the window of projections with a stride, an odd number.
         downsample: the block of a stage that has stride 2. `first`: the first block, in all stages but the first.
             `last`: the last block, in all stages but the last, as in v2 of Keras.
         groups: number of groups of the 3 x 3 convolutions in bottlenecks (Xie et al., 2017).
@@ -146,6 +146,10 @@ class ResNet(ConvNet, kw_only=True):
         has_bottleneck_options = self.groups != 1 or self.group_width != BASE_WIDTH or self.squeeze_first
         if self.block == "basic" and has_bottleneck_options:
             raise UserError("groups, group_width and squeeze_first need bottlenecks, got block=basic")
+        if self.projection_kernel % 2 == 0:
+            raise UserError(f"projection_kernel needs an odd number, got {self.projection_kernel}. Choose 1 or 3.")
+        if self.projection_kernel != 1 and self.shortcut == "identity":
+            raise UserError(f"projection_kernel={self.projection_kernel} needs shortcut=projection, got identity")
         if self.version == "v2" and self.residual_scale is not None:
             raise UserError("residual_scale needs batch normalization at the end of a block, got version=v2")
 

@@ -29,7 +29,8 @@ class Table(ABC):
         valid: the rows of the validation split: a share in (0, 1), or a count from 1.
         test: the rows of the test split, likewise, if the only part is `all`. Otherwise the part `test` is the test
             split; then subclasses that read files may have the names of its files here.
-        stratify: a column of classes. Every split gets the same shares of its classes. None: splits ignore classes.
+        stratify: a column of classes. Every split gets the same shares of its classes. It needs a `seed`. None: splits
+            ignore classes.
         seed: seed of the shuffling before the split. None: rows aren't shuffled; the last ones are held out.
         valid_from: the part that the validation split is taken from. `test` is possible if the source has a test set.
     """
@@ -98,6 +99,11 @@ class Table(ABC):
         """The class of each row of the parts. None: the splits aren't stratified."""
         if self.stratify is None:
             return None
+        if self.seed is None:
+            raise DataError(
+                f"`seed` (=null) holds out the last rows, `stratify` (={self.stratify}) the same share of each class; "
+                "set `seed` to a number, or `stratify` to null"
+            )
         return np.concatenate([_read_class_column(self.columns_by_part[part], self.stratify) for part in parts])
 
 
@@ -106,7 +112,7 @@ def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
         raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
     classes = columns[name]
     if isinstance(classes, Strings):
-        return np.array(classes.tolist())
+        return np.array(classes.tolist(), object)  # an array of texts would drop trailing NULs
     if isinstance(classes, Ragged) or classes.ndim != 1:
         raise DataError(f"`stratify` (={name}) must be a column with one value in each row")
     return classes

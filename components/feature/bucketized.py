@@ -20,6 +20,8 @@ from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
+FLOAT32_WHOLE = 2**24  # from it on, whole numbers aren't exact in float32
+MIN_VALUES = 2**8  # the minimum number of distinct values in float32 between two boundaries
 MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint8, is faster than a binary search
 
 
@@ -27,9 +29,10 @@ MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint
 class Bucketized(Categorical):
     """Numbers as ids of buckets: the id of x is how many boundaries are less than or equal to x.
 
-    Numbers and boundaries are compared in float32, as in TensorFlow. If `missing` is set, it replaces missing values
-    and NaN. Otherwise a missing value has no id; a NaN in the data is in the last bucket, and a NaN of a feature column
-    has no id. In vectors, the ids of element d start at d * buckets. In rows of any length each number has an id.
+    Numbers and boundaries are compared in float32, as in TensorFlow; but in float64 where float32 can't tell the
+    boundaries apart, as near 1.6e9. If `missing` is set, it replaces missing values and NaN. Otherwise a missing value
+    has no id; a NaN in the data is in the last bucket, and a NaN of a feature column has no id. In vectors, the ids of
+    element d start at d * buckets. In rows of any length each number has an id.
 
     Attributes:
         key: the column.
@@ -91,9 +94,11 @@ class Bucketized(Categorical):
         return {**quantiles, "range": Extremes(numbers)}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
+        boundaries = self._find_boundaries(results)
+        host = {"boundaries": boundaries if _need_float64(boundaries) else boundaries.astype(np.float32)}
         if self._pipeline.fitted_step is not None:
-            host |= scaling.make_constants(self._numeric_fit.fit_offset_scale(results), divisor_if_constant=1)
+            fitted = self._numeric_fit.fit_offset_scale(results)
+            host |= {"offset": fitted.offset, "divisor": scaling.find_divisor(fitted)}
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(
@@ -166,7 +171,7 @@ class Bucketized(Categorical):
         else:
             boundaries = low + width * shares[:, None]
         if self.duplicates == "refuse":
-            self._check_not_empty(np.concatenate([low[None], boundaries]).astype(np.float32))
+            self._check_not_empty(np.concatenate([low[None], boundaries]))
         return boundaries
 
     def _check_not_empty(self, starts: np.ndarray) -> None:
@@ -182,7 +187,7 @@ class Bucketized(Categorical):
         option = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
         raise DataError(
             f"{self._name_element(element)}: {option} fills only {filled_counts[element]} buckets, because too many "
-            "rows have the same number in float32; choose fewer buckets, set `boundaries`, or allow empty buckets with "
+            "rows have the same number; choose fewer buckets, set `boundaries`, or allow empty buckets with "
             "`duplicates: keep`"
         )
 
@@ -190,10 +195,19 @@ class Bucketized(Categorical):
         return f"column `{self.key}`" + (f", element {element}," if self.size > 1 else "")
 
 
+def _need_float64(boundaries: np.ndarray) -> bool:
+    """Whether float32 is too coarse to compare numbers with boundaries (count - 1, size)."""
+    sizes, gaps = np.abs(boundaries), np.diff(boundaries, axis=0)
+    if ((sizes >= FLOAT32_WHOLE) | ((sizes > 0) & (sizes < np.finfo(np.float32).tiny))).any():
+        return True
+    spacing = np.spacing(sizes.astype(np.float32))
+    return bool(((gaps > 0) & (gaps < MIN_VALUES * np.maximum(spacing[1:], spacing[:-1]))).any())
+
+
 def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
     """For each value, how many boundaries are less than or equal to it, int32. NaN is above all boundaries."""
-    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is in the first or last bucket
-        values = values.astype(np.float32)
+    if boundaries.dtype == np.float32 or values.dtype in (np.float32, np.float16):
+        values, boundaries = scaling.to_float32(values), scaling.to_float32(boundaries)
     if len(boundaries) > MAX_COMPARED:
         columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T
         pairs = zip(columns, values.T, strict=True)
@@ -208,7 +222,7 @@ def _check_boundaries(boundaries: tuple[float, ...]) -> None:
     if not boundaries:
         raise UserError("`boundaries` is empty; at least one is needed")
     for low, high in itertools.pairwise(boundaries):
-        if not np.float32(low) < np.float32(high):
-            raise UserError(f"`boundaries` must be in ascending order in float32, but {low} is followed by {high}")
-    if not np.isfinite(np.array(boundaries, np.float32)).all():
+        if not low < high:
+            raise UserError(f"`boundaries` must be in ascending order, but {low} is followed by {high}")
+    if not np.isfinite(np.array(boundaries, np.float64)).all():
         raise UserError(f"`boundaries` must be finite numbers, got {', '.join(map(str, boundaries))}")

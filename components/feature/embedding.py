@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -116,6 +116,11 @@ class Embedding:
             for name in ("ids", "weights")
             if name in parents[key]
         }
+
+    def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> NoReturn:
+        """Raises UserError: no other column can read an embedding."""
+        fault = "another column can't read it, because its vectors exist only in the model"
+        raise self._make_error(f"{fault}; read {' or '.join(f'`{key}`' for key in self.keys)}")
 
     def layer(self, static: Mapping[str, Any]) -> EmbeddingLayer:
         """Returns (B, dimension), or (B, keys * dimension); without a combiner Padded (B, T, dimension)."""

@@ -66,7 +66,7 @@ class _Total:
 
 def _read_weights(block: Block, key: str) -> np.ndarray:
     """Reads the weights, (rows,). Raises DataError for a negative one, or for a row that is no number."""
-    weights = raw.read_numbers(block, key)
+    weights = raw.read_numbers(block, key, largest=raw.FLOAT32_MAX)
     if weights.ndim != 1:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {weights.shape[1:]}; one weight is needed")
     if (weights < 0).any():

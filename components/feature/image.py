@@ -60,7 +60,7 @@ class Image:
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         fitted = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
         unit = 1 if self.normalize is None else WHITE
-        device = scaling.make_constants(fitted, unit)
+        device = {"offset": fitted.offset, "divisor": scaling.find_divisor(fitted, if_constant=unit)}
         if self.mean is not None:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
@@ -72,6 +72,13 @@ class Image:
     ) -> Mapping[str, np.ndarray]:
         """`values`: uint8 (rows, H, W, C)."""
         return {"values": _read_images(block, self.key, self.size)}
+
+    def host_output(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> np.ndarray:
+        """The scaled image, float64 (rows, H, W, C)."""
+        images = _arrange_channels(_read_images(block, self.key, self.size), constants.device, self.order)
+        return (images - np.asarray(constants.device["offset"])) / np.asarray(constants.device["divisor"])
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
@@ -107,14 +114,18 @@ def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarr
 
 
 def _scale(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: str) -> jax.Array:
-    images = encoded["values"]
+    return scaling.scale({"values": _arrange_channels(encoded["values"], constants, order)}, constants)
+
+
+def _arrange_channels(images: Any, constants: Mapping[str, Any], order: str) -> Any:
+    """The images with their channels in order. Raises UserError if a parameter doesn't fit the number of channels."""
     channels = images.shape[-1]
     if order == "bgr" and channels != 3:
         raise UserError(f"`order` (=bgr) needs images with 3 channels, got {channels}")
     for name, field in (("offset", "mean"), ("divisor", "std")):
         if len(constants[name]) not in (1, channels):
             raise UserError(f"`{field}` has {len(constants[name])} numbers, but the images have {channels} channels")
-    return scaling.scale({"values": images[..., ::-1] if order == "bgr" else images}, constants)
+    return images[..., ::-1] if order == "bgr" else images
 
 
 @dataclass(frozen=True)

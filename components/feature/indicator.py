@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +52,7 @@ class Indicator:
             as in TextVectorization. `tft`: count / ids of the row * (1 + log((N + 1) / (df + 1))), as in TensorFlow
             Transform. `tft_unsmoothed`: count / ids of the row * (1 + log(N / max(df, 1))).
         documents: the origin of df. `learned`: from the column `key`, a Vocabulary whose list is learned; as in Keras,
-            unknown values get the mean over the list. `counted`: from the training split; `key` must be a stateless
-            column, such as Hashed, or a Vocabulary with `values` or `path`.
+            unknown values get the mean over the list. `counted`: from the training split, for any categorical column.
         sequence: whether each value becomes a vector of its own, as Keras's `one_hot`, with a mask that is False for
             missing values.
     """
@@ -99,6 +98,13 @@ class Indicator:
         if self.mode == "multi_hot":
             return encoded
         return {**encoded, "weights": _to_rows(bags, bags.weights, np.float32(0), ids)}
+
+    def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> NoReturn:
+        """Raises UserError: no other column can read an indicator."""
+        raise UserError(
+            f"indicator of `{self.key}`: another column can't read it, because its vectors exist only in the model; "
+            f"read `{self.key}`"
+        )
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
         """Returns MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.base.classes import name_classes, validate_classes
+from components.feature.base.classes import check_names, name_classes, validate_classes
 from components.feature.statistic import Distinct
 from components.feature.statistic.classes import RowShape, group_elements
-from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
+from components.types import Block, Constants, DataError, Statistic, TargetSpec, Values
 
 UNKNOWN = -2  # the id of a value that is no class
 
@@ -43,8 +43,7 @@ class Label:
     ignore: int | str | None = None
 
     def __post_init__(self) -> None:
-        if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError(f"`names` must have each class only once, got {', '.join(self.names)}")
+        check_names(self.names)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -67,14 +66,14 @@ class Label:
             counted = "" if self.ignore is None else f" but {self.ignore}, which `ignore` leaves out"
             raise DataError(f"column `{self.key}` has no value in any row of the training split{counted}")
         warnings = validate_classes(self.key, self.names, rows, can_stratify=True)
-        classes = name_classes(self.names, rows["train"]).values()
+        classes = name_classes(self.key, self.names, rows["train"]).values()
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has only one class, {', '.join(classes)}; two or more are needed")
         return warnings
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         rows = self._select_counted(results["rows"])
-        classes = name_classes(self.names, rows)
+        classes = name_classes(self.key, self.names, rows)
         counts = np.array([rows[value] for value in classes])
         shape = results.get("shape", ())
         if len(shape) not in (0, 2):

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.closest import join_names
 from components.feature.base import raw
-from components.feature.base.classes import name_classes, validate_classes
+from components.feature.base.classes import check_names, name_classes, validate_classes
 from components.feature.statistic.labels import LabelReader, Missing
 from components.feature.text.string_ops import is_encodable
 from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
@@ -40,8 +40,7 @@ class Labels:
     missing: Missing | None = None
 
     def __post_init__(self) -> None:
-        if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError(f"`names` must have each class only once, got {', '.join(self.names)}")
+        check_names(self.names)
         if not (self.separator and is_encodable(self.separator)):
             raise UserError(f"`separator` must be a valid string that isn't empty, got {self.separator!r}")
 
@@ -67,7 +66,7 @@ class Labels:
         return validate_classes(self.key, self.names, rows, can_stratify=False)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        classes = name_classes(self.names, results["rows"])
+        classes = name_classes(self.key, self.names, results["rows"])
         return Constants(host={"values": np.array(list(classes))}, static={"classes": tuple(classes.values())})
 
     def encode(

@@ -24,6 +24,9 @@ class FixedNormalizer(Protocol):
     def undo(self, values: Any, xp: Any) -> Any:
         """The inverse function; raises UserError if there is none."""
 
+    def undo_difference(self, difference: Any, values: Any, xp: Any) -> Any:
+        """undo(values + difference) - undo(values), without the rounding error of a difference of large numbers."""
+
 
 class FittableNormalizer(Protocol):
     """(x - offset) / scale, where both are fitted to a statistic of the training split; then fixed normalizers."""
@@ -61,6 +64,9 @@ class Stretch:
     def undo(self, values: Any, xp: Any) -> Any:
         return (values - self.low) / (self.high - self.low)
 
+    def undo_difference(self, difference: Any, values: Any, xp: Any) -> Any:
+        return difference / (self.high - self.low)
+
 
 def _check_order(low: float, high: float) -> None:
     if not low < high:
@@ -83,6 +89,9 @@ class Log:
     def undo(self, values: Any, xp: Any) -> Any:
         return xp.exp(values) - self.offset
 
+    def undo_difference(self, difference: Any, values: Any, xp: Any) -> Any:
+        return xp.exp(values) * xp.expm1(difference)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Log1p:
@@ -93,6 +102,9 @@ class Log1p:
 
     def undo(self, values: Any, xp: Any) -> Any:
         return xp.expm1(values)
+
+    def undo_difference(self, difference: Any, values: Any, xp: Any) -> Any:
+        return xp.exp(values) * xp.expm1(difference)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +127,9 @@ class Clip:
 
     def undo(self, values: Any, xp: Any) -> Any:
         raise UserError("Clip can't normalize a target, because predictions must be mapped back; clip the data instead")
+
+    def undo_difference(self, difference: Any, values: Any, xp: Any) -> Any:
+        return self.undo(values, xp)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,29 +5,42 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
+from components.feature.number.decode import decode, decode_errors
 from components.feature.number.expression import Expression
-from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions
+from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
+from components.feature.number.scaling import NumberEncoding
 from components.feature.statistic import OffsetScale
-from components.types import Block, Constants, DataError, Encoded, Range, Statistic, TargetSpec, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    Encoded,
+    Range,
+    Statistic,
+    TargetSpec,
+    UserError,
+    Values,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numeric:
     """Finite numbers or vectors of one or more columns, as one float32 vector (D,): a feature or a target.
 
-    `encode` only reads the numbers in the data, where a missing number is NaN. `layer` then works on the device:
-    it replaces missing numbers, multiplies by `scale`, applies `normalize`, and appends the elements of
-    `indicate_missing`. A feature column that is built on this one gets the result of `encode`.
+    Missing numbers are replaced, then all are multiplied by `scale` and normalized, and `indicate_missing` appends
+    elements. Other feature columns that read this one get the normalized numbers in float64, without these elements.
+
+    The host computes in float64 up to the normalizer that is fitted. It subtracts a number near the offset of this
+    normalizer before the cast to float32. So numbers far from 0, such as Unix times, keep their differences.
 
     Attributes:
         key: the column; or several, whose numbers are concatenated in this order.
@@ -38,8 +51,6 @@ class Numeric:
             range [0, 1], `robust` median 0 and the distance 1 between the quartiles. A constant element is only
             shifted. `log` and `log1p` take the logarithm. `components.feature.normalizer` has these normalizers as
             classes with options, and Clip. At most one of them may be fitted to the data, and only Clip may follow it.
-            Numbers too far from 0 for the precision of float32, such as Unix timestamps that all lie within one hour,
-            are an error.
         scale: multiplies the numbers before they are normalized.
         missing: replaces missing numbers and NaN: a number in the unit of the data, or the `mean` or `median` of the
             training split. `normalize` is fitted without them. `mask`, for a target only: a row with a missing number
@@ -49,6 +60,8 @@ class Numeric:
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
         size: the number of elements of a row of each key. None: it is inferred from the data.
         sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros.
+        read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data
+            in float32, before they are replaced, multiplied and normalized.
     """
 
     key: str | tuple[str, ...] | None = None
@@ -60,6 +73,7 @@ class Numeric:
     per: str | None = None
     size: Annotated[int, Range(1)] | None = None
     sequence: bool = False
+    read_as: Literal["output", "data"] = "output"
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):
@@ -68,7 +82,7 @@ class Numeric:
         if not self._sources:
             raise UserError("`key` is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
-            pipeline.check_fill_value(self.missing * self._factor)
+            pipeline.check_fill_value(self.missing * self.scale)
         if self.indicate_missing and self._replacement is None:
             raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
@@ -89,11 +103,6 @@ class Numeric:
             columns.append(self.per)
         return tuple(dict.fromkeys(columns))  # each column once
 
-    @property
-    def is_encode_stateless(self) -> bool:
-        """Whether `encode` ignores its constants. It needs them only to number the classes of `per`."""
-        return self.per is None
-
     def statistics(self) -> Mapping[str, Statistic]:
         """The statistics of all sources. A name ends with the position of the source, such as `missing 0`."""
         statistics: dict[str, Statistic] = {}
@@ -106,8 +115,11 @@ class Numeric:
         """Fits the column to the training split.
 
         Returns:
-            On the device `offset` and `divisor`, (D,), or (1 + classes, D) with `per`, where row 0 is that of all rows;
-            and `missing` (D,), the replacement of missing numbers. On the host the `classes` of `per`.
+            On the host `shift` and `exponent`, how numbers are encoded. On the device `offset` and `divisor`, and
+            `missing`, the replacement of missing numbers, in the unit of the encoded numbers. Each is (D,), or
+            (1 + classes, D) with `per`, where row 0 is that of all rows. If encoded numbers have another unit than the
+            numbers before the fitted normalizer, also `data_offset` and `data_divisor` for these. On the host the
+            `classes` of `per`.
         """
         offsets, scales, fill_values = [], [], []  # an array for each source
         for position, numeric_fit in enumerate(self._numeric_fits):
@@ -117,38 +129,63 @@ class Numeric:
             scales.append(scale)
             if self._replacement is not None:
                 fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
-        offset_scale = OffsetScale(np.concatenate(offsets, axis=-1), np.concatenate(scales, axis=-1))
-        device = scaling.make_constants(offset_scale, self._divisor_if_constant)
+        offset = np.concatenate(offsets, axis=-1)
+        divisor = scaling.find_divisor(OffsetScale(offset, np.concatenate(scales, axis=-1)))
+        encoding = scaling.choose_encoding(offset, divisor)
+        host = {"shift": encoding.shift, "exponent": encoding.exponent}
+        device = {"offset": encoding(offset), "divisor": np.ldexp(divisor, -encoding.exponent)}
         if fill_values:
-            device["missing"] = np.concatenate(fill_values).astype(np.float32)
-        # All sources have the same classes, those of the column `per`.
-        host = {"classes": np.array(list(results["per 0"]))} if self.per else {}
-        return Constants(host, device, {"outputs": offset_scale.offset.shape[-1]})
+            device["missing"] = self._encode_fill_values(np.concatenate(fill_values), encoding)
+        if self.per:
+            host["classes"] = np.array(list(results["per 0"]))  # all sources have the same classes
+        elif not encoding.is_identity:
+            device |= {"data_offset": scaling.to_float32(offset), "data_divisor": scaling.to_float32(divisor)}
+        return Constants(host, device, {"outputs": offset.shape[-1]})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        """Encodes rows.
+        """Encodes rows for the device.
 
         Returns:
-            `values`: the numbers in the data, float32 (rows, D), NaN if missing; Ragged for sequences. With `per` also
-            `class`, int32 (rows,): which row of the fitted offsets applies. Row 0 is for classes that don't occur in
-            the training split.
+            `values`: the numbers before the fitted normalizer, as `shift` and `exponent` encode them, float32
+            (rows, D), NaN if missing; Ragged for sequences. With `per` also `class`, int32 (rows,): which row of the
+            fitted offsets applies. Row 0 is for classes that don't occur in the training split.
         """
         block = add_encoded_columns(block, parents)
-        sources = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
-        vectors = np.concatenate([source.values for source in sources], axis=1, dtype=np.float32)  # (vectors, D)
-        # A column of sequences has only one source; otherwise each row has one vector.
-        encoded: dict[str, Encoded] = {"values": sources[0].to_rows(vectors)}
-        if self.per:
-            encoded["class"] = find_class_positions(block, self.per, constants.host["classes"])
-        return encoded
+        rows, classes = self._read(block, constants)
+        vectors = scaling.to_float32(scaling.get_encoding(constants.host, classes)(rows.values))
+        if np.isinf(vectors).any():
+            self._raise_range_error(block, rows, np.isinf(vectors))
+        encoded: dict[str, Encoded] = {"values": rows.to_rows(vectors)}
+        return encoded if classes is None else {**encoded, "class": classes}
+
+    def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> Values:
+        """The normalized numbers, float64 (rows, D), or Ragged for sequences; without `indicate_missing`."""
+        block = add_encoded_columns(block, parents)
+        if self.read_as == "data":
+            rows = join_rows([each.numbers.without_transform.read(block) for each in self._numeric_fits])
+            return rows.to_rows(scaling.to_float32(rows.values))
+        rows, classes = self._read(block, constants)
+        encoded = scaling.get_encoding(constants.host, classes)(rows.values)
+        return rows.to_rows(scaling.normalize(encoded, constants.device, self._pipeline, np, classes))
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
-        return functools.partial(
-            scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=self.indicate_missing
-        )
+        return functools.partial(scaling.normalize_encoded, pipeline=self._pipeline, indicate=self.indicate_missing)
+
+    def upgrade(self, constants: Constants) -> Constants:
+        """Converts constants of version 2 of the transform, with which all of the normalization was on the device."""
+        if "shift" in constants.host:
+            return constants
+        device = {name: np.asarray(value, np.float64) for name, value in constants.device.items()}
+        shape = device["offset"].shape
+        encoding = scaling.NumberEncoding(np.zeros(shape), np.zeros(shape, np.int32))
+        if not self._pipeline.steps_before_fit:  # then `scale` was not applied before the fitted normalizer
+            device |= {name: device[name] * self.scale for name in ("offset", "divisor")}
+        if "missing" in device:
+            device["missing"] = self._encode_fill_values(device["missing"], encoding)
+        return constants._replace(host={**constants.host, **encoding._asdict()}, device=device)
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Numbers need no check."""
@@ -164,9 +201,15 @@ class Numeric:
             if is_set:
                 raise UserError(f"a target can't have `{name}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
-        decode = functools.partial(self._decode, constants.device)
-        can_be_missing = self.missing == "mask"
-        return TargetSpec("real", (constants.static["outputs"],), None, decode, can_be_missing=can_be_missing)
+        options: dict[str, Any] = {"constants": constants, "pipeline": self._pipeline, "factor": self.scale}
+        return TargetSpec(
+            "real",
+            (constants.static["outputs"],),
+            None,
+            decode=functools.partial(decode, **options),
+            can_be_missing=self.missing == "mask",
+            difference=functools.partial(decode_errors, **options),
+        )
 
     @property
     def _sources(self) -> tuple[str | Expression, ...]:
@@ -176,6 +219,11 @@ class Numeric:
         return (self.key,) if isinstance(self.key, str) else self.key or ()
 
     @property
+    def _names(self) -> str:
+        """The sources, for messages."""
+        return " and ".join(str(each.numbers) for each in self._numeric_fits)
+
+    @property
     def _replacement(self) -> float | Literal["mean", "median"] | None:
         """The replacement of missing numbers; None: there is none."""
         return None if self.missing == "mask" else self.missing
@@ -183,19 +231,6 @@ class Numeric:
     @property
     def _pipeline(self) -> Pipeline:
         return make_pipeline(self.normalize)
-
-    @property
-    def _factor(self) -> float:
-        """The factor of numbers before the first normalizer: `scale`, or 1 if no fixed normalizer comes first.
-
-        A fitted normalizer that comes first would only cancel `scale`. It is left to `_divisor_if_constant`.
-        """
-        return self.scale if self._pipeline.steps_before_fit else 1.0
-
-    @property
-    def _divisor_if_constant(self) -> float:
-        """The divisor of numbers that are constant or not fitted. It applies `scale` if `_factor` doesn't."""
-        return 1.0 if self._pipeline.steps_before_fit else 1 / self.scale
 
     @property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
@@ -208,13 +243,23 @@ class Numeric:
                 source,
                 allow_missing=self.missing is not None,
                 sequences=self.sequence,
-                factor=self._factor,
+                factor=self.scale,
                 steps=pipeline.steps_before_fit,
             )
             numeric_fits.append(NumericFit(numbers, pipeline, self._replacement, self.per, size))
         return tuple(numeric_fits)
 
-    def _read(self, block: Block, numbers: Numbers) -> NumberRows:
+    def _read(self, block: Block, constants: Constants) -> tuple[NumberRows, np.ndarray | None]:
+        """Reads the numbers before the fitted normalizer, float64, and with `per` the position of each row's class."""
+        rows = join_rows([self._read_source(block, each.numbers) for each in self._numeric_fits])
+        if (width := rows.values.shape[1]) != (expected := constants.static["outputs"]):
+            raise DataError(
+                f"{self._names} of {block.origin} has {width} numbers in each row; in training there were {expected}"
+            )
+        classes = find_class_positions(block, self.per, constants.host["classes"]) if self.per else None
+        return rows, classes
+
+    def _read_source(self, block: Block, numbers: Numbers) -> NumberRows:
         rows = numbers.read(block)
         width = rows.values.shape[1]
         if self.size not in (None, width):
@@ -223,9 +268,31 @@ class Numeric:
             raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
         return rows
 
-    def _decode(self, device: Mapping[str, Any], predictions: jax.Array) -> jax.Array:
-        """Converts normalized predictions, (B, D), to the unit of the data."""
-        offset = scaling.align(device["offset"], predictions)
-        divisor = scaling.align(device["divisor"], predictions)
-        numbers = self._pipeline.undo(predictions, offset, divisor, jnp)
-        return numbers if self._factor == 1 else numbers / self._factor
+    def _encode_fill_values(self, values: np.ndarray, encoding: NumberEncoding) -> np.ndarray:
+        """Converts the replacements of missing numbers from the unit of the data, (D,), to that of encoded numbers.
+
+        Raises:
+            DataError: a replacement has no normalized value in float32.
+        """
+        with np.errstate(all="ignore"):
+            encoded = encoding(self._pipeline.apply_before_fit(values * self.scale, np))
+        if not np.isfinite(scaling.to_float32(encoded)).all():
+            shown = ", ".join(f"{value:g}" for value in values)
+            fault = f"`missing` (={self.missing}) is {shown}, which is beyond the range of float32"
+            raise DataError(f"{self._names}: {fault} in the unit of the other numbers; choose another number")
+        return np.broadcast_to(encoded, encoding.shift.shape).copy()
+
+    def _raise_range_error(self, block: Block, rows: NumberRows, is_infinite: np.ndarray) -> NoReturn:
+        """Raises DataError for the first number that is infinite in float32."""
+        vector, element = np.argwhere(is_infinite)[0]
+        row = vector if rows.offsets is None else np.searchsorted(rows.offsets, vector, side="right") - 1
+        value = raw.format_value(rows.values[vector, element])
+        if self.scale != 1 or self._pipeline.steps_before_fit:
+            value += " before the fitted normalizer"
+        sources = [each.numbers for each in self._numeric_fits]
+        ends = np.cumsum([numbers.read(block).values.shape[1] for numbers in sources])
+        source = sources[int(np.searchsorted(ends, element, side="right"))]
+        raise DataError(
+            f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32; correct it, "
+            "remove the row, or set `normalize`, for example to z_score"
+        )

@@ -81,11 +81,6 @@ class Time:
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
-    @property
-    def is_encode_stateless(self) -> bool:
-        """Whether `encode` ignores its constants."""
-        return self.normalize is None
-
     def statistics(self) -> Mapping[str, Statistic]:
         numbers = _TimeNumbers(self.key, self._number_parts, self.format)
         return {} if self.normalize is None else {"moments": Moments(numbers)}
@@ -103,6 +98,12 @@ class Time:
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D)."""
+        return {"values": self.host_output(block, parents, constants).astype(np.float32)}
+
+    def host_output(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> np.ndarray:
+        """The parts, float64 (rows, D)."""
         times, valid_mask = read_times(block, self.key, parents, self.format)
         if self.missing is None and not valid_mask.all():
             remedy = "fill it in, remove the row, or set `missing`"
@@ -117,12 +118,12 @@ class Time:
             else _map_to_circle(extract_part(times, part), part)
             for part in self.parts
         ]
-        values = np.concatenate(columns, axis=1, dtype=np.float32)
-        if not valid_mask.all():
-            values = np.where(valid_mask[:, None], values, np.float32(self.missing))
+        values = np.concatenate(columns, axis=1, dtype=np.float64)
+        if self.missing is not None:
+            values = np.where(valid_mask[:, None], values, self.missing)
         if self.indicate_missing:
-            values = np.concatenate([values, ~valid_mask[:, None]], axis=1, dtype=np.float32)
-        return {"values": values}
+            values = np.concatenate([values, ~valid_mask[:, None]], axis=1, dtype=np.float64)
+        return values
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, D), float32."""

@@ -72,7 +72,7 @@ class Weighted(Categorical):
         flat, offsets = flatten_sequences(block, self.weight)
         # Raises DataError for missing values. The error of `read_numbers` would suggest `missing`, which is wrong here.
         raw.read_column(flat, self.weight)
-        return raw.read_numbers(flat, self.weight).astype(np.float32), offsets
+        return raw.read_numbers(flat, self.weight, largest=raw.FLOAT32_MAX).astype(np.float32), offsets
 
     def _read_ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:

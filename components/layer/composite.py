@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -135,6 +136,8 @@ class Repeat(nn.Module):
 
 def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     try:
+        if _count_normalized(layer, x, train=train and not layer.is_initializing()) == 1:
+            raise UserError("from one value, normalization learns nothing. Use larger batches or more channels.")
         y = layer(x, **_get_mode_arguments(layer, train))
     except LayerError as error:
         raise LayerError(f"{position}: {error}") from error
@@ -146,6 +149,22 @@ def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.
     if not isinstance(y, jax.Array):
         raise LayerError(f"{position} must return an array, got {type(y).__name__}")
     return y
+
+
+def _count_normalized(layer: Layer, x: jax.Array, *, train: bool) -> int | None:
+    """From how many values a normalization of Flax computes a mean and a variance. None: the layer is another one.
+
+    Our own normalizations check this themselves.
+    """
+    if isinstance(layer, nn.BatchNorm):
+        return x.size // x.shape[-1] if train and layer.use_running_average is None else None
+    if isinstance(layer, nn.LayerNorm):
+        return x.shape[-1] if layer.reduction_axes == -1 else None
+    if isinstance(layer, nn.InstanceNorm):
+        return math.prod(x.shape[1:-1])
+    if isinstance(layer, nn.GroupNorm):
+        return math.prod(x.shape[1:-1]) * (layer.group_size or x.shape[-1] // (layer.num_groups or 1))
+    return None
 
 
 def _explain(error: Exception) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from components.layer.shape import broadcast_like, check_images
-from components.types import Range, Scalar
+from components.types import Range, Scalar, UserError
 
 Momentum: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
 Epsilon: TypeAlias = Annotated[Scalar, Range(0, math.inf, "()")]
@@ -24,6 +24,9 @@ class BatchNorm(nn.Module):
     inference the running moments, which are the collection `batch_stats`. Each training step updates them:
     running = momentum * running + (1 - momentum) * batch. Moments are float32, and the variance is biased. All
     examples of a training batch count, so no example may be padding.
+
+    Raises:
+        UserError: a training batch has a single value of each channel: its output would always be the bias.
 
     Attributes:
         momentum: factor of the running moments in their update, in [0, 1).
@@ -51,6 +54,11 @@ class BatchNorm(nn.Module):
         if train:
             mean, variance = _moments(x.astype(jnp.float32))
         if train and not self.is_initializing():
+            if x.size == x.shape[-1]:
+                raise UserError(
+                    f"BatchNorm needs two or more values of each channel in a training batch, got the shape {x.shape}. "
+                    "From one value it learns nothing. Train on larger batches or larger images, or leave it out."
+                )
             momentum = jnp.asarray(self.momentum, jnp.float32)
             running_mean.value = momentum * running_mean.value + (1 - momentum) * mean
             running_variance.value = momentum * running_variance.value + (1 - momentum) * variance
@@ -70,6 +78,9 @@ class LayerNorm(nn.Module):
     Attributes:
         epsilon: added to the variance, above 0.
 
+    Raises:
+        UserError: the input has a single channel: the output would always be the bias.
+
     References:
         Ba et al., 2016: Layer normalization.
     """
@@ -80,6 +91,11 @@ class LayerNorm(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
         shape = (x.shape[-1],)
+        if shape == (1,):
+            raise UserError(
+                f"LayerNorm needs two or more channels, got the shape {x.shape}. From one value it learns nothing. "
+                "Use more channels, or leave it out."
+            )
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         y = x.astype(jnp.float32)

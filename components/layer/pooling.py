@@ -47,7 +47,7 @@ class MaxPool(nn.Module):
 class AveragePool(nn.Module):
     """Average pooling, the mean of each window for each channel: images (B, H, W, C) -> (B, h, w, C).
 
-    All other attributes and the errors are those of `MaxPool`.
+    Sums are float32, whatever the precision of the images. All other attributes and the errors are those of `MaxPool`.
 
     Attributes:
         count_include_pad: whether means include the padding as zeros. Rows and columns that `ceil_mode` adds never
@@ -64,12 +64,14 @@ class AveragePool(nn.Module):
         del train
         window, stride, pads, ceil_pads = _compute_geometry(self, x)
         all_pads = _add_pads(pads, ceil_pads)
-        ones = jnp.ones_like(x[:1, :, :, :1])  # the sum of a window of ones is its number of pixels
-        total = pool(x, jnp.add, lax.add, 0.0, window, stride, all_pads)
+        y = x.astype(jnp.float32)
+        ones = jnp.ones_like(y[:1, :, :, :1])  # the sum of a window of ones is its number of pixels
         if self.count_include_pad:
             padded = jnp.pad(ones, ((0, 0), *pads, (0, 0)), constant_values=1)
-            return total / pool(padded, jnp.add, lax.add, 0.0, window, stride, ceil_pads)
-        return total / pool(ones, jnp.add, lax.add, 0.0, window, stride, all_pads)
+            count = pool(padded, jnp.add, lax.add, 0.0, window, stride, ceil_pads)
+        else:
+            count = pool(ones, jnp.add, lax.add, 0.0, window, stride, all_pads)
+        return (pool(y, jnp.add, lax.add, 0.0, window, stride, all_pads) / count).astype(x.dtype)
 
 
 class GlobalAveragePool(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.closest import join_names
+from components.closest import join_names, suggest_name
 from components.paths import leaves_with_paths, matches
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
@@ -95,9 +95,12 @@ def convert_weights(
             characters, across names too.
 
     Raises:
-        UserError: arrays are missing, unexpected or of another shape. The message lists all of them.
+        UserError: a pattern of `skip` matches no array, or arrays are missing, unexpected or of another shape. The
+            message lists all of them.
     """
+    names_in_file = list(tensors)
     tensors = _renumber_layers(plan.scheme, tensors)
+    _check_skip(skip, plan, [*names_in_file, *tensors])
     arrays: dict[Path, np.ndarray] = {}
     missing: list[str] = []
     misshapen: list[ArrayMapping] = []
@@ -228,6 +231,17 @@ def _transpose_flattened(array: np.ndarray, channels: int, name: str) -> np.ndar
 def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(1, 1, 64) -> (64,)."""
     return tuple(size for size in shape if size != 1)
+
+
+def _check_skip(skip: Sequence[str], plan: ConversionPlan, names_in_file: Sequence[str]) -> None:
+    """Raises UserError for a pattern that matches none of our paths and no name in the file."""
+    our_names = [*(mapping.our_name for mapping in plan.mappings), *plan.unmapped]
+    known = [*our_names, *(mapping.their_name for mapping in plan.mappings), *names_in_file]
+    for pattern in skip:
+        if not any(_is_skipped([pattern], name) for name in known):
+            layers = dict.fromkeys(re.split("[./]", name)[0] for name in [*our_names, *names_in_file])
+            hint = suggest_name(pattern, [*layers, *known] if re.search("[./]", pattern) else layers)
+            raise UserError(f"`skip`: no layer and no array of the file matches the pattern {pattern}. {hint}")
 
 
 def _is_skipped(skip: Sequence[str], name: str) -> bool:

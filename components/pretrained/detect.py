@@ -14,6 +14,8 @@ from components.pretrained.convert import compute_match_share, plan_conversion
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
 
+OUR_ARCHITECTURES = "components.architecture."
+
 
 def detect_scheme(
     architecture: Any, tensors: Mapping[str, Any], shapes: Mapping[str, Any], library: str | None
@@ -21,8 +23,8 @@ def detect_scheme(
     """Returns the naming scheme of an architecture that has the most names of a file.
 
     Args:
-        architecture: a Flax module. Its schemes are `NAMING_SCHEMES` in the Python module of this package that has the
-            same name as the architecture's Python module, or else in the architecture's Python module itself.
+        architecture: a Flax module. Its schemes are `NAMING_SCHEMES` in its Python module; of our architectures, in the
+            module of this package that has the same name. A class without schemes has those of its base class.
         tensors: arrays of the file by name.
         shapes: parameter tree of the architecture, of arrays or shapes.
         library: restricts the schemes to this library. None: all libraries.
@@ -30,7 +32,7 @@ def detect_scheme(
     Raises:
         UserError: no scheme is known, or no scheme has a name of the file.
     """
-    schemes = _get_schemes(architecture)
+    schemes = find_schemes(architecture)
     name, libraries = type(architecture).__name__, join_names(scheme.library for scheme in schemes)
     candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
     if not schemes:
@@ -75,11 +77,16 @@ def _format_value(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def _get_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
-    architecture_module = type(architecture).__module__
-    our_module = f"{__package__}.{architecture_module.rpartition('.')[2]}"
-    if importlib.util.find_spec(our_module):
+def find_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
+    """The naming schemes of the class of an architecture, or else of the nearest base class that has some."""
+    schemes = (_read_schemes(cls.__module__) for cls in type(architecture).__mro__)
+    return next(filter(None, schemes), ())
+
+
+def _read_schemes(architecture_module: str) -> tuple[NamingScheme, ...]:
+    package, _, name = architecture_module.rpartition(".")
+    module = sys.modules[architecture_module]
+    our_module = f"{__package__}.{name}"
+    if f"{package}.".startswith(OUR_ARCHITECTURES) and importlib.util.find_spec(our_module):
         module = importlib.import_module(our_module)
-    else:
-        module = sys.modules[architecture_module]
     return tuple(getattr(module, "NAMING_SCHEMES", ()))

@@ -9,13 +9,15 @@ from components.types.base import Duration as Duration
 from components.types.base import Range as Range
 from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
+from components.types.base import bind_fields as bind_fields
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import EncodingWarnings as EncodingWarnings
+from components.types.column import HostOutput as HostOutput
 from components.types.column import ReadsFiles as ReadsFiles
-from components.types.column import StatelessEncode as StatelessEncode
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
+from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import jax
+
+T = TypeVar("T")
 
 Scalar: TypeAlias = "float | jax.Array"
 """A Python float or a traced float32 scalar. Use it in arithmetic only, never in a Python `if`."""
@@ -47,6 +49,17 @@ class UserError(ValueError):
 
 class DataError(UserError):
     """An error in the data. Its message names the source, the row and the column."""
+
+
+def bind_fields(part: T, **values: Any) -> T:
+    """A copy of a frozen part with other values of the fields that its `bind` sets: `field(init=False)`.
+
+    They are no parameters of the part, which a configuration could set without any effect.
+    """
+    bound: T = object.__new__(type(part))
+    for name, value in {**vars(part), **values}.items():
+        object.__setattr__(bound, name, value)
+    return bound
 
 
 class Clock(NamedTuple):

@@ -18,7 +18,7 @@ class Statistic(Protocol):
     def summarize(self, block: Block) -> Any:
         """Computes the state of the rows of a block.
 
-        If the statistic reads a stateless feature column, the block contains the encoded column under its name.
+        If the statistic reads a feature column, the block contains what other columns read of it under its name.
         """
 
     def merge(self, state: Any, other: Any) -> Any:
@@ -33,7 +33,8 @@ class Constants(NamedTuple):
 
     Attributes:
         host: arrays for `encode`.
-        device: arrays that are arguments of the compiled step. Other values, as in another fold, need no compilation.
+        device: arrays that are arguments of the compiled step, which gets float64 as float32. Other values, as in
+            another fold, need no compilation.
         static: hashable values that shapes and names depend on. Other values need another compiled program.
         init_only: arrays that the layer gets in addition to `device` when its parameters are initialized.
     """
@@ -70,11 +71,13 @@ class Column(Protocol):
 
         Args:
             block: the rows.
-            parents: the encoded arrays of the feature columns that it reads, by column and array name.
+            parents: the arrays of the feature columns that it reads, by column and array name: the result of
+                `encode`, or only `values`, the result of `HostOutput.host_output`.
             constants: the constants that `fit` returned.
 
         Returns:
-            Arrays by name; other columns read the first array. If an input lists the column, no array may be strings.
+            Arrays by name. Unless the column has a `host_output`, other columns read the first array. If an input lists
+            the column, no array may be strings.
         """
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
@@ -88,12 +91,23 @@ class Column(Protocol):
 
 
 @runtime_checkable
-class StatelessEncode(Protocol):
-    """A column whose `encode` may work without constants. Other columns can then be fitted to its encoded values."""
+class HostOutput(Protocol):
+    """A column whose output the host can compute. Other columns read its output, and not what `encode` returns."""
 
-    @property
-    def is_encode_stateless(self) -> bool:
-        """Whether `encode` ignores its constants."""
+    def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> Values:
+        """The output of `layer` for each row, in float64. The arguments are those of `encode`.
+
+        Raises:
+            UserError: no column can read this one, such as an embedding, whose vectors exist only in the model.
+        """
+
+
+@runtime_checkable
+class UpgradesConstants(Protocol):
+    """A column that can use the constants which an earlier version of Titrate has fitted."""
+
+    def upgrade(self, constants: Constants) -> Constants:
+        """Converts constants of an earlier version to those of today. Constants of today are returned unchanged."""
 
 
 @runtime_checkable

@@ -65,21 +65,25 @@ class TargetSpec:
         shape: the shape of the target of one example: () for a class, (classes,) for labels, (outputs,) for numbers,
             (H, W) for the class of each pixel, (H, W, C) for an image.
         classes: the names of the classes; None for numbers.
-        decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged.
+        decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged. On the
+            device it computes in float32, and for NumPy arrays on the host in float64 where that is more precise.
         class_weights: the weight of the examples of each class in the training objective, float32 (classes,). None:
             all are 1, as always for labels.
         values: the classes in the type of the data (str, int or bool), for predictions. None: the same as `classes`.
         can_be_missing: whether elements of the target may be missing. The layer marks them by a negative class id or
             label, or by NaN. They count in no loss or metric.
+        difference: (predictions, targets) -> their difference in the unit of the data, where the difference of two
+            results of `decode` would be less precise. None: it isn't. Use `errors`.
     """
 
     kind: Literal["classes", "multilabel", "real"]
     shape: tuple[int, ...]
     classes: tuple[str, ...] | None
-    decode: Callable[[jax.Array], jax.Array]
+    decode: Callable[[Any], Any]
     class_weights: jax.Array | None = None
     values: tuple[str | int | bool, ...] | None = None
     can_be_missing: bool = False
+    difference: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "multilabel" and self.class_weights is not None:
@@ -91,6 +95,12 @@ class TargetSpec:
     def outputs(self) -> int:
         """The number of classes, or of real values to predict: of one pixel if the target is an image."""
         return self.shape[-1] if self.classes is None else len(self.classes)
+
+    def errors(self, predictions: jax.Array, targets: jax.Array) -> jax.Array:
+        """Predictions minus targets, in the unit of the data."""
+        if self.difference is not None:
+            return self.difference(predictions, targets)
+        return self.decode(predictions) - self.decode(targets)
 
     @property
     def is_image(self) -> bool:

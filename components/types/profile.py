@@ -145,10 +145,6 @@ class ColumnProfile(Protocol):
         """The largest of the numbers."""
 
     @property
-    def median(self) -> float:
-        """The median of the numbers."""
-
-    @property
     def counts_rows(self) -> bool:
         """Whether the numbers are 0, 1, 2, … or 1, 2, 3, … in the order of the rows."""
 

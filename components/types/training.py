@@ -67,7 +67,7 @@ class Plateau(NamedTuple):
         factor: factor of the learning rate at each reduction.
         patience: number of evaluations, or the duration, without improvement before a reduction.
         min_delta: smallest change that counts as an improvement.
-        cooldown: number of evaluations, or the duration, after a reduction in which nothing is counted.
+        cooldown: number of evaluations, or the duration, from a reduction to the evaluation that counts again.
         min_scale: smallest learning rate, as a share of the schedule's rate.
     """
 

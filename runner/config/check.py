@@ -81,6 +81,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),
+        *_check_stratification(values),
         *_check_microbatches(values),
         *_check_precision(values),
         *_check_mode_keys(values),
@@ -320,6 +321,19 @@ def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is set without folds, the number of folds. Set both.")
     elif isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
         yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
+
+
+def _check_stratification(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that a source of ours is not both stratified and in the order of its rows."""
+    data = values.get("data")
+    if not isinstance(data, dict) or not str(data.get("_target_")).startswith("components.data."):
+        return
+    if data.get("stratify") is not None and data.get("seed", 0) is None:
+        yield Problem(
+            "data.seed",
+            f"null holds out the last rows, and data.stratify={data['stratify']} the same share of each class. "
+            "Set data.seed to a number, or data.stratify=null.",
+        )
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -7,16 +7,20 @@ from typing import Any
 
 from components.closest import join_names
 from runner.config.check_targets import has_member, target_of
-from runner.signature.parameters import read_parameter_hints
+from runner.signature.parameters import read_parameter_hints, read_signature
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Problem
-from runner.tree import iterate_parts
+from runner.signature.type_hints import Problem, format_value
+from runner.tree import iterate_parts, join_path
 
+MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds a member that limits a weight decay, although no optimizer has one."""
+    """Finds parameters of optimizers without effect, and a member that limits a weight decay which no optimizer has."""
+    for path, node in iterate_parts(values):
+        if path[-1] == "optimizer":
+            yield from _find_ignored(join_path(path), node)
     update, optimizer = values.get("update"), values.get("optimizer")
     if not isinstance(update, Mapping) or not isinstance(optimizer, Mapping):
         return
@@ -29,6 +33,30 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"update.{name}",
                 f"{targets} has no weight decay of chosen parameters. Choose optimizer=adamw, or leave {name} out.",
             )
+
+
+def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds parameters of an optimizer without effect: a mask that is no function, a kind of momentum without one."""
+    for name in DECAY_MASKS:
+        mask = node.get(name)
+        is_function = isinstance(mask, Mapping) and "_target_" in mask
+        if mask is not None and not is_function and not isinstance(mask, bool):
+            yield Problem(
+                f"{key}.{name}",
+                f"{format_value(mask)} is no function of the parameters. For patterns, choose update=[decay] and set "
+                "update.decay.paths.",
+            )
+    try:
+        momentum = (read_signature(node["_target_"]) or {}).get("momentum")
+    except PartNotFoundError:
+        return
+    if momentum is not None and node.get("momentum", momentum.default) is None:
+        for name in MOMENTUM_OPTIONS:
+            if node.get(name):
+                value = format_value(node[name])
+                yield Problem(
+                    f"{key}.{name}", f"{value} changes nothing without {key}.momentum. Set it, such as to 0.9."
+                )
 
 
 def find_decay_masks(node: Mapping[str, Any]) -> list[str]:

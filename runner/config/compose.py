@@ -17,12 +17,13 @@ from runner.config.check import check_config, find_config_problems, has_valid_ro
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
-from runner.config.legacy import move_keys, rename_targets
+from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
 from runner.config.overrides import ParsedOverrides, describe_repetitions, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
+from runner.config.recorded_config import read_config
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
@@ -220,7 +221,11 @@ def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:
     resumed = _expand_home(compose(merge_overrides(folder, overrides)))
     check_server(resumed, config)
     # The overrides of a copied run may name the folder of the original. The copy is resumed where it was found.
-    return replace(resumed, values=resumed.values | {"folder": config.values["folder"]})
+    values = resumed.values | {"folder": config.values["folder"]}
+    recorded = read_config(folder).get("feature")
+    if isinstance(recorded, dict) and isinstance(values.get("feature"), dict):
+        values["feature"] = keep_read_as(values["feature"], recorded)
+    return replace(resumed, values=values)
 
 
 def _expand_home(config: Config) -> Config:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from components.types import Duration
+from components.types import Duration, UserError
 from runner.tree import iterate_parts
 
 
@@ -65,6 +66,13 @@ STEPS = {"components.schedule.exponential": ("decay_steps",)}
 """Parameters that are durations today, by the part's dotted path. In earlier versions they were numbers of steps."""
 
 
+NUMERIC = "components.feature.Numeric"
+NOW_READ_OTHERWISE = tuple(
+    f"components.feature.{name}" for name in ("PrincipalComponents", "Image", "Embedding", "Indicator")
+)
+"""Columns of which other columns read the encoded arrays with version 2 of the transform, and the output today."""
+
+
 class Renamed(NamedTuple):
     """A value that was renamed, or that has a renamed key.
 
@@ -109,6 +117,67 @@ def steps_to_durations(tree: Any) -> Any:
             if isinstance(node.get(name), int | float):
                 node[name] = Duration(node[name], "step").written()
     return tree
+
+
+def read_numbers_as_data(feature: dict[str, Any]) -> dict[str, Any]:
+    """The feature configuration of a run with version 2 of the transform, with which other columns read of a `Numeric`
+    the numbers in the data."""
+    return _set_read_as(feature, _find_read_columns(feature, (NUMERIC,)))
+
+
+def keep_read_as(feature: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
+    """The feature configuration of a resumed run, which reads each `Numeric` as in the recorded configuration."""
+    columns = _list_columns(recorded)
+    return _set_read_as(feature, [name for name, node in columns.items() if node.get("read_as") == "data"])
+
+
+def check_read_columns(feature: dict[str, Any]) -> None:
+    """Raises UserError if a column of a run with version 2 of the transform reads a column in a way that has ended."""
+    for name in _find_read_columns(feature, NOW_READ_OTHERWISE):
+        raise UserError(
+            f"feature.columns: other columns read `{name}`, and got other values of it in the version of Titrate that "
+            "trained the run. Train the run again."
+        )
+
+
+def _find_read_columns(feature: dict[str, Any], targets: Collection[str]) -> list[str]:
+    """The columns with one of some `_target_`s whose name is a parameter of another column, or in its expression."""
+    columns = _list_columns(feature)
+    read = {other: set(_list_names(node)) for other, node in columns.items()}
+    return [
+        name
+        for name, node in columns.items()
+        if node.get("_target_") in targets and any(name in names for other, names in read.items() if other != name)
+    ]
+
+
+def _list_columns(feature: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The feature columns that are mappings. In a damaged file, others may not be."""
+    columns = feature.get("columns")
+    return (
+        {} if not isinstance(columns, dict) else {key: node for key, node in columns.items() if isinstance(node, dict)}
+    )
+
+
+def _list_names(node: Any, key: str = "") -> Iterator[str]:
+    """The texts among the parameters of a part, and the words of an expression."""
+    if isinstance(node, str) and key != "_target_":
+        yield node
+        if key == "expression":
+            yield from re.findall(r"\w+|(?<=`)[^`]+(?=`)", node)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _list_names(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _list_names(value)
+
+
+def _set_read_as(feature: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    columns = _list_columns(feature)
+    changed = {name: {**columns[name], "read_as": "data"} for name in names if name in columns}
+    numeric = {name: node for name, node in changed.items() if node.get("_target_") == NUMERIC}
+    return {**feature, "columns": {**feature["columns"], **numeric}} if numeric else feature
 
 
 def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import RUN_YAML, read_default_options
 from runner.config.config import Config
-from runner.config.legacy import rename_targets, steps_to_durations
+from runner.config.legacy import read_numbers_as_data, rename_targets, steps_to_durations
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.source import PartNotFoundError
 from runner.tree import iterate_parts
@@ -28,7 +29,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = rename_targets(read_yaml(folder / "config.yaml", dict))[0]
     training = values.get("training")
     is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
-    return steps_to_durations(values) if is_without_durations else values
+    if is_without_durations:
+        values = steps_to_durations(values)
+    if isinstance(values.get("feature"), dict) and _read_transform_version(folder) == 2:
+        values["feature"] = read_numbers_as_data(values["feature"])
+    return values
+
+
+def _read_transform_version(folder: Path) -> int | None:
+    """The version of a run's `transform.npz`; None: there is no such file, or it is damaged."""
+    path = folder / "transform.npz"
+    if not path.is_file():
+        return None
+    from runner import npz  # imports NumPy, which a command without a run doesn't need
+
+    with contextlib.suppress(UserError):
+        return npz.read_meta(path).get("version")
+    return None
 
 
 def read_run_config(folder: Path) -> Config:

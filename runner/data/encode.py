@@ -1,9 +1,9 @@
-"""The second pass over a source: the feature columns encode all rows with their fitted constants."""
+"""The last pass over a source: the feature columns encode all rows with their fitted constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from components.closest import suggest_name
 from components.types import (
@@ -12,6 +12,7 @@ from components.types import (
     Constants,
     DataError,
     Encoded,
+    HostOutput,
     Ragged,
     Source,
     Strings,
@@ -121,7 +122,7 @@ def encode_source(
     """
 
     def encode(block_with_offset: tuple[int, Block]) -> dict[str, dict[str, Any]]:
-        encoded = encode_block(block_with_offset[1], columns, constants)
+        encoded, _ = encode_block(block_with_offset[1], columns, constants, returned)
         for name in returned:
             _check_dtype(name, encoded[name])
         return {name: dict(encoded[name]) for name in returned}
@@ -135,24 +136,58 @@ def encode_source(
     }
 
 
+class EncodedBlock(NamedTuple):
+    """One block of rows, encoded.
+
+    Attributes:
+        encoded: the arrays for the program, by column and name.
+        read: the arrays that other columns read, by column and name.
+    """
+
+    encoded: dict[str, Mapping[str, Values]]
+    read: dict[str, Mapping[str, Values]]
+
+
 def encode_block(
-    block: Block, columns: Mapping[str, Column], constants: Mapping[str, Constants]
-) -> dict[str, Mapping[str, Values]]:
-    """The arrays of each column for one block; `columns` lists parents first."""
-    encoded: dict[str, Mapping[str, Values]] = {}
+    block: Block,
+    columns: Mapping[str, Column],
+    constants: Mapping[str, Constants],
+    encoded: Collection[str] = (),
+    read: Collection[str] = (),
+) -> EncodedBlock:
+    """Encodes one block.
+
+    Args:
+        block: the rows.
+        columns: the columns, parents first.
+        constants: the constants of each column.
+        encoded: the columns to encode for the program.
+        read: the columns that something else reads, in addition to those that the `columns` read.
+    """
+    all_read = {key for name in columns for key in parent_keys(columns, name)} | set(read)
+    result = EncodedBlock({}, {})
     for name, column in columns.items():
-        parents = {key: encoded[key] for key in parent_keys(columns, name)}
+        parents = {key: result.read[key] for key in parent_keys(columns, name)}
         with column_location(config_key(name)):
-            encoded[name] = column.encode(block, parents, constants[name])
-        rows = block_rows(block)
-        for key, values in encoded[name].items():
-            count = row_count(values)
-            if count != rows:
-                raise UserError(
-                    f"feature column `{name}`: `encode` returned {count} rows of `{key}` for {rows} rows. "
-                    "It must return one row for each."
-                )
-    return encoded
+            if name in all_read and isinstance(column, HostOutput):
+                result.read[name] = {"values": column.host_output(block, parents, constants[name])}
+                _check_rows(name, "host_output", result.read[name], block_rows(block))
+            if name in encoded or (name in all_read and name not in result.read):
+                result.encoded[name] = column.encode(block, parents, constants[name])
+                _check_rows(name, "encode", result.encoded[name], block_rows(block))
+            if name in all_read and name not in result.read:
+                result.read[name] = result.encoded[name]
+    return result
+
+
+def _check_rows(name: str, method: str, arrays: Mapping[str, Values], rows: int) -> None:
+    """Raises UserError unless each array has one row for each of the rows."""
+    for key, values in arrays.items():
+        if (count := row_count(values)) != rows:
+            raise UserError(
+                f"feature column `{name}`: `{method}` returned {count} rows of `{key}` for {rows} rows. "
+                "It must return one row for each."
+            )
 
 
 def blocks_with_offsets(source: Source) -> Iterator[tuple[int, Block]]:

@@ -34,11 +34,10 @@ from runner.data.encode import (
     config_key,
     encode_source,
     encoding_order,
-    is_input_column,
     parent_keys,
     target_column,
 )
-from runner.data.statistics import StatisticsRequest, compute_statistics
+from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass
 from runner.errors import column_location
 from runner.signature.build import build
 from runner.signature.schema import COLUMN
@@ -142,7 +141,13 @@ class Data:
 
 
 def load_encoded(
-    source: Source, features: Features, *, identity: str, cache: Path | None, fold: tuple[int, int] | None = None
+    source: Source,
+    features: Features,
+    *,
+    identity: str,
+    cache: Path | None,
+    fold: tuple[int, int] | None = None,
+    constants: Mapping[str, Constants] | None = None,
 ) -> Data:
     """Encodes the rows of a source, or takes them from the cache.
 
@@ -152,6 +157,7 @@ def load_encoded(
         identity: the configuration of the source and the columns, as text. "": nothing identifies the source.
         cache: the folder of the cache, in which a damaged entry is replaced. None: no cache.
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
+        constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
@@ -166,8 +172,9 @@ def load_encoded(
         return _fit_columns(source, features, source.splits() if fold is None else _fold_splits(source, *fold))
 
     fitted, fit_warnings = _load_or_compute(cache, _digest(f"{rows_id}\n{fold}"), fit)
-    constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
-    encoding_id = _digest(f"{rows_id}\n{_digest_host_constants(constants)}")  # folds with equal constants share it
+    if constants is None:
+        constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
+    encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}")  # folds with equal constants share it
 
     def encode() -> dict[str, Any]:
         return encode_source(source, columns, constants, program_column_names(features))
@@ -267,17 +274,20 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
-    results = compute_statistics(source, requests, columns | others)
+    all_columns = columns | others
     warnings: list[str] = []
-    for name, target in features.targets.items():
-        own_name = target_column(name)
-        warnings += target.validate_splits({split: results[split][own_name] for split in splits})
     constants: dict[str, Constants] = {}
-    for name, column in (columns | others).items():
-        parents = {key: constants[key] for key in parent_keys(columns, name)} if is_input_column(name) else {}
-        own_results = results[ALL_COLUMNS if name in columns else "train"][name]
-        with column_location(config_key(name)):
-            constants[name] = _with_arrays(column.fit(own_results, parents))
+    for group in group_by_pass(all_columns):
+        group_requests = {name: request.select(group) for name, request in requests.items()}
+        results = compute_statistics(source, group_requests, all_columns, constants)
+        for name, target in features.targets.items():
+            if (own_name := target_column(name)) in group:
+                warnings += target.validate_splits({split: results[split][own_name] for split in splits})
+        for name, column in group.items():
+            parents = {key: constants[key] for key in parent_keys(all_columns, name)}
+            own_results = results[ALL_COLUMNS if name in columns else "train"][name]
+            with column_location(config_key(name)):
+                constants[name] = _with_arrays(column.fit(own_results, parents))
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
@@ -331,12 +341,14 @@ def _with_arrays(constants: Constants) -> Constants:
     return Constants(host, device, constants.static, initial)
 
 
-def _digest_host_constants(constants: Mapping[str, Constants]) -> str:
+def _digest_constants(columns: Mapping[str, Column], constants: Mapping[str, Constants]) -> str:
     """A digest of all constants that encoding depends on."""
     digest = hashlib.blake2b(digest_size=16)
+    read = {parent for name in columns for parent in parent_keys(columns, name)}
     for name, constant in constants.items():
         digest.update(f"{name} {sorted(constant.static.items())}".encode())
-        for key, array in constant.host.items():
+        # What other columns read of a column depends on all of its constants.
+        for key, array in {**constant.host, **(constant.device if name in read else {})}.items():
             digest.update(f"{key} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

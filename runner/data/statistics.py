@@ -1,4 +1,7 @@
-"""The first pass over a source: computes the statistics of all columns at once.
+"""Fits columns: computes their statistics in passes over a source.
+
+Columns that read raw columns are fitted in one pass. A column that reads a fitted column is fitted in a later pass, to
+the values that it reads.
 
 Several threads summarize blocks. The states of the blocks are merged pairwise, in a tree that depends only on the
 number of blocks. So the result is bit-identical for any number of threads.
@@ -7,17 +10,17 @@ number of blocks. So the result is bit-identical for any number of threads.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, Source, StatelessEncode, Statistic, UserError
+from components.types import Block, Column, Constants, Source, Statistic
 from runner.data.columns import select_rows
-from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, parent_keys
+from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
-from runner.errors import column_location
 from runner.platform import count_cores
 
 # The names of the feature columns that a column reads. A feature column takes precedence over a raw column of its name.
@@ -37,36 +40,53 @@ class StatisticsRequest(NamedTuple):
     columns: Mapping[str, Column]
     rows: np.ndarray
 
+    def select(self, names: Collection[str]) -> StatisticsRequest:
+        """The request for some of the columns."""
+        return self._replace(columns={name: column for name, column in self.columns.items() if name in names})
+
+
+def group_by_pass(columns: Mapping[str, Column]) -> list[dict[str, Column]]:
+    """Groups columns by the pass that computes their statistics, and that of their parents.
+
+    Args:
+        columns: the columns, parents first.
+
+    Returns:
+        The columns by pass, parents first. The first group has the columns without statistics that read no fitted
+        column.
+    """
+    number: dict[str, int] = {}
+    for name, column in columns.items():
+        parents = parent_keys(columns, name)
+        number[name] = max((number[parent] for parent in parents), default=0) + bool(column.statistics())
+    count = max(number.values(), default=0) + 1
+    return [{name: columns[name] for name in columns if number[name] == group} for group in range(count)]
+
 
 def compute_statistics(
     source: Source,
     requests: Mapping[str, StatisticsRequest],
     columns: Mapping[str, Column],
+    constants: Mapping[str, Constants] = MappingProxyType({}),
     *,
     workers: int | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Computes statistics in one pass.
+    """Computes statistics in one pass, or without a pass if the columns have none.
 
     Args:
         source: the data.
         requests: which columns are fitted on which rows. The caller chooses the names.
         columns: all columns, parents first.
+        constants: the constants of the columns that the fitted columns read, directly or not.
         workers: the number of threads; None: one per core.
 
     Returns:
         The results by name of the request, column and statistic.
-
-    Raises:
-        UserError: a column with statistics reads another column that is fitted in the same pass.
     """
-    columns_to_fit: dict[str, Column] = {}
-    for request in requests.values():
-        columns_to_fit |= _columns_with_statistics(request.columns)
-    constants = _constants_before_pass(_ancestors(columns, columns_to_fit))
-    for request in requests.values():
-        _check_parents(columns, request.columns, constants)
-    summarize = functools.partial(_summarize_block, requests, columns, constants)
-    total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
+    total: dict[str, States] = {}
+    if any(_columns_with_statistics(request.columns) for request in requests.values()):
+        summarize = functools.partial(_summarize_block, requests, columns, constants)
+        total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()
@@ -144,14 +164,14 @@ def _summarize_columns(
     block: Block,
 ) -> States:
     """The states of the statistics of `columns_to_fit` for one block."""
-    encoded = encode_block(block, _ancestors(columns, columns_to_fit), constants)
+    all_parents = {parent for name in columns_to_fit for parent in parent_keys(columns, name)}
+    read = encode_block(block, _ancestors(columns, columns_to_fit), constants, read=all_parents).read
     states: States = {}
     for name, column in columns_to_fit.items():
         parents = tuple(parent_keys(columns, name))
         values, ids = {}, set()
         for parent in parents:
-            # A column that reads a parent gets the first of its encoded arrays.
-            array_name, values[parent] = next(iter(encoded[parent].items()))
+            array_name, values[parent] = next(iter(read[parent].items()))
             if array_name == "ids":
                 ids.add(parent)
         valid = {key: mask for key, mask in block.valid.items() if key not in parents}
@@ -178,33 +198,3 @@ def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> 
             names.add(name)
             waiting += parent_keys(columns, name)
     return {name: column for name, column in columns.items() if name in names}
-
-
-def _constants_before_pass(columns: Mapping[str, Column]) -> dict[str, Constants]:
-    """The constants of the columns that can encode rows before the statistics are known, and whose parents can too."""
-    constants: dict[str, Constants] = {}
-    for name, column in columns.items():
-        parents = parent_keys(columns, name)
-        if any(parent not in constants for parent in parents):
-            continue
-        if not column.statistics():
-            with column_location(config_key(name)):
-                constants[name] = column.fit({}, {parent: constants[parent] for parent in parents})
-        # The class implements the protocol, and the parameters of this column make its `encode` stateless.
-        elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
-            constants[name] = Constants()  # `encode` ignores them
-    return constants
-
-
-def _check_parents(
-    columns: Mapping[str, Column], readers: Mapping[str, Column], constants: Mapping[str, Constants]
-) -> None:
-    """Raises UserError for a column with statistics that reads a column which must be fitted first."""
-    for name, column in _columns_with_statistics(readers).items():
-        unfitted = [parent for parent in _ancestors(columns, {name: column}) if parent not in constants]
-        if unfitted:
-            raise UserError(
-                f"feature.columns.{name} reads `{unfitted[0]}`, and both are fitted on the data in the same pass. "
-                f"Set the parameters of {name} so that it needs no fit, or let it read raw columns. If it should read "
-                f"the raw column `{unfitted[0]}`, rename the feature column of that name."
-            )

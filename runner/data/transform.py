@@ -9,15 +9,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UpgradesConstants, UserError
 from runner import npz
-from runner.config.legacy import rename_targets
+from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
 from runner.data.encode import check_keys, encode_source, first_block, is_input_column
 from runner.data.load import Data, Features, program_column_names, used_columns
 from runner.data.python_rows import as_source
 
 FILE = "transform.npz"
-VERSION = 2
+VERSION = 3
+READABLE_VERSIONS = (2, 3)
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 """Encoded arrays by column and name."""
@@ -159,10 +160,10 @@ def load_transform(path: Path) -> Transform:
     if not path.exists():
         raise UserError(f"there is no {path}: a run writes it when it starts")
     metadata, arrays, _ = npz.read(path)
-    if metadata.get("version") != VERSION:
-        raise UserError(
-            f"{path} has version {metadata.get('version')}. This Titrate reads version {VERSION}. Train the run again."
-        )
+    version = metadata.get("version")
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise UserError(f"{path} has version {version}. This Titrate reads versions {readable}. Train the run again.")
     with npz.report_as_damaged(path, "transform"):
         constants = {
             name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)))
@@ -181,9 +182,17 @@ def load_transform(path: Path) -> Transform:
         }
         feature = {key: dict(metadata["feature"][key]) for key in ("columns", "inputs")} | metadata["feature"]
         feature, _ = rename_targets(feature)
+        if version == 2:
+            feature = read_numbers_as_data(feature)
+    if version == 2:
+        check_read_columns(feature)
     features = Features.from_config(feature)
-    if constants.keys() != used_columns(features).keys() or layouts.keys() != set(program_column_names(features)):
+    columns = used_columns(features)
+    if constants.keys() != columns.keys() or layouts.keys() != set(program_column_names(features)):
         raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")
+    for name, each in columns.items():
+        if isinstance(each, UpgradesConstants):
+            constants[name] = each.upgrade(constants[name])
     return Transform(features, constants, layouts)
 
 

@@ -6,12 +6,13 @@ The folder comes last, so that a configuration error leaves no folder behind.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from components.types import Source, UserError, Weights
+from components.types import Constants, Source, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -158,13 +159,19 @@ def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> 
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
 
 
-def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:
+def load_data(
+    config: Config,
+    source: Source | None,
+    progress: Progress,
+    constants: Mapping[str, Constants] | None = None,
+) -> tuple[Data, Features]:
     """Loads and encodes the data, from the cache if it has the same configuration, rows and code.
 
     Args:
         config: a checked configuration.
         source: replaces the source that `data` names, without the cache. None: that source.
         progress: the progress display.
+        constants: the constants of the columns and targets of a finished run. None: they are fitted.
 
     Returns:
         The encoded data, and the columns and the target that encode it.
@@ -179,7 +186,7 @@ def load_data(config: Config, source: Source | None, progress: Progress) -> tupl
             with error_location("data"):
                 source = build(config.values["data"], {}, SCHEMA["data"])
         with memory_error_location("preparing the data", READ_LESS):
-            data = load_encoded(source, features, identity=identity, cache=cache, fold=fold)
+            data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
     LOG.info("the data is ready")
     return data, features
 

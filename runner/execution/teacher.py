@@ -115,8 +115,8 @@ def _check_same_columns(run: FinishedRun, data: Data, features: Features) -> Non
         constants = run.transform.constants.get(name)
         if constants is None or not _are_equal(constants, data.constants[name]):
             raise UserError(
-                f"its column {name} was fitted to other training data. Train the teacher on the training split of "
-                "this run."
+                f"its column {name} was fitted to other training data, or by another version of Titrate. Train the "
+                "teacher on the training split of this run."
             )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from components.types import Output, UserError, row_count
 from runner.data.batches import gather_rows
 from runner.data.transform import Rows
-from runner.program.objective import decode_outputs
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
@@ -32,7 +31,7 @@ class PredictFn:
         self._compiled_logits = jax.jit(self._logits)
 
     def logits(self, rows: Rows, parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
-        """The outputs for each row by target, float32 (N, …, outputs); for numbers in the target's own unit."""
+        """The logits for each row by target, float32 (N, …, outputs)."""
         first_column = next(iter(rows.values()))
         count = row_count(next(iter(first_column.values())))
         size = min(self._max_batch_size, next(size for size in BATCH_SIZES if size >= count))
@@ -53,4 +52,4 @@ class PredictFn:
         output: Output = applied[1]  # after the batch
         if output.outputs is None:
             raise UserError(NO_LOGITS)
-        return decode_outputs(parts, output)
+        return dict(output.outputs)

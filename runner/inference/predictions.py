@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from components.types import TargetSpec, UserError
+from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
 
@@ -22,8 +23,8 @@ class Predictions:
         row: the number of each row in the data, int64 (N,); new rows are numbered from 0.
         target: the true classes or values, with the dtype and shape of `prediction`; None: unknown.
         prediction: classes (N,), or of pixels (N, H, W): text, integers or booleans; or lists of classes (N,), for a
-            multilabel target, whose probabilities are above one half; or values in the target's own unit, float32 (N,),
-            (N, outputs) or (N, H, W, C).
+            multilabel target, whose probabilities are above one half; or values in the target's own unit, float64 (N,)
+            or (N, outputs), or images, float32 (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
     """
 
@@ -84,9 +85,9 @@ def make_predictions(
     Args:
         spec: the target.
         row: the number of each row, int64 (N,).
-        logits: (N, outputs); for a real-valued target these are predictions in the target's own unit.
+        logits: the output of the model, float32 (N, …, outputs).
         target: the indices of the true classes, int32 (N,), the true labels, int32 (N, classes), or the true values,
-            float32 (N, outputs); None: unknown.
+            (N, outputs); None: unknown.
     """
     classes = spec.values or spec.classes
     if classes is None:
@@ -94,7 +95,7 @@ def make_predictions(
             classes=None,
             row=row,
             target=None if target is None else _squeeze_single_output(target),
-            prediction=_squeeze_single_output(logits),
+            prediction=_squeeze_single_output(decode_logits(spec, logits)),
             probabilities=None,
         )
     if spec.kind == "multilabel":

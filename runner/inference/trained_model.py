@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -208,13 +207,13 @@ class TrainedModel:
                 f"{run}: the data of this run came from Python, as {python_source}. "
                 "Load the run in Python with the same data: runner.load(folder, source=…)."
             )
-        data, _ = load_data(self._run.config, self._source, self._progress)
+        data, _ = load_data(self._run.config, self._source, self._progress, self.transform.constants)
         if any(dataset["digest"] != data.fingerprint for dataset in self._run.record["datasets"]):
             raise UserError(
                 f"{run}: the data, or how it is split, has changed since the run was trained. "
                 "Undo the change, or train again."
             )
-        return replace(data, constants=self.transform.constants)
+        return data
 
     @cached_property
     def _predict_fn(self) -> PredictFn:

@@ -1,6 +1,6 @@
 """Computes the losses and metrics of a batch, and the terms of the objective.
 
-All functions can be traced, except `decode_targets`: it returns an array on the host.
+All functions can be traced, except `decode_targets` and `decode_logits`: they return arrays on the host.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ExampleOutputs(NamedTuple):
     """The model's outputs for each example, by the name of each target that is no image.
 
     Attributes:
-        logits: float32 (B, outputs). For a real-valued target these are predictions in the target's own unit.
+        logits: float32 (B, outputs). `decode_logits` converts them to the unit of the data.
         losses: float32 (B,).
     """
 
@@ -261,15 +261,17 @@ def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleO
     size = len(batch.present)
     if output.outputs is None:
         return ExampleOutputs(dict.fromkeys(names, jnp.zeros((size, 0))), dict.fromkeys(names, jnp.zeros(size)))
-    logits = decode_outputs(parts, output)
+    logits = cast(Mapping[str, jax.Array], output.outputs)
     losses = {name: cast(jax.Array, _element_losses(parts, name, output, batch)) for name in names}
     return ExampleOutputs({name: logits[name] for name in names}, losses)
 
 
-def decode_outputs(parts: BuiltParts, output: Output) -> dict[str, jax.Array]:
-    """The logits by target; for a real-valued target in the target's own unit."""
-    heads = cast(Mapping[str, jax.Array], output.outputs)
-    return {name: target.spec.decode(heads[name]) for name, target in parts.targets.items()}
+def decode_logits(target: TargetSpec, logits: np.ndarray) -> np.ndarray:
+    """The predictions for a real-valued target in the unit of the data, float64 where that is more precise.
+
+    The logits of classes are returned unchanged, as are those of a model without outputs, (N, 0).
+    """
+    return np.asarray(target.decode(logits)) if target.classes is None and logits.shape[-1] else logits
 
 
 def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
@@ -277,12 +279,12 @@ def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
     (N, outputs).
 
     Args:
-        target: the target with its constants.
+        target: the target with the constants of the data.
         values: the targets that the losses see.
     """
     if target.classes is not None:
         return np.asarray(values)
-    numbers = np.asarray(target.decode(jnp.asarray(values)))
+    numbers = np.asarray(target.decode(np.asarray(values)))
     return numbers.reshape(len(numbers), -1)
 
 

@@ -24,7 +24,7 @@ class RecordedPredictions:
         split: the name of the split.
         classes: the names of the classes; None: the target is real-valued.
         row: the rows' numbers in the data, int64 (N,).
-        target: the true classes, int32 (N,), labels of 0 and 1, int32 (N, classes), or values, float32 (N, outputs) in
+        target: the true classes, int32 (N,), labels of 0 and 1, int32 (N, classes), or values, float64 (N, outputs) in
             the target's own unit.
         prediction: the predicted classes, labels or values, with the same dtype and shape.
         probability: the probability of the predicted class, float32 (N,), or of each predicted 0 or 1, float32

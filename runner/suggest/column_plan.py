@@ -1,7 +1,6 @@
 """Plans the feature columns for a column of a table.
 
-- Numbers and booleans: z-score, after a logarithm if they are skewed. The median of numbers far from 0, such as Unix
-  times, is subtracted first.
+- Numbers and booleans: z-score, after a logarithm if they are skewed.
 - Times: a trend and the year, standardized; month, weekday and hour, each on a circle.
 - Texts: one-hot up to MAX_ONE_HOT different texts, an embedding up to MAX_VOCABULARY, else an embedding of hashes.
 - Texts of several words that rarely repeat: an embedding of their words and pairs of words.
@@ -130,13 +129,12 @@ def _plan_times(column: ColumnProfile) -> ColumnPlan:
 
 def _plan_numbers(column: ColumnProfile) -> ColumnPlan:
     """Plans numbers or booleans."""
-    if column.is_far_from_zero:
-        plan = _plan_far_numbers(column)
-    elif column.kind == "int" and not column.is_type_declared and max(-column.minimum, column.maximum) > MAX_EXACT:
+    # Whole numbers that are not exact, but far from 0, are times in nanoseconds.
+    is_exact = column.kind != "int" or max(-column.minimum, column.maximum) <= MAX_EXACT or column.is_far_from_zero
+    if not is_exact and not column.is_type_declared:
         return _plan_texts(column)._replace(kind="string")
-    else:
-        plan = _plan_scaling(column, {"key": column.name}, column.minimum)
-    if column.is_type_declared or not plan.feature_columns or not _may_be_identifiers(column):
+    plan = _plan_scaling(column)
+    if column.is_type_declared or not _may_be_identifiers(column):
         return plan
     override = format_drop_override(column.name)
     note = f"has {column.rows:,} different numbers in as many rows. If they only name the rows, set {override}"
@@ -154,29 +152,12 @@ def _may_be_identifiers(column: ColumnProfile) -> bool:
     return pairs / (column.maximum - column.minimum + 1) > MIN_EXPECTED_PAIRS
 
 
-def _plan_far_numbers(column: ColumnProfile) -> ColumnPlan:
-    """Subtracts the median from numbers such as seconds since 1970, since they would lose precision in float32."""
-    if "`" in column.name:
-        return _leave_out("its numbers are far from 0, and no expression can use a name with a `. Rename it.")
-    are_whole = column.distinct_count is not None  # it is None for fractions and times
-    shift = round(column.median) if are_whole else column.median
-    sign, sign_name = ("-", "minus") if shift > 0 else ("+", "plus")
-    expression = f"`{column.name}` {sign} {abs(shift)!r}"
-    plan = _plan_scaling(column, {"expression": expression}, column.minimum - shift)
-    return plan._replace(description=f"{sign_name} {abs(shift)!r}, {plan.description}")
-
-
-def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float) -> ColumnPlan:
-    """Plans standardized numbers.
-
-    Args:
-        column: the profile of the column.
-        source: the parameter of `Numeric` that gives the numbers.
-        minimum: the smallest of these numbers.
-    """
+def _plan_scaling(column: ColumnProfile) -> ColumnPlan:
+    """Plans standardized numbers."""
     normalize: str | list[str] = "z_score"
     descriptions = ["z-score"]
-    if column.kind != "bool" and minimum >= 0 and column.skewness > MAX_SKEWNESS:
+    is_skewed = column.kind != "bool" and column.minimum >= 0 and column.skewness > MAX_SKEWNESS
+    if is_skewed and not column.is_far_from_zero:  # far from 0, the logarithm is almost a straight line
         normalize = ["log1p", "z_score"]
         descriptions = ["logarithm of x + 1", "z-score"]
     missing: dict[str, Any] = {}
@@ -185,7 +166,7 @@ def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float)
         descriptions.append("missing: median and an indicator")
     if column.infinite_count:
         descriptions.append(f"but {describe_infinite_numbers(column)}, which a run does not allow")
-    numeric = make_feature_column("Numeric", **source, normalize=normalize, **missing)
+    numeric = make_feature_column("Numeric", key=column.name, normalize=normalize, **missing)
     # Other rows may not be whole.
     kind: ColumnType | None = "float" if column.kind == "int" and not column.is_type_declared else None
     return ColumnPlan(", ".join(descriptions), (numeric,), kind)

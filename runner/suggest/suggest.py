@@ -49,6 +49,8 @@ def suggest(source: Any) -> dict[str, Any]:
     if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     target_plan, options = _plan_target(columns[target], table.origin)
+    if getattr(source, "seed", 0) is None and options["values"].pop("data", None):
+        options["notes"].append("data.seed=null holds out the last rows, so the splits aren't stratified.")
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:  # a number of the row is better than nothing

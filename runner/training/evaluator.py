@@ -23,7 +23,7 @@ from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
-from runner.program.objective import ExampleOutputs, StepSums, decode_targets, make_targets
+from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
@@ -118,7 +118,8 @@ class Evaluator:
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants, teacher))
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics
-        self.targets = {name: parts.spec for name, parts in self.parts.targets.items()}
+        # Not those of the program: it may have been built for another fold, and decodes on the device only.
+        self.targets = program.features.bind_targets(data.constants)
         self.loss_weights = {
             name: 1.0 if parts.loss_weight is None else float(parts.loss_weight)
             for name, parts in self.parts.targets.items()
@@ -281,7 +282,7 @@ def record_predictions(evaluator: Evaluator, split: str, outputs: ExampleOutputs
             evaluator.targets[name].classes,
             evaluator.data.number_rows(split),
             targets[name],
-            logits,
+            decode_logits(evaluator.targets[name], logits),
             outputs.losses[name],
             name,
         )

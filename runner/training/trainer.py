@@ -109,6 +109,8 @@ class Trainer(Evaluator):
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
         self._check_monitor()
+        if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
+            self._trace_last_batch()
         self._order: tuple[int, np.ndarray] | None = None  # the epoch whose order was computed last, and its rows
         self._start_time = time.monotonic()
 
@@ -158,14 +160,35 @@ class Trainer(Evaluator):
 
     def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
         """The first chunk of an epoch, and the arguments of `program.train` for it, with shapes for the state."""
-        size = self.training.batch_size
         steps = min(self.plan.steps_per_epoch, self.steps_per_dispatch)
-        rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * steps]
-        chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
+        return self._plan_dispatch(
+            epoch_order(self.data.splits["train"], self.seed, 0)[: self.training.batch_size * steps]
+        )
+
+    def _plan_dispatch(self, rows: np.ndarray) -> tuple[Chunk, tuple[Any, ...]]:
+        """The first chunk of rows, and the arguments of `program.train` for it, with shapes for the state."""
+        chunk = next(iter(self.batches.chunks(rows, self.training.batch_size, self.steps_per_dispatch)))
         step_count, rate_inputs = np.int32(chunk.steps), self.rate_inputs(0, 1.0)
         # `unfrozen` is among the arguments as in `_dispatch`: JAX compiles again where a default was left out.
         examples, unfrozen = (chunk.data, chunk.rows), False
         return chunk, (self.program_inputs, self.state_shapes, *examples, step_count, rate_inputs, unfrozen)
+
+    def _trace_last_batch(self) -> None:
+        """Traces a step of an epoch's last batch if that or a microbatch of it is a single example, which some layers
+        can't learn from: `BatchNorm`. Otherwise it raises no other error than the first batch."""
+        rows, microbatches = self.data.splits["train"], self.training.microbatches
+        remainder = 0 if self.training.drop_remainder else len(rows) % self.training.batch_size
+        if not 0 < remainder < 2 * microbatches or not self.plan.total_steps >= self.plan.steps_per_epoch > 1:
+            return
+        try:
+            jax.eval_shape(self.program.train, *self._plan_dispatch(rows[:remainder])[1])
+        except LocatedError as error:
+            parts = f" in {microbatches} microbatches" if microbatches > 1 else ""
+            raise LocatedError(
+                "training.batch_size",
+                f"the last batch of an epoch has {remainder} of the {len(rows):,} examples{parts}. {error} "
+                "training.drop_remainder=true leaves this batch out.",
+            ) from error
 
     def compile(self) -> None:
         """Compiles a training step before there is a state. Raises RunError if it needs more memory than is free."""

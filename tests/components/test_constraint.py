@@ -89,8 +89,9 @@ def test_a_pattern_without_a_match_is_an_error(option: str) -> None:
         built("constraint", option, paths=["words", "dense_1"])(PARAMETERS)
 
 
-def test_the_default_needs_no_match() -> None:
-    assert changed(MaxNorm(), {"layer": {"bias": DENSE[0]}}) == set()
+def test_a_constraint_on_no_parameter_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"no parameter is a kernel or embedding, .* Parameters: layer/bias, layer/w\."):
+        MaxNorm()({"layer": {"bias": DENSE[0], "w": DENSE}})
 
 
 def test_weights_of_zero_stay_zero() -> None:

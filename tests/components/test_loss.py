@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from options import built, options
 
-from components.loss import MAE, MSE, BinaryCrossEntropy, Huber, LeNet5_1998, SoftmaxCrossEntropy
-from components.types import Loss, Scalar, TargetSpec, UserError
+from components.loss import MAE, MSE, BinaryCrossEntropy, Distillation, Huber, LeNet5_1998, SoftmaxCrossEntropy
+from components.types import Batch, Loss, Output, Scalar, TargetSpec, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["losses"]
 KERAS: dict[str, dict[str, dict[str, float]]] = {  # for each option, the cases of Keras and their parameters
@@ -44,6 +45,13 @@ def target(outputs: int, classes: int | None = None) -> TargetSpec:
     if classes is None:
         return TargetSpec("real", (outputs,), None, decode=lambda values: values)
     return TargetSpec("classes", (), tuple(f"class {n}" for n in range(classes)), decode=lambda values: values)
+
+
+def distill(logits: jax.Array, target: jax.Array, teacher: jax.Array | None = None) -> jax.Array:
+    """The loss of distillation, with the logits themselves as those of the teacher."""
+    batch = Batch({}, {"target": target}, {}, None, jnp.ones(4, bool))
+    batch = batch._replace(teacher={"target": logits if teacher is None else teacher})
+    return Distillation()(Output(logits), batch)
 
 
 LABELS = TargetSpec("multilabel", (3,), ("a", "b", "c"), lambda logits: logits)
@@ -181,6 +189,65 @@ def test_labels_of_one_class_are_not_classes() -> None:
         BinaryCrossEntropy()(logits, jnp.zeros((2, 3), int))
     with pytest.raises(UserError, match=r"got float32 \(2, 1\)"):
         BinaryCrossEntropy()(logits, jnp.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("loss", [MSE(), MAE(), Huber()])
+@pytest.mark.parametrize(
+    ("logits", "target"), [((4, 1), jnp.zeros(4)), ((4,), jnp.zeros((4, 1))), ((4, 2), jnp.zeros((4, 2), int))]
+)
+def test_the_errors_of_another_shape_or_type_raise(loss: Loss, logits: tuple[int, ...], target: jax.Array) -> None:
+    with pytest.raises(UserError, match=r"^(mse|mae|huber) needs a target of floats"):
+        loss(jnp.zeros(logits), target)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), LeNet5_1998(), BinaryCrossEntropy(), distill])
+@pytest.mark.parametrize(
+    ("logits", "target"),
+    [
+        ((4, 1), jnp.full(4, 0.3)),
+        ((4, 1), jnp.zeros((4, 2), int)),
+        ((4,), jnp.zeros(4, int)),
+        ((4, 1), jnp.zeros(4, bool)),
+        ((), jnp.zeros((), int)),
+    ],
+)
+def test_ids_of_another_shape_or_type_raise(
+    loss: Callable[..., jax.Array], logits: tuple[int, ...], target: jax.Array
+) -> None:
+    with pytest.raises(UserError, match=r"^(softmax_cross_entropy|binary_cross_entropy|distillation) needs a class id"):
+        loss(jnp.zeros(logits), target)
+
+
+def test_logits_of_two_classes_are_not_the_one_of_binary_cross_entropy() -> None:
+    with pytest.raises(
+        UserError, match=r"needs one logit for a class id, got the logits \(4, 2\). Choose softmax_cross"
+    ):
+        BinaryCrossEntropy()(jnp.zeros((4, 2)), jnp.zeros(4, int))
+
+
+@pytest.mark.parametrize(
+    ("loss", "logits", "target", "soft"),
+    [
+        (SoftmaxCrossEntropy(), (4, 3), (4,), (4, 1)),
+        (SoftmaxCrossEntropy(), (4, 3), (4,), (4,)),
+        (BinaryCrossEntropy(), (4, 1), (4,), (4, 1)),
+        (BinaryCrossEntropy(), (4, 3), (4, 3), (4, 1)),
+    ],
+)
+def test_probabilities_of_another_shape_raise(loss: Loss, logits: Any, target: Any, soft: Any) -> None:
+    with pytest.raises(UserError, match="cross_entropy needs the probability of each class, float32"):
+        loss(jnp.zeros(logits), jnp.zeros(target, int), jnp.zeros(soft))  # type: ignore[call-arg]
+
+
+def test_a_teacher_has_the_classes_of_the_student() -> None:
+    with pytest.raises(UserError, match=r"distillation needs logits of the teacher \(4, 3\), .* got \(4, 1\)"):
+        distill(jnp.zeros((4, 3)), jnp.zeros(4, int), jnp.zeros((4, 1)))
+
+
+def test_distillation_without_logits_raises() -> None:
+    batch = Batch({}, {"target": jnp.zeros(4, int)}, {}, None, jnp.ones(4, bool), teacher={"target": jnp.zeros((4, 3))})
+    with pytest.raises(UserError, match="distillation needs logits, but the architecture returns none"):
+        Distillation()(Output(None), batch)
 
 
 def test_labels_have_no_weights_of_classes() -> None:

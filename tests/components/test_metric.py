@@ -10,7 +10,7 @@ import pytest
 from options import built, options
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
-from components.metric import MAE, RMSE, Accuracy, MeanIoU, TopK
+from components.metric import MAE, RMSE, Accuracy, MeanIoU, ReconstructionError, TopK
 from components.types import Batch, Metric, Output, TargetSpec, UserError
 
 CLASSES = TargetSpec("classes", (), ("cat", "dog", "cow", "hen"), lambda values: values)
@@ -116,8 +116,51 @@ def test_a_wrong_kind_of_target_raises_with_the_right_metrics(metric: Metric, bo
 
 
 def test_an_architecture_without_logits_raises() -> None:
-    with pytest.raises(UserError, match="a metric needs logits, but the architecture returns none"):
+    with pytest.raises(UserError, match="accuracy needs logits, but the architecture returns none"):
         Accuracy().measure(Output(None), batches(draw(10, 4), LABELS)[0][1])
+
+
+@pytest.mark.parametrize("outlier", [1e30, 1e38, 1.0, 1e-30])
+@pytest.mark.parametrize("scale", [1.0, 1e-25])
+def test_an_outlier_neither_overflows_nor_hides_other_errors(outlier: float, scale: float) -> None:
+    logits, target = draw(10, 2) * np.float32(scale), np.zeros((10, 2), np.float32)
+    target[3, 1] = -outlier
+    error = logits.astype(np.float64) - target
+    bound = replace(REAL, decode=lambda values: values)
+    assert measure(MAE(), bound, logits, target) == pytest.approx(np.abs(error).mean(), rel=1e-5, abs=0)
+    assert measure(RMSE(), bound, logits, target) == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_prediction_that_is_not_finite_gives_no_finite_error(value: float) -> None:
+    logits = draw(10, 2)
+    logits[3, 1] = value
+    assert not np.isfinite(measure(MAE(), REAL, logits, np.ones((10, 2), np.float32)))
+    assert not np.isfinite(measure(RMSE(), REAL, logits, np.ones((10, 2), np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("metric", "logits", "target", "message"),
+    [
+        (Accuracy(), (4, 3), np.zeros(4), r"accuracy needs a target of classes, int32, got float32 \(4,\)"),
+        (Accuracy(), (4, 3), np.zeros((4, 3)), r"accuracy needs a target of classes, int32, got float32 \(4, 3\)"),
+        (Accuracy(), (4, 3), np.zeros((4, 1), int), r"accuracy needs a class id, int32 \(4,\), .*, got int32 \(4, 1\)"),
+        (Accuracy(), (4,), np.zeros(4, int), r"accuracy needs a class id, int32 \(\), .* got int32 \(4,\)"),
+        (TopK(1), (4, 3), np.full(4, 0.3), "top_k needs a target of classes"),
+        (TopK(1), (4, 3), np.zeros((4, 1), int), "top_k needs a class id"),
+        (MeanIoU(), (4, 2, 2, 3), np.zeros((4, 2), int), "mean_iou needs a class id"),
+        (MAE(), (4, 1), np.zeros(4), r"mae needs a target of floats \(4, 1\), .*, got float32 \(4,\)"),
+        (RMSE(), (4, 1), np.zeros((4, 1), int), r"rmse needs a target of floats \(4, 1\), .*, got int32 \(4, 1\)"),
+        (ReconstructionError(), (), np.zeros(4), r"reconstruction_error needs a value for each example, \(4, …\)"),
+    ],
+)
+def test_a_target_of_another_shape_or_type_raises(
+    metric: Metric, logits: tuple[int, ...], target: np.ndarray, message: str
+) -> None:
+    batch = Batch({}, {"target": jnp.array(target)}, {}, weight=None, present=jnp.ones(4, bool))
+    values = jnp.zeros(logits)
+    with pytest.raises(UserError, match=message):
+        metric.measure(Output(values, features={"reconstruction_error": values}), batch)
 
 
 @pytest.mark.parametrize("option", options("metric"))

@@ -99,9 +99,11 @@ def test_a_function_is_applied_to_the_matching_leaves() -> None:
     assert found == {"b": {"kernel": ("b/kernel", 1), "bias": 2}, "a": {"kernel": ("a/kernel", 3)}}
 
 
-def test_only_the_given_patterns_need_a_match() -> None:
+def test_each_of_the_given_patterns_and_one_of_the_default_need_a_match() -> None:
     tree = {"a": {"bias": 1}}
-    assert map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel"]) == tree
+    assert map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel", "a"]) == {"a": {"bias": -1}}
+    with pytest.raises(UserError, match=r"no parameter is a kernel, so it would change nothing\. Parameters: a/bias\."):
+        map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel"])
     with pytest.raises(UserError, match=r"no parameter matches the pattern \*\*/kernel\. Allowed: a/bias\."):
         map_matching(lambda path, leaf: -leaf, tree, ["**/kernel"], default=["a"])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +20,7 @@ from networks import variables
 from safetensors.numpy import save_file
 
 from components import pretrained
-from components.architecture import MobileNet, MobileStage
+from components.architecture import AlexNet, LeNet5, MobileNet, MobileStage
 from components.layer import BatchNorm, Conv, Dense, Flatten
 from components.pretrained import NamingScheme, Rule, Safetensors
 from components.types import DataError, Output, UserError
@@ -140,6 +142,15 @@ def test_all_arrays_of_the_network_are_converted_to_their_shapes() -> None:
         assert jax.tree.map(np.shape, convert(tensors)) == jax.tree.map(np.shape, arrays)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [("haed", "Did you mean head?"), ("conv_9*", ""), ("fc.wieght", "Did you mean fc.weight?"), ("", "")],
+)
+def test_a_pattern_that_skips_nothing_raises(pattern: str, hint: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"matches the pattern {pattern}. {hint}")):
+        convert(TORCH, skip=["head", pattern])
+
+
 def test_skipped_layers_are_left_out() -> None:
     for skip in ("head", "fc", "fc.*", "he*"):
         assert "head" not in convert(TORCH, skip=[skip])["params"]
@@ -190,6 +201,30 @@ def test_a_file_of_another_variant_raises_with_the_differences(
 def test_an_architecture_without_naming_schemes_raises() -> None:
     with pytest.raises(UserError, match=r"Dense: no naming scheme is known\. Define NAMING_SCHEMES"):
         pretrained.detect_scheme(Dense(3), TORCH, {}, None)
+
+
+@pytest.mark.parametrize("name", ["resnet", "networks.resnet", "naming", "mine"])
+def test_the_schemes_of_a_module_that_is_called_like_one_of_ours_count(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = ModuleType(name)
+    module.Network = type("Network", (nn.Module,), {"__module__": name})
+    module.NAMING_SCHEMES = NAMING_SCHEMES[:1]
+    monkeypatch.setitem(sys.modules, name, module)
+    shapes = variables(Little(), *IMAGE)
+    assert pretrained.detect_scheme(module.Network(), TORCH, shapes, None) is NAMING_SCHEMES[0]
+
+
+def test_a_class_without_schemes_has_those_of_its_base_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "derived", ModuleType("derived"))
+    network = type("Network", (Little,), {"__module__": "derived"})()
+    assert pretrained.detect_scheme(network, TORCH, variables(Little(), *IMAGE), None) is NAMING_SCHEMES[0]
+    network = type("Network", (LeNet5,), {"__module__": "derived"})(3)
+    with pytest.raises(UserError, match="Network: no naming scheme is known"):
+        pretrained.detect_scheme(network, TORCH, {}, None)
+    network = type("Network", (AlexNet,), {"__module__": "derived"})(3)
+    with pytest.raises(UserError, match="Network: no name in the file belongs to torchvision"):
+        pretrained.detect_scheme(network, {"x": 1}, {"params": {}}, None)
 
 
 def test_a_file_is_read_and_its_fingerprint_depends_on_its_content(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from options import built, options
 
 from components.regularizer import L1, L2
-from components.types import Scalar
+from components.types import Scalar, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["regularizers"]
 DENSE = jnp.array(GOLDEN["dense"], jnp.float32)
@@ -45,5 +44,6 @@ def test_the_strength_may_be_traced(regularizer: type[L1], check_traced: Callabl
     check_traced(penalty, {"strength": 0.0}, {"strength": 1e-4}, {"strength": 1.0})
 
 
-def test_the_penalty_without_kernels_is_zero() -> None:
-    np.testing.assert_array_equal(L2(1.0)({"layer": {"bias": DENSE[0]}}), 0)
+def test_a_penalty_on_no_parameter_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"no parameter is a kernel or embedding, .* Parameters: layer/bias, layer/w\."):
+        L2(1.0)({"layer": {"bias": DENSE[0], "w": DENSE}})

@@ -70,23 +70,31 @@ def test_boundaries_are_rounded_to_steps(total: int) -> None:
 
 def test_cosine_equals_keras() -> None:
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-8)
-    close(rates(cosine(0.1, final=0.01), 1000), KERAS["CosineDecay(0.1, 1000, alpha 0.01)"])
+    close(rates(cosine(0.1, Duration(0.0), final=0.01), 1000), KERAS["CosineDecay(0.1, 1000, alpha 0.01)"])
 
 
-def test_the_warm_up_from_zero_equals_keras() -> None:
-    actual = rates(cosine(0.1, warmup=Duration(100, "step")), 1100)
+def test_the_warm_up_is_one_step_ahead_of_that_of_keras() -> None:
+    """Keras starts at the rate 0, with which the first step learns nothing."""
+    schedule = cosine(0.1, warmup=Duration(100, "step"))
     expected = KERAS["CosineDecay(0.01, 1000, warmup_target 0.1, warmup_steps 100)"]
     in_warmup = np.array(STEPS) < 100
-    np.testing.assert_allclose(actual[in_warmup], (expected[in_warmup] - 0.01) / 0.9, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(actual[~in_warmup], expected[~in_warmup], rtol=1e-4, atol=1e-7)
+    ahead = rates(schedule, 1100, [step - 1 for step in STEPS if 0 < step < 100])
+    np.testing.assert_allclose(ahead, (expected[in_warmup][1:] - 0.01) / 0.9, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(rates(schedule, 1100)[~in_warmup], expected[~in_warmup], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 1000])
+@pytest.mark.parametrize("option", options("schedule"))
+def test_the_first_step_of_every_option_learns(option: str, total: int) -> None:
+    (rate,) = rates(built("schedule", option, learning_rate=0.3), total, [0])
+    assert rate > 0.3 / 60  # the warm-up of 1,000 steps has 50
 
 
 @pytest.mark.parametrize("warmup", [Duration(0.0), Duration(1e-4), Duration(1.0), Duration(2.0, "epoch")])
 def test_a_warm_up_of_no_step_or_of_the_whole_run(warmup: Duration) -> None:
     actual = rates(cosine(1.0, warmup=warmup), 10, range(10), epoch=5)
-    expected = np.arange(10) / 10 if warmup.value >= 1 else (1 + np.cos(np.pi * np.arange(10) / 10)) / 2
-    np.testing.assert_allclose(actual[1:], expected[1:], rtol=1e-3)
-    assert np.isfinite(actual).all()
+    ramp, decay = np.arange(1, 11) / 10, (1 + np.cos(np.pi * np.arange(10) / 10)) / 2
+    np.testing.assert_allclose(actual, ramp if warmup.value >= 1 else decay, rtol=1e-3)
 
 
 def test_reduce_on_plateau_is_constant_with_a_plateau() -> None:
@@ -98,7 +106,9 @@ def test_reduce_on_plateau_is_constant_with_a_plateau() -> None:
 @pytest.mark.parametrize("option", options("schedule"))
 def test_every_option_has_the_rates_that_its_file_describes(option: str) -> None:
     shares = np.arange(40) / 40  # of the run
-    warm = shares / 0.05 * (shares < 0.05) + (1 + np.cos(np.pi * (shares - 0.05) / 0.95)) / 2 * (shares >= 0.05)
+    warm = (shares / 0.05 + 1 / 2) * (shares < 0.05) + (1 + np.cos(np.pi * (shares - 0.05) / 0.95)) / 2 * (
+        shares >= 0.05
+    )
     expected = {
         "constant": np.ones(40),
         "cosine": warm,

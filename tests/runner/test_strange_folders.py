@@ -73,7 +73,7 @@ def test_mode_look_uses_the_store_that_the_user_names(monkeypatch: pytest.Monkey
     folder = make_run_folder(Path("outputs/run"), SERVER)
     (folder / "config.yaml").write_text(f"tracking: {{_target_: runner.tracking.MLflow, uri: '{SERVER}'}}\n")
     words = ["mode=look", "run=run"]
-    assert configure(words).values["tracking"]["uri"] is None
+    assert configure(words).values["tracking"].get("uri") is None
     assert configure([*words, "tracking.uri=http://mine"]).values["tracking"]["uri"] == "http://mine"
 
 

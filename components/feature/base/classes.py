@@ -6,17 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.closest import join_names
-from components.types import DataError
+from components.feature.base import raw
+from components.types import DataError, UserError
 
 
-def name_classes(names: tuple[str, ...] | None, rows: Mapping[Any, int]) -> dict[Any, str]:
-    """The name of each class, by its value in the data.
+def check_names(names: tuple[str, ...] | None) -> None:
+    """Raises UserError for the same name twice, or a name that an array of texts would change; None: no names."""
+    if names is None:
+        return
+    if len(set(names)) < len(names):
+        raise UserError(f"`names` must have each class only once, got {', '.join(names)}")
+    if wrong := [name for name in names if name.endswith("\0")]:
+        raise UserError(f"`names`: a class can't end with a NUL character, got {wrong[0]!r}. Remove it.")
+
+
+def name_classes(key: str, names: tuple[str, ...] | None, rows: Mapping[Any, int]) -> dict[Any, str]:
+    """The name of each class, by its value in the data. Raises DataError for a class that ends with NUL.
 
     Args:
+        key: the column.
         names: the names, in order. Integers in the data are positions among them; strings are names. None: a class has
             the name of its value.
         rows: the number of rows of each class, by its value in the data.
     """
+    raw.check_classes(key, rows)
     if names is None:
         return {value: str(value) for value in rows}
     values = names if any(isinstance(value, str) for value in rows) else range(len(names))
@@ -40,7 +53,7 @@ def validate_classes(
     Raises:
         DataError: the training split lacks a class of another split or of `names`.
     """
-    classes = name_classes(names, rows["train"])
+    classes = name_classes(key, names, rows["train"])
     if names is None:
         classes |= {value: str(value) for counts in rows.values() for value in counts}
     for value, name in classes.items():

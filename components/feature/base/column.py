@@ -1,4 +1,4 @@
-"""Base classes of feature columns: stateless columns and categorical columns."""
+"""Base classes of feature columns: columns without statistics, and categorical columns."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -12,10 +13,13 @@ import numpy as np
 from components.closest import suggest_name
 from components.types import Block, DataError, Ragged, Strings
 
-FLOAT32_MAX = np.finfo(np.float32).max
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+LARGEST = 1e307  # differences of numbers up to it are finite in float64
+NO_ID = np.int32(np.iinfo(np.int32).min)
+"""The id of a missing value. Crosses, indicators and embeddings ignore it."""
+
 MAX_VALUE_CHARACTERS = 100  # of a value in a message
 MAX_INTEGER_BITS = 100  # of an integer in a message
-NEED_FINITE = "a finite number within the range of float32 is needed; correct it, or remove the row"
 
 
 def read_column(block: Block, key: str) -> np.ndarray:
@@ -26,13 +30,14 @@ def read_column(block: Block, key: str) -> np.ndarray:
     return values
 
 
-def read_numbers(block: Block, key: str, *, allow_missing: bool = False) -> np.ndarray:
-    """Reads a column of finite numbers within the range of float32, (rows, …).
+def read_numbers(block: Block, key: str, *, allow_missing: bool = False, largest: float = LARGEST) -> np.ndarray:
+    """Reads a column of finite numbers, (rows, …).
 
     Args:
         block: the rows.
         key: the name of the column.
         allow_missing: whether missing values and NaN are allowed. In the result both are NaN.
+        largest: the largest allowed number. The smallest is its negative.
 
     Raises:
         DataError: a value is no number, is infinite or too large, or is missing or NaN if that isn't allowed.
@@ -44,12 +49,18 @@ def read_numbers(block: Block, key: str, *, allow_missing: bool = False) -> np.n
         values = values.astype(np.float64)
         values[~valid_mask] = np.nan
     if values.dtype.kind == "f":
-        size = np.abs(values)
-        invalid = size > FLOAT32_MAX if allow_missing else ~(size <= FLOAT32_MAX)  # only the latter finds NaN
+        size, limit = np.abs(values), min(largest, float(np.finfo(values.dtype).max))
+        invalid = size > limit if allow_missing else ~(size <= limit)  # only the latter finds NaN
         if invalid.any():
             position = tuple(np.argwhere(invalid)[0])
-            raise make_value_error(block, key, int(position[0]), f"is {format_value(values[position])}", NEED_FINITE)
+            fault = f"is {format_value(values[position])}"
+            raise make_value_error(block, key, int(position[0]), fault, describe_range(largest))
     return values
+
+
+def describe_range(largest: float) -> str:
+    """Says which numbers are allowed, and what to do about another number, for messages."""
+    return f"a finite number from {-largest:.3g} to {largest:.3g} is needed; correct it, or remove the row"
 
 
 def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -65,6 +76,8 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
     if isinstance(block.columns.get(key), Ragged):
         raise DataError(f"column `{key}` of {block.origin} has rows of different lengths; set `sequence: true`")
     values, valid_mask = _get_column(block, key)
+    if key in block.ids and (values == NO_ID).any():
+        valid_mask = values != NO_ID
     if 0 in values.shape[1:]:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, which have no numbers")
     if values.dtype.hasobject:
@@ -107,12 +120,23 @@ def read_labels(block: Block, key: str) -> np.ndarray:
     if values.dtype.hasobject and values.size:
         is_text = isinstance(values.flat[0], str)
         kinds, dtype = ((str,), np.str_) if is_text else ((Integral, np.bool_), np.int64)
-        values = _convert_objects(block, key, values, kinds, dtype, needed)
+        converted = _convert_objects(block, key, values, kinds, dtype, needed)
+        if is_text:
+            check_classes(key, values[converted != values])
+        values = converted
     if values.dtype.kind in "biuU":
         return values
     if len(values):
         raise make_value_error(block, key, 0, f"is {format_value(values.flat[0])}", needed)
     return np.zeros(0, np.int64)  # without rows the values may be of any type
+
+
+def check_classes(key: str, classes: Iterable[Any]) -> None:
+    """Raises DataError for a text that ends with NUL. NumPy's arrays of texts drop it and so would merge classes."""
+    for value in classes:
+        if isinstance(value, str) and value.endswith("\0"):
+            fault = f"column `{key}` has the class {format_value(value)}, which ends with a NUL character"
+            raise DataError(f"{fault}; remove this character from the texts")
 
 
 def make_missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.closest import suggest_name
+from components.feature.base.raw import NO_ID as NO_ID
 from components.feature.base.raw import format_value
 from components.feature.text.string_ops import (
     concatenate_categories,
@@ -20,9 +21,6 @@ from components.feature.text.string_ops import (
     to_strings,
 )
 from components.types import Block, DataError, Encoded, Ragged, Strings, UserError, Values
-
-NO_ID = np.int32(np.iinfo(np.int32).min)
-"""The id of a missing value. Crosses, indicators and embeddings ignore it."""
 
 INT64_STOP = 1 << 63  # the smallest integer above all int64
 NEED_CATEGORY = "a category is text or a whole number from -2**63 to 2**63 - 1; use Bucketized for other numbers"

@@ -84,20 +84,20 @@ class Expression:
             allow_missing: whether operands may be missing. The value is then NaN.
 
         Raises:
-            DataError: a value isn't finite, or is too large for float32. The message has the operands.
+            DataError: a value isn't finite, or is too large. The message has the operands.
         """
         columns, evaluate = _parse(self.text)
         operands = {name: _operand(block, name, allow_missing=allow_missing) for name in columns}
         with np.errstate(all="ignore"):
             values = evaluate(operands)
         is_missing = functools.reduce(np.logical_or, map(np.isnan, operands.values()))
-        invalid = ~is_missing & ~(np.abs(values) <= raw.FLOAT32_MAX)
+        invalid = ~is_missing & ~(np.abs(values) <= raw.LARGEST)
         if invalid.any():
             row = int(np.argmax(invalid))
             reason = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
             raise DataError(
                 f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {reason}; "
-                f"{raw.NEED_FINITE}, or limit an operand, as in `rooms / max(households, 1)`"
+                f"{raw.describe_range(raw.LARGEST)}, or limit an operand, as in `rooms / max(households, 1)`"
             )
         return np.where(is_missing, np.nan, values)[:, None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -64,27 +64,26 @@ class Numbers:
         return replace(self, factor=1.0, steps=())
 
     def __call__(self, block: Block) -> np.ndarray:
-        flat, _ = self._flatten(block)
-        return self.transform(flat, self._read_source(flat))
+        return self.read(block).values
 
     def read(self, block: Block) -> NumberRows:
-        """Reads the numbers without applying factor and steps.
+        """Reads the numbers, float64.
 
         Raises:
-            DataError: a step would map a number to infinity or NaN.
+            DataError: a value is no number, or a step maps it to infinity or NaN.
         """
         flat, offsets = self._flatten(block)
-        values = self._read_source(flat)
-        if self.steps:
-            self.transform(flat, values)  # only to raise its DataError
-        return NumberRows(values, offsets)
+        return NumberRows(self.transform(flat, self._read_source(flat)), offsets)
 
     def __str__(self) -> str:
         return f"`{self.source.text}`" if isinstance(self.source, Expression) else f"column `{self.source}`"
 
     def transform(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Applies factor and steps to numbers of the block, (vectors, D); raises DataError if a result isn't finite."""
-        result = values.astype(np.float64) * self.factor
+        result = values.astype(np.float64, copy=False)
+        if self.factor != 1:
+            with np.errstate(over="ignore"):
+                result = result * self.factor
         for step in self.steps:
             with np.errstate(all="ignore"):
                 result = step(result, np)
@@ -112,6 +111,13 @@ class Numbers:
         return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
 
 
+def join_rows(sources: Sequence[NumberRows]) -> NumberRows:
+    """The vectors of several sources side by side. Sequences have only one source."""
+    if len(sources) == 1:
+        return sources[0]
+    return NumberRows(np.concatenate([source.values for source in sources], axis=1), None)
+
+
 def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
     """Reshapes a column of numbers or vectors to (rows, D); raises DataError for a higher rank."""
     if values.ndim > 2:
@@ -131,7 +137,14 @@ def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]
         return block, None
     valid_mask = block.valid.get(key)
     valid = {} if valid_mask is None else {key: np.repeat(valid_mask, np.diff(column.offsets))}
-    elements = _ElementBlock({key: column.values}, valid, origin=block.origin, block=block, offsets=column.offsets)
+    elements = _ElementBlock(
+        {key: column.values},
+        valid,
+        origin=block.origin,
+        ids=block.ids & {key},
+        block=block,
+        offsets=column.offsets,
+    )
     return elements, column.offsets
 
 

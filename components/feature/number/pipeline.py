@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,21 +26,21 @@ class Pipeline:
     fitted_step: FittableNormalizer | None
     steps_after_fit: tuple[FixedNormalizer, ...]
 
-    def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Applies all normalizers.
+    def apply_before_fit(self, values: Any, xp: Any) -> Any:
+        """Applies the normalizers before the fitted one."""
+        for step in self.steps_before_fit:
+            values = step(values, xp)
+        return values
+
+    def apply_fitted(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """Applies the fitted normalizer and the normalizers after it.
 
         Args:
-            values: the numbers.
+            values: the numbers after the normalizers before the fitted one.
             offset: the offset that was fitted; 0 if no normalizer is fitted.
             divisor: the scale that was fitted; 1 if no normalizer is fitted.
             xp: the library of the arrays, NumPy or `jax.numpy`.
         """
-        for step in self.steps_before_fit:
-            values = step(values, xp)
-        return self.apply_fitted(values, offset, divisor, xp)
-
-    def apply_fitted(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Applies the fitted normalizer, with its offset and divisor, and the normalizers after it."""
         values = (values - offset) / divisor
         for step in self.steps_after_fit:
             values = step(values, xp)
@@ -49,30 +48,10 @@ class Pipeline:
 
     def check_fill_value(self, value: float) -> None:
         """Raises UserError unless the replacement of missing numbers is finite, also after `steps_before_fit`."""
-        result = np.float64(value)
-        for step in self.steps_before_fit:
-            with np.errstate(all="ignore"):
-                result = step(result, np)
+        with np.errstate(all="ignore"):
+            result = self.apply_before_fit(np.float64(value), np)
         if not np.isfinite(result):
             raise UserError(f"`missing` (={value}) must be finite, also after the steps of `normalize`")
-
-    def undo_each(self, values: np.ndarray) -> list[np.ndarray]:
-        """Undoes `steps_before_fit`, from the last to the first.
-
-        A normalizer without an inverse, like Clip, is skipped.
-
-        Args:
-            values: numbers after all of `steps_before_fit`.
-
-        Returns:
-            The numbers before each normalizer. The first are the numbers in the data.
-        """
-        stages: list[np.ndarray] = []
-        for step in reversed(self.steps_before_fit):
-            with contextlib.suppress(UserError), np.errstate(all="ignore"):
-                values = step.undo(values, np)
-            stages.insert(0, values)
-        return stages
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
         """Undoes all normalizers, from the last to the first; raises UserError if one has no inverse."""
@@ -82,6 +61,15 @@ class Pipeline:
         for step in reversed(self.steps_before_fit):
             values = step.undo(values, xp)
         return values
+
+    def undo_difference(self, difference: Any, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """Undoes all normalizers for a difference: undo(values + difference) - undo(values), without cancellation."""
+        for step in reversed(self.steps_after_fit):
+            difference, values = step.undo_difference(difference, values, xp), step.undo(values, xp)
+        difference, values = difference * divisor, values * divisor + offset
+        for step in reversed(self.steps_before_fit):
+            difference, values = step.undo_difference(difference, values, xp), step.undo(values, xp)
+        return difference
 
 
 def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipeline:

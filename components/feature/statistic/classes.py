@@ -68,6 +68,7 @@ class ByClass:
         return {**state, **other, **common}
 
     def result(self, state: dict[Any, Any]) -> dict[Any, Any]:
+        raw.check_classes(self.by, state)
         return {value: self.statistic.result(state[value]) for value in sorted(state)}
 
 

@@ -40,7 +40,7 @@ class Counts:
     have the same fingerprint is 3e-8.
 
     Attributes:
-        key: a raw column, or a stateless feature column.
+        key: a raw column, or a feature column.
         missing: replaces missing values. None: missing values aren't counted.
         empty_is_missing: whether "" and -1 are missing values, except in a ragged column.
     """

@@ -43,7 +43,7 @@ class Frequencies(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentFrequency:
-    """Counts the rows in which each id of a stateless categorical column occurs."""
+    """Counts the rows in which each id of a categorical column occurs."""
 
     key: str
 

@@ -14,7 +14,7 @@ from components.feature.text.vocabulary_file import find_file
 from components.input_files import open_file, read_npy_header
 from components.types import Constants, DataError, Strings
 
-WORD2VEC_HEADER = re.compile(rb"\d+ \d+")  # the first line: the number of words, and the dimension
+WORD2VEC_HEADER = re.compile(rb"(\d+) (\d+)")  # the first line: the number of words, and the dimension
 MAX_LINE_BYTES = 16 << 20
 
 
@@ -88,14 +88,14 @@ def _read_npy(file: Path, shape: tuple[int, int]) -> np.ndarray:
 
 def _read_text(file: Path, words: Mapping[bytes, int], result: WordVectors) -> None:
     """Reads the vectors of the words into `result`."""
-    dimension, is_first = result.vectors.shape[1], True
+    dimension, is_first, announced, number = result.vectors.shape[1], True, None, 0
     with open_file(file) as opened:
         for number, line in enumerate(iter(lambda: opened.readline(MAX_LINE_BYTES), b""), start=1):
             if len(line) == MAX_LINE_BYTES:
                 raise DataError(f"line {number} of {file} is longer than {MAX_LINE_BYTES >> 20} MiB")
             line = line.rstrip()
             width = line.count(b" ")
-            if number == 1 and width != dimension and WORD2VEC_HEADER.fullmatch(line):
+            if number == 1 and (announced := _read_header(file, line, dimension)) is not None:
                 continue
             if width < dimension or (is_first and width > dimension):  # words after the first may contain spaces
                 raise DataError(f"line {number} of {file} has {width} numbers, not dimension={dimension}")
@@ -105,6 +105,35 @@ def _read_text(file: Path, words: Mapping[bytes, int], result: WordVectors) -> N
             if position is not None and not result.known[position]:
                 result.vectors[position] = _parse_numbers(file, number, line[len(word) :], dimension)
                 result.known[position] = True
+    if announced is not None and announced != number - 1:
+        raise DataError(
+            f"line 1 of {file} announces {announced:,} words, and {number - 1:,} lines follow. The file is incomplete, "
+            "or its first line needs the right number."
+        )
+
+
+def _read_header(file: Path, line: bytes, dimension: int) -> int | None:
+    """The number of words that the first line of a file of word2vec announces. None: it has a word, as in GloVe.
+
+    Of vectors of one number, "3 1" may be either. It is a header if three lines follow.
+
+    Raises:
+        DataError: the line announces vectors of another dimension.
+    """
+    match = WORD2VEC_HEADER.fullmatch(line)
+    if match is None:
+        return None
+    count, width = int(match[1]), int(match[2])
+    if dimension == 1:
+        return count if width == 1 and count == _count_lines(file) - 1 else None
+    if width != dimension:
+        raise DataError(f"line 1 of {file} announces vectors of {width} numbers, not dimension={dimension}")
+    return count
+
+
+def _count_lines(file: Path) -> int:
+    with open_file(file) as opened:
+        return sum(1 for _ in iter(lambda: opened.readline(MAX_LINE_BYTES), b""))
 
 
 def _parse_numbers(file: Path, number: int, text: bytes, dimension: int) -> np.ndarray:

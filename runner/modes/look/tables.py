@@ -109,7 +109,9 @@ def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[
         return [_format_labels(row, classes) for row in target.tolist()]
     if classes is not None:
         return [shorten(classes[number]) if number >= 0 else "missing" for number in target]
-    return [_format_vector(row) for row in target.reshape(len(target), -1)]
+    rows = target.reshape(len(target), -1)
+    digits = [count_digits(column) for column in rows.T]
+    return [_format_vector(row, digits) for row in rows]
 
 
 def _format_labels(row: Sequence[int], classes: Sequence[str]) -> str:
@@ -119,9 +121,18 @@ def _format_labels(row: Sequence[int], classes: Sequence[str]) -> str:
     return "missing" if -1 in row else ", ".join(names[:MAX_LABELS]) + more or "no label"
 
 
-def format_number(value: float) -> str:
-    """A number with four digits."""
-    return f"{value:.4g}"
+def format_number(value: float, digits: int = 4) -> str:
+    """A number with four digits, or another number of digits."""
+    return f"{value:.{digits}g}"
+
+
+def count_digits(values: np.ndarray) -> int:
+    """How many digits tell numbers apart: four; more if they are far from 0, such as Unix times."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size or not (spread := float(np.ptp(finite))):
+        return 4
+    places = np.floor(np.log10(np.abs(finite).max())) - np.floor(np.log10(spread))
+    return min(17, 4 + max(0, int(places)))
 
 
 def format_share(count: int, total: int) -> str:
@@ -140,7 +151,9 @@ def _leave_out_middle(rows: list[list[str]]) -> list[list[str]]:
 
 def _quartiles(values: np.ndarray) -> Iterator[str]:
     values = values.astype(np.float64)
-    yield from map(format_number, [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()])
+    digits = count_digits(values)
+    for value in (*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()):
+        yield format_number(value, digits)
 
 
 def _summarize(value: Any) -> Iterator[str]:
@@ -180,6 +193,9 @@ def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int) -> str:
     return " ".join(["id", *texts]) + (" …" if len(valid) > MAX_ELEMENTS else "")
 
 
-def _format_vector(row: np.ndarray) -> str:
-    numbers = [format_number(float(value)) for value in row[:MAX_ELEMENTS]]
+def _format_vector(row: np.ndarray, digits: Sequence[int] = ()) -> str:
+    numbers = [
+        format_number(float(value), *digits[position : position + 1])
+        for position, value in enumerate(row[:MAX_ELEMENTS])
+    ]
     return " ".join(numbers) + (" …" if len(row) > MAX_ELEMENTS else "")

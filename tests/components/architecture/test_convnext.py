@@ -39,9 +39,9 @@ def test_width_channels_and_smallest_images() -> None:
     assert params["head"]["kernel"].shape == (6, 3)
     with pytest.raises(UserError, match="ConvNeXt needs images of at least 8 x 8, got 9 x 7"):
         variables(tiny(outputs=3), 9, 7, 3)
-    assert variables(ConvNeXtTiny(3, width=1 / 96), 32, 32, 3)
+    assert variables(ConvNeXtTiny(3, width=1 / 48), 32, 32, 3)
     with pytest.raises(UserError, match="at least 32 x 32, got 31 x 31"):
-        variables(ConvNeXtTiny(3, width=1 / 96), 31, 31, 3)
+        variables(ConvNeXtTiny(3, width=1 / 48), 31, 31, 3)
 
 
 def test_depths_and_widths_of_different_lengths_raise() -> None:

@@ -171,6 +171,11 @@ def test_pooling_without_padding_needs_five_pixels() -> None:
             {"version": "v2", "residual_scale": 0.0},
             "residual_scale needs batch normalization at the end .* got version=v2",
         ),
+        ({"projection_kernel": 2}, "projection_kernel needs an odd number, got 2"),
+        (
+            {"projection_kernel": 3, "shortcut": "identity"},
+            "projection_kernel=3 needs shortcut=projection, got identity",
+        ),
         ({"shortcut": "identity", "widths": (4, 2)}, r"4 channels before .* 2 after it\. Set shortcut to projection"),
     ],
 )

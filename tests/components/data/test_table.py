@@ -73,11 +73,19 @@ def test_blocks_of_large_rows_have_fewer_of_them() -> None:
         assert BLOCK_BYTES // 2 < max(sizes) <= BLOCK_BYTES
 
 
+def test_texts_that_differ_in_a_nul_are_different_classes() -> None:
+    texts = Strings.from_bytes([b"a", b"a\0", b"a", b"a\0"] * 3)
+    splits = Some(columns={"all": {"array": np.zeros(12), "y": texts}}, valid=4, test=4, stratify="y").splits()
+    assert [[texts.tolist()[row] for row in rows].count("a") for rows in splits.values()] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("name", ["strings", "dictionary"])
 def test_strings_are_classes_to_stratify_by(name: str) -> None:
     classes = np.array(rows_of(columns(60)[name]))
     splits = Some(columns={"all": columns(60)}, valid=0.5, test=1 / 6, stratify=name).splits()
     for rows in splits.values():
         assert np.ptp(np.unique(classes[rows], return_counts=True)[1]) <= 1
+    with pytest.raises(DataError, match=r"`seed` \(=null\) holds out the last rows, `stratify` \(=strings\)"):
+        Some(columns={"all": columns(60)}, valid=10, test=10, stratify="strings", seed=None).splits()
     with pytest.raises(DataError, match="must be a column with one value in each row"):
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="tokens").splits()

@@ -176,6 +176,23 @@ def test_words_of_a_file_have_its_vectors_and_the_others_are_drawn(file: Path, h
     np.testing.assert_array_equal(begun["params"]["embedding"], [[0, 0], [-3, 4.5], [0, 0], [1, 2], [5, 6]])
 
 
+@pytest.mark.parametrize(
+    ("lines", "vectors"),
+    [
+        ("3 1\na 5\nb 6\n3 7\n", {"a": 5, "b": 6, "3": 7}),  # a header, for three lines follow
+        ("3 1\na 5\nb 6\n", {"3": 1, "a": 5, "b": 6}),
+        ("3 2\na 5\nb 6\nc 7\n", {"3": 2, "a": 5, "c": 7}),
+        ("3 1\n", {"3": 1}),
+    ],
+)
+def test_vectors_of_one_number_may_have_a_header(file: Path, lines: str, vectors: dict[str, float]) -> None:
+    file.write_text(lines)
+    column = Embedding(key="w", dimension=1, vectors="vectors.txt")
+    found = column.fit({}, {"w": words(*vectors)}).init_only
+    np.testing.assert_array_equal(found["known"], [False, *[True] * len(vectors)])
+    np.testing.assert_array_equal(found["vectors"][1:, 0], list(vectors.values()))
+
+
 def test_vectors_are_found_by_the_words_of_the_vocabulary(file: Path) -> None:
     file.write_text("b 1 2\na 3 4\n")
     parent = Vocabulary(key="raw", values=("a", "b"), oov=1, oov_first=True).fit({}, {})
@@ -209,7 +226,11 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
     ("content", "message"),
     [
         ("the 1 2 3\n", "line 1 of .*vectors.txt has 3 numbers, not dimension=2"),
-        ("3 3\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, not dimension=2"),
+        ("1 3\nthe 1 2 3\n", "line 1 of .*vectors.txt announces vectors of 3 numbers, not dimension=2"),
+        ("1 2\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, not dimension=2"),
+        ("3 2\nthe 1 2\na 3 4\n", "line 1 of .*vectors.txt announces 3 words, and 2 lines follow. The file is inc"),
+        ("1 2\nthe 1 2\na 3 4\n", "line 1 of .*vectors.txt announces 1 words, and 2 lines follow"),
+        ("5 2\n", "line 1 of .*vectors.txt announces 5 words, and 0 lines follow"),
         ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, not dimension=2"),
         ("the 1 x\n", "line 1 of .*vectors.txt: could not convert string to float"),
         ("the 1 nan\n", "line 1 of .*vectors.txt has nan; the numbers must be finite"),

@@ -9,11 +9,11 @@ import pytest
 
 from components.feature.label import Label
 from components.feature.text.string_ops import to_strings
-from components.types import Block, Constants, DataError, Target, UserError
+from components.types import Block, Constants, DataError, Strings, Target, UserError
 
 
 def fitted(column: Label, labels: Any) -> Constants:
-    block = Block({"y": np.asarray(labels)})
+    block = Block({"y": labels if isinstance(labels, Strings) else np.asarray(labels)})
     return column.fit({name: one.result(one.summarize(block)) for name, one in column.statistics().items()}, {})
 
 
@@ -166,6 +166,19 @@ def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
     assert review(Label(key="y"), train="abc", valid="b", test="abc") == (
         "the valid split has no example of class a, c of column `y`",
     )
+
+
+@pytest.mark.parametrize("labels", [to_strings(["b", "a", "a\0"]), np.array(["b", "a", "a\0"], object)])
+@pytest.mark.parametrize("missing", [None, "mask"])
+def test_a_class_does_not_end_with_a_nul(labels: Any, missing: Any) -> None:
+    """An array of texts drops it, so the classes would be merged."""
+    with pytest.raises(DataError, match=r"column `y` has the class 'a\\x00', which ends with a NUL character; remove"):
+        fitted(Label(key="y", missing=missing), labels)
+
+
+def test_a_name_does_not_end_with_a_nul() -> None:
+    with pytest.raises(UserError, match=r"`names`: a class can't end with a NUL character, got 'a\\x00'"):
+        Label(key="y", names=("a", "a\0"))
 
 
 def test_names_must_differ() -> None:

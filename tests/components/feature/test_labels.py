@@ -145,6 +145,12 @@ def test_a_wrong_value_is_an_error_with_its_place(values: Values, message: str) 
         encoded(column, fitted(column, to_strings(["a|b"])), values)
 
 
+@pytest.mark.parametrize("values", [to_strings(["a", "b|a\0"]), lists([["a"], ["b\0"]])])
+def test_a_label_does_not_end_with_a_nul(values: Values) -> None:
+    with pytest.raises(DataError, match=r"column `tags` has the class '[ab]\\x00', which ends with a NUL character"):
+        fitted(Labels(key="tags"), values)
+
+
 @pytest.mark.parametrize("vector", [[1], [1, 0, 0]])
 def test_a_vector_of_another_length_is_an_error(vector: list[int]) -> None:
     column = Labels(key="tags", names=("a", "b"))

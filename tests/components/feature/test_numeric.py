@@ -49,6 +49,15 @@ def applied(column: Numeric, constants: Constants, rows: Block) -> np.ndarray:
     return np.asarray(column.layer(constants.static)(encoded, constants.device))
 
 
+def host(column: Numeric, constants: Constants, **columns: Any) -> Any:
+    """What other columns read."""
+    output = column.host_output(block(columns), {}, constants)
+    values = output.values if isinstance(output, Ragged) else output
+    assert isinstance(values, np.ndarray)
+    assert values.dtype == np.float64
+    return output
+
+
 def test_z_score_is_that_of_keras() -> None:
     golden = GOLDEN["keras_normalization"]
     column = Numeric(key="x", normalize="z_score")
@@ -165,51 +174,132 @@ def test_a_target_without_an_inverse_raises_an_error(column: Numeric) -> None:
         column.bind(Constants(static={"outputs": 1}))
 
 
-# ------------------------------------------------------------------------- numbers that exceed the precision of float32
+# ---------------------------------------------------------- numbers beyond the precision or the range of float32
 
-SECONDS = 1.6e9 + np.arange(600)
+
+def z_scores(x: np.ndarray) -> np.ndarray:
+    """In float64, of numbers that may be far from 0, or whose squares are beyond the range of float64."""
+    differences = x - x[0]
+    _, exponent = np.frexp(np.abs(differences).max())
+    scaled = np.ldexp(differences, -exponent)
+    return (scaled - scaled.mean(axis=0)) / scaled.std(axis=0)
+
+
+RANDOM = np.random.default_rng(0)
+FAR = {
+    "seconds": 1.6e9 + RANDOM.normal(size=500),
+    "years": RANDOM.choice([2020.0, 2021.0, 2022.0], 500),
+    "ids": 1e12 + RANDOM.integers(0, 1000, 500),
+    "2^53": 2.0**53 - RANDOM.integers(0, 1_000_000, 500),
+    "integers": 10**15 + RANDOM.integers(0, 100_000, 500),
+    "p-values": 10 ** RANDOM.uniform(-46, -40, 500),
+    "smaller p-values": 10 ** RANDOM.uniform(-305, -300, 500),
+    "large": RANDOM.normal(size=500) * 1e300,
+    "large and far": 1e300 + RANDOM.normal(size=500) * 1e292,
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize("scale", [1.0, 2.0**-15])
+def test_z_scores_are_those_of_float64(name: str, scale: float) -> None:
+    x = FAR[name]
+    column = Numeric(key="x", normalize="z_score", scale=scale)
+    constants = fitted(column, x=x)
+    expected = z_scores(x.astype(np.float64))
+    np.testing.assert_allclose(device(column, constants, x=x)[:, 0], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(host(column, constants, x=x)[:, 0], expected, rtol=1e-6, atol=1e-6)
+    decoded = column.bind(constants).decode(device(column, constants, x=x))[:, 0]
+    np.testing.assert_allclose((decoded - x) / np.ptp(x.astype(np.float64)), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["p-values", "smaller p-values"])
+def test_logarithms_of_tiny_numbers_are_precise(name: str) -> None:
+    column = Numeric(key="x", normalize=("log", "z_score"))
+    found = device(column, fitted(column, x=FAR[name]), x=FAR[name])[:, 0]
+    np.testing.assert_allclose(found, z_scores(np.log(FAR[name])), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    digits=hnp.arrays(np.float64, (30, 2), elements=st.integers(-1000, 1000), fill=st.nothing()),
+    magnitude=st.integers(-290, 290),
+    distance=st.sampled_from([0, 3, 1e2, 1e5, 1e9]),
+    normalize=st.sampled_from(["z_score", "min_max", "robust", ("z_score", Clip(low=-1, high=1))]),
+    missing=st.sampled_from([None, "mean", "median"]),
+    indicate=st.booleans(),
+)
+def test_normalized_numbers_equal_those_of_numpy_in_float64(
+    digits: np.ndarray, magnitude: int, distance: float, normalize: Any, missing: Any, indicate: bool
+) -> None:
+    digits[:4] = [[-1000, 0], [1000, 700], [3, 1], [-4, 2]]  # never constant
+    offset = distance * digits.std(axis=0)
+    unit = 10.0**magnitude
+    rows = (digits + offset) * unit
+    first = normalize if isinstance(normalize, str) else normalize[0]
+    low, median, high = np.quantile(digits, [0.25, 0.5, 0.75], axis=0)
+    if first == "robust" and not (high - low > 1).all():
+        return
+    center, scale = {
+        "z_score": (digits.mean(axis=0), digits.std(axis=0)),
+        "min_max": (digits.min(axis=0), np.ptp(digits, axis=0)),
+        "robust": (median, high - low),
+    }[first]
+    given = rows if missing is None else np.concatenate([rows, np.full((1, 2), np.nan)])
+    fill = median if missing == "median" else digits.mean(axis=0)
+    expected = ((digits if missing is None else np.concatenate([digits, fill[None]])) - center) / scale
+    if first != normalize:
+        expected = np.clip(expected, -1, 1)
+    indicate = indicate and missing is not None
+    column = Numeric(key="x", normalize=normalize, missing=missing, indicate_missing=indicate)
+    constants = fitted(column, x=given)
+    rounding = 1e-5 + 1e-13 * distance
+    np.testing.assert_allclose(host(column, constants, x=given), expected, rtol=rounding, atol=rounding)
+    found = device(column, constants, x=given)
+    np.testing.assert_allclose(found[:, :2], expected, rtol=rounding, atol=rounding)
+    if indicate:
+        np.testing.assert_array_equal(found[:, 2:], np.isnan(given))
 
 
 @pytest.mark.parametrize(
-    ("column", "x", "message"),
+    ("column", "value", "message"),
     [
+        (Numeric(key="x"), 1e39, "row 10 of somewhere: column `x` is 1e+39, which is beyond the range of float32"),
+        (Numeric(key=("y", "x")), -1e39, "row 10 of somewhere: column `x` is -1e+39, which is beyond the range"),
         (
-            Numeric(key="x", normalize="z_score"),
-            SECONDS,
-            "column `x` (1600000300 ± 173) would lose precision in float32, which has a spacing of 128 there; subtract "
-            'a constant first: `expression: "x - 1600000000"`',
+            Numeric(expression="x * 1"),
+            1e39,
+            "row 10 of somewhere: `x * 1` is 1e+39, which is beyond the range of float",
         ),
-        (Numeric(key="x", normalize="min_max"), SECONDS + 2e10, '`expression: "x - 21600000000"`'),
-        (Numeric(key="x", normalize="robust"), -SECONDS, '`expression: "x + 1600000000"`'),
-        (Numeric(key="x", normalize="z_score"), 7 + 1e-8 * SECONDS / 1.6, '`expression: "x - 17"`'),
-        (Numeric(key="x", scale=2.0, normalize=("log", "z_score")), SECONDS, '`expression: "x - 1600000000"`'),
-        (Numeric(key="x", normalize=(Clip(low=0), "z_score")), SECONDS, "column `x` (1600000300 ±"),
-        (Numeric(key="x", normalize=(Log(offset=1 - 1.6e9), "z_score")), SECONDS, "column `x` (1600000"),
-        (
-            Numeric(key="x", normalize=(Log(offset=1e9), "z_score")),
-            np.arange(600) / 600,
-            "column `x` after a step of `normalize` (20.7",
-        ),
-        (Numeric(expression="x * 2", normalize="z_score"), SECONDS, '`expression: "(x * 2) - 3200001000"`'),
-        (Numeric(key="x", normalize="z_score"), np.stack([np.arange(600), SECONDS], 1), "(1600000300 ±"),
-        (
-            Numeric(key="x", normalize="z_score", per="c"),
-            np.where(np.arange(600) < 300, np.arange(600), SECONDS),
-            r"column `x` of class 'b' \(1600000450 ± .*; leave out `per`",
-        ),
+        (Numeric(key="x", scale=1e30), 1e9, "e+39 before the fitted normalizer, which is beyond the range"),
+        (Numeric(key="x", normalize="z_score"), 1e200, "column `x` is 1e+200, which is beyond the range of float32"),
     ],
 )
-def test_numbers_too_far_from_0_for_float32_raise_an_error_with_the_remedy(
-    column: Numeric, x: Any, message: str
-) -> None:
-    with pytest.raises(DataError, match=message if ".*" in message else re.escape(message)):
-        fitted(column, x=x, c=np.repeat(["a", "b"], 300))
+def test_numbers_that_float32_cannot_hold_raise_an_error(column: Numeric, value: float, message: str) -> None:
+    constants = fitted(column, x=[1.0, 2.0], y=[1.0, 2.0])
+    with pytest.raises(DataError, match=re.escape(message)):
+        column.encode(
+            Block({"x": np.array([value]), "y": np.zeros(1)}, origin="somewhere", first_row=10), {}, constants
+        )
 
 
-def test_the_remedy_tells_them_apart() -> None:
-    column = Numeric(expression="x - 1600000000", normalize="z_score")
-    found = device(column, fitted(column, x=SECONDS), x=SECONDS)[:, 0]
-    np.testing.assert_allclose(found, (SECONDS - SECONDS.mean()) / SECONDS.std(), rtol=1e-4, atol=1e-6)
+def test_a_replacement_that_float32_cannot_hold_raises_an_error() -> None:
+    column = Numeric(key="x", normalize="z_score", missing=1e200)
+    with pytest.raises(DataError, match=r"column `x`: `missing` \(=1e\+200\) is 1e\+200, which is beyond the"):
+        fitted(column, x=[1.0, 2.0])
+
+
+def test_classes_far_from_each_other_are_each_precise() -> None:
+    x = np.where(np.arange(600) % 2, np.arange(600) / 600, 1.6e9 + np.arange(600))
+    column = Numeric(key="x", normalize="z_score", per="c", missing="median")
+    classes = np.where(np.arange(600) % 2, "a", "b")
+    constants = fitted(column, x=x, c=classes)
+    for found in (device(column, constants, x=x, c=classes), host(column, constants, x=x, c=classes)):
+        for name in "ab":
+            np.testing.assert_allclose(found[classes == name, 0], z_scores(x[classes == name]), atol=1e-5)
+    gap = {"x": [np.nan], "c": ["a"]}
+    np.testing.assert_allclose(
+        device(column, constants, **gap)[0, 0], (np.median(x) - x[1::2].mean()) / x[1::2].std(), rtol=1e-5
+    )
 
 
 def test_numbers_that_are_whole_in_float32_are_precise() -> None:
@@ -253,6 +343,13 @@ def test_a_column_without_numbers_raises_an_error(normalize: Any) -> None:
     column = Numeric(key="x", normalize=normalize, missing=0.0)
     with pytest.raises(DataError, match="column `x` has no value in any row of the training split"):
         learned(column, block({"x": [1.0, 2.0]}, x=[False, False]))
+
+
+@pytest.mark.parametrize("missing", ["mean", "median"])
+@pytest.mark.parametrize("column", [{"key": "x", "size": 1}, {"expression": "x + 1"}])
+def test_a_column_without_numbers_has_no_mean_to_replace_them(missing: Any, column: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"`x.* has no value in any row of the training split"):
+        learned(Numeric(**column, missing=missing), block({"x": [np.nan, np.nan]}))
 
 
 # ------------------------------------------------------------------------------------------- classes and sequences
@@ -314,12 +411,12 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
     [
         (
             np.array([1.0, np.nan]),
-            r"row 11 of somewhere: column `x` is nan; a finite number within the range of float32",
+            r"row 11 of somewhere: column `x` is nan; a finite number from -1e\+307 to 1e\+307 is needed",
         ),
         (np.array([[1.0, 2.0], [3.0, -np.inf]]), "row 11 of somewhere: column `x` is -inf; a finite number"),
         (
-            np.array([1.0, 1e39]),
-            r"row 11 of somewhere: column `x` is 1e\+39; a finite number within the range of float32",
+            np.array([1.0, 1e308]),
+            r"row 11 of somewhere: column `x` is 1e\+308; a finite number from -1e\+307 to 1e\+307 is needed",
         ),
         (np.array(["1", "2"]), "row 10 of somewhere: column `x` is '1'; a number is needed"),
         (np.array([1, "two"], object), "row 11 of somewhere: column `x` is 'two'; a number is needed"),

@@ -362,3 +362,12 @@ def test_unknown_values_in_rows_of_several_values_are_warned_of_without_a_row() 
     column = Vocabulary(key="x", values=("a", "b"))
     ragged = Ragged(np.array([0, -1, 1], np.int32), np.array([0, 2, 3]))
     assert column.warnings({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)
+
+
+def test_a_nul_at_the_end_makes_another_word() -> None:
+    column = Vocabulary(key="word", values=("a", "a\0"))
+    constants = column.fit({}, {})
+    for values in (to_strings(["a", "a\0", "a"]), np.array(["a", "a\0", "a"], object)):
+        encoded = column.encode(Block({"word": values}), {}, constants)
+        ids = np.asarray(next(iter(encoded.values()))).reshape(-1)
+        assert ids[0] == ids[2] != ids[1]

@@ -164,6 +164,30 @@ def test_errors_name_the_layer_that_does_not_fit(layer: nn.Module, message: str)
         shapes(layer)
 
 
+@pytest.mark.parametrize(
+    ("layers", "x"),
+    [
+        ((nn.BatchNorm(),), VECTORS[:1]),
+        ((Dense(1), nn.LayerNorm()), VECTORS),
+        ((nn.GroupNorm(num_groups=3),), VECTORS),
+        ((nn.GroupNorm(num_groups=None, group_size=1),), VECTORS),
+        ((nn.InstanceNorm(),), X[:, :1, :1]),
+    ],
+)
+def test_a_normalization_of_flax_needs_more_than_one_value(layers: tuple[nn.Module, ...], x: np.ndarray) -> None:
+    def train(x: jax.Array) -> Any:
+        variables = Repeat(layers, 1).init(KEYS, jnp.concatenate([x, x]), train=True)
+        return Repeat(layers, 1).apply(variables, x, train=True, mutable=["batch_stats"])
+
+    with pytest.raises(UserError, match=r"Norm\) can't take an input of shape .*: from one value, normalization"):
+        jax.eval_shape(train, x)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm(), nn.LayerNorm(), nn.GroupNorm(num_groups=2), nn.InstanceNorm()])
+def test_a_normalization_of_flax_takes_images(norm: nn.Module) -> None:
+    assert shapes(Repeat((norm,), 1))[0] == X.shape
+
+
 def test_composites_may_contain_layers_of_flax() -> None:
     assert shapes(Repeat((Branches(((nn.LayerNorm(), nn.Dense(1)), ())),), 3))[0] == (4, 5, 6, 5)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import BatchNorm, LocalResponseNorm
+from components.layer import BatchNorm, LayerNorm, LocalResponseNorm
 from components.types import Scalar, UserError
 
 LAYERS = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
@@ -75,6 +75,22 @@ def test_bfloat16_inputs_give_bfloat16_outputs_and_float32_moments(train: bool) 
     y, changed = jax.eval_shape(apply, variables, x)
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype.name for leaf in jax.tree.leaves(changed)} == {"float32"}
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)])
+def test_batch_normalization_of_a_single_value_raises_in_training(shape: tuple[int, ...]) -> None:
+    x = jnp.ones(shape)
+    variables = BatchNorm().init(jax.random.key(0), x, train=True)
+    assert BatchNorm().apply(variables, x, train=False).shape == shape
+    with pytest.raises(
+        UserError, match=r"needs two or more values of each channel in a training batch, got the shape \(1"
+    ):
+        BatchNorm().apply(variables, x, train=True, mutable=["batch_stats"])
+
+
+def test_layer_normalization_of_a_single_channel_raises() -> None:
+    with pytest.raises(UserError, match=r"LayerNorm needs two or more channels, got the shape \(4, 5, 1\)"):
+        LayerNorm().init(jax.random.key(0), jnp.ones((4, 5, 1)), train=True)
 
 
 @pytest.mark.parametrize("case", LRN["y"])

@@ -106,6 +106,21 @@ def test_bfloat16_inputs_give_bfloat16_outputs() -> None:
         assert jax.eval_shape(partial(layer.apply, {}, train=False), x).dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("layer", [AveragePool(3), AveragePool(40), AveragePool(40, count_include_pad=True, padding=1)])
+def test_the_mean_of_bfloat16_pixels_is_that_of_float32(layer: AveragePool) -> None:
+    """A sum in bfloat16 would stop at 256 times the pixels."""
+    x = jax.random.uniform(jax.random.key(0), (1, 42, 42, 2), jnp.bfloat16)
+    np.testing.assert_array_equal(
+        layer.apply({}, x, train=False), layer.apply({}, x.astype(jnp.float32), train=False).astype(jnp.bfloat16)
+    )
+
+
+def test_the_global_mean_of_bfloat16_pixels_is_that_of_float32() -> None:
+    x = jax.random.uniform(jax.random.key(0), (1, 100, 100, 2), jnp.bfloat16)
+    expected = np.asarray(x, np.float64).mean((1, 2))
+    np.testing.assert_allclose(np.asarray(GlobalAveragePool().apply({}, x, train=False), float), expected, rtol=4e-3)
+
+
 def windows(size: int, window: int, stride: int, pad: tuple[int, int], ceil_mode: bool) -> list[tuple[int, int]]:
     """Returns start and end of each window along a side of the padded image, as PyTorch documents them."""
     length, starts = size + sum(pad), range(0, size + pad[0] if ceil_mode else size + sum(pad), stride)

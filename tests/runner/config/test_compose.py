@@ -20,7 +20,9 @@ from runner.config.compose import compose, configure
 from runner.config.overrides import parse_override, quote_text
 from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
-from runner.tree import iterate_leaves, join_path
+from runner.signature.parameters import UNKNOWN, read_signature
+from runner.signature.type_hints import read_duration, takes_scalar
+from runner.tree import iterate_leaves, iterate_parts, join_path
 
 HOUSE = Path(__file__).parents[3]
 FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments").glob("*.yaml"))
@@ -102,6 +104,25 @@ def test_every_folder_of_conf_is_a_group_with_a_default() -> None:
 
 
 # -------------------------------------------------------------------------------------------------- values and origins
+
+
+OWN_VALUES = ("architecture", "data", "feature")  # an option of these is a set of values that its part doesn't have
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "experiments"], ids=name)
+def test_an_option_states_no_other_default_than_its_signature(path: Path) -> None:
+    """An option may repeat a `Scalar`: a number in a file is an argument of the compiled step, one of a signature a
+    constant in it."""
+    for keys, node in iterate_parts({path.stem: yaml.safe_load(path.read_text())}):
+        for key, value in node.items():
+            parameter = (read_signature(node["_target_"]) or {}).get(key)
+            if parameter is None or parameter.default is UNKNOWN:
+                continue
+            value = float(value) if isinstance(parameter.default, float) and isinstance(value, str) else value
+            if not takes_scalar(parameter.hint) and read_duration(parameter.default, parameter.hint) is None:
+                assert value != parameter.default, f"{join_path(keys)}.{key}: leave it out, it is the default"
+            elif path.parent.name not in OWN_VALUES:
+                assert value == parameter.default, f"{join_path(keys)}.{key}: the signature has {parameter.default}"
 
 
 def test_values_are_plain_and_resolved() -> None:

@@ -105,9 +105,9 @@ def test_two_spellings_of_a_duration_are_the_same_run(first: str, second: str) -
 def test_the_default_of_a_duration_is_its_plain_value() -> None:
     parameters = read_signature("components.schedule.cosine")
     assert parameters is not None
-    assert (parameters["warmup"].required, parameters["warmup"].default) == (False, 0.0)
+    assert (parameters["warmup"].required, parameters["warmup"].default) == (False, 0.05)
     node = {"_target_": "components.schedule.cosine", "learning_rate": 0.1}
-    assert add_defaults({"schedule": node}) == add_defaults({"schedule": node | {"warmup": 0.0}})
+    assert add_defaults({"schedule": node}) == add_defaults({"schedule": node | {"warmup": 0.05}})
 
 
 @pytest.mark.parametrize(

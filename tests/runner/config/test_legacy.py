@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import runner
+from components.types import UserError
+from runner import npz
 from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
+from runner.config.recorded_config import read_config
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.parameters import read_signature
@@ -118,6 +122,43 @@ def test_a_run_of_an_earlier_version_is_evaluated_and_extended(old_run: Path) ->
     assert {name: summary["metrics"][name] for name in EXPECTED["resumed"]} == pytest.approx(
         EXPECTED["resumed"], rel=1e-5
     )
+
+
+def test_a_run_of_an_earlier_version_keeps_what_its_columns_read(old_run: Path) -> None:
+    """`pair` reads `size`: before `normalize` in the version that trained the run, after it today."""
+    read_meta = partial(npz.read_meta, old_run / "transform.npz")
+    assert read_meta()["version"] == 2
+    assert read_config(old_run)["feature"]["columns"]["size"]["read_as"] == "data"
+    assert "read_as" not in read_config(old_run)["feature"]["columns"]["rooms"]  # no column reads it
+    rows = {"rooms": [3], "area": [70], "city": ["Bern"], "built": ["2001-05-11"], "note": [""], "kind": ["flat"]}
+    encoded = runner.load_transform(old_run)(rows)
+    assert encoded["pair"]["values"].tolist() == [[7]]
+    np.testing.assert_allclose(encoded["size"]["values"], [[np.log(7)]], rtol=1e-6)
+    for epochs in (3, 4):  # the first time, the transform gets today's version
+        assert main([f"resume={old_run.name}", f"training.epochs={epochs}", "quiet=true"]) == 0
+        assert read_meta()["version"] == 3
+        assert read_config(old_run)["feature"]["columns"]["size"]["read_as"] == "data"
+    again = runner.load_transform(old_run)(rows)
+    pair = again["pair"]["values"] + runner.load_transform(old_run).constants["pair"].host["shift"]
+    np.testing.assert_allclose(pair, [[7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reader", "read"),
+    [
+        ({"_target_": "components.feature.Numeric", "key": "pair"}, "pair"),
+        ({"_target_": "components.feature.Numeric", "expression": "2 * `pair`"}, "pair"),
+        ({"_target_": "components.feature.Crossed", "keys": ["kind", "bag"], "buckets": 3}, "bag"),
+    ],
+)
+def test_an_earlier_run_whose_columns_read_what_is_gone_is_an_error(
+    old_run: Path, reader: dict[str, object], read: str
+) -> None:
+    meta, arrays, _ = npz.read(old_run / "transform.npz")
+    meta["feature"]["columns"]["kind"] = reader
+    npz.write(old_run / "transform.npz", arrays, meta)
+    with pytest.raises(UserError, match=f"other columns read `{read}`, and got other values .* Train the run again"):
+        runner.load_transform(old_run)
 
 
 def _of(prefix: str, metrics: dict[str, float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from parts import Tokens
 import runner.platform
 from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
+from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data.load import Data, Features, load_encoded
 from runner.platform import cache_folder
@@ -202,7 +203,7 @@ def test_a_statistic_that_two_columns_share_is_computed_once(monkeypatch: pytest
         return summarize(self, block)
 
     monkeypatch.setattr(Moments, "summarize", counted)
-    two = {name: Numeric(key="x", normalize="z_score", scale=scale) for name, scale in (("a", 1.0), ("b", 2.0))}
+    two = {"a": Numeric(key="x", normalize="z_score"), "b": Numeric(key="x", normalize=("z_score", Clip(low=-1)))}
     data = prepared(source(), features(two))
     assert sum(row_counts) == len(data.splits["train"])
 

@@ -10,7 +10,7 @@ import pytest
 from components.feature.numeric import Numeric
 from components.feature.statistic import Moments
 from components.feature.vocabulary import Vocabulary
-from components.types import Block, Constants, DataError, UserError
+from components.types import Block, Constants, DataError
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
@@ -121,24 +121,53 @@ def test_a_column_can_read_a_column_without_statistics() -> None:
     assert data.constants["b"].static == {"read": ("a",)}
 
 
-def test_a_column_cannot_be_fitted_on_a_column_that_is_fitted_in_the_same_pass() -> None:
-    columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
-    with pytest.raises(UserError, match=r"feature\.columns\.b reads `a`, and both are fitted on the data"):
-        load_encoded(Blocks(50), columns, identity="", cache=None)
+class Counted(Blocks):
+    """The same numbers. It counts the passes over them."""
+
+    passes = 0
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        Counted.passes += 1
+        yield from super().blocks(part)
 
 
-def test_a_column_can_read_a_column_with_constants_for_the_device_only() -> None:
-    columns = features(x=Numeric(key="x", normalize="z_score"), b=Scaled("x", learn=True))
+@pytest.mark.parametrize(
+    ("columns", "passes"),
+    [
+        ({"a": Scaled("x"), "b": Scaled("a")}, 0),
+        ({"a": Scaled("x"), "b": Scaled("a", learn=True), "c": Scaled("x", learn=True)}, 1),
+        ({"c": Scaled("b", learn=True), "b": Scaled("a", learn=True), "a": Scaled("x", learn=True)}, 3),
+        ({"d": Scaled("c"), "c": Scaled("b", learn=True), "b": Scaled("a"), "a": Scaled("x", learn=True)}, 2),
+    ],
+)
+def test_a_column_that_reads_a_fitted_column_is_fitted_in_a_later_pass(columns: Mapping[str, Any], passes: int) -> None:
+    """Two passes more: one finds the first block, and one encodes."""
+    Counted.passes = 0
+    data = load_encoded(Counted(50), features(**columns), identity="", cache=None)
+    assert Counted.passes == passes + 2
+    rows = next(Blocks(ROWS).blocks("all")).columns["x"]
+    learns = any(column.learn for column in columns.values())
+    expected = (rows - rows[::2].mean()) if learns else rows
+    for name, column in columns.items():
+        wanted = expected if column.learn or column.key != "x" else rows
+        np.testing.assert_allclose(data.encoded[name]["values"], wanted, rtol=1e-5, atol=1)
+
+
+def test_a_column_is_fitted_to_the_output_of_the_column_that_it_reads() -> None:
+    columns = features(x=Numeric(key="x", normalize="z_score"), b=Numeric(key="x", normalize="min_max"))
     data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
-    np.testing.assert_allclose(data.constants["b"].host["mean"], [rows.mean()], rtol=1e-4)
+    normalized = (rows - rows.mean()) / rows.std()
+    np.testing.assert_allclose(data.constants["b"].device["offset"], [normalized.min()], rtol=1e-12)
+    np.testing.assert_allclose(data.constants["b"].device["divisor"], [np.ptp(normalized)], rtol=1e-12)
 
 
 def test_statistics_of_ids_read_the_encoded_ids() -> None:
     """-1 is an ordinary id (of unknown values), and so not missing."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
     source = as_source({"x": ["p", "q", "q", "r", "r", None]})
-    results = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)
+    constants = {"i": columns["i"].fit({}, {})}
+    results = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns, constants)
     counted = results["train"]["v"]["counts"]
     assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 

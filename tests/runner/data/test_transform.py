@@ -87,6 +87,13 @@ def test_a_saved_transform_encodes_rows_as_in_training(data: Data, folder: Path)
         np.testing.assert_array_equal(array, expected_array, err_msg=name)
 
 
+def test_the_constants_of_a_transform_find_the_encoded_rows_in_the_cache(data: Data, folder: Path) -> None:
+    source, features = Arrays(columns=raw(), valid=10, test=10, stratify="kind"), Features.from_config(FEATURE)
+    constants = [None, data.constants, transform.load_transform(folder).constants]
+    found = [load_encoded(source, features, identity="x", cache=None, constants=each).encoding_id for each in constants]
+    assert len(set(found)) == 1
+
+
 def test_rows_are_encoded_the_same_in_one_call_or_in_several(folder: Path) -> None:
     loaded, rows = transform.load_transform(folder), raw(40, seed=1)
     whole = dict(leaves(loaded(rows)))
@@ -114,7 +121,7 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
     )
     completed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
     found = json.loads(completed.stdout)
-    assert found["size"]["values"] == [[1.0], [2.0]]
+    np.testing.assert_allclose(found["size"]["values"], np.log1p([[1.0], [2.0]]), rtol=1e-6)
     assert set(found) == {name for names in FEATURE["inputs"].values() for name in names}
 
 
@@ -124,7 +131,8 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
         ({"city": None}, UserError, r"there is no column `city` in the new rows"),
         ({"x": np.array(["a"] * 3)}, DataError, r"row 0 of the new rows: column `x` is 'a'; a number is needed"),
         ({"city": np.arange(3)}, DataError, r"column `city` of the new rows has whole numbers"),
-        ({"x": np.zeros((3, 2))}, UserError, r"a new row is encoded as|numbers a row"),
+        ({"x": np.zeros((3, 2))}, DataError, "x, y of the new rows: .* 3 numbers in each row; in training .* were 2"),
+        ({"area": np.zeros((3, 2))}, DataError, "`area` of the new rows has 2 numbers in each row, not"),
     ],
 )
 def test_wrong_rows_are_an_error(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
@@ -138,7 +146,7 @@ def test_a_missing_file_or_another_version_is_an_error(folder: Path, tmp_path: P
         transform.load_transform(tmp_path)
     meta, arrays, _ = npz.read(folder / transform.FILE)
     npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
-    with pytest.raises(UserError, match=r"has version 1\. This Titrate reads version 2"):
+    with pytest.raises(UserError, match=r"has version 1\. This Titrate reads versions 2 and 3"):
         transform.load_transform(tmp_path)
 
 

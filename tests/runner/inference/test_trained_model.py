@@ -21,6 +21,7 @@ from pyarrow import csv, parquet
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner import npz
 from runner.__main__ import main
 from runner.execution.execute import Result
 from runner.inference import output
@@ -285,13 +286,66 @@ def test_new_rows_are_encoded_with_the_constants_of_the_training_split() -> None
     all_rows = load_model(result.folder).predict({"x": rows["x"]})
     assert model.classes is known.probabilities is None
     assert known.prediction.shape == (12, 2)
-    assert known.prediction.dtype == np.float32
+    assert known.prediction.dtype == np.float64
     np.testing.assert_allclose(known.target, rows["y"][known.row], rtol=1e-5)
     np.testing.assert_allclose(known.prediction, all_rows.prediction[known.row], rtol=1e-5)
     np.testing.assert_allclose(single.prediction, all_rows.prediction[7:8], rtol=1e-5)
     error = np.sqrt(np.square(known.prediction - rows["y"][known.row]).mean())
     assert model.evaluate()["test/rmse"] == pytest.approx(error, rel=1e-5)
     assert list(known.columns()) == ["row", "target_0", "target_1", "prediction_0", "prediction_1"]
+
+
+@pytest.mark.parametrize("normalize", ["z_score", ["log", "z_score"]])
+def test_predictions_and_errors_far_from_0_are_precise(normalize: Any) -> None:
+    """float32 has a spacing of 128 near 1.6e9."""
+    numeric = {"_target_": "components.feature.Numeric", "normalize": "z_score"}
+    feature = {
+        "target": numeric | {"key": "seconds", "normalize": normalize},
+        "columns": {"x": numeric | {"key": "x"}},
+        "inputs": {"x": ["x"]},
+    }
+    x = columns()["x"]
+    seconds = 1.6e9 + 100 * np.sin(x)
+    overrides = (option("feature", "seconds", feature), "loss=mse", "metric=[rmse,mae]", "learning_rate=0.01")
+    result = train(*overrides, "training.epochs=20", seconds=seconds)
+    model = load_model(result.folder, source=source(seconds=seconds))
+    known, new = model.predict("test"), model.predict({"x": x})
+    np.testing.assert_allclose(known.target, seconds[known.row], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(known.prediction, new.prediction[known.row], rtol=0, atol=1e-3)
+    errors = known.prediction - seconds[known.row]
+    assert len(np.unique(known.prediction)) > 10
+    assert result.metrics["test/rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), rel=1e-4)
+    assert result.metrics["test/mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+    assert 1 < result.metrics["test/rmse"] < 150
+    (recorded,) = load_predictions(result.folder)[:1]
+    np.testing.assert_allclose(recorded.target[:, 0], seconds[recorded.row], rtol=0, atol=1e-3)
+
+
+def test_the_data_of_a_run_are_encoded_with_its_own_constants() -> None:
+    """Rounded otherwise, as on another machine, the mean may lead to another encoding of the same numbers."""
+    folder = train(table("y"), "loss=mse", "metric=[rmse]").folder
+    expected = load_model(folder, source=source()).evaluate()
+    meta, arrays, _ = npz.read(folder / "transform.npz")
+    for name in ("x", "target"):
+        assert not arrays[f"{name}/host/shift"].any()
+        arrays[f"{name}/host/shift"] += 64
+        arrays[f"{name}/device/data_offset"] = np.float32(arrays[f"{name}/device/offset"])
+        arrays[f"{name}/device/data_divisor"] = np.float32(arrays[f"{name}/device/divisor"])
+        arrays[f"{name}/device/offset"] -= 64
+    npz.write(folder / "transform.npz", arrays, meta)
+    assert load_model(folder, source=source()).evaluate() == pytest.approx(expected, rel=1e-4)
+
+
+def test_folds_with_one_program_decode_with_their_own_constants() -> None:
+    """The folds' numbers are encoded differently, because one fold lacks the outlier."""
+    y = 1e6 + np.arange(ROWS) % 7
+    y[source().folds(2, 0)["valid"][0]] = 1e9
+    for fold in (0, 1):
+        result = train(table("y"), "loss=mse", "metric=[mae]", "folds=2", f"fold={fold}", "training.batch_size=8", y=y)
+        (recorded,) = [each for each in load_predictions(result.folder) if each.split == "test"]
+        np.testing.assert_allclose(recorded.target[:, 0], y[recorded.row], rtol=1e-5)
+        errors = np.abs(recorded.prediction - recorded.target)
+        assert result.metrics["test/mae"] == pytest.approx(errors.mean(), rel=1e-4)
 
 
 def test_a_single_output_is_one_column() -> None:
@@ -349,7 +403,7 @@ def test_a_number_is_not_broadcast_to_a_vector() -> None:
         "inputs": {"y": ["y"]},
     }
     model = load_model(train(option("feature", "vector", feature), "loss=mse", "metric=[]").folder)
-    message = r"feature.columns.y: a new row is encoded as float32 \(1,\), but a row of the run as float32 \(2,\)"
+    message = "column `y` of the new rows has 1 numbers in each row; in training there were 2"
     with pytest.raises(UserError, match=message):
         model.predict({"y": [1.0, 2.0]})
 

@@ -149,6 +149,21 @@ def test_a_real_target_has_a_table_of_quartiles(capsys: pytest.CaptureFixture[st
     assert [name for name, *_ in columns] == ["age", "sex", "bmi", "bp", "serum"]
 
 
+def test_targets_far_from_0_are_shown_with_enough_digits(
+    capsys: pytest.CaptureFixture[str], in_empty_folder: Path
+) -> None:
+    seconds = 1_600_000_000 + np.arange(60) ** 2
+    (in_empty_folder / "times.csv").write_text("x,y\n" + "\n".join(f"{n % 7}.5,{y}" for n, y in enumerate(seconds)))
+    tables = look(capsys, "data=csv", "data.path=times.csv", "data.target=y", "tracking=none")
+    for row in find_table(tables, "target")[1:]:
+        low, *_, high, mean = map(float, row[2:])
+        assert low in seconds
+        assert high in seconds
+        assert low < mean < high
+    rows, targets, *_ = find_table(tables, "first examples of the first training batch")
+    assert [seconds[int(row)] for row in rows[1:]] == [float(target) for target in targets[1:]]
+
+
 def test_padded_inputs_have_a_table_of_lengths(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_empty_folder: Path
 ) -> None:

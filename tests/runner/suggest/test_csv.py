@@ -12,7 +12,6 @@ from pyarrow import csv
 
 import runner
 from components.data.csv.source import Csv
-from components.types import Constants
 from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.config import Config
@@ -204,10 +203,12 @@ def test_a_column_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     plain_names = [name.replace('""', '"') for name in NAMES]
     assert list(config.values["data"]["types"]) == [*plain_names, "far off", "price"]
     columns = config.values["feature"]["columns"].values()
-    assert [part.get("key") for part in columns] == [*plain_names, None]
+    assert [part.get("key") for part in columns] == [*plain_names, "far off"]
+    block = next(build(config.values["data"], {}).blocks("all"))
     for part in build(config.values["feature"]["columns"], {}).values():
-        block = next(build(config.values["data"], {}).blocks("all"))
-        assert part.encode(block, {}, Constants())["values"].shape == (40, 1)
+        (statistic,) = part.statistics().values()
+        constants = part.fit(dict.fromkeys(part.statistics(), statistic.result(statistic.summarize(block))), {})
+        assert part.encode(block, {}, constants)["values"].shape == (40, 1)
     assert main(["mode=init", *LINE, "quiet=true"]) == 0
     assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, "quiet=true"]))
 

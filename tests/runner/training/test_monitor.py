@@ -41,6 +41,14 @@ def test_the_learning_rate_falls_at_the_same_epochs_as_in_keras(case: str, plate
     assert [0.1 * scale for scale in scales] == pytest.approx(GOLDEN[case]["learning_rate_after_epoch"], rel=1e-6)
 
 
+@pytest.mark.parametrize("cooldown", [0, 1, 2, 5])
+def test_counting_resumes_at_the_evaluation_that_ends_the_cooldown(cooldown: int) -> None:
+    history = monitor_states([1.0] * 20, plateau=Plateau(0.5, 1, 0.0, cooldown, 0.0))
+    scales = [state.scale for state, _ in history]
+    falls = [epoch for epoch in range(1, 20) if scales[epoch] < scales[epoch - 1]]
+    assert falls == list(range(1, 20, max(cooldown, 1)))
+
+
 @pytest.mark.parametrize("higher", [False, True])
 @pytest.mark.parametrize(
     ("case", "patience", "min_delta"),

@@ -81,7 +81,7 @@ def test_a_missing_operand_makes_the_value_missing() -> None:
         ("a / (b - 5)", r"row 8 of somewhere: `a / \(b - 5\)` is inf, where a is 2\.0 and b is 5\.0; a finite number"),
         ("log(1 - a)", r"row 7 of somewhere: `log\(1 - a\)` is -inf, where a is 1\.0"),
         ("(b - 1) ** 0.5 * 1", r"row 9 of somewhere: .* is nan, where b is 0\.5"),
-        ("exp(a * 40)", "row 9 of somewhere"),
+        ("exp(a * 300)", "row 9 of somewhere"),
         ("a + v", r"column `v` of somewhere has rows of shape \(2,\); expressions need single numbers"),
         ("a + odd_name", "no column `odd_name` in somewhere. Did you mean odd name?"),
     ],

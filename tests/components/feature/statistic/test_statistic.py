@@ -54,13 +54,55 @@ def summary(statistic: Any, values: np.ndarray, data: st.DataObject, **others: n
     return statistic.result(states[0])
 
 
+def exact_std(values: np.ndarray) -> np.ndarray:
+    """NumPy's standard deviation, of numbers whose squares may be below the range of float64."""
+    _, exponent = np.frexp(np.abs(values).max())
+    return np.ldexp(np.ldexp(values, -exponent).std(axis=0), exponent)
+
+
 @settings(max_examples=40)
 @given(values=NUMBERS, data=st.data())
 def test_moments_do_not_depend_on_blocks_or_merges(values: np.ndarray, data: st.DataObject) -> None:
     result = summary(Moments("x"), values, data)
     size = np.abs(values).max()
     np.testing.assert_allclose(result.offset, values.mean(axis=0), rtol=1e-12, atol=1e-12 * size)
-    np.testing.assert_allclose(result.scale, values.std(axis=0), rtol=1e-12, atol=1e-7 * size)
+    np.testing.assert_allclose(result.scale, exact_std(values), rtol=1e-12, atol=1e-7 * size)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e-46, 1e170, 1e306])
+def test_moments_do_not_exceed_the_range_of_float64(size: float) -> None:
+    values = np.concatenate([np.linspace(-9, 3, 1000), np.full(1000, 5.0)])[:, None] * size
+    statistic = Moments("x")
+    states = [statistic.summarize(Block({"x": block})) for block in np.split(values, 10)]
+    total = states[0]
+    for state in states[1:]:
+        total = statistic.merge(total, state)
+    result = statistic.result(total)
+    scaled = values / size
+    rounding = 1e-12 if size > 1e-300 else 1e-3
+    np.testing.assert_allclose(result.offset / size, scaled.mean(axis=0), rtol=rounding)
+    np.testing.assert_allclose(result.scale / size, scaled.std(axis=0), rtol=rounding)
+    joint = Covariance("x")
+    covariance = joint.result(joint.merge(*(joint.summarize(Block({"x": half})) for half in np.split(values, 2))))
+    np.testing.assert_allclose(
+        np.ldexp(np.sqrt(covariance.covariance), covariance.exponent) / size, [scaled.std(axis=0)], rtol=rounding
+    )
+
+
+def test_moments_of_vectors_far_from_0_are_precise() -> None:
+    """A plain sum of the rows is 250 too large."""
+    digits = np.random.default_rng(0).random((4096, 2)) * 1000
+    values = 2.0**52 + digits
+    digits = values - 2.0**52
+    for block in (values, np.where(np.arange(4096)[:, None] % 9 == 0, np.nan, values)):
+        present = digits[~np.isnan(block[:, 0])]
+        moments = Moments(Gappy())
+        result = moments.result(moments.summarize(Block({"x": block})))
+        np.testing.assert_allclose(result.offset - 2.0**52, present.mean(axis=0), atol=1)
+        np.testing.assert_allclose(result.scale, present.std(axis=0), rtol=1e-4)
+    joint = Covariance("x").summarize(Block({"x": values}))
+    covariance = Covariance("x").result(joint).covariance
+    np.testing.assert_allclose(covariance, np.cov(digits.T, bias=True), rtol=1e-4, atol=10)
 
 
 @settings(max_examples=40)
@@ -97,7 +139,7 @@ def test_missing_values_are_counted_and_ignored(values: np.ndarray, holes: int, 
         for found, expected in (
             (figures.sum, present.sum()),
             (figures.mean, present.mean()),
-            (std, present.std()),
+            (std, exact_std(present)),
         ):
             np.testing.assert_allclose(found[element], expected, rtol=1e-12, atol=1e-7 * size)
         np.testing.assert_allclose(figures.variance[element], present.var(), rtol=1e-9, atol=1e-12 * size**2)
@@ -127,8 +169,10 @@ def test_covariance_is_that_of_the_population(values: np.ndarray, data: st.DataO
     size = np.abs(values).max()
     assert joint.count == len(values)
     np.testing.assert_allclose(joint.mean, values.mean(axis=0), rtol=1e-12, atol=1e-12 * size)
-    expected = np.cov(values.T, bias=True).reshape(joint.covariance.shape)
-    np.testing.assert_allclose(joint.covariance, expected, rtol=1e-9, atol=1e-12 * size**2)
+    unit = size or 1.0
+    expected = np.cov((values / unit).T, bias=True).reshape(joint.covariance.shape)
+    found = np.ldexp(joint.covariance, 2 * joint.exponent)
+    np.testing.assert_allclose(found, expected * unit * unit, rtol=1e-9, atol=1e-12 * size**2)
 
 
 def test_rows_with_missing_values_are_left_out_of_the_covariance() -> None:
@@ -140,6 +184,14 @@ def test_rows_with_missing_values_are_left_out_of_the_covariance() -> None:
     assert nothing.count == 0
     assert np.isnan(nothing.mean).all()
     assert np.isnan(nothing.covariance).all()
+
+
+def test_the_sign_of_a_component_does_not_depend_on_rounding() -> None:
+    """Of two standardized numbers, a direction has two elements of the same size."""
+    found = [
+        find_principal_components(np.array([[1, -0.5], [-0.5, 1 + rounding]]), 2) for rounding in (-1e-12, 0, 1e-12)
+    ]
+    np.testing.assert_allclose(found, [np.array([[1, 1], [-1, 1]]) / 2**0.5] * 3, rtol=1e-9)
 
 
 def test_principal_components_go_from_the_largest_variance_down() -> None:

@@ -1,0 +1,347 @@
+"""Every parameter of every feature column and of every data source changes what they encode or read, or an error.
+
+`test_parameters.py` does the same for the other parts. A new parameter whose values or needs the type hint doesn't show
+needs a line in `VALUES` or in `CONTEXT`.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import importlib
+import inspect
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parameter_effects import USER_ERROR, describe, find_effect
+
+from components.data import Arrays, write_idx
+from components.feature.text.string_ops import to_strings
+from components.types import Ragged, UserError
+from runner.data.batches import gather_rows
+from runner.data.load import Features, load_encoded
+from runner.signature.build import build
+from runner.signature.parameters import Parameter, read_signature
+
+ROWS = 24
+IDX = ["a-images", "a-labels"]
+NUMBERS = np.arange(ROWS)
+RAW: dict[str, Any] = {
+    "x": NUMBERS % 7 * 1.5 + 1,
+    "y": np.sin(NUMBERS) + 3,
+    "gap": np.where(NUMBERS % 5 == 0, np.nan, NUMBERS * 0.5 + 1),
+    "id": NUMBERS % 4,
+    "weight": NUMBERS % 3 + 0.5,
+    "pair": np.stack([NUMBERS * 0.5, np.cos(NUMBERS), NUMBERS % 3], 1),
+    "numbers": Ragged(np.arange(2.0 * ROWS), np.arange(ROWS + 1) * 2),
+    "shares": Ragged(np.arange(2.0 * ROWS) + 1, np.arange(ROWS + 1) * 2),
+    "word": [["a", "b", "c", "a"][n % 4] for n in NUMBERS],
+    "gaps": np.array([["a", None, "c", ""][n % 4] for n in NUMBERS], object),
+    "text": [["The cat, the mat", "a  cat<br />!", "", "mat on THE mat-cat"][n % 4] for n in NUMBERS],
+    "tags": [["a|b", "b", "a;c", "c|a"][n % 4] for n in NUMBERS],
+    "tags_missing": np.array([["a|b", None, "b", "a"][n % 4] for n in NUMBERS], object),
+    "when": [f"2020-0{1 + n % 9}-{10 + n % 15} 0{n % 9}:30:00" for n in NUMBERS],
+    "then": [f"2021-1{n % 3}-0{1 + n % 5} 1{n % 9}:00:00" for n in NUMBERS],
+    "when_missing": np.array([None if n % 5 == 0 else f"2020-01-02 0{n % 9}:30:00" for n in NUMBERS], object),
+    "photo": np.random.default_rng(1).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
+    "image": np.random.default_rng(0).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
+    "label": NUMBERS % 3,
+    "missing_label": np.array([[0, 1, 2, None][n % 4] for n in NUMBERS], object),
+}
+COLUMN = "components.feature."
+VOCABULARY = {"_target_": f"{COLUMN}Vocabulary", "key": "word"}
+PARENTS: dict[str, Any] = {
+    "ids": VOCABULARY,
+    "tokens": {"_target_": f"{COLUMN}Tokens", "key": "text"},
+    "other_tokens": {"_target_": f"{COLUMN}Tokens", "key": "tags", "split": "character"},
+    "token_ids": {"_target_": f"{COLUMN}Vocabulary", "key": "tokens"},
+    "hashed": {"_target_": f"{COLUMN}Hashed", "key": "text", "buckets": 3},
+    "numeric": {"_target_": f"{COLUMN}Numeric", "key": "pair"},
+}
+TARGETS = ("ImageTarget", "Label", "Labels")
+BASES: dict[str, dict[str, Any]] = {
+    "Bucketized": {"key": "x", "boundaries": [2.0, 5.0]},
+    "Crossed": {"keys": ["word", "id"], "buckets": 50},
+    "Embedding": {"key": "token_ids", "dimension": 2},
+    "ExampleWeight": {"key": "weight"},
+    "Hashed": {"key": "word", "buckets": 9},
+    "Identity": {"key": "id", "buckets": 5},
+    "Image": {"key": "image"},
+    "ImageTarget": {"key": "image"},
+    "Indicator": {"key": "token_ids"},
+    "Label": {"key": "label"},
+    "Labels": {"key": "tags"},
+    "Numeric": {"key": "x"},
+    "PrincipalComponents": {"key": "numeric", "components": 2},
+    "Time": {"key": "when", "parts": ["hour"]},
+    "TimePart": {"key": "when", "part": "hour"},
+    "Tokens": {"key": "text"},
+    "Vocabulary": {"key": "word"},
+    "Weighted": {"key": "ids", "weight": "weight"},
+    "WordCount": {"key": "tokens"},
+}
+SOURCES: dict[str, dict[str, Any]] = {
+    "Csv": {"path": "table.csv", "valid": 4, "test": 4},
+    "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
+    "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
+    "TextFolders": {"path": "texts", "valid": 5},
+}
+LEARNED = {"key": "token_ids", "mode": "tf_idf"}
+QUANTILES = {"boundaries": None, "quantiles": 3}
+WORDS = {"values": ["a", "b"]}
+CONTEXT: dict[str, dict[str, Any]] = {
+    "Bucketized.quantiles": QUANTILES,
+    "Bucketized.equal_width": {"boundaries": None, "equal_width": 3},
+    "Bucketized.method": QUANTILES,
+    "Bucketized.duplicates": {"boundaries": None, "quantiles": 20, "duplicates": "keep"},
+    "Bucketized.missing": {"key": "gap", "missing": 1.0},
+    "Crossed.order": {"keys": ["word", "ids", "id"]},
+    "Hashed.missing": {"key": "gaps"},
+    "Hashed.mask": {"key": "word"},
+    "Identity.default": {"buckets": 3, "check": False},
+    "Identity.check": {"buckets": 3, "check": False},
+    "Indicator.formula": LEARNED,
+    "Indicator.documents": {"key": "hashed", "mode": "tf_idf", "documents": "counted"},
+    "Label.missing": {"key": "missing_label", "missing": "mask"},
+    "Labels.missing": {"key": "tags_missing", "missing": "mask"},
+    "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
+    "Numeric.missing": {"key": "gap", "missing": "mean"},
+    "Numeric.per": {"normalize": "z_score", "per": "id"},
+    "Numeric.expression": {"key": None, "expression": "x + 1"},
+    "Time.missing": {"key": "when_missing", "missing": 0.5},
+    "Tokens.separator": {"key": "tags", "split": None, "separator": "|", "standardize": None},
+    "Tokens.split": {"standardize": None},
+    "Tokens.order": {"ngrams": 2},
+    "Vocabulary.path": {"path": "words.txt"},
+    "Vocabulary.size": {"path": "words.txt", "size": 1},
+    "Vocabulary.min_count": {"min_count": 1},
+    "Vocabulary.default": WORDS,
+    "Vocabulary.check": WORDS,
+    "Vocabulary.oov": WORDS,
+    "Vocabulary.oov_method": {"key": "id", "values": [1], "oov": 2},
+    "Vocabulary.oov_first": {**WORDS, "oov": 1},
+    "Vocabulary.missing": {"key": "gaps"},
+    "Weighted.key": {"buckets": 5, "key": "id"},
+    "Weighted.buckets": {"buckets": 5, "key": "id"},
+    "Csv.nulls": {"target": "word"},
+    "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
+    "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
+    "Idx.max_unpacked_gb": {"path": "packed"},
+}
+VALUES: dict[str, list[Any]] = {
+    "Bucketized.key": ["y"],
+    "Bucketized.quantiles": [4],
+    "Bucketized.missing": [4.0],
+    "Bucketized.duplicates": ["refuse"],
+    "Bucketized.size": [3],
+    "Crossed.keys": [["id", "word"]],
+    "Embedding.key": ["ids"],
+    "Embedding.initializer": [{"_target_": "components.layer.Normal", "stddev": 0.3}],
+    "Embedding.vectors": ["vectors.txt"],
+    "ExampleWeight.key": ["x"],
+    "Hashed.key": ["id"],
+    "Hashed.missing": ["b"],
+    "Hashed.mask": ["a"],
+    "Identity.key": ["label"],
+    "Image.key": ["photo"],
+    "ImageTarget.key": ["photo"],
+    "Indicator.key": ["ids"],
+    "Indicator.documents": ["learned"],
+    "Label.key": ["id"],
+    "Label.names": [["a", "b", "c"]],
+    "Label.ignore": [1],
+    "Labels.key": ["word"],
+    "Labels.names": [["c", "b", "a;c", "a"]],
+    "Labels.separator": [";"],
+    "Numeric.key": ["y"],
+    "Numeric.expression": ["x + 2"],
+    "Numeric.per": ["label"],
+    "Numeric.size": [3],
+    "Time.key": ["then"],
+    "Time.format": ["%Y-%d-%m %H:%M:%S"],
+    "TimePart.key": ["then"],
+    "TimePart.format": ["%Y-%d-%m %H:%M:%S"],
+    "Tokens.key": ["word"],
+    "Tokens.remove": [["<br />"]],
+    "Tokens.separator": [";"],
+    "Tokens.standardize": [None],
+    "Vocabulary.key": ["id"],
+    "Vocabulary.values": [["b", "a"]],
+    "Vocabulary.path": ["more_words.txt"],
+    "Vocabulary.min_count": [7],
+    "Vocabulary.mask": ["b"],
+    "Vocabulary.missing": ["b"],
+    "Weighted.key": ["label"],
+    "Weighted.weight": ["x"],
+    "Csv.path": ["other.csv"],
+    "Csv.delimiter": [";"],
+    "Csv.nulls": [["a"]],
+    "Csv.types": [{"x": "string"}],
+    "Csv.target": ["x"],
+    "Csv.stratify": ["word"],
+    "Csv.max_unpacked_gb": [1e-9],
+    "Idx.path": ["packed"],
+    "Idx.train": [["b-images", "b-labels"]],
+    "Idx.test": [IDX],
+    "Idx.stratify": ["label"],
+    "Idx.max_unpacked_gb": [1e-9],
+    "ScikitLearn.stratify": ["label"],
+    "TextFolders.path": ["texts.tar.gz"],
+    "TextFolders.stratify": ["label"],
+    "TextFolders.train": ["other"],
+    "TextFolders.test": ["other"],
+    "TextFolders.classes": [["neg"]],
+    "TextFolders.suffix": [".md"],
+    "TextFolders.max_unpacked_gb": [1e-9],
+    "WordCount.key": ["other_tokens"],
+}
+ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
+ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
+ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
+ERRORS |= {"Csv.delimiter", "Csv.valid_from", "ScikitLearn.valid_from"}
+"""The parameters whose other values contradict the data, which an error says."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The files that columns and sources read, in the working folder."""
+    with pytest.MonkeyPatch.context() as patched:
+        folder = tmp_path_factory.mktemp("files")
+        patched.chdir(folder)
+        patched.setenv("TITRATE_DATA", str(folder))
+        write_files()
+        yield
+
+
+def write_files() -> None:
+    Path("words.txt").write_text("a\nb\n")
+    Path("more_words.txt").write_text("b\nc\na\n")
+    rows = [f"{n % 7 * 1.5},{n * n % 11},{'aabc'[n % 4]}" for n in NUMBERS]
+    Path("table.csv").write_text("\n".join(["x,y,word", *rows]))
+    Path("other.csv").write_text("\n".join(["x,y,word", *rows[::-1]]))
+    Path("table.csv.gz").write_bytes(gzip.compress(Path("table.csv").read_bytes()))
+    for folder, seed in (("mnist", 0), ("packed", 1)):
+        Path(folder).mkdir()
+        for name in ("a", "b"):
+            seed += 2
+            pixels = np.random.default_rng(seed).integers(0, 256, (ROWS, 3, 3), np.uint8)
+            for kind, array in (("images", pixels), ("labels", (np.arange(ROWS) * seed % 5).astype(np.uint8))):
+                write_idx(Path(folder, f"{name}-{kind}"), array)
+                if folder == "packed":
+                    file = Path(folder, f"{name}-{kind}")
+                    file.write_bytes(gzip.compress(file.read_bytes()))
+    with tarfile.open("texts.tar.gz", "w:gz") as archive:
+        for n, (part, label, suffix) in enumerate(product(("train", "test", "other"), ("neg", "pos"), (".txt", ".md"))):
+            for copy in range(6):
+                file = Path("texts", part, label, f"{copy}{suffix}")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(f"{n} {copy}")
+                if copy < 5:
+                    archive.add(file, file.relative_to("texts"))
+    Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
+
+
+@functools.cache
+def source() -> Arrays:
+    packed = {name: to_strings(values) if isinstance(values, list) else values for name, values in RAW.items()}
+    return Arrays(columns=packed, valid=4, test=4, seed=None)
+
+
+def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """What a column learns, encodes, and returns on the device."""
+    node = {"_target_": f"{COLUMN}{name}", **arguments}
+    try:
+        columns = {parent: build(value, {}) for parent, value in PARENTS.items()}
+        column = build(node, {})
+        if name in TARGETS:
+            features = Features({"target": column}, {}, {})
+        else:
+            if name == "Tokens":  # no input takes texts
+                columns["of_column"] = build(VOCABULARY | {"key": "column"}, {})
+            listed = "of_column" if name == "Tokens" else "column"
+            features = Features({}, {**columns, "column": column}, {"x": (listed,)})
+        data = load_encoded(source(), features, identity="", cache=None)
+    except UserError as error:
+        yield f"{USER_ERROR}{error}"
+        return
+    (key,) = data.encoded
+    column = column if name != "Tokens" else columns["of_column"]
+    yield str(jax.tree.map(repr, data.encoded[key]))
+    constants = data.constants[key]
+    yield str(jax.tree.map(repr, constants._asdict()))
+    layer = column.layer(constants.static)
+    batch = gather_rows({key: data.encoded[key]}, np.arange(4))[key]
+    arguments = jax.tree.map(jnp.asarray, (dict(batch), dict(constants.device)))
+    if isinstance(layer, nn.Module):
+        init_only = {**constants.device, **constants.init_only}
+        yield describe(lambda encoded: layer.init_with_output(jax.random.key(0), encoded, init_only), arguments[0])
+    else:
+        yield describe(layer, *arguments)
+    if name in TARGETS:
+        spec = column.bind(constants)
+        yield str({name: repr(value) for name, value in vars(spec).items() if name != "decode"})
+
+
+def observe_source(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The rows of a source, their splits, and its target."""
+    try:
+        found = build({"_target_": f"components.data.{name}", **arguments}, {})
+        yield str({part: [len(rows), rows.tolist()] for part, rows in found.splits().items()})
+        blocks = [(block.origin, block.columns, block.valid) for part in found.sizes() for block in found.blocks(part)]
+        yield str(jax.tree.map(repr, blocks))
+        if hasattr(found, "profile"):
+            yield str(found.profile().target)
+    except UserError as error:
+        yield f"{USER_ERROR}{error}"
+
+
+def list_parameters(package: str, bases: Mapping[str, Any]) -> list[Any]:
+    """The parameters of all parts of a package."""
+    parts = [name for name, part in vars(importlib.import_module(package)).items() if inspect.isclass(part)]
+    signatures = {name: read_signature(f"{package}.{name}") or {} for name in parts if name in bases}
+    return [
+        pytest.param(name, key, parameter, id=f"{name}.{key}")
+        for name, signature in signatures.items()
+        for key, parameter in signature.items()
+    ]
+
+
+def test_every_column_and_source_is_tested() -> None:
+    others = {"Arrays", "Table", "Covariance", "Distinct", "Extremes", "Histogram", "Moments", "Quantiles", "Summary"}
+    for package, bases in (("components.feature", BASES), ("components.data", SOURCES)):
+        exported = {name for name, part in vars(importlib.import_module(package)).items() if inspect.isclass(part)}
+        assert exported - others == set(bases)
+
+
+@pytest.mark.parametrize(("name", "key", "parameter"), list_parameters("components.data", SOURCES))
+def test_a_parameter_of_a_source_has_an_effect(name: str, key: str, parameter: Parameter) -> None:
+    base = {**SOURCES[name], **CONTEXT.get(f"{name}.{key}", {})}
+    check_effect(name, key, parameter, base, functools.partial(observe_source, name))
+
+
+@pytest.mark.parametrize(("name", "key", "parameter"), list_parameters("components.feature", BASES))
+def test_a_parameter_of_a_column_has_an_effect(name: str, key: str, parameter: Parameter) -> None:
+    base = {**BASES[name], **CONTEXT.get(f"{name}.{key}", {})}
+    check_effect(name, key, parameter, base, functools.partial(observe_column, name))
+
+
+def check_effect(
+    name: str,
+    key: str,
+    parameter: Parameter,
+    base: Mapping[str, Any],
+    observe: Callable[[Mapping[str, Any]], Iterator[str]],
+) -> None:
+    before = list(observe(base))
+    assert not before[0].startswith(USER_ERROR), before
+    assert before == list(observe(base)), "what is observed differs each time"
+    errors = find_effect(observe, base, before, key, parameter, VALUES.get(f"{name}.{key}"))
+    assert errors is None or (errors and f"{name}.{key}" in ERRORS), f"{name} ignores {key}, or has no values. {errors}"

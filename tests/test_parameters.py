@@ -1,0 +1,290 @@
+"""Every parameter of every part changes something: the traced program, what the part computes, or an error.
+
+The parameters are found in the signatures of the options of `conf/` and of the layers, so that a new one needs no
+change here. Each gets other values that its type hint allows, until one changes what is observed of the part. `CONTEXT`
+has what a parameter needs to have an effect. Parts are traced at tiny shapes, and nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from options import options
+from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
+
+import components.architecture
+import components.layer
+from components.types import Batch, BindsTargets, Clock, Output, TargetSpec, UserError
+from runner.config.check import FILLED_IN
+from runner.signature.build import build
+from runner.signature.parameters import REST, Parameter, read_signature
+from runner.signature.schema import SCHEMA
+
+KERNEL = jnp.linspace(-2.0, 3.0, 12).reshape(3, 4)
+PARAMETERS = {"architecture": {"dense_0": {"kernel": KERNEL, "bias": KERNEL[0]}, "head": {"kernel": KERNEL.T}}}
+PATHS = ("architecture/dense_0/kernel", "architecture/dense_0/bias", "architecture/head/kernel")
+CLOCKS = [Clock(step, 40, 10) for step in (0, 1, 7, 25, 39)]
+SPECS = (
+    TargetSpec("classes", (), ("a", "b", "c"), lambda values: values),
+    TargetSpec("real", (3,), None, lambda values: 2 * values),
+    TargetSpec("classes", (), ("a", "b"), lambda values: values),
+    TargetSpec("multilabel", (3,), ("a", "b", "c"), lambda values: values),
+)
+IMAGES = jax.random.uniform(jax.random.key(0), (4, 6, 6, 3))
+
+
+def observe(kind: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """What is observed of a part, one description after another, from the cheapest to the dearest."""
+    hint = SCHEMA["optimizer"] if kind == "optimizer" else Any  # an optimizer is built by its call
+    try:
+        part = build(dict(node), {}, hint, **({"outputs": 10} if kind == "architecture" else {}))
+    except UserError as error:
+        yield f"{USER_ERROR}{error}"
+        return
+    yield from OBSERVERS[kind](part)
+
+
+def observe_module(part: nn.Module) -> Iterator[str]:
+    inputs = INPUTS.get(type(part).__name__, (IMAGES,))
+
+    def run(*inputs: Any, train: bool) -> Any:
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        return part.init_with_output(keys, *inputs, train=train)
+
+    yield describe(lambda *inputs: run(*inputs, train=False), *inputs)
+    yield describe(lambda *inputs: run(*inputs, train=True), *inputs)
+    try:
+        variables = jax.eval_shape(lambda *inputs: run(*inputs, train=True)[1], *inputs)
+    except UserError:
+        return
+    yield describe(
+        lambda variables, *inputs: part.apply(
+            variables, *inputs, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(1)}
+        ),
+        variables,
+        *inputs,
+    )
+
+
+def make_batches() -> Iterator[tuple[TargetSpec, Output, Batch]]:
+    """A batch and the output of a network for each kind of target."""
+    for spec in SPECS:
+        logits = jax.random.normal(jax.random.key(1), (4, 1 if spec.classes == ("a", "b") else 3))
+        target = jnp.array([[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 1]])
+        if spec.kind != "multilabel":
+            target = logits + 1 if spec.kind == "real" else jnp.array([0, 1, 1, 0])
+        batch = Batch(
+            {"image": IMAGES}, {"target": target}, {}, None, jnp.ones(4, bool), teacher={"target": 2 * logits}
+        )
+        features = {name: jnp.arange(4.0) * (1 + index) for index, name in enumerate(["reconstruction_error", *TEXTS])}
+        yield spec, Output(logits, features=features), batch
+
+
+def observe_loss(part: Any) -> Iterator[str]:
+    for spec, output, batch in make_batches():
+        try:
+            part.outputs(spec)
+        except UserError:
+            continue
+        takes_output = hasattr(part, "needs_teacher")
+        yield describe(part, *((output, batch) if takes_output else (output.logits, batch.target)))
+
+
+def observe_metric(part: Any) -> Iterator[str]:
+    for spec, output, batch in make_batches():
+        try:
+            bound = part.bind(spec)
+        except UserError as error:
+            yield f"{USER_ERROR}{error}"
+            continue
+        yield describe(bound.measure, output, batch)
+
+
+def observe_optimizer(part: Any) -> Iterator[str]:
+    optimizer = part(learning_rate=0.1)
+    with jax.numpy_dtype_promotion("standard"):  # numbers of the configuration are arrays in the program
+        yield describe(lambda tree: optimizer.update(tree, optimizer.init(tree), tree), PARAMETERS)
+
+
+def observe_schedule(part: Any) -> Iterator[str]:
+    yield repr(part.plateau)
+    yield str([float(part.at(clock)["learning_rate"]) for clock in CLOCKS])
+
+
+def observe_step(part: Any) -> Iterator[str]:
+    yield describe(
+        lambda tree: part(lambda p: (jnp.square(p["architecture"]["head"]["kernel"]).sum(), 0), tree), PARAMETERS
+    )
+
+
+def observe_augmentation(part: Any) -> Iterator[str]:
+    spec, _, batch = next(make_batches())
+    bound = part.bind({"target": spec})[0] if isinstance(part, BindsTargets) else part
+    yield describe(lambda images: bound(jax.random.key(0), batch._replace(inputs={"image": images})), IMAGES)
+
+
+def observe_update(part: Any) -> Iterator[str]:
+    variables = {"params": PARAMETERS}
+    for method in ("freezes", "decays", "assign"):
+        if hasattr(part, method):
+            try:
+                yield repr(sorted(getattr(part, method)(PATHS)))
+            except UserError as error:
+                yield f"{USER_ERROR}{error}"
+    if hasattr(part, "before"):
+        import optax
+
+        yield describe(lambda tree: (chain := part.before(optax.sgd(0.1))).update(tree, chain.init(tree)), PARAMETERS)
+    if hasattr(part, "after"):
+        yield describe(lambda tree: part.after({"params": tree}, variables, jnp.int32(3)), PARAMETERS)
+    yield repr(getattr(part, "until", None))
+
+
+OBSERVERS: dict[str, Any] = {
+    "loss": observe_loss,
+    "metric": observe_metric,
+    "optimizer": observe_optimizer,
+    "schedule": observe_schedule,
+    "step": observe_step,
+    "augmentation": observe_augmentation,
+    "update": observe_update,
+    "regularizer": lambda part: iter([describe(part, PARAMETERS)]),
+    "constraint": lambda part: iter([describe(part, PARAMETERS)]),
+    "layer": observe_module,
+    "architecture": observe_module,
+}
+
+
+def layer(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": f"components.layer.{name}", **arguments}
+
+
+STAGE = "components.architecture.block.inverted_residual.MobileStage"
+STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": True, "stride": 2}]
+CONV = layer("Conv", features=2, kernel=3)
+BASES: dict[str, dict[str, Any]] = {
+    "top_k": {"k": 1},
+    "Activation": {"function": "relu"},
+    "AveragePool": {"window": 3},
+    "Branches": {"branches": [[CONV], [CONV]]},
+    "Conv": {"features": 4, "kernel": 3},
+    "ConvNorm": {"features": 4, "kernel": 3},
+    "Dense": {"features": 4},
+    "DepthwiseConv": {"kernel": 3},
+    "DepthwiseMaxPool": {"window": 1},
+    "Dropout": {"rate": 0.5},
+    "Inception": {"one": 2, "three_reduce": 2, "three": 4, "five_reduce": 2, "five": 2, "pool": 2},
+    "MaxPool": {"window": 3},
+    "Repeat": {"layers": [CONV], "times": 2},
+    "Residual": {"layers": [CONV]},
+    "SeparableConv": {"features": 4, "kernel": 3},
+    "StochasticDepth": {"rate": 0.5},
+    "AlexNet": {"convolutions": [4, 8, 4, 4, 4], "dense": [6]},
+    "ConvNeXt": {"depths": [1, 1], "widths": [4, 8], "stochastic_depth": 0.1},
+    "DenseNet": {"depths": [1, 1], "growth": 2},
+    "FashionCNN": {"width": 0.1},
+    "GoogLeNet": {"width": 0.1},
+    "InceptionResNet": {"version": "v1", "depths": [1, 1, 1], "width": 0.1},
+    "InceptionV3": {"width": 0.1},
+    "InceptionV4": {"depths": [1, 1, 1], "width": 0.1},
+    "MLP": {"widths": [4]},
+    "MobileNet": {"stages": STAGES, "stem": 8, "top": 8, "dense": 8},
+    "ReconstructingRegressor": {"widths": [4]},
+    "ResNet": {"block": "bottleneck", "depths": [1, 2], "widths": [4, 8], "stem": [4]},
+    "Sequential": {"layers": [CONV, layer("Flatten")]},
+    "VGG": {"depths": [1, 1], "widths": [4, 8], "dense": [6]},
+    "WideDeep": {"widths": [4]},
+    "Xception": {"width": 0.1, "depth": 1},
+}
+"""The arguments of the parts that need some, or that are small with them."""
+BATCH_NORM_NAMES = ("GoogLeNet", "Inception", "VGG")
+CONTEXT: dict[str, dict[str, Any]] = {
+    **{key: {"momentum": 0.9} for key in ("sgd.nesterov", "sgd.accumulator_dtype", "rmsprop.nesterov")},
+    **{key: {"features": 6} for key in ("Conv.groups", "ConvNorm.groups")},
+    **{f"{name}.{key}": {"batch_norm": True} for name in BATCH_NORM_NAMES for key in ("momentum", "epsilon")},
+    "MobileNet.narrow": {"width": 0.5, "dense": 32},
+    **{key: {"stride": 2} for key in ("AveragePool.ceil_mode", "MaxPool.ceil_mode")},
+}
+"""The arguments with which a parameter has an effect, if it has none with the others of its part."""
+ERRORS = {"Sequential.head"}  # the other values need other layers, which an error says
+VALUES: dict[str, list[Any]] = {
+    **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
+    "adamw.mask": [False],
+    "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
+}
+"""Values of the parameters whose type hints don't say which are allowed."""
+INPUTS: dict[str, Any] = {
+    "Dense": (jnp.ones((2, 4)),),
+    "AlexNet": (jnp.ones((2, 72, 72, 3)),),
+    "InceptionResNet": (jnp.ones((2, 75, 75, 3)),),
+    "InceptionV3": (jnp.ones((2, 299, 299, 3)),),
+    "InceptionV4": (jnp.ones((2, 75, 75, 3)),),
+    "GoogLeNet": (jnp.ones((2, 65, 65, 3)),),
+    "WideDeep": (jnp.ones((2, 4)), jnp.ones((2, 4))),
+    **dict.fromkeys(["ConvNeXt", "DenseNet", "FashionCNN", "Sequential", "VGG"], (jnp.ones((2, 9, 9, 3)),)),
+    **dict.fromkeys(["MobileNet", "ResNet", "Xception"], (jnp.ones((2, 16, 16, 3)),)),
+}
+
+
+LONG_TO_TRACE = {"GoogLeNet", "InceptionResNet", "InceptionV3", "InceptionV4", "Xception"}  # 70 seconds in all
+
+
+def list_parts() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The kind, the name and the arguments of each part: of layers and architectures each class, else each option."""
+    for name, part in vars(components.layer).items():
+        if isinstance(part, type) and issubclass(part, nn.Module):
+            yield "layer", name, layer(name)
+    for kind in OBSERVERS.keys() - {"layer", "architecture"}:
+        for option, node in options(kind).items():
+            yield kind, option, {key: 0.3 if value == "${learning_rate}" else value for key, value in node.items()}
+    names = {name for name, part in vars(components.architecture).items() if isinstance(part, type)}
+    for name in sorted(names - {"HiddenLayers"}):
+        if "outputs" in (read_signature(f"components.architecture.{name}") or {}):
+            yield "architecture", name, {"_target_": f"components.architecture.{name}"}
+
+
+def list_parameters() -> Iterator[Any]:
+    for kind, name, node in list_parts():
+        for key, parameter in (read_signature(node["_target_"]) or {}).items():
+            if key != REST and key not in FILLED_IN.get(kind, {}):
+                slow = [pytest.mark.slow] * (name in LONG_TO_TRACE)
+                yield pytest.param(kind, name, node, key, parameter, id=f"{kind}-{name}.{key}", marks=slow)
+
+
+@functools.cache
+def observe_base(kind: str, node: str) -> list[str]:
+    found = list(observe(kind, json.loads(node)))
+    assert found, node
+    assert not all(description.startswith(USER_ERROR) for description in found), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "node"),
+    [
+        pytest.param(*part, id="-".join(part[:2]), marks=[pytest.mark.slow] * (part[1] in LONG_TO_TRACE))
+        for part in list_parts()
+    ],
+)
+def test_what_is_observed_is_always_the_same(kind: str, name: str, node: dict[str, Any]) -> None:
+    base = node | BASES.get(name, {})
+    assert list(observe(kind, base)) == observe_base(kind, json.dumps(base))
+
+
+PARAMETERS_OF_PARTS = list(list_parameters())
+
+
+@pytest.mark.parametrize(("kind", "name", "node", "key", "parameter"), PARAMETERS_OF_PARTS)
+def test_a_parameter_has_an_effect(kind: str, name: str, node: dict[str, Any], key: str, parameter: Parameter) -> None:
+    base = node | BASES.get(name, {}) | CONTEXT.get(f"{name}.{key}", {})
+    before = observe_base(kind, json.dumps(base))
+    values = VALUES.get(f"{name}.{key}")
+    errors = find_effect(functools.partial(observe, kind), base, before, key, parameter, values)
+    assert errors is None or (errors and f"{name}.{key}" in ERRORS), f"{name} ignores {key}, or has no values. {errors}"
