@@ -79,6 +79,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Indicator": {"key": "token_ids"},
     "Label": {"key": "label"},
     "Labels": {"key": "tags"},
+    "MissingIndicator": {"key": "word"},
     "Numeric": {"key": "x"},
     "PrincipalComponents": {"key": "numeric", "components": 2},
     "Time": {"key": "when", "parts": ["hour"]},
@@ -117,6 +118,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Numeric.per": {"normalize": "z_score", "per": "id"},
     "Numeric.expression": {"key": None, "expression": "x + 1"},
     "Time.missing": {"key": "when_missing", "missing": 0.5},
+    "Time.indicate_missing": {"key": "when_missing", "missing": 0.5},
     "Tokens.separator": {"key": "tags", "split": None, "separator": "|", "standardize": None},
     "Tokens.split": {"standardize": None},
     "Tokens.order": {"ngrams": 2},
@@ -132,6 +134,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Weighted.key": {"buckets": 5, "key": "id"},
     "Weighted.buckets": {"buckets": 5, "key": "id"},
     "Csv.nulls": {"target": "word"},
+    "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
     "Idx.max_unpacked_gb": {"path": "packed"},
@@ -173,6 +176,7 @@ VALUES: dict[str, list[Any]] = {
     "Tokens.remove": [["<br />"]],
     "Tokens.separator": [";"],
     "Tokens.standardize": [None],
+    "MissingIndicator.key": ["gaps"],
     "Vocabulary.key": ["id"],
     "Vocabulary.values": [["b", "a"]],
     "Vocabulary.path": ["more_words.txt"],
@@ -227,6 +231,7 @@ def write_files() -> None:
     rows = [f"{n % 7 * 1.5},{n * n % 11},{'aabc'[n % 4]}" for n in NUMBERS]
     Path("table.csv").write_text("\n".join(["x,y,word", *rows]))
     Path("other.csv").write_text("\n".join(["x,y,word", *rows[::-1]]))
+    Path("gaps.csv").write_text("\n".join(["x,y,word", *rows[:-1], "1,2,"]))
     Path("table.csv.gz").write_bytes(gzip.compress(Path("table.csv").read_bytes()))
     for folder, seed in (("mnist", 0), ("packed", 1)):
         Path(folder).mkdir()
