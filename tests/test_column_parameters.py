@@ -114,6 +114,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
+    "Numeric.read_as": {"normalize": "z_score"},
     "Numeric.missing": {"key": "gap", "missing": "mean"},
     "Numeric.per": {"normalize": "z_score", "per": "id"},
     "Numeric.expression": {"key": None, "expression": "x + 1"},
@@ -134,6 +135,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Weighted.key": {"buckets": 5, "key": "id"},
     "Weighted.buckets": {"buckets": 5, "key": "id"},
     "Csv.nulls": {"target": "word"},
+    **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
+    "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
@@ -188,6 +191,13 @@ VALUES: dict[str, list[Any]] = {
     "Csv.path": ["other.csv"],
     "Csv.delimiter": [";"],
     "Csv.nulls": [["a"]],
+    "Csv.quote": ["'"],
+    "Csv.escape": ["backslash"],
+    "Csv.encoding": ["latin1"],
+    "Csv.decimal": ["comma"],
+    "Csv.thousands": ["apostrophe"],
+    "Csv.dates": ["month_first"],
+    "Csv.marks": [{"y": "kg"}],
     "Csv.types": [{"x": "string"}],
     "Csv.target": ["x"],
     "Csv.stratify": ["word"],
@@ -232,6 +242,8 @@ def write_files() -> None:
     Path("table.csv").write_text("\n".join(["x,y,word", *rows]))
     Path("other.csv").write_text("\n".join(["x,y,word", *rows[::-1]]))
     Path("gaps.csv").write_text("\n".join(["x,y,word", *rows[:-1], "1,2,"]))
+    texts = [f"{n} $,{n},'é{n % 3}',a\\{n % 4},0{1 + n % 9}/0{1 + n % 8}/2020,{1 + n}.{100 + n}" for n in NUMBERS]
+    Path("dialect.csv").write_text("\n".join(["x,y,word,path,when,z", *texts]), encoding="utf-8")
     Path("table.csv.gz").write_bytes(gzip.compress(Path("table.csv").read_bytes()))
     for folder, seed in (("mnist", 0), ("packed", 1)):
         Path(folder).mkdir()
@@ -282,6 +294,8 @@ def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     yield str(jax.tree.map(repr, data.encoded[key]))
     constants = data.constants[key]
     yield str(jax.tree.map(repr, constants._asdict()))
+    if name == "Numeric":  # what other columns read
+        yield str(jax.tree.map(repr, column.host_output(next(source().blocks("all")), {}, constants)))
     layer = column.layer(constants.static)
     batch = gather_rows({key: data.encoded[key]}, np.arange(4))[key]
     arguments = jax.tree.map(jnp.asarray, (dict(batch), dict(constants.device)))
