@@ -31,12 +31,18 @@ class MissingIndicator(Stateless):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, 1)."""
+        return {"values": self.host_output(block, parents, constants).astype(np.float32)}
+
+    def host_output(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> np.ndarray:
+        """1 or 0, float64 (rows, 1)."""
         if self.key not in block.columns:
             raise DataError(f"`{self.key}` is no raw column of {block.origin}, as a MissingIndicator needs")
         is_missing = _find_missing(block, self.key)
         if self.key in block.valid:
             is_missing = is_missing | ~block.valid[self.key]
-        return {"values": is_missing.astype(np.float32)[:, None]}
+        return is_missing.astype(np.float64)[:, None]
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns float32 (B, 1)."""

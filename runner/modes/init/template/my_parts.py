@@ -39,6 +39,7 @@ from components.types import (
     UserError,
     Values,
     Variables,
+    bind_fields,
 )
 
 # ------------------------------------------------------------------------------------------------------------ data
@@ -287,10 +288,10 @@ class RelativeError:
     `measure` returns the sums of a batch, which are added over the batches of a split. `result` is computed from them.
 
     Attributes:
-        decode: converts logits and encoded targets to the target's own unit; `bind` sets it.
+        decode: converts logits and encoded targets to the target's own unit. `bind` sets it, so it is no parameter.
     """
 
-    decode: Callable[[jax.Array], jax.Array] = jnp.asarray
+    decode: Callable[[jax.Array], jax.Array] = dataclasses.field(default=jnp.asarray, init=False)
     higher_is_better = False
     collects = False
 
@@ -298,7 +299,7 @@ class RelativeError:
         """Returns a copy for a target. Raises UserError for a target of classes."""
         if target.classes is not None:
             raise UserError("relative_error needs a real-valued target: choose metric=[accuracy] for classes")
-        return dataclasses.replace(self, decode=target.decode)
+        return bind_fields(self, decode=target.decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """The sum of the relative errors of a batch, and the number of its examples."""
