@@ -241,7 +241,7 @@ def list_parts() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name, part in vars(components.layer).items():
         if isinstance(part, type) and issubclass(part, nn.Module):
             yield "layer", name, layer(name)
-    for kind in OBSERVERS.keys() - {"layer", "architecture"}:
+    for kind in sorted(OBSERVERS.keys() - {"layer", "architecture"}):
         for option, node in options(kind).items():
             yield kind, option, {key: 0.3 if value == "${learning_rate}" else value for key, value in node.items()}
     names = {name for name, part in vars(components.architecture).items() if isinstance(part, type)}
