@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from components.data.packed import ChunkReader, PackedFile
 from components.types import DataError
 
@@ -33,6 +35,7 @@ CHARACTERS = {  # by a name that needs no quotes in a shell
 }
 SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([^\r\n])(?=[\r\n]|\Z)", re.IGNORECASE)  # Excel writes and reads it
 CHUNK_BYTES = 1 << 20
+NULL = rb"\N"  # a missing value in MySQL's files
 MAX_LINE_CHARACTERS = 16 << 20  # also the maximum of a field
 FIELD_LIMIT_LOCK = threading.Lock()  # `csv.field_size_limit` is global
 
@@ -45,7 +48,8 @@ class CsvFile:
         file: the file, packed or not.
         delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields. None: no field is quoted.
-        escape: the character before a delimiter or quote that is part of a field. None: there is none.
+        escape: the character before a delimiter or quote that is part of a field. None: there is none. With a
+            backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with it are skipped. None: there are no comments.
         encoding: a text encoding of Python.
     """
@@ -73,12 +77,13 @@ class CsvFile:
             DataError: as `PackedFile.open`; or, while reading, a byte doesn't fit the encoding.
         """
         with self.file.open() as opened:
-            if self._is_utf_8 and self.comment is None and self._separator_line is None:
+            is_plain = self.comment is None and self._separator_line is None and self.escape != "\\"
+            if self._is_utf_8 and is_plain:
                 yield LineStream(opened)
                 return
             chunks: Iterable[bytes] = _read_chunks(opened) if self._is_utf_8 else self._decode(_read_chunks(opened))
-            if self.comment is not None or self._separator_line is not None:
-                chunks = self._empty_comments(chunks)
+            if not is_plain:
+                chunks = self._empty_comments_and_nulls(chunks)
             yield LineStream(io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES))
 
     @contextmanager
@@ -139,27 +144,77 @@ class CsvFile:
                     f"{self}, line {line}: byte {error.object[error.start]:#04x} doesn't fit `encoding` "
                     f"(={self.encoding}): {error.reason}. Set `encoding` to that of the file."
                 ) from None
+            except UnicodeError as error:  # such as a missing byte order mark
+                name = codecs.lookup(self.encoding).name
+                remedy = "that of the file"
+                if name in ("utf-16", "utf-32"):
+                    remedy = (name == "utf-16" and guess_utf_16(chunk)) or f"{name}-le or {name}-be"
+                raise DataError(
+                    f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {error}. "
+                    f"Set `encoding` to {remedy}."
+                ) from None
             line += _count_lines(text)
             yield text.encode("utf-8", "surrogatepass")
 
-    def _empty_comments(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Empties the line that names the delimiter, and the lines that start with the comment character.
+    def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Empties the line that names the delimiter, lines that start with the comment character, and fields `\\N`.
 
         A line within a quoted field is no comment.
         """
         comment, quote = (self.comment or "").encode(), (self.quote or "").encode()
-        escaped = re.compile(re.escape(self.escape.encode()) + b".", re.DOTALL) if self.escape else None
         is_quoted, is_first = False, True
         for lines in _split_lines(chunks):
             for number, line in enumerate(lines):
                 is_separator_line = is_first and self._separator_line is not None
                 if is_separator_line or (comment and not is_quoted and line.startswith(comment)):
                     lines[number] = line[len(line.rstrip(b"\r\n")) :]
-                elif quote:
-                    text = escaped.sub(b"", line) if escaped else line
-                    is_quoted ^= text.count(quote) % 2 == 1
+                elif (quote and quote in line) or (self.escape == "\\" and NULL in line):
+                    lines[number], is_quoted = self._empty_nulls(line, is_quoted)
                 is_first = False
             yield b"".join(lines)
+
+    def _empty_nulls(self, line: bytes, is_quoted: bool) -> tuple[bytes, bool]:
+        """Empties the fields `\\N` of a line. Arrow would remove the backslash, and read the text `N`.
+
+        Args:
+            line: a line with its end.
+            is_quoted: whether it starts within a quoted field.
+
+        Returns:
+            The line, and whether it ends within a quoted field.
+        """
+        position, nulls = 0, []
+        while match := self._tokens[is_quoted].search(line, position):
+            position = match.end()
+            if match.lastgroup == "quote":
+                is_quoted = not is_quoted
+            elif match.lastgroup == "null":
+                nulls.append(match.end())
+        for end in reversed(nulls):
+            start = end - len(NULL)
+            is_whole_line = not line[:start] + line[end:].rstrip(b"\r\n")
+            if is_whole_line and self.quote is None:
+                raise DataError(f"{self}: a line `\\N` would be empty, and an empty line is no row. Set `quote`.")
+            line = line[:start] + (self.quote or "").encode() * 2 * is_whole_line + line[end:]
+        return line, is_quoted
+
+    @cached_property
+    def _tokens(self) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+        """What to search for outside and within a quoted field.
+
+        A quote opens a field after a delimiter or at the start of a line only. A quote within a quoted field is
+        written twice, or escaped. `\\A` is the start of the line, also if the search begins later.
+        """
+        quote, delimiter, escape = (
+            re.escape((character or "").encode()) for character in (self.quote, self.field_delimiter, self.escape)
+        )
+        start, end = rb"(?:\A|%b)" % delimiter, rb"(?=%b|[\r\n]|\Z)" % delimiter
+        null = [rb"(?P<null>%b\\N%b)" % (start, end)] if self.escape == "\\" else []
+        escaped = [rb"%b." % escape] if escape else []
+        opening = [rb"(?P<quote>%b%b)" % (start, quote)] if quote else []
+        closing = [quote * 2, rb"(?P<quote>%b)" % quote] if quote else []
+        outside, inside = b"|".join([*null, *opening, *escaped]), b"|".join([*escaped, *closing])
+        return re.compile(outside, re.DOTALL), re.compile(inside, re.DOTALL)
 
 
 class LineStream(io.RawIOBase):
@@ -176,6 +231,15 @@ class LineStream(io.RawIOBase):
             return self._file.read(size)
         data = self._file.read(size - 1)
         return data + self._file.read(1) if data.endswith(b"\r") else data
+
+
+def guess_utf_16(start: bytes) -> str:
+    """The byte order in which a text without byte order mark has the zeros of UTF-16; "" if it is another encoding."""
+    zeros = np.frombuffer(start[: len(start) // 2 * 2], np.uint8).reshape(-1, 2) == 0
+    shares = zeros.mean(axis=0) if len(zeros) else np.zeros(2)
+    if shares.max() > 0.5 and shares.min() < 0.1:
+        return "utf-16-le" if shares[1] > shares[0] else "utf-16-be"
+    return ""
 
 
 def _read_chunks(file: Any) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile
+from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile, guess_utf_16
 from components.types import DataError
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
@@ -23,6 +24,12 @@ DELIMITERS = ("tab", "semicolon", "pipe", "comma")
 COMMENTS = ("#", "%", "//", "--", "!")  # usual starts of a comment
 OTHER_FORMATS = {  # by the first bytes
     b"PK\x03\x04": "a zip archive, or an Excel or OpenDocument file",
+    b"7z\xbc\xaf'\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x1f\x9d": "a file packed by compress",
+    b"\x04\x22\x4d\x18": "a file packed by LZ4",
+    b"\x93NUMPY": "a NumPy file",
+    b"Obj\x01": "an Avro file",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
@@ -30,6 +37,8 @@ OTHER_FORMATS = {  # by the first bytes
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file",
 }
+TAR_MAGICS = (b"ustar\x0000", b"ustar  \0")  # of POSIX and GNU, at TAR_POSITION
+TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
 
@@ -58,19 +67,24 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     if match := FIELD_COUNT_ERROR.search(message):
         check_delimiter(file, _read_names(file))
         check_quotes(file)
-        line = find_line(file, int(match[1]) - 1)
+        record = int(match[1]) - 1
+        line = find_line(file, record)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
-            f"{_suggest_field_count_remedy(file)}"
+            f"{_suggest_field_count_remedy(file, record, line)}"
         )
     if "UTF8" in message:
         raise_encoding_error(file)
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def _suggest_field_count_remedy(file: CsvFile) -> str:
+def _suggest_field_count_remedy(file: CsvFile, record: int, line: int) -> str:
     first_line = _read_first_line(file)
-    if remedy := _find_comment(first_line):
+    if remedy := _find_comment(file, first_line):
+        return remedy
+    with file.open_records() as reader:
+        fields = next(itertools.islice(filter(None, reader), record, None))
+    if len(fields) == 1 and (remedy := _find_comment(file, fields[0], f"line {line}")):
         return remedy
     quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
     if file.field_delimiter in first_line:
@@ -82,7 +96,7 @@ def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
     """Raises DataError for a single column whose name is a comment, or has another delimiter in it."""
     if len(names) > 1:
         return
-    if remedy := _find_comment(_read_first_line(file)):
+    if remedy := _find_comment(file, _read_first_line(file)):
         raise DataError(f"{file} has only one column; {remedy}")
     for name in DELIMITERS:
         if CHARACTERS[name] != file.field_delimiter and CHARACTERS[name] in names[0]:
@@ -91,16 +105,20 @@ def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
 
 def _read_first_line(file: CsvFile) -> str:
     with file.open() as opened:
-        start = opened.read(START_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+        start = opened.read(START_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     return start.splitlines()[0].decode(errors="replace") if start else ""
 
 
-def _find_comment(first_line: str) -> str:
-    """The remedy if the first line looks like a comment; "" if it doesn't."""
-    if not first_line.startswith(COMMENTS):
+def _find_comment(file: CsvFile, line: str, name: str = "the first line") -> str:
+    """The remedy if a line looks like a comment; "" if it doesn't."""
+    text = line.lstrip()
+    if not text.startswith(COMMENTS):
         return ""
-    start = f"the first line, {_shorten(first_line)!r}, looks like a comment"
-    return f"{start}; set `comment` to {name_character(first_line[0])}"
+    fault = f"{name}, {_shorten(line)!r}, looks like a comment"
+    if text == line:
+        return f"{fault}; set `comment` to {name_character(text[0])}"
+    setting = "" if file.comment == text[0] else f", and set `comment` to {name_character(text[0])}"
+    return f"{fault}, but starts with a blank; remove the blank{setting}"
 
 
 def check_quotes(file: CsvFile) -> None:
@@ -168,8 +186,12 @@ def check_format(file: CsvFile) -> None:
     """Raises DataError for a file that is no CSV file: another format, or another encoding than UTF-8."""
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
-    if kind := next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None):
-        raise DataError(f"{file} is {kind}, not a CSV file; save it as CSV")
+    kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
+    if start.startswith(TAR_MAGICS, TAR_POSITION):
+        kind = "a tar archive"
+    if kind is not None:
+        remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV"
+        raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
         first_line = text.splitlines()[0]
@@ -231,15 +253,13 @@ def _check_utf_16(file: CsvFile) -> None:
     """Raises DataError for the byte order mark of UTF-16, or for its NUL bytes."""
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
-    zeros = np.frombuffer(start[: len(start) // 2 * 2], np.uint8).reshape(-1, 2) == 0
-    shares = zeros.mean(axis=0) if len(zeros) else np.zeros(2)
     if start[:4] == codecs.BOM_UTF32_LE or start[:4] == codecs.BOM_UTF32_BE:
         encoding = "utf-32"
     elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         encoding = "utf-16"
-    elif shares.max() > 0.5 and shares.min() < 0.1:
-        encoding = "utf-16-le" if shares[1] > shares[0] else "utf-16-be"
     else:
+        encoding = guess_utf_16(start)
+    if not encoding:
         return
     raise DataError(f"{file} looks like {encoding.upper()}: set `encoding` to {encoding}")
 

@@ -44,7 +44,8 @@ class Csv(Table):
         delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields that contain delimiters, quotes or line breaks. A quote within a quoted field
             is written twice. None: no field is quoted.
-        escape: the character before a delimiter or quote that is part of a field. None: there is none.
+        escape: the character before a delimiter or quote that is part of a field. None: there is none. With a
+            backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
         decimal: the decimal separator of numbers. None: a point; numbers with a decimal comma are an error.

@@ -7,6 +7,7 @@ import io
 import lzma
 import math
 import re
+import tarfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -142,6 +143,15 @@ def pack_zstandard(content: bytes) -> bytes:
     return pyarrow.Codec("zstd").compress(content, asbytes=True) if content else content
 
 
+def pack_tar(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("table.csv")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
 def write_table(path: Path, columns: list[Column], dialect: Dialect) -> None:
     text = io.StringIO(newline="")
     if dialect.separator_line:
@@ -273,6 +283,73 @@ def test_comments_and_the_line_of_the_delimiter_are_no_rows(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "options", "expected"),
     [
+        ('x,y\n12" disk,5\n#old,900\nb,1\n', {}, ['12" disk', "b"]),
+        ("x,y\nit's,5\n#old,900\nb,1\n", {"quote": "single_quote"}, ["it's", "b"]),
+        ('x,y\n"12"" disk",5\n#old,900\n"a\n#b""",1\n#"old,900\nc,2\n', {}, ['12" disk', 'a\n#b"', "c"]),
+        ('x,y\n"a" 5",5\n#old,900\nb,1\n', {"quote": None}, ['"a" 5"', "b"]),
+        ('x,y\n"",5\n#old,900\n"""",1\n#old,9\n', {"nulls": ["none"]}, ["", '"']),
+        ('x;y\na\\;"b;5\n#old;900\n"c\\"\n#d";1\n', {"escape": "backslash"}, ['a;"b', 'c"\n#d']),
+    ],
+)
+def test_a_comment_is_left_out_whatever_quotes_stand_above(
+    tmp_path: Path, text: str, options: Any, expected: list[str]
+) -> None:
+    delimiter = "semicolon" if ";" in text else "comma"
+    path = write(tmp_path / "table.csv", text)
+    assert found_values(Csv(path=str(path), comment="hash", delimiter=delimiter, **options), "x") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        (r"a,1|\N,2|b,3", {}, ["a", None, "b"]),
+        (r'"a,",1|\N,\N|"\N",3|\\N,4', {}, ["a,", None, "N", r"\N"]),
+        (r'"a|\N,b",1|"x \" y",2|\N,3', {}, ["a\nN,b", 'x " y', None]),
+        (r"a\,\N,1|\Na,2|\N,\N", {"quote": None}, ["a,N", "Na", None]),
+    ],
+)
+def test_a_field_of_backslash_n_is_missing_where_a_backslash_escapes(
+    tmp_path: Path, text: str, options: Any, expected: list[str | None]
+) -> None:
+    path = write(tmp_path / "table.csv", f"x,y|{text}|".replace("|", "\n"))
+    source = Csv(path=str(path), escape="backslash", **options)
+    assert found_values(source, "x") == expected
+    numbers = source.columns.values["y"]
+    assert source.columns.types["y"] in ("int", "float")
+    assert len(numbers) == len(expected)
+
+
+def test_a_line_of_backslash_n_stays_a_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", "x\na\n\\N\nb\n")
+    assert found_values(Csv(path=str(path), escape="backslash"), "x") == ["a", None, "b"]
+    with pytest.raises(DataError, match=r"an empty line is no row. Set `quote`"):
+        Csv(path=str(path), escape="backslash", quote=None).sizes()
+
+
+@pytest.mark.parametrize(
+    ("text", "comment", "message"),
+    [
+        (
+            " # hello\nx,y\n1,2\n",
+            "hash",
+            "' # hello', looks like a comment, but starts with a blank; remove the blank$",
+        ),
+        (" # hello\nx,y\n1,2\n", None, "remove the blank, and set `comment` to hash"),
+        ("x,y\n1,2\n # hello\n", "hash", "line 3, ' # hello', looks like a comment, but .*; remove the blank$"),
+        ("x,y\n1,2\n# hello\n", None, "line 3, '# hello', looks like a comment; set `comment` to hash"),
+        ("x,y\n1,2\n# a,b,c\n", None, "line 3: the number of fields is 3, not 2 .* needs quotes"),
+    ],
+)
+def test_a_line_that_looks_like_a_comment_is_named(
+    tmp_path: Path, text: str, comment: str | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Csv(path=str(write(tmp_path / "table.csv", text)), comment=comment).sizes()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
         ("x,y\n'a,b',1\n'it''s',2\n", {"quote": "single_quote"}, ["a,b", "it's"]),
         ('x,y\na\\,b,1\n"c\\"d",2\n', {"escape": "backslash"}, ["a,b", 'c"d']),
         ('x,y\n5" pipe,1\n"7,2\n', {"quote": None}, ['5" pipe', '"7']),
@@ -300,6 +377,12 @@ def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, 
         ("x,y\n1,2\n".encode("utf-16"), "looks like UTF-16: set `encoding` to utf-16"),
         ("x,y\n1,2\n".encode("utf-16-le"), "looks like UTF-16-LE: set `encoding` to utf-16-le"),
         ("x,y\n1,2\n".encode("utf-32"), "looks like UTF-32: set `encoding` to utf-32"),
+        (pack_tar(b"x,y\n1,2\n"), "is a tar archive, not a CSV file; unpack it"),
+        (gzip.compress(pack_tar(b"x,y\n1,2\n")), "is a tar archive, not a CSV file; unpack it"),
+        (gzip.compress(b"PK\x03\x04" + bytes(30)), "a zip archive, or an Excel .* file; unpack it, or save it as CSV"),
+        (lzma.compress(b"PAR1" + bytes(30)), "is a Parquet file, not a CSV file; save it as CSV"),
+        (b"7z\xbc\xaf'\x1c" + bytes(30), "is a 7z archive"),
+        (b"\x93NUMPY\x01\0" + bytes(30), "is a NumPy file"),
     ],
 )
 def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, message: str) -> None:
@@ -348,3 +431,18 @@ def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(tmp_path: Pa
     write(path, "x,y\n1,a\n".encode("utf-16")[:-1])
     with pytest.raises(DataError, match=r"line 2: byte 0x0a doesn't fit `encoding` \(=utf-16\): truncated data"):
         Csv(path=str(path), encoding="utf-16").sizes()
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "remedy"),
+    [
+        ("utf-16-le", "utf-16", "to utf-16-le."),
+        ("utf-16-be", "UTF16", "to utf-16-be."),
+        ("utf-32-le", "utf-32", "to utf-32-le or utf-32-be."),
+        ("utf-8", "utf-16", "to utf-16-le or utf-16-be."),
+    ],
+)
+def test_a_missing_byte_order_mark_is_named(tmp_path: Path, written: str, encoding: str, remedy: str) -> None:
+    path = write(tmp_path / "table.csv", "x,y\n1,a\n".encode(written))
+    with pytest.raises(DataError, match=rf"doesn't fit `encoding` \(={encoding}\): .* Set `encoding` {remedy}"):
+        Csv(path=str(path), encoding=encoding).sizes()
