@@ -50,6 +50,7 @@ class Profile:
         reading: how texts were read as numbers or times.
         problem: why the column can't be read without a decision of the user.
         list_spellings: the distinct spellings of the column's values in some rows. None: those of Python.
+        row_numbers: the number in the data, from 0, of each row, if some rows are left out.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Profile:
     reading: Reading | None = None
     problem: Problem | None = None
     list_spellings: Callable[[np.ndarray], tuple[str, ...]] | None = None
+    row_numbers: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -128,7 +130,9 @@ class Profile:
         if self.kind not in ("int", "float") or self.missing_count or not self.rows:
             return False
         first = self.numbers[0]
-        return first in (0, 1) and np.array_equal(self.numbers, np.arange(self.rows) + first)
+        row_numbers = np.arange(self.rows) if self.row_numbers is None else self.row_numbers
+        start = first - row_numbers[0]
+        return start in (0, 1) and np.array_equal(self.numbers, row_numbers + start)
 
     @property
     def skewness(self) -> float:

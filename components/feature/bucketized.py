@@ -80,6 +80,10 @@ class Bucketized(Categorical):
         return (self.key,)
 
     @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "float"}
+
+    @property
     def count(self) -> int:
         """The number of buckets of each element."""
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1

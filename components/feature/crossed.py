@@ -71,6 +71,10 @@ class Crossed(Categorical):
             raise UserError(f"a cross needs two or more columns, got {', '.join(self.keys) or 'none'}")
         _check_distinct(self.keys)
 
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return dict.fromkeys(self.keys, "int")
+
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         inner_keys = {key: constants.static.get("crossed", (key,)) for key, constants in parents.items()}
         names = tuple(name for key in self.keys for name in inner_keys.get(key, (key,)))

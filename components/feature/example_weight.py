@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,10 @@ class ExampleWeight:
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "float"}
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {"total": _Total(self.key)}

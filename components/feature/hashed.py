@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class Hashed(Categorical):
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "int"}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {} if self.mask is None else build_index(to_strings([str(self.mask)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -40,6 +40,10 @@ class Identity(Categorical):
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "int"}
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

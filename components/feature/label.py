@@ -49,6 +49,10 @@ class Label:
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "int"}
+
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": Distinct(self.key, allow_missing=self.missing is not None), "shape": RowShape(self.key)}
 

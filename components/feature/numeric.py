@@ -103,6 +103,10 @@ class Numeric:
             columns.append(self.per)
         return tuple(dict.fromkeys(columns))  # each column once
 
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {key: "int" if key == self.per else "float" for key in self.keys}
+
     def statistics(self) -> Mapping[str, Statistic]:
         """The statistics of all sources. A name ends with the position of the source, such as `missing 0`."""
         statistics: dict[str, Statistic] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,10 @@ class PrincipalComponents:
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return dict.fromkeys(self.keys, "float")
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {"joint": Covariance(self.keys)}

@@ -98,6 +98,10 @@ class Vocabulary(Categorical):
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "int"}
+
     def fingerprint(self) -> str:
         """A digest of the file; "" without a file."""
         return "" if self.path is None else hash_file(find_file(self.path)).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Weighted(Categorical):
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key, self.weight)
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        return {self.key: "int", self.weight: "float"}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         buckets = parents[self.key].static.get("buckets") if self.key in parents else None

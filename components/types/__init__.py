@@ -14,6 +14,7 @@ from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import HostOutput as HostOutput
+from components.types.column import KeyTypes as KeyTypes
 from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block, Encoded, Values
 from components.types.model import TargetSpec
@@ -100,6 +100,19 @@ class HostOutput(Protocol):
         Raises:
             UserError: no column can read this one, such as an embedding, whose vectors exist only in the model.
         """
+
+
+@runtime_checkable
+class KeyTypes(Protocol):
+    """A column that reads raw columns as numbers or as categories.
+
+    Whole numbers may be either. So a column of whole numbers in other rows is read as it was meant: codes may then be
+    written as `10001.0`, and amounts may have decimals.
+    """
+
+    @property
+    def key_types(self) -> Mapping[str, Literal["int", "float"]]:
+        """For keys among `keys`: `int` for categories, `float` for numbers."""
 
 
 @runtime_checkable

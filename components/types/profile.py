@@ -212,11 +212,12 @@ class TableProfile:
 class InfersTypes(Protocol):
     """A source that infers the types of its columns from all rows, and how their texts are read."""
 
-    def inferred_options(self, columns: Collection[str]) -> Mapping[str, Any]:
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> Mapping[str, Any]:
         """The options of the source with which it reads other rows in the same way, as far as it inferred them.
 
         Args:
-            columns: the columns that matter.
+            columns: the columns that matter, and as what their whole numbers are read: categories (`int`) or numbers
+                (`float`). None: any of them.
         """
 
     def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:

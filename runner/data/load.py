@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from components.types import (
     Encoded,
     Foldable,
     InfersTypes,
+    KeyTypes,
     LeavesOut,
     Range,
     ReadsFiles,
@@ -291,7 +292,7 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
-        keys = {key for column in (columns | others).values() for key in column.keys}
+        keys = _find_key_types(all_columns)
         source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
         warnings += notes
     fitted = {
@@ -304,6 +305,20 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
         fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
     return fitted
+
+
+def _find_key_types(columns: Mapping[str, Column]) -> dict[str, Literal["int", "float"] | None]:
+    """The raw columns that columns read, and as what: numbers (float), or categories (int). None: it isn't known."""
+    found: dict[str, set[Literal["int", "float"] | None]] = {}
+    for name, column in columns.items():
+        parents = parent_keys(columns, name)
+        types = column.key_types if isinstance(column, KeyTypes) else {}
+        for key in column.keys:
+            found.setdefault(key, set()).update([] if key in parents else [types.get(key)])
+    return {
+        key: None if None in types else "int" if "int" in types else next(iter(types), None)
+        for key, types in found.items()
+    }
 
 
 def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:

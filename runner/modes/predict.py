@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +20,12 @@ from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls")  # options of a source that may have a value for each column
+MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
+TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
+    (re.compile(r"(fill it in), (?:remove the row, )?or set `missing`[^.;\n]*"), r"\1, or remove the row"),
+    (re.compile(r", or set `types`|; to read all values as text, set `types` to string"), ""),
+    (re.compile(r"; use Bucketized for other numbers"), ""),
+)
 
 if TYPE_CHECKING:
     from components.types import Source
@@ -124,12 +131,18 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
 
 @contextmanager
 def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
-    """Adds to a DataError that the run's columns are fixed, and what the user can do."""
+    """Adds to a DataError that the run's columns are fixed, and leaves out remedies that would change them."""
     try:
         yield
     except DataError as error:
-        run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
+        message, run, path = str(error), Path(str(config.values["run"])).name, config.values["data"]["path"]
+        for remedy, replacement in TRAINING_REMEDIES:
+            message = remedy.sub(replacement, message)
+        if match := MISSING_COLUMNS.search(message):
+            folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+            if read_source_options(folder).get("types", {}).keys() >= set(re.findall("`(.*?)`", match["names"])):
+                message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
         raise DataError(
-            f"{error}\nThe columns of run={run} are fixed. Correct {path}, or set by the keys of `data` how it is "
-            "read. To change types or columns, train another run."
+            f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}, or set by the keys of "
+            "`data` how it is read."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -171,11 +171,14 @@ class Reader:
         inferred = separators if is_inferred else None
         return Columns(values, valid, types, table.num_rows, readings, problems, inferred, nameless)
 
-    def count_spellings(self, types: Mapping[str, ColumnType]) -> dict[str, dict[str, int]]:
+    def count_spellings(
+        self, types: Mapping[str, ColumnType], records: np.ndarray | None = None
+    ) -> dict[str, dict[str, int]]:
         """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted.
 
         Args:
             types: the types of the columns.
+            records: the positions in the file, from 0, of the rows that are counted. None: all rows.
         """
         if not types:  # Arrow would read all columns
             return {}
@@ -185,14 +188,29 @@ class Reader:
         counts: dict[str, dict[str, int]] = {}
         for name, column in _named_columns(table):
             texts, indices = read_dictionary(column)
+            indices = indices if records is None else indices[records]
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
             nulls = self._nulls_of(name)
             if types[name] != "string":
                 numbers = self._null_numbers(name)
                 nulls += tuple(text for text in texts if is_plain_number(text) and float(text) in numbers)
                 nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
-            counts[name] = {text: int(count) for text, count in zip(texts, rows, strict=True) if text in nulls}
+            counts[name] = {
+                text: int(count) for text, count in zip(texts, rows, strict=True) if count and text in nulls
+            }
         return counts
+
+    def count_gaps(self, name: str, gaps: Sequence[Gap], records: np.ndarray) -> tuple[Gap, ...]:
+        """Counts the gaps of a column in some records, and leaves out those that don't occur there."""
+        import pyarrow
+
+        texts, indices = read_dictionary(self._parse({name: pyarrow.string()}, [name], nulls=("",)).column(name))
+        rows = {gap.text: records[indices[records] == texts.index(gap.text)] for gap in gaps}
+        return tuple(
+            Gap(text, len(found), f"line {self._find_line(int(found[0]))}")
+            for text, found in rows.items()
+            if len(found)
+        )
 
     def _null_numbers(self, name: str) -> list[float]:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""

@@ -21,10 +21,10 @@ from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
 from components.data.csv.times import READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
-from components.data.profile import Profile
+from components.data.profile import MAX_EXACT, Profile
 from components.data.table import Table
 from components.input_files import candidate_paths, find_path, hash_file
-from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
+from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values, row_count
 
 MAX_FILES_LISTED = 3  # in a message
 ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")
@@ -200,9 +200,18 @@ class Csv(Table):
             values={name: take_rows(values, rows) for name, values in columns.values.items()},
             valid={name: mask for name, mask in masks.items() if not mask.all()},
             rows=len(rows),
+            readings=dict(self._count_gaps_again(columns.readings, rows)),
             records=rows,
             left_out=columns.rows - len(rows),
         )
+
+    def _count_gaps_again(self, readings: Mapping[str, Reading], rows: np.ndarray) -> Iterator[tuple[str, Reading]]:
+        """The readings of columns of which only some rows remain."""
+        for name, reading in readings.items():
+            gaps = self.reader.count_gaps(name, reading.gaps, rows) if reading.gaps else ()
+            if gaps or reading != Reading("numbers", gaps=reading.gaps):  # without gaps these are ordinary numbers
+                unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
+                yield name, reading._replace(gaps=gaps, unusual=unusual)
 
     def _check_names(self, option: str, names: Mapping[str, object], columns: Mapping[str, object]) -> None:
         """Raises DataError if an option has a value for a column that doesn't exist."""
@@ -221,7 +230,7 @@ class Csv(Table):
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            return self.reader.count_spellings({name: columns.types[name] for name in columns.valid})
+            return self.reader.count_spellings({name: columns.types[name] for name in columns.valid}, columns.records)
 
         profiles = {
             name: Profile(
@@ -235,6 +244,7 @@ class Csv(Table):
                 columns.readings.get(name),
                 columns.problems.get(name),
                 partial(self._list_spellings, name),
+                columns.records,
             )
             for name, kind in columns.types.items()
         }
@@ -296,14 +306,24 @@ class Csv(Table):
             options["thousands"] = name_character(self.columns.separators.thousands)
         return options
 
-    def inferred_options(self, columns: Collection[str]) -> dict[str, Any]:
-        """The options with which other rows are read in the same way. Whole numbers stay numbers of any kind."""
-        types = {name: kind for name, kind in self.columns.types.items() if name in columns and kind != "int"}
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+        """The options with which other rows are read in the same way."""
+        types: dict[str, ColumnType] = {}
+        for name, kind in self.columns.types.items():
+            other_kind = columns.get(name) if kind == "int" else kind
+            if other_kind == "float" and kind == "int" and not self._is_exact_in_float64(name):
+                other_kind = None
+            if name in columns and other_kind is not None:
+                types[name] = other_kind
         options: dict[str, Any] = {"types": types}
         for name, reading in self.columns.readings.items():
             for option, value in reading.options.items() if name in columns else ():
                 options.setdefault(option, {})[name] = value
         return options | self._inferred_dialect
+
+    def _is_exact_in_float64(self, name: str) -> bool:
+        numbers = np.asarray(self.columns.values[name])
+        return bool(((numbers <= MAX_EXACT) & (numbers >= -MAX_EXACT)).all())
 
     def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
         notes = []
@@ -312,6 +332,8 @@ class Csv(Table):
                 continue
             if name not in self.reader.types:
                 notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
+            elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
+                notes.append(f"column `{name}`: {reading.describe()}")
             elif declared and (unusual := reading.describe_unusual()):
                 notes.append(f"column `{name}`: {'; '.join(unusual)}")
         return tuple(f"{self.path}: {note}" for note in notes)

@@ -14,6 +14,7 @@ from runner.__main__ import main
 from runner.config.check_data import find_drop_problems
 from runner.errors import ConfigError
 from runner.run_folder import read_record
+from runner.suggest.suggest import suggest
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -237,3 +238,45 @@ def test_a_column_may_be_dropped_that_only_shares_its_name_with_a_feature_column
         runner.run(*words, "data.drop=[kind]")
     except ConfigError as error:
         pytest.fail(str(error))
+
+
+# ------------------------------------------------------------------------------------------------- the remaining rows
+
+
+@pytest.mark.parametrize("name", ["", "id"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_column_that_counts_the_rows_of_the_file_is_left_out(name: str, start: int) -> None:
+    lines = [f"{n},{row}" for n, row in enumerate(ROWS, start)]
+    Path("houses.csv").write_text("\n".join([f"{name},rooms,area,price,kind", *lines]) + "\n")
+    found = suggest(Csv(path="houses.csv", target="price", on_missing_target="drop"))
+    assert found["feature"]["columns"].keys() == {"rooms", "area", "kind"}
+    assert any("it numbers the rows" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("name", ["", "id"])
+def test_a_column_that_counts_only_the_remaining_rows_is_none(name: str) -> None:
+    kept = iter(range(80))
+    lines = [f"{next(kept) if row.split(',')[2] else 500},{row}" for row in ROWS]
+    Path("houses.csv").write_text("\n".join([f"{name},rooms,area,price,kind", *lines]) + "\n")
+    source = Csv(path="houses.csv", target="price", on_missing_target="drop")
+    if name:
+        assert "id" in suggest(source)["feature"]["columns"]
+    else:
+        with pytest.raises(DataError, match="column 1 of houses.csv has no name, but values"):
+            suggest(source)
+
+
+def test_the_counts_of_a_suggestion_are_those_of_the_remaining_rows() -> None:
+    gaps = ["?" if n % 8 == 3 or n % 20 == 0 else "-" if n == 11 else f"{n + 0.5}" for n in range(80)]
+    lines = [
+        f"{row},{gap},{'NA' if n in (3, 4) else 'xyz'[n % 3]}"
+        for n, (row, gap) in enumerate(zip(ROWS, gaps, strict=True))
+    ]
+    Path("houses.csv").write_text("\n".join(["rooms,area,price,kind,gap,word", *lines]) + "\n")
+    found = suggest(Csv(path="houses.csv", target="price", on_missing_target="drop"))
+    table = {row[0]: " ".join(row) for row in found["table"]}
+    assert "4 as ?" in table["gap"]
+    assert "1 as NA" in table["word"]
+    notes = "\n".join(found["notes"])
+    assert "missing: '?' in 4 rows (first: line 2)" in notes
+    assert "'-'" not in notes, "this row is left out"

@@ -1,0 +1,110 @@
+"""An own feature file, without a suggestion: how a file is read is said, and recorded for new rows."""
+
+from pathlib import Path
+
+import pytest
+
+import runner
+from components.data import Csv
+from runner.__main__ import main
+from runner.data.transform import read_source_options
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+LINE = ("data=csv", "data.path=train.csv", "feature=mine", "loss=mse", "metric=[rmse]", "architecture=mlp")
+QUICK = ("training.epochs=1", "training.batch_size=8", "architecture.widths=[4]", "optimizer=adam", "tracking=none")
+FEATURE = """
+target: {_target_: components.feature.Numeric, key: y}
+columns:
+  n: {_target_: components.feature.Numeric, key: n, missing: 0, normalize: z_score}
+  zip: {_target_: components.feature.Vocabulary, key: zip}
+  zip_vector: {_target_: components.feature.Embedding, key: zip, dimension: 2}
+  both: {_target_: components.feature.Numeric, key: code, missing: 0, normalize: z_score}
+  code: {_target_: components.feature.Hashed, key: code, buckets: 7}
+  big: {_target_: components.feature.Numeric, key: big, missing: 0, normalize: z_score}
+inputs: {columns: [n, zip_vector, both, code, big]}
+"""
+HEADER = "n,zip,code,big,y"
+
+
+@pytest.fixture(autouse=True)
+def files(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_CACHE", str(in_empty_folder / "cache"))
+    rows = [f"{n % 9},{10001 + n % 3},{n % 4},{2**53 + n % 5},{n % 7 + 0.5}" for n in range(60)]
+    Path("train.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/mine.yaml").write_text(FEATURE)
+
+
+@pytest.fixture
+def folder(files: None) -> Path:
+    return Path(runner.run(*LINE, *QUICK, "quiet=true").folder)
+
+
+def predict(folder: Path, rows: str) -> list[float]:
+    Path("new.csv").write_text(rows)
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv", "quiet=true"]) == 0
+    found = [float(line.split(",")[1]) for line in Path("found.csv").read_text().splitlines()[1:]]
+    Path("found.csv").unlink()
+    return found
+
+
+def test_whole_numbers_of_new_rows_are_read_as_in_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    types = read_source_options(folder)["types"]
+    assert types == {"n": "float", "zip": "int", "code": "int", "y": "float"}, "`big` isn't exact as float"
+    header = HEADER.removesuffix(",y")
+    expected = predict(folder, f"{header}\n5,10001,3,7\n,10002,2,7\n2,77777,1,7\n4,10003,1,7\n")
+    rows = "05,10001.0,3.0,7\n?,10002.0,02,7\n2.0,01001,1.0,7\n4,10003,1,7\n"
+    assert predict(folder, f"{header}\n{rows}") == pytest.approx(expected, rel=1e-6)
+    Path("new.csv").write_text(f"{header}\n1,10001.5,3,7\n")
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]) == 2
+    printed = capsys.readouterr().err
+    assert "column `zip` is 10001.5, not of type int; correct the value\n" in printed
+    assert "are fixed. Correct new.csv" in printed
+    assert "train another run" not in printed
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        ("n,zip,big\n1,10001,7\n", (), "new.csv has no column `code`, which the run reads. Allowed: big, n, zip"),
+        ("n,code,big\n1,3,7\n", (), "new.csv has no column `zip`, which the run reads."),
+        (
+            "n,zip,code,big\n1,1,1,1\n",
+            ("data.types.cod=int",),
+            "no column `cod`, which `types` lists. Did you mean code?",
+        ),
+        ("n,zip,code,big\nx,1,1,1\n", (), "column `n` is 'x', not of type float; correct the value\n"),
+    ],
+)
+def test_errors_in_new_rows_have_remedies_that_can_be_followed(
+    folder: Path, capsys: pytest.CaptureFixture[str], rows: str, words: tuple[str, ...], message: str
+) -> None:
+    Path("new.csv").write_text(rows)
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_mark_is_said_also_if_the_type_is_declared() -> None:
+    Path("kg.csv").write_text("kg,day,n\n7.1 kg,13/02/2024,3\n2 kg,14/02/2024,4\n")
+    types = {"kg": "float", "day": "timestamp", "n": "int"}
+    names = ["kg", "day", "n"]
+    weight, day = Csv(path="kg.csv", types=types).reading_notes(names, declared=False)
+    assert "column `kg`: read as numbers, without `kg`" in weight
+    assert "column `day`: read as times" in day
+    decided = Csv(path="kg.csv", types=types, marks={"kg": "kg"}, dates={"day": "day_first"})
+    assert decided.reading_notes(names, declared=False) == ()
+
+
+def test_a_mark_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Path("train.csv").read_text().splitlines()
+    Path("train.csv").write_text(
+        "\n".join([f"kg,{table[0]}", *(f"{n % 11}.5 kg,{row}" for n, row in enumerate(table[1:]))])
+    )
+    suggested = ("data=csv", "data.path=train.csv", "data.target=y", "training.epochs=1", "tracking=none")
+    assert main([*suggested, "architecture.widths=[4]"]) == 0
+    assert capsys.readouterr().out.count("without `kg`") == 1
+    columns = FEATURE.replace("key: n,", "key: kg,")
+    Path("conf/feature/mine.yaml").write_text(columns)
+    assert main([*LINE, *QUICK, "data.types.kg=float"]) == 0
+    assert capsys.readouterr().out.count("without `kg`") == 1
