@@ -262,16 +262,14 @@ def test_a_column_that_counts_only_the_remaining_rows_is_none(name: str) -> None
     if name:
         assert "id" in suggest(source)["feature"]["columns"]
     else:
-        with pytest.raises(DataError, match="column 1 of houses.csv has no name, but values"):
+        with pytest.raises(DataError, match=r"column 1 of houses.csv has no name, but values"):
             suggest(source)
 
 
 def test_the_counts_of_a_suggestion_are_those_of_the_remaining_rows() -> None:
     gaps = ["?" if n % 8 == 3 or n % 20 == 0 else "-" if n == 11 else f"{n + 0.5}" for n in range(80)]
-    lines = [
-        f"{row},{gap},{'NA' if n in (3, 4) else 'xyz'[n % 3]}"
-        for n, (row, gap) in enumerate(zip(ROWS, gaps, strict=True))
-    ]
+    words = ["NA" if n in (3, 4) else "xyz"[n % 3] for n in range(80)]
+    lines = [",".join(fields) for fields in zip(ROWS, gaps, words, strict=True)]
     Path("houses.csv").write_text("\n".join(["rooms,area,price,kind,gap,word", *lines]) + "\n")
     found = suggest(Csv(path="houses.csv", target="price", on_missing_target="drop"))
     table = {row[0]: " ".join(row) for row in found["table"]}
