@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     """How the texts of a column were read as another type.
 
     Attributes:
-        description: the type, and what was decided, such as "numbers; without `$`".
+        description: the type, and what was decided, such as "numbers, without `$`"; "": there is nothing to say.
         options: the options of the source that read other rows in the same way: the value for this column, by name.
         gaps: the texts that were read as missing values.
         unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.

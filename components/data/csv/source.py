@@ -19,7 +19,7 @@ from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
-from components.data.csv.times import READINGS, check_strptime_format
+from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import Table
@@ -103,7 +103,7 @@ class Csv(Table):
             raise DataError(f"`decimal` (={self.decimal}) must be point or comma")
         _check_encoding(self.encoding)
         if isinstance(self.dates, str):
-            _check_dates("dates", self.dates, READINGS[:3])
+            _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
             _check_dates(f"dates.{name}", dates, READINGS)
             kind = (self.types or {}).get(name, "timestamp")
@@ -307,7 +307,7 @@ class Csv(Table):
     def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
         notes = []
         for name, reading in self.columns.readings.items():
-            if name not in columns:
+            if name not in columns or not reading.description:
                 continue
             if name not in self.reader.types:
                 notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
