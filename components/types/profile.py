@@ -69,13 +69,15 @@ class Remedy(NamedTuple):
 
     Attributes:
         purpose: what it does, such as "to read all values as text".
-        option: the option. `decimal` and `thousands` are options of the file, all others have a value by column.
-        value: the value, for the column.
+        option: the option.
+        value: the value.
+        by_column: whether it is the value for the column, and not for all.
     """
 
     purpose: str
     option: str
     value: str | tuple[str, ...]
+    by_column: bool = True
 
 
 class Problem(NamedTuple):

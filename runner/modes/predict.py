@@ -18,7 +18,13 @@ from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
-COLUMN_OPTIONS = ("types", "dates", "marks", "nulls")  # options of a source that may have a value for each column
+COLUMN_OPTIONS = (
+    "types",
+    "dates",
+    "marks",
+    "nulls",
+    "decimal",
+)  # options of a source that may have a value for each column
 
 if TYPE_CHECKING:
     from components.types import Source

@@ -234,9 +234,9 @@ class NumberTexts:
             if parts is None:
                 continue
             own_mark, multiplier = parts.mark, parts.multiplier
-            if parts.suffix == mark:  # also if it is K or M, which are multipliers where they aren't the unit
+            if mark and parts.suffix == mark:  # also if it is K or M, which are multipliers where they aren't the unit
                 own_mark, multiplier = mark, 1.0
-            digits, separator = _remove_separators(parts.body, separators)
+            digits, separator = remove_separators(parts.body, separators)
             if own_mark not in accepted_marks or not digits:
                 continue
             values[position] = parts.sign * multiplier * float(digits + parts.exponent)
@@ -340,7 +340,7 @@ def _ordinal_ending(body: str) -> str:
     return "th" if body[-2:-1] == "1" else ORDINALS.get(body[-1], "th")
 
 
-def _remove_separators(body: str, separators: Separators) -> tuple[str, str]:
+def remove_separators(body: str, separators: Separators) -> tuple[str, str]:
     """Returns the digits with a decimal point, and the separator of thousands; "" if it is no number."""
     whole, _, fraction = body.partition(separators.decimal)
     found = set(whole) - set("0123456789")
@@ -359,9 +359,9 @@ def _classify_separators(body: str) -> str:
     """The field of `Evidence` that a number belongs to; "" if it has neither comma nor point."""
     if AMBIGUOUS.fullmatch(body):
         return "comma" if "," in body else "point"
-    if ("," in body or "." in body) and _remove_separators(body, Separators(".", ","))[0]:
+    if ("," in body or "." in body) and remove_separators(body, Separators(".", ","))[0]:
         return "decimal_point"
-    if ("," in body or body.count(".") > 1) and _remove_separators(body, Separators(",", "."))[0]:
+    if ("," in body or body.count(".") > 1) and remove_separators(body, Separators(",", "."))[0]:
         return "decimal_comma"
     return ""
 

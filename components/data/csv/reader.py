@@ -111,6 +111,7 @@ class Reader:
         dates: how times are read in some columns; these have the type `timestamp`. "" is the key for all columns.
         marks: the marks of the numbers of some columns.
         decimal: the decimal separator. None: a point, unless the numbers show that it is a comma.
+        column_decimals: the decimal separators of some columns.
         thousands: the separator of thousands. None: the one that the numbers show.
         drop: the columns to leave out.
         targets: the columns that `drop` may not list.
@@ -123,6 +124,7 @@ class Reader:
     dates: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, str] = field(default_factory=dict)
     decimal: str | None = None
+    column_decimals: Mapping[str, str] = field(default_factory=dict)
     thousands: str | None = None
     drop: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
@@ -157,12 +159,15 @@ class Reader:
             values[name], mask, types[name] = self._convert(name, array)
             if mask is not None:
                 valid[name] = mask
-        evidence = [text.evidence for text in texts.values()]
+        evidence = [text.evidence for name, text in texts.items() if name not in self.column_decimals]
         if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
             evidence.append(Evidence(decimal_point="0.5"))
         separators = decide_separators(evidence, self._decimal, self.thousands)
+        is_mixed = all(any(found) for found in zip(*(each[:2] for each in evidence), strict=True)) and bool(evidence)
         for name, text in texts.items():
-            result = text.read(separators)
+            own_decimal = self.column_decimals.get(name)
+            own_separators = decide_separators((), own_decimal, None) if own_decimal else separators
+            result = text.read(own_separators, is_mixed=is_mixed)
             if result.reading is not None:
                 readings[name] = result.reading
             if result.problem is not None:
@@ -331,7 +336,7 @@ class Reader:
             # As texts, times of a day are read as seconds, and marks, zones and years are checked.
             elif (
                 types.is_time(array.type)
-                or name in self.marks
+                or name in {**self.marks, **self.column_decimals}
                 or has_wrong_years(array)
                 or self._has_wrong_zone(name, array)
             ):

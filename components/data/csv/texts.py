@@ -15,10 +15,10 @@ from components.data.csv.numbers import (
     MINUTES_SECONDS,
     NOTATIONS,
     Evidence,
-    Numbers,
     NumberTexts,
     Separators,
     find_mark,
+    remove_separators,
 )
 from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, NO_ZONE, Times, TimeTexts
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
@@ -104,11 +104,12 @@ class TextColumn:
         """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
         return self._numbers.evidence if self._looks_like_numbers else Evidence()
 
-    def read(self, separators: Separators | None) -> TextResult:
+    def read(self, separators: Separators | None, *, is_mixed: bool = False) -> TextResult:
         """Reads the texts.
 
         Args:
-            separators: the meaning of comma and point in the numbers of the file. None: it isn't clear.
+            separators: the meaning of comma and point in the numbers. None: it isn't clear.
+            is_mixed: whether some columns of the file have decimal points and others decimal commas.
 
         Raises:
             DataError: a text doesn't have the declared type.
@@ -124,7 +125,7 @@ class TextColumn:
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
-        return self._read_numbers(separators)
+        return self._read_numbers(separators, is_mixed=is_mixed)
 
     # -------------------------------------------------------------------------------------------------- the texts
 
@@ -166,7 +167,7 @@ class TextColumn:
 
     # ------------------------------------------------------------------------------------------------------ numbers
 
-    def _read_numbers(self, separators: Separators | None) -> TextResult:
+    def _read_numbers(self, separators: Separators | None, *, is_mixed: bool) -> TextResult:
         is_declared = self.options.kind is not None
         mark = "" if is_declared and self.options.mark is None else self.options.mark
         numbers = self._numbers.read(separators or Separators(), mark)
@@ -175,12 +176,16 @@ class TextColumn:
                 return TextResult()
             odd = self._describe_odd(numbers.is_number, "number")
             return TextResult(reading=Reading(f"text, since {odd}"))
-        problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(numbers, separators)
+        problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(
+            separators, is_mixed=is_mixed
+        )
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
                 return TextResult()
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
-            counts = ", ".join(f"`{mark}` ({rows:,})" for mark, rows in list(marks.items())[:MAX_MARKS])
+            counts = ", ".join(
+                f"{f'`{mark}`' if mark else 'none'} ({rows:,})" for mark, rows in list(marks.items())[:MAX_MARKS]
+            )
             return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}"))
         self._raise_if_declared(problem)
         if problem is None:
@@ -205,30 +210,32 @@ class TextColumn:
         minutes = Remedy("to read minutes and seconds", "marks", MINUTES_SECONDS)
         return Problem(f"{unclear_clock!r} may be hours:minutes or minutes:seconds", (minutes, hours, AS_TEXT))
 
-    def _find_separator_problem(self, numbers: Numbers, separators: Separators | None) -> Problem | None:
-        """The problem if the meaning of commas and points isn't clear, or doesn't fit the numbers."""
-        decimal_point, decimal_comma, comma, point = self._numbers.evidence
+    def _find_separator_problem(self, separators: Separators | None, *, is_mixed: bool) -> Problem | None:
+        """The problem if the meaning of commas and points isn't clear, or doesn't fit the numbers.
+
+        Args:
+            separators: the meaning of comma and point. None: it isn't clear.
+            is_mixed: whether other columns of the file have another meaning.
+        """
+        evidence = self._numbers.evidence
+        example = evidence.comma or evidence.point
+        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=is_mixed)
         if separators is not None:
-            example = decimal_comma if separators.decimal == "." else decimal_point
-            if not example and self._share(numbers.is_number) < MIN_SHARE:
-                example = decimal_comma or decimal_point
-                fault = f"its numbers, such as {example!r}, don't fit `decimal` and `thousands`"
-                return Problem(fault, (AS_TEXT,)) if example else None
-            if not example:
-                return None
-            name = "comma" if separators.decimal == "." else "point"
-            remedy = Remedy(f"to read a decimal {name} in all columns", "decimal", name)
-            return Problem(f"its numbers, such as {example!r}, have a decimal {name}", (remedy, AS_TEXT))
-        decimals = Remedy("to read decimal commas", "decimal", "comma")
-        if comma or point:
-            example = comma or point
+            unfit = {"comma": evidence.decimal_comma, "point": evidence.decimal_point}
+            for name, number in unfit.items():
+                if number and not remove_separators(number, separators)[0]:
+                    remedy = Remedy(f"to read a decimal {name} in this column", "decimal", name)
+                    return Problem(f"its numbers, such as {number!r}, have a decimal {name}", (remedy, AS_TEXT))
+            return None
+        if evidence.decimal_comma:
+            number = evidence.decimal_comma
+            return Problem(f"its numbers, such as {number!r}, have a decimal comma", (commas, AS_TEXT))
+        if example:
             whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
+            thousands = Remedy("to read commas between thousands", "thousands", "comma", by_column=False)
+            points = Remedy("to read decimal points", "decimal", "point", by_column=False)
             fault = f"{example!r} may be {whole} or {fraction}"
-            thousands = Remedy("to read commas between thousands", "thousands", "comma")
-            points = Remedy("to read decimal points", "decimal", "point")
-            return Problem(fault, (thousands if comma else points, decimals, AS_TEXT))
-        if decimal_comma:
-            return Problem(f"its numbers, such as {decimal_comma!r}, have a decimal comma", (decimals, AS_TEXT))
+            return Problem(fault, (thousands if evidence.comma else points, commas, AS_TEXT))
         return None
 
     # -------------------------------------------------------------------------------------------------------- times
@@ -343,7 +350,7 @@ class TextColumn:
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""
         if problem is not None and self.options.kind is not None:
-            remedies = "; ".join(f"{purpose}, set `{option}` to {value}" for purpose, option, value in problem.remedies)
+            remedies = "; ".join(f"{each.purpose}, set `{each.option}` to {each.value}" for each in problem.remedies)
             raise DataError(f"column `{self.name}` of type {self.options.kind}: {problem.fault}; {remedies}")
 
 
