@@ -271,6 +271,8 @@ class TextColumn:
         unusual = ""
         if times.without_zone and self.options.dates == ASSUME_UTC:
             unusual = f"{times.without_zone:,} of {int(self._rows.sum()):,} times have no zone and are taken as UTC"
+        if times.with_zone and self.options.dates in (DAY_FIRST, MONTH_FIRST):
+            unusual = f"{times.with_zone:,} of {int(self._rows.sum()):,} times have a zone and are converted to UTC"
         reading = Reading(", ".join(("times", *times.descriptions)), options, unusual=unusual)
         return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
 
