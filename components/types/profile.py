@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     """How the texts of a column were read as another type.
 
     Attributes:
-        description: the type, and what was decided, such as "numbers; without `$`".
+        description: the type, and what was decided, such as "numbers, without `$`"; "": there is nothing to say.
         options: the options of the source that read other rows in the same way: the value for this column, by name.
         gaps: the texts that were read as missing values.
         unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
@@ -69,13 +69,15 @@ class Remedy(NamedTuple):
 
     Attributes:
         purpose: what it does, such as "to read all values as text".
-        option: the option. `decimal` and `thousands` are options of the file, all others have a value by column.
-        value: the value, for the column.
+        option: the option.
+        value: the value.
+        by_column: whether it is the value for the column, and not for all.
     """
 
     purpose: str
     option: str
     value: str | tuple[str, ...]
+    by_column: bool = True
 
 
 class Problem(NamedTuple):

@@ -19,11 +19,14 @@ from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
-COLUMN_OPTIONS = ("types", "dates", "marks", "nulls")  # options of a source that may have a value for each column
+# Options of a source that may have a value for each column.
+COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
     (re.compile(r"(fill it in), (?:remove the row, )?or set `missing`[^.;\n]*"), r"\1, or remove the row"),
-    (re.compile(r", or set `types`|; to read all values as text, set `types` to string"), ""),
+    (re.compile(r"(, remove the row)?, or set `normalize`, for example to z_score"), ", or remove the row"),
+    (re.compile(r"(, increase `buckets`)?, or set `default` to the id of other numbers"), ""),
+    (re.compile(r", or set `types`|; to read all values as text, set `types` to string| or `types`$"), ""),
     (re.compile(r"; use Bucketized for other numbers"), ""),
 )
 

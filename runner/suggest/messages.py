@@ -11,7 +11,6 @@ from components.types import ColumnProfile, Remedy, Sentinel
 
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
 SHELL_SAFE = re.compile(r"[\w.=:/-]+")
-FILE_OPTIONS = ("decimal", "thousands")  # options that have one value for all columns
 
 
 def format_override(key: str, value: str) -> str:
@@ -74,7 +73,7 @@ def describe_reading(column: ColumnProfile) -> str:
 
 def _format_remedy(name: str, remedy: Remedy) -> str:
     """The override of a remedy: `data.types.x=string`, `'data.nulls.x=["","?"]'`, `data.decimal=comma`."""
-    if remedy.option in FILE_OPTIONS:
+    if not remedy.by_column:
         return f"data.{remedy.option}={remedy.value}"
     if isinstance(remedy.value, str):
         return format_column_override(remedy.option, name, remedy.value)

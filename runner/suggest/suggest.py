@@ -63,7 +63,7 @@ def suggest(source: Any) -> dict[str, Any]:
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, columns[target].rows)
     values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
-    notes = [describe_reading(column) for column in table.columns if column.reading is not None]
+    notes = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     notes += [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
     notes += [f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes]
     return {
@@ -126,7 +126,7 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     kind: ColumnType | None
     has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
-    is_amount = column.reading is not None and "marks" in column.reading.options  # such as a price
+    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
     if (column.kind == "float" and column.is_type_declared) or (is_number and (has_many_values or is_amount)):
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""

@@ -109,7 +109,7 @@ CASES = [
     (
         "loss",
         "WrappingLoss",
-        "AttributeError: 'Batch' object has no attribute 'dtype'",
+        "AttributeError: 'Output' object has no attribute 'ndim'",
         ["return inner(output, batch)"],
     ),
     ("architecture", "AddingNet", "TypeError: ", ["return Output(", "def logits("]),

@@ -29,6 +29,7 @@ NUMBER = re.compile(
     rf"(?P<body>[0-9](?:[0-9.,{NEUTRAL}]*[0-9])?[.,]?|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
     rf"(?P<suffix>[ \u00a0]?(?:%|\u2030|{CURRENCY}|{UNIT}))?"
 )
+CURRENCY_MARK = re.compile(CURRENCY)
 PLAIN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 GROUPS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+|[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}")  # the second is usual in India
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
@@ -43,9 +44,22 @@ ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(
 PADDED = re.compile(r"0[0-9]")
 TELEPHONE = re.compile(r"\+[0-9][0-9 ]{6,}")
 AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
-ORDINAL = "ordinal"
+TWO_PARTS = re.compile(r"[0-9]+:[0-9]{2}")  # hours and minutes, or minutes and seconds
+HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
+# Marks that aren't part of the text: notations that new rows may only have if the training rows have them.
+ORDINAL, MULTIPLIERS_MARK, PARENTHESES = "ordinal", "multipliers", "parentheses"
+DURATION, HOURS_MINUTES, MINUTES_SECONDS = "duration", "h:mm", "m:ss"
+CLOCK_MARKS = (DURATION, HOURS_MINUTES, MINUTES_SECONDS)
+NOTATIONS = (ORDINAL, MULTIPLIERS_MARK, PARENTHESES, f"{MULTIPLIERS_MARK} {PARENTHESES}", *CLOCK_MARKS)
+OPTIONAL_MARKS = (MULTIPLIERS_MARK, PARENTHESES)  # other numbers of the column have none
 PERCENT_SIGNS = ("%", "\u2030")  # a number without one may be a share
-MARK_DESCRIPTIONS = {ORDINAL: "without st, nd, rd or th", "%": "without `%`: 5% is 5"}
+MARK_DESCRIPTIONS = {
+    "%": "without `%`: 5% is 5",
+    ORDINAL: "without st, nd, rd or th",
+    DURATION: "durations as seconds",
+    HOURS_MINUTES: "hours:minutes as seconds",
+    MINUTES_SECONDS: "minutes:seconds as seconds",
+}
 SEPARATOR_DESCRIPTIONS = (
     (",", "commas separate thousands"),
     (".", "points separate thousands"),
@@ -58,6 +72,14 @@ SEPARATOR_DESCRIPTIONS = (
 def is_plain_number(text: str) -> bool:
     """Whether a text is a number without marks, as Arrow reads it."""
     return PLAIN.fullmatch(text.strip()) is not None
+
+
+def find_mark(text: str) -> str:
+    """The mark of a number or a duration; "": it has none, or is neither."""
+    if _read_duration(text.strip()) is not None:
+        return HOURS_MINUTES if TWO_PARTS.fullmatch(text.strip()) else DURATION
+    parts = _split(text.strip())
+    return "" if parts is None else parts.mark
 
 
 class Separators(NamedTuple):
@@ -89,12 +111,23 @@ class Evidence(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """The parts of a number: 1.2e3 of -$1.2e3, its sign and multiplier as a factor, and its mark."""
+    """The parts of a number.
 
-    factor: float
+    Attributes:
+        sign: 1 or -1.
+        multiplier: 1,000 for k, and so on.
+        mark: its mark.
+        body: its digits and separators.
+        exponent: its exponent with the e.
+        suffix: what follows it.
+    """
+
+    sign: float
+    multiplier: float
     mark: str
     body: str
     exponent: str
+    suffix: str
 
 
 class Numbers(NamedTuple):
@@ -106,6 +139,7 @@ class Numbers(NamedTuple):
         mark: the mark that was taken off: a currency, a unit, or "".
         other_marks: the number of rows with each other mark.
         descriptions: what was taken off or converted, for messages.
+        unclear_clock: a text such as 45:30 if it may be hours and minutes, or minutes and seconds; "": there is none.
         unmarked: how many numbers have no mark although the others have one; "": none.
         are_whole: whether all numbers are whole, by their spelling.
     """
@@ -117,6 +151,7 @@ class Numbers(NamedTuple):
     descriptions: tuple[str, ...]
     unmarked: str
     are_whole: bool
+    unclear_clock: str = ""
 
 
 class NumberTexts:
@@ -135,17 +170,20 @@ class NumberTexts:
     @cached_property
     def evidence(self) -> Evidence:
         """What the numbers with the most frequent mark show about commas."""
-        mark = self._find_mark(None)[0]
+        mark = self._find_mark()[0]
+        marks = {mark} if mark and mark not in NOTATIONS else {mark, "", *OPTIONAL_MARKS}
         bodies = [
             parts.body
             for parts, rows in zip(self._parts, self._rows, strict=True)
-            if parts is not None and parts.mark == mark and rows
+            if parts is not None and parts.mark in marks and rows
         ]
         found = {kind: body for body in reversed(bodies) if (kind := _classify_separators(body))}
         others = [body for body in bodies if "," not in body and "." not in body]
         # Numbers below 1,000 have no separator, and all others have one: it separates thousands.
         like_thousands = bool(others) and all(len(body) <= 3 for body in others)
-        if like_thousands and "comma" in found and not found.keys() & {"decimal_comma", "point"}:
+        if CURRENCY_MARK.fullmatch(mark) and not others:  # prices rarely have three decimals
+            like_thousands = True
+        if like_thousands and others and "comma" in found and not found.keys() & {"decimal_comma", "point"}:
             found.setdefault("decimal_point", found.pop("comma"))
         if not like_thousands or found.keys() & {"decimal_point", "comma"}:
             found.pop("point", None)
@@ -179,58 +217,82 @@ class NumberTexts:
 
         Args:
             separators: the meaning of comma and point.
-            mark: the mark of the numbers. None: the most frequent one.
+            mark: the mark of the numbers; "": they have none. None: the most frequent one.
         """
-        if (durations := self._read_durations()) is not None:
-            return durations
-        mark, other_marks = self._find_mark(mark)
-        accepted_marks = (mark, "") if mark and mark not in PERCENT_SIGNS else (mark,)
+        if mark in CLOCK_MARKS or (mark is None and self._are_durations):
+            return self._read_durations(mark)
+        other_marks: dict[str, int] = {}
+        if mark is None:
+            mark, other_marks = self._find_mark()
+        optional = [name for name in OPTIONAL_MARKS if name in mark.split()]
+        is_unit = bool(mark) and not optional and mark not in PERCENT_SIGNS
+        accepted_marks = (*optional, "") if optional or not mark else (mark, "") if is_unit else (mark,)
         values = np.full(len(self._texts), np.nan)
-        found: set[str] = set()  # separators
+        separators_found: set[str] = set()
         are_whole, has_multipliers, has_parentheses, unmarked_rows = True, False, False, 0
         for position, parts in enumerate(self._parts):
-            if parts is None or parts.mark not in accepted_marks:
+            if parts is None:
                 continue
-            if parts.mark != mark and abs(parts.factor) != 1:  # 39 k among values in kg
+            own_mark, multiplier = parts.mark, parts.multiplier
+            if mark and parts.suffix == mark:  # also if it is K or M, which are multipliers where they aren't the unit
+                own_mark, multiplier = mark, 1.0
+            digits, separator = remove_separators(parts.body, separators)
+            if own_mark not in accepted_marks or not digits:
                 continue
-            digits, separator = _remove_separators(parts.body, separators)
-            if not digits:
-                continue
-            values[position] = parts.factor * float(digits + parts.exponent)
-            are_whole &= "." not in digits and not parts.exponent and abs(parts.factor) == 1
-            unmarked_rows += int(self._rows[position]) if parts.mark != mark else 0
-            found.add(separator)
-            has_multipliers |= abs(parts.factor) != 1
+            values[position] = parts.sign * multiplier * float(digits + parts.exponent)
+            are_whole &= "." not in digits and not parts.exponent and multiplier == 1
+            unmarked_rows += int(self._rows[position]) if own_mark != mark else 0
+            separators_found.add(separator)
+            has_multipliers |= multiplier != 1
             has_parentheses |= self._texts[position].startswith("(")
-        descriptions = [MARK_DESCRIPTIONS.get(mark, f"without `{mark}`")] if mark else []
-        descriptions += [text for characters, text in SEPARATOR_DESCRIPTIONS if found & set(characters)]
+        descriptions = [MARK_DESCRIPTIONS.get(mark, f"without `{mark}`")] if mark and not optional else []
+        descriptions += [text for characters, text in SEPARATOR_DESCRIPTIONS if separators_found & set(characters)]
         descriptions += ["k, M and B are thousands, millions and billions"] if has_multipliers else []
         descriptions += ["numbers in parentheses are negative"] if has_parentheses else []
         unmarked = ""
-        if unmarked_rows and mark != ORDINAL:
+        if unmarked_rows and is_unit and mark != ORDINAL:
             unmarked = f"{unmarked_rows:,} of {int(self._rows.sum()):,} values have no `{mark}`"
         return Numbers(values, ~np.isnan(values), mark, other_marks, tuple(descriptions), unmarked, are_whole)
 
-    def _find_mark(self, mark: str | None) -> tuple[str, dict[str, int]]:
+    def _find_mark(self) -> tuple[str, dict[str, int]]:
         """The mark of the numbers, and the number of rows with each other mark."""
         rows: Counter[str] = Counter()
+        optional = set()
         for parts, count in zip(self._parts, self._rows.tolist(), strict=True):
-            if parts is not None:
-                rows[parts.mark] += count
-        if mark is None:
-            mark = max(rows, key=lambda name: rows[name], default="")
-        return mark, {name: count for name, count in rows.items() if name != mark}
+            if parts is not None and count:
+                optional |= {parts.mark} & {*OPTIONAL_MARKS}
+                rows["" if parts.mark in OPTIONAL_MARKS else parts.mark] += count
+        mark = max(rows, key=lambda name: rows[name], default="")
+        other_marks = {name: count for name, count in rows.items() if name != mark}
+        return mark or " ".join(sorted(optional)), other_marks
 
-    def _read_durations(self) -> Numbers | None:
-        """Reads times of day and durations as seconds. None: most texts are neither."""
-        seconds = [_read_duration(text) for text in self._texts]
-        is_number = np.array([value is not None for value in seconds], bool)
-        if 2 * self._rows[is_number].sum() <= self._rows.sum():
-            return None
-        values = np.array([np.nan if value is None else value for value in seconds])
-        has_seconds = any(text.count(":") != 1 for text, is_one in zip(self._texts, is_number, strict=True) if is_one)
-        reading = "times or durations as seconds" if has_seconds else "hours:minutes as seconds"
-        return Numbers(values, is_number, "", {}, (reading,), unmarked="", are_whole=False)
+    @property
+    def _are_durations(self) -> bool:
+        """Whether most texts are durations or times of a day."""
+        is_duration = np.array([_read_duration(text) is not None for text in self._texts], bool)
+        return bool(2 * self._rows[is_duration].sum() > self._rows.sum())
+
+    def _read_durations(self, mark: str | None) -> Numbers:
+        """Reads times of day and durations as seconds.
+
+        A text of two parts, such as 45:30, isn't read if the mark is `duration`. If the mark is None, two parts are
+        hours and minutes, unless there are more than 23 hours, or texts of three parts.
+        """
+        clocks = [text for text, rows in zip(self._texts, self._rows, strict=True) if rows and ":" in text]
+        pairs = [text for text in clocks if TWO_PARTS.fullmatch(text)]
+        unclear = ""
+        if mark is None:
+            is_time_of_day = len(pairs) == len(clocks) and all(int(text.split(":")[0]) < 24 for text in pairs)
+            mark = HOURS_MINUTES if pairs and is_time_of_day else DURATION
+            unclear = pairs[0] if pairs and not is_time_of_day else ""
+        values = np.full(len(self._texts), np.nan)
+        for position, text in enumerate(self._texts):
+            seconds = _read_duration(text)
+            is_pair = TWO_PARTS.fullmatch(text) is not None
+            if seconds is not None and not (is_pair and mark == DURATION):
+                values[position] = seconds / 60 if is_pair and mark == MINUTES_SECONDS else seconds
+        description = (MARK_DESCRIPTIONS[mark],)
+        return Numbers(values, ~np.isnan(values), mark, {}, description, "", are_whole=False, unclear_clock=unclear)
 
 
 def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousands: str | None) -> Separators | None:
@@ -260,13 +322,17 @@ def _split(text: str) -> _Parts | None:
         return None
     body, prefix = match["body"], match["prefix"] or ""
     suffix = (match["suffix"] or "").strip()
+    if HEXADECIMAL.fullmatch(text) or (prefix and suffix and suffix not in MULTIPLIERS):
+        return None
     is_negative = in_parentheses or bool(match["late_sign"]) or (match["sign"] or "+") in MINUS
-    factor = -1.0 if is_negative else 1.0
+    multiplier, mark = 1.0, prefix or suffix
     if suffix in MULTIPLIERS and match["suffix"] not in (" K", "\u00a0K"):  # kelvins
-        factor, suffix = factor * MULTIPLIERS[suffix], ""
+        multiplier, mark = MULTIPLIERS[suffix], prefix or MULTIPLIERS_MARK
     elif suffix and suffix.lower() == _ordinal_ending(body):
-        suffix = ORDINAL
-    return None if prefix and suffix else _Parts(factor, prefix or suffix, body, match["exponent"] or "")
+        mark = ORDINAL
+    elif not mark and in_parentheses:
+        mark = PARENTHESES
+    return _Parts(-1.0 if is_negative else 1.0, multiplier, mark, body, match["exponent"] or "", suffix)
 
 
 def _ordinal_ending(body: str) -> str:
@@ -274,7 +340,7 @@ def _ordinal_ending(body: str) -> str:
     return "th" if body[-2:-1] == "1" else ORDINALS.get(body[-1], "th")
 
 
-def _remove_separators(body: str, separators: Separators) -> tuple[str, str]:
+def remove_separators(body: str, separators: Separators) -> tuple[str, str]:
     """Returns the digits with a decimal point, and the separator of thousands; "" if it is no number."""
     whole, _, fraction = body.partition(separators.decimal)
     found = set(whole) - set("0123456789")
@@ -293,9 +359,9 @@ def _classify_separators(body: str) -> str:
     """The field of `Evidence` that a number belongs to; "" if it has neither comma nor point."""
     if AMBIGUOUS.fullmatch(body):
         return "comma" if "," in body else "point"
-    if ("," in body or "." in body) and _remove_separators(body, Separators(".", ","))[0]:
+    if ("," in body or "." in body) and remove_separators(body, Separators(".", ","))[0]:
         return "decimal_point"
-    if ("," in body or body.count(".") > 1) and _remove_separators(body, Separators(",", "."))[0]:
+    if ("," in body or body.count(".") > 1) and remove_separators(body, Separators(",", "."))[0]:
         return "decimal_comma"
     return ""
 

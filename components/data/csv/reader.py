@@ -25,7 +25,16 @@ from components.data.csv.errors import (
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap
-from components.data.csv.times import find_epoch_unit, read_epoch
+from components.data.csv.times import (
+    ASSUME_UTC,
+    EPOCH_UNITS,
+    NO_ZONE,
+    YEAR_MONTH_DAY,
+    describe_epoch_unit,
+    find_epoch_unit,
+    have_epoch_unit,
+    read_epoch,
+)
 from components.data.csv.types import (
     are_codes,
     are_whole,
@@ -102,6 +111,7 @@ class Reader:
         dates: how times are read in some columns; these have the type `timestamp`. "" is the key for all columns.
         marks: the marks of the numbers of some columns.
         decimal: the decimal separator. None: a point, unless the numbers show that it is a comma.
+        column_decimals: the decimal separators of some columns.
         thousands: the separator of thousands. None: the one that the numbers show.
         drop: the columns to leave out.
         targets: the columns that `drop` may not list.
@@ -114,6 +124,7 @@ class Reader:
     dates: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, str] = field(default_factory=dict)
     decimal: str | None = None
+    column_decimals: Mapping[str, str] = field(default_factory=dict)
     thousands: str | None = None
     drop: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
@@ -141,17 +152,22 @@ class Reader:
             name, array = column.name, column.values
             if column.gaps:
                 readings[name] = Reading("numbers", gaps=column.gaps)
+            elif (reading := self._describe_times(name, array)) is not None:
+                readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
                 texts[name] = self._make_text_column(name, array)
             values[name], mask, types[name] = self._convert(name, array)
             if mask is not None:
                 valid[name] = mask
-        evidence = [text.evidence for text in texts.values()]
+        evidence = [text.evidence for name, text in texts.items() if name not in self.column_decimals]
         if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
             evidence.append(Evidence(decimal_point="0.5"))
-        separators = decide_separators(evidence, self.decimal, self.thousands)
+        separators = decide_separators(evidence, self._decimal, self.thousands)
+        is_mixed = all(any(found) for found in zip(*(each[:2] for each in evidence), strict=True)) and bool(evidence)
         for name, text in texts.items():
-            result = text.read(separators)
+            own_decimal = self.column_decimals.get(name)
+            own_separators = decide_separators((), own_decimal, None) if own_decimal else separators
+            result = text.read(own_separators, is_mixed=is_mixed)
             if result.reading is not None:
                 readings[name] = result.reading
             if result.problem is not None:
@@ -285,7 +301,7 @@ class Reader:
                     strings_can_be_null=True,
                     column_types=types,
                     include_columns=list(columns),
-                    decimal_point=self.decimal or ".",
+                    decimal_point=self._decimal or ".",
                 ),
             )
 
@@ -313,6 +329,11 @@ class Reader:
         return self.column_nulls.get(name, NULLS if self.nulls is None else self.nulls)
 
     @property
+    def _decimal(self) -> str | None:
+        """The decimal separator that is set, or follows from the separator of thousands."""
+        return self.decimal or ("," if self.thousands == "." else None)
+
+    @property
     def _accepts_gaps(self) -> bool:
         """Whether the usual spellings of a missing value are missing values among numbers and times."""
         return self.nulls is None
@@ -330,8 +351,13 @@ class Reader:
                 array = self._parse(declared, [name], nulls=self.column_nulls[name]).column(name)
             if self._is_text(name):
                 yield Column(name, array, is_text=self.types.get(name) == "string")
-            # As texts, times of a day are read as seconds, and marks and years are checked.
-            elif types.is_time(array.type) or name in self.marks or has_wrong_years(array):
+            # As texts, times of a day are read as seconds, and marks, zones and years are checked.
+            elif (
+                types.is_time(array.type)
+                or name in {**self.marks, **self.column_decimals}
+                or has_wrong_years(array)
+                or self._has_wrong_zone(name, array)
+            ):
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
@@ -355,6 +381,33 @@ class Reader:
         """Whether a column is declared as text, or as times in a format."""
         return self.types.get(name) == "string" or "%" in self.dates.get(name, "")
 
+    def _has_wrong_zone(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether times have a zone although `dates` says that they have none, or the reverse."""
+        import pyarrow
+
+        if not (pyarrow.types.is_timestamp(array.type) or pyarrow.types.is_date(array.type)):
+            return False
+        has_zone = pyarrow.types.is_timestamp(array.type) and array.type.tz is not None
+        return self.dates.get(name) == (NO_ZONE if has_zone else ASSUME_UTC)
+
+    def _describe_times(self, name: str, array: pyarrow.ChunkedArray) -> Reading | None:
+        """How times are read that Arrow parsed, or numbers that are declared as times. None: `dates` says it."""
+        import pyarrow
+
+        types = pyarrow.types
+        if name in self.dates:
+            return None
+        if types.is_timestamp(array.type) and array.type.tz is not None:
+            return Reading("times, converted to UTC", {"dates": ASSUME_UTC})
+        if types.is_timestamp(array.type) or types.is_date(array.type):
+            return Reading("", {"dates": NO_ZONE})
+        if self.types.get(name) == "timestamp" and (types.is_integer(array.type) or types.is_floating(array.type)):
+            values, valid = convert_column(name, array)
+            numbers = np.asarray(values)[slice(None) if valid is None else valid]
+            unit = find_epoch_unit(numbers) if len(numbers) else None
+            return None if unit is None else Reading(f"times, {describe_epoch_unit(unit)}", {"dates": unit})
+        return None
+
     def _may_be_codes(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether numbers may be codes, such as 00501, or hexadecimal numbers, which Arrow accepts."""
         import pyarrow
@@ -365,7 +418,7 @@ class Reader:
 
     def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether the points in a column of numbers may separate thousands."""
-        if name in self.types or self.decimal is not None or not may_have_thousands(array):
+        if name in self.types or self._decimal is not None or not may_have_thousands(array):
             return False
         return bool(self._make_text_column(name, self._parse_texts(name)).evidence.point)
 
@@ -431,12 +484,15 @@ class Reader:
 
     def _read_epoch(self, name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Converts numbers to times."""
-        unit = self.dates.get(name) or find_epoch_unit(values[present])
-        if unit is None:
+        dates = self.dates.get(name)
+        unit = find_epoch_unit(values[present]) if dates is None else dates
+        if unit is None or unit not in (*EPOCH_UNITS, YEAR_MONTH_DAY):
             self._check_declared(name, values, present, present, "timestamp")
-        numbers = np.where(present, values, 0)
-        times = read_epoch(numbers, str(unit))
-        self._check_declared(name, values, present & np.isnat(times), present, "timestamp")
+        times = read_epoch(np.where(present, values, 0), str(unit))
+        is_odd = np.isnat(times)
+        if dates is None:  # numbers of another size have another unit
+            is_odd |= ~have_epoch_unit(values, str(unit))
+        self._check_declared(name, values, present & is_odd, present, "timestamp")
         return np.where(present, times, np.datetime64("NaT"))
 
     def _check_declared(

@@ -19,7 +19,7 @@ from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
-from components.data.csv.times import READINGS, check_strptime_format
+from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import MAX_EXACT, Profile
 from components.data.table import Table
@@ -48,7 +48,8 @@ class Csv(Table):
             backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
-        decimal: the decimal separator of numbers. None: a point; numbers with a decimal comma are an error.
+        decimal: the decimal separator of numbers, of all columns or by column. None: a point; numbers with a decimal
+            comma are an error.
         thousands: the separator of thousands, besides blanks, apostrophes and underscores. None: the one that the
             numbers show.
         nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
@@ -78,7 +79,7 @@ class Csv(Table):
     escape: str | None = None
     comment: str | None = None
     encoding: str = "utf-8"
-    decimal: str | None = None
+    decimal: str | dict[str, str] | None = None
     thousands: str | None = None
     nulls: tuple[str | float, ...] | dict[str, tuple[str | float, ...]] | None = None
     types: dict[str, ColumnType] | None = None
@@ -95,16 +96,17 @@ class Csv(Table):
         dialect = {name: self._character(name) for name in ("delimiter", "quote", "escape", "comment")}
         given = {name: character for name, character in dialect.items() if character is not None}
         _check_different(given)
-        for name in ("decimal", "thousands"):
-            character = self._character(name)
-            if character is not None and character != "_" and NUMBER_CHARACTERS.match(character):
-                raise DataError(f"`{name}` (={character}) is part of numbers; set it to a point, a comma or a blank")
-        _check_different({name: character for name in ("decimal", "thousands") if (character := self._character(name))})
-        if self.decimal is not None and self._character("decimal") not in (".", ","):
-            raise DataError(f"`decimal` (={self.decimal}) must be point or comma")
+        decimals = [decimal for decimal in (self._decimal, *self._column_decimals.values()) if decimal is not None]
+        if wrong := [decimal for decimal in decimals if decimal not in (".", ",")]:
+            raise DataError(f"`decimal` (={wrong[0]}) must be point or comma")
+        thousands = self._character("thousands")
+        if thousands is not None and thousands != "_" and NUMBER_CHARACTERS.match(thousands):
+            raise DataError(f"`thousands` (={thousands}) is part of numbers; set it to a point, a comma or a blank")
+        for decimal in decimals:
+            _check_different({"decimal": decimal} | ({} if thousands is None else {"thousands": thousands}))
         _check_encoding(self.encoding)
         if isinstance(self.dates, str):
-            _check_dates("dates", self.dates, READINGS[:3])
+            _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
             _check_dates(f"dates.{name}", dates, READINGS)
             kind = (self.types or {}).get(name, "timestamp")
@@ -126,6 +128,16 @@ class Csv(Table):
                 f"`{option}` (={value!r}) must be one ASCII character other than a line break, or one of {names}"
             )
         return character
+
+    @property
+    def _decimal(self) -> str | None:
+        """The decimal separator of all columns."""
+        return None if isinstance(self.decimal, dict) else CHARACTERS.get(self.decimal or "", self.decimal)
+
+    @property
+    def _column_decimals(self) -> dict[str, str]:
+        by_column = self.decimal if isinstance(self.decimal, dict) else {}
+        return {name: CHARACTERS.get(decimal, decimal) for name, decimal in by_column.items()}
 
     @property
     def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
@@ -170,7 +182,8 @@ class Csv(Table):
             self._nulls_by_column,
             self._dates,
             self.marks or {},
-            self._character("decimal"),
+            self._decimal,
+            self._column_decimals,
             self._character("thousands"),
             self.drop,
             self._targets,
@@ -182,7 +195,7 @@ class Csv(Table):
         columns = self.reader.read()
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        for option in ("types", "nulls", "dates", "marks"):
+        for option in ("types", "nulls", "dates", "marks", "decimal"):
             value = getattr(self, option)
             self._check_names(option, value if isinstance(value, dict) else {}, columns.types)
         return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
@@ -328,7 +341,7 @@ class Csv(Table):
     def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
         notes = []
         for name, reading in self.columns.readings.items():
-            if name not in columns:
+            if name not in columns or not reading.description:
                 continue
             if name not in self.reader.types:
                 notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")

@@ -10,8 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.csv.numbers import Evidence, NumberTexts, Separators
-from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, Times, TimeTexts
+from components.data.csv.numbers import (
+    HOURS_MINUTES,
+    MINUTES_SECONDS,
+    NOTATIONS,
+    Evidence,
+    NumberTexts,
+    Separators,
+    find_mark,
+    remove_separators,
+)
+from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, NO_ZONE, Times, TimeTexts
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
 
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
@@ -95,11 +104,12 @@ class TextColumn:
         """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
         return self._numbers.evidence if self._looks_like_numbers else Evidence()
 
-    def read(self, separators: Separators | None) -> TextResult:
+    def read(self, separators: Separators | None, *, is_mixed: bool = False) -> TextResult:
         """Reads the texts.
 
         Args:
-            separators: the meaning of comma and point in the numbers of the file. None: it isn't clear.
+            separators: the meaning of comma and point in the numbers. None: it isn't clear.
+            is_mixed: whether some columns of the file have decimal points and others decimal commas.
 
         Raises:
             DataError: a text doesn't have the declared type.
@@ -115,7 +125,7 @@ class TextColumn:
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
-        return self._read_numbers(separators)
+        return self._read_numbers(separators, is_mixed=is_mixed)
 
     # -------------------------------------------------------------------------------------------------- the texts
 
@@ -157,25 +167,30 @@ class TextColumn:
 
     # ------------------------------------------------------------------------------------------------------ numbers
 
-    def _read_numbers(self, separators: Separators | None) -> TextResult:
-        numbers = self._numbers.read(separators or Separators(), self.options.mark)
+    def _read_numbers(self, separators: Separators | None, *, is_mixed: bool) -> TextResult:
         is_declared = self.options.kind is not None
+        mark = "" if is_declared and self.options.mark is None else self.options.mark
+        numbers = self._numbers.read(separators or Separators(), mark)
         if not is_declared and self._share(self._numbers.is_parsed) < MIN_SHARE:
             if self._share(numbers.is_number) < 0.5:
                 return TextResult()
             odd = self._describe_odd(numbers.is_number, "number")
             return TextResult(reading=Reading(f"text, since {odd}"))
-        problem = self._find_separator_problem(separators)
+        problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(
+            separators, is_mixed=is_mixed
+        )
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
                 return TextResult()
             marks = {numbers.mark: int(self._rows[numbers.is_number].sum()), **numbers.other_marks}
-            counts = ", ".join(f"`{mark}` ({rows:,})" for mark, rows in list(marks.items())[:MAX_MARKS])
+            counts = ", ".join(
+                f"{f'`{mark}`' if mark else 'none'} ({rows:,})" for mark, rows in list(marks.items())[:MAX_MARKS]
+            )
             return TextResult(reading=Reading(f"text, since its numbers have different marks: {counts}"))
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(numbers.is_number)
-            needed = f"number with `{numbers.mark}`" if numbers.mark else "number"
+            needed = f"number with `{numbers.mark}`" if numbers.mark and numbers.mark not in NOTATIONS else "number"
             problem = self._find_odd(numbers.is_number, needed)
         values = numbers.values
         are_whole = numbers.are_whole and bool((np.abs(values[numbers.is_number]) <= MAX_EXACT).all())
@@ -187,26 +202,40 @@ class TextColumn:
         reading = Reading(", ".join(("numbers", *numbers.descriptions)), options, unusual=numbers.unmarked)
         return self._make_result(values, numbers.is_number, kind, reading, problem)
 
-    def _find_separator_problem(self, separators: Separators | None) -> Problem | None:
-        """The problem if the meaning of commas and points isn't clear."""
-        decimal_point, decimal_comma, comma, point = self._numbers.evidence
+    def _find_clock_problem(self, unclear_clock: str) -> Problem | None:
+        """The problem if texts such as 45:30 may be hours and minutes, or minutes and seconds."""
+        if not unclear_clock:
+            return None
+        hours = Remedy("to read hours and minutes", "marks", HOURS_MINUTES)
+        minutes = Remedy("to read minutes and seconds", "marks", MINUTES_SECONDS)
+        return Problem(f"{unclear_clock!r} may be hours:minutes or minutes:seconds", (minutes, hours, AS_TEXT))
+
+    def _find_separator_problem(self, separators: Separators | None, *, is_mixed: bool) -> Problem | None:
+        """The problem if the meaning of commas and points isn't clear, or doesn't fit the numbers.
+
+        Args:
+            separators: the meaning of comma and point. None: it isn't clear.
+            is_mixed: whether other columns of the file have another meaning.
+        """
+        evidence = self._numbers.evidence
+        example = evidence.comma or evidence.point
+        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=is_mixed)
         if separators is not None:
-            example = decimal_comma if separators.decimal == "." else decimal_point
-            if not example:
-                return None
-            name = "comma" if separators.decimal == "." else "point"
-            remedy = Remedy(f"to read a decimal {name} in all columns", "decimal", name)
-            return Problem(f"its numbers, such as {example!r}, have a decimal {name}", (remedy, AS_TEXT))
-        decimals = Remedy("to read decimal commas", "decimal", "comma")
-        if comma or point:
-            example = comma or point
+            unfit = {"comma": evidence.decimal_comma, "point": evidence.decimal_point}
+            for name, number in unfit.items():
+                if number and not remove_separators(number, separators)[0]:
+                    remedy = Remedy(f"to read a decimal {name} in this column", "decimal", name)
+                    return Problem(f"its numbers, such as {number!r}, have a decimal {name}", (remedy, AS_TEXT))
+            return None
+        if evidence.decimal_comma:
+            number = evidence.decimal_comma
+            return Problem(f"its numbers, such as {number!r}, have a decimal comma", (commas, AS_TEXT))
+        if example:
             whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
+            thousands = Remedy("to read commas between thousands", "thousands", "comma", by_column=False)
+            points = Remedy("to read decimal points", "decimal", "point", by_column=False)
             fault = f"{example!r} may be {whole} or {fraction}"
-            thousands = Remedy("to read commas between thousands", "thousands", "comma")
-            points = Remedy("to read decimal points", "decimal", "point")
-            return Problem(fault, (thousands if comma else points, decimals, AS_TEXT))
-        if decimal_comma:
-            return Problem(f"its numbers, such as {decimal_comma!r}, have a decimal comma", (decimals, AS_TEXT))
+            return Problem(fault, (thousands if evidence.comma else points, commas, AS_TEXT))
         return None
 
     # -------------------------------------------------------------------------------------------------------- times
@@ -224,16 +253,27 @@ class TextColumn:
             day_first = Remedy("to read the day first", "dates", DAY_FIRST)
             month_first = Remedy("to read the month first", "dates", MONTH_FIRST)
             problem = Problem(times.order_problem, (day_first, month_first, AS_TEXT))
-        elif times.without_zone and self.options.dates != ASSUME_UTC:
-            total = int(self._rows[times.is_time].sum())
+        elif times.with_zone and self.options.dates == NO_ZONE:
+            total = times.without_zone + times.with_zone
+            fault = f"{times.with_zone:,} of {total:,} times have a time zone, although `dates` is {NO_ZONE}"
+            problem = Problem(fault, (Remedy("to convert them to UTC", "dates", ASSUME_UTC), AS_TEXT))
+        elif times.with_zone and times.without_zone and self.options.dates != ASSUME_UTC:
+            total = times.without_zone + times.with_zone
             fault = f"{times.without_zone:,} of {total:,} times have no time zone, and the others have one"
             problem = Problem(fault, (Remedy("to read them as UTC", "dates", ASSUME_UTC), AS_TEXT))
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(times.is_time)
             problem = self._find_odd(times.is_time, "time")
-        options = {"dates": times.order} if times.order and self.options.dates is None else {}
-        reading = Reading(", ".join(("times", *times.descriptions)), options)
+        options = {}
+        if self.options.dates is None:
+            options["dates"] = times.order or (ASSUME_UTC if times.with_zone else NO_ZONE)
+        unusual = ""
+        if times.without_zone and self.options.dates == ASSUME_UTC:
+            unusual = f"{times.without_zone:,} of {int(self._rows.sum()):,} times have no zone and are taken as UTC"
+        if times.with_zone and self.options.dates in (DAY_FIRST, MONTH_FIRST):
+            unusual = f"{times.with_zone:,} of {int(self._rows.sum()):,} times have a zone and are converted to UTC"
+        reading = Reading(", ".join(("times", *times.descriptions)), options, unusual=unusual)
         return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
 
     # ----------------------------------------------------------------------------------------------------- booleans
@@ -258,10 +298,11 @@ class TextColumn:
             by_text = by_text.astype(np.int64 if kind == "int" else np.bool_)
         gap_texts = [position for position, text in enumerate(self.texts) if self._is_gap[position] and text.strip()]
         reading = reading._replace(gaps=tuple(map(self._describe_gap, gap_texts)))
-        is_plain = reading.description in PLAIN_READINGS and not reading.gaps and not reading.unusual
+        if reading.description in PLAIN_READINGS and not reading.gaps and not reading.unusual:
+            reading = reading._replace(description="")
         # The index -1 of a missing value is that of the filler.
         valid = np.append(is_read, False)[self.indices]
-        return TextResult(by_text[self.indices], valid, kind, None if is_plain else reading)
+        return TextResult(by_text[self.indices], valid, kind, reading)
 
     def _describe_gap(self, number: int) -> Gap:
         rows = np.flatnonzero(self.indices == number)
@@ -297,17 +338,21 @@ class TextColumn:
         row = self._first_row(is_odd)
         count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
+        text = self.texts[self.indices[row]]
         others = f" ({count:,} of {total:,} values aren't)" if count > 1 else ""
         option = "dates" if self.options.kind == "timestamp" else "types"
+        mark = find_mark(text)
+        if mark and mark != self.options.mark and option == "types":
+            option = f"marks` ({self.name}: {mark}) or `types"
         raise DataError(
-            f"{self.origin}, line {self.find_line(row)}: column `{self.name}` is {self.texts[self.indices[row]]!r}, "
-            f"not {needed}{others}; correct the value, or set `{option}`"
+            f"{self.origin}, line {self.find_line(row)}: column `{self.name}` is {text!r}, not {needed}{others}; "
+            f"correct the value, or set `{option}`"
         )
 
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""
         if problem is not None and self.options.kind is not None:
-            remedies = "; ".join(f"{purpose}, set `{option}` to {value}" for purpose, option, value in problem.remedies)
+            remedies = "; ".join(f"{each.purpose}, set `{each.option}` to {each.value}" for each in problem.remedies)
             raise DataError(f"column `{self.name}` of type {self.options.kind}: {problem.fault}; {remedies}")
 
 

@@ -15,10 +15,13 @@ import numpy as np
 
 from components.types import DataError
 
-DAY_FIRST, MONTH_FIRST, ASSUME_UTC = "day_first", "month_first", "utc"
+DAY_FIRST, MONTH_FIRST = "day_first", "month_first"
+ASSUME_UTC, NO_ZONE = "utc", "no_zone"  # times without a zone are UTC; no time has a zone
 EPOCH_UNITS = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}  # since 1970, in microseconds
+EPOCH_LIMITS = (1e7, 1e8, 1e11, 1e14, 1e17)  # of yyyymmdd, seconds, milliseconds and microseconds
 YEAR_MONTH_DAY = "yyyymmdd"  # numbers such as 20201231
-READINGS = (DAY_FIRST, MONTH_FIRST, ASSUME_UTC, *EPOCH_UNITS, YEAR_MONTH_DAY)
+FILE_READINGS = (DAY_FIRST, MONTH_FIRST, ASSUME_UTC)  # of all columns
+READINGS = (*FILE_READINGS, NO_ZONE, *EPOCH_UNITS, YEAR_MONTH_DAY)
 # In English, German, French, Spanish, Italian, Portuguese and Dutch; also the first three letters of each
 MONTH_NAMES = (
     "january januar janvier enero gennaio janeiro januari",
@@ -59,6 +62,7 @@ DATES = (
 PATTERNS = [re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in DATES]
 EPOCH = date(1970, 1, 1).toordinal()
 DAY_MICROSECONDS = 86_400 * 10**6
+MAX_ZONE_HOURS = 14
 MAX_MICROSECONDS = 8000 * 366 * DAY_MICROSECONDS  # since 1970: until the year 9999
 MIN_SHARE_OF_ORDER = 0.95  # of the dates that show their order; the others are wrong
 
@@ -101,7 +105,8 @@ class Times(NamedTuple):
         has_form: (texts,), bool: the texts that have the form of a time, also if there is no such time.
         order: the order of month and day: `day_first` or `month_first`. "": no date depends on it.
         order_problem: why the order isn't known. "": it is known.
-        without_zone: the rows without a time zone, if others have one; otherwise 0.
+        without_zone: the number of rows without a time zone.
+        with_zone: the number of rows with one.
         descriptions: how the texts are read, for messages.
     """
 
@@ -111,6 +116,7 @@ class Times(NamedTuple):
     order: str
     order_problem: str
     without_zone: int
+    with_zone: int
     descriptions: tuple[str, ...]
 
 
@@ -141,12 +147,12 @@ class TimeTexts:
         values = np.array([np.iinfo(np.int64).min if value is None else value for value in microseconds], np.int64)
         valid = [parts for parts, value in zip(self._parts, microseconds, strict=True) if parts and value is not None]
         zoned = np.array([parts is not None and parts.has_zone for parts in self._parts], bool)
-        without_zone = int(self._rows[is_time & ~zoned].sum()) if (zoned & is_time).any() else 0
+        without_zone, with_zone = (int(self._rows[is_time & subset].sum()) for subset in (~zoned, zoned))
         depends = any(not parts.is_ordered for parts in valid)
         notes = (
             order.replace("_", " ") if depends else "",
             note,
-            "converted to UTC" if (zoned & is_time).any() else "",
+            "converted to UTC" if with_zone else "",
         )
         has_form = np.array([parts is not None for parts in self._parts], bool)
         return Times(
@@ -156,6 +162,7 @@ class TimeTexts:
             order if depends else "",
             problem,
             without_zone,
+            with_zone,
             tuple(filter(None, notes)),
         )
 
@@ -164,7 +171,7 @@ class TimeTexts:
         times = [_parse_format(text, format) for text in self._texts]
         is_time = np.array([time is not None for time in times], bool)
         values = np.array(["NaT" if time is None else time for time in times], "datetime64[us]")
-        return Times(values, is_time, is_time, "", "", 0, (f"in the format {format}",))
+        return Times(values, is_time, is_time, "", "", 0, 0, (f"in the format {format}",))
 
     def _find_note(self) -> str:
         """The note of most rows."""
@@ -208,9 +215,19 @@ def check_strptime_format(option: str, format: str) -> None:
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:
     """The unit of numbers that stand for times, by their size. None: it isn't clear."""
-    size = float(np.median(np.abs(numbers)))
-    limits = {1e7: None, 1e8: YEAR_MONTH_DAY, 1e11: "seconds", 1e14: "milliseconds", 1e17: "microseconds"}
-    return next((unit for limit, unit in limits.items() if size < limit), None)
+    position = int(np.digitize(np.median(np.abs(numbers)), EPOCH_LIMITS))
+    return (None, YEAR_MONTH_DAY, *EPOCH_UNITS, None)[position]
+
+
+def have_epoch_unit(numbers: np.ndarray, unit: str) -> np.ndarray:
+    """Which numbers have the size of a unit, bool (rows,)."""
+    position = (YEAR_MONTH_DAY, *EPOCH_UNITS).index(unit) + 1
+    return np.digitize(np.abs(numbers), EPOCH_LIMITS) == position
+
+
+def describe_epoch_unit(unit: str) -> str:
+    """Describes a unit of `read_epoch`, for messages."""
+    return "numbers such as 20201231" if unit == YEAR_MONTH_DAY else f"{unit} since 1970"
 
 
 def read_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
@@ -249,6 +266,8 @@ def _split(text: str) -> _Parts | None:
     is_ordered = "first" not in found
     if not is_ordered:
         numbers = (year, int(found["first"]), int(found["second_number"]))
+        if found["separator"] == "." and note and len(found["first"] + found["second_number"]) < 4:
+            return None  # a version such as 3.11.12
         if found["separator"] == ".":  # the day stands before a point wherever it is used
             numbers, is_ordered = (year, numbers[2], numbers[1]), True
     else:
@@ -276,6 +295,8 @@ def _find_time(found: dict[str, str]) -> int | None:
     zone = found["zone"] or "Z"
     if zone[0] in "+-":
         digits = zone[1:].replace(":", "").ljust(4, "0")
+        if int(digits[:2]) > MAX_ZONE_HOURS or int(digits[2:]) > 59:
+            return None
         offset = (int(digits[:2]) * 60 + int(digits[2:])) * 60 * 10**6
         microseconds -= -offset if zone[0] == "-" else offset
     return microseconds

@@ -20,9 +20,10 @@ columns:
   zip: {_target_: components.feature.Vocabulary, key: zip}
   zip_vector: {_target_: components.feature.Embedding, key: zip, dimension: 2}
   both: {_target_: components.feature.Numeric, key: code, missing: 0, normalize: z_score}
-  code: {_target_: components.feature.Hashed, key: code, buckets: 7}
-  big: {_target_: components.feature.Numeric, key: big, missing: 0, normalize: z_score}
-inputs: {columns: [n, zip_vector, both, code, big]}
+  hashed: {_target_: components.feature.Hashed, key: code, buckets: 7}
+  big: {_target_: components.feature.Numeric, key: big, normalize: z_score}
+  code_id: {_target_: components.feature.Identity, key: code, buckets: 4}
+inputs: {columns: [n, zip_vector, both, hashed, code_id, big]}
 """
 HEADER = "n,zip,code,big,y"
 
@@ -74,6 +75,9 @@ def test_whole_numbers_of_new_rows_are_read_as_in_training(folder: Path, capsys:
             ("data.types.cod=int",),
             "no column `cod`, which `types` lists. Did you mean code?",
         ),
+        ("n,zip,code,big\n1,1,9,1\n", (), "column `code` is 9, but its ids are 0 to 3; correct it\n"),
+        ("n,zip,code,big\n1,1,1,1\n1,1,1,\n", (), "line 3: column `big` has no value; fill it in, or remove the row\n"),
+        ("n,zip,code,big\n1,1,1 kg,1\n", (), "not of type int; correct the value, or set `marks` (code: kg)\n"),
         ("n,zip,code,big\nx,1,1,1\n", (), "column `n` is 'x', not of type float; correct the value\n"),
     ],
 )
@@ -85,26 +89,25 @@ def test_errors_in_new_rows_have_remedies_that_can_be_followed(
     assert message in capsys.readouterr().err
 
 
-def test_a_mark_is_said_also_if_the_type_is_declared() -> None:
-    Path("kg.csv").write_text("kg,day,n\n7.1 kg,13/02/2024,3\n2 kg,14/02/2024,4\n")
-    types = {"kg": "float", "day": "timestamp", "n": "int"}
-    names = ["kg", "day", "n"]
-    weight, day = Csv(path="kg.csv", types=types).reading_notes(names, declared=False)
-    assert "column `kg`: read as numbers, without `kg`" in weight
-    assert "column `day`: read as times" in day
-    decided = Csv(path="kg.csv", types=types, marks={"kg": "kg"}, dates={"day": "day_first"})
-    assert decided.reading_notes(names, declared=False) == ()
+def test_an_order_of_dates_is_said_also_if_the_type_is_declared() -> None:
+    Path("days.csv").write_text("day,n\n13/02/2024,3\n14/02/2024,4\n")
+    source = Csv(path="days.csv", types={"day": "timestamp", "n": "int"})
+    assert source.reading_notes(["day", "n"], declared=False) == ("days.csv: column `day`: read as times, day first",)
+    decided = Csv(path="days.csv", types={"day": "timestamp", "n": "int"}, dates={"day": "day_first"})
+    assert decided.reading_notes(["day", "n"], declared=False) == ()
 
 
-def test_a_mark_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["types", "dates"])
+def test_an_order_of_dates_is_said_once(capsys: pytest.CaptureFixture[str], option: str) -> None:
     table = Path("train.csv").read_text().splitlines()
-    Path("train.csv").write_text(
-        "\n".join([f"kg,{table[0]}", *(f"{n % 11}.5 kg,{row}" for n, row in enumerate(table[1:]))])
-    )
+    rows = [f"{n % 28 + 1}/02/2024,{row}" for n, row in enumerate(table[1:])]
+    Path("train.csv").write_text("\n".join([f"day,{table[0]}", *rows]))
     suggested = ("data=csv", "data.path=train.csv", "data.target=y", "training.epochs=1", "tracking=none")
     assert main([*suggested, "architecture.widths=[4]"]) == 0
-    assert capsys.readouterr().out.count("without `kg`") == 1
-    columns = FEATURE.replace("key: n,", "key: kg,")
-    Path("conf/feature/mine.yaml").write_text(columns)
-    assert main([*LINE, *QUICK, "data.types.kg=float"]) == 0
-    assert capsys.readouterr().out.count("without `kg`") == 1
+    assert capsys.readouterr().out.count("day first") == 1
+    time = "  day: {_target_: components.feature.Time, key: day, parts: [month, day]}\n"
+    feature = FEATURE.replace("columns:\n", f"columns:\n{time}", 1).replace("[n,", "[day, n,")
+    Path("conf/feature/mine.yaml").write_text(feature)
+    word = "data.types.day=timestamp" if option == "types" else "data.dates.day=day_first"
+    assert main([*LINE, *QUICK, word]) == 0
+    assert capsys.readouterr().out.count("day first") == (1 if option == "types" else 0)

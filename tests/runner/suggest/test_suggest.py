@@ -258,7 +258,7 @@ def test_many_different_texts_are_examined(tmp_path: Path, values: list[Any], ex
         (
             [f'"{n},{n}"' for n in range(60)],
             "x: its numbers, such as '0,0', have a decimal comma. "
-            "To read decimal commas, set data.decimal=comma; to read all values as text, set data.types.x=string.",
+            "To read decimal commas, set data.decimal.x=comma; to read all values as text, set data.types.x=string.",
         ),
         (
             [f"{n % 12 + 1}/02/20{n:02}" for n in range(60)],

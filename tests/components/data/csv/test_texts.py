@@ -49,11 +49,11 @@ def values_of(source: Csv) -> list[Any]:
         (["1st", "2nd", "3rd", "11th", "22nd"], [1, 2, 3, 11, 22], "without st, nd, rd or th"),
         (["1.2k", "500", "3M", "2bn"], [1200, 500, 3e6, 2e9], "k, M and B are thousands, millions and billions"),
         (["$1.5M", "$200k"], [1.5e6, 2e5], "without `$`, k, M and B are thousands, millions and billions"),
-        (["1:30:00", "25:00:00"], [5400, 90_000], "times or durations as seconds"),
+        (["1:30:00", "25:00:00"], [5400, 90_000], "durations as seconds"),
         (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
-        (["2 days 03:00:00", "0 days 00:00:01.5"], [183_600, 1.5], "times or durations as seconds"),
-        (["PT1H30M", "P1DT2S"], [5400, 86_402], "times or durations as seconds"),
-        (["1h 30m", "2d 4h"], [5400, 187_200], "times or durations as seconds"),
+        (["2 days 03:00:00", "0 days 00:00:01.5"], [183_600, 1.5], "durations as seconds"),
+        (["PT1H30M", "P1DT2S"], [5400, 86_402], "durations as seconds"),
+        (["1h 30m", "2d 4h"], [5400, 187_200], "durations as seconds"),
         (["300 K", "310 K"], [300, 310], "without `K`"),
     ],
 )
@@ -140,7 +140,10 @@ def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | 
     times = np.array([nat if text is None else np.datetime64(text) for text in expected], "datetime64[us]")
     np.testing.assert_array_equal(found.astype("datetime64[us]"), times)
     reading = source.columns.readings.get("x")
-    assert (reading.description if reading else "times") == f"times{description}"
+    assert reading is not None
+    assert (reading.description or "times") == f"times{description}"
+    again = read(tmp_path, values, dates={"x": reading.options["dates"]}).columns.values["x"]
+    np.testing.assert_array_equal(again, found, "with the recorded option, they are read in the same way")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +233,9 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             "1 of 2 times have no time zone, and the others have one",
             ["dates", "types"],
         ),
+        (["45:30", "1:02:30"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
+        (["45:30", "59:10"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
+        (["56.700 €", "1.200 €"], "'56.700' may be 56700 or 56.700", ["decimal", "decimal", "types"]),
         (
             ["01/02/2020", "03/04/2020"],
             "'01/02/2020' may be 2020-02-01 (the day first) or 2020-01-02 (the month first)",
@@ -255,7 +261,7 @@ def test_what_is_not_clear_is_left_to_the_user(
     assert [remedy.option for remedy in problem.remedies] == options
     assert values_of(source) == values
     for remedy in problem.remedies:  # each remedy works
-        by_column = remedy.option in ("nulls", "types", "dates")
+        by_column = remedy.by_column
         solved = read(tmp_path, values, **{remedy.option: {"x": remedy.value} if by_column else remedy.value})
         if "has the day first" not in fault or remedy.option != "dates":
             assert not solved.columns.problems, remedy
@@ -271,6 +277,85 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
     with_commas = Csv(path=str(path), delimiter="semicolon", decimal="comma").columns.values
     assert np.asarray(with_commas["x"]).tolist() == [1234, 5]
     assert np.asarray(with_commas["y"]).tolist() == [0.5, 7]
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        (["30 kg"], {"types": {"x": "float"}}, r"'30 kg', not of type float; .* set `marks` \(x: kg\) or `types`"),
+        (["40%"], {"types": {"x": "float"}}, r"'40%', not of type float"),
+        (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks` \(x: h:mm\)"),
+        (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks` \(x: multipliers\)"),
+        (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks` \(x: parentheses\)"),
+        (["30th"], {"types": {"x": "int"}}, "'30th', not of type int"),
+        (["0x1F"], {"types": {"x": "float"}}, "'0x1F', not of type float"),
+        (["45"], {"marks": {"x": "duration"}}, "'45', not a number with `duration`"),
+        (["45:30"], {"marks": {"x": "duration"}}, "'45:30', not a number with `duration`"),
+        (["1h 30m"], {"marks": {"x": "h"}}, "'1h 30m', not a number with `h`"),
+        (["12:30"], {"marks": {"x": "h"}}, "'12:30', not a number with `h`"),
+        (
+            ["2020-01-05T10:00Z"],
+            {"dates": {"x": "no_zone"}},
+            "1 of 1 times have a time zone, although `dates` is no_zone",
+        ),
+        (["1475661600"], {"dates": {"x": "no_zone"}}, "is 1475661600, not of type timestamp"),
+        (["1475661600"], {"dates": {"x": "day_first"}}, "is 1475661600, not of type timestamp"),
+        (
+            ["1500000000", "1500000000000", "1500000000001"],
+            {"types": {"x": "timestamp"}},
+            "line 2: .* is 1500000000, not",
+        ),
+        (["2020-01-05T10:00:00+99:00"], {"types": {"x": "timestamp"}}, "not of type timestamp"),
+    ],
+)
+def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, values, **options).sizes()
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        (["45:30", "1:02:30"], {"marks": {"x": "m:ss"}}, [2730, 3750]),
+        (["45:30", "1:02:30"], {"marks": {"x": "h:mm"}}, [163_800, 3750]),
+        (["5M", "7 M"], {"marks": {"x": "M"}}, [5, 7]),
+        (["300K", "310 K"], {"marks": {"x": "K"}}, [300, 310]),
+        (["5k", "7"], {"marks": {"x": "multipliers"}}, [5000, 7]),
+        (["(5)", "7"], {"marks": {"x": "parentheses"}}, [-5, 7]),
+        (["6.048", "257"], {"thousands": "point"}, [6048, 257]),
+        (["1.234", "5.678"], {"thousands": "point"}, [1234, 5678]),
+        (["6.048", "257"], {"thousands": "point", "types": {"x": "float"}}, [6048, 257]),
+        (["6.048", "257"], {"thousands": "point", "types": {"x": "int"}}, [6048, 257]),
+        (["6,5", "257"], {"decimal": {"x": "comma"}}, [6.5, 257]),
+    ],
+)
+def test_an_option_says_what_a_notation_means(
+    tmp_path: Path, values: list[str], options: Any, expected: list[float]
+) -> None:
+    assert values_of(read(tmp_path, values, **options)) == expected
+
+
+def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('x,y\n"41,2",0.31\n"7,25",1.5\n')
+    (remedy, _) = Csv(path=str(path)).columns.problems["x"].remedies
+    assert (remedy.option, remedy.value, remedy.by_column) == ("decimal", "comma", True)
+    found = Csv(path=str(path), decimal={"x": "comma"}).columns
+    assert not found.problems
+    assert np.asarray(found.values["x"]).tolist() == [41.2, 7.25]
+    assert np.asarray(found.values["y"]).tolist() == [0.31, 1.5]
+
+
+def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> None:
+    source = read(tmp_path, ["2020-01-05T10:00", "2020-01-05T10:00Z"], dates={"x": "utc"})
+    assert source.columns.readings["x"].unusual == "1 of 2 times have no zone and are taken as UTC"
+    zoned = read(tmp_path, ["2020-01-05T10:00+02:00"])
+    assert zoned.columns.readings["x"].description == "times, converted to UTC"
+
+
+def test_versions_are_no_dates(tmp_path: Path) -> None:
+    assert values_of(read(tmp_path, ["3.11.12", "1.10.12"])) == ["3.11.12", "1.10.12"]
+    assert read(tmp_path, ["03.11.12", "01.10.12"]).columns.types["x"] == "timestamp"
 
 
 def test_new_rows_must_have_the_recorded_mark(tmp_path: Path) -> None:
