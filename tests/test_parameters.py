@@ -266,12 +266,10 @@ def observe_base(kind: str, node: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name", "node"),
-    [
-        pytest.param(*part, id="-".join(part[:2]), marks=[pytest.mark.slow] * (part[1] in LONG_TO_TRACE))
-        for part in list_parts()
-    ],
+    [pytest.param(*part, id="-".join(part[:2])) for part in list_parts()],
 )
 def test_what_is_observed_is_always_the_same(kind: str, name: str, node: dict[str, Any]) -> None:
     base = node | BASES.get(name, {})

@@ -206,6 +206,7 @@ def test_a_run_on_odd_names_is_trained_and_predicts() -> None:
     assert {key for column in fitted.features.columns.values() for key in column.keys} == {*ODD}
 
 
+@pytest.mark.slow
 def test_a_run_on_odd_names_is_recorded(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = write_odd_table()
     features = [name for name in ODD[1:] if name != "target"]  # only a target has this name
