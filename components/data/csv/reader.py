@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
-from components.data.csv.dialect import CHUNK_BYTES, CsvFile
+from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import (
     BLOCK_BYTES,
     check_delimiter,
@@ -40,6 +40,7 @@ from components.data.csv.types import (
     are_whole,
     convert_type,
     has_decimal_point,
+    has_hexadecimal,
     has_leading_zero,
     has_wrong_years,
     may_have_thousands,
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
+
+
+SCAN_BYTES = 1 << 18  # the file is scanned in chunks that fit into the processor's cache
 
 
 class Columns(NamedTuple):
@@ -88,12 +92,14 @@ class Column(NamedTuple):
         values: the values.
         is_text: whether it is text: it is declared as text, or has codes.
         gaps: the texts among numbers that were read as missing values.
+        dictionary: the distinct texts, and the text of each row, if they are known.
     """
 
     name: str
     values: pyarrow.ChunkedArray
     is_text: bool = False
     gaps: tuple[Gap, ...] = ()
+    dictionary: tuple[list[str], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class Reader:
             elif (reading := self._describe_times(name, array)) is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
-                texts[name] = self._make_text_column(name, array)
+                texts[name] = self._make_text_column(name, array, column.dictionary)
             values[name], mask, types[name] = self._convert(name, array)
             if mask is not None:
                 valid[name] = mask
@@ -312,13 +318,13 @@ class Reader:
         has_quotes = has_leading_zeros = has_hexadecimals = False
         previous = b"\n"
         with self.file.open() as opened:
-            while chunk := opened.read(CHUNK_BYTES):
+            while chunk := opened.read(SCAN_BYTES):
                 if b"\0" in chunk:
                     raise_nul_error(self.file)
                 text = previous + chunk
                 has_quotes = has_quotes or (bool(quote) and quote in chunk)
                 has_leading_zeros = has_leading_zeros or has_leading_zero(text, self.file.field_delimiter)
-                has_hexadecimals = has_hexadecimals or b"0x" in text or b"0X" in text
+                has_hexadecimals = has_hexadecimals or has_hexadecimal(text)
                 previous = text[-2:]
         return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
 
@@ -430,19 +436,21 @@ class Reader:
         gaps = [number for number, text in enumerate(texts) if is_gap(text) and text.strip()]
         others = [text for text in texts[: SAMPLED_TEXTS + len(gaps)] if not is_gap(text)]
         if not gaps or not others or not all(map(is_plain_number, others)):
-            return Column(name, array)
+            return Column(name, array, dictionary=(texts, indices))
         nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
         parsed = self._parse({}, [name], nulls=nulls).column(name)
         if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
-            return Column(name, array)
+            return Column(name, array, dictionary=(texts, indices))
         rows = {number: np.flatnonzero(indices == number) for number in gaps}
         found = (
             Gap(texts[number], len(rows[number]), f"line {self._find_line(int(rows[number][0]))}") for number in gaps
         )
         return Column(name, parsed, gaps=tuple(found))
 
-    def _make_text_column(self, name: str, array: pyarrow.ChunkedArray) -> TextColumn:
-        texts, indices = read_dictionary(array)
+    def _make_text_column(
+        self, name: str, array: pyarrow.ChunkedArray, dictionary: tuple[list[str], np.ndarray] | None = None
+    ) -> TextColumn:
+        texts, indices = read_dictionary(array) if dictionary is None else dictionary
         dates = self.dates.get(name, self.dates.get(""))
         options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
         return TextColumn(name, texts, indices, options, str(self.file), self._find_line)

@@ -155,7 +155,7 @@ def test_digits_that_a_number_would_lose_are_text(tmp_path: Path, values: list[s
 
 def test_digits_are_found_wherever_a_field_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for bytes_ in range(1, 5):
-        monkeypatch.setattr("components.data.csv.reader.CHUNK_BYTES", bytes_)
+        monkeypatch.setattr("components.data.csv.reader.SCAN_BYTES", bytes_)
         path = write(tmp_path / "table.csv", "a;b\n1;07\n").path
         assert kinds(Csv(path=path, delimiter=";")) == {"a": "int", "b": "string"}
 
