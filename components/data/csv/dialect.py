@@ -138,23 +138,28 @@ class CsvFile:
         for chunk in [*chunks, b""] if not is_whole else _append(chunks, b""):
             try:
                 text = decoder.decode(chunk, final=is_whole and not chunk)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                if not isinstance(error, UnicodeDecodeError) or "BOM" in error.reason:  # the latter from Python 3.13 on
+                    raise self._make_mark_error(error, line, chunk) from None
                 line += _count_lines(error.object[: error.start].decode(self.encoding, errors="ignore"))
                 raise DataError(
                     f"{self}, line {line}: byte {error.object[error.start]:#04x} doesn't fit `encoding` "
                     f"(={self.encoding}): {error.reason}. Set `encoding` to that of the file."
                 ) from None
-            except UnicodeError as error:  # such as a missing byte order mark
-                name = codecs.lookup(self.encoding).name
-                remedy = "that of the file"
-                if name in ("utf-16", "utf-32"):
-                    remedy = (name == "utf-16" and guess_utf_16(chunk)) or f"{name}-le or {name}-be"
-                raise DataError(
-                    f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {error}. "
-                    f"Set `encoding` to {remedy}."
-                ) from None
             line += _count_lines(text)
             yield text.encode("utf-8", "surrogatepass")
+
+    def _make_mark_error(self, error: UnicodeError, line: int, chunk: bytes) -> DataError:
+        """Makes the error for a missing byte order mark, or another fault without a position."""
+        name = codecs.lookup(self.encoding).name
+        remedy = "that of the file"
+        if name in ("utf-16", "utf-32"):
+            remedy = (name == "utf-16" and guess_utf_16(chunk)) or f"{name}-le or {name}-be"
+        fault = error.reason if isinstance(error, UnicodeDecodeError) else error
+        return DataError(
+            f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {fault}. "
+            f"Set `encoding` to {remedy}."
+        )
 
     def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Empties the line that names the delimiter, lines that start with the comment character, and fields `\\N`.

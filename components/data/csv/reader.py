@@ -501,7 +501,7 @@ class Reader:
         if dates is None:  # numbers of another size have another unit
             is_odd |= ~have_epoch_unit(values, str(unit))
         self._check_declared(name, values, present & is_odd, present, "timestamp")
-        return np.where(present, times, np.datetime64("NaT"))
+        return np.where(present, times, np.datetime64("NaT", "us"))
 
     def _check_declared(
         self, name: str, values: np.ndarray, is_odd: np.ndarray, present: np.ndarray, declared: ColumnType

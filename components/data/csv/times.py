@@ -244,10 +244,10 @@ def read_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
         return np.where(in_range, scaled, np.iinfo(np.int64).min).astype(np.int64).view("datetime64[us]")
     whole = np.where((numbers >= 101) & (numbers < 10**8) & (numbers == np.floor(numbers)), numbers, 0).astype(np.int64)
     years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
-    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (months - 1)
-    dates = first.astype("datetime64[D]") + (days - 1)
+    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (months - 1).astype("m8[M]")
+    dates = first.astype("datetime64[D]") + (days - 1).astype("m8[D]")
     exists = (whole > 0) & (months >= 1) & (months <= 12) & (days >= 1) & (dates.astype("datetime64[M]") == first)
-    return np.where(exists, dates.astype("datetime64[us]"), np.datetime64("NaT"))
+    return np.where(exists, dates.astype("datetime64[us]"), np.datetime64("NaT", "us"))
 
 
 def _split(text: str) -> _Parts | None:

@@ -136,7 +136,7 @@ def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | 
     assert source.columns.types["x"] == "timestamp"
     found = source.columns.values["x"]
     assert isinstance(found, np.ndarray)
-    nat = np.datetime64("NaT")
+    nat = np.datetime64("NaT", "us")
     times = np.array([nat if text is None else np.datetime64(text) for text in expected], "datetime64[us]")
     np.testing.assert_array_equal(found.astype("datetime64[us]"), times)
     reading = source.columns.readings.get("x")
