@@ -56,6 +56,24 @@ def find_line(file: CsvFile, record: int) -> int:
     return last_line + 1
 
 
+def make_type_error(
+    place: str, column: str, value: str, needed: str, *, odd: int, total: int, remedy: str
+) -> DataError:
+    """Makes the error for a value that isn't what the user declared.
+
+    Args:
+        place: the file and the line of the first such value.
+        column: the name of the column.
+        value: the value.
+        needed: what is needed, such as "of type float".
+        odd: how many values are like this.
+        total: how many values the column has.
+        remedy: the option to set, in backquotes.
+    """
+    others = f" ({odd:,} of {total:,} values aren't)" if odd > 1 else ""
+    return DataError(f"{place}: column `{column}` is {value}, not {needed}{others}; correct the value, or set {remedy}")
+
+
 def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     """Raises DataError for an error of Arrow. The message names the line and the column instead of their numbers."""
     if "Empty CSV file" in message:

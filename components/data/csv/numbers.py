@@ -87,7 +87,7 @@ class Separators(NamedTuple):
 
     Attributes:
         decimal: the decimal separator: a point or a comma.
-        thousands: the separator of thousands, besides blanks, apostrophes and the underscore. "": there is none.
+        thousands: the separator of thousands, in addition to blanks, apostrophes and the underscore. "": there is none.
     """
 
     decimal: str = "."
@@ -192,13 +192,8 @@ class NumberTexts:
     @cached_property
     def is_parsed(self) -> np.ndarray:
         """(texts,), bool: the texts that are numbers or durations, whatever mark they have."""
-        return np.array(
-            [
-                parts is not None or _read_duration(text) is not None
-                for text, parts in zip(self._texts, self._parts, strict=True)
-            ],
-            bool,
-        )
+        has_parts = np.array([parts is not None for parts in self._parts], bool)
+        return has_parts | ~np.isnan(self._seconds)
 
     @cached_property
     def are_codes(self) -> bool:
@@ -269,8 +264,13 @@ class NumberTexts:
     @property
     def _are_durations(self) -> bool:
         """Whether most texts are durations or times of a day."""
-        is_duration = np.array([_read_duration(text) is not None for text in self._texts], bool)
-        return bool(2 * self._rows[is_duration].sum() > self._rows.sum())
+        return bool(2 * self._rows[~np.isnan(self._seconds)].sum() > self._rows.sum())
+
+    @cached_property
+    def _seconds(self) -> np.ndarray:
+        """(texts,), float64: the seconds of durations and times of a day; NaN for other texts."""
+        seconds = [_read_duration(text) for text in self._texts]
+        return np.array([np.nan if value is None else value for value in seconds])
 
     def _read_durations(self, mark: str | None) -> Numbers:
         """Reads times of day and durations as seconds.
@@ -285,12 +285,9 @@ class NumberTexts:
             is_time_of_day = len(pairs) == len(clocks) and all(int(text.split(":")[0]) < 24 for text in pairs)
             mark = HOURS_MINUTES if pairs and is_time_of_day else DURATION
             unclear = pairs[0] if pairs and not is_time_of_day else ""
-        values = np.full(len(self._texts), np.nan)
-        for position, text in enumerate(self._texts):
-            seconds = _read_duration(text)
-            is_pair = TWO_PARTS.fullmatch(text) is not None
-            if seconds is not None and not (is_pair and mark == DURATION):
-                values[position] = seconds / 60 if is_pair and mark == MINUTES_SECONDS else seconds
+        is_pair = np.array([TWO_PARTS.fullmatch(text) is not None for text in self._texts], bool)
+        divisor = {DURATION: np.nan, HOURS_MINUTES: 1, MINUTES_SECONDS: 60}[mark]  # of the seconds in hours and minutes
+        values = np.where(is_pair, self._seconds / divisor, self._seconds)
         description = (MARK_DESCRIPTIONS[mark],)
         return Numbers(values, ~np.isnan(values), mark, {}, description, "", are_whole=False, unclear_clock=unclear)
 

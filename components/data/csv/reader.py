@@ -18,13 +18,14 @@ from components.data.csv.errors import (
     check_format,
     check_quotes,
     find_line,
+    make_type_error,
     raise_encoding_error,
     raise_nul_error,
     raise_read_error,
 )
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
-from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap
+from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
 from components.data.csv.times import (
     ASSUME_UTC,
     EPOCH_UNITS,
@@ -45,6 +46,7 @@ from components.data.csv.types import (
     has_wrong_years,
     may_have_thousands,
 )
+from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
 
 if TYPE_CHECKING:
@@ -224,15 +226,9 @@ class Reader:
 
     def count_gaps(self, name: str, gaps: Sequence[Gap], records: np.ndarray) -> tuple[Gap, ...]:
         """Counts the gaps of a column in some records, and leaves out those that don't occur there."""
-        import pyarrow
-
-        texts, indices = read_dictionary(self._parse({name: pyarrow.string()}, [name], nulls=("",)).column(name))
+        texts, indices = read_dictionary(self._parse_texts(name, ("",)))
         rows = {gap.text: records[indices[records] == texts.index(gap.text)] for gap in gaps}
-        return tuple(
-            Gap(text, len(found), f"line {self._find_line(int(found[0]))}")
-            for text, found in rows.items()
-            if len(found)
-        )
+        return tuple(make_gap(text, found, self._find_line) for text, found in rows.items() if len(found))
 
     def _null_numbers(self, name: str) -> list[float]:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
@@ -242,7 +238,7 @@ class Reader:
         """The distinct spellings of a column's values in some records, as written in the file."""
         import pyarrow
 
-        texts = self._parse({name: pyarrow.string()}, [name], nulls=("",))[name]
+        texts = self._parse_texts(name, ("",))
         return tuple(texts.take(pyarrow.array(records)).unique().to_pylist())
 
     def _find_line(self, row: int) -> int:
@@ -377,11 +373,12 @@ class Reader:
             else:
                 yield Column(name, array)
 
-    def _parse_texts(self, name: str) -> pyarrow.ChunkedArray:
-        """Parses a column as texts."""
+    def _parse_texts(self, name: str, nulls: tuple[str, ...] | None = None) -> pyarrow.ChunkedArray:
+        """Parses a column as texts. `nulls`: the spellings of a missing value; by default those of the column."""
         import pyarrow
 
-        return self._parse({name: pyarrow.string()}, [name], nulls=self._nulls_of(name)).column(name)
+        nulls = self._nulls_of(name) if nulls is None else nulls
+        return self._parse({name: pyarrow.string()}, [name], nulls=nulls).column(name)
 
     def _is_text(self, name: str) -> bool:
         """Whether a column is declared as text, or as times in a format."""
@@ -441,10 +438,7 @@ class Reader:
         parsed = self._parse({}, [name], nulls=nulls).column(name)
         if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
-        rows = {number: np.flatnonzero(indices == number) for number in gaps}
-        found = (
-            Gap(texts[number], len(rows[number]), f"line {self._find_line(int(rows[number][0]))}") for number in gaps
-        )
+        found = (make_gap(texts[number], np.flatnonzero(indices == number), self._find_line) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
     def _make_text_column(
@@ -484,7 +478,7 @@ class Reader:
             return self._read_epoch(name, values, present)
         numbers = np.where(present, values, 0) if inferred in ("int", "float") else np.full(len(values), np.nan)
         if declared == "int":
-            fits = (np.abs(numbers) <= 2.0**53) & (numbers == np.floor(numbers))
+            fits = is_whole(numbers)
         else:  # bool
             fits = (numbers == 0) | (numbers == 1)
         self._check_declared(name, values, present & ~fits, present, declared)
@@ -509,13 +503,12 @@ class Reader:
         """Raises DataError if values don't have the declared type."""
         if not is_odd.any():
             return
-        row, count = int(np.argmax(is_odd)), int(is_odd.sum())
-        others = f" ({count:,} of {int(present.sum()):,} values aren't)" if count > 1 else ""
+        row = int(np.argmax(is_odd))
+        place = f"{self.file}, line {self._find_line(row)}"
         value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
-        raise DataError(
-            f"{self.file}, line {self._find_line(row)}: column `{name}` is {value}, not of type {declared}{others}; "
-            f"correct the value, or set `{'dates' if declared == 'timestamp' else 'types'}`"
-        )
+        remedy = "`dates`" if declared == "timestamp" else "`types`"
+        odd, total = int(is_odd.sum()), int(present.sum())
+        raise make_type_error(place, name, value, f"of type {declared}", odd=odd, total=total, remedy=remedy)
 
 
 class _Scan(NamedTuple):

@@ -50,8 +50,8 @@ class Csv(Table):
         encoding: a text encoding of Python, such as utf-16 or cp1252.
         decimal: the decimal separator of numbers, of all columns or by column. None: a point; numbers with a decimal
             comma are an error.
-        thousands: the separator of thousands, besides blanks, apostrophes and underscores. None: the one that the
-            numbers show.
+        thousands: the separator of thousands, in addition to blanks, apostrophes and underscores. None: the one that
+            the numbers show.
         nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
             of all columns. A mapping has those of some columns; among numbers and times they are added to the usual
             ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times
@@ -112,7 +112,6 @@ class Csv(Table):
             kind = (self.types or {}).get(name, "timestamp")
             if kind != "timestamp":
                 raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
-
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.data.csv.errors import make_type_error
 from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
@@ -21,13 +22,13 @@ from components.data.csv.numbers import (
     remove_separators,
 )
 from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, NO_ZONE, Times, TimeTexts
+from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
 
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
 SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
 MAX_NULL_TEXTS = 3  # up to so many distinct texts may stand for missing values
 MAX_MARKS = 5  # of a column in a message
-MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
 PLAIN_READINGS = ("numbers", "times", "booleans")  # there is nothing to say about them
 BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n": 0, "f": 0, "0": 0}
 # Spellings of a missing value in a column of numbers or times, where they can't be values.
@@ -42,6 +43,11 @@ GAP = re.compile(
 def is_gap(text: str) -> bool:
     """Whether a text usually stands for a missing number or time."""
     return GAP.fullmatch(text.strip()) is not None
+
+
+def make_gap(text: str, rows: np.ndarray, find_line: Callable[[int], int]) -> Gap:
+    """Makes the gap of a text that occurs in some rows."""
+    return Gap(text, len(rows), f"line {find_line(int(rows[0]))}")
 
 
 class TextResult(NamedTuple):
@@ -193,10 +199,9 @@ class TextColumn:
             needed = f"number with `{numbers.mark}`" if numbers.mark and numbers.mark not in NOTATIONS else "number"
             problem = self._find_odd(numbers.is_number, needed)
         values = numbers.values
-        are_whole = numbers.are_whole and bool((np.abs(values[numbers.is_number]) <= MAX_EXACT).all())
+        are_whole = numbers.are_whole and bool(is_whole(values[numbers.is_number]).all())
         if self.options.kind == "int":
-            is_whole = (values == np.floor(values)) & (np.abs(values) <= MAX_EXACT)
-            self._check_declared(numbers.is_number & is_whole)
+            self._check_declared(numbers.is_number & is_whole(values))
         kind: ColumnType = self.options.kind or ("int" if are_whole else "float")
         options = {"marks": numbers.mark} if numbers.mark and self.options.mark is None else {}
         reading = Reading(", ".join(("numbers", *numbers.descriptions)), options, unusual=numbers.unmarked)
@@ -297,16 +302,15 @@ class TextColumn:
         if kind in ("int", "bool"):
             by_text = by_text.astype(np.int64 if kind == "int" else np.bool_)
         gap_texts = [position for position, text in enumerate(self.texts) if self._is_gap[position] and text.strip()]
-        reading = reading._replace(gaps=tuple(map(self._describe_gap, gap_texts)))
+        reading = reading._replace(gaps=tuple(map(self._make_gap, gap_texts)))
         if reading.description in PLAIN_READINGS and not reading.gaps and not reading.unusual:
             reading = reading._replace(description="")
         # The index -1 of a missing value is that of the filler.
         valid = np.append(is_read, False)[self.indices]
         return TextResult(by_text[self.indices], valid, kind, reading)
 
-    def _describe_gap(self, number: int) -> Gap:
-        rows = np.flatnonzero(self.indices == number)
-        return Gap(self.texts[number], len(rows), f"line {self.find_line(int(rows[0]))}")
+    def _make_gap(self, number: int) -> Gap:
+        return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.find_line)
 
     def _find_odd(self, is_read: np.ndarray, needed: str) -> Problem | None:
         """The problem if some texts can't be read."""
@@ -336,18 +340,15 @@ class TextColumn:
         if self.options.kind is None or not is_odd.any():
             return
         row = self._first_row(is_odd)
-        count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         text = self.texts[self.indices[row]]
-        others = f" ({count:,} of {total:,} values aren't)" if count > 1 else ""
-        option = "dates" if self.options.kind == "timestamp" else "types"
+        remedy = "`dates`" if self.options.kind == "timestamp" else "`types`"
         mark = find_mark(text)
-        if mark and mark != self.options.mark and option == "types":
-            option = f"marks` ({self.name}: {mark}) or `types"
-        raise DataError(
-            f"{self.origin}, line {self.find_line(row)}: column `{self.name}` is {text!r}, not {needed}{others}; "
-            f"correct the value, or set `{option}`"
-        )
+        if mark and mark != self.options.mark and remedy == "`types`":
+            remedy = f"`marks` ({self.name}: {mark}) or `types`"
+        place = f"{self.origin}, line {self.find_line(row)}"
+        odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
+        raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)
 
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""

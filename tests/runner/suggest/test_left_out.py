@@ -1,4 +1,4 @@
-"""Rows without a target and columns that the user drops: left out, counted, said and recorded."""
+"""Rows without a target and columns that the user drops: left out, counted, printed and recorded."""
 
 import json
 from pathlib import Path

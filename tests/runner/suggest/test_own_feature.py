@@ -1,4 +1,4 @@
-"""An own feature file, without a suggestion: how a file is read is said, and recorded for new rows."""
+"""An own feature file, without a suggestion: how a file is read is printed, and recorded for new rows."""
 
 from pathlib import Path
 
