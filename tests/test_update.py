@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slow import slow_but
 from two_steps import interrupted_once, take_two_steps
 
 import runner
@@ -369,7 +370,13 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-@pytest.mark.parametrize("target", [one for one in decaying_optimizers() if "sophia" not in one])  # needs `obj_fn`
+@pytest.mark.parametrize(
+    "target",
+    slow_but(
+        {"optax.adamw", "optax.lars", "optax.contrib.muon"},  # a keyword `mask`, several masks, and masks of its own
+        [one for one in decaying_optimizers() if "sophia" not in one],  # needs `obj_fn`
+    ),
+)
 def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
     """Without decay, the bias of the head takes the same first step; its kernel takes another."""
     Path("conf/optimizer").mkdir(parents=True)

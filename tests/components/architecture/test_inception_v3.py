@@ -97,6 +97,7 @@ def test_images_below_the_smallest_size_raise(fields: dict[str, Any], message: s
         train(tiny(**fields), 2, 298 if "298" in message else 74, 300, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("library", "fields"), [("torchvision", {"count_include_pad": True}), ("keras", KERAS)])
 def test_weights_of_other_libraries_give_their_logits(library: str, fields: dict[str, Any]) -> None:
     check_pair(InceptionV3(8, 1 / 8, **fields), library, f"inception_v3_thin_{library}")

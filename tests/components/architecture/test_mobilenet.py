@@ -150,6 +150,7 @@ def test_block_i_of_n_has_i_over_n_of_the_rate_of_stochastic_depth() -> None:
     assert 0.1 < counts.min() / 64 < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "fields"), [("torchvision", {"padding": "symmetric", "epsilon": 1e-5}), ("keras", {})]
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from networks import facts, size, variables
 from pairs import check_pair
+from slow import slow_but
 
 from components.architecture import resnet
 from components.architecture.resnet import ResNet
@@ -77,7 +78,7 @@ def shapes(module: ResNet, *images: int) -> Any:
     return jax.eval_shape(lambda x: train(module, x), jnp.zeros(images))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", slow_but({"resnet18", "resnet50", "resnext50", "se_resnet18", "resnet20"}, PUBLISHED))
 def test_parameters_multiply_adds_and_stages_are_as_published(name: str) -> None:
     published = PUBLISHED[name]
     module = published.build(outputs=1000 if published.side == 224 else 10)

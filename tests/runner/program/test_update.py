@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 from options import options
+from slow import slow_but
 from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 
 from components.data import Arrays
@@ -141,7 +142,7 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("case", OPTAX)
+@pytest.mark.parametrize("case", slow_but({"clip_norm", "groups, an optimizer", "freeze", "decay of kernels"}, OPTAX))
 def test_twenty_steps_equal_optax(case: str) -> None:
     words, optimizer = OPTAX[case]
     session = Session("optimizer=sgd", *words)

@@ -101,6 +101,7 @@ def test_parts_see_values_and_stop_at_breakpoints(folder: Path, monkeypatch: pyt
     assert losses[0] + losses[1] == pytest.approx(2 * result.history[0]["train/loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_evaluated_uncompiled(folder: Path) -> None:
     result = runner.run(*RUN[:-1], "loss=watched", "training.compile=false", "tracking=none")
     count = len(sys.modules["watched"].WATCHED)

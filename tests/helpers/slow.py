@@ -1,0 +1,13 @@
+"""Marks the cases of a parametrized test that `pytest -m slow` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any
+
+import pytest
+
+
+def slow_but(fast: Container[Any], cases: Iterable[Any]) -> list[Any]:
+    """The cases, of which all but the fast ones are slow."""
+    return [case if case in fast else pytest.param(case, marks=pytest.mark.slow) for case in cases]
