@@ -228,6 +228,9 @@ def _describe_divergence(diverged: DivergedError, last_good_step: int | None, le
 
 def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
     """Evaluates the best weights of a finished run, and calls the observers. Returns the final metrics."""
+    if trainer_state.best is None:
+        monitor = run.trainer.training.monitor
+        _log_and_note(run, f"warning: {monitor} was finite at no evaluation, so the last weights count as the best")
     weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
     metrics = _final_metrics(run, trainer_state, *weights)
     step = trainer_state.step
