@@ -81,6 +81,21 @@ def test_a_run_records_the_metrics_of_scikit_learn() -> None:
     assert runner.load(result.folder, source=source()).evaluate("train")["train/auc"] > 0.5
 
 
+def test_an_accuracy_that_is_no_better_than_the_majority_s_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    kind, x = np.where(np.arange(ROWS) % 4 == 0, "yes", "no"), np.zeros((ROWS, 1), np.float32)
+    words = [word for word in CLASSIFICATION if not word.startswith(("metric", "quiet", "feature"))]
+    Path("conf/feature/plain.yaml").write_text(FEATURE.replace("weight: w", ""))
+    words += ["feature=plain", "learning_rate=0.1"]
+    splits: dict[str, Any] = {"stratify": "kind", "valid": 40, "test": 40}
+    blind = runner.run(*words, source=Arrays(columns={"x": x, "kind": kind}, **splits))
+    assert blind.status == "finished"
+    line = "note        test/accuracy 0.75 is no better than predicting `no` for every row (0.75)"
+    assert line in capsys.readouterr().out.splitlines()
+    seeing = Arrays(columns={"x": (kind == "yes").astype(np.float32)[:, None], "kind": kind}, **splits)
+    runner.run(*words, "learning_rate=1", "training.epochs=20", source=seeing)
+    assert "is no better than" not in capsys.readouterr().out
+
+
 QUALITY = ("best/valid/auc", "test/auc", "test/average_precision", "test/f1", "test/weighted/auc")
 MONITORED = (*CLASSIFICATION, "training.monitor=valid/auc", "training.patience=3", "training.evaluate_steps=2")
 
