@@ -187,6 +187,13 @@ ONE_KIND_BY_WEIGHT = {"kind": ["a", "b", "b"] * 20, "w": [1] * TRAIN + [1, 0, 0]
             "valid/accuracy",
             "the valid split has only the class a of column `kind`, so valid/auc and valid/average_precision are NaN",
         ),
+        (
+            "ranking",
+            ONE_KIND_BY_WEIGHT,
+            "valid/accuracy",
+            "the valid split has only the class a of column `kind` where the weight is above 0, so valid/weighted/auc "
+            "and valid/weighted/average_precision are NaN",
+        ),
     ],
 )
 def test_a_split_without_a_value_gives_a_warning(
@@ -213,6 +220,13 @@ def test_a_split_without_a_value_gives_a_warning(
         ("single", NO_KIND, "valid/accuracy", "the valid split has no value of column `kind`"),
         ("single", NO_WEIGHT, "valid/weighted/loss", "all weights of the valid split are 0 (column `w`)"),
         ("ranking", ONE_KIND, "valid/auc", "the valid split has only the class a of column `kind`"),
+        ("ranking", ONE_KIND, "valid/weighted/auc", "the valid split has only the class a of column `kind`"),
+        (
+            "ranking",
+            ONE_KIND_BY_WEIGHT,
+            "valid/weighted/auc",
+            "the valid split has only the class a of column `kind` where the weight is above 0",
+        ),
     ],
 )
 @pytest.mark.parametrize("words", [[], ["mode=dry_run"], ["folds=5", "fold=4"]], ids=["", "dry run", "fold"])
@@ -230,9 +244,9 @@ def test_a_monitor_that_is_always_nan_is_an_error(
 
 
 def test_a_monitor_that_turns_out_to_be_nan_gives_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    write_rows(**ONE_KIND_BY_WEIGHT)
-    assert main(command("ranking", "training.monitor=valid/weighted/auc", "training.epochs=2")) == 0
-    expected = "warning: valid/weighted/auc was finite at no evaluation, so the last weights count as the best\n"
+    write_rows()
+    assert main(command("single", "learning_rate=1e38", "training.on_nan=continue")) == 0
+    expected = "warning: valid/loss was finite at no evaluation, so the last weights count as the best\n"
     assert expected in capsys.readouterr().out
 
 

@@ -79,7 +79,7 @@ class Undefined(NamedTuple):
         """Whether a loss or metric is among them, also if it is weighted."""
         unweighted = metric.replace(f"/{WEIGHTED}", "/", 1)
         is_weighted = metric != unweighted and any(name.endswith(f"/{WEIGHTED}…") for name in self.names)
-        return is_weighted or unweighted in self.names
+        return is_weighted or metric in self.names or unweighted in self.names
 
 
 class Evaluator:
@@ -180,13 +180,20 @@ class Evaluator:
         values = self.compute_targets(split) if any(metrics.values()) else {}
         for target in values:
             is_missing = np.isnan(values[target]) if self.targets[target].kind == "real" else values[target] < 0
-            known = values[target][~is_missing.reshape(len(is_missing), -1).any(axis=1)]
+            counts = {"": ~is_missing.reshape(len(is_missing), -1).any(axis=1)}
+            if self.weights is not None:
+                counts[WEIGHTED] = counts[""] & (self.weights[self.data.splits[split]] > 0)
             names: dict[str, list[str]] = {}  # by reason
-            for name, metric in metrics[target].items() if len(known) else ():
-                if reason := metric.explain_undefined(known):
-                    names.setdefault(reason, []).append(f"{split}/{record_name(target, name)}")
+            for name, metric in metrics[target].items():
+                for prefix, rows in counts.items():
+                    explanation = metric.explain_undefined(values[target][rows]) if rows.any() else None
+                    if explanation is not None:
+                        where = " where the weight is above 0" if prefix else ""
+                        reason = f"{place} has {explanation} of {self._describe_columns(target)}{where}"
+                        names.setdefault(reason, []).append(f"{split}/{prefix}{record_name(target, name)}")
+                        break  # where a metric is undefined, the weighted one is, too
             for reason, own in names.items():
-                yield Undefined(f"{place} has {reason} of {self._describe_columns(target)}", tuple(own))
+                yield Undefined(reason, tuple(own))
 
     def _describe_columns(self, target: str) -> str:
         return f"column {join_names(f'`{key}`' for key in self.program.features.targets[target].keys)}"
