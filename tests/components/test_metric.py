@@ -32,13 +32,10 @@ def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]
 
 
 def measure(metric: Metric, bound: TargetSpec, logits: np.ndarray, target: np.ndarray) -> float:
-    """Returns the metric of a split as the runner computes it: from sums in 64 bits, or from gathered rows."""
+    """Returns the metric of a split as the runner computes it: from sums in 64 bits."""
     metric = metric.bind(bound)
-    measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
-    if metric.collects:
-        gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
-        return metric.result(gathered)
-    columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
+    measured = [jax.jit(metric.measure)(*part) for part in batches(logits, target)]
+    columns = {key: np.array([sums[key] for sums in measured]) for key in measured[0]}
     sum_types = {"int32": np.int64, "float32": np.float64}
     return metric.result({key: column.sum(dtype=sum_types[column.dtype.name]) for key, column in columns.items()})
 
