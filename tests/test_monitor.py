@@ -44,6 +44,7 @@ WORDS = {
     ],
     "internal": ["feature=single", "architecture=reconstructing_regressor"],
     "collecting": ["feature=single", "architecture=mlp", "metric=[area]"],  # a metric of rows, without weights
+    "ranking": ["feature=single", "architecture=mlp", "metric=[accuracy,auc,average_precision]"],
     "none": ["feature=none", "architecture=reconstructing_regressor", "loss=null", "metric=[]"],
 }
 DATA = ["data=csv", "data.path=rows.csv", "data.types={kind: string, price: float}", "data.seed=null"]
@@ -154,6 +155,8 @@ def test_internal_losses_and_the_objective_can_be_monitored(kind: str, monitor: 
 NO_PRICE = {"price": ["1.5", "2.5", "4"] * 12 + [""] * 24}
 NO_KIND = {"kind": ["a", "b", "b"] * 12 + [""] * 24}
 NO_WEIGHT = {"w": [1] * TRAIN + [0] * 24}
+ONE_KIND = {"kind": ["a", "b", "b"] * 12 + ["a"] * 24}
+ONE_KIND_BY_WEIGHT = {"kind": ["a", "b", "b"] * 20, "w": [1] * TRAIN + [1, 0, 0] * 8}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +180,19 @@ NO_WEIGHT = {"w": [1] * TRAIN + [0] * 24}
             NO_WEIGHT,
             "valid/loss",
             "all weights of the valid split are 0 (column `w`), so valid/weighted/… is NaN",
+        ),
+        (
+            "ranking",
+            ONE_KIND,
+            "valid/accuracy",
+            "the valid split has only the class a of column `kind`, so valid/auc and valid/average_precision are NaN",
+        ),
+        (
+            "ranking",
+            ONE_KIND_BY_WEIGHT,
+            "valid/accuracy",
+            "the valid split has only the class a of column `kind` where the weight is above 0, so valid/weighted/auc "
+            "and valid/weighted/average_precision are NaN",
         ),
     ],
 )
@@ -203,6 +219,14 @@ def test_a_split_without_a_value_gives_a_warning(
         ("several", NO_PRICE, "valid/weighted/PRICE/rmse", "the valid split has no value of column `price`"),
         ("single", NO_KIND, "valid/accuracy", "the valid split has no value of column `kind`"),
         ("single", NO_WEIGHT, "valid/weighted/loss", "all weights of the valid split are 0 (column `w`)"),
+        ("ranking", ONE_KIND, "valid/auc", "the valid split has only the class a of column `kind`"),
+        ("ranking", ONE_KIND, "valid/weighted/auc", "the valid split has only the class a of column `kind`"),
+        (
+            "ranking",
+            ONE_KIND_BY_WEIGHT,
+            "valid/weighted/auc",
+            "the valid split has only the class a of column `kind` where the weight is above 0",
+        ),
     ],
 )
 @pytest.mark.parametrize("words", [[], ["mode=dry_run"], ["folds=5", "fold=4"]], ids=["", "dry run", "fold"])
@@ -217,6 +241,13 @@ def test_a_monitor_that_is_always_nan_is_an_error(
     write_rows(**changed)
     found = fail(capsys, kind, f"training.monitor={monitor}", *words)
     assert f"training.monitor: {monitor} is NaN at each evaluation: {why}. " in found
+
+
+def test_a_monitor_that_turns_out_to_be_nan_gives_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows()
+    assert main(command("single", "learning_rate=1e38", "training.on_nan=continue")) == 0
+    expected = "warning: valid/loss was finite at no evaluation, so the last weights count as the best\n"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -256,6 +287,20 @@ def test_undefined_values_of_a_new_file_are_left_out(
     assert f"warning: {warning}\n" in printed
     heading, values = (line.split() for line in printed.splitlines() if line.startswith(("rows of", "new.csv")))
     assert dict(zip(heading[2:], values[1:], strict=True)) == {name: f"{complete[f'new/{name}']:.5g}" for name in names}
+
+
+def test_a_metric_that_needs_several_classes_is_left_out_for_a_new_file_of_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rows()
+    folder = runner.run(*command("ranking", "quiet=true")).folder
+    write_rows("new.csv", kind=["a"] * ROWS)
+    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 0
+    printed = capsys.readouterr().out
+    left_out = "auc, average_precision, weighted/auc, weighted/average_precision"
+    assert f"warning: new.csv has only the class a of column `kind`. Left out: {left_out}.\n" in printed
+    heading = next(line for line in printed.splitlines() if line.startswith("rows of"))
+    assert heading.split()[2:] == ["loss", "accuracy", "weighted/loss", "weighted/accuracy"]
 
 
 def test_a_new_file_without_any_value_of_the_targets_is_an_error(

@@ -15,6 +15,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from options import options
 from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
@@ -105,6 +106,7 @@ def observe_metric(part: Any) -> Iterator[str]:
             yield f"{USER_ERROR}{error}"
             continue
         yield describe(bound.measure, output, batch)
+        yield str(bound.result({name: np.asarray(value) for name, value in bound.measure(output, batch).items()}))
 
 
 def observe_optimizer(part: Any) -> Iterator[str]:
@@ -217,6 +219,7 @@ ERRORS = {"Sequential.head"}  # the other values need other layers, which an err
 VALUES: dict[str, list[Any]] = {
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
+    **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""

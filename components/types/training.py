@@ -60,6 +60,19 @@ class Metric(Protocol):
         """The metric, from the sums of a split in 64 bits, or from all its rows if `collects` is true."""
 
 
+@runtime_checkable
+class ExplainsUndefined(Protocol):
+    """A metric that is NaN for some targets, whatever the predictions are."""
+
+    def explain_undefined(self, target: np.ndarray) -> str | None:
+        """What such a target has, to follow "the split has", as in "only the class no". None: the metric is a number.
+
+        Args:
+            target: the target of each example that has one: class ids (N,), labels (N, classes), or numbers in the unit
+                of the data (N, outputs).
+        """
+
+
 class Plateau(NamedTuple):
     """Reduces the learning rate when the monitored metric stops improving.
 

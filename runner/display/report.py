@@ -39,6 +39,8 @@ def _strip_prefix(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]
 
 def _summary_lines(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines below the table, as pairs of a name and a text."""
+    for note in summary.get("notes", ()):
+        yield "note", note
     yield "status", _describe_status(summary)
     if summary.get("best_epoch") is not None:
         yield "best epoch", f"{summary['best_epoch']:.6g} of {summary['epochs']:.6g}"

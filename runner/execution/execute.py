@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
+from runner.program.parts import record_name
 from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import save_predictions
+from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
@@ -177,7 +178,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
-    metrics = _evaluate_best(run, trainer_state) if status == "finished" else {}
+    metrics, notes = _evaluate_best(run, trainer_state) if status == "finished" else ({}, [])
     summary = {
         "status": status,
         "ended_by": ended_by,
@@ -185,6 +186,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         "error": error,
         "run_id": None,
         "metrics": metrics,
+        "notes": notes,
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
         "best_epoch": best_step and run.trainer.plan.count_epochs(best_step),
@@ -226,18 +228,22 @@ def _describe_divergence(diverged: DivergedError, last_good_step: int | None, le
     )
 
 
-def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
-    """Evaluates the best weights of a finished run, and calls the observers. Returns the final metrics."""
+def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> tuple[dict[str, float], list[str]]:
+    """Evaluates the best weights of a finished run, and calls the observers. Returns the final metrics, and notes."""
+    if trainer_state.best is None:
+        monitor = run.trainer.training.monitor
+        _log_and_note(run, f"warning: {monitor} was finite at no evaluation, so the last weights count as the best")
     weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
-    metrics = _final_metrics(run, trainer_state, *weights)
+    held_out, notes = _evaluate_held_out(run, *weights)
+    metrics = _final_metrics(run, trainer_state, held_out, parameter_count(weights[0]))
     step = trainer_state.step
     event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)
-    return metrics
+    return metrics, notes
 
 
 def _final_metrics(
-    run: PreparedRun, trainer_state: TrainerState, parameters: Any, model_state: Any
+    run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: int
 ) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     history = trainer_state.history
@@ -246,30 +252,41 @@ def _final_metrics(
     timings = run.trainer.timings
     return {
         **{f"best/{name}": value for name, value in best_metrics.items()},
-        **_evaluate_held_out(run, parameters, model_state),
+        **held_out,
         "epochs": history[-1]["epoch"],
         "steps_per_second": timings.steps_per_second(),
         "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,
         "compile_seconds": timings.compiling,
         "peak_memory_bytes": platform.peak_memory_bytes(),
-        "parameters": parameter_count(parameters),
+        "parameters": parameters,
     }
 
 
-def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> dict[str, float]:
+def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> tuple[dict[str, float], list[str]]:
     """Evaluates the test split, or else the valid split, and saves the predictions for it.
 
     Returns:
-        The metrics of the test split; none for the valid split, because the history has them.
+        The metrics of the test split, and notes on those of either split. None of the valid split are returned, because
+        the history has them.
     """
     trainer, splits = run.trainer, run.data.splits
     split = next((name for name in ("test", "valid") if name in splits), None)
     if split is None:
-        return {}
+        return {}, []
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
     if predictions := record_predictions(trainer, split, outputs):
         save_predictions(run.folder.path, predictions)
-    return metrics if split == "test" else {}
+    return metrics if split == "test" else {}, list(_compare_with_majority(metrics, predictions))
+
+
+def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[RecordedPredictions]) -> Iterator[str]:
+    """Yields a note for each accuracy that is no better than that of predicting the most common class for every row."""
+    for each in predictions:
+        name = f"{each.split}/{record_name(each.target_name, 'accuracy')}"
+        if name in metrics and each.majority is not None and metrics[name] <= each.majority[1]:
+            majority, share = each.majority
+            accuracy = f"{name} {metrics[name]:.5g}"
+            yield f"{accuracy} is no better than predicting `{majority}` for every row ({share:.5g})"
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:

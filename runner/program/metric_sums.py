@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -25,20 +26,19 @@ def add_sums(
     total: MetricSums, dispatch_sums: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]
 ) -> MetricSums:
     """Adds the sums of dispatches to a total. Rows of metrics with `collects` are concatenated."""
-    for sums in jax.device_get(list(dispatch_sums)):
-        total = {
-            name: {key: _add(name, metrics, total.get(name, {}).get(key), value) for key, value in values.items()}
-            for name, values in sums.items()
-        }
-    return total
+    parts = [*([total] if total else []), *jax.device_get(list(dispatch_sums))]
+    return {
+        name: {key: _add(name, metrics, [part[name][key] for part in parts]) for key in values}
+        for name, values in (parts[-1] if parts else total).items()
+    }
 
 
-def _add(name: str, metrics: Mapping[str, Metric], total: np.ndarray | None, value: np.ndarray) -> np.ndarray:
-    """Adds the values of a dispatch to the total of a metric or loss; None: there is no total yet."""
+def _add(name: str, metrics: Mapping[str, Metric], values: Sequence[np.ndarray]) -> np.ndarray:
+    """Adds the values of dispatches of a metric or loss."""
     metric = metrics.get(name.removeprefix(WEIGHTED))
     if metric is not None and metric.collects:
-        return value if total is None else np.concatenate([total, value])
-    return _widen(value) if total is None or name == LAST else total + _widen(value)
+        return np.concatenate(values)
+    return _widen(values[-1]) if name == LAST else functools.reduce(np.add, map(_widen, values))
 
 
 def _widen(value: np.ndarray) -> np.ndarray:

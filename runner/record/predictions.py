@@ -52,6 +52,14 @@ class RecordedPredictions:
         differs = self.target != self.prediction
         return differs.any(1) if self.is_multilabel else differs
 
+    @property
+    def majority(self) -> tuple[str, float] | None:
+        """The most common true class and its share of the rows. None: the target has no rows, or not one class each."""
+        if self.classes is None or self.is_multilabel or not len(self.target):
+            return None
+        counts = np.bincount(self.target, minlength=len(self.classes))
+        return self.classes[counts.argmax()], float(counts.max() / counts.sum())
+
     @classmethod
     def from_logits(
         cls,

@@ -28,7 +28,10 @@ MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to
 MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
 SPLIT_COUNT = 3
+RARE = 0.4  # of the rows that each class would have if all had as many: for two classes, 20 % of all rows. Below it,
+# predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
 TRAINING_STEPS = 10_000  # the approximate length of the suggested training
+RARE_CLASS_METRICS = ("average_precision", "f1")
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
@@ -123,7 +126,6 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
     _check_target(column, origin)
     distinct_count = column.distinct_count
-    kind: ColumnType | None
     has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
     is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
@@ -131,12 +133,22 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
-        kind = "float" if column.kind == "int" and not column.is_type_declared else None  # others may not be whole
+        # Other numbers may not be whole.
+        kind: ColumnType | None = "float" if column.kind == "int" and not column.is_type_declared else None
         notes = tuple(describe_sentinel(column, sentinel) for sentinel in column.sentinels)
         plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
-        return plan, _make_options("mse", ["rmse", "mae"])
-    options = _make_options("binary_cross_entropy" if distinct_count == 2 else "softmax_cross_entropy", ["accuracy"])
+        return plan, _make_options("mse", ["rmse", "mae", "r2"])
+    return _plan_classes(column)
+
+
+def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
+    """Plans a target of classes, as `_plan_target` does."""
     value, rows = column.rarest_value
+    loss = "binary_cross_entropy" if column.distinct_count == 2 else "softmax_cross_entropy"
+    metrics, rare_class = _choose_metrics(column, value, rows)
+    options = _make_options(loss, metrics)
+    if rare_class is not None:
+        options["values"]["metric"] = {metric: {"positive": rare_class} for metric in RARE_CLASS_METRICS}
     if rows >= SPLIT_COUNT:
         options["values"]["data"] = {"stratify": column.name}
     else:
@@ -146,10 +158,12 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         )
     if column.tag_separator is not None:
         options["notes"].append(f"{format_name(column.name)} has {_describe_tags(column)}")
+    rare = "" if rare_class is None else f"; metrics of the rare class {format_name(rare_class)}"
+    is_number = column.kind in ("int", "float")
     hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
     label = make_feature_column("Label", key=column.name)
-    kind = "int" if column.kind == "float" else None
-    return ColumnPlan(f"target: one of {distinct_count} classes{hint}", (label,), kind), options
+    description = f"target: one of {column.distinct_count} classes{rare}{hint}"
+    return ColumnPlan(description, (label,), "int" if column.kind == "float" else None), options
 
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
@@ -189,6 +203,25 @@ def _describe_tags(column: ColumnProfile) -> str:
         f"file with the target {{_target_: components.feature.Labels, key: {format_name(column.name)}, "
         f'separator: "{column.tag_separator}"}}, and choose it by feature=…'
     )
+
+
+def _choose_metrics(column: ColumnProfile, rarest: str, rows: int) -> tuple[list[str], str | None]:
+    """The metrics for a target of classes, and the rare class that some of them are about, if it has only two.
+
+    Args:
+        column: the target.
+        rarest: its rarest value.
+        rows: the number of rows of this value.
+    """
+    count = column.distinct_count or 0
+    if rows * count >= RARE * column.rows:
+        return ["accuracy"], None
+    if count > 2:
+        return ["accuracy", "balanced_accuracy", "f1"], None
+    name = str(int(float(rarest))) if column.kind == "float" else rarest
+    if not is_allowed_name(name):
+        return ["accuracy", "auc"], None
+    return ["accuracy", "auc", *RARE_CLASS_METRICS], name
 
 
 def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:

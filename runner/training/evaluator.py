@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import join_names
-from components.types import Metric, UserError
+from components.types import ExplainsUndefined, Metric, UserError
 from runner import memory
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
@@ -79,7 +79,7 @@ class Undefined(NamedTuple):
         """Whether a loss or metric is among them, also if it is weighted."""
         unweighted = metric.replace(f"/{WEIGHTED}", "/", 1)
         is_weighted = metric != unweighted and any(name.endswith(f"/{WEIGHTED}…") for name in self.names)
-        return is_weighted or unweighted in self.names
+        return is_weighted or metric in self.names or unweighted in self.names
 
 
 class Evaluator:
@@ -149,7 +149,7 @@ class Evaluator:
         return weights
 
     def find_undefined(self, split: str, place: str) -> Iterator[Undefined]:
-        """Finds the losses and metrics of a split that are NaN because no example counts.
+        """Finds the losses and metrics of a split that are NaN whatever the predictions are.
 
         Args:
             split: the split.
@@ -160,11 +160,43 @@ class Evaluator:
             if spec.can_be_missing and not self._has_value(name, rows):
                 own = [record_name(name, each) for each in ("loss", *self.parts.targets[name].metrics)]
                 names = dict.fromkeys([*own, "loss"])  # the loss of several targets is the sum of their losses
-                keys = join_names(f"`{key}`" for key in self.program.features.targets[name].keys)
-                yield Undefined(f"{place} has no value of column {keys}", tuple(f"{split}/{each}" for each in names))
+                columns = self._describe_columns(name)
+                yield Undefined(f"{place} has no value of {columns}", tuple(f"{split}/{each}" for each in names))
+        yield from self._find_undefined_metrics(split, place)
         if self.weights is not None and self.program.features.weight is not None and not self.weights[rows].any():
             keys = join_names(f"`{key}`" for key in self.program.features.weight.keys)
             yield Undefined(f"all weights of {place} are 0 (column {keys})", (f"{split}/{WEIGHTED}…",))
+
+    def _find_undefined_metrics(self, split: str, place: str) -> Iterator[Undefined]:
+        """Finds the metrics that are NaN because of the target's values, such as AUC for a single class."""
+        metrics = {
+            target: {
+                name: metric
+                for name, metric in parts.metrics.items()
+                if isinstance(metric, ExplainsUndefined) and not (split == "train" and metric.collects)
+            }
+            for target, parts in self.parts.targets.items()
+        }
+        values = self.compute_targets(split) if any(metrics.values()) else {}
+        for target in values:
+            is_missing = np.isnan(values[target]) if self.targets[target].kind == "real" else values[target] < 0
+            counts = {"": ~is_missing.reshape(len(is_missing), -1).any(axis=1)}
+            if self.weights is not None:
+                counts[WEIGHTED] = counts[""] & (self.weights[self.data.splits[split]] > 0)
+            names: dict[str, list[str]] = {}  # by reason
+            for name, metric in metrics[target].items():
+                for prefix, rows in counts.items():
+                    explanation = metric.explain_undefined(values[target][rows]) if rows.any() else None
+                    if explanation is not None:
+                        where = " where the weight is above 0" if prefix else ""
+                        reason = f"{place} has {explanation} of {self._describe_columns(target)}{where}"
+                        names.setdefault(reason, []).append(f"{split}/{prefix}{record_name(target, name)}")
+                        break  # where a metric is undefined, the weighted one is, too
+            for reason, own in names.items():
+                yield Undefined(reason, tuple(own))
+
+    def _describe_columns(self, target: str) -> str:
+        return f"column {join_names(f'`{key}`' for key in self.program.features.targets[target].keys)}"
 
     def _has_value(self, name: str, rows: np.ndarray) -> bool:
         """Whether a target has a value in one of some rows."""

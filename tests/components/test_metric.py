@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from options import built, options
-from sklearn.metrics import roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import top_k_accuracy_score
 
 from components.metric import MAE, RMSE, Accuracy, MeanIoU, ReconstructionError, TopK
 from components.types import Batch, Metric, Output, TargetSpec, UserError
@@ -33,13 +32,10 @@ def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]
 
 
 def measure(metric: Metric, bound: TargetSpec, logits: np.ndarray, target: np.ndarray) -> float:
-    """Returns the metric of a split as the runner computes it: from sums in 64 bits, or from gathered rows."""
+    """Returns the metric of a split as the runner computes it: from sums in 64 bits."""
     metric = metric.bind(bound)
-    measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
-    if metric.collects:
-        gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
-        return metric.result(gathered)
-    columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
+    measured = [jax.jit(metric.measure)(*part) for part in batches(logits, target)]
+    columns = {key: np.array([sums[key] for sums in measured]) for key in measured[0]}
     sum_types = {"int32": np.int64, "float32": np.float64}
     return metric.result({key: column.sum(dtype=sum_types[column.dtype.name]) for key, column in columns.items()})
 
@@ -165,36 +161,5 @@ def test_a_target_of_another_shape_or_type_raises(
 
 @pytest.mark.parametrize("option", options("metric"))
 def test_every_option_has_a_direction(option: str) -> None:
-    higher_is_better = {"accuracy": True, "top_k": True, "mean_iou": True}
-    higher_is_better |= {"mae": False, "rmse": False, "reconstruction_error": False}
-    assert built("metric", option).higher_is_better == higher_is_better[option]
-
-
-@dataclass(frozen=True)
-class AreaUnderCurve:
-    """Area under the ROC curve, from the scores of a whole split: a metric that needs all rows."""
-
-    higher_is_better = True
-    collects = True
-
-    def bind(self, target: TargetSpec) -> AreaUnderCurve:
-        return self
-
-    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        assert output.logits is not None
-        return {"score": output.logits[:, 0], "label": batch.target}
-
-    def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        order = np.argsort(sums["score"])
-        ranks = np.empty(len(order))
-        ranks[order] = np.arange(1, len(order) + 1)
-        positive = sums["label"] == 1
-        pairs = positive.sum() * (~positive).sum()
-        return float((ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
-
-
-def test_a_metric_may_collect_rows() -> None:
-    logits, labels = draw(10, 1), LABELS % 2
-    expected = roc_auc_score(labels, logits[:, 0])
-    assert 0 < expected < 1
-    assert measure(AreaUnderCurve(), CLASSES, logits, labels) == pytest.approx(expected)
+    is_error = option in ("log_loss", "mae", "reconstruction_error", "rmse")
+    assert built("metric", option).higher_is_better == (not is_error)

@@ -62,7 +62,7 @@ def test_a_suggestion_fills_the_open_choices_and_is_their_origin() -> None:
         "data": "csv",
         "feature": "inferred",
         "loss": "mse",
-        "metric": ["rmse", "mae"],
+        "metric": ["rmse", "mae", "r2"],
         "architecture": "mlp",
     }
     assert config.values["feature"]["columns"].keys() == {"rooms", "area", "where"}
@@ -337,8 +337,8 @@ def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.Ca
     Path("new.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "quiet=true"]) == 0
     printed = capsys.readouterr().out.split()
-    assert printed[:6] == ["rows", "of", "loss", "rmse", "mae", "new.csv"]
-    assert float(printed[8]) == pytest.approx(error, rel=1e-3)
+    assert printed[:7] == ["rows", "of", "loss", "rmse", "mae", "r2", "new.csv"]
+    assert float(printed[9]) == pytest.approx(error, rel=1e-3)
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
     assert "there is no column `price` in new.csv" in capsys.readouterr().err

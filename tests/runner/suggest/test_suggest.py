@@ -25,14 +25,15 @@ def repeat(*values: Any, rows: int = 120) -> list[Any]:
     return (list(values) * rows)[:rows]
 
 
+RARE_METRICS = ["accuracy", "auc", "average_precision", "f1"]
 NUMBERS = [n * 0.5 for n in range(120)]
 
 
 @pytest.mark.parametrize(
     ("target", "part", "loss", "metrics"),
     [
-        (NUMBERS, "Numeric", "mse", ["rmse", "mae"]),
-        (list(range(120)), "Numeric", "mse", ["rmse", "mae"]),
+        (NUMBERS, "Numeric", "mse", ["rmse", "mae", "r2"]),
+        (list(range(120)), "Numeric", "mse", ["rmse", "mae", "r2"]),
         (repeat(3, 4, 5), "Label", "softmax_cross_entropy", ["accuracy"]),
         (repeat("yes", "no"), "Label", "binary_cross_entropy", ["accuracy"]),
         (repeat("true", "false"), "Label", "binary_cross_entropy", ["accuracy"]),
@@ -45,6 +46,31 @@ def test_the_target_decides_loss_and_metrics(
     assert found["feature"]["target"]["_target_"] == f"components.feature.{part}"
     assert (found["choices"]["loss"], found["choices"]["metric"]) == (loss, metrics)
     assert found["values"]["data"].get("stratify") == ("y" if part == "Label" else None)
+
+
+@pytest.mark.parametrize(
+    ("target", "metrics", "positive"),
+    [
+        (repeat("yes", *["no"] * 4), ["accuracy"], None),
+        (repeat("yes", *["no"] * 5), RARE_METRICS, "yes"),
+        (repeat("aye", *["no"] * 5), RARE_METRICS, "aye"),
+        (repeat(0, *[1] * 9), RARE_METRICS, "0"),
+        (repeat("0.0", *["1.0"] * 9), RARE_METRICS, "0"),
+        (repeat("false", *["true"] * 9), RARE_METRICS, "False"),
+        (repeat("${x}", *["no"] * 9), ["accuracy", "auc"], None),
+        (repeat("a", "a", "b", "b", "c"), ["accuracy"], None),
+        (repeat("a", "a", "a", "a", "b", "b", "b", "b", "c"), ["accuracy", "balanced_accuracy", "f1"], None),
+    ],
+)
+def test_a_rare_class_has_metrics_of_its_own(
+    tmp_path: Path, target: list[Any], metrics: list[str], positive: str | None
+) -> None:
+    found = make_suggestion(tmp_path, {"y": target, "x": NUMBERS}, target="y")
+    assert found["choices"]["metric"] == metrics
+    parameters = {name: {"positive": positive} for name in ("average_precision", "f1")}
+    assert found["values"].get("metric") == (parameters if positive else None)
+    plan = {row[0]: row[4] for row in found["table"]}["y"]
+    assert (f"; metrics of the rare class {positive}" in plan) == (positive is not None)
 
 
 def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_path: Path) -> None:

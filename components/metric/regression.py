@@ -1,0 +1,151 @@
+"""Metrics of real-valued targets, in the unit of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.metric.base import count_examples, require_logits, require_real, row_weights, sum_elements
+from components.types import Batch, Output, TargetSpec, UserError, bind_fields
+
+
+@dataclass(frozen=True)
+class MAE:
+    """Mean absolute error over examples and outputs, in the unit of the target."""
+
+    # The differences of two arrays in the unit of the target
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    higher_is_better = False
+    collects = False
+
+    def bind(self, target: TargetSpec) -> MAE:
+        """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
+        return bind_fields(self, errors=require_real("mae", target).errors)
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns the number of examples in the batch and the sums of their absolute errors, by size."""
+        return _sum_powers(_compute_errors("mae", self.errors, output, batch), 1, batch)
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Returns an error, 0 or more."""
+        return _total(sums, 1) / float(sums["examples"])
+
+
+@dataclass(frozen=True)
+class RMSE:
+    """Root mean squared error over examples and outputs, in the unit of the target."""
+
+    # The differences of two arrays in the unit of the target
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    higher_is_better = False
+    collects = False
+
+    def bind(self, target: TargetSpec) -> RMSE:
+        """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
+        return bind_fields(self, errors=require_real("rmse", target).errors)
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns the number of examples in the batch and the sums of their squared errors, by size."""
+        return _sum_powers(_compute_errors("rmse", self.errors, output, batch), 2, batch)
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Returns an error, 0 or more."""
+        return math.sqrt(_total(sums, 2) / float(sums["examples"]))
+
+
+@dataclass(frozen=True)
+class R2:
+    """Coefficient of determination: 1 - sum of squared errors / sum of squared deviations of the target from its mean.
+
+    It is the mean over the outputs. An output that is the same in all examples of the split has the value 0, or 1 if
+    each prediction is right. It needs all rows, because float32 sums lose the deviations of a target far from 0.
+
+    References:
+        Draper and Smith, 1998: Applied regression analysis.
+    """
+
+    # The differences of two arrays in the unit of the target
+    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    higher_is_better = True
+    collects = True
+
+    def bind(self, target: TargetSpec) -> R2:
+        """Returns a copy that undoes the scaling of the target; raises UserError for images or classes."""
+        if require_real("r2", target).is_image:
+            raise UserError(f"r2 keeps each number of the target, too many for images {target.shape}. Choose rmse.")
+        return bind_fields(self, errors=target.errors)
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """Returns the error (B, outputs), the distance from what is encoded as 0 (B, outputs), and the weight (B,)."""
+        error = _compute_errors("r2", self.errors, output, batch)
+        target = batch.target.astype(jnp.float32)
+        distance = self.errors(target, jnp.zeros_like(target))
+        return {"error": error, "distance": distance, "weight": row_weights(batch)}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Returns a number up to 1; NaN for fewer than two examples."""
+        counts = sums["weight"] > 0
+        error, distance, weight = (
+            np.asarray(sums[name][counts], np.float64) for name in ("error", "distance", "weight")
+        )
+        if len(weight) < 2:
+            return math.nan
+        distance = distance - distance[:1]  # exactly 0 if all are equal
+        deviation = distance - np.average(distance, axis=0, weights=weight)
+        residual, total = weight @ error**2, weight @ deviation**2
+        varies = distance.any(axis=0)
+        explained = 1 - residual / np.where(varies, total, 1)
+        return float(np.where(varies, explained, residual == 0).mean())
+
+    def explain_undefined(self, target: np.ndarray) -> str | None:
+        """Returns what is wrong with the target of a split if the result is NaN whatever the predictions are."""
+        return "fewer than two numbers" if len(target) < 2 else None
+
+
+def _compute_errors(
+    metric: str, errors: Callable[[jax.Array, jax.Array], jax.Array], output: Output, batch: Batch
+) -> jax.Array:
+    """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
+    predictions, target = require_logits(metric, output), batch.target
+    if predictions.shape != target.shape or not jnp.issubdtype(target.dtype, jnp.floating):
+        raise UserError(
+            f"{metric} needs a target of floats {predictions.shape}, the shape of the predictions, got {target.dtype} "
+            f"{target.shape}."
+        )
+    return errors(predictions.astype(jnp.float32), target.astype(jnp.float32))
+
+
+SCALES = {"error": 0, "large_error": -96, "small_error": 96}
+"""The exponents of the powers of two that scale errors before they are squared or added, by the name of their sum."""
+
+
+def _sum_powers(errors: jax.Array, power: int, batch: Batch) -> Mapping[str, jax.Array]:
+    """Sums the powers of errors (B, …) in float32, which can't hold the square of 1e30.
+
+    Like `dnrm2` of LAPACK, it sums ordinary, large and small errors apart, scaled so that no power overflows or
+    underflows (Blue, 1978: A portable Fortran program to find the Euclidean norm of a vector). `_total` adds the three.
+    """
+    size = jnp.abs(errors)
+    is_large, is_small = size >= 2.0**50, size < 2.0**-50
+    chosen = {"error": ~is_large & ~is_small, "large_error": is_large, "small_error": is_small}
+    sums = {}
+    for name, exponent in SCALES.items():
+        scaled = jnp.where(chosen[name], size * 2.0**exponent, 0)
+        sums[name] = sum_elements(_mean(scaled**power), batch)
+    return {**sums, "examples": count_examples(batch)}
+
+
+def _total(sums: Mapping[str, np.ndarray], power: int) -> float:
+    """The sum of the powers, from the sums of `_sum_powers`. Checkpoints of earlier versions have `error` only."""
+    exponents = {name: exponent for name, exponent in SCALES.items() if name in sums}
+    return sum(float(sums[name]) * 2.0 ** (-power * exponent) for name, exponent in exponents.items())
+
+
+def _mean(values: jax.Array) -> jax.Array:
+    """The mean over all axes but the first."""
+    return values.mean(tuple(range(1, values.ndim)))
