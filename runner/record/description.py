@@ -150,7 +150,8 @@ def run_tags(config: Config) -> dict[str, str]:
 
 def _source_tags() -> dict[str, str]:
     """The tags of MLflow for the user and the program, which its list of runs shows."""
-    tags = {"mlflow.source.name": Path(sys.argv[0]).name or "python", "mlflow.source.type": "LOCAL"}
+    program = Path(sys.argv[0]).name.replace("__main__.py", "titrate")
+    tags = {"mlflow.source.name": program or "python", "mlflow.source.type": "LOCAL"}
     with suppress(OSError, KeyError):  # the user id has no name, as in some containers
         tags["mlflow.user"] = getpass.getuser()
     return tags

@@ -244,5 +244,6 @@ def _end_time(folder: Path) -> int:
 
 def _parse_metrics(lines: Iterable[bytes]) -> Iterator[log_items.MetricPoint]:
     for point in outbox.parse_points(lines):
-        for key, value in point.values.items():
+        # MLflow compares runs by the metric that it gets first, which should not be the epoch.
+        for key, value in sorted(point.values.items(), key=lambda item: item[0] == "epoch"):
             yield log_items.MetricPoint(key, value, point.timestamp, point.step)

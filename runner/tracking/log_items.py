@@ -28,6 +28,8 @@ LONGEST_TAG = 8000
 LONGEST_DATASET = 500
 LONGEST_DIGEST = 36
 COLUMN_PARAMETER = re.compile(r"feature\.(columns|inputs)\.|data\.(types|dates|marks|nulls|decimal|drop)\b")
+EMPTY_VALUES: tuple[Any, ...] = (None, "", "null", [], {})
+NEUTRAL_GROUPS = {"tracking", "observer", "sweep"}  # no result depends on them
 MAX_COLUMN_PARAMETERS = 40  # a table of 500 columns has over a thousand, among which nobody finds the others
 REFUSAL_CODES = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's codes for an item that it does not accept
 
@@ -97,14 +99,16 @@ def split_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def select_parameters(parameters: Mapping[str, Any], overridden: Iterable[str]) -> dict[str, Any]:
     """Selects the parameters that MLflow shows. All of them are in `config.yaml`.
 
-    Left out are the parameters of columns, if they are more than MAX_COLUMN_PARAMETERS, but for those that the command
-    sets, and a column's `key` that is its name.
+    Left out are, unless the command sets them, the parameters of columns if they are more than MAX_COLUMN_PARAMETERS,
+    and parameters that are null or empty; a column's `key` that is its name; and the groups in NEUTRAL_GROUPS.
     """
     overridden = set(overridden)
-    of_columns = [key for key in parameters if COLUMN_PARAMETER.match(key)]
-    left_out = {key for key in of_columns if key == f"feature.columns.{parameters[key]}.key"}
-    if len(of_columns) - len(left_out) > MAX_COLUMN_PARAMETERS:
-        left_out = {key for key in of_columns if not any(f"{key}.".startswith(f"{name}.") for name in overridden)}
+    own_keys = {key for key in parameters if key == f"feature.columns.{parameters[key]}.key"}
+    of_columns = {key for key in parameters if COLUMN_PARAMETER.match(key)} - own_keys
+    left_out = {key for key, value in parameters.items() if value in EMPTY_VALUES}
+    left_out |= of_columns if len(of_columns) > MAX_COLUMN_PARAMETERS else set()
+    left_out = {key for key in left_out if not any(f"{key}.".startswith(f"{name}.") for name in overridden)}
+    left_out |= own_keys | NEUTRAL_GROUPS
     return {key: value for key, value in parameters.items() if key not in left_out}
 
 

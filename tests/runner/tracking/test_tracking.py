@@ -102,6 +102,10 @@ def test_the_parameters_of_many_columns_are_left_out_but_for_those_that_the_comm
     few["feature.columns.c1.key"] = "c1"
     parameters = {"seed": 0, "data.path": "a.csv", **few}
     assert select_parameters(parameters, []).keys() == parameters.keys() - {"feature.columns.c1.key"}
+    empty = {"training.steps": None, "regularizer": "", "loss_weights": {}, "teacher": "null", "tracking": "mlflow"}
+    assert select_parameters(parameters | empty, ["teacher"]).keys() == {*parameters, "teacher"} - {
+        "feature.columns.c1.key"
+    }
     many = parameters | {f"data.types.c{number}": "int" for number in range(50)}
     overridden = ["feature.columns.c2", "data.types.c7"]
     assert select_parameters(many, []).keys() == {"seed", "data.path"}
