@@ -8,10 +8,13 @@ import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from components.types import UserError
 from runner.credentials import URI_VARIABLE, reveal
 from runner.uri_mask import MASK, mask_uri
+
+LOCAL_SERVER = "http://127.0.0.1:5000"  # the default of `mlflow ui`
 
 
 def resolve_store_uri(uri: str | None) -> str:
@@ -88,6 +91,22 @@ def format_view_command(uri: str) -> str:
     if uri == format_sqlite_uri(Path.cwd() / "mlflow.db"):
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def format_run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
+    """The address of a run's page in MLflow's user interface; None: it has none, or it is not known.
+
+    The page of a local store is that of `mlflow ui` on its usual port. `workflowType` opens the pages for training:
+    MLflow shows those for language models otherwise.
+    """
+    if "sql" in uri.partition(":")[0]:
+        server = LOCAL_SERVER
+    elif uri.startswith(("http://", "https://")):
+        address = urlsplit(uri)
+        server = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"  # no credentials
+    else:
+        return None
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def _is_mlflow_store(database: Path) -> bool:

@@ -16,6 +16,7 @@ from runner.yaml_file import OPTION_LIMITS
 INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
 RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
+MAX_TITLE_LENGTH = 200  # characters of an option's title
 OPTION = "option"  # the key of an option's name beside values of its parameters
 
 
@@ -57,6 +58,18 @@ def find_options() -> Catalog:
     clashing = [path for path, our_path in pairs if our_path and not _is_copy(path, our_path)]
     clashes = [f"{display_path(path)}: Titrate has a file of that name. Rename your file." for path in clashing]
     return Catalog({group: dict(sorted((users[group] | ours[group]).items())) for group in ours}, tuple(clashes))
+
+
+def read_title(path: Path) -> str:
+    """The comment in the first line of a YAML file, which says what the option is; "" if there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(MAX_TITLE_LENGTH)
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if not first.startswith("#"):
+        return ""
+    return first.removeprefix("#").strip().removeprefix("Question:").strip()
 
 
 def display_path(path: Path) -> str:

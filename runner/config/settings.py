@@ -79,4 +79,5 @@ class Settings:
     run: str | None
     output: str | None
     runs: Runs
+    note: str | None
     quiet: bool

@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from runner.display.tables import Section, print_tables
-from runner.store_uri import format_view_command
 
 EARLY_ENDS = ("training.patience", "training.max_minutes")  # settings that end a run before its last step
 METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train/"}  # by split, in a run's summary
 
 
-def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
-    """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
+def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, quiet: bool) -> None:
+    """Prints the metrics of each split, how the run ended, where its folder is and how to open its record.
+
+    Args:
+        summary: the summary of the run.
+        folder: the run folder.
+        record: how to open the record, in one or more lines; None: there is none.
+        quiet: whether nothing is printed.
+    """
     if not quiet:
         metrics = Section("", list(_metric_rows(summary.get("metrics", {}))))
-        print_tables([metrics], list(_summary_lines(summary, folder, tracking)))
+        print_tables([metrics], list(_summary_lines(summary, folder, record)))
 
 
 def _metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
@@ -37,7 +43,7 @@ def _strip_prefix(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]
     return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
 
 
-def _summary_lines(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None) -> Iterator[tuple[str, str]]:
     """The lines below the table, as pairs of a name and a text."""
     for note in summary.get("notes", ()):
         yield "note", note
@@ -51,8 +57,13 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, tracking: Mapping[s
     profile = folder / "profile"
     if profile.is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(profile))}"
-    if tracking:
-        yield "record", format_view_command(tracking["uri"])
+    yield from record_lines(record)
+
+
+def record_lines(record: str | None) -> Iterator[tuple[str, str]]:
+    """The lines about how to open a record, as pairs of a name and a text."""
+    for number, line in enumerate((record or "").splitlines()):
+        yield "" if number else "record", line
 
 
 def _describe_status(summary: Mapping[str, Any]) -> str:

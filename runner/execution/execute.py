@@ -26,7 +26,7 @@ from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
-from runner.tracking import DELIVERY_SECONDS, Delivery
+from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.signals import Signals
@@ -119,15 +119,12 @@ def as_disk_error(path: Path) -> Iterator[None]:
 
 
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
-    """Trains, prints the report, and waits a few seconds for the delivery of the record. Returns the summary."""
+    """Trains, waits a few seconds for the delivery of the record, and prints the report. Returns the summary."""
     path = run.folder.path
     save_transform(path, run.config.values["feature"], run.data)
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_or_record_failure(run, signals, delivery)
-        run.progress.close()
-        if member is None:
-            print_report(summary, path, run.tracking.describe(), run.config.values["quiet"])
     finally:
         with run.progress.working("bringing the record to MLflow"):
             run_id = delivery.close(DELIVERY_SECONDS)
@@ -135,6 +132,10 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     if run_id is not None:
         summary["run_id"] = run_id
         write_summary(path, summary)
+    run.progress.close()
+    if member is None:
+        tracking = run.tracking.describe()
+        print_report(summary, path, describe_view(path, tracking) if tracking else None, run.config.values["quiet"])
     if note := delivery.describe_missing():
         _log_and_note(run, note)
     return summary

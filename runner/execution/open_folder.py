@@ -19,7 +19,7 @@ from runner.config.recorded_config import add_defaults, add_missing_keys, read_c
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
-from runner.record.description import describe_run, dotted_leaves
+from runner.record.description import DIFF_FILE, describe_changes, describe_run, dotted_leaves
 from runner.run_folder import (
     RunFolder,
     check_root,
@@ -45,6 +45,7 @@ class SweepMember(NamedTuple):
         folder: the folder of the sweep.
         delivery: the delivery of the sweep's record.
         name: the values that the sweep sets, as the name of the run.
+        title: the title of the run, which MLflow shows.
         label: the number of the run in its folder's name, "03".
         position: the number of the run on the display, "3/12".
     """
@@ -52,6 +53,7 @@ class SweepMember(NamedTuple):
     folder: Path
     delivery: Delivery
     name: str
+    title: str
     label: str
     position: str
 
@@ -105,10 +107,20 @@ def open_folder(
     record = describe_run(config, data, digest, tracking.describe())
     label = record["name"]
     if member is not None:
-        record |= {"name": member.name, "in_sweep": True}
+        sweep = read_record(member.folder)  # MLflow shows a run below its sweep in the same experiment only
+        record |= {name: sweep[name] for name in ("experiment", "tracking") if name in sweep}
+        record |= {"name": member.name, "title": member.title, "in_sweep": True}
         label = member.label
     files = _config_files(config) | {"record.json": json.dumps(record, indent=1)}
+    if member is None:  # otherwise the sweep's folder has it
+        files |= diff_files(tracking)
     return create_folder(root, label, digest, files), False
+
+
+def diff_files(tracking: Any) -> dict[str, str]:
+    """The file with the uncommitted changes of the user's code, if the part that records the run asks for it."""
+    diff = describe_changes() if getattr(tracking, "diff", False) else None
+    return {DIFF_FILE: diff} if diff else {}
 
 
 def _config_files(config: Config) -> dict[str, str]:

@@ -84,7 +84,7 @@ def prepare_run(
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
     if source is not None:
-        config = _with_python_source(config, source)
+        config = with_python_source(config, source)
     if member is None:
         check_folder(config)
     tracking, observers = build_tracking(config), build_observers(config)
@@ -98,7 +98,7 @@ def prepare_run(
     return PreparedRun(config, trainer.data, tracking, observers, trainer, progress, folder, is_resumed)
 
 
-def _with_python_source(config: Config, source: Source) -> Config:
+def with_python_source(config: Config, source: Source) -> Config:
     """The configuration with the class of a source from Python in place of the source that `data` names."""
     name = type(source).__name__
     return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from runner.data.encode import TARGET
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.5  # inches
 DOTS_PER_INCH = 100
 LONGEST_NAME = 24  # characters
+LARGE_NUMBER = 10_000  # zeros of larger numbers are hard to count
 HORIZONTAL_ROOM = 40  # characters that fit below an axis side by side
 
 
@@ -53,6 +55,16 @@ def label_ticks(axes: Axes, names: Sequence[str], *, vertical: bool = False) -> 
     else:
         is_crowded = max(map(len, labels)) * len(labels) > HORIZONTAL_ROOM
         axes.set_xticks(range(len(names)), labels, rotation=90 if is_crowded else 0)
+
+
+def set_readable_ticks(axes: Axes, *, epochs: bool = False) -> None:
+    """Writes large numbers at the ticks as `200k`, and with `epochs` has ticks of the x axis at whole numbers only."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if axis.get_scale() == "linear" and max(abs(low), abs(high)) >= LARGE_NUMBER:
+            axis.set_major_formatter(EngFormatter(sep=""))
+    if epochs:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def keep_finite(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,4 +1,4 @@
-"""Figures of predicted classes or labels: confusion matrix, metrics of each class, confidence and calibration."""
+"""Figures of predicted classes or labels: confusion, metrics of each class, confidence, calibration, ROC and PR."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.figures.canvas import describe_not_finite, label_ticks, make_panels, save_figure, shorten
+from runner.figures.canvas import (
+    describe_not_finite,
+    escape_tex,
+    label_ticks,
+    make_panels,
+    save_figure,
+    set_readable_ticks,
+    shorten,
+)
 from runner.record.predictions import RecordedPredictions
 
 # With more classes, the confusion matrix has only colours, the class sizes are lines without labels, and the metrics
@@ -41,7 +49,9 @@ class ClassMetrics(NamedTuple):
 
 
 def draw_classification(predictions: RecordedPredictions, folder: Path, suffix: str) -> list[Path]:
-    """Draws predicted classes: confusion matrix, metrics of each class (also as a table), and the predictions.
+    """Draws predicted classes: confusion matrix, metrics of each class (also as a table), predictions and calibration.
+
+    For two classes, draws the ROC curve and the curve of precision and recall, too.
 
     Args:
         predictions: the predictions.
@@ -56,7 +66,11 @@ def draw_classification(predictions: RecordedPredictions, folder: Path, suffix: 
         _write_class_metrics(predictions, metrics, folder / f"per_class{suffix}.csv"),
         save_figure(_draw_class_metrics(predictions, metrics), folder / f"per_class{suffix}.png"),
         save_figure(_draw_predictions(predictions, metrics), folder / f"predictions{suffix}.png"),
+        save_figure(_draw_calibration(predictions), folder / f"calibration{suffix}.png"),
     ]
+    if (scores := score_second_class(predictions)) is not None:
+        paths.append(save_figure(_draw_roc(predictions, scores), folder / f"roc{suffix}.png"))
+        paths.append(save_figure(_draw_precision_recall(predictions, scores), folder / f"precision_recall{suffix}.png"))
     if len(_class_names(predictions)) <= MAX_MATRIX and not predictions.is_multilabel:
         paths.append(save_figure(_draw_confusion_matrix(predictions), folder / f"confusion{suffix}.png"))
     return paths
@@ -80,6 +94,15 @@ def measure_classes(predictions: RecordedPredictions) -> ClassMetrics:
         rows, predicted, correct = (np.bincount(ids, minlength=count) for ids in (target, prediction, hits))
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         return ClassMetrics(rows, predicted, correct / predicted, correct / rows, 2 * correct / (rows + predicted))
+
+
+def score_second_class(predictions: RecordedPredictions) -> np.ndarray | None:
+    """The probability of the second of two classes (N,); None: there are not two, or one of them has no row."""
+    if predictions.is_multilabel or len(_class_names(predictions)) != 2 or len(np.unique(predictions.target)) < 2:
+        return None
+    assert predictions.probability is not None
+    scores = np.where(predictions.prediction == 1, predictions.probability, 1 - predictions.probability)
+    return scores if np.isfinite(scores).all() else None
 
 
 def _class_names(predictions: RecordedPredictions) -> tuple[str, ...]:
@@ -142,21 +165,26 @@ def _draw_class_metrics(predictions: RecordedPredictions, metrics: ClassMetrics)
 
 
 def _draw_predictions(predictions: RecordedPredictions, metrics: ClassMetrics) -> Figure:
-    """Draws the number of rows of each class, the confidence of predictions, and their calibration."""
-    figure, [class_sizes, confidence, calibration] = make_panels(3)
+    """Draws the number of rows of each class, and the confidence of predictions."""
+    figure, [class_sizes, confidence] = make_panels(2)
     _draw_class_sizes(class_sizes, _class_names(predictions), metrics)
-    assert predictions.probability is not None
-    finite = np.isfinite(predictions.probability)
-    probability = predictions.probability[finite]
-    is_correct = (predictions.target == predictions.prediction)[finite]
+    probability, is_correct, note = _confidence(predictions)
     groups, colors = [probability[is_correct], probability[~is_correct]], ["tab:blue", "tab:red"]
     confidence.hist(groups, BINS, range=(0, 1), stacked=True, color=colors, label=["correct", "wrong"])
     counted = "labels" if predictions.is_multilabel else "rows"
     confidence.set(title="confidence", xlabel="probability of the prediction", ylabel=counted)
     confidence.legend()
-    _draw_calibration(calibration, probability, is_correct)
-    figure.suptitle(f"{predictions.split}: predictions of {len(finite):,} rows" + describe_not_finite(~finite))
+    set_readable_ticks(confidence)
+    figure.suptitle(f"{predictions.split}: predictions of {len(predictions.row):,} rows{note}")
     return figure
+
+
+def _confidence(predictions: RecordedPredictions) -> tuple[np.ndarray, np.ndarray, str]:
+    """The finite probabilities of predictions, whether these are correct, and a note on the others for a title."""
+    assert predictions.probability is not None
+    finite = np.isfinite(predictions.probability)
+    is_correct = (predictions.target == predictions.prediction)[finite]
+    return predictions.probability[finite], is_correct, describe_not_finite(~finite)
 
 
 def _draw_class_sizes(axis: Axes, names: tuple[str, ...], metrics: ClassMetrics) -> None:
@@ -171,17 +199,54 @@ def _draw_class_sizes(axis: Axes, names: tuple[str, ...], metrics: ClassMetrics)
         axis.step(positions, metrics.predicted, where="mid", label="predicted", color="tab:blue", linewidth=0.8)
     axis.set(title="rows of each class", ylabel="rows")
     axis.legend()
+    set_readable_ticks(axis)
 
 
-def _draw_calibration(axis: Axes, probability: np.ndarray, is_correct: np.ndarray) -> None:
+def _draw_calibration(predictions: RecordedPredictions) -> Figure:
     """Draws the accuracy at each probability. A calibrated model is on the diagonal."""
+    probability, is_correct, note = _confidence(predictions)
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0
     mean_probability = np.bincount(bins, probability, BINS)[filled] / rows[filled]
     accuracy = np.bincount(bins, is_correct, BINS)[filled] / rows[filled]
+    figure, axis = _make_square(f"{predictions.split}: calibration{note}")
     axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
     axis.plot(mean_probability, accuracy, "o-", markersize=4)
-    axis.set(title="calibration", xlabel="probability of the prediction", ylabel="accuracy")
-    axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.set(xlabel="probability of the prediction", ylabel="accuracy")
+    return figure
+
+
+def _draw_roc(predictions: RecordedPredictions, scores: np.ndarray) -> Figure:
+    from sklearn.metrics import roc_auc_score, roc_curve  # imports SciPy, which few figures need
+
+    false_positive_rate, true_positive_rate, _ = roc_curve(predictions.target, scores)
+    area = roc_auc_score(predictions.target, scores)
+    figure, axis = _make_square(f"{predictions.split}: ROC curve, area {area:.4g}")
+    axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
+    axis.plot(false_positive_rate, true_positive_rate)
+    positive = escape_tex(shorten(_class_names(predictions)[1]))
+    axis.set(xlabel="false positive rate", ylabel=f"true positive rate of {positive}")
+    return figure
+
+
+def _draw_precision_recall(predictions: RecordedPredictions, scores: np.ndarray) -> Figure:
+    """Draws precision and recall at each threshold. The dashed line is the precision of random predictions."""
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(predictions.target, scores)
+    average = average_precision_score(predictions.target, scores)
+    figure, axis = _make_square(f"{predictions.split}: precision and recall, average {average:.4g}")
+    axis.axhline(float(np.mean(predictions.target)), linestyle="--", color="tab:gray", linewidth=1)
+    axis.plot(recall, precision, drawstyle="steps-post")
+    positive = escape_tex(shorten(_class_names(predictions)[1]))
+    axis.set(xlabel=f"recall of {positive}", ylabel=f"precision of {positive}")
+    return figure
+
+
+def _make_square(title: str) -> tuple[Figure, Axes]:
+    """A figure with one panel, whose axes go from 0 to 1."""
+    figure, [axis] = make_panels(1, width=4.5, height=4.5)
+    axis.set(title=title, xlim=(0, 1.02), ylim=(0, 1.02))
     axis.grid(alpha=0.3)
+    return figure, axis

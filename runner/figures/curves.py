@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
 
-from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure
+from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure, set_readable_ticks
 from runner.files import read_json
 from runner.record.description import MANIFEST, REPEAT_KEYS
 from runner.record.outbox import parse_points, read_checkpointed_points
@@ -71,6 +71,7 @@ def _draw_curves(axis: Axes, metric: str, curves: Mapping[str, Curve]) -> None:
         axis.plot(epochs, values, label=split, marker="o" if len(curve) < MAX_MARKED else None, markersize=3)
     axis.set(title=metric.replace("_", " "), xlabel="epoch")
     axis.grid(alpha=0.3)
+    set_readable_ticks(axis, epochs=True)
     if set(curves) != {""}:  # the learning rate has no split, and needs no legend
         axis.legend()
 

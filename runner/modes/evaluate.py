@@ -42,7 +42,7 @@ def command(config: Config) -> int:
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
     summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
-    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, tracking={}, quiet=False)
+    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, record=None, quiet=False)
     return 0
 
 

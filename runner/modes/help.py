@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from runner.config.catalog import EXPERIMENT, INSTALL_FOLDER, RUN_YAML, Catalog, find_options, read_default_options
+from runner.config.catalog import (
+    EXPERIMENT,
+    INSTALL_FOLDER,
+    RUN_YAML,
+    Catalog,
+    find_options,
+    read_default_options,
+    read_title,
+)
 from runner.config.modes import MODES
 from runner.signature.code import package_version
 from runner.signature.source import PartNotFoundError, allowed_packages, find_definition
@@ -40,7 +48,6 @@ Titrate runs the experiment that a short YAML file describes, and records it in 
   titrate --allow NAME ...                       allows parts from another Python package
   eval "$(titrate -sc install=bash)"             turns on tab completion (also zsh, fish)
 """
-MAX_TITLE_LENGTH = 200  # characters of an option's title
 README_TABLE = re.compile(r"(<!-- options.*? -->\n).*?(<!-- end of options -->)", re.DOTALL)
 MAX_ON_ONE_LINE = 20  # more options than this are grouped by the module that defines them, a line each
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
@@ -96,7 +103,7 @@ def list_options(catalog: Catalog, group: str) -> list[Option]:
     """The options of a group, sorted by name. Numbers in names are compared as numbers: resnet18 before resnet101."""
     defaults = _default_names(group)
     files = sorted(catalog.files[group].items(), key=lambda item: _pad_numbers(item[0]))
-    return [Option(name, _read_title(path), name in defaults, path) for name, path in files]
+    return [Option(name, read_title(path), name in defaults, path) for name, path in files]
 
 
 def _pad_numbers(name: str) -> str:
@@ -149,18 +156,6 @@ def _option_lines(catalog: Catalog, group: str) -> list[str]:
     return _align(
         {f"{'*' if option.is_default else ' '} {option.name}": option.title for option in list_options(catalog, group)}
     )
-
-
-def _read_title(path: Path) -> str:
-    """The comment in the first line of a YAML file, which says what the option is; "" if there is none."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(MAX_TITLE_LENGTH)
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-    if not first.startswith("#"):
-        return ""
-    return first.removeprefix("#").strip().removeprefix("Question:").strip()
 
 
 def _root_key_lines() -> list[str]:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
+import shlex
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runner.config.catalog import EXPERIMENT, find_options, read_title
 from runner.config.config import Config
+from runner.credentials import scrub
 from runner.data.load import Data
+from runner.log import LOG
 from runner.platform import hardware_settings
+from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
 from runner.signature.code import digest_code, package_version, part_packages
+from runner.user_code import packages_of_allow_option
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
+COMMIT_TAG = "mlflow.source.git.commit"
+NO_MONITOR = ("-c", "core.fsmonitor=false")
+MAX_DIFF_BYTES = 1_000_000
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
+DIFF_FILE = "code.diff"  # the uncommitted changes of the user's code
 MANIFEST, RANKING = "sweep.json", "ranking.csv"  # files in a sweep's folder
 REPEAT_KEYS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
 
@@ -32,11 +45,12 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         digest: the digest that identifies the run.
         tracking: where the record is delivered, without credentials; empty: nowhere.
     """
-    source = config.choices.get("data", "data")
     return {
         "kind": "run",
         "id": uuid.uuid4().hex,
         "name": run_name(config),
+        "title": title_run(config),
+        "description": describe_purpose(config, config.overrides),
         "digest": digest,
         "created": int(time.time() * 1000),
         "tags": run_tags(config)
@@ -44,39 +58,54 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         | ({"left_out": "; ".join(data.left_out)} if data.left_out else {}),
         "parameters": dict(run_parameters(config)),
         "datasets": [
-            {"name": source, "digest": data.fingerprint, "split": split, "rows": len(rows)}
+            {"name": data_name(config), "digest": data.fingerprint, "split": split, "rows": len(rows)}
             for split, rows in data.splits.items()
         ],
-        "tracking": dict(tracking),
+        **_describe_tracking(tracking, default_experiment(config)),
     }
 
 
 def describe_sweep(
-    config: Config, overrides: Sequence[str], values: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
+    config: Config,
+    overrides: Sequence[str],
+    title: str,
+    varied: Sequence[str],
+    values: Mapping[str, Any],
+    digest: str,
+    tracking: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of a sweep that starts now, as plain values.
 
     Args:
         config: the configuration of its first run.
         overrides: the overrides of the command line.
+        title: the title of the sweep.
+        varied: the keys that differ between its runs.
         values: the values that all runs share, by dotted key.
         digest: the digest that identifies the sweep.
         tracking: where the record is delivered, without credentials; empty: nowhere.
     """
     tags = run_tags(config) | {"digest": digest, "overrides": " ".join(overrides)}
-    if "seed" not in values:
-        del tags["seed"]  # the runs have different seeds
+    for name in {"seed"} - values.keys() | varied_groups(varied):  # the runs have different ones
+        tags.pop(name, None)
     return {
         "kind": "sweep",
         "id": uuid.uuid4().hex,
         "name": f"{run_name(config)}_sweep",
+        "title": title,
+        "description": describe_purpose(config, overrides, "-m"),
         "digest": digest,
         "created": int(time.time() * 1000),
         "tags": tags,
         "parameters": {key: value for key, value in run_parameters(config) if key in values},
         "datasets": [],
-        "tracking": dict(tracking),
+        **_describe_tracking(tracking, default_experiment(config, varied)),
     }
+
+
+def _describe_tracking(tracking: Mapping[str, Any], experiment: str) -> dict[str, Any]:
+    """Where the record is delivered, and its experiment if neither the configuration nor the environment names one."""
+    return {"experiment": experiment, "tracking": {"experiment": experiment, **tracking} if tracking else {}}
 
 
 def run_name(config: Config) -> str:
@@ -85,14 +114,47 @@ def run_name(config: Config) -> str:
     return config.values["experiment"] or "_".join(options) or "runs"
 
 
+def describe_purpose(config: Config, overrides: Sequence[str], *flags: str) -> str:
+    """The description of a run in Markdown: the user's note, the question of its experiment, and its command.
+
+    Args:
+        config: the configuration.
+        overrides: the overrides of the command line.
+        flags: the flags of the command, such as `-m`.
+    """
+    experiment = find_options().files[EXPERIMENT].get(config.values["experiment"] or "")
+    command = f"```\n{_format_command(flags, overrides)}\n```"
+    texts = [config.values["note"], experiment and read_title(experiment), command]
+    return "\n\n".join(filter(None, texts))
+
+
+def _format_command(flags: Sequence[str], overrides: Sequence[str]) -> str:
+    """The command that repeats a run. The run's note is part of its description, so the command leaves it out."""
+    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
+    return shlex.join(["titrate", *flags, *allowed, *(item for item in overrides if not item.startswith("note="))])
+
+
 def run_tags(config: Config) -> dict[str, str]:
-    """The tags of a run: environment, host, seed, overrides and commit."""
-    return describe_environment(config) | {
-        "host": platform.node(),
-        "seed": str(config.values["seed"]),
-        "overrides": " ".join(config.overrides),
-        **_git_tags(),
-    }
+    """The tags of a run: its experiment, data and architecture, environment, host, seed, overrides, user and commit."""
+    choices = {"experiment": config.values["experiment"], "architecture": config.choices.get("architecture")}
+    return (
+        {name: str(choice) for name, choice in choices.items() if choice}
+        | {"data": data_name(config), "mode": config.values["mode"]}
+        | describe_environment(config)
+        | {"host": platform.node(), "seed": str(config.values["seed"]), "overrides": " ".join(config.overrides)}
+        | _source_tags()
+        | _git_tags()
+        | {name: str(value) for name, value in (config.values["tracking"].get("tags") or {}).items()}
+    )
+
+
+def _source_tags() -> dict[str, str]:
+    """The tags of MLflow for the user and the program, which its list of runs shows."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "titrate")
+    tags = {"mlflow.source.name": program or "python", "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # the user id has no name, as in some containers
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def code_versions(config: Config) -> dict[str, str]:
@@ -139,28 +201,48 @@ def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
-def _git_tags() -> dict[str, str]:
-    """The commit of the working folder's repository, and whether it has uncommitted changes.
+def describe_changes() -> str | None:
+    """The uncommitted changes of the working folder's repository, as `git diff` prints them, without credentials.
 
-    The repository may be untrusted, and its configuration may name programs that `git status` would run: a file system
-    monitor, which is switched off, and filters. If it has filters, `git status` is not called.
+    Returns:
+        The text; None: there are none, they exceed MAX_DIFF_BYTES, or the repository has filters.
     """
+    if _run_command(*GIT, "rev-parse", "HEAD") is None or _has_filters():
+        return None
+    diff = _run_command(*GIT, *NO_MONITOR, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
+    if diff and len(diff.encode()) > MAX_DIFF_BYTES:
+        LOG.info("the uncommitted changes of the repository exceed 1 MB, and are not recorded")
+        return None
+    return f"{scrub(diff)}\n" if diff else None
+
+
+def _git_tags() -> dict[str, str]:
+    """The commit of the working folder's repository, and whether it has uncommitted changes."""
     commit = _run_command(*GIT, "rev-parse", "HEAD")
     if commit is None:
         return {}
+    if _has_filters():
+        return {COMMIT_TAG: commit}
+    status = _run_command(*GIT, *NO_MONITOR, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+    return {COMMIT_TAG: commit, "git.dirty": str(bool(status)).lower()}
+
+
+def _has_filters() -> bool:
+    """Whether the repository's configuration has filters.
+
+    The repository may be untrusted, and its configuration may name programs that `git status` and `git diff` would run:
+    a file system monitor, which is switched off, and filters.
+    """
     filters = _run_command(*GIT, "config", "--show-scope", "--get-regexp", r"^filter\..*\.(clean|process)$") or ""
-    if any(line.startswith(("local", "worktree")) for line in filters.splitlines()):
-        return {"git.commit": commit}
-    status = _run_command(
-        *GIT, "-c", "core.fsmonitor=false", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"
-    )
-    return {"git.commit": commit, "git.dirty": str(bool(status)).lower()}
+    return any(line.startswith(("local", "worktree")) for line in filters.splitlines())
 
 
 def _run_command(*command: str) -> str | None:
     """The output of a command; None: it fails, is missing, or takes too long."""
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=Path.cwd(), check=False)
+        process = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=10, cwd=Path.cwd(), check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() if process.returncode == 0 else None

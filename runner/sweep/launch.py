@@ -17,11 +17,12 @@ from runner.credentials import scrub
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
 from runner.execution.execute import as_disk_error, execute_with_signals
-from runner.execution.open_folder import SweepMember
-from runner.execution.prepare import build_tracking
+from runner.execution.open_folder import SweepMember, diff_files
+from runner.execution.prepare import build_tracking, with_python_source
 from runner.files import write_atomically
 from runner.platform import cache_folder, start_jax
 from runner.record.description import MANIFEST, describe_sweep, run_name
+from runner.record.naming import title_member, title_sweep
 from runner.run_folder import (
     RunFolder,
     check_root,
@@ -39,7 +40,7 @@ from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_mani
 from runner.sweep.plan import Plan, PlannedRun
 from runner.sweep.ranking import Candidate, rank, save_ranking
 from runner.sweep.report import format_command, print_end, print_plan, print_resumed, print_run
-from runner.tracking import DELIVERY_SECONDS, Delivery
+from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
@@ -101,10 +102,12 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
             try:
                 shared = _SharedResources(folder, delivery, signals, source, quiet)
                 candidates, summary = _run_and_rank(plan, manifest, shared)
-                print_end(manifest, candidates, summary, folder.path, tracking.describe(), quiet)
             finally:
                 with progress.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
+            address = tracking.describe()
+            record = describe_view(folder.path, address) if address else None
+            print_end(manifest, candidates, summary, folder.path, record, quiet)
             write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)
             if note := delivery.describe_missing():
@@ -149,13 +152,17 @@ def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunF
         return folder, load_manifest(folder.path)
     values, choices = shared_values(plan.runs)
     shared = replace(config, choices=choices, values=config.values | {"experiment": values.get("experiment")})
-    record = describe_sweep(shared, plan.overrides, values | choices, digest, tracking.describe())
+    varied = plan.varied_keys()
+    shared = shared if source is None else with_python_source(shared, source)
+    title = title_sweep(shared, plan.common, varied, len(plan.runs))
+    record = describe_sweep(shared, plan.overrides, title, varied, values | choices, digest, tracking.describe())
     manifest = create_manifest(plan)
     files = {
         "record.json": json.dumps(record, indent=1),
         "overrides.yaml": yaml_file.dump(list(plan.overrides)),
         "config.yaml": yaml_file.dump(values),
         MANIFEST: manifest.to_json(),
+        **diff_files(tracking),
     }
     return create_folder(root, record["name"], digest, files), manifest
 
@@ -214,7 +221,9 @@ def _run_all(plan: Plan, manifest: Manifest, shared: _SharedResources) -> None:
 def _make_member(run: PlannedRun, number: int, total: int, shared: _SharedResources) -> SweepMember:
     label = f"{number:0{len(str(total))}}"
     name = ", ".join(run.overrides) or run_name(run.config)
-    return SweepMember(shared.folder.path, shared.delivery, name, label, f"{number}/{total}")
+    config = run.config if shared.source is None else with_python_source(run.config, shared.source)
+    title = title_member(config, run.overrides)
+    return SweepMember(shared.folder.path, shared.delivery, name, title, label, f"{number}/{total}")
 
 
 def _find_unrecorded_result(member: SweepMember) -> dict[str, Any] | None:

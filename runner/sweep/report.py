@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.display.report import record_lines
 from runner.display.tables import Section, print_tables
-from runner.store_uri import format_view_command
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
@@ -65,7 +65,7 @@ def print_end(
     candidates: Sequence[Candidate],
     summary: Mapping[str, Any],
     folder: Path,
-    tracking: Mapping[str, Any],
+    record: str | None,
     quiet: bool,
 ) -> None:
     """Prints the ranking, the runs that failed, and the places of folder and record.
@@ -75,7 +75,7 @@ def print_end(
         candidates: from best to worst. The runs of a candidate differ only in a seed or a fold.
         summary: the summary of the sweep.
         folder: the folder of the sweep.
-        tracking: where MLflow records the sweep (`uri`, …). Empty: only the sweep's folder has a record.
+        record: how to open the record; None: only the sweep's folder has one.
         quiet: whether only the failures are printed, on standard error.
     """
     failures = list(_list_failures(manifest))
@@ -89,7 +89,7 @@ def print_end(
         print_line("")
         print_tables([Section("", [("failed", "why", "folder"), *failures])])
     print_line("")
-    print_tables([], list(_summary_lines(manifest, summary, folder, tracking)))
+    print_tables([], list(_summary_lines(manifest, summary, folder, record)))
 
 
 def format_command(plan: Plan, candidate: Candidate) -> str:
@@ -100,7 +100,7 @@ def format_command(plan: Plan, candidate: Candidate) -> str:
 
 
 def _summary_lines(
-    manifest: Manifest, summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
+    manifest: Manifest, summary: Mapping[str, Any], folder: Path, record: str | None
 ) -> Iterator[tuple[str, str]]:
     status = summary["status"]
     error = f": {summary['error']}" if summary["error"] else ""
@@ -112,8 +112,7 @@ def _summary_lines(
         yield "best", summary["best"]
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
-    if tracking:
-        yield "record", format_view_command(tracking["uri"])
+    yield from record_lines(record)
 
 
 def _format_overrides(overrides: Sequence[str]) -> str:

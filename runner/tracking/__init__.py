@@ -17,7 +17,7 @@ from runner import store_uri
 from runner.credentials import URI_VARIABLE
 from runner.files import open_to_append
 from runner.log import LOG
-from runner.run_folder import digest_summary, list_runs
+from runner.run_folder import digest_summary, list_runs, read_record
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_unsent
@@ -177,18 +177,27 @@ class MLflow:
 
     Attributes:
         uri: the tracking URI; None: MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the working folder.
-        experiment: the MLflow experiment; None: MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, or else `titrate`.
+        experiment: the MLflow experiment; None: MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, or else the name of the
+            run's experiment, or of its data.
+        tags: tags of the run, by name.
+        diff: whether the uncommitted changes of the working folder's Git repository are recorded, up to 1 MB.
+        system_metrics: whether MLflow's monitor records the use of processors, memory, disk and network, every ten
+            seconds.
     """
 
     uri: str | None = None
     experiment: str | None = None
+    tags: Mapping[str, str | int | float | bool] | None = None
+    diff: bool = True
+    system_metrics: bool = False
 
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already.
 
         If a run is resumed with another `uri`, all its points are delivered there, from the first one.
         """
-        tracking = self.describe()
+        record = read_record(folder)
+        tracking = {"experiment": record.get("experiment", address.EXPERIMENT), **self.describe()}
         for path in (folder, *list_runs(folder)):
             if claim_folder(path):
                 LOG.info("%s is a copy: its record is delivered to a new MLflow run", path)
@@ -203,7 +212,8 @@ class MLflow:
             UserError: no record can be delivered there.
         """
         uri = address.check_store(self.uri)
-        return {"uri": mask_uri(uri), **address.choose_experiment(self.experiment, uri)}
+        monitor = {"system_metrics": True} if self.system_metrics else {}
+        return {"uri": mask_uri(uri), **address.choose_experiment(self.experiment, uri), **monitor}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +228,20 @@ class Nothing:
     def describe(self) -> Mapping[str, Any]:
         """Empty: the record is delivered nowhere."""
         return {}
+
+
+def describe_view(folder: Path, tracking: Mapping[str, Any]) -> str:
+    """How to open the MLflow run of a folder: the command of the user interface, if the store is local, and the link.
+
+    Args:
+        folder: the folder.
+        tracking: the address of the record.
+    """
+    state, command = DeliveryState.load(folder), store_uri.format_view_command(tracking["uri"])
+    if state.run_id is None or state.experiment_id is None:  # MLflow may have the run later
+        return command
+    link = store_uri.format_run_link(tracking["uri"], state.experiment_id, state.run_id)
+    return "\n".join(filter(None, [command if command != tracking["uri"] or link is None else None, link]))
 
 
 def draw_in_background(folder: Path) -> None:

@@ -18,7 +18,7 @@ from runner.tracking.identity import RUN_VARIABLE
 from runner.uri_mask import MASK, mask_uri
 
 EXPERIMENT_VARIABLE, ID_VARIABLE = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
-EXPERIMENT = "titrate"  # the experiment, unless the configuration or the environment names one
+EXPERIMENT = "titrate"  # the experiment of runs that earlier versions have recorded
 FIRST_ID, FIRST_NAME = "0", "Default"  # of the experiment that MLflow creates in every new store
 MAX_NAME_LENGTH = 500  # characters of an experiment's name that MLflow accepts
 FILES_VARIABLE = "MLFLOW_ALLOW_FILE_STORE"
@@ -56,7 +56,7 @@ def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
         uri: the whole URI of the store.
 
     Returns:
-        `experiment`, its name; and `experiment_id`, if MLFLOW_EXPERIMENT_ID names it.
+        `experiment`, its name; and `experiment_id`, if MLFLOW_EXPERIMENT_ID names it. Empty: none is named.
 
     Raises:
         UserError: MLflow accepts no such name, or a SQLite store lacks the id. The delivery asks a server for it later.
@@ -69,7 +69,7 @@ def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
         shown = name if len(name) < 80 else f"{name[:80]}…"
         raise LocatedError(key, f"{shown!r}: choose a name of 1 to {MAX_NAME_LENGTH} printable characters")
     if not experiment_id:
-        return {"experiment": name or EXPERIMENT}
+        return {"experiment": name} if name else {}
     database = find_sqlite_file(uri)
     stored_name = None if database is None else _read_experiment_name(database, experiment_id, uri)
     if None not in (stored_name, name) and stored_name != name:

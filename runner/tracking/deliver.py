@@ -131,10 +131,11 @@ def main(folder: Path) -> int:
     unreachable: dict[str, str] = {}
     with _scrubbed_output(), _delivery_lock(folder, wait=True):
         _try_delivery(folder, user_uri, unreachable, run_ended=False)
-        while os.read(sys.stdin.fileno(), 4096):  # all bytes at once: the files show what to deliver
-            _try_all_deliveries(folder, user_uri, unreachable, run_ended=False)
-            importlib.import_module("runner.figures")  # before the end of the run, which waits for its figures
-            _pause()
+        with _system_monitor(folder, user_uri):
+            while os.read(sys.stdin.fileno(), 4096):  # all bytes at once: the files show what to deliver
+                _try_all_deliveries(folder, user_uri, unreachable, run_ended=False)
+                importlib.import_module("runner.figures")  # before the end of the run, which waits for its figures
+                _pause()
         return 0 if _try_all_deliveries(folder, user_uri, unreachable, run_ended=True) else 1
 
 
@@ -148,6 +149,24 @@ def main_redeliver(folder: Path) -> int:
             pass
         with _delivery_lock(folder, wait=True):
             return 0 if _try_delivery(folder, user_uri, {}, run_ended=not is_running(folder)) else 1
+
+
+@contextmanager
+def _system_monitor(folder: Path, user_uri: str | None) -> Iterator[None]:
+    """Records the use of the machine in the context, if `tracking.system_metrics` is true and MLflow has the run."""
+    tracking, run_id = read_record(folder)["tracking"], DeliveryState.load(folder).run_id
+    if run_id is None or not tracking.get("system_metrics"):
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    uri = store_uri.check_recorded_uri(tracking["uri"], user_uri)
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
+from runner import yaml_file
 from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
 from runner.record import outbox
 from runner.run_folder import OBSERVERS_FOLDER, digest_summary, read_record, read_summary
 from runner.tracking import identity, log_items, store
-from runner.tracking.names import escape_name
+from runner.tracking.names import escape_name, name_final_metric
 from runner.tracking.state import DeliveryState
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ MLFLOW_STATUS = {
     "killed": "KILLED",
 }
 NAMES_FILE = "names.json"  # the original of each name that MLflow keeps escaped
-FILES = ("config.yaml", "overrides.yaml", "record.json", NAMES_FILE, "sweep.json", "ranking.csv")
+FILES = ("config.yaml", "overrides.yaml", "record.json", NAMES_FILE, "sweep.json", "ranking.csv", "code.diff")
+LOG_FILE = "log.txt"
 FOLDERS = ("figures", "profile", OBSERVERS_FOLDER)
 COPY_TAG = "titrate.copied_from"
 KILLED_SUMMARY = {
@@ -79,9 +81,17 @@ class FolderDelivery:
             run_id = run_id or store.create_run(self._client, self._record, key)
             self._state = DeliveryState(drawn_digest=self._state.drawn_digest)
             self._save_original_names([*self._record["tags"], *self._record["parameters"]])
-            refused = log_items.log_record(self._client, run_id, self._record, self._make_tags(key))
-            self._update_state(run_id=run_id, refused=tuple(refused))
+            tags, keys = self._make_tags(key), self._read_overridden_keys()
+            refused = log_items.log_record(self._client, run_id, self._record, tags, keys)
+            experiment_id = self._client.get_run(run_id).info.experiment_id
+            self._update_state(run_id=run_id, experiment_id=experiment_id, refused=tuple(refused))
         return run_id
+
+    def _read_overridden_keys(self) -> list[str]:
+        """The keys that the command of the run sets."""
+        path = self._folder / "overrides.yaml"
+        overrides = yaml_file.read(path, path.name, yaml_file.CONFIGURATION_LIMITS) if is_regular(path) else []
+        return [str(override).partition("=")[0].lstrip("+~") for override in overrides]
 
     def _read_status(self, run_id: str) -> str | None:
         return store.read_status(self._client, run_id, self._record["tracking"]["uri"])
@@ -132,7 +142,7 @@ class FolderDelivery:
     def _mark_running(self, run_id: str) -> None:
         if self._read_status(run_id) != "RUNNING":
             store.resume_run(self._client, run_id)
-            self._set_description(run_id, "")
+        self._set_description(run_id)
         self._update_state(ended_digest=None)
 
     def _send_end(self, run_id: str) -> None:
@@ -143,16 +153,16 @@ class FolderDelivery:
         status, error = summary["status"], summary.get("error")
         self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}))))
         tags = {name: str(summary.get(name) or "") for name in store.END_TAGS}
-        if "best" in summary:  # only a sweep has it
-            tags["best"] = str(summary["best"] or "")
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
         self._set_description(run_id, f"{status}: {error}" if error else "")
         self._update_state(ended_digest=digest)
 
-    def _set_description(self, run_id: str, text: str) -> None:
-        """Sets the run's description to the reason why it failed, in place of the one from its previous end."""
-        store.set_description(self._client, run_id, text, previous=self._state.described)
-        self._update_state(described=text)
+    def _set_description(self, run_id: str, failure: str = "") -> None:
+        """Sets the run's description: why it failed, and the description in its record."""
+        text = "\n\n".join(filter(None, [failure, self._record.get("description")]))
+        if text != self._state.described:
+            store.set_description(self._client, run_id, text, previous=self._state.described)
+            self._update_state(described=text)
 
     def _final_metrics(self, metrics: Mapping[str, float | None]) -> Iterator[log_items.MetricPoint]:
         """The final metrics, at the step and time of the last point, so that a repetition sends identical metrics.
@@ -164,7 +174,7 @@ class FolderDelivery:
         step, timestamp = (points[-1].step, points[-1].timestamp) if points else (0, self._record["created"])
         for key, value in metrics.items():
             if value is not None and key not in curves:
-                yield log_items.MetricPoint(key, float(value), timestamp, step)
+                yield log_items.MetricPoint(name_final_metric(key), float(value), timestamp, step)
 
     def _send_files(self, run_id: str, run_ended: bool) -> None:
         paths = [path for name in FILES if is_regular(path := self._folder / name)]
@@ -181,12 +191,14 @@ class FolderDelivery:
         nested = [path for name in FOLDERS for path in list_descendants(self._folder / name) if path.suffix != ".tmp"]
         self._update_state(links=self._find_links(nested))
         if run_ended:
+            if is_regular(self._folder / LOG_FILE):
+                self._client.log_artifact(run_id, str(self._folder / LOG_FILE))
             for path in filter(is_regular, nested):
                 self._client.log_artifact(run_id, str(path), path.parent.relative_to(self._folder).as_posix())
 
     def _find_links(self, nested: Iterable[Path]) -> tuple[str, ...]:
         """The links among the folder's files. They aren't sent, since they may lead out of it, but reported."""
-        paths = (*(self._folder / name for name in (*FILES, *FOLDERS)), *nested)
+        paths = (*(self._folder / name for name in (*FILES, LOG_FILE, *FOLDERS)), *nested)
         return tuple(path.relative_to(self._folder).as_posix() for path in paths if is_link(path))
 
     def _save_original_names(self, names: Iterable[str]) -> None:
@@ -232,5 +244,6 @@ def _end_time(folder: Path) -> int:
 
 def _parse_metrics(lines: Iterable[bytes]) -> Iterator[log_items.MetricPoint]:
     for point in outbox.parse_points(lines):
-        for key, value in point.values.items():
+        # MLflow compares runs by the metric that it gets first, which should not be the epoch.
+        for key, value in sorted(point.values.items(), key=lambda item: item[0] == "epoch"):
             yield log_items.MetricPoint(key, value, point.timestamp, point.step)

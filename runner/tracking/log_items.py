@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,10 @@ LONGEST_PARAMETER = 6000
 LONGEST_TAG = 8000
 LONGEST_DATASET = 500
 LONGEST_DIGEST = 36
+COLUMN_PARAMETER = re.compile(r"feature\.(columns|inputs)\.|data\.(types|dates|marks|nulls|decimal|drop)\b")
+EMPTY_VALUES: tuple[Any, ...] = (None, "", "null", [], {})
+NEUTRAL_GROUPS = {"tracking", "observer", "sweep"}  # no result depends on them
+MAX_COLUMN_PARAMETERS = 40  # a table of 500 columns has over a thousand, among which nobody finds the others
 REFUSAL_CODES = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's codes for an item that it does not accept
 
 
@@ -45,7 +50,13 @@ class MetricPoint(NamedTuple):
     step: int
 
 
-def log_record(client: MlflowClient, run_id: str, record: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
+def log_record(
+    client: MlflowClient,
+    run_id: str,
+    record: Mapping[str, Any],
+    tags: Mapping[str, str],
+    overridden: Iterable[str] = (),
+) -> list[str]:
     """Logs the parameters and data sets of a run, and its tags with some more.
 
     Args:
@@ -53,9 +64,10 @@ def log_record(client: MlflowClient, run_id: str, record: Mapping[str, Any], tag
         run_id: the run.
         record: the contents of `record.json`.
         tags: more tags.
+        overridden: the keys that the command of the run sets.
     """
-    refused = log_tags(client, run_id, record["tags"] | tags)
-    refused += _log_parameters(client, run_id, record["parameters"])
+    refused = log_tags(client, run_id, record["tags"] | record.get("user_tags", {}) | tags)
+    refused += _log_parameters(client, run_id, select_parameters(record["parameters"], overridden))
     return refused + _log_datasets(client, run_id, record["datasets"])
 
 
@@ -82,6 +94,22 @@ def split_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     """Splits items into batches of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def select_parameters(parameters: Mapping[str, Any], overridden: Iterable[str]) -> dict[str, Any]:
+    """Selects the parameters that MLflow shows. All of them are in `config.yaml`.
+
+    Left out are, unless the command sets them, the parameters of columns if they are more than MAX_COLUMN_PARAMETERS,
+    and parameters that are null or empty; a column's `key` that is its name; and the groups in NEUTRAL_GROUPS.
+    """
+    overridden = set(overridden)
+    own_keys = {key for key in parameters if key == f"feature.columns.{parameters[key]}.key"}
+    of_columns = {key for key in parameters if COLUMN_PARAMETER.match(key)} - own_keys
+    left_out = {key for key, value in parameters.items() if value in EMPTY_VALUES}
+    left_out |= of_columns if len(of_columns) > MAX_COLUMN_PARAMETERS else set()
+    left_out = {key for key in left_out if not any(f"{key}.".startswith(f"{name}.") for name in overridden)}
+    left_out |= own_keys | NEUTRAL_GROUPS
+    return {key: value for key, value in parameters.items() if key not in left_out}
 
 
 def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> list[str]:

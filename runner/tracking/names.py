@@ -11,6 +11,8 @@ import hashlib
 import posixpath
 import re
 
+# Facts of a run rather than of its model. MLflow shows metrics below `system/` on a page of their own.
+RUN_FACTS = ("epochs", "steps_per_second", "input_wait_fraction", "compile_seconds", "peak_memory_bytes", "parameters")
 LONGEST_NAME = 250  # characters that MLflow accepts
 LONGEST_FILE_NAME = 120  # characters; file systems allow 255 bytes
 
@@ -26,6 +28,15 @@ def escape_name(name: str, longest: int = LONGEST_NAME) -> str:
         return escaped
     digest = f"_xsha256_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
     return escaped[: longest - len(digest)] + digest
+
+
+def name_final_metric(name: str) -> str:
+    """The name in MLflow of a figure that a run has once, at its end: `test_loss`, `system/compile_seconds`.
+
+    MLflow draws a chart for each metric, in sections by the part of the name before the last slash, sorted by name.
+    Metrics without a slash come last, so the learning curves `train/loss` and `valid/loss` come before them.
+    """
+    return f"system/{name}" if name in RUN_FACTS else name.replace("/", "_")
 
 
 def escape_file_name(name: str) -> str:

@@ -21,6 +21,7 @@ class DeliveryState:
 
     Attributes:
         run_id: the MLflow run; None: MLflow has no run of the folder yet.
+        experiment_id: the MLflow experiment of the run.
         offset: bytes of `points.jsonl` that are delivered.
         checksum: CRC-32 of these bytes.
         files_checksum: CRC-32 of the configuration files that are delivered.
@@ -33,6 +34,7 @@ class DeliveryState:
     """
 
     run_id: str | None = None
+    experiment_id: str | None = None
     offset: int = 0
     checksum: int = 0
     files_checksum: int | None = None

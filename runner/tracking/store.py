@@ -36,7 +36,7 @@ ENVIRONMENT = {
 FOLDER_TAG = "titrate.folder"  # identifies the run folder
 PARENT_TAG = "mlflow.parentRunId"
 DESCRIPTION_TAG = "mlflow.note.content"
-END_TAGS = ("status", "ended_by", "stopped_by", "error")
+END_TAGS = ("status", "ended_by", "stopped_by", "error", "best")  # only a sweep has `best`
 LONGEST_RUN_NAME = 250  # characters of a column in PostgreSQL and MySQL
 
 
@@ -110,7 +110,7 @@ def find_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) ->
 def create_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) -> str:
     """Creates the MLflow run of a run folder. Returns its id. The arguments are those of `find_run`."""
     experiment_id = _find_or_create_experiment(client, record["tracking"])
-    name = escape_text(record["name"], LONGEST_RUN_NAME, full_copy="record.json")
+    name = escape_text(record.get("title") or record["name"], LONGEST_RUN_NAME, full_copy="record.json")
     try:
         with without_retries():  # a repeated request would create a second run
             run = client.create_run(experiment_id, record["created"], {FOLDER_TAG: folder_id}, name)
@@ -152,7 +152,7 @@ def set_description(client: MlflowClient, run_id: str, text: str, *, previous: s
 def resume_run(client: MlflowClient, run_id: str) -> None:
     """Marks a run as running, also if it had ended, and clears the tags of its end."""
     client.update_run(run_id, status="RUNNING")
-    log_tags(client, run_id, dict.fromkeys(END_TAGS, ""))
+    _replace_tags(client, run_id, dict.fromkeys(END_TAGS, ""))
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str], timestamp: int) -> None:
@@ -162,11 +162,18 @@ def end_run(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, s
         client: the client of the store.
         run_id: the run.
         status: FINISHED, FAILED or KILLED.
-        tags: the tags of the end.
+        tags: the tags of the end. An empty one is removed.
         timestamp: when it ended, in milliseconds since 1970.
     """
-    log_tags(client, run_id, tags)
+    _replace_tags(client, run_id, tags)
     client.set_terminated(run_id, status, timestamp)
+
+
+def _replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Sets tags, and removes those whose new value is empty."""
+    log_tags(client, run_id, {name: value for name, value in tags.items() if value})
+    for name in client.get_run(run_id).data.tags.keys() & {name for name, value in tags.items() if not value}:
+        client.delete_tag(run_id, name)
 
 
 def check_artifact_location(client: MlflowClient, run_id: str, uri: str) -> None:

@@ -257,7 +257,7 @@ def test_a_store_gets_the_record_without_the_secret(
     assert code == 0
     assert "MLflow lacks" not in printed
     client = store.connect(f"sqlite:///{database}")
-    (found,) = client.search_runs([client.get_experiment_by_name("titrate").experiment_id])
+    (found,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert {path.path for path in client.list_artifacts(found.info.run_id)} >= {"config.yaml", "overrides.yaml"}
     assert "password=***" in found.data.tags["overrides"]
     assert_secret(table, printed)

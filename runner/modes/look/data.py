@@ -1,4 +1,4 @@
-"""`mode=look` without a run: shows the training data, and keeps the tables and figures in a folder and in MLflow."""
+"""`mode=look` without a run: shows the training data, and keeps the tables and figures in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runner.data.batches import epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.execution.prepare import build_tracking, limit_batches, load_data
+from runner.execution.prepare import limit_batches, load_data
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
@@ -27,7 +27,6 @@ from runner.modes.look import tables
 from runner.modes.look.view import Examples, View, image_inputs
 from runner.record.description import describe_run
 from runner.run_folder import RunFolder, check_root, create_folder, run_digest, write_summary
-from runner.tracking import DELIVERY_SECONDS, Delivery
 
 MAX_IMAGES = 32
 
@@ -39,7 +38,7 @@ class Look:
     Attributes:
         sections: the tables.
         folder: the folder that holds the figures.
-        tracking: the description of the MLflow store that gets the figures; empty: none.
+        tracking: the description of the MLflow store that gets the figures of a run's mistakes; empty: none.
     """
 
     sections: list[Section]
@@ -49,7 +48,9 @@ class Look:
 
 @contextlib.contextmanager
 def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of the data that a configuration trains on, and waits for the delivery to MLflow on exit.
+    """Yields the tables of the data that a configuration trains on.
+
+    They are no result of a run, so MLflow gets no run of them.
 
     Raises:
         UserError: an error that the user can fix. No folder has been created then.
@@ -58,18 +59,17 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
     with errors_with_origin(config):
         data, features = load_data(config, None, progress)
         data = limit_batches(data, Training.from_config(config.values["training"]))
-    view, tracking = View(data, features), build_tracking(config)
+    view = View(data, features)
     for text in data.warnings:
         progress.note(f"warning: {text}")
-    description = tracking.describe()
-    with contextlib.closing(_create_folder(config, data, description)) as folder:
-        delivery = tracking.start(folder.path)
+    with contextlib.closing(_create_folder(config, data)) as folder:
         status = "failed"
         try:
-            yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, description)
+            yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, {})
             status = "finished"
         finally:
-            _finish(folder.path, data, status, delivery, progress)
+            metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
+            write_summary(folder.path, {"status": status, "run_id": None, "metrics": metrics})
 
 
 def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
@@ -128,10 +128,10 @@ def _show_examples(view: View, examples: Examples, figures: Path) -> list[Sectio
     return [section for section in sections if section is not None]
 
 
-def _create_folder(config: Config, data: Data, tracking: Mapping[str, Any]) -> RunFolder:
+def _create_folder(config: Config, data: Data) -> RunFolder:
     """Creates a folder. Its digest is that of no run, so that no run resumes in it."""
     digest = run_digest(config.values | {"look": True}, data.fingerprint)
-    record = describe_run(config, data, digest, tracking)
+    record = describe_run(config, data, digest, {})
     record |= {"kind": "look", "name": f"look_{record['name']}"}
     files = {
         "config.yaml": yaml_file.dump(config.values),
@@ -139,15 +139,3 @@ def _create_folder(config: Config, data: Data, tracking: Mapping[str, Any]) -> R
         "record.json": json.dumps(record, indent=1),
     }
     return create_folder(Path(config.values["folder"]), record["name"], digest, files)
-
-
-def _finish(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
-    """Writes the summary, and waits a few seconds for the delivery to MLflow."""
-    metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
-    summary = {"status": status, "run_id": None, "metrics": metrics}
-    write_summary(folder, summary)
-    with progress.working("bringing the figures to MLflow"):
-        summary["run_id"] = delivery.close(DELIVERY_SECONDS)
-    write_summary(folder, summary)
-    if note := delivery.describe_missing():
-        progress.note(note)

@@ -13,13 +13,15 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from runner import figures
-from runner.figures.classification import confusion_matrix, measure_classes
+from runner.figures.canvas import make_panels, set_readable_ticks
+from runner.figures.classification import confusion_matrix, measure_classes, score_second_class
 from runner.figures.data import draw_image_grid, scale_images
 from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.record.predictions import RecordedPredictions, save_predictions
 
-CLASSIFICATION_FILES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
-REGRESSION_FILES = {"residuals.png", "predictions.png"}
+CLASSIFICATION_FILES = {"per_class.csv", "per_class.png", "predictions.png", "calibration.png", "confusion.png"}
+TWO_CLASS_FILES = {"roc.png", "precision_recall.png"}
+REGRESSION_FILES = {"predicted_true.png", "residuals.png", "predictions.png"}
 
 
 def predict_classes(target: Any, prediction: Any, names: tuple[str, ...], **changes: Any) -> RecordedPredictions:
@@ -158,6 +160,39 @@ def test_probabilities_that_are_not_finite_and_a_single_row_are_drawn(tmp_path: 
     predictions = predict_classes([0, 1, 1], [1, 1, 0], ("a", "b"), probability=not_finite, loss=loss)
     assert draw(tmp_path, predictions) == CLASSIFICATION_FILES
     assert draw(tmp_path, predict_classes([0], [0], ("a", "b"))) == CLASSIFICATION_FILES
+
+
+def test_two_classes_have_curves_of_the_second_one(tmp_path: Path) -> None:
+    probability = np.array([0.9, 0.8, 0.7, 0.6], np.float32)  # of the prediction; of class b: 0.1, 0.2, 0.7, 0.6
+    predictions = predict_classes([0, 1, 1, 0], [0, 0, 1, 1], ("a", "b"), probability=probability)
+    assert draw(tmp_path, predictions) == CLASSIFICATION_FILES | TWO_CLASS_FILES
+    scores = score_second_class(predictions)
+    assert scores is not None
+    np.testing.assert_allclose(scores, [0.1, 0.2, 0.7, 0.6], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "names"), [([1, 1, 1], ("a", "b")), ([0, 1, 2], ("a", "b", "c")), ([0, 0, 0], ("a",))]
+)
+def test_other_numbers_of_classes_have_no_such_curves(target: list[int], names: tuple[str, ...]) -> None:
+    assert score_second_class(predict_classes(target, target, names)) is None
+
+
+@pytest.mark.parametrize(("largest", "labels"), [(0.5, {"0.0", "0.5"}), (300_000, {"100k", "300k"})])
+def test_large_numbers_at_ticks_are_short(largest: float, labels: set[str]) -> None:
+    figure, [axis] = make_panels(1)
+    axis.plot([0, largest], [1, 3])
+    set_readable_ticks(axis, epochs=False)
+    figure.draw_without_rendering()
+    assert labels <= {label.get_text() for label in axis.get_xticklabels()}
+
+
+def test_ticks_of_epochs_are_whole_numbers() -> None:
+    figure, [axis] = make_panels(1)
+    axis.plot([1, 3], [0, 1])
+    set_readable_ticks(axis, epochs=True)
+    figure.draw_without_rendering()
+    assert all(tick == round(tick) for tick in axis.get_xticks())
 
 
 def test_predictions_without_rows_have_no_figures(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record.description import dotted_leaves, list_changes
+from runner.record.description import describe_changes, dotted_leaves, list_changes
+
+DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
 
 
 @pytest.mark.optax
@@ -65,11 +67,11 @@ def test_the_commit_of_a_repository_is_recorded(monkeypatch: pytest.MonkeyPatch)
     tags = runner.record.description._git_tags()
     if not tags:
         pytest.skip("the tests run outside a repository")
-    assert len(tags["git.commit"]) == 40
+    assert len(tags["mlflow.source.git.commit"]) == 40
     assert tags["git.dirty"] in ("true", "false")
 
 
-@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process", *DIFF_SETTINGS])
 def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: str) -> None:
     import runner.record.description
 
@@ -78,17 +80,41 @@ def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: st
 
     git("init", "--quiet")
     Path("file.txt").write_text("one")
-    Path(".gitattributes").write_text("*.txt filter=theirs")
+    Path(".gitattributes").write_text("*.txt filter=theirs diff=theirs")
     git("add", ".")
     git("commit", "--quiet", "--message=first")
     git("config", setting, f"touch {in_empty_folder}/ran; cat")
     Path("file.txt").write_text("two")
-    subprocess.run(["git", "status"], check=False, capture_output=True)
-    assert (in_empty_folder / "ran").exists()  # a plain `git status` runs it
+    subprocess.run(["git", "diff"], check=False, capture_output=True)
+    assert (in_empty_folder / "ran").exists()  # a plain `git diff` runs it
     (in_empty_folder / "ran").unlink()
-    tags = runner.record.description._git_tags()
+    tags, changes = runner.record.description._git_tags(), describe_changes()
     assert not (in_empty_folder / "ran").exists()
-    assert tags.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
+    has_filters = setting.startswith("filter")
+    assert tags.get("git.dirty") == (None if has_filters else "true")
+    assert (changes is None) == has_filters
+
+
+def test_uncommitted_changes_are_recorded_without_secrets_up_to_a_limit(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert describe_changes() is None  # no repository
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    assert describe_changes() is None  # no commit
+    path = in_empty_folder / "my part.py"
+    path.write_bytes(b"one\n")
+    subprocess.run(["git", "add", "."], check=True)
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "first"], check=True)
+    assert describe_changes() is None  # no changes
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "zebraquagga")
+    path.write_bytes(b"two zebraquagga \xff\n")
+    changes = describe_changes()
+    assert changes is not None
+    assert "-one" in changes
+    assert "+two" in changes
+    assert "zebraquagga" not in changes
+    path.write_text("x" * 1_100_000)
+    assert describe_changes() is None
 
 
 def test_leaves_have_dotted_keys() -> None:

@@ -356,13 +356,13 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     parent = client.get_run(result.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["runs"] == 2
-    assert parent.data.metrics["test/accuracy"] == result.ranking[0].metrics["test/accuracy"].mean
+    assert parent.data.metrics["test_accuracy"] == result.ranking[0].metrics["test/accuracy"].mean
     assert parent.data.tags["best"].startswith("titrate ")
     assert "seed" not in parent.data.params
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert {"sweep.json", "ranking.csv", "overrides.yaml", "config.yaml", "figures"} <= artifacts
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{result.run_id}'")
-    assert {child.info.run_name for child in children} == {"seed=1", "seed=2"}
+    assert {child.info.run_name for child in children} == {"seed 1 · Arrays · mlp", "seed 2 · Arrays · mlp"}
     for child in children:
         assert child.info.status == "FINISHED"
         assert len(client.get_metric_history(child.info.run_id, "valid/loss")) == 2

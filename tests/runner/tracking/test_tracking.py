@@ -21,9 +21,11 @@ from delivery import make_run_folder, write_points, write_summary
 from components.types import UserError
 from runner import figures
 from runner.record.outbox import Outbox, write_checkpointed_size
-from runner.run_folder import find_run
-from runner.tracking import MLflow, Nothing, deliver, store
+from runner.run_folder import find_run, read_record
+from runner.tracking import MLflow, Nothing, deliver, describe_view, store
 from runner.tracking.folder_delivery import FolderDelivery
+from runner.tracking.log_items import select_parameters
+from runner.tracking.names import name_final_metric
 from runner.tracking.state import DeliveryState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
@@ -77,7 +79,7 @@ def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
     )
     assert run.data.tags.items() >= {"seed": "0", "status": "finished"}.items()
     assert run.data.params == {"seed": "0"}
-    assert run.data.metrics["test/accuracy"] == 0.9
+    assert run.data.metrics["test_accuracy"] == 0.9
     assert {(i.dataset.name, i.tags[0].value) for i in run.inputs.dataset_inputs} == {
         ("digits/train", "train"),
         ("digits/test", "test"),
@@ -93,6 +95,55 @@ def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
         (file,) = client.list_artifacts(run.info.run_id, f"observers/{name}")
         assert file.path == f"observers/{name}/parameter_norms.csv"
     assert (folder / "figures" / "learning_curves.png").stat().st_size > 1000
+
+
+def test_the_parameters_of_many_columns_are_left_out_but_for_those_that_the_command_sets() -> None:
+    few = {f"feature.columns.c{number}.{key}": "x" for number in range(10) for key in ("key", "normalize")}
+    few["feature.columns.c1.key"] = "c1"
+    parameters = {"seed": 0, "data.path": "a.csv", **few}
+    assert select_parameters(parameters, []).keys() == parameters.keys() - {"feature.columns.c1.key"}
+    empty = {"training.steps": None, "regularizer": "", "loss_weights": {}, "teacher": "null", "tracking": "mlflow"}
+    assert select_parameters(parameters | empty, ["teacher"]).keys() == {*parameters, "teacher"} - {
+        "feature.columns.c1.key"
+    }
+    many = parameters | {f"data.types.c{number}": "int" for number in range(50)}
+    overridden = ["feature.columns.c2", "data.types.c7"]
+    assert select_parameters(many, []).keys() == {"seed", "data.path"}
+    assert select_parameters(many, overridden).keys() == {
+        "seed",
+        "data.path",
+        "feature.columns.c2.key",
+        "feature.columns.c2.normalize",
+        "data.types.c7",
+    }
+
+
+def test_figures_of_the_end_have_names_that_come_after_the_curves() -> None:
+    names = ["test/loss", "best/valid/price/rmse", "epochs", "compile_seconds", "runs"]
+    assert [name_final_metric(name) for name in names] == [
+        "test_loss",
+        "best_valid_price_rmse",
+        "system/epochs",
+        "system/compile_seconds",
+        "runs",
+    ]
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_system_metrics_are_recorded_while_the_run_lasts(
+    folder: Path, client: Any, monkeypatch: pytest.MonkeyPatch, is_wanted: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    delivery = MLflow(uri=read_record(folder)["tracking"]["uri"], system_metrics=is_wanted).start(folder)
+    for _ in range(600):
+        run_id = DeliveryState.load(folder).run_id
+        if run_id and (not is_wanted or "system/cpu_utilization_percentage" in client.get_run(run_id).data.metrics):
+            break
+        time.sleep(0.1)
+    write_summary(folder)
+    assert delivery.close(60) == run_id
+    names = {name for name in client.get_run(run_id).data.metrics if name.startswith("system/")}
+    assert ("system/cpu_utilization_percentage" in names) == is_wanted
 
 
 def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(folder: Path) -> None:
@@ -172,7 +223,7 @@ def test_a_repeated_delivery_changes_nothing(folder: Path, client: Any, no_figur
     assert find_run(folder.parent, folder.name) == folder
     deliver.deliver(folder)
     assert list_steps(client) == [100, 200, 300]
-    assert len(client.get_metric_history(only_run(client).info.run_id, "test/accuracy")) == 1
+    assert len(client.get_metric_history(only_run(client).info.run_id, "test_accuracy")) == 1
 
 
 class Killed(BaseException):
@@ -225,7 +276,7 @@ def test_after_a_kill_at_any_moment_every_point_is_there_once(
             {"seed": "0"},
             2,
         )
-        for key, count in {"train/loss": 3, "learning_rate": 3, "test/accuracy": 1}.items():
+        for key, count in {"train/loss": 3, "learning_rate": 3, "test_accuracy": 1}.items():
             assert len(client.get_metric_history(run_id, key)) == count
         assert len(client.list_artifacts(run_id)) == 3
     assert moment > 10
@@ -236,7 +287,7 @@ def test_final_metrics_are_logged_at_the_last_step(folder: Path, client: Any, no
     write_summary(folder)
     run_id = deliver.deliver(folder).run_id
     last = client.get_metric_history(run_id, "train/loss")[-1]
-    (final,) = client.get_metric_history(run_id, "test/accuracy")
+    (final,) = client.get_metric_history(run_id, "test_accuracy")
     assert (final.step, final.timestamp) == (last.step, last.timestamp) == (300, last.timestamp)
 
 
@@ -376,7 +427,7 @@ def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
 def test_the_default_store_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert MLflow().describe() == {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "titrate"}
+    assert MLflow().describe() == {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
     assert MLflow(uri="sqlite:///a.db").describe()["uri"] == f"sqlite:///{tmp_path}/a.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     assert MLflow().describe()["uri"] == "http://localhost:5000"
@@ -575,3 +626,34 @@ def test_a_child_process_that_cannot_deliver_never_delays_the_run(
 def kill(delivery: Any) -> None:
     os.kill(delivery._process.pid, signal.SIGKILL)
     delivery._process.wait()
+
+
+# ------------------------------------------------------------------------------------------ how a record is opened
+
+RUN_PAGE = "#/experiments/7/runs/abc?workflowType=machine_learning"
+
+
+@pytest.mark.parametrize(
+    ("uri", "lines"),
+    [
+        ("sqlite:///{here}/mlflow.db", ["mlflow ui", f"http://127.0.0.1:5000/{RUN_PAGE}"]),
+        (
+            "sqlite:////a b/mlflow.db",
+            ["mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'", f"http://127.0.0.1:5000/{RUN_PAGE}"],
+        ),
+        (
+            "postgresql://host/db",
+            ["mlflow ui --backend-store-uri postgresql://host/db", f"http://127.0.0.1:5000/{RUN_PAGE}"],
+        ),
+        ("https://host/mlflow/", [f"https://host/mlflow/{RUN_PAGE}"]),
+        ("https://***@host:8080", [f"https://host:8080/{RUN_PAGE}"]),
+        ("databricks://profile", ["databricks://profile"]),
+    ],
+)
+def test_a_run_prints_the_command_and_the_link_that_open_it(in_empty_folder: Path, uri: str, lines: list[str]) -> None:
+    folder, uri = in_empty_folder / "run", uri.format(here=in_empty_folder)
+    folder.mkdir()
+    first = describe_view(folder, {"uri": uri})  # MLflow has no run yet
+    assert RUN_PAGE not in first
+    DeliveryState(run_id="abc", experiment_id="7").save(folder)
+    assert describe_view(folder, {"uri": uri}).splitlines() == lines

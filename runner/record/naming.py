@@ -1,0 +1,111 @@
+"""Names of runs, sweeps and data sets for people: what tells a run from the others comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from runner.config.catalog import EXPERIMENT
+from runner.config.config import Config
+
+SEPARATOR = " · "
+MIXED_EXPERIMENT = "titrate"  # the MLflow experiment of a sweep over data
+MAX_CHANGES = 6  # of a name; a long name is cut in every list
+MAX_VALUE = 24  # characters of a value in a name
+SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
+# Keys that are in the name anyway, or that the results don't depend on.
+UNNAMED_KEYS = (
+    *("experiment", "data", "data.path", "data.target", "architecture", "mode", "fold", "folds"),
+    *("folder", "fresh", "resume", "quiet", "tracking", "note"),
+)
+
+
+def data_name(config: Config) -> str:
+    """The name of the data: of its file or folder, or else of its option, such as `digits`."""
+    path = config.values["data"].get("path")
+    name = Path(path).name if isinstance(path, str) else ""
+    return name or str(config.choices.get("data", "data"))
+
+
+def default_experiment(config: Config, varied: Iterable[str] = ()) -> str:
+    """The MLflow experiment of a run or a sweep, unless the user names another: its experiment, or else its data.
+
+    Args:
+        config: the configuration, of a sweep that of its first run.
+        varied: the keys that differ between the runs of a sweep.
+    """
+    groups = varied_groups(varied)
+    experiment = None if EXPERIMENT in groups else config.values["experiment"]
+    return experiment or (MIXED_EXPERIMENT if "data" in groups else data_name(config))
+
+
+def title_run(config: Config) -> str:
+    """The title of a run: its data and architecture, and what its command changes.
+
+    Example: `housing.csv · mlp · lr 0.003 · seed 2`.
+    """
+    return SEPARATOR.join([*_subject(config), *_describe_changes(config.overrides)])
+
+
+def title_member(config: Config, overrides: Sequence[str]) -> str:
+    """The title of a run in a sweep: the values that differ between the runs, then data and architecture."""
+    return SEPARATOR.join([*(_describe(override) for override in overrides), *_subject(config, map(_key, overrides))])
+
+
+def title_sweep(config: Config, common: Sequence[str], varied: Sequence[str], runs: int) -> str:
+    """The title of a sweep.
+
+    Args:
+        config: the configuration of its first run.
+        common: the overrides that all runs share.
+        varied: the keys that differ between the runs.
+        runs: the number of runs.
+    """
+    keys = [_shorten_key(key) for key in varied if key != "fold"]
+    extent = f"{runs} runs over {', '.join(keys)}" if keys else f"{runs} folds"
+    return SEPARATOR.join([*_subject(config, varied), extent, *_describe_changes(common)])
+
+
+def _subject(config: Config, varied: Iterable[str] = ()) -> Iterator[str]:
+    """The data and the architecture, unless these differ between the runs."""
+    groups = varied_groups(varied)
+    if "data" not in groups:
+        yield data_name(config)
+    if "architecture" not in groups and config.choices.get("architecture"):
+        yield str(config.choices["architecture"])
+
+
+def varied_groups(varied: Iterable[str]) -> set[str]:
+    """The groups whose option, or whose file, differs between the runs of a sweep."""
+    keys = set(varied)
+    if "data.path" in keys:
+        keys.add("data")
+    return keys | {"data", "architecture"} if EXPERIMENT in keys else keys
+
+
+def _describe_changes(overrides: Sequence[str]) -> list[str]:
+    changes = [_describe(override) for override in overrides if not _is_unnamed(override)]
+    more = len(changes) - MAX_CHANGES
+    return [*changes[:MAX_CHANGES], f"{more} more"] if more > 0 else changes
+
+
+def _is_unnamed(override: str) -> bool:
+    key = _key(override)
+    return key in UNNAMED_KEYS or key.startswith("tracking.")
+
+
+def _describe(override: str) -> str:
+    """An override in words: `lr 0.003`, `no dropout`."""
+    key, value = _key(override), override.partition("=")[2]
+    if override.startswith("~"):
+        return f"no {_shorten_key(key)}"
+    value = value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 1]}…"
+    return f"{_shorten_key(key)} {value}"
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _shorten_key(key: str) -> str:
+    return SHORT_KEYS.get(key, key.rpartition(".")[2])
