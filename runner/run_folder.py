@@ -52,6 +52,7 @@ RESULT_NEUTRAL_KEYS = (
     "output",
     "runs",
     "sweep",
+    "training.log_steps",
     "training.check_memory",
     "training.profile",
     "training.keep_checkpoints",

@@ -206,6 +206,48 @@ def test_the_plateau_counts_evaluations_or_steps(patience: str, falls: int) -> N
     assert min(lower) == falls + 3  # the evaluation after the reduction
 
 
+def points(folder: Path) -> list[outbox.Point]:
+    return list(outbox.parse_points((folder / "points.jsonl").read_bytes().splitlines()))
+
+
+def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point_and_change_no_step() -> None:
+    plain = run("training.steps=12")
+    logged = run("training.steps=12", "training.log_steps=3", "fresh=true")
+    for record, expected in zip(logged.history, plain.history, strict=True):
+        assert record == pytest.approx(expected, rel=1e-6)  # sums are added up in other groups
+    assert arrays(logged.folder) == arrays(plain.folder)
+    within = {point.step: point.values for point in points(logged.folder) if "train_step/loss" in point.values}
+    assert list(within) == [3, 6, 9]  # at 12 there is an evaluation
+    assert within[3]["epoch"] == 3 / EPOCH
+    assert within[3]["learning_rate"] == pytest.approx(0.01)
+    for interval, start in ((3, 0), (1, EPOCH)):  # the point of step 6 has the only step since the evaluation at 5
+        every = run("training.steps=12", f"training.evaluate_steps={interval}", "fresh=true")
+        losses = {record["step"]: record for record in every.history}
+        for name in ("loss", "accuracy"):
+            assert within[start + interval][f"train_step/{name}"] == pytest.approx(
+                losses[start + interval][f"train/{name}"], rel=1e-5
+            )
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_points_within_an_epoch_are_the_same_after_a_kill(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("training.steps=9", "training.log_steps=3", "training.checkpoint_minutes=1e-9")
+    expected = [(point.step, point.values) for point in points(run(*words).folder)]
+    save = CheckpointManager.save
+
+    def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
+        save(manager, state)
+        if state.step == stop:
+            manager.wait()
+            raise Killed
+
+    with monkeypatch.context() as patched, suppress(Killed):
+        patched.setattr(CheckpointManager, "save", save_and_die)
+        run(*words, "fresh=true")
+    resumed = run(*words)
+    assert [(point.step, point.values) for point in points(resumed.folder)] == expected
+
+
 class Time:
     """The seconds of training, one for each step of this process."""
 

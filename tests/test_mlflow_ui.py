@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -73,7 +74,7 @@ def test_the_ui_shows_the_parent_run_its_child_runs_and_figures(
     source = Arrays(columns={"image": images, "label": np.arange(60) % 3}, valid=15, test=15)
     overrides = ["architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "quiet=true", "seed=1,2"]
     result = runner.multirun(*overrides, source=source)
-    experiment = server.request("api/2.0/mlflow/experiments/get-by-name?experiment_name=titrate")["experiment"]
+    experiment = server.request("api/2.0/mlflow/experiments/get-by-name?experiment_name=Arrays")["experiment"]
     runs = server.request("api/2.0/mlflow/runs/search", experiment_ids=[experiment["experiment_id"]])["runs"]
     parents = {}
     for run in runs:
@@ -92,3 +93,37 @@ def figure_sizes(server: Server, run_id: str | None) -> dict[str, int]:
     """Returns the sizes of a run's figures in bytes, by file name."""
     files = server.request(f"api/2.0/mlflow/artifacts/list?run_id={run_id}&path=figures").get("files", [])
     return {Path(file["path"]).name: int(file["file_size"]) for file in files}
+
+
+@pytest.mark.slow
+def test_pages_tell_runs_apart_and_show_learning_curves_first(in_empty_folder: Path) -> None:
+    ui = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/mlflow_ui.py"))
+    if ui["find_chromium"]() is None:
+        pytest.skip("Chromium is not installed")
+    runs = ui["make_store"](in_empty_folder)
+    pages = ui["list_pages"](runs)
+    with ui["serve"](in_empty_folder) as address:
+        shown = {name: ui["read_text"](f"{address}{page}") for name, page in pages.items() if name in PAGE_TEXTS}
+    for name, texts in PAGE_TEXTS.items():
+        position = 0
+        for text in texts:  # in this order
+            assert text in shown[name][position:], (name, text, shown[name])
+            position = shown[name].index(text, position)
+
+
+PAGE_TEXTS = {
+    "experiments": ["breast_cancer_mlp", "digits_mlp", "shop.csv", "digits_cnn"],
+    "list_sweep": ["digits · mlp · ", "digits · mlp · 4 runs over lr, seed"],
+    "list_table": ["shop.csv · mlp", "shop.csv/train"],
+    "run_plain": [
+        "digits · sequential · epochs 5",
+        "the first try",
+        "How well does a small CNN",
+        "titrate experiment=",
+    ],
+    "run_failed": ["optimizer sgd · lr 1e6", "diverged: the objective is not finite", "How well does"],
+    "charts_table": ["train (", "valid (", "Model metrics ("],
+    "files_table": ["figures", "config.yaml", "log.txt"],
+    "compare": ["Comparing 4 Runs", "lr 0.001 · seed 1 · digits · mlp", "learning_rate"],
+}
+"""Texts of pages of the user interface, in their order, by the names of `list_pages`."""

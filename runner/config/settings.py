@@ -18,6 +18,7 @@ class Training:
     steps: Annotated[int, Range(1)] | None
     max_minutes: Annotated[float, Range(0, math.inf, "()")] | None
     evaluate_steps: Annotated[int, Range(1)] | None
+    log_steps: Annotated[int, Range(1)] | None
     batch_size: Annotated[int, Range(1)]
     microbatches: Annotated[int, Range(1)]
     evaluation_batch_size: Annotated[int, Range(1)]

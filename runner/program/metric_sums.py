@@ -33,6 +33,14 @@ def add_sums(
     }
 
 
+def subtract_sums(total: MetricSums, before: MetricSums) -> MetricSums:
+    """The sums of the dispatches after `before`, which are a part of the total. Latest values stay."""
+    return {
+        name: values if name == LAST or name not in before else {key: values[key] - before[name][key] for key in values}
+        for name, values in total.items()
+    }
+
+
 def _add(name: str, metrics: Mapping[str, Metric], values: Sequence[np.ndarray]) -> np.ndarray:
     """Adds the values of dispatches of a metric or loss."""
     metric = metrics.get(name.removeprefix(WEIGHTED))

@@ -22,7 +22,7 @@ from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
 from runner.program.initial_weights import architecture_state, replace_weights
-from runner.program.metric_sums import add_sums
+from runner.program.metric_sums import LAST, MetricSums, add_sums, subtract_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program, evaluated_weights
 from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
@@ -275,6 +275,9 @@ class Trainer(Evaluator):
             last_time = now
             if trainer_state.step == end or self._is_time_up():
                 break
+            if self.training.log_steps is not None and trainer_state.step % self.training.log_steps == 0:
+                pending = self._read_sums(trainer_state, pending)
+                self._log_step(trainer_state, checkpoints)
             is_checkpoint_due = now - last_save > 60 * self.training.checkpoint_minutes > 0
             if is_checkpoint_due or self.signals.received:
                 pending = self._read_sums(trainer_state, pending)
@@ -289,8 +292,19 @@ class Trainer(Evaluator):
         self.timings.training += time.monotonic() - last_time
         return True
 
+    def _log_step(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
+        """Adds a point with the metrics of the steps since the last point, such as `train_step/loss`."""
+        since = subtract_sums(trainer_state.sums, trainer_state.logged_sums)
+        trainer_state.logged_sums = trainer_state.sums
+        metrics = self.compute_metrics(since, "train_step")
+        step, epoch = trainer_state.step, self.plan.count_epochs(trainer_state.step)
+        checkpoints.add_point(step, {"epoch": epoch, **metrics, **_last_values(trainer_state.sums)})
+
     def _chunks(self, step: int, end: int) -> Iterator[Chunk]:
-        """The chunks of the steps from `step` to `end`. No chunk has steps of two epochs, or frozen and other steps."""
+        """The chunks of the steps from `step` to `end`.
+
+        No chunk has steps of two epochs, frozen and other steps, or steps before and after a point of `log_steps`.
+        """
         batch_size = self.training.batch_size
         while step < end:
             epoch, start = divmod(step, self.plan.steps_per_epoch)
@@ -298,6 +312,8 @@ class Trainer(Evaluator):
                 self._order = epoch, epoch_order(self.data.splits["train"], self.seed, epoch)
             is_unfrozen = self.plan.unfreeze_step is None or self.plan.unfreeze_step <= step
             next_end = end if is_unfrozen or self.plan.unfreeze_step is None else min(end, self.plan.unfreeze_step)
+            if self.training.log_steps is not None:
+                next_end = min(next_end, (step // self.training.log_steps + 1) * self.training.log_steps)
             stop = min(start + next_end - step, self.plan.steps_per_epoch)
             rows = self._order[1][: stop * batch_size]
             yield from self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=start)
@@ -364,9 +380,7 @@ class Trainer(Evaluator):
         """
         step = trainer_state.step
         record = self.compute_metrics(trainer_state.sums, "train")
-        last = dict(trainer_state.sums["last"])
-        del last["first_bad"]
-        record |= {name: value.item() for name, value in last.items()}
+        record |= _last_values(trainer_state.sums)
         weights = evaluated_weights(self.parts, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
@@ -384,7 +398,7 @@ class Trainer(Evaluator):
             trainer_state.best_step = step
         epoch = self.plan.count_epochs(step)
         trainer_state.history.append({"epoch": epoch, "step": step, **record})
-        trainer_state.sums = {}
+        trainer_state.sums, trainer_state.logged_sums = {}, {}
         checkpoints.add_point(step, {"epoch": epoch, **record})
         event = Event("evaluation", step, epoch, checkpoints.folder / OBSERVERS_FOLDER)
         observers.notify(event, trainer_state.history[-1], weights)  # before it is saved: after a kill it comes again
@@ -398,3 +412,8 @@ class Trainer(Evaluator):
     def seconds(self) -> float:
         """The seconds of training, including those before the run was resumed."""
         return time.monotonic() - self._start_time
+
+
+def _last_values(sums: MetricSums) -> dict[str, float]:
+    """The values of the latest step that are not added up, such as the learning rate."""
+    return {name: value.item() for name, value in sums[LAST].items() if name != "first_bad"}
