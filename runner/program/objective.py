@@ -89,10 +89,10 @@ def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: b
     """
     unweighted = batch._replace(weight=None)
     sums = _sum_losses(parts, output, batch if training else unweighted, training=training)
-    sums |= _sum_metrics(parts, output, unweighted, training=training)
+    sums |= sum_metrics(parts, output, unweighted, training=training)
     if batch.weight is not None and not training:
         weighted = _sum_losses(parts, output, batch, training=False)
-        weighted |= _sum_metrics(parts, output, batch, training=False)
+        weighted |= sum_metrics(parts, output, batch, training=False)
         sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
     return sums
 
@@ -168,7 +168,7 @@ def _sum_elements(values: jax.Array, mask: jax.Array, weight: jax.Array | None) 
     return jnp.sum(jnp.where(mask, values, jnp.float32(0)))
 
 
-def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+def sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
     """The sums of each metric. With weights, only of the metrics that read them."""
     sums: StepSums = {}
     for target, target_parts in parts.targets.items():

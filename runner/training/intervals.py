@@ -1,0 +1,150 @@
+"""Intervals of the final losses and metrics by the bootstrap: what other examples of the same kind could have given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.types import Batch, Output
+from runner.config.check_targets import WEIGHTED
+from runner.data.batches import gather_rows
+from runner.data.encode import target_column
+from runner.log import LOG
+from runner.program.metric_sums import MetricSums
+from runner.program.objective import ExampleOutputs, make_targets, sum_metrics
+from runner.program.parts import BuiltParts, record_name
+from runner.training.evaluator import Evaluator
+
+LEVEL = 0.95
+MIN_ROWS = 30  # of fewer rows, resamples tell little about other rows
+MAX_DRAWS = 200_000_000  # rows times resamples, which take seconds
+
+Interval = tuple[float, float]
+
+
+def find_obstacle(rows: int, resamples: int) -> str | None:
+    """Why a split of so many rows has no intervals; None: it has."""
+    if rows < MIN_ROWS:
+        return f"it has {rows} rows, and intervals need at least {MIN_ROWS}"
+    if rows * resamples > MAX_DRAWS:
+        most = MAX_DRAWS // rows
+        remedy = f"set intervals={most} or less" if most > 100 else "set intervals=0"
+        return f"{rows:,} rows times {resamples:,} resamples exceed {MAX_DRAWS:,}; {remedy}"
+    return None
+
+
+def bootstrap_intervals(
+    evaluator: Evaluator, split: str, outputs: ExampleOutputs, resamples: int, seed: int
+) -> dict[str, Interval]:
+    """Computes 95 % intervals of the losses and metrics of a split.
+
+    Each resample draws as many examples as the split has, with replacement. An interval goes from the 2.5 % to the
+    97.5 % quantile of the resamples' values, without those that are not defined.
+
+    Args:
+        evaluator: the evaluator.
+        split: the split.
+        outputs: the outputs for each of the split's rows, in the order of the split.
+        resamples: the number of resamples.
+        seed: the seed of the draws.
+
+    Returns:
+        The interval by name, such as `test/accuracy`. Metrics that read more than the logits, and targets that are
+        images, have none.
+
+    References:
+        Efron, 1979: Bootstrap methods: another look at the jackknife.
+    """
+    batch = _make_batch(evaluator, split, outputs)
+    rows = len(batch.present)
+    collecting = {name for name, metric in evaluator.metrics.items() if metric.collects}
+    of_examples = _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch)
+    random = np.random.default_rng(seed)
+    values: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        drawn = random.integers(0, rows, rows)
+        counts = np.bincount(drawn, minlength=rows).astype(np.float64)
+        sums: MetricSums = {}
+        for name, by_key in of_examples.items():
+            is_collected = name.removeprefix(WEIGHTED) in collecting
+            sums[name] = {key: each[drawn] if is_collected else counts @ each for key, each in by_key.items()}
+        for name, value in evaluator.compute_metrics(sums, split).items():
+            values.setdefault(name, []).append(value)
+    tail = 50 * (1 - LEVEL)
+    intervals = {}
+    for name, each in values.items():
+        defined = np.array(each)[np.isfinite(each)]
+        if len(defined):
+            low, high = np.percentile(defined, [tail, 100 - tail])
+            intervals[name] = float(low), float(high)
+    return intervals
+
+
+def _make_batch(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> Batch:
+    """All examples of a split as a batch of the targets that have outputs."""
+    rows = evaluator.data.splits[split]
+    columns = {target_column(name): name for name in outputs.logits}
+    encoded = gather_rows({column: evaluator.data.encoded[column] for column in columns}, rows)
+    layers = evaluator.program.forward.apply_layers(evaluator.program_inputs, encoded)
+    specs = {name: evaluator.parts.targets[name].spec for name in outputs.logits}
+    weight = None if evaluator.weights is None else jnp.asarray(evaluator.weights[rows])
+    values = {name: layers[column] for column, name in columns.items()}
+    return make_targets(specs, values, jnp.ones(len(rows), bool), weight)
+
+
+def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
+    """The sum and the count of each example's losses, {"loss": {"sum": (N,), "count": (N,)}, …}."""
+    sums: MetricSums = {}
+    for name, losses in outputs.losses.items():
+        mask = np.asarray(batch.mask_of(name))
+        weights = {"": np.ones(len(mask))} | ({} if batch.weight is None else {WEIGHTED: np.asarray(batch.weight)})
+        for prefix, weight in weights.items():
+            count = weight * mask.astype(np.float64)
+            sums[f"{prefix}{record_name(name, 'loss')}"] = {"sum": np.where(mask, losses, 0) * count, "count": count}
+    return sums
+
+
+def _sum_metrics(parts: BuiltParts, outputs: ExampleOutputs, batch: Batch) -> MetricSums:
+    """The sums of each example's metrics, or their rows, by metric and name, (N, …)."""
+
+    def measure(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> Any:
+        logits, batch = jax.tree.map(lambda leaf: leaf[None], (logits, batch))  # one example
+        sums = sum_metrics(parts, Output(logits), batch._replace(weight=None), training=False)
+        if batch.weight is not None:
+            weighted = sum_metrics(parts, Output(logits), batch, training=False)
+            sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
+        return sums
+
+    arrays = dict(outputs.logits), batch
+    parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits})
+    parts = _without_other_metrics(parts, lambda own: jax.eval_shape(jax.vmap(partial(measure, own)), *arrays))
+    sums = jax.device_get(jax.jit(jax.vmap(partial(measure, parts)))(*arrays))
+    collecting = {name for name, metric in parts.metrics.items() if metric.collects}
+    return {
+        name: {
+            key: value[:, 0] if name.removeprefix(WEIGHTED) in collecting else np.asarray(value, np.float64)
+            for key, value in by_key.items()
+        }
+        for name, by_key in sums.items()
+    }
+
+
+def _without_other_metrics(parts: BuiltParts, trace: Callable[[BuiltParts], Any]) -> BuiltParts:
+    """The parts without the metrics that need more than logits and targets, such as `ReconstructionError`."""
+    targets = {}
+    for target, own in parts.targets.items():
+        metrics = {}
+        for name, metric in own.metrics.items():
+            try:
+                trace(parts._replace(targets={target: own._replace(metrics={name: metric})}))
+            except Exception as error:  # a part of the user may raise anything
+                LOG.info("%s has no interval: %s", record_name(target, name), error)
+            else:
+                metrics[name] = metric
+        targets[target] = own._replace(metrics=metrics)
+    return parts._replace(targets=targets)
