@@ -115,9 +115,7 @@ def _run_command(arguments: list[str]) -> int:
         return 0
     _check_allowed(parsed.allow)
     if parsed.help:
-        from runner.modes.help import help_text
-
-        print(help_text())
+        print(_help_text(parsed.overrides))
         return 0
     if parsed.version:
         from runner.signature.code import package_version
@@ -137,6 +135,17 @@ def _run_command(arguments: list[str]) -> int:
         print(info_text(compose(parsed.overrides)))
         return 0
     return _run(parsed.overrides, parsed.multirun)
+
+
+def _help_text(words: Sequence[str]) -> str:
+    """The text of `--help`: of everything, or of the words of the command."""
+    if words:
+        from runner.modes.describe import describe
+
+        return describe(words)
+    from runner.modes.help import help_text
+
+    return help_text()
 
 
 def _suggest_flag(flag: str) -> str:

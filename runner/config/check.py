@@ -27,7 +27,7 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -47,14 +47,6 @@ OPTIONAL_FEATURE_HINTS = {
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
-FILLED_IN = {
-    "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
-    "architecture": {
-        "outputs": "is set from the data and the loss. Leave it out.",
-        "dtype": "is set by training.precision. Leave it out.",
-    },
-}
-"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),

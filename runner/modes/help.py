@@ -1,5 +1,7 @@
 """The text of `titrate --help` and `titrate --info`, and the table of options in the README.
 
+`runner.modes.describe` has the text of `titrate --help WORD`.
+
 `uv run python -m runner.modes.help README.md` updates that table.
 """
 
@@ -7,7 +9,9 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,13 +38,17 @@ Titrate runs the experiment that a short YAML file describes, and records it in 
   titrate -m KEY=A,B,C 'GROUP=glob(*)' ...       a sweep: runs all combinations and ranks them (also range(), choice())
   titrate ... folds=5                            a cross-validation: mean and standard deviation of five runs
   titrate ... mode=MODE                          does something other than training; see the modes below
+  titrate --help WORD ...                        describes an option and its parameters (optimizer=adam), a group
+                                                 (optimizer), a key (training.epochs) or a part (optax.adam)
   titrate --cfg job ...                          prints the composed configuration
   titrate --info ...                             prints versions, folders, and the origin of each value
   titrate --version                              prints the version of Titrate
   titrate --allow NAME ...                       allows parts from another Python package
   eval "$(titrate -sc install=bash)"             turns on tab completion (also zsh, fish)
 """
-MAX_TITLE_LENGTH = 200  # characters of an option's title
+MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
+MIN_WIDTH, FALLBACK_WIDTH, MAX_WIDTH = 40, 100, 120  # characters of a line of the help
+SENTENCE_END = (".", "?", "!", ")")
 README_TABLE = re.compile(r"(<!-- options.*? -->\n).*?(<!-- end of options -->)", re.DOTALL)
 MAX_ON_ONE_LINE = 20  # more options than this are grouped by the module that defines them, a line each
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
@@ -70,7 +78,7 @@ def help_text() -> str:
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_option_lines(catalog, group)]
     lines += ["", "Experiments, experiment=NAME:", *_option_lines(catalog, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_align({name: mode.description for name, mode in MODES.items()})]
+    lines += ["", "Modes, mode=NAME:", *align({name: mode.description for name, mode in MODES.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root_key_lines()]
     return "\n".join(lines)
 
@@ -83,7 +91,7 @@ def info_text(config: Config) -> str:
         "conf, experiments": f"below {INSTALL_FOLDER} and {Path.cwd()}",
         "parts from": ", ".join(allowed_packages()),
     }
-    return "\n".join([*_align(facts), "", *_align(value_origins(config))])
+    return "\n".join([*align(facts), "", *align(value_origins(config))])
 
 
 def value_origins(config: Config) -> dict[str, str]:
@@ -96,7 +104,7 @@ def list_options(catalog: Catalog, group: str) -> list[Option]:
     """The options of a group, sorted by name. Numbers in names are compared as numbers: resnet18 before resnet101."""
     defaults = _default_names(group)
     files = sorted(catalog.files[group].items(), key=lambda item: _pad_numbers(item[0]))
-    return [Option(name, _read_title(path), name in defaults, path) for name, path in files]
+    return [Option(name, read_title(path), name in defaults, path) for name, path in files]
 
 
 def _pad_numbers(name: str) -> str:
@@ -146,34 +154,47 @@ def _defining_module(option: Option) -> str:
 
 
 def _option_lines(catalog: Catalog, group: str) -> list[str]:
-    return _align(
+    return align(
         {f"{'*' if option.is_default else ' '} {option.name}": option.title for option in list_options(catalog, group)}
     )
 
 
-def _read_title(path: Path) -> str:
-    """The comment in the first line of a YAML file, which says what the option is; "" if there is none."""
+def read_title(path: Path) -> str:
+    """The comment at the start of a YAML file, to the end of its sentence; "" if there is none."""
+    lines: list[str] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(MAX_TITLE_LENGTH)
+            while (line := file.readline(MAX_TITLE_LENGTH)).startswith("#") and not _is_complete(lines):
+                lines.append(line.removeprefix("#").strip())
     except OSError as error:
         return f"can't be read: {error.strerror}"
-    if not first.startswith("#"):
-        return ""
-    return first.removeprefix("#").strip().removeprefix("Question:").strip()
+    return " ".join(lines).removeprefix("Question:").strip()
+
+
+def _is_complete(lines: list[str]) -> bool:
+    """Whether the lines of a comment end with a sentence."""
+    return bool(lines) and lines[-1].endswith(SENTENCE_END)
 
 
 def _root_key_lines() -> list[str]:
     """The lines of `conf/run.yaml` below its defaults list, with their comments."""
     lines = RUN_YAML.read_text(encoding="utf-8").splitlines()
-    below = lines[lines.index("defaults:") + 1 :]
-    return [f"  {line}" for line in below if not line.startswith("  - ")]
+    below = [f"  {line}" for line in lines[lines.index("defaults:") + 1 :] if not line.startswith("  - ")]
+    return [wrapped for line in below for wrapped in wrap(line, indent=line.find("#") + 2)]
 
 
-def _align(rows: Mapping[str, str]) -> list[str]:
-    """Lines of two aligned columns."""
+def align(rows: Mapping[str, str]) -> list[str]:
+    """Lines of two aligned columns. A long text goes on below its start."""
     width = max(map(len, rows), default=0)
-    return [f"  {left:{width}}  {right}".rstrip() for left, right in rows.items()]
+    lines = [(f"  {left:{width}}  {right}".rstrip(), width + 4) for left, right in rows.items()]
+    return [wrapped for line, indent in lines for wrapped in wrap(line, indent=indent)]
+
+
+def wrap(text: str, *, indent: int = 0) -> list[str]:
+    """The lines of a text that fit the terminal. All but the first are indented by some spaces."""
+    width = min(max(shutil.get_terminal_size((FALLBACK_WIDTH, 0)).columns, MIN_WIDTH), MAX_WIDTH)
+    prefix = " " * min(indent, width // 2)
+    return textwrap.wrap(text, width, subsequent_indent=prefix, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":
