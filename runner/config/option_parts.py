@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from components.types import UserError
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.signature.parameters import Parameter, read_signature
-from runner.yaml_file import OPTION_LIMITS, read
+from runner.yaml_file import FAST_LOADER, OPTION_LIMITS, read
 
 
 def read_part(group: str, name: str, path: Path) -> dict[str, Any] | None:
@@ -17,7 +19,7 @@ def read_part(group: str, name: str, path: Path) -> dict[str, Any] | None:
 
     In a group of several options, the part stands below the name of the option.
     """
-    content = read(path, display_path(path), OPTION_LIMITS)
+    content = read(path, display_path(path), OPTION_LIMITS, lambda text: yaml.load(text, FAST_LOADER))
     if isinstance(read_default_options()[group], list) and isinstance(content, dict):
         content = content.get(name)
     is_part = isinstance(content, dict) and isinstance(content.get("_target_"), str)

@@ -19,6 +19,7 @@ from runner.config.catalog import (
 )
 from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with, list_parameters, read_part
+from runner.config.settings import SECTIONS
 from runner.modes.help import align, list_options, read_title, wrap
 from runner.signature.allowed_parts import find_kind_problem, is_allowed_part, list_parts
 from runner.signature.docstring import read_documentation
@@ -29,7 +30,6 @@ from runner.signature.schema import FILLED_IN
 from runner.signature.source import allowed_packages, find_definition
 from runner.yaml_file import OPTION_LIMITS, read
 
-SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
 SETTING_LINE = re.compile(r"(?P<indent> *)(?P<name>\w+):[^#]*(?:#\s*(?P<comment>.*))?")  # of run.yaml
 
 

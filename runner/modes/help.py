@@ -27,25 +27,26 @@ from runner.yaml_file import OPTION_LIMITS, read
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-USAGE = """\
-Titrate runs the experiment that a short YAML file describes, and records it in MLflow.
-
-  titrate                                        runs the default configuration
-  titrate experiment=NAME                        runs an experiment
-  titrate experiment=NAME optimizer=sgd seed=3   runs it with another optimizer and seed
-  titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), removes a key
-  titrate KEY=OPTION KEY={option: OPTION, ...}   chooses the option of a group for a part inside a part
-  titrate -m KEY=A,B,C 'GROUP=glob(*)' ...       a sweep: runs all combinations and ranks them (also range(), choice())
-  titrate ... folds=5                            a cross-validation: mean and standard deviation of five runs
-  titrate ... mode=MODE                          does something other than training; see the modes below
-  titrate --help WORD ...                        describes an option and its parameters (optimizer=adam), a group
-                                                 (optimizer), a key (training.epochs) or a part (optax.adam)
-  titrate --cfg job ...                          prints the composed configuration
-  titrate --info ...                             prints versions, folders, and the origin of each value
-  titrate --version                              prints the version of Titrate
-  titrate --allow NAME ...                       allows parts from another Python package
-  eval "$(titrate -sc install=bash)"             turns on tab completion (also zsh, fish)
-"""
+TITLE = "Titrate runs the experiment that a short YAML file describes, and records it in MLflow."
+USAGE = {
+    "titrate": "runs the default configuration",
+    "titrate experiment=NAME": "runs an experiment",
+    "titrate experiment=NAME optimizer=sgd seed=3": "runs it with another optimizer and seed",
+    "titrate KEY=VALUE ~KEY": "sets a key (any parameter of a part), removes a key",
+    "titrate KEY=OPTION KEY={option: OPTION, ...}": "chooses the option of a group for a part inside a part",
+    "titrate -m KEY=A,B,C 'GROUP=glob(*)' ...": "a sweep: runs all combinations and ranks them",
+    "titrate ... folds=5": "a cross-validation: mean and standard deviation of five runs",
+    "titrate ... mode=MODE": "does something other than training; see the modes below",
+    "titrate --help WORD ...": (
+        "describes an option (optimizer=adam) and its parameters, a group (optimizer), a key (training.epochs) or a "
+        "part (optax.adam)"
+    ),
+    "titrate --cfg job ...": "prints the composed configuration; with --resolve, without references",
+    "titrate --info ...": "prints versions, folders, and the origin of each value",
+    "titrate --version": "prints the version of Titrate",
+    "titrate --allow NAME ...": "allows parts from another Python package",
+    'eval "$(titrate -sc install=bash)"': "turns on tab completion (also zsh, fish)",
+}
 MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
 MIN_WIDTH, FALLBACK_WIDTH, MAX_WIDTH = 40, 100, 120  # characters of a line of the help
 SENTENCE_END = (".", "?", "!", ")")
@@ -73,7 +74,7 @@ class Option(NamedTuple):
 def help_text() -> str:
     """The text of `--help`: the usage, all options, experiments and modes, and the other keys with their defaults."""
     catalog = find_options()
-    lines = [USAGE, "Options, GROUP=OPTION (* is the default):"]
+    lines = [*wrap(TITLE), "", *align(USAGE), "", "Options, GROUP=OPTION (* is the default):"]
     for group in read_default_options():
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_option_lines(catalog, group)]
@@ -91,7 +92,7 @@ def info_text(config: Config) -> str:
         "conf, experiments": f"below {INSTALL_FOLDER} and {Path.cwd()}",
         "parts from": ", ".join(allowed_packages()),
     }
-    return "\n".join([*align(facts), "", *align(value_origins(config))])
+    return "\n".join([*_join_columns(facts), "", *_join_columns(value_origins(config))])
 
 
 def value_origins(config: Config) -> dict[str, str]:
@@ -184,17 +185,29 @@ def _root_key_lines() -> list[str]:
 
 
 def align(rows: Mapping[str, str]) -> list[str]:
-    """Lines of two aligned columns. A long text goes on below its start."""
+    """Lines of two aligned columns. A long text goes on below its start, or stands below a left column that is wide."""
     width = max(map(len, rows), default=0)
-    lines = [(f"  {left:{width}}  {right}".rstrip(), width + 4) for left, right in rows.items()]
-    return [wrapped for line, indent in lines for wrapped in wrap(line, indent=indent)]
+    if width + 4 > _terminal_width() // 2:
+        return [line for left, right in rows.items() for line in (f"  {left}", *wrap(f"      {right}", indent=6))]
+    return [line for joined in _join_columns(rows) for line in wrap(joined, indent=width + 4)]
+
+
+def _join_columns(rows: Mapping[str, str]) -> list[str]:
+    """Lines of two aligned columns, of any width."""
+    width = max(map(len, rows), default=0)
+    return [f"  {left:{width}}  {right}".rstrip() for left, right in rows.items()]
 
 
 def wrap(text: str, *, indent: int = 0) -> list[str]:
     """The lines of a text that fit the terminal. All but the first are indented by some spaces."""
-    width = min(max(shutil.get_terminal_size((FALLBACK_WIDTH, 0)).columns, MIN_WIDTH), MAX_WIDTH)
+    width = _terminal_width()
     prefix = " " * min(indent, width // 2)
     return textwrap.wrap(text, width, subsequent_indent=prefix, break_long_words=False, break_on_hyphens=False)
+
+
+def _terminal_width() -> int:
+    """The number of characters of a line of the help."""
+    return min(max(shutil.get_terminal_size((FALLBACK_WIDTH, 0)).columns, MIN_WIDTH), MAX_WIDTH)
 
 
 if __name__ == "__main__":
