@@ -35,7 +35,7 @@ SETTINGS = {
     "hydra.mode": SWEEP,
     "hydra.sweeper": SWEEP,
     "hydra.launcher": "A sweep takes no launcher: its runs share one process and its compiled programs. Leave it out.",
-    "hydra.callbacks": "Write observer=[NAME]. An observer is called at each evaluation and at the end.",
+    "hydra.callbacks": "Write 'observer=[NAME]'. An observer is called at each evaluation and at the end.",
     "hydra.searchpath": OWN_FOLDERS,
     "hydra.job.chdir": "Titrate stays in the working folder. Leave it out.",
     "hydra.job.name": "Write tracking.experiment=NAME, which names the experiment in MLflow.",

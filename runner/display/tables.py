@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.terminal import on_terminal, write_line
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Row = Sequence[str]
+MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
 
 
 class Section(NamedTuple):
@@ -69,23 +73,36 @@ def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str
 
 
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
-    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole."""
+    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole.
+
+    A table that is too wide loses its borders. If it is still too wide, it has borders, and its cells are wrapped.
+    """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
+    unlimited = console.options.update(width=MAX_TABLE_WIDTH)
     for section in sections:
         if section.title:
             console.print(Text(section.title, "bold"), soft_wrap=True)
-        table = Table(show_header=section.has_heading)
-        for index, name in enumerate(section.rows[0]):
-            is_right = index in section.right_columns
-            table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
-        for row in section.rows[section.has_heading :]:
-            table.add_row(*map(Text, row))
-        console.print(table)
+        tables = [_make_table(section), _make_table(section, box=None, pad_edge=False, padding=(0, 2, 0, 0))]
+        fitting = (table for table in tables if console.measure(table, options=unlimited).maximum <= console.width)
+        console.print(next(fitting, tables[0]))
         if section.title:
             console.print()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _make_table(section: Section, **options: Any) -> Table:
+    """A table of Rich."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=section.has_heading, **options)
+    for index, name in enumerate(section.rows[0]):
+        is_right = index in section.right_columns
+        table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
+    for row in section.rows[section.has_heading :]:
+        table.add_row(*map(Text, row))
+    return table

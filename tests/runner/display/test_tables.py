@@ -72,6 +72,22 @@ def test_a_cell_too_long_for_the_terminal_is_wrapped_and_not_cut(
     assert "".join(cells) == "0123456789" * 6
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_table_that_is_too_wide_loses_its_borders_before_its_cells_are_wrapped(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [["", "to the model", "from the host"], ["image", "uint8 (32, 224, 224, 3)", "image.values " + "9" * 12]]
+    table = Section("", rows)
+    print_tables([table])
+    bordered, bare = columns > 60, str(table).splitlines()
+    lines = read_output(capsys)
+    assert len(lines) == (5 if bordered else 2)
+    assert ("│" in lines[-2]) == bordered
+    assert bordered or lines == [line.rstrip() for line in bare]
+
+
 def test_only_write_tables_raises_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     class ClosedPipe(io.StringIO):
         def write(self, text: str) -> int:
