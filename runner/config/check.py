@@ -253,8 +253,10 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(columns, dict) or not isinstance(inputs, dict):
         return
     for name, listed in inputs.items():
-        for column in listed if isinstance(listed, list) else ():
-            if isinstance(column, str) and column not in columns:
+        for index, column in enumerate(listed if isinstance(listed, list) else ()):
+            if column in listed[:index]:
+                yield Problem(f"feature.inputs.{name}", f"the column {column} is listed twice. Leave one out.")
+            elif isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
         yield from _match_inputs(inputs, target)

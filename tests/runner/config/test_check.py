@@ -172,6 +172,7 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         ),
         (["feature.input={}"], "feature.input: unknown key. Did you mean inputs?"),
         (["feature.inputs.image=[imge]"], "feature.inputs.image: there is no column imge. Did you mean image?"),
+        (["feature.inputs.image=[image,image]"], "feature.inputs.image: the column image is listed twice. Leave one"),
         (["feature.inputs.image=image"], 'feature.inputs.image: "image" is not a list'),
         (["~feature.target"], "feature.target: is missing"),
     ],
