@@ -26,8 +26,10 @@ from runner.signature.docstring import read_documentation
 from runner.signature.hint_text import describe_hint
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import REST, UNKNOWN, Parameter, read_settings_fields, read_signature
-from runner.signature.schema import FILLED_IN
+from runner.signature.schema import FILLED_IN, SCHEMA
 from runner.signature.source import allowed_packages, find_definition
+from runner.signature.type_hints import element_hint, part_kinds
+from runner.user_code import is_user_code
 from runner.yaml_file import OPTION_LIMITS, read
 
 SETTING_LINE = re.compile(r"(?P<indent> *)(?P<name>\w+):[^#]*(?:#\s*(?P<comment>.*))?")  # of run.yaml
@@ -83,9 +85,7 @@ def _describe_word(word: str) -> list[str]:
     in_allowed_package = key.startswith(tuple(f"{name}." for name in allowed_packages()))
     if not in_allowed_package and ("." not in key or closest_name(key, known)):
         raise UserError(f"there is no {key}. {suggest_name(key, known)}")
-    if problem := find_kind_problem(key):
-        raise UserError(problem)
-    return [*_describe_part(key)]
+    return [*_describe_target(key)]
 
 
 def read_settings() -> dict[str, Setting]:
@@ -143,19 +143,30 @@ def _describe_option(group: str, name: str) -> Iterator[str]:
         yield from ["", *path.read_text(encoding="utf-8").splitlines()]
         return
     is_named = isinstance(read_default_options()[group], list)
-    yield from _describe_part(part["_target_"], f"{group}.{name}" if is_named else group, part)
+    key, hint = (f"{group}.{name}", element_hint(SCHEMA[group], name)) if is_named else (group, SCHEMA[group])
+    yield from _describe_part(part["_target_"], part_kinds(hint), key, part)
 
 
-def _describe_part(target: str, key: str = "", values: Mapping[str, Any] | None = None) -> Iterator[str]:
+def _describe_target(target: str) -> Iterator[str]:
+    """The lines for a part that is named by its dotted path. The kind of a user's part is not known."""
+    if problem := find_kind_problem(target):
+        raise UserError(problem)
+    kinds = () if is_user_code(target) else tuple(name for name in KINDS if is_allowed_part(target, [name]))
+    return _describe_part(target, kinds)
+
+
+def _describe_part(
+    target: str, kinds: Sequence[str], key: str = "", values: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """The lines for a part.
 
     Args:
         target: its dotted path.
+        kinds: its kinds.
         key: its key in the configuration; "": it has none.
         values: the values of parameters that its option sets.
     """
     documentation = read_documentation(target)
-    kinds = [name for name in KINDS if is_allowed_part(target, [name])]
     titles = " and ".join(dict.fromkeys(KINDS[name].title for name in kinds))
     yield from wrap(f"part    {target}{f', {titles}' if titles else ''}")
     if (definition := find_definition(target)) is not None:

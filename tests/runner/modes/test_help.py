@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,21 @@ def test_a_title_is_shown_to_the_end_of_its_sentence(in_empty_folder: Path) -> N
 
 def test_the_help_names_titrates_own_folder() -> None:
     assert str(INSTALL_FOLDER) in describe(["optimizer"]) + describe(["optimizer=adam"])
+
+
+def test_a_part_of_the_user_is_described(
+    in_empty_folder: Path, write_module: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = 'class Mine:\n    """A loss.\n\n    Args:\n        size: how large.\n    """\n'
+    write_module("help_parts", f"{source}    def __init__(self, size: int = 3, other=None): ...\n")
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/mine.yaml").write_text("# Mine.\n_target_: help_parts.Mine\nsize: 4\n")
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/own.yaml").write_text("# Own.\n_target_: help_parts.own\n")
+    assert main(["--help", "loss=mine", "help_parts.Mine"]) == 0
+    of_option, of_part = capsys.readouterr().out.split("\n\npart    help_parts.Mine\n")
+    assert "part    help_parts.Mine, a loss\n" in of_option
+    assert "  size: a whole number. Default: 4\n      how large.\n  other: any value. Default: null" in of_option
+    assert "  size: a whole number. Default: 3\n      how large." in of_part
+    assert main(["--help", "optimizer=own"]) == 2
+    assert "--help optimizer=own: help_parts has no own." in capsys.readouterr().err
