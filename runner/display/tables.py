@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = Sequence[str]
+MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
 MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
 
 
@@ -35,6 +36,24 @@ class Section(NamedTuple):
         if not self.title:
             return "\n".join(lines)
         return "\n".join([self.title, *(f"  {line}" for line in lines), ""])
+
+
+def shorten_section(section: Section, remark: str = "") -> Section:
+    """A section to be printed: in a long table, a row that counts the others stands between the first and the last.
+
+    Args:
+        section: the section.
+        remark: where the whole table is, for the title of a long table; "": nowhere.
+    """
+    if not section.rows:
+        return section
+    heading, *rows = section.rows
+    if len(rows) <= MAX_ROWS:
+        return section
+    half = MAX_ROWS // 2
+    others = [f"… {len(rows) - 2 * half:,} more", *[""] * (len(heading) - 1)]
+    title = f"{section.title} ({remark})" if remark else section.title
+    return section._replace(title=title, rows=[heading, *rows[:half], others, *rows[-half:]])
 
 
 def print_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:

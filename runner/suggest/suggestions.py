@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.types import UserError
-from runner.display.tables import Section, print_tables
+from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location
 from runner.files import write_atomically
 from runner.memory import memory_error_location
@@ -22,7 +22,6 @@ from runner.suggest.suggest import suggest
 
 INFERRED_FEATURE = "inferred"  # the name of the feature option of a suggestion
 COLUMNS_FILE = "columns.txt"  # in the folder of a run
-MAX_ROWS = 30  # of a printed table, and of printed notes: more don't fit a screen
 MAX_NAME_LENGTH = 40  # characters of a column's name in the printed table
 GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
 SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runner.display.tables import Section, print_tables, write_tables
+from runner.display.tables import MAX_ROWS, Section, print_tables, shorten_section, write_tables
 from runner.terminal import on_terminal, print_line
 
 ROWS = [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]]
@@ -86,6 +86,17 @@ def test_a_table_that_is_too_wide_loses_its_borders_before_its_cells_are_wrapped
     assert len(lines) == (5 if bordered else 2)
     assert ("│" in lines[-2]) == bordered
     assert bordered or lines == [line.rstrip() for line in bare]
+
+
+def test_a_long_table_is_printed_without_its_middle() -> None:
+    rows = [["name", "n"], *([f"row {number}", str(number)] for number in range(MAX_ROWS + 2))]
+    short = Section("rows", rows[:-1])
+    assert shorten_section(short._replace(rows=rows[: MAX_ROWS + 1])) == short._replace(rows=rows[: MAX_ROWS + 1])
+    shortened = shorten_section(Section("rows", rows), "the file has all")
+    assert shortened.title == "rows (the file has all)"
+    half = MAX_ROWS // 2
+    assert shortened.rows == [*rows[: half + 1], ["… 2 more", ""], *rows[-half:]]
+    assert shorten_section(Section("", [])) == Section("", [])
 
 
 def test_only_write_tables_raises_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

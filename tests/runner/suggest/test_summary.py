@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runner.__main__ import main
 from runner.config.compose import configure
-from runner.suggest.suggestions import MAX_ROWS
+from runner.display.tables import MAX_ROWS
 
 ROWS = 60
 LINE = ("data=csv", "data.path=wide.csv", "data.target=y")
@@ -75,3 +76,19 @@ def test_few_columns_are_all_printed(in_empty_folder: Path, capsys: pytest.Captu
     first, _, *rows = print_suggestion(capsys)
     assert first == "inferred from wide.csv:"
     assert rows.index("") == MAX_ROWS
+
+
+def test_a_dry_run_counts_the_values_of_many_columns(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.modes.dry_run.report.print_dry_run", lambda config: None)
+    write_table(numbers=120)
+    assert main([*LINE, "mode=dry_run"]) == 0
+    _, _, values = capsys.readouterr().out.partition("\nvalues\n")
+    lines = [" ".join(line.split()) for line in values.splitlines()]
+    assert "data.types: 126 values, which --info lists inferred from wide.csv" in lines
+    assert sum(line.startswith("feature.columns") for line in lines) == 1
+    assert 'data.target="y" the command line (data.target=y)' in lines
+    assert len(lines) < 80
+    assert main([*LINE, "--info"]) == 0
+    assert "  data.types.x119=" in capsys.readouterr().out
