@@ -16,7 +16,8 @@ from runner.yaml_file import OPTION_LIMITS
 INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
 RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
-MAX_TITLE_LENGTH = 200  # characters of an option's title
+MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
+SENTENCE_END = (".", "?", "!", ")")
 OPTION = "option"  # the key of an option's name beside values of its parameters
 
 
@@ -61,15 +62,20 @@ def find_options() -> Catalog:
 
 
 def read_title(path: Path) -> str:
-    """The comment in the first line of a YAML file, which says what the option is; "" if there is none."""
+    """The comment at the start of a YAML file, to the end of its sentence; "" if there is none."""
+    lines: list[str] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(MAX_TITLE_LENGTH)
+            while (line := file.readline(MAX_TITLE_LENGTH)).startswith("#") and not _is_complete(lines):
+                lines.append(line.removeprefix("#").strip())
     except OSError as error:
         return f"can't be read: {error.strerror}"
-    if not first.startswith("#"):
-        return ""
-    return first.removeprefix("#").strip().removeprefix("Question:").strip()
+    return " ".join(lines).removeprefix("Question:").strip()
+
+
+def _is_complete(lines: list[str]) -> bool:
+    """Whether the lines of a comment end with a sentence."""
+    return bool(lines) and lines[-1].endswith(SENTENCE_END)
 
 
 def display_path(path: Path) -> str:

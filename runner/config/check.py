@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
@@ -15,6 +16,8 @@ from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
+from runner.config.settings import SECTIONS
+from runner.config.slips import suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
@@ -27,7 +30,7 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -46,15 +49,6 @@ OPTIONAL_FEATURE_HINTS = {
     "sample": Annotated[int, Range(1)] | None,
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
-SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
-FILLED_IN = {
-    "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
-    "architecture": {
-        "outputs": "is set from the data and the loss. Leave it out.",
-        "dtype": "is set by training.precision. Leave it out.",
-    },
-}
-"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
@@ -118,7 +112,7 @@ def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
     known = read_settings_fields("Settings")
     for key in values:
         if key not in known and key not in read_default_options():
-            yield Problem(str(key), f"unknown key. {suggest_name(key, [*known, *read_default_options()])}")
+            yield Problem(str(key), f"unknown key. {suggest_key(key, values, [*known, *read_default_options()])}")
     yield from _check_arguments({key: value for key, value in values.items() if key in known}, known, "")
     for name, dataclass_name in SECTIONS.items():
         section = values.get(name, {})
@@ -225,10 +219,17 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
             if takes_function(hint) and needs_more_arguments(target, arguments):  # its caller passes them
                 known = {name: parameter._replace(required=False) for name, parameter in known.items()}
-            yield from _check_arguments(arguments, known, key, f"parameter of {target}")
+            suggest = functools.partial(suggest_parameter, values, key)
+            yield from _check_arguments(arguments, known, key, f"parameter of {target}", suggest)
 
 
-def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Problem]:
+def _check_arguments(
+    values: Mapping[str, Any],
+    known: Parameters,
+    owner: str,
+    what: str = "key",
+    suggest: Callable[[str, Collection[str]], str] = suggest_name,
+) -> Iterator[Problem]:
     """Checks values against the parameters of the part or section at the key `owner`."""
     for name, parameter in known.items():
         if parameter.required and name not in values:
@@ -236,7 +237,7 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
     for name, value in values.items():
         key, found = _join(owner, name), find_parameter(known, name)
         if found is None:
-            yield Problem(key, f"unknown {what}. {suggest_name(name, known.keys() - {REST})}")
+            yield Problem(key, f"unknown {what}. {suggest(name, known.keys() - {REST})}")
         elif value == "???":
             yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
@@ -252,8 +253,10 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(columns, dict) or not isinstance(inputs, dict):
         return
     for name, listed in inputs.items():
-        for column in listed if isinstance(listed, list) else ():
-            if isinstance(column, str) and column not in columns:
+        for index, column in enumerate(listed if isinstance(listed, list) else ()):
+            if column in listed[:index]:
+                yield Problem(f"feature.inputs.{name}", f"the column {column} is listed twice. Leave one out.")
+            elif isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
         yield from _match_inputs(inputs, target)

@@ -21,6 +21,7 @@ from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, Catalog, display_path, explain_missing_option, read_default_options
 from runner.config.overrides import apply_override, override_origin
 from runner.config.provenance import format_problem
+from runner.config.slips import explain_data_file
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import find_problems
 from runner.suggest.suggestions import (
@@ -204,7 +205,8 @@ def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: A
 def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
-        hint = explain_missing_option(group, name or "null") or suggest_name(name, files)
+        explanation = explain_data_file(name) if name is not None and group == "data" else None
+        hint = explanation or explain_missing_option(group, name or "null") or suggest_name(name, files)
         raise UserError(format_problem(f"{group}: unknown option {name or 'null'}. {hint}", origin))
     path = files[name]
     content = load_yaml(path)

@@ -126,7 +126,7 @@ class Composer:
         suggestion = config.suggestion
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
-            print_suggestion(suggestion)
+            print_suggestion(suggestion, whole=config.values["mode"] != "train")
 
 
 def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT
+from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.hydra_words import explain_setting
 from runner.signature.type_hints import format_value
 from runner.yaml_file import OPTION_LIMITS
 
@@ -237,7 +238,7 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if not name:
         return "the key before = is missing. Write group=option or key=value."
     if root == "hydra":
-        return "Hydra's own settings have no effect. See --help for the settings of Titrate."
+        return explain_setting(name)
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
@@ -247,5 +248,7 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if is_choice and override.is_delete():
         return f"a group can't be deleted. Write {name}=OPTION."
     if is_choice and override.is_add():
-        return f"+ is not allowed for a group. Write {str(override.input_line).lstrip('+')}"
+        takes_several = isinstance(read_default_options()[name], list)
+        instead = f"{name}=[…], the list of all options" if takes_several else str(override.input_line).lstrip("+")
+        return f"+ is not allowed for a group. Write {instead}"
     return None

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
+SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:

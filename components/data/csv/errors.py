@@ -10,6 +10,7 @@ import csv
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -37,6 +38,8 @@ OTHER_FORMATS = {  # by the first bytes
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file",
 }
+SPREADSHEETS = (".xlsx", ".xlsm", ".ods")  # zip archives with a table
+READERS = {"a Parquet file": "read_parquet", "an Arrow file": "read_feather"}  # of pandas, by kind of file
 TAR_MAGICS = (b"ustar\x0000", b"ustar  \0")  # of POSIX and GNU, at TAR_POSITION
 TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
@@ -207,8 +210,12 @@ def check_format(file: CsvFile) -> None:
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"
+    if file.file.path.suffix.lower() in SPREADSHEETS and start.startswith(b"PK"):
+        kind = "a spreadsheet"
     if kind is not None:
         remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV"
+        if kind in READERS:
+            remedy += f", for example with {_format_conversion(file, READERS[kind])}"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
@@ -216,11 +223,18 @@ def check_format(file: CsvFile) -> None:
         is_json_line = _is_json(first_line)
         if is_json_line or first_line.strip() in (b"{", b"["):
             kind = "JSON lines" if is_json_line and first_line[:1] == b"{" else "JSON"
-            lines = ", lines=True" if kind == "JSON lines" else ""
-            convert = f'pandas.read_json("{file.file.path.name}"{lines}).to_csv("table.csv", index=False)'
-            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {convert}")
+            command = _format_conversion(file, "read_json", ", lines=True" if kind == "JSON lines" else "")
+            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {command}")
     if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
         raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
+
+
+def _format_conversion(file: CsvFile, reader: str, options: str = "") -> str:
+    """The command that converts a file with a function of pandas into a CSV file beside it."""
+    path = file.file.path
+    source, destination = json.dumps(str(path)), json.dumps(str(path.with_suffix(".csv")))
+    code = f"import pandas; pandas.{reader}({source}{options}).to_csv({destination}, index=False)"
+    return f"python -c {shlex.quote(code)}"
 
 
 def _is_json(line: bytes) -> bool:

@@ -15,6 +15,7 @@ from runner.config.check_data import find_drop_problems
 from runner.errors import ConfigError
 from runner.run_folder import read_record
 from runner.suggest.suggest import suggest
+from runner.suggest.suggestions import COLUMNS_FILE
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -131,6 +132,8 @@ def test_new_rows_are_predicted_without_a_target_and_evaluated_where_they_have_o
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = runner.run(*LINE, *QUICK, DROP, "data.drop=[kind]").folder
+    table = (folder / COLUMNS_FILE).read_text().splitlines()
+    assert [line.split()[0] for line in table[:5]] == ["inferred", "column", "rooms", "area", "price"]
     new = ["area,rooms,price", "1,2,3.5", "2,3,", "3,4,1.5"]  # `kind` is not needed
     Path("new.csv").write_text("\n".join(new) + "\n")
     assert len(runner.load(folder).predict(Csv(path="new.csv")).prediction) == 3

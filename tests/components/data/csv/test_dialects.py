@@ -7,6 +7,9 @@ import io
 import lzma
 import math
 import re
+import shlex
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -391,6 +395,32 @@ def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, 
 def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Csv(path=str(write(tmp_path / "table.csv", content))).sizes()
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "it's a table.parquet", "table.feather", "table.jsonl"])
+def test_the_command_that_converts_another_kind_of_file_works(tmp_path: Path, name: str) -> None:
+    frame = pandas.DataFrame({"x": [0.5, 1.5], "y": ["a", "b"]})
+    path = tmp_path / name
+    match path.suffix:
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".feather":
+            frame.to_feather(path)
+        case ".jsonl":
+            frame.to_json(path, orient="records", lines=True)
+    with pytest.raises(DataError) as caught:
+        Csv(path=str(path)).sizes()
+    _, _, command = str(caught.value).partition("for example with ")
+    python, *arguments = shlex.split(command)
+    subprocess.run([sys.executable if python == "python" else "", *arguments], check=True)
+    assert found_values(Csv(path=str(path.with_suffix(".csv"))), "y") == ["a", "b"]
+
+
+def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(DataError, match="is a spreadsheet, not a CSV file; save it as CSV"):
+        Csv(path=str(path)).sizes()
 
 
 @pytest.mark.parametrize(
