@@ -9,6 +9,7 @@ import codecs
 import csv
 import itertools
 import json
+import os
 import re
 from collections.abc import Sequence
 from typing import NoReturn
@@ -43,19 +44,6 @@ START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
 
 
-def find_line(file: CsvFile, record: int) -> int:
-    """The line, from 1, in which a record starts. Record 0 has the names of the columns. Empty lines aren't records."""
-    last_line = 0  # of the previous record
-    with file.open_records() as reader:
-        for fields in reader:
-            if fields and record == 0:
-                break
-            if fields:  # not an empty line
-                record -= 1
-            last_line = reader.line_num
-    return last_line + 1
-
-
 def make_type_error(
     place: str, column: str, value: str, needed: str, *, odd: int, total: int, remedy: str
 ) -> DataError:
@@ -86,7 +74,7 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
         check_delimiter(file, _read_names(file))
         check_quotes(file)
         record = int(match[1]) - 1
-        line = find_line(file, record)
+        line = file.find_line(record)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
             f"{_suggest_field_count_remedy(file, record, line)}"
@@ -217,7 +205,7 @@ def check_format(file: CsvFile) -> None:
         if is_json_line or first_line.strip() in (b"{", b"["):
             kind = "JSON lines" if is_json_line and first_line[:1] == b"{" else "JSON"
             lines = ", lines=True" if kind == "JSON lines" else ""
-            convert = f'pandas.read_json("{file.file.path.name}"{lines}).to_csv("table.csv", index=False)'
+            convert = f'pandas.read_json("{os.path.basename(str(file))}"{lines}).to_csv("table.csv", index=False)'
             raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {convert}")
     if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
         raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
