@@ -140,6 +140,35 @@ class EncodingWarnings(Protocol):
 
 
 @runtime_checkable
+class FillsGaps(Protocol):
+    """A column that can fill gaps in new rows, although the training split had none and a gap is an error."""
+
+    @property
+    def gap_value(self) -> str:
+        """What stands for a missing value, such as `the mean of the training split`, for messages."""
+
+    def filling_gaps(self, constants: Constants) -> Column | None:
+        """The column that fills gaps; None: the column needs no other, or its constants have no value for gaps."""
+
+
+@runtime_checkable
+class ConvertsRows(Protocol):
+    """A column that accepts other types of values in new rows from Python than sources have, such as floats."""
+
+    key: str
+
+    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+        """Converts the values of all new rows to those of a source.
+
+        Returns:
+            The values, and a sentence about the conversion; "": the values are unchanged.
+
+        Raises:
+            DataError: the values can't be converted, or it isn't clear how.
+        """
+
+
+@runtime_checkable
 class Target(Column, Protocol):
     """A column to predict."""
 

@@ -52,6 +52,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    """The file that mode=predict writes."""
+
+    path: str | None
+    columns: tuple[str, ...] | None
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runs:
     """Which runs below `folder` are listed or cleaned."""
 
@@ -77,6 +86,6 @@ class Settings:
     fresh: bool
     resume: str | None
     run: str | None
-    output: str | None
+    output: Output
     runs: Runs
     quiet: bool

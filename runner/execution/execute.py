@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.types import Event, Source, UserError
+from components.types import Event, UserError
 from runner import platform
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
+from runner.data.python_rows import PythonData
 from runner.data.transform import save_transform
 from runner.display.progress import make_progress
 from runner.display.report import print_report
@@ -60,7 +61,7 @@ class Result:
     higher_is_better: bool = False
 
 
-def execute(config: Config, *, source: Source | None = None) -> Result:
+def execute(config: Config, *, source: PythonData | None = None) -> Result:
     """Executes one run alone.
 
     Args:
@@ -77,7 +78,7 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
 
 
 def execute_with_signals(
-    config: Config, signals: Signals, *, source: Source | None = None, member: SweepMember | None = None
+    config: Config, signals: Signals, *, source: PythonData | None = None, member: SweepMember | None = None
 ) -> Result:
     """Executes one run, alone or as a member of a sweep, under signals that the caller has set up."""
     position = "" if member is None else member.position
@@ -120,7 +121,7 @@ def as_disk_error(path: Path) -> Iterator[None]:
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
     """Trains, prints the report, and waits a few seconds for the delivery of the record. Returns the summary."""
     path = run.folder.path
-    save_transform(path, run.config.values["feature"], run.data)
+    save_transform(path, run.config.values["feature"], run.data, run.config.values["data"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_or_record_failure(run, signals, delivery)

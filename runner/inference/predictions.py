@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -75,6 +75,13 @@ def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[
         own = each.columns()
         columns |= {"row": own.pop("row")} | {f"{target}.{name}": values for name, values in own.items()}
     return columns
+
+
+def drop_targets(predictions: Predictions | Mapping[str, Predictions]) -> Predictions | dict[str, Predictions]:
+    """The predictions without the true classes or values."""
+    if isinstance(predictions, Predictions):
+        return replace(predictions, target=None)
+    return {name: replace(each, target=None) for name, each in predictions.items()}
 
 
 def make_predictions(

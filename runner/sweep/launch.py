@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.types import Source, UserError
+from components.types import UserError
 from runner import yaml_file
 from runner.config.provenance import errors_with_origin
 from runner.credentials import scrub
+from runner.data.python_rows import PythonData
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
 from runner.execution.execute import as_disk_error, execute_with_signals
@@ -74,7 +75,7 @@ class SweepResult:
     signal: int | None = None
 
 
-def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
+def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
     """Executes every run of a plan, each in a folder within the sweep's, and ranks the candidates.
 
     A run that fails doesn't stop the others; the result has its error.
@@ -126,7 +127,7 @@ class _SharedResources:
     folder: RunFolder
     delivery: Delivery
     signals: Signals
-    source: Source | None
+    source: PythonData | None
     quiet: bool
 
 
@@ -138,7 +139,7 @@ def _import_parts(plan: Plan) -> None:
                 import_target(target)
 
 
-def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
+def _open_folder(plan: Plan, tracking: Any, source: PythonData | None) -> tuple[RunFolder, Manifest]:
     """Opens the folder of the same sweep if it was interrupted, otherwise a new one."""
     config = plan.runs[0].config
     root = Path(config.values["folder"])
@@ -160,7 +161,7 @@ def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunF
     return create_folder(root, record["name"], digest, files), manifest
 
 
-def _fingerprint_data(plan: Plan, source: Source | None) -> str:
+def _fingerprint_data(plan: Plan, source: PythonData | None) -> str:
     """The fingerprints of all runs' data, as text; a source with an error is left out, since its runs raise it."""
     if source is not None:
         return source.fingerprint()
