@@ -10,6 +10,8 @@ from typing import Any
 from components.types import UserError
 from runner.config.overrides import quote_text
 
+PLAIN_TEXT = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)  # a value that needs no quotes
+NO_TEXTS = ("null", "true", "false", "inf", "nan")  # are no texts without quotes
 PLAIN_NAME = re.compile(r"[A-Za-z_]\w*|[0-9]+", re.ASCII)  # a name that needs no quotes in a key
 
 
@@ -17,7 +19,7 @@ def as_overrides(words: Iterable[str | Mapping[str, Any]]) -> list[str]:
     """The overrides of a call.
 
     ["seed=3", {"training.epochs": 3, "optimizer": {"option": "adamw", "b1": 0.8}}]
-    -> ["seed=3", "training.epochs=3", 'optimizer.option="adamw"', "optimizer.b1=0.8"]
+    -> ["seed=3", "training.epochs=3", "optimizer.option=adamw", "optimizer.b1=0.8"]
 
     Args:
         words: overrides such as `training.epochs=3`, and mappings of values by dotted key. A value may be a mapping.
@@ -72,7 +74,8 @@ def _format_value(key: str, value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return quote_text(value)
+        is_plain = PLAIN_TEXT.fullmatch(value) and value.lower() not in NO_TEXTS
+        return value if is_plain else quote_text(value)
     if isinstance(value, Mapping):
         items = (f"{_format_name(key, name)}:{_format_value(key, item)}" for name, item in value.items())
         return "{" + ",".join(items) + "}"

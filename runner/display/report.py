@@ -17,11 +17,11 @@ METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train
 def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
     """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
     if not quiet:
-        metrics = Section("", list(_metric_rows(summary.get("metrics", {}))))
+        metrics = Section("", list(metric_rows(summary.get("metrics", {}))))
         print_tables([metrics], list(_summary_lines(summary, folder, tracking)))
 
 
-def _metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
     """A heading, and a row for each split that has metrics. Empty if no split has any."""
     splits = {split: _strip_prefix(prefix, metrics) for split, prefix in METRIC_PREFIXES.items()}
     names = list(dict.fromkeys(name for values in splits.values() for name in values))

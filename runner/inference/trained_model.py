@@ -12,7 +12,7 @@ import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.columns import is_table
-from components.types import Source, TargetSpec, UserError, get_only
+from components.types import Column, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
@@ -20,6 +20,7 @@ from runner.data.encode import TARGET, first_block
 from runner.data.load import Data, used_columns
 from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, fill_gaps, open_rows
 from runner.data.transform import OnMissing
+from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
 from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
@@ -27,7 +28,7 @@ from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_on_missing, replace_training_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
-from runner.inference.predictions import Predictions, check_has_target, make_predictions
+from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
@@ -86,6 +87,19 @@ class TrainedModel:
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record["tags"], changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
+
+    def __repr__(self) -> str:
+        targets = ", ".join(", ".join(target.keys) for target in self.features.targets.values()) or "no target"
+        return f"TrainedModel({targets} from {len(self.features.columns)} columns, folder={self.folder.name})"
+
+    def _repr_html_(self) -> str:
+        facts = [("folder", str(self.folder))]
+        facts += [("splits of the data", ", ".join(f"{name} {rows:,}" for name, rows in self.splits.items()))]
+        facts += [("best epoch", f"{self.weights.epoch:g} of {self.weights.epochs:g}")] if self.weights.epoch else []
+        facts += [(name, _describe_target(self.features.targets[name], spec)) for name, spec in self.targets.items()]
+        columns = self.features.columns.items()
+        table = [[name, type(column).__name__, ", ".join(column.keys)] for name, column in columns]
+        return format_html("Trained model", facts, [["column", "encoded as", "reads"], *table])
 
     @property
     def classes(self) -> tuple[str | int | bool, ...] | None:
@@ -151,7 +165,7 @@ class TrainedModel:
         *,
         on_missing: OnMissing = "error",
         on_warning: Callable[[str], None] | None = None,
-    ) -> Predictions | dict[str, Predictions]:
+    ) -> Predictions | TargetPredictions:
         """Predicts a split of the run's data, or new rows. With several targets, returns predictions by target name.
 
         Args:
@@ -197,11 +211,11 @@ class TrainedModel:
 
     def _make_predictions(
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
-    ) -> Predictions | dict[str, Predictions]:
+    ) -> Predictions | TargetPredictions:
         predictions = {
             name: make_predictions(spec, rows, logits[name], targets.get(name)) for name, spec in self.targets.items()
         }
-        return predictions.get(TARGET, predictions)
+        return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 
     def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
         """The predictions for a split by target, with the target and the loss of each example."""
@@ -260,3 +274,10 @@ class TrainedModel:
         if teacher is not None:
             program, _ = make_program(run.config, self.features, data.constants, teacher.program)
         return Evaluator(program, data, run.training, run.numbers, self._progress, teacher and teacher.inputs)
+
+
+def _describe_target(target: Column, spec: TargetSpec) -> str:
+    """What a target is, for a notebook."""
+    classes = spec.values or spec.classes
+    kind = "a number" if classes is None else f"one of {len(classes)} classes: {join_names(map(str, classes))}"
+    return f"{', '.join(target.keys)}, {kind if spec.kind != 'multilabel' else kind.replace('one', 'any')}"

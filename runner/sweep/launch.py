@@ -8,13 +8,15 @@ import time
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
 from runner import yaml_file
 from runner.config.provenance import errors_with_origin
 from runner.credentials import scrub
 from runner.data.python_rows import PythonData
+from runner.display.frames import make_frame
+from runner.display.html import format_html
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
 from runner.execution.execute import as_disk_error, execute_with_signals
@@ -38,12 +40,17 @@ from runner.signature.build import build, import_target
 from runner.signature.schema import SCHEMA
 from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
 from runner.sweep.plan import Plan, PlannedRun
-from runner.sweep.ranking import Candidate, rank, save_ranking
+from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
 from runner.sweep.report import format_command, print_end, print_plan, print_resumed, print_run
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
+
+if TYPE_CHECKING:
+    import pandas
+
+    from runner.figures import Figures
 
 RESULT_FIELDS = (
     "status",
@@ -54,25 +61,56 @@ RESULT_FIELDS = (
 )  # fields of a run's result in the manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepResult:
     """The result of a sweep.
 
     Attributes:
         status: `finished`, `failed` (at least one run failed) or `interrupted`.
-        ranking: the candidates from best to worst. Runs that differ only in a seed or a fold are one candidate.
-        runs: the runs in the order of the plan.
+        candidates: the candidates from best to worst. Runs that differ only in a seed or a fold are one candidate.
+        manifest: the runs, and the metric that ranks them.
         folder: the sweep's folder, absolute.
         run_id: the parent run in MLflow, if its id is known by now.
         signal: the signal that interrupted the sweep.
     """
 
     status: str
-    ranking: tuple[Candidate, ...]
-    runs: tuple[SweepRun, ...]
+    candidates: tuple[Candidate, ...]
+    manifest: Manifest
     folder: Path
     run_id: str | None
     signal: int | None = None
+
+    @property
+    def runs(self) -> tuple[SweepRun, ...]:
+        """The runs in the order of the plan."""
+        return tuple(self.manifest.runs)
+
+    @property
+    def ranking(self) -> pandas.DataFrame:
+        """The candidates from best to worst as a data frame: their values, and the means and deviations of metrics."""
+        return make_frame(tabulate(self.manifest, self.candidates))
+
+    def figures(self) -> Figures:
+        """Draws the figure of the sweep: the monitored metric by each value."""
+        from runner.figures import Figures, draw  # imports Matplotlib
+
+        draw(self.folder)
+        return Figures(self.folder)
+
+    def __repr__(self) -> str:
+        parts = [self.status, f"{len(self.runs)} runs"]
+        if self.candidates and not self.manifest.incomparable:
+            metrics = self.candidates[0].metrics.items()
+            best = [*self.candidates[0].overrides, *(f"{name}={value}" for name, value in metrics)]
+            parts.append(f"best: {' '.join(best)}")
+        return f"SweepResult({', '.join([*parts, f'folder={self.folder.name}'])})"
+
+    def _repr_html_(self) -> str:
+        facts = [("status", self.status), ("folder", str(self.folder))]
+        facts += [("not ranked", self.manifest.incomparable)] if self.manifest.incomparable else []
+        facts += [(" ".join(run.overrides) or "run", run.error) for run in self.runs if run.error]
+        return format_html(f"Sweep of {len(self.runs)} runs", facts, format_table(self.manifest, self.candidates))
 
 
 def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
@@ -112,8 +150,8 @@ def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
                 progress.note(note)
     return SweepResult(
         status=summary["status"],
-        ranking=tuple(candidates),
-        runs=tuple(manifest.runs),
+        candidates=tuple(candidates),
+        manifest=manifest,
         folder=folder.path.absolute(),
         run_id=run_id,
         signal=signals.received,

@@ -54,7 +54,7 @@ class NumericFit:
             statistics["missing"] = Moments(numbers_in_data.key)
         elif self.missing == "median":
             statistics["missing"] = Quantiles(numbers_in_data.key)
-        elif self.missing is None and statistics and not self.numbers.allow_missing:
+        elif statistics and not (self.numbers.allow_missing or self.numbers.sequences):
             statistics["mean"] = Moments(numbers_in_data.key)
         return statistics
 
