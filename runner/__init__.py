@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,23 @@ if TYPE_CHECKING:
     from runner.execution.execute import Result
     from runner.inference.trained_model import TrainedModel
     from runner.sweep.launch import SweepResult
+
+
+def _check_components() -> None:
+    """Raises ImportError if a module of the user's is imported as `components` in place of Titrate's package."""
+    spec = importlib.util.find_spec("components")
+    origin = None if spec is None else spec.origin
+    if origin is not None and not os.path.samefile(os.path.dirname(os.path.dirname(__file__)), _package_parent(origin)):
+        raise ImportError(f"{origin} is in the way: Titrate has a package `components`. Rename yours.")
+
+
+def _package_parent(origin: str) -> str:
+    """The folder that holds a package, or a module, whose file is `origin`."""
+    folder = os.path.dirname(origin)
+    return os.path.dirname(folder) if os.path.basename(origin) == "__init__.py" else folder
+
+
+_check_components()
 
 
 def run(
