@@ -187,10 +187,12 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
     data = source if data is None else data
     if data is None or is_table(data):
         return None if data is None else PythonTable(data)
+    hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
+    if not hasattr(data, "blocks"):
+        raise UserError(f"data is of the type {type(data).__name__}. {hint}")
     try:
         check_kind(data, type(data).__name__, ("source",))
     except UserError as error:
-        hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
         raise UserError(f"data: {error} {hint}") from None
     python_source: Source = data
     return python_source

@@ -56,26 +56,28 @@ class NotebookProgress:
         self.show_step(step, 0.0, {})
 
     def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
+        if not self._bar or time.monotonic() - self._updated > MIN_UPDATE_SECONDS:
+            self._show(self._format_bar(step, steps_per_second, values))
+
+    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+        if not self._sweep_position:
+            self._evaluations.append((self._length.format_position(step), record, is_best))
+            self._show(self._format_bar(step, 0.0, {}))
+
+    def close(self) -> None:
+        """Removes the bar, and keeps the table."""
+        if self._display is not None:
+            self._show("")
+
+    def _format_bar(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> str:
+        """The bar, with the position, the speed and the metrics since the last evaluation."""
         total = self._length.total_steps
         texts = [self._sweep_position, self._length.format_position(step)]
         if steps_per_second:
             remaining = self._length.seconds_left(step, steps_per_second)
             texts += [f"{steps_per_second:,.4g} steps/s", f"{format_duration(remaining)} left"]
         texts += [f"{name} {value:.5g}" for name, value in values.items() if name not in ("epoch", "step")]
-        bar = f'<progress value="{step}" max="{total}"></progress> {escape("  ".join(filter(None, texts)))}'
-        is_due = time.monotonic() - self._updated > MIN_UPDATE_SECONDS or step >= total
-        if is_due or not self._bar:
-            self._show(f"<div>{bar}</div>")
-
-    def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
-        if not self._sweep_position:
-            self._evaluations.append((self._length.format_position(step), record, is_best))
-            self._show(self._bar)
-
-    def close(self) -> None:
-        """Removes the bar, and keeps the table."""
-        if self._display is not None:
-            self._show("")
+        return f'<div><progress value="{step}" max="{total}"></progress> {escape("  ".join(filter(None, texts)))}</div>'
 
     def _show(self, bar: str) -> None:
         """Updates the output of the cell."""
