@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,10 @@ class Frame(TextTable):
     columns: Mapping[str, Any] | Any = None
     name: str = "the data"
 
+    def __repr__(self) -> str:
+        columns = columns_by_name(self.columns, self.name) if is_table(self.columns) else ()
+        return f"Frame({self.name}: {', '.join(columns)})"
+
     def content_digest(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for name, values in self._raw.values.items():
@@ -80,29 +84,31 @@ class Frame(TextTable):
         if b"\0" in text:
             raise DataError(f"{self.name} have a text with a NUL character. Remove this character.")
         types = {name: kind for name, kind in self._types.items() if name in self._texts}
-        return self._make_reader(CsvFile(MemoryFile(text, self.name)), types, ())
+        reader = self._make_reader(CsvFile(MemoryFile(text, self.name)), types, ())
+        if self.decimal is None and self.thousands is None:
+            return reader
+        numbers = {name: "." for name in self._texts if not isinstance(self._raw.values[name], Strings)}
+        return replace(reader, column_decimals={**reader.column_decimals, **numbers})  # they are written with points
 
     def read_columns(self) -> Columns:
         check_drop(self.name, self.drop, self._raw.values, self._targets)
         read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.reader.read()
-        values, valid, types = dict(self._raw.values), dict(self._raw.valid), {}
+        values: dict[str, Values] = {}
+        valid, types = dict(read.valid), dict[str, ColumnType]()
         for name, array in self._raw.values.items():
+            if name in self.drop:
+                continue
+            values[name] = read.values.get(name, array)
+            kind = read.types.get(name) or _find_kind(array)
+            types |= {} if kind is None else {name: kind}
             if name in self._texts:
-                values[name], types[name] = read.values[name], read.types[name]
-                valid.pop(name, None)
-                valid |= {name: read.valid[name]} if name in read.valid else {}
-            elif (kind := _find_kind(array)) is not None:
-                types[name] = kind
-                is_missing = _find_missing(np.asarray(array))
-                if is_missing.any():
-                    valid[name] = valid.get(name, np.ones(len(is_missing), bool)) & ~is_missing
-        rows = max(map(row_count, values.values()), default=0)
-        names = [name for name in values if name not in self.drop]
+                continue
+            mask = self._raw.valid.get(name)
+            if kind is not None and (is_missing := _find_missing(np.asarray(array))).any():
+                mask = ~is_missing if mask is None else mask & ~is_missing
+            valid |= {} if mask is None else {name: mask}
         return read._replace(
-            values={name: values[name] for name in names},
-            valid={name: valid[name] for name in names if name in valid},
-            types={name: types[name] for name in names if name in types},
-            rows=rows,
+            values=values, valid=valid, types=types, rows=max(map(row_count, values.values()), default=0)
         )
 
     def profile(self) -> TableProfile:

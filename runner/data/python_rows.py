@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -43,15 +44,18 @@ class PythonTable:
     """
 
     columns: Any
+    _sources: dict[str, Source] = field(default_factory=dict, init=False)
 
     def make_source(self, node: Mapping[str, Any]) -> Source:
-        """The source of a configuration, with these columns.
+        """The source of a configuration, with these columns. The runs of a sweep share it, so it is read once.
 
         Args:
             node: the configuration of the source, without its columns.
         """
-        source: Source = build(node, {}, SCHEMA["data"], columns=self.columns)
-        return source
+        key = json.dumps(node, sort_keys=True)
+        if key not in self._sources:
+            self._sources[key] = build(node, {}, SCHEMA["data"], columns=self.columns)
+        return self._sources[key]
 
     def fingerprint(self) -> str:
         """A digest that changes when the table changes."""

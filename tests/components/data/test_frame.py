@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data import Csv, Frame
-from components.types import DataError, Strings
+from components.types import DataError, Ragged, Strings
 
 TEXTS = {
     "price": ["$1,200", "$950", "$3"],
@@ -89,6 +89,9 @@ def test_a_declared_type_and_missing_spellings_hold_for_columns_with_types() -> 
     assert values(frame, "whole") == ["1", ""], "a whole number has no decimals, whatever its type"
     assert frame.table.valid["x"].tolist() == [False, True]
     assert values(frame, "when")[1].startswith("1972-09-27")
+    numbers = Frame(columns={"x": [1.234, 5.5], "y": ["1.234,5", "6,5"]}, decimal="comma", nulls=(-1,))
+    assert numbers.table.values["x"].tolist() == [1.234, 5.5]  # type: ignore[union-attr]
+    assert numbers.table.values["y"].tolist() == [1234.5, 6.5]  # type: ignore[union-attr]
     with pytest.raises(DataError, match=r"row 1: column `x` is 1\.5, not of type int"):
         _ = Frame(columns={"x": [1, 1.5]}, types={"x": "int"}).table
 
@@ -111,7 +114,10 @@ def test_the_fingerprint_depends_on_the_values_and_the_options() -> None:
 
 
 def test_rows_without_a_target_are_left_out_and_their_numbers_kept() -> None:
-    frame = Frame(columns={"x": list("abcdef"), "y": [1, None, 3, 4, 5, 6]}, target="y", on_missing_target="drop")
+    lists = Ragged(np.arange(9), np.array([0, 1, 3, 4, 6, 8, 9]))
+    columns = {"x": list("abcdef"), "y": [1, None, 3, 4, 5, 6], "lists": lists}
+    frame = Frame(columns=columns, target="y", on_missing_target="drop")
+    assert frame.table.values["lists"].values.tolist() == [0, 3, 4, 5, 6, 7, 8]  # type: ignore[union-attr]
     assert frame.left_out() == ("1 of 6 rows has no value of y and is left out",)
     assert frame.row_numbers().tolist() == [0, 2, 3, 4, 5]  # type: ignore[union-attr]
     (block,) = frame.blocks("all")
