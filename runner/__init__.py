@@ -142,7 +142,7 @@ def load(
 def load_transform(path: str | Path) -> Transform:
     """Loads the fitted columns of a run, which encode new rows: `load_transform(folder)({"size": [70.0]})`.
 
-    `transform.npz` holds all that this needs. Neither Hydra, MLflow nor Arrow is imported.
+    `transform.npz` holds all that this needs. Neither Hydra nor MLflow is imported, and Arrow only to read texts.
 
     Args:
         path: the run's folder, or its `transform.npz`.

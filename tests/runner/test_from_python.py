@@ -189,7 +189,10 @@ def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
     assert "<td>1e-09</td>" in sweep._repr_html_()
     assert "sweep" in sweep.figures()
     (folder, _) = [run.folder for run in sweep.runs]
-    assert "&lt;no&gt;" in runner.load(sweep.folder / str(folder))._repr_html_(), "texts of the data are escaped"
+    model = runner.load(sweep.folder / str(folder))
+    for html in (model._repr_html_(), model.predict(data)._repr_html_()):
+        assert "&lt;no&gt;" in html, "texts of the data are escaped"
+        assert "<no>" not in html
 
 
 def test_a_data_frame_without_pandas_is_an_error(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,12 @@ def test_the_fingerprint_depends_on_the_values_and_the_options() -> None:
     assert Frame(columns=dict(columns)).fingerprint() == Frame(columns=columns).fingerprint()
 
 
+def test_a_gap_in_the_only_column_is_a_row() -> None:
+    frame = Frame(columns={"x": ["a", None, "b", ""]})
+    assert values(frame, "x") == ["a", "", "b", ""]
+    assert frame.table.valid["x"].tolist() == [True, False, True, False]
+
+
 def test_rows_without_a_target_are_left_out_and_their_numbers_kept() -> None:
     lists = Ragged(np.arange(9), np.array([0, 1, 3, 4, 6, 8, 9]))
     columns = {"x": list("abcdef"), "y": [1, None, 3, 4, 5, 6], "lists": lists}
