@@ -170,6 +170,8 @@ def _read_call(
         place = "the words, as data.target" if python_data is None else "the source"
         raise UserError(f"target={target!r} is for a table that is passed as data. Set the target in {place}.")
     if is_table:
+        if chosen := [text for text in overrides if text.startswith("data=") and not text.startswith("data={")]:
+            raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
         overrides.insert(0, f"data={FROM_PYTHON}")
         overrides += [] if target is None else [format_override("data.target", target)]
     return overrides, Composer(python_data.columns if isinstance(python_data, PythonTable) else None), python_data

@@ -46,8 +46,10 @@ class NotebookProgress:
         start = time.monotonic()
         bar = self._bar
         self._show(f"<div>{escape(description)} …</div>")
-        yield
-        self._show(bar)
+        try:
+            yield
+        finally:
+            self._show(bar)
         if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._sweep_position:
             print_line(f"{description} took {seconds:.1f} s")
 

@@ -138,6 +138,11 @@ def test_images_are_the_same_as_bytes_floats_and_integers() -> None:
             assert note == f"column `image`: floats are read as {scale}"
     np.testing.assert_array_equal(column.convert_rows(pixels.astype(np.int64))[0], pixels)
     assert column.convert_rows(pixels)[0] is pixels
+    resized = np.array([0.0, 0.499, 0.999]).reshape(1, 1, 3, 1)
+    assert column.convert_rows(resized)[0].ravel().tolist() == [0, 127, 255]
+    found, note = column.convert_rows(resized * 255)
+    assert found.ravel().tolist() == [0, 127, 255]
+    assert note.endswith("0 to 255, and rounded")
 
 
 @pytest.mark.parametrize(
