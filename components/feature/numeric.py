@@ -125,8 +125,7 @@ class Numeric:
             `missing`, the replacement of missing numbers, in the unit of the encoded numbers. Each is (D,), or
             (1 + classes, D) with `per`, where row 0 is that of all rows. If encoded numbers have another unit than the
             numbers before the fitted normalizer, also `data_offset` and `data_divisor` for these. On the host the
-            `classes` of `per`, and, if missing numbers are errors, the `mean` in the unit of the data, which
-            `filling_gaps` needs.
+            `classes` of `per`. For new rows the `mean` in the unit of the data, if missing numbers are errors.
         """
         offsets, scales, fill_values, means = [], [], [], []  # an array for each source
         for position, numeric_fit in enumerate(self._numeric_fits):
@@ -143,15 +142,14 @@ class Numeric:
         encoding = scaling.choose_encoding(offset, divisor)
         host = {"shift": encoding.shift, "exponent": encoding.exponent}
         device = {"offset": encoding(offset), "divisor": np.ldexp(divisor, -encoding.exponent)}
-        if len(means) == len(offsets):
-            host["mean"] = np.concatenate(means)
+        new_rows = {"mean": np.concatenate(means)} if len(means) == len(offsets) else {}
         if fill_values:
             device["missing"] = self._encode_fill_values(np.concatenate(fill_values), encoding)
         if self.per:
             host["classes"] = np.array(list(results["per 0"]))  # all sources have the same classes
         elif not encoding.is_identity:
             device |= {"data_offset": scaling.to_float32(offset), "data_divisor": scaling.to_float32(divisor)}
-        return Constants(host, device, {"outputs": offset.shape[-1]})
+        return Constants(host, device, {"outputs": offset.shape[-1]}, new_rows=new_rows)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -191,7 +189,7 @@ class Numeric:
 
     def filling_gaps(self, constants: Constants) -> Numeric | None:
         """The same column with the mean in place of missing numbers; None: `missing` says what replaces them."""
-        return bind_fields(self, fills_gaps=True) if "mean" in constants.host and not self.sequence else None
+        return bind_fields(self, fills_gaps=True) if "mean" in constants.new_rows else None
 
     def upgrade(self, constants: Constants) -> Constants:
         """Converts constants of version 2 of the transform, with which all of the normalization was on the device."""
@@ -276,7 +274,7 @@ class Numeric:
                 f"{self._names} of {block.origin} has {width} numbers in each row; in training there were {expected}"
             )
         if self.fills_gaps:
-            mean = self._pipeline.apply_before_fit(constants.host["mean"] * self.scale, np)
+            mean = self._pipeline.apply_before_fit(constants.new_rows["mean"] * self.scale, np)
             rows = rows._replace(values=np.where(np.isnan(rows.values), mean, rows.values))
         classes = find_class_positions(block, self.per, constants.host["classes"]) if self.per else None
         return rows, classes

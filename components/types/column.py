@@ -37,12 +37,14 @@ class Constants(NamedTuple):
             another fold, need no compilation.
         static: hashable values that shapes and names depend on. Other values need another compiled program.
         init_only: arrays that the layer gets in addition to `device` when its parameters are initialized.
+        new_rows: arrays for `encode` that only new rows need, so that folds with others share the encoded rows.
     """
 
     host: Mapping[str, np.ndarray] = {}
     device: Mapping[str, np.ndarray] = {}
     static: Mapping[str, Any] = {}
     init_only: Mapping[str, np.ndarray] = {}
+    new_rows: Mapping[str, np.ndarray] = {}
 
 
 class Column(Protocol):

@@ -20,6 +20,7 @@ from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, o
 FILE = "transform.npz"
 VERSION = 3
 READABLE_VERSIONS = (2, 3)
+SIDES = ("host", "device", "new_rows")  # the fields of `Constants` whose arrays are saved
 
 OnMissing: TypeAlias = Literal["error", "fill"]
 """What new rows do with a missing value where the training split had none."""
@@ -144,8 +145,8 @@ def save_transform(
     """
     arrays: dict[str, np.ndarray] = {}
     for name, constant in data.constants.items():
-        for side, values in (("host", constant.host), ("device", constant.device)):
-            arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
+        for side in SIDES:
+            arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
     reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
     metadata = {
@@ -184,12 +185,12 @@ def load_transform(path: Path) -> Transform:
         raise UserError(f"{path} has version {version}. This Titrate reads versions {readable}. Train the run again.")
     with npz.report_as_damaged(path, "transform"):
         constants = {
-            name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)))
+            name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)), new_rows={})
             for name, static in metadata["columns"].items()
         }
         for array_name, array in arrays.items():
             column, side, key = array_name.rsplit("/", 2)
-            sides: dict[str, Any] = {"host": constants[column].host, "device": constants[column].device}
+            sides: dict[str, Any] = {name: getattr(constants[column], name) for name in SIDES}
             sides[side][key] = array
         layouts = {
             name: {
