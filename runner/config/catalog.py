@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
 SENTENCE_END = (".", "?", "!", ")")
+CSV, FRAME = "components.data.Csv", "components.data.Frame"  # the sources of tables: files, and tables from Python
+FROM_PYTHON = "from_python"  # the option of `data` for a table that a call from Python passes
 OPTION = "option"  # the key of an option's name beside values of its parameters
 
 
@@ -32,6 +34,12 @@ class Catalog:
 
     files: Mapping[str, Mapping[str, Path]]
     clashes: tuple[str, ...]
+
+
+def add_python_table(catalog: Catalog) -> Catalog:
+    """The options of a call from Python that passes a table."""
+    path = Path(__file__).parent / f"{FROM_PYTHON}.yaml"
+    return replace(catalog, files={**catalog.files, "data": {**catalog.files["data"], FROM_PYTHON: path}})
 
 
 @functools.cache
@@ -85,6 +93,8 @@ def display_path(path: Path) -> str:
 
 def explain_missing_option(group: str, name: str) -> str | None:
     """A remedy for a missing option if the working folder has a file for it that is not read; None: it has no file."""
+    if (group, name) == ("data", FROM_PYTHON):
+        return "The data of this run came from Python. Pass it again, as in runner.run(…, data=…)."
     folder = _group_folder(_working_folder(), group)
     path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(yml_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
 from components.types import Range
@@ -49,6 +49,11 @@ OPTIONAL_FEATURE_HINTS = {
     "sample": Annotated[int, Range(1)] | None,
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
+DATA_KEYS = {
+    "split": Parameter(str, required=False),
+    "on_missing": Parameter(Literal["error", "fill"], required=False),
+}
+"""Keys of `data` in the modes that read a finished run, in addition to the parameters of the source."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
@@ -210,11 +215,11 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"{target} has a parameter `{OPTION}`, which names an option in Titrate. Rename it.",
             )
         if known is not None and key == "data":
-            if "split" in known:
-                reserved = "data.split has another meaning in Titrate"
-                yield Problem(f"{key}._target_", f"{target} has a parameter `split`, but {reserved}. Rename it.")
+            for name in DATA_KEYS.keys() & known.keys():
+                reserved = f"data.{name} has another meaning in Titrate"
+                yield Problem(f"{key}._target_", f"{target} has a parameter `{name}`, but {reserved}. Rename it.")
             if values.get("mode") in RUN_MODES:
-                known = known | {"split": Parameter(str, required=False)}
+                known = known | DATA_KEYS
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
             if takes_function(hint) and needs_more_arguments(target, arguments):  # its caller passes them
@@ -371,10 +376,15 @@ def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.compile", "is false, but mode=dry_run measures the compiled program. Leave it out.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
-    if mode != "predict" and values.get("output") is not None:
-        yield Problem("output", "is allowed for mode=predict only. Leave it out.")
-    if mode == "predict" and values.get("output") is None:
-        yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
+    output, data = values.get("output"), values.get("data")
+    if isinstance(output, dict):
+        if mode != "predict" and any(output.values()):
+            key = next(key for key, value in output.items() if value)
+            yield Problem(f"output.{key}", "is allowed for mode=predict only. Leave it out.")
+        if mode == "predict" and output.get("path") is None:
+            yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
+    if mode == "look" and isinstance(data, dict) and "on_missing" in data:
+        yield Problem("data.on_missing", "is allowed for mode=evaluate and mode=predict only. Leave it out.")
 
 
 def _join(owner: str, name: str) -> str:

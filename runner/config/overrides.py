@@ -21,6 +21,7 @@ from runner.config.hydra_words import explain_setting
 from runner.signature.type_hints import format_value
 from runner.yaml_file import OPTION_LIMITS
 
+SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -111,7 +112,9 @@ def parse_override(text: str) -> Override:
         return _parse_quoted_name(text, match)
     for spelling in _iterate_readings(text):
         if (override := _parse_or_none(spelling)) is not None:
-            return override
+            key = override.key_or_group
+            is_short = key in SHORTHANDS and not override.is_delete() and not isinstance(override.value(), dict)
+            return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
     remedy = "Write group=option or key=value, without spaces."
     for spelling in _suggest_spellings(text):
         if _parse_or_none(spelling) is not None:

@@ -1,4 +1,4 @@
-"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere, only notes if quiet.
+"""Shows the progress of a run: a live line on a terminal, a bar in a notebook, plain lines elsewhere.
 
 The position is shown in epochs if each evaluation ends an epoch, else in steps. On a terminal, a line of progress has
 only the metrics that fit: those that matter least are left out.
@@ -12,50 +12,19 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from runner.display.notebook import NotebookProgress, in_notebook
+from runner.display.run_length import MIN_SECONDS, RunLength, format_duration
 from runner.terminal import on_terminal, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-MIN_SECONDS = 0.5  # work that took longer gets a line afterwards
 REFRESHES_PER_SECOND = 4  # of the live line
 BAR_WIDTH = 24  # characters
 WIDE_TERMINAL = 120  # characters; a narrower terminal has no room for the bar and the steps
 GAP = "  "  # between the parts of a line
-
-
-class RunLength(NamedTuple):
-    """How long a run is.
-
-    Attributes:
-        total_steps: the number of steps.
-        steps_per_epoch: the number of steps of an epoch.
-        counts_epochs: whether each evaluation ends an epoch.
-        end_time: when the run ends at the latest, on the clock of `time.monotonic`. None: no limit.
-    """
-
-    total_steps: int
-    steps_per_epoch: int
-    counts_epochs: bool = True
-    end_time: float | None = None
-
-    def format_position(self, step: int) -> str:
-        """How many epochs or steps a run has taken: `epoch  3/20` or `step    50/1000`."""
-        name, count, total = "step", step, self.total_steps
-        if self.counts_epochs:
-            name, count, total = "epoch", self.count_epochs(step), total // self.steps_per_epoch
-        return f"{name} {count:{len(str(total))}}/{total}"
-
-    def count_epochs(self, step: int) -> int:
-        """The number of the epoch that `step` steps reach, counted from 1."""
-        return max(-(-step // self.steps_per_epoch), 1)
-
-    def seconds_left(self, step: int, steps_per_second: float) -> float:
-        """The time until the last step, or until `end_time`."""
-        seconds = (self.total_steps - step) / steps_per_second
-        return seconds if self.end_time is None else max(min(seconds, self.end_time - time.monotonic()), 0.0)
 
 
 class Progress(Protocol):
@@ -89,6 +58,8 @@ def make_progress(*, quiet: bool, sweep_position: str = "") -> Progress:
     """
     if quiet:
         return QuietProgress()
+    if in_notebook():
+        return NotebookProgress(sweep_position)
     if on_terminal() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
@@ -190,7 +161,7 @@ class TerminalProgress:
         pace = remaining = ""
         if steps_per_second:
             pace = f"{steps_per_second:,.4g} steps/s"
-            remaining = f"{_format_duration(length.seconds_left(step, steps_per_second))} left"
+            remaining = f"{format_duration(length.seconds_left(step, steps_per_second))} left"
         texts = [self._sweep_position, length.format_position(step), remaining]
         if is_wide := self._console.width >= WIDE_TERMINAL:
             done = step - (length.count_epochs(step) - 1) * length.steps_per_epoch
@@ -260,9 +231,3 @@ def _fit(texts: Sequence[str], room: int) -> list[str]:
         return list(texts)
     fitting = bisect.bisect_right(widths, room - len(GAP) - 1)
     return [*texts[:fitting], "…"]
-
-
-def _format_duration(seconds: float) -> str:
-    """A time as hours, minutes and seconds: 3725 becomes `1:02:05`."""
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

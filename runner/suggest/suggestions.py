@@ -86,9 +86,14 @@ def _has_profile(name: str, seen: frozenset[str]) -> bool:
 
 
 class Suggestions:
-    """The suggestions of a command, by question. Each one is made once."""
+    """The suggestions of a command, by question. Each one is made once.
 
-    def __init__(self) -> None:
+    Args:
+        table: the table that a call from Python passes, which is the source's columns. None: there is none.
+    """
+
+    def __init__(self, table: Any = None) -> None:
+        self._table = table
         self._results: dict[str, Suggestion | UserError] = {}
 
     def __contains__(self, question: Question) -> bool:
@@ -100,7 +105,7 @@ class Suggestions:
         key = repr(question)
         if key not in self._results:
             try:
-                self._results[key] = _make_suggestion(question)
+                self._results[key] = _make_suggestion(question, self._table)
             except UserError as error:
                 self._results[key] = error
         result = self._results[key]
@@ -109,10 +114,10 @@ class Suggestions:
         return result
 
 
-def _make_suggestion(question: Question) -> Suggestion:
+def _make_suggestion(question: Question, table: Any) -> Suggestion:
     node = question.node
     with error_location("data"):
-        source = build(node, {}, SCHEMA["data"])
+        source = build(node, {}, SCHEMA["data"], **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
     suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen

@@ -115,7 +115,7 @@ def test_columns_of_any_type_keep_their_values_and_gaps() -> None:
     rows[4] = ",,,,,4"
     Path("houses.csv").write_text("\n".join(["i,f,t,s,d,price", *rows]) + "\n")
     source = Csv(path="houses.csv", target="price", on_missing_target="drop")
-    values, valid = source.columns.values, source.columns.valid
+    values, valid = source.table.values, source.table.valid
     kept = [n for n in range(12) if n % 3]
     assert source.row_numbers().tolist() == kept  # type: ignore[union-attr]
     for name, expected in {"s": [f"name {n % 3}" for n in kept], "d": [f"text {n}" for n in kept]}.items():
@@ -184,7 +184,7 @@ def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[s
     assert main([*LINE, *QUICK[:-1], DROP, "data.drop=[kind,area]"]) == 0
     assert "left out by `drop`: kind, area" in capsys.readouterr().out
     source = Csv(path="houses.csv", drop=("kind",), types={"kind": "string"})
-    assert list(source.columns.values) == ["rooms", "area", "price"]
+    assert list(source.table.values) == ["rooms", "area", "price"]
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
     for _ in range(8):
         source = Csv(path=str(path), **used)
         try:
-            problems = source.columns.problems
+            problems = source.table.problems
         except DataError as error:
             named = re.findall(r"`(\w+)`", str(error))
         else:
@@ -198,7 +198,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
 
 
 def found_values(source: Csv, name: str) -> list[Any]:
-    values, valid = source.columns.values[name], source.columns.valid.get(name)
+    values, valid = source.table.values[name], source.table.valid.get(name)
     listed = values.tolist() if isinstance(values, Strings) else np.asarray(values).tolist()
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         listed = values.astype("datetime64[us]").tolist()
@@ -318,8 +318,8 @@ def test_a_field_of_backslash_n_is_missing_where_a_backslash_escapes(
     path = write(tmp_path / "table.csv", f"x,y|{text}|".replace("|", "\n"))
     source = Csv(path=str(path), escape="backslash", **options)
     assert found_values(source, "x") == expected
-    numbers = source.columns.values["y"]
-    assert source.columns.types["y"] in ("int", "float")
+    numbers = source.table.values["y"]
+    assert source.table.types["y"] in ("int", "float")
     assert len(numbers) == len(expected)
 
 
