@@ -134,7 +134,7 @@ def test_the_display_counts_epochs_only_if_each_evaluation_ends_one(
     words: list[str], counts_epochs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[RunLength] = []
-    monkeypatch.setattr(QuietProgress, "start", lambda self, length, step: lengths.append(length))
+    monkeypatch.setattr(QuietProgress, "start", lambda self, length, step, monitor: lengths.append(length))
     start = time.monotonic()
     run("training.epochs=2", "training.max_minutes=1", *words)
     (length,) = lengths
