@@ -243,8 +243,8 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     """Returns the values of each column, with None for missing values."""
     source = Csv(path=str(path))
     table: dict[str, list[Any]] = {}
-    for name, values in source.columns.values.items():
-        valid = source.columns.valid.get(name, np.ones(source.columns.rows, bool)).tolist()
+    for name, values in source.table.values.items():
+        valid = source.table.valid.get(name, np.ones(source.table.rows, bool)).tolist()
         python_values = values.tolist() if isinstance(values, Strings) else values.astype(object).tolist()
         table[name] = [value if is_valid else None for value, is_valid in zip(python_values, valid, strict=True)]
     return table

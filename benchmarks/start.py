@@ -27,8 +27,11 @@ MISTAKES = (
     ["optimizer.b3=1"],
     ["architecture=sequential", "architecture.layers.0.features=0"],
     ["loss._target_=optax.losses.huber_los"],
+    ["epochs=3"],
+    ["architecture.depth=3"],
     ["optimizer.b1=2", "training.epochs=ten", "trainig.patience=3", "loss.label_smothing=0.1", "metric=[acuracy]"],
 )
+HELP = (["--help"], ["--help", "optimizer=adam"], ["--help", "architecture=resnet50"])
 TITRATE = [sys.executable, "-m", "runner"]
 
 
@@ -71,7 +74,7 @@ def main(rounds: int = 5, *overrides: str) -> None:
             "seconds from return": {
                 message: round(statistics.median(run[message] for run in runs), 2) for message in messages
             },
-            "--help": median_seconds(["--help"], folder, rounds),
+            "help": {" ".join(words): median_seconds(words, folder, rounds) for words in HELP},
             "mistakes": {" ".join(mistake): median_seconds(mistake, folder, rounds) for mistake in MISTAKES},
         }
     print(json.dumps(result, indent=1))

@@ -55,6 +55,41 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     raise DataError(f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first")
 
 
+def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
+    """Converts a column of pandas, Polars or Arrow, an array, a list or `Strings`.
+
+    Args:
+        name: the column's name for messages.
+        column: the column.
+
+    Raises:
+        DataError: the values aren't of one type.
+    """
+    import pyarrow
+
+    try:
+        if isinstance(column, pyarrow.ChunkedArray):
+            return column
+        if isinstance(column, Strings):
+            return pyarrow.chunked_array([_strings_to_arrow(column)])
+        if hasattr(column, "__arrow_c_stream__"):
+            return pyarrow.chunked_array(column)
+        array = pyarrow.array(column)  # for objects of pandas, Arrow treats NaN as missing
+        return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"column `{name}` doesn't have values of one type: {str(error).splitlines()[0]}") from error
+
+
+def _strings_to_arrow(strings: Strings) -> pyarrow.Array:
+    import pyarrow
+
+    offsets, data = (
+        pyarrow.py_buffer(np.ascontiguousarray(array)) for array in (strings.offsets.astype(np.int64), strings.data)
+    )
+    texts = pyarrow.Array.from_buffers(pyarrow.large_string(), len(strings.offsets) - 1, [None, offsets, data])
+    return texts if strings.indices is None else texts.take(pyarrow.array(strings.indices))
+
+
 def read_valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:
     """The mask of a column, (rows,), bool: False where a value is missing. None: no value is missing."""
     import pyarrow

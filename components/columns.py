@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.arrow import convert_column
+from components.arrow import convert_column, to_arrow
 from components.types import DataError, Ragged, Strings, Values, row_count
-
-if TYPE_CHECKING:
-    import pyarrow
 
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
 ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  # of objects that Arrow can convert
@@ -54,9 +51,7 @@ def as_columns(table: Mapping[str, Any] | Frame, origin: str) -> Columns:
     Raises:
         DataError: a column can't be converted, or the columns have different numbers of rows.
     """
-    if not isinstance(table, Mapping):
-        table = _columns_by_name(table, origin)
-    columns = {name: as_column(name, column) for name, column in table.items()}
+    columns = {name: as_column(name, column) for name, column in columns_by_name(table, origin).items()}
     counts = {name: row_count(values) for name, (values, _) in columns.items()}
     if len(set(counts.values())) > 1:
         rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -85,7 +80,7 @@ def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
         raise DataError(f"column `{name}` is a table ({type(column).__name__}), not a column")
     is_pandas = type(column).__module__.partition(".")[0] == "pandas"
     if is_pandas or any(hasattr(column, method) for method in ARROW_METHODS):
-        return convert_column(name, _to_arrow(name, column))
+        return convert_column(name, to_arrow(name, column))
     if isinstance(column, np.ma.MaskedArray):
         masked = np.ma.getmaskarray(column)
         if masked.ndim != 1 and masked.any():
@@ -94,12 +89,16 @@ def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
     return _to_array(name, column), None
 
 
-def _columns_by_name(frame: Frame, origin: str) -> dict[str, Any]:
-    labels = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, Any]:
+    """The columns of a mapping or of a data frame, as they are. The arguments are those of `as_columns`."""
+    if isinstance(table, Mapping):
+        labels = list(table)
+    else:
+        labels = list(table.column_names if hasattr(table, "column_names") else table.columns)
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
         raise DataError(f"{origin} have two columns {Counter(names).most_common(1)[0][0]}; rename one")
-    return {name: frame[label] for name, label in zip(names, labels, strict=True)}
+    return {name: table[label] for name, label in zip(names, labels, strict=True)}
 
 
 def _to_array(name: str, column: Any) -> np.ndarray:
@@ -123,7 +122,7 @@ def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
     """Replaces missing values by None, and decimals by floats. Converts times to datetime64."""
     values = [_convert_object(value) for value in array.flat]
     if any(isinstance(value, date) for value in values) and array.ndim == 1:
-        times, _ = convert_column(name, _to_arrow(name, values))
+        times, _ = convert_column(name, to_arrow(name, values))
         assert isinstance(times, np.ndarray)
         return times
     if all(before is after for before, after in zip(array.flat, values, strict=True)):
@@ -142,17 +141,3 @@ def _convert_object(value: Any) -> Any:
     if isinstance(value, Decimal):
         return None if value.is_nan() else float(value)
     return value
-
-
-def _to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
-    import pyarrow
-
-    try:
-        if isinstance(column, pyarrow.ChunkedArray):
-            return column
-        if hasattr(column, "__arrow_c_stream__"):
-            return pyarrow.chunked_array(column)
-        array = pyarrow.array(column)  # for objects of pandas, Arrow treats NaN as missing
-        return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
-    except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"column `{name}` doesn't have values of one type: {str(error).splitlines()[0]}") from error

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from components.types import Source
+    from runner.config.compose import Composer
     from runner.config.config import Config
+    from runner.data.python_rows import PythonData
     from runner.data.transform import Transform
     from runner.execution.execute import Result
     from runner.inference.trained_model import TrainedModel
     from runner.sweep.launch import SweepResult
 
 
-def run(*overrides: str, source: Source | None = None) -> Result:
-    """Trains a model, evaluates it and records the run: `run("experiment=digits_cnn", "seed=3")`.
+def _check_components() -> None:
+    """Raises ImportError if a module of the user's is imported as `components` in place of Titrate's package."""
+    spec = importlib.util.find_spec("components")
+    origin = None if spec is None else spec.origin
+    if origin is not None and not os.path.samefile(os.path.dirname(os.path.dirname(__file__)), _package_parent(origin)):
+        raise ImportError(f"{origin} is in the way: Titrate has a package `components`. Rename yours.")
+
+
+def _package_parent(origin: str) -> str:
+    """The folder that holds a package, or a module, whose file is `origin`."""
+    folder = os.path.dirname(origin)
+    return os.path.dirname(folder) if os.path.basename(origin) == "__init__.py" else folder
+
+
+_check_components()
+
+
+def run(
+    *words: str | Mapping[str, Any],
+    data: Source | Mapping[str, Any] | Any = None,
+    target: str | Sequence[str] | None = None,
+    source: Source | None = None,
+) -> Result:
+    """Trains a model, evaluates it and records the run: `run("experiment=digits_cnn", {"training.epochs": 3})`.
+
+    For a table without an experiment, feature columns, loss, metrics, architecture and optimizer are inferred, as for
+    a file: `run(data=frame, target="price")`. An experiment keeps its feature columns, and reads them in the table.
 
     Ctrl-C saves the run and returns a result with the status `interrupted`. The same call resumes the run.
 
     Args:
-        overrides: `key=value`, as on the command line.
-        source: the data. None: the source that `data` chooses.
+        words: `key=value`, as on the command line, or mappings of values by dotted key.
+        data: the data: a mapping of columns, a data frame of pandas, Polars or Arrow, or a source. None: the source
+            that the words choose.
+        target: the column of the table to predict, or several.
+        source: an earlier name of `data`.
 
     Raises:
         UserError: an error that the caller can fix.
@@ -33,9 +66,9 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     from runner.config.compose import configure
     from runner.memory import check_memory_for_jax
 
-    _check_source(source)
-    config = configure(overrides)
-    _check_mode(config)
+    overrides, composer, python_data = _read_call(words, data, target, source)
+    config = configure(overrides, composer)
+    _check_config(config, target)
     check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
 
@@ -43,18 +76,25 @@ def run(*overrides: str, source: Source | None = None) -> Result:
         raise UserError(
             f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
         )
-    return execute(config, source=source)
+    return execute(config, source=python_data)
 
 
-def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
+def multirun(
+    *words: str | Mapping[str, Any],
+    data: Source | Mapping[str, Any] | Any = None,
+    target: str | Sequence[str] | None = None,
+    source: Source | None = None,
+) -> SweepResult:
     """Runs every combination of values and ranks the runs: `multirun("experiment=digits_cnn", "seed=1,2")`.
 
     Ctrl-C saves the sweep and returns a result with the status `interrupted`. The same call resumes the sweep. A failed
     run doesn't stop the others; its outcome holds the error.
 
     Args:
-        overrides: `key=value,value`, as after `titrate -m` on the command line.
-        source: the data. None: the source that `data` chooses.
+        words: `key=value,value`, as after `titrate -m` on the command line, or mappings of one value by dotted key.
+        data: as for `run`.
+        target: as for `run`.
+        source: an earlier name of `data`.
 
     Raises:
         UserError: an error that the caller can fix. It is raised before the first run.
@@ -62,40 +102,47 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     from runner.memory import check_memory_for_jax
     from runner.sweep.plan import Plan, make_plan
 
-    _check_source(source)
-    plan = make_plan(overrides, multirun=True)
+    overrides, composer, python_data = _read_call(words, data, target, source)
+    plan = make_plan(overrides, multirun=True, composer=composer)
     assert isinstance(plan, Plan)
-    _check_mode(plan.runs[0].config)
+    _check_config(plan.runs[0].config, target)
     check_memory_for_jax(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(plan, source=source)
+    return launch(plan, source=python_data)
 
 
-def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
+def load(
+    run: str | Path,
+    *,
+    folder: str | Path = "outputs",
+    data: Source | Mapping[str, Any] | Any = None,
+    source: Source | None = None,
+) -> TrainedModel:
     """Loads the best weights of a run as a model, with the methods `predict(columns)` and `evaluate("test")`.
 
     Args:
         run: the path of the run's folder, the folder's name, or the id of the MLflow run.
         folder: the folder that holds the folders of all runs. Names and ids are looked up in it.
-        source: the data of a run that was trained with `run(…, source=…)`.
+        data: the data of a run that was trained with `run(…, data=…)`. New rows need none.
+        source: an earlier name of `data`.
 
     Raises:
         UserError: no such run exists, or the run has saved no weights.
     """
     from runner.memory import check_memory_for_jax
 
+    python_data = _read_data(data, source)
     check_memory_for_jax()
-    _check_source(source)
     from runner.inference.trained_model import load_model
 
-    return load_model(run, root=folder, source=source)
+    return load_model(run, root=folder, source=python_data)
 
 
 def load_transform(path: str | Path) -> Transform:
     """Loads the fitted columns of a run, which encode new rows: `load_transform(folder)({"size": [70.0]})`.
 
-    `transform.npz` holds all that this needs. Neither Hydra, MLflow nor Arrow is imported.
+    `transform.npz` holds all that this needs. Neither Hydra nor MLflow is imported, and Arrow only to read texts.
 
     Args:
         path: the run's folder, or its `transform.npz`.
@@ -107,23 +154,63 @@ def load_transform(path: str | Path) -> Transform:
     return transform.load_transform(Path(path))
 
 
-def _check_source(source: Source | None) -> None:
-    """Raises UserError if an object lacks a method of a source."""
+def _read_call(
+    words: Iterable[str | Mapping[str, Any]], data: Any, target: str | Sequence[str] | None, source: Source | None
+) -> tuple[list[str], Composer, PythonData | None]:
+    """Reads the arguments of a call. Returns its overrides, what composes them, and the data that it passes."""
     from components.types import UserError
+    from runner.config.catalog import FROM_PYTHON
+    from runner.config.compose import Composer
+    from runner.config.python_words import as_overrides, format_override
+    from runner.data.python_rows import PythonTable
+
+    overrides, python_data = as_overrides(words), _read_data(data, source)
+    is_table = isinstance(python_data, PythonTable)
+    if target is not None and not is_table:
+        place = "the words, as data.target" if python_data is None else "the source"
+        raise UserError(f"target={target!r} is for a table that is passed as data. Set the target in {place}.")
+    if is_table:
+        if chosen := [text for text in overrides if text.startswith("data=") and not text.startswith("data={")]:
+            raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
+        overrides.insert(0, f"data={FROM_PYTHON}")
+        overrides += [] if target is None else [format_override("data.target", target)]
+    return overrides, Composer(python_data.columns if isinstance(python_data, PythonTable) else None), python_data
+
+
+def _read_data(data: Any, source: Source | None) -> PythonData | None:
+    """The data that a call passes. Raises UserError if it is neither a table nor a source."""
+    from components.columns import is_table
+    from components.types import UserError
+    from runner.data.python_rows import PythonTable
     from runner.signature.build import check_kind
 
-    if source is None:
-        return
+    if data is not None and source is not None:
+        raise UserError("data and source are two names of one argument. Leave source out.")
+    data = source if data is None else data
+    if data is None or is_table(data):
+        return None if data is None else PythonTable(data)
+    hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
+    if not hasattr(data, "blocks"):
+        raise UserError(f"data is of the type {type(data).__name__}. {hint}")
     try:
-        check_kind(source, type(source).__name__, ("source",))
+        check_kind(data, type(data).__name__, ("source",))
     except UserError as error:
-        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
-        raise UserError(f"source: {error} {hint}") from None
+        raise UserError(f"data: {error} {hint}") from None
+    python_source: Source = data
+    return python_source
 
 
-def _check_mode(config: Config) -> None:
-    """Raises UserError for a mode other than `train`."""
+def _check_config(config: Config, target: str | Sequence[str] | None) -> None:
+    """Raises UserError for a mode other than `train`, and for a target that the feature columns don't have."""
     from components.types import UserError
+    from runner.data.load import target_nodes
 
     if config.values["mode"] != "train":
         raise UserError(f"mode={config.values['mode']} is for the command line only. Leave it out.")
+    keys = {str(node.get("key")) for node in target_nodes(config.values["feature"]).values()}
+    targets = set() if target is None else {target} if isinstance(target, str) else {*target}
+    if config.suggestion is None and (others := sorted(map(str, targets - keys))):
+        raise UserError(
+            f"target={others[0]}: the experiment or the feature file predicts {', '.join(sorted(keys)) or 'nothing'}. "
+            f"Leave target out, or set feature.target.key={others[0]}."
+        )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
 from components.types import UserError
+from runner.config.hydra_words import check_flags
 from runner.config.modes import MODES
 from runner.config.provenance import errors_with_origin
 from runner.credentials import mask_arguments, scrub
@@ -29,7 +30,7 @@ from runner.user_code import allow_package, forget_added_packages
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
-FLAGS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "--shell-completion")
+FLAGS = ("--help", "--multirun", "--cfg", "--resolve", "--info", "--version", "--allow", "--shell-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,9 +103,12 @@ def _prepare_streams() -> None:
 
 def _run_command(arguments: list[str]) -> int:
     """Runs a command, and raises its errors. Returns the exit code."""
+    check_flags(arguments)
     parsed, unknown = _make_parser().parse_known_intermixed_args(arguments)
     if unknown:
         raise UserError(f"{unknown[0]}: unknown flag. {_suggest_flag(unknown[0])}")
+    if parsed.resolve and not parsed.cfg:
+        raise UserError("--resolve: is for --cfg job only. Write --cfg job --resolve")
     for name in parsed.allow:
         allow_package(name)
     _put_working_folder_last()
@@ -115,9 +119,7 @@ def _run_command(arguments: list[str]) -> int:
         return 0
     _check_allowed(parsed.allow)
     if parsed.help:
-        from runner.modes.help import help_text
-
-        print(help_text())
+        print(_help_text(parsed.overrides))
         return 0
     if parsed.version:
         from runner.signature.code import package_version
@@ -128,7 +130,8 @@ def _run_command(arguments: list[str]) -> int:
         from runner import yaml_file
         from runner.config.compose import compose
 
-        print(yaml_file.dump(compose(parsed.overrides).raw), end="")
+        config = compose(parsed.overrides)
+        print(yaml_file.dump(config.values if parsed.resolve else config.raw), end="")
         return 0
     if parsed.info:
         from runner.config.compose import compose
@@ -137,6 +140,17 @@ def _run_command(arguments: list[str]) -> int:
         print(info_text(compose(parsed.overrides)))
         return 0
     return _run(parsed.overrides, parsed.multirun)
+
+
+def _help_text(words: Sequence[str]) -> str:
+    """The text of `--help`: of everything, or of the words of the command."""
+    if words:
+        from runner.modes.describe import describe
+
+        return describe(words)
+    from runner.modes.help import help_text
+
+    return help_text()
 
 
 def _suggest_flag(flag: str) -> str:
@@ -176,7 +190,8 @@ def _make_parser() -> _Parser:
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job"])
-    parser.add_argument("--info", action="store_true")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--info", "-i", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--allow", action="append", default=[])
     parser.add_argument("--shell-completion", "-sc", action="store_true")

@@ -16,6 +16,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 References: TypeAlias = tuple[str, ...]  # the references that were followed, to detect cycles
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+FUNCTION = re.compile(r"\$\{([\w.]+):")  # of OmegaConf and Hydra, such as ${oc.env:HOME} and ${now:%Y}
 
 
 def join_path(path: KeyPath) -> str:
@@ -104,6 +105,11 @@ def _locate(tree: Any, path: KeyPath, seen: References) -> tuple[KeyPath, Any]:
 def _follow_reference(tree: Any, reference: str, seen: References) -> tuple[KeyPath, Any]:
     """Returns the path and the value that a reference leads to."""
     match = REFERENCE.fullmatch(reference)
+    if function := FUNCTION.search(reference):
+        raise UserError(
+            f"{reference} calls the function {function[1]}, which a configuration can't do, since it is recorded with "
+            'the run. Write the value, or let the shell insert it, as in folder="$HOME/runs".'
+        )
     if match is None:
         raise UserError(f"{reference} is not a valid reference. A reference must be the entire value: ${{KEY}}.")
     if reference in seen:

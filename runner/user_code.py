@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 ALLOW_VARIABLE = "TITRATE_ALLOW"
 OUR_PACKAGES = ("components", "runner")
+INSTALL_FOLDER = Path(__file__).resolve().parents[1]  # the folder of our packages
 LIBRARY_FOLDERS = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -48,6 +49,25 @@ def forget_added_packages() -> Iterator[None]:
         os.environ.pop(ALLOW_VARIABLE, None)
         if before is not None:
             os.environ[ALLOW_VARIABLE] = before
+
+
+def describe_file_in_the_way(name: str) -> str:
+    """Says which file of the working folder a dotted name may mean, although Titrate has a package of that name.
+
+    Returns:
+        A sentence after a blank; "": there is no such file.
+    """
+    package, *inner = name.split(".")
+    with suppress(OSError):  # the working folder was deleted
+        folder = Path.cwd().resolve()
+        if package in OUR_PACKAGES and folder != INSTALL_FOLDER:
+            for depth in range(len(inner), -1, -1):
+                path = folder.joinpath(package, *inner[:depth])
+                for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+                    if file.is_file():
+                        shown = file.relative_to(folder)
+                        return f" {shown} is in the way: Titrate has a package `{package}`. Rename yours."
+    return ""
 
 
 def is_user_code(name: str) -> bool:

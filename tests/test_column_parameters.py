@@ -89,8 +89,10 @@ BASES: dict[str, dict[str, Any]] = {
     "Weighted": {"key": "ids", "weight": "weight"},
     "WordCount": {"key": "tokens"},
 }
+FRAME_TEXTS = [f"{1 + n}.{100 + n}" for n in range(20)]
 SOURCES: dict[str, dict[str, Any]] = {
     "Csv": {"path": "table.csv", "valid": 4, "test": 4},
+    "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "TextFolders": {"path": "texts", "valid": 5},
@@ -138,6 +140,10 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
     "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
+    "Frame.nulls": {"target": "word"},
+    "Frame.dates": {"columns": {"x": [f"0{1 + n % 9}/0{1 + n % 8}/2020" for n in range(20)]}},
+    "Frame.thousands": {"decimal": "comma"},
+    "Frame.on_missing_target": {"columns": {"x": [None, *range(19)], "y": range(20)}, "target": "x"},
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
     "Idx.max_unpacked_gb": {"path": "packed"},
@@ -202,6 +208,17 @@ VALUES: dict[str, list[Any]] = {
     "Csv.target": ["x"],
     "Csv.stratify": ["word"],
     "Csv.max_unpacked_gb": [1e-9],
+    "Frame.columns": [{"x": ["1", "2"] * 10}],
+    "Frame.name": ["other rows"],
+    "Frame.nulls": [["a"]],
+    "Frame.decimal": ["comma"],
+    "Frame.thousands": ["apostrophe"],
+    "Frame.dates": ["month_first"],
+    "Frame.marks": [{"y": "kg"}],
+    "Frame.types": [{"y": "string"}],
+    "Frame.target": ["x"],
+    "Frame.drop": [["word"]],
+    "Frame.stratify": ["word"],
     "Idx.path": ["packed"],
     "Idx.train": [["b-images", "b-labels"]],
     "Idx.test": [IDX],
@@ -220,7 +237,7 @@ VALUES: dict[str, list[Any]] = {
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
-ERRORS |= {"Csv.delimiter", "Csv.valid_from", "ScikitLearn.valid_from"}
+ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
 """The parameters whose other values contradict the data, which an error says."""
 
 

@@ -53,7 +53,7 @@ def run(*words: str) -> Result:
 
 
 def steps(result: Result) -> list[float]:
-    return [record["step"] for record in result.history]
+    return [record["step"] for record in result.records]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def results(folder: Path) -> dict[str, Any]:
 def test_a_run_of_steps_ends_within_an_epoch() -> None:
     result = run("training.steps=12")
     assert steps(result) == [5, 10, 12]
-    assert [record["epoch"] for record in result.history] == [1, 2, 2.4]
+    assert [record["epoch"] for record in result.records] == [1, 2, 2.4]
     assert (result.metrics["epochs"], summary(result.folder)["ended_by"]) == (2.4, "training.steps")
 
 
@@ -134,7 +134,7 @@ def test_the_display_counts_epochs_only_if_each_evaluation_ends_one(
     words: list[str], counts_epochs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[RunLength] = []
-    monkeypatch.setattr(QuietProgress, "start", lambda self, length, step: lengths.append(length))
+    monkeypatch.setattr(QuietProgress, "start", lambda self, length, step, monitor: lengths.append(length))
     start = time.monotonic()
     run("training.epochs=2", "training.max_minutes=1", *words)
     (length,) = lengths
@@ -147,18 +147,18 @@ def test_the_display_counts_epochs_only_if_each_evaluation_ends_one(
 def test_evaluations_change_no_step() -> None:
     once = run("training.steps=12", "training.evaluate_steps=12", "schedule=cosine")
     often = run("training.steps=12", "training.evaluate_steps=1", "schedule=cosine")
-    assert len(often.history) == 12
+    assert len(often.records) == 12
     assert arrays(once.folder) == arrays(often.folder)
-    losses = [record["train/loss"] for record in often.history]
+    losses = [record["train/loss"] for record in often.records]
     sizes = [8, 8, 8, 8, 4] * 2 + [8, 8]
-    assert once.history[0]["train/loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-6)
+    assert once.records[0]["train/loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-6)
 
 
 def test_the_schedule_spans_the_steps_of_the_run() -> None:
     result = run("training.steps=12", "schedule=cosine", "schedule.warmup=0.5ep", "learning_rate=1")
     progress = np.array([4, 9, 11]) - 2.5  # the last step of each interval, counted from 0
     expected = (1 + np.cos(np.pi * progress / 9.5)) / 2
-    assert [record["learning_rate"] for record in result.history] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert [record["learning_rate"] for record in result.records] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_lengths_change_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_sweep_over_a_duration_of_one_unit_is_one_program() -> None:
     words = (*WORDS, "training.steps=5", "schedule=cosine")
     result = runner.multirun(*words, "schedule.warmup=0.05,0.5,2ep", source=source())
     assert result.status == "finished"
-    assert {candidate.overrides for candidate in result.ranking} == {
+    assert {candidate.overrides for candidate in result.candidates} == {
         ("schedule.warmup=0.05",),
         ("schedule.warmup=0.5",),
         ("schedule.warmup=2ep",),
@@ -202,7 +202,7 @@ def test_patience_counts_evaluations_or_steps(patience: str, expected: list[int]
 def test_the_plateau_counts_evaluations_or_steps(patience: str, falls: int) -> None:
     words = ("schedule=reduce_on_plateau", "schedule.min_delta=100", f"schedule.patience={patience}")
     result = run(*words, "training.steps=21", "training.evaluate_steps=3", "schedule.cooldown=100st")
-    lower = [record["step"] for record in result.history if record["learning_rate"] < 0.009]
+    lower = [record["step"] for record in result.records if record["learning_rate"] < 0.009]
     assert min(lower) == falls + 3  # the evaluation after the reduction
 
 
@@ -213,7 +213,7 @@ def points(folder: Path) -> list[outbox.Point]:
 def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point_and_change_no_step() -> None:
     plain = run("training.steps=12")
     logged = run("training.steps=12", "training.log_steps=3", "fresh=true")
-    for record, expected in zip(logged.history, plain.history, strict=True):
+    for record, expected in zip(logged.records, plain.records, strict=True):
         assert record == pytest.approx(expected, rel=1e-6)  # sums are added up in other groups
     assert arrays(logged.folder) == arrays(plain.folder)
     within = {point.step: point.values for point in points(logged.folder) if "train_step/loss" in point.values}
@@ -222,7 +222,7 @@ def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point
     assert within[3]["learning_rate"] == pytest.approx(0.01)
     for interval, start in ((3, 0), (1, EPOCH)):  # the point of step 6 has the only step since the evaluation at 5
         every = run("training.steps=12", f"training.evaluate_steps={interval}", "fresh=true")
-        losses = {record["step"]: record for record in every.history}
+        losses = {record["step"]: record for record in every.records}
         for name in ("loss", "accuracy"):
             assert within[start + interval][f"train_step/{name}"] == pytest.approx(
                 losses[start + interval][f"train/{name}"], rel=1e-5
@@ -276,7 +276,7 @@ def test_the_time_ends_a_run_and_a_longer_time_continues_it(monkeypatch: pytest.
     short = run(*words, f"training.max_minutes={7 / 60}", "fresh=true")
     assert steps(short) == [5, 7]
     assert summary(short.folder)["ended_by"] == "training.max_minutes"
-    assert short.history[0] == whole.history[0]
+    assert short.records[0] == whole.records[0]
     longer = runner.run(*WORDS, *words, f"training.max_minutes={9 / 60}", f"resume={short.folder}", source=source())
     assert steps(longer) == [5, 7, 9]
     assert json.loads((short.folder / "record.json").read_text())["tags"]["prolonged"].endswith(" minutes")
@@ -413,5 +413,5 @@ def test_every_number_of_the_schedule_is_recorded(write_module: Callable[[str, s
     Path("conf/schedule").mkdir(parents=True)
     Path("conf/schedule/cycle.yaml").write_text("_target_: mine.cycle\nlearning_rate: ${learning_rate}\n")
     result = run("schedule=cycle", "optimizer=sgd", "training.steps=10")
-    assert [record["momentum"] for record in result.history] == pytest.approx([0.85 + 0.04, 0.85 + 0.09])
-    assert result.history[0]["learning_rate"] == pytest.approx(0.01)
+    assert [record["momentum"] for record in result.records] == pytest.approx([0.85 + 0.04, 0.85 + 0.09])
+    assert result.records[0]["learning_rate"] == pytest.approx(0.01)

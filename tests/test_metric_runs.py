@@ -76,8 +76,8 @@ def test_a_run_records_the_metrics_of_scikit_learn() -> None:
             expected = expect(result.folder, split, weighted=weighted)
             found = without_prefix(result.metrics, prefix + "weighted/" * weighted, expected)
             assert found == pytest.approx(expected, rel=1e-4)
-    assert {"train/f1", "train/log_loss"} < result.history[0].keys(), "sums are there in training, too"
-    assert "train/auc" not in result.history[0]
+    assert {"train/f1", "train/log_loss"} < result.records[0].keys(), "sums are there in training, too"
+    assert "train/auc" not in result.records[0]
     assert runner.load(result.folder, source=source()).evaluate("train")["train/auc"] > 0.5
 
 
@@ -103,7 +103,7 @@ MONITORED = (*CLASSIFICATION, "training.monitor=valid/auc", "training.patience=3
 def test_a_metric_of_rows_decides_what_is_best_and_when_to_stop_also_after_a_kill() -> None:
     words = (*MONITORED, "training.epochs=9", "learning_rate=1e-4")
     result = runner.run(*words, source=source())
-    values = [record["valid/auc"] for record in result.history]
+    values = [record["valid/auc"] for record in result.records]
     assert result.higher_is_better
     assert result.metrics["best/valid/auc"] == max(values)
     assert len(values) - values.index(max(values)) - 1 == 3, "it stopped by patience"
@@ -111,7 +111,7 @@ def test_a_metric_of_rows_decides_what_is_best_and_when_to_stop_also_after_a_kil
         runner.run(*words, "fresh=true", source=source())
     resumed = runner.run(*words, source=source())
     assert resumed.folder != result.folder
-    assert resumed.history == result.history
+    assert resumed.records == result.records
 
 
 def test_runs_of_a_sweep_and_of_folds_have_the_metrics_of_single_runs() -> None:

@@ -102,7 +102,7 @@ def fail(capsys: pytest.CaptureFixture[str], kind: str, *words: str) -> str:
 def test_a_weighted_metric_has_the_direction_of_the_metric(kind: str, name: str) -> None:
     write_rows()
     result = runner.run(*command(kind, f"training.monitor=valid/{name}", "training.epochs=5", "learning_rate=0.1"))
-    values = [record[f"valid/{name}"] for record in result.history]
+    values = [record[f"valid/{name}"] for record in result.records]
     best = max if name.endswith("accuracy") else min
     assert min(values) < max(values)
     assert result.higher_is_better == (best is max)
@@ -148,7 +148,7 @@ def test_a_monitor_that_is_not_recorded_is_an_error_before_the_first_step(
 def test_internal_losses_and_the_objective_can_be_monitored(kind: str, monitor: str, words: list[str]) -> None:
     write_rows()
     result = runner.run(*command(kind, f"training.monitor={monitor}", "training.limit_batches=1", *words))
-    assert result.metrics[f"best/{monitor}"] == result.history[0][monitor]
+    assert result.metrics[f"best/{monitor}"] == result.records[0][monitor]
     assert not result.higher_is_better
 
 

@@ -77,7 +77,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 def test_training_learns_the_labels(films: Result) -> None:
-    losses = [record["train/loss"] for record in films.history]
+    losses = [record["train/loss"] for record in films.records]
     assert losses[-1] < 0.5 * losses[0]
     assert films.metrics["test/accuracy"] > 0.9
 

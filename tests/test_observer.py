@@ -127,7 +127,7 @@ def test_events_come_in_order_with_the_records_and_the_weights_of_the_run() -> N
         ("evaluation", 3, 1.5),
         ("evaluation", 4, 2),
     ]
-    assert [record for _, record, _ in evaluations] == list(result.history)
+    assert [record for _, record, _ in evaluations] == list(result.records)
     assert (end[:3], metrics) == (("end", 4, 2), result.metrics)
     assert {event.folder.absolute() for event, _, _ in calls()} == {result.folder / "observers/recorder"}
     for event, _, variables in evaluations:
@@ -145,7 +145,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 def test_at_the_end_they_get_the_best_weights() -> None:
     result = run("observer=[recorder]", "learning_rate=1", "training.evaluate_steps=1")
-    best_step = min(result.history, key=lambda record: record["valid/loss"])["step"]
+    best_step = min(result.records, key=lambda record: record["valid/loss"])["step"]
     *evaluations, (_, _, best) = calls()
     kernels = {event.step: kernel_of(variables) for event, _, variables in evaluations}
     assert best_step < 4
@@ -184,7 +184,7 @@ def test_two_observers_of_one_class_have_files_of_their_own() -> None:
 def test_they_change_nothing() -> None:
     """`altering` is called first, and removes all that it gets."""
     plain, observed = run(), run("observer=[recorder,parameter_norms,altering]", "fresh=true")
-    assert observed.history == plain.history
+    assert observed.records == plain.records
     assert observed.metrics["test/loss"] == plain.metrics["test/loss"]
     assert not (plain.folder / "observers").exists()
     for step in (2, 4):
@@ -249,7 +249,7 @@ def test_after_a_kill_an_event_comes_again(monkeypatch: pytest.MonkeyPatch) -> N
         *(("evaluation", step) for step in (2, 4, 4, 6)),
         ("end", 6),
     ]
-    assert list_steps(folder) == [2, 4, 6] == [record["step"] for record in result.history]
+    assert list_steps(folder) == [2, 4, 6] == [record["step"] for record in result.records]
 
 
 def test_each_run_of_a_sweep_has_its_own_files() -> None:
@@ -279,7 +279,7 @@ def test_an_observer_can_stop_a_run_that_is_resumed_once_the_user_has_fixed_it(
     assert "observer.strict: too long: 2 epochs. Choose at most 1." in capsys.readouterr().err
     result = run("observer=[strict,recorder]", "observer.strict.limit=2")
     assert [event[:2] for event, _, _ in calls()] == [("evaluation", 4), ("end", 4)]
-    assert [record["step"] for record in result.history] == [2, 4]
+    assert [record["step"] for record in result.records] == [2, 4]
 
 
 @pytest.mark.parametrize("mode", ["train", "dry_run"])

@@ -224,8 +224,8 @@ def test_an_option_takes_two_steps_and_is_resumed(
     if group == "sweep":
         check_sweep(words)
     else:
-        history = take_two_steps(*words).history
-        assert group == "tracking" or history == runner.run(*words, "fresh=true").history
+        history = take_two_steps(*words).records
+        assert group == "tracking" or history == runner.run(*words, "fresh=true").records
 
 
 def check_sweep(words: list[str]) -> None:

@@ -23,10 +23,9 @@ from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 import components.architecture
 import components.layer
 from components.types import Batch, BindsTargets, Clock, Output, TargetSpec, UserError
-from runner.config.check import FILLED_IN
 from runner.signature.build import build
 from runner.signature.parameters import REST, Parameter, read_signature
-from runner.signature.schema import SCHEMA
+from runner.signature.schema import FILLED_IN, SCHEMA
 
 KERNEL = jnp.linspace(-2.0, 3.0, 12).reshape(3, 4)
 PARAMETERS = {"architecture": {"dense_0": {"kernel": KERNEL, "bias": KERNEL[0]}, "head": {"kernel": KERNEL.T}}}

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,10 @@ from runner.tracking import NoDelivery
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
 EXAMPLE_FILES = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("runner/**/*.md")]
+SHELL_LINE = re.compile(r"^ +(?:\$ )?((?:\w+=\S+ )*(?:uv run .*?)?titrate .*)$", re.MULTILINE)
+PRINT_ARGUMENTS = 'titrate() { printf \'%s\\n\' "$@"; }; uv() { shift; "$@"; }; '  # instead of running the commands
 FIRST_HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
 
 
@@ -35,6 +40,35 @@ def test_a_command_composes(command: str) -> None:
     ]
     arguments = [re.sub("=(evaluate|predict)$", "=train", argument) for argument in arguments]
     assert make_plan(arguments[is_multirun:], multirun=is_multirun)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_commands_can_be_pasted_into_a_shell(page: Path, shell: str, in_empty_folder: Path) -> None:
+    """A bracket without quotes is a pattern in zsh, which ends with an error where no file matches."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    commands = [command.partition("$(")[0] for command in SHELL_LINE.findall(page.read_text())]
+    assert commands or page.name in ("CONTRIBUTING.md", "CHANGELOG.md")
+    for command in commands:
+        done = subprocess.run([shell, "-c", f"{PRINT_ARGUMENTS}{command}"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        words = [word for word in shlex.split(command) if word not in ("uv", "run", "titrate")]
+        assert done.stdout.splitlines()[-len(words) :] == [word for word in words if "TITRATE_DATA" not in word], (
+            command
+        )
+        assert not set("#!") & set(command), "an interactive shell reads these characters in another way"
+
+
+def test_no_page_names_an_option_that_does_not_exist() -> None:
+    files = find_options().files
+    for page in (ROOT / "README.md", ROOT / "docs" / "architectures.md"):
+        examples = page.read_text()
+        defined = set(re.findall(r"^# (?:conf|experiments)/(?:\w+/)?(\w+)\.yaml$", examples, re.MULTILINE))
+        for command in SHELL_LINE.findall(examples):
+            for group, name in re.findall(r"(?<=\s)(\w+)=(\w+)(?=\s|$)", command):
+                if group in files and name != "NAME":
+                    assert name in {*files[group], *defined}, f"{page.name}: {group}={name}"
 
 
 @pytest.mark.optax

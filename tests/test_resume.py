@@ -109,7 +109,7 @@ def test_an_extended_run_can_be_resumed_wherever_it_is_killed(stops: Iterable[in
     command = extending_command(folder)
     result = execute(command, source=source())
     expected = read_contents(folder)
-    assert (result.status, len(result.history)) == ("finished", 3)
+    assert (result.status, len(result.records)) == ("finished", 3)
     assert expected["record.json"]["parameters"]["training.epochs"] == 3
     assert expected["config.yaml"]["training"]["epochs"] == 3
     assert expected["record.json"]["tags"]["prolonged"] == "2 → 3 epochs"

@@ -63,7 +63,7 @@ def parameters(folder: Path) -> dict[str, bytes]:
 def test_a_run_has_a_result_and_a_folder_with_its_files() -> None:
     result = quick()
     assert result.status == summary(result.folder)["status"] == "finished"
-    assert [record["epoch"] for record in result.history] == [1, 2]
+    assert [record["epoch"] for record in result.records] == [1, 2]
     assert {"test/loss", "test/accuracy", "best/valid/loss", "best/valid/accuracy", "parameters"} <= set(result.metrics)
     assert result.metrics["parameters"] == 64 * 8 + 8 + 8 * 3 + 3
     assert result.metrics["compile_seconds"] > 0
@@ -79,8 +79,8 @@ def test_a_run_has_a_result_and_a_folder_with_its_files() -> None:
             "checkpoints",
         ),
     }
-    assert [step for step, _ in points(result.folder)] == [record["step"] for record in result.history] == [2, 4]
-    assert points(result.folder)[1][1]["valid/loss"] == result.history[1]["valid/loss"]
+    assert [step for step, _ in points(result.folder)] == [record["step"] for record in result.records] == [2, 4]
+    assert points(result.folder)[1][1]["valid/loss"] == result.records[1]["valid/loss"]
 
 
 def test_without_tracking_mlflow_is_not_imported() -> None:
@@ -94,13 +94,13 @@ def test_parameters_are_bit_identical_for_equal_seeds_alone() -> None:
     first, again, other = (quick(f"seed={seed}", "architecture.dropout=0.3") for seed in (1, 1, 2))
     assert first.folder != again.folder
     assert parameters(first.folder) == parameters(again.folder) != parameters(other.folder)
-    assert first.history == again.history != other.history
+    assert first.records == again.records != other.records
 
 
 def test_the_best_weights_are_evaluated_rather_than_the_last() -> None:
     result = quick("learning_rate=0.3", "training.epochs=12", "training.monitor=valid/accuracy")
-    best = max(result.history, key=lambda record: record["valid/accuracy"])
-    assert result.metrics["best/valid/accuracy"] == best["valid/accuracy"] > result.history[-1]["valid/accuracy"]
+    best = max(result.records, key=lambda record: record["valid/accuracy"])
+    assert result.metrics["best/valid/accuracy"] == best["valid/accuracy"] > result.records[-1]["valid/accuracy"]
     assert summary(result.folder)["best_epoch"] == best["epoch"]
     metrics = runner.load(result.folder, source=source()).evaluate("test")
     assert metrics == {name: result.metrics[name] for name in metrics}
@@ -109,7 +109,7 @@ def test_the_best_weights_are_evaluated_rather_than_the_last() -> None:
 def test_patience_stops_a_run_early() -> None:
     result = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
     assert result.status == "finished"
-    assert len(result.history) == 4
+    assert len(result.records) == 4
 
 
 def test_a_plateau_lowers_the_learning_rate() -> None:
@@ -120,13 +120,13 @@ def test_a_plateau_lowers_the_learning_rate() -> None:
         "learning_rate=1e-9",
         "training.epochs=4",
     )
-    rates = [record["learning_rate"] for record in result.history]
+    rates = [record["learning_rate"] for record in result.records]
     assert rates == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11], rel=1e-5)
 
 
 def test_drop_remainder_drops_the_last_partial_batch() -> None:
-    assert quick("training.batch_size=20").history[0]["step"] == 2
-    assert quick("training.batch_size=20", "training.drop_remainder=true").history[0]["step"] == 1
+    assert quick("training.batch_size=20").records[0]["step"] == 2
+    assert quick("training.batch_size=20", "training.drop_remainder=true").records[0]["step"] == 1
 
 
 def test_an_infinite_loss_stops_the_run_with_an_error_that_suggests_remedies() -> None:
@@ -257,13 +257,13 @@ def test_a_run_saves_at_a_signal_within_an_epoch_and_the_same_command_resumes_it
     assert (stopped.status, stopped.signal) == ("interrupted", number)
     assert summary(stopped.folder)["stopped_by"] == number.name
     step = int(sorted((stopped.folder / "checkpoints").glob("step*"))[-1].stem[5:])
-    epoch = stopped.history[0]["step"]
+    epoch = stopped.records[0]["step"]
     assert 2 * epoch < step < 3 * epoch
     resumed = long(kind=kind)
     assert resumed.folder == stopped.folder
     reference = long("fresh=true", kind=kind)
     assert reference.folder != resumed.folder
-    assert resumed.history == reference.history
+    assert resumed.records == reference.records
     assert parameters(resumed.folder) == parameters(reference.folder)
     assert f"resuming from step {step}" in (resumed.folder / "log.txt").read_text()
 
@@ -295,7 +295,7 @@ def test_a_run_with_a_damaged_last_checkpoint_is_resumed_from_the_previous_one(m
     assert resumed.folder == stopped.folder
     assert f"checkpoint {last.name} is skipped: " in (resumed.folder / "log.txt").read_text()
     reference = long("fresh=true")
-    assert (resumed.history, parameters(resumed.folder)) == (reference.history, parameters(reference.folder))
+    assert (resumed.records, parameters(resumed.folder)) == (reference.records, parameters(reference.folder))
     assert points(resumed.folder) == points(reference.folder)
 
 
@@ -309,7 +309,7 @@ def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatc
         long("resume=nothing")
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder
-    assert len(longer.history) == 7
+    assert len(longer.records) == 7
     with pytest.raises(UserError, match=r"that run has finished\. To extend it, set a larger training\.epochs"):
         long(f"resume={stopped.folder.name}", "training.epochs=7")
 
@@ -321,9 +321,9 @@ def test_a_command_does_not_resume_a_run_that_was_extended(monkeypatch: pytest.M
         assert long(f"resume={finished.folder.name}", "training.epochs=8").status == "interrupted"
     again = long()
     assert again.folder != finished.folder
-    assert len(again.history) == 5
+    assert len(again.records) == 5
     resumed = long(f"resume={finished.folder.name}", "training.epochs=8")
-    assert (resumed.folder, len(resumed.history)) == (finished.folder, 8)
+    assert (resumed.folder, len(resumed.records)) == (finished.folder, 8)
 
 
 def test_a_run_that_stopped_early_cannot_be_extended() -> None:

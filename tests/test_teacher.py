@@ -67,13 +67,13 @@ def test_the_loss_is_that_of_the_paper(teacher_folder: Path, share: float, tempe
     divergence = (p * (np.log(p) - np.log(q))).sum(-1)
     of_labels = -student[np.arange(len(labels)), labels]
     expected = ((1 - share) * of_labels + share * temperature**2 * divergence).mean()
-    assert result.history[-1]["valid/loss"] == pytest.approx(expected, rel=1e-4)
+    assert result.records[-1]["valid/loss"] == pytest.approx(expected, rel=1e-4)
     assert runner.load(result.folder).evaluate("valid")["valid/loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_share_of_zero_is_training_without_a_teacher(teacher_folder: Path) -> None:
     plain, distilled = runner.run(*SMALL, ONE_EPOCH), distill(teacher_folder, "loss.share=0")
-    assert distilled.history == plain.history
+    assert distilled.records == plain.records
 
 
 def test_a_changed_number_compiles_nothing(teacher_folder: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_changed_number_compiles_nothing(teacher_folder: Path) -> None:
     student = list(programs._PROGRAMS.values())[-1]
     compiled = student.train._cache_size()
     second = distill(teacher_folder, "loss.share=0.9", "loss.temperature=2")
-    assert first.history != second.history
+    assert first.records != second.records
     assert len(programs._PROGRAMS) == 2  # the teacher's and the student's
     assert student.train._cache_size() == compiled
 
@@ -93,7 +93,7 @@ def test_the_teacher_is_not_saved_with_the_student_and_a_resumed_run_is_the_same
         interrupted = distill(teacher_folder, "training.epochs=2", "fresh=true")
     resumed = distill(teacher_folder, "training.epochs=2")
     assert (interrupted.status, resumed.folder) == ("interrupted", interrupted.folder)
-    assert resumed.history == whole.history
+    assert resumed.records == whole.records
     (path,) = (whole.folder / "checkpoints").glob("step_*4.npz")
     assert not [name for name in npz.read(path).arrays if "teacher" in name]
 
@@ -182,8 +182,8 @@ def test_the_teacher_gets_the_augmented_inputs(microbatches: int, mixing: str) -
         f"training.microbatches={microbatches}",
         source=two_classes(),
     )
-    assert result.history[-1]["train/loss"] < 1e-6
-    assert result.history[-1]["valid/loss"] < 1e-6
+    assert result.records[-1]["train/loss"] < 1e-6
+    assert result.records[-1]["valid/loss"] < 1e-6
 
 
 def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -27,8 +27,8 @@ def test_runs_in_threads_equal_a_run_alone() -> None:
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(run_quickly, ("seed=1", "seed=1", "seed=2")))
     assert len({result.folder for result in results}) == 3
-    assert results[0].history == results[1].history == run_quickly("seed=1", "fresh=true").history
-    assert results[2].history != results[0].history
+    assert results[0].records == results[1].records == run_quickly("seed=1", "fresh=true").records
+    assert results[2].records != results[0].records
     for result in results:
         log = (result.folder / "log.txt").read_text()
         assert log.count("the folder is ") == len(re.findall(r"INFO step \d+:", log)) == 1

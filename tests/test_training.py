@@ -126,9 +126,9 @@ def test_one_batch_can_be_overfitted() -> None:
     result = quick(
         "training.limit_batches=1", "training.epochs=150", "learning_rate=0.05", "training.monitor=train/loss"
     )
-    assert result.history[-1]["step"] == 150
-    assert result.history[-1]["train/accuracy"] == 1
-    assert result.history[-1]["train/loss"] < 0.05
+    assert result.records[-1]["step"] == 150
+    assert result.records[-1]["train/accuracy"] == 1
+    assert result.records[-1]["train/loss"] < 0.05
 
 
 @pytest.mark.parametrize("keep", [1, 3])
@@ -163,10 +163,10 @@ def test_the_summary_has_the_fraction_of_time_spent_waiting_for_batches() -> Non
 
 def test_the_schedule_spans_all_steps_of_the_run_counted_from_0() -> None:
     result = quick("schedule=cosine", "schedule.warmup=0", "schedule.final=0", "learning_rate=1", "training.epochs=3")
-    steps = np.array([epoch["step"] for epoch in result.history])
+    steps = np.array([epoch["step"] for epoch in result.records])
     assert steps.tolist() == [4, 8, 12]
     rates = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
-    assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(rates.tolist(), rel=1e-5)
+    assert [epoch["learning_rate"] for epoch in result.records] == pytest.approx(rates.tolist(), rel=1e-5)
     points = list(outbox.parse_points(outbox.read_checkpointed_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
@@ -179,8 +179,8 @@ def test_class_weights_weigh_no_held_out_loss() -> None:
     result, plain = (
         runner.run(*words, f"feature.target.weight={weight}", source=data) for weight in ("balanced", "null")
     )
-    assert result.history[0]["train/loss"] != pytest.approx(plain.history[0]["train/loss"], rel=1e-3)
-    assert [epoch["valid/loss"] for epoch in result.history] == [epoch["valid/loss"] for epoch in plain.history]
+    assert result.records[0]["train/loss"] != pytest.approx(plain.records[0]["train/loss"], rel=1e-3)
+    assert [epoch["valid/loss"] for epoch in result.records] == [epoch["valid/loss"] for epoch in plain.records]
     loss = plain.metrics["test/loss"]
     assert result.metrics["test/loss"] == loss
     model = runner.load(result.folder, source=data)
@@ -265,6 +265,6 @@ def test_a_finished_run_can_be_extended(capsys: pytest.CaptureFixture[str]) -> N
     longer = runner.run(f"resume={first.folder}", "training.epochs=4", source=source())
     assert "more than once" not in capsys.readouterr().err  # training.epochs was given before, not twice
     assert longer.folder == first.folder
-    assert [epoch["epoch"] for epoch in longer.history] == [1, 2, 3, 4]
-    assert longer.history[:2] == first.history
+    assert [epoch["epoch"] for epoch in longer.records] == [1, 2, 3, 4]
+    assert longer.records[:2] == first.records
     assert json.loads((first.folder / "summary.json").read_text())["epochs"] == 4

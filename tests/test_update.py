@@ -41,7 +41,7 @@ def test_a_run_with_all_members_is_resumed_exactly_across_the_unfreezing(in_empt
     words = ("experiment=digits_mlp", *WORDS, "training.keep_checkpoints=2", *ALL)
     resumed = take_two_steps(*words)
     whole = runner.run(*words, "training.epochs=2", "training.limit_batches=1", "quiet=true", "fresh=true")
-    assert resumed.history == whole.history
+    assert resumed.records == whole.records
     for step in (1, 2):
         found, expected = arrays_of(resumed, step), arrays_of(whole, step)
         assert found.keys() == expected.keys()
@@ -81,7 +81,7 @@ def test_a_longer_run_keeps_the_step_at_which_it_was_unfrozen(in_empty_folder: P
 def test_evaluation_and_predictions_use_the_average(in_empty_folder: Path) -> None:
     words = ("experiment=digits_mlp", *WORDS, "update=[ema]", "learning_rate=0.05", "training.epochs=1", "quiet=true")
     result = runner.run(*words)
-    arrays = arrays_of(result, result.history[0]["step"])
+    arrays = arrays_of(result, result.records[0]["step"])
     model = runner.load(result.folder)
     kernel = np.asarray(model.weights.parameters["architecture"]["head"]["kernel"])
     name = "['params']['architecture']['head']['kernel']"
@@ -89,10 +89,10 @@ def test_evaluation_and_predictions_use_the_average(in_empty_folder: Path) -> No
     assert (
         np.abs(kernel - arrays[f"leaf.parameters{name.removeprefix(chr(91) + repr('params') + chr(93))}"]).max() > 1e-3
     )
-    assert model.evaluate("valid")["valid/loss"] == pytest.approx(result.history[0]["valid/loss"], rel=1e-6)
+    assert model.evaluate("valid")["valid/loss"] == pytest.approx(result.records[0]["valid/loss"], rel=1e-6)
     assert (
         json.loads((result.folder / "summary.json").read_text())["metrics"]["best/valid/loss"]
-        == (result.history[0]["valid/loss"])
+        == (result.records[0]["valid/loss"])
     )
 
 
@@ -133,8 +133,8 @@ def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], N
     words = ("architecture=net", "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=2")
     trained = runner.run(*words)
     frozen = runner.run(*words, "update=[freeze]", "update.freeze.trainable=[architecture/head,architecture/norm]")
-    assert trained.history[0]["train/objective"] > trained.history[0]["train/loss"] + 0.01
-    assert frozen.history[0]["train/objective"] == frozen.history[0]["train/loss"]
+    assert trained.records[0]["train/objective"] > trained.records[0]["train/loss"] + 0.01
+    assert frozen.records[0]["train/objective"] == frozen.records[0]["train/loss"]
     moments = "leaf.model_state['batch_stats']['architecture']"
     for result, is_frozen in ((trained, False), (frozen, True)):
         arrays = arrays_of(result, 2)
@@ -198,9 +198,9 @@ def own_members(write_module: Callable[[str, str], None]) -> None:
 @pytest.mark.usefixtures("own_members")
 def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
     words = ("experiment=digits_mlp", *WORDS, f"update=[{name},clip_norm,lookahead]")
-    history = take_two_steps(*words).history
+    history = take_two_steps(*words).records
     plain = runner.run("experiment=digits_mlp", *WORDS, "update=[clip_norm,lookahead]", *SHORT, "training.epochs=2")
-    assert history[-1]["valid/loss"] != plain.history[-1]["valid/loss"]
+    assert history[-1]["valid/loss"] != plain.records[-1]["valid/loss"]
 
 
 @pytest.mark.optax
@@ -335,10 +335,10 @@ def test_a_run_that_skips_ten_steps_in_a_row_diverges(
         assert "10 steps in a row were skipped, and the objective is not finite at step 9" in str(result.error)
     else:
         assert result.status == "finished"
-        assert result.history[0]["skipped_steps"] == 12
+        assert result.records[0]["skipped_steps"] == 12
         assert "warning: 12 of the 12 steps were skipped" in capsys.readouterr().err
-        assert np.isnan(result.history[0]["train/loss"])
-        assert np.isnan(result.history[0]["train/accuracy"])
+        assert np.isnan(result.records[0]["train/loss"])
+        assert np.isnan(result.records[0]["train/accuracy"])
 
 
 def decaying_optimizers() -> list[str]:
@@ -364,7 +364,7 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
     with interrupted_once():
         runner.run(*words, "training.epochs=2", "fresh=true")
     resumed = runner.run(*words, "training.epochs=2")
-    assert resumed.history == whole.history
+    assert resumed.records == whole.records
     assert runner.load(resumed.folder).weights.epochs == 2
 
 

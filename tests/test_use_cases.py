@@ -126,7 +126,7 @@ def test_fine_tuning_with_groups_and_an_average() -> None:
         average = jax.tree.map(lambda old, new: 0.6 * old + 0.4 * new, average, values)
     assert_close(parameters(result.folder, 3), steps[-1])
     assert_close(parameters(result.folder, 3, of="average"), average)
-    assert result.history[-1]["valid/loss"] == pytest.approx(float(objective(average, VALID)), rel=1e-5)
+    assert result.records[-1]["valid/loss"] == pytest.approx(float(objective(average, VALID)), rel=1e-5)
     assert float(objective(average, VALID)) != pytest.approx(float(objective(steps[-1], VALID)), rel=1e-3)
 
 
@@ -158,7 +158,7 @@ def test_mixup_with_label_smoothing_and_accuracy(write_module: Callable[[str, st
     image = np.broadcast_to(label[:, None, None, None] * np.uint8(255), (6, 2, 2, 1)).astype(np.uint8)
     words = ("feature=image", "architecture=brightness", "augmentation=[mixup]", "augmentation.mixup.alpha=0.7")
     words = (*words, "loss.label_smoothing=0.1", "training.batch_size=2", "training.steps=16", "learning_rate=0")
-    history = run(*words, valid=2, test=2, image=image, label=label).history
+    history = run(*words, valid=2, test=2, image=image, label=label).records
     shares = np.array([[record["train/first"], record["train/second"]] for record in history])
     logits = np.stack([0.3 - shares, 2 * shares], -1)
     smooth = 0.9 * np.stack([1 - shares, shares], -1) + 0.05
@@ -222,7 +222,7 @@ def test_a_class_and_a_number_with_weights_and_gaps() -> None:
             expected |= {f"{name}/kind/loss": kind, f"{name}/size/loss": size, f"{name}/loss": kind + 0.3 * size}
             expected[f"{name}/kind/accuracy"] = mean(hits, has_kind, rows, weights)
             expected[f"{name}/size/rmse"] = mean(errors**2, has_size, rows, weights) ** 0.5
-    record = result.history[0] | result.metrics
+    record = result.records[0] | result.metrics
     assert {name: record[name] for name in expected} == pytest.approx(expected, rel=1e-4)
 
 
@@ -254,7 +254,7 @@ def test_segmentation_with_pixels_that_are_ignored() -> None:
             f"{split}/accuracy": (found.argmax(-1) == true).mean(),
             f"{split}/mean_iou": np.mean([(one & two).sum() / (one | two).sum() for one, two in pairs]),
         }
-        record = result.metrics | result.history[0]
+        record = result.metrics | result.records[0]
         assert {name: record[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
@@ -311,7 +311,7 @@ def test_contrastive_pairs_without_a_target(write_module: Callable[[str, str], N
         partners = np.roll(np.arange(len(views)), len(views) // 2)
         return float(cross_entropy(softmax(logits), partners).mean())
 
-    for record in result.history:
+    for record in result.records:
         kernel = parameters(result.folder, int(record["step"]))["encode"]["kernel"]
         assert record["valid/loss"] == record["valid/nt_xent"] == pytest.approx(loss(kernel, VALID), rel=1e-4)
     assert not any("accuracy" in name for name in result.metrics)
@@ -351,7 +351,7 @@ def test_a_denoising_autoencoder() -> None:
     best = clean.var() / (clean.var() + 0.2**2)
     assert (slope, offset) == pytest.approx((best, (1 - best) * clean.mean()), abs=0.03)
     error = np.square(slope * IMAGES[VALID] / 255 + offset - IMAGES[VALID] / 255).mean()
-    (record,) = result.history
+    (record,) = result.records
     assert (record["valid/loss"], record["valid/rmse"]) == pytest.approx((error, error**0.5), rel=1e-4)
     assert record["train/loss"] > 2 * error, "the inputs of the training are noisy"
 
@@ -373,12 +373,12 @@ def test_microbatches_with_a_schedule_and_patience_in_steps() -> None:
     words = (*CLASSES, "training.steps=40", "training.evaluate_steps=2", "schedule=cosine", "schedule.warmup=4st")
     words = (*words, "training.patience=6st", "training.min_delta=100", "training.batch_size=8")
     parts, whole = (run(*words, f"training.microbatches={count}") for count in (4, 1))
-    assert [record["step"] for record in parts.history] == [2, 4, 6, 8], "six steps without an improvement"
+    assert [record["step"] for record in parts.records] == [2, 4, 6, 8], "six steps without an improvement"
     progress = np.array([1, 3, 5, 7])  # the last step of each interval, counted from 0
     rates = np.where(progress < 4, (progress + 1) / 4, (1 + np.cos(np.pi * (progress - 4) / 36)) / 2)
-    assert [record["learning_rate"] for record in parts.history] == pytest.approx((0.5 * rates).tolist(), rel=1e-5)
+    assert [record["learning_rate"] for record in parts.records] == pytest.approx((0.5 * rates).tolist(), rel=1e-5)
     assert_close(parameters(parts.folder, 8), parameters(whole.folder, 8), rtol=1e-4, atol=1e-5)
-    for one, other in zip(parts.history, whole.history, strict=True):
+    for one, other in zip(parts.records, whole.records, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
 
@@ -425,7 +425,7 @@ def test_folds_with_fitted_statistics_beside_an_update_and_a_constraint() -> Non
         weights = parameters(folder, 2)
         norms = np.linalg.norm(weights["dense_0"]["kernel"], axis=0)
         assert norms.max() <= 0.5 + 1e-6
-    assert sweep.ranking[0].metrics["best/valid/loss"].deviation > 0
+    assert sweep.candidates[0].metrics["best/valid/loss"].deviation > 0
 
 
 def test_lbfgs_equals_optax_and_is_compiled_once() -> None:

@@ -33,7 +33,7 @@ class Arrays(Table):
         digest = hashlib.blake2b(digest_size=16)
         for part, (columns, valid) in self._parts.items():
             for name, values in columns.items():
-                for array in [*_list_arrays(values), *([valid[name]] if name in valid else [])]:
+                for array in [*list_arrays(values), *([valid[name]] if name in valid else [])]:
                     digest.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
                     digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         return digest.hexdigest()
@@ -69,11 +69,11 @@ class Arrays(Table):
         return set(self.columns) == {"train", "test"} and all(map(is_table, self.columns.values()))
 
 
-def _list_arrays(values: Values) -> Iterator[np.ndarray]:
+def list_arrays(values: Values) -> Iterator[np.ndarray]:
     """Yields the arrays that a column consists of."""
     if isinstance(values, np.ndarray):
         yield values
     else:
         for field in values:
             if field is not None:
-                yield from _list_arrays(field)
+                yield from list_arrays(field)

@@ -72,6 +72,27 @@ class PackedFile:
             raise DataError(f"{self.path} is damaged {format.name} {location}: {error}") from error
 
 
+@dataclass(frozen=True)
+class MemoryFile:
+    """A file in memory.
+
+    Attributes:
+        content: its bytes.
+        name: its name for messages.
+    """
+
+    content: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def open(self) -> Iterator[io.BufferedReader]:
+        """Opens the file."""
+        yield io.BufferedReader(io.BytesIO(self.content))
+
+
 class ChunkReader(io.RawIOBase):
     """A readable file whose content is an iterator of chunks."""
 

@@ -80,6 +80,29 @@ class Image:
         images = _arrange_channels(_read_images(block, self.key, self.size), constants.device, self.order)
         return (images - np.asarray(constants.device["offset"])) / np.asarray(constants.device["divisor"])
 
+    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+        """Converts images of floats or integers to uint8. Floats are from 0 to 1, or from 0 to 255."""
+        if values.dtype.kind not in "iuf" or values.dtype == np.uint8 or not values.size:
+            return values, ""
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= WHITE):  # also if some are NaN
+            raise DataError(
+                f"column `{self.key}` has pixels from {low:g} to {high:g}; pixels are numbers from 0 to {WHITE}, or "
+                "floats from 0 to 1"
+            )
+        if values.dtype.kind != "f":
+            return values.astype(np.uint8), ""
+        is_whole = bool((values == np.floor(values)).all())
+        if 0 < high < 2 and (is_whole or high > 1):
+            raise DataError(
+                f"column `{self.key}` has floats up to {high:g}, which may be from 0 to 1 or from 0 to {WHITE}; "
+                "convert them to uint8, from 0 to 255"
+            )
+        if high > 1:
+            rounded = "" if is_whole else ", and rounded"
+            return np.round(values).astype(np.uint8), f"column `{self.key}`: floats are read as 0 to {WHITE}{rounded}"
+        return np.round(values * WHITE).astype(np.uint8), f"column `{self.key}`: floats are read as 0 to 1"
+
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
@@ -29,6 +29,7 @@ from components.types import (
     TargetSpec,
     UserError,
     Values,
+    bind_fields,
 )
 
 
@@ -74,6 +75,7 @@ class Numeric:
     size: Annotated[int, Range(1)] | None = None
     sequence: bool = False
     read_as: Literal["output", "data"] = "output"
+    fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):
@@ -123,9 +125,9 @@ class Numeric:
             `missing`, the replacement of missing numbers, in the unit of the encoded numbers. Each is (D,), or
             (1 + classes, D) with `per`, where row 0 is that of all rows. If encoded numbers have another unit than the
             numbers before the fitted normalizer, also `data_offset` and `data_divisor` for these. On the host the
-            `classes` of `per`.
+            `classes` of `per`. For new rows the `mean` in the unit of the data, if missing numbers are errors.
         """
-        offsets, scales, fill_values = [], [], []  # an array for each source
+        offsets, scales, fill_values, means = [], [], [], []  # an array for each source
         for position, numeric_fit in enumerate(self._numeric_fits):
             source_results = {name: results[f"{name} {position}"] for name in numeric_fit.statistics()}
             offset, scale = numeric_fit.fit_offset_scale(source_results)
@@ -133,18 +135,21 @@ class Numeric:
             scales.append(scale)
             if self._replacement is not None:
                 fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
+            elif "mean" in source_results:
+                means.append(source_results["mean"].offset)
         offset = np.concatenate(offsets, axis=-1)
         divisor = scaling.find_divisor(OffsetScale(offset, np.concatenate(scales, axis=-1)))
         encoding = scaling.choose_encoding(offset, divisor)
         host = {"shift": encoding.shift, "exponent": encoding.exponent}
         device = {"offset": encoding(offset), "divisor": np.ldexp(divisor, -encoding.exponent)}
+        new_rows = {"mean": np.concatenate(means)} if len(means) == len(offsets) else {}
         if fill_values:
             device["missing"] = self._encode_fill_values(np.concatenate(fill_values), encoding)
         if self.per:
             host["classes"] = np.array(list(results["per 0"]))  # all sources have the same classes
         elif not encoding.is_identity:
             device |= {"data_offset": scaling.to_float32(offset), "data_divisor": scaling.to_float32(divisor)}
-        return Constants(host, device, {"outputs": offset.shape[-1]})
+        return Constants(host, device, {"outputs": offset.shape[-1]}, new_rows=new_rows)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -177,6 +182,14 @@ class Numeric:
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
         return functools.partial(scaling.normalize_encoded, pipeline=self._pipeline, indicate=self.indicate_missing)
+
+    @property
+    def gap_value(self) -> str:
+        return "the mean of the training split"
+
+    def filling_gaps(self, constants: Constants) -> Numeric | None:
+        """The same column with the mean in place of missing numbers; None: `missing` says what replaces them."""
+        return bind_fields(self, fills_gaps=True) if "mean" in constants.new_rows else None
 
     def upgrade(self, constants: Constants) -> Constants:
         """Converts constants of version 2 of the transform, with which all of the normalization was on the device."""
@@ -245,7 +258,7 @@ class Numeric:
         for source in self._sources:
             numbers = Numbers(
                 source,
-                allow_missing=self.missing is not None,
+                allow_missing=self.missing is not None or self.fills_gaps,
                 sequences=self.sequence,
                 factor=self.scale,
                 steps=pipeline.steps_before_fit,
@@ -260,6 +273,9 @@ class Numeric:
             raise DataError(
                 f"{self._names} of {block.origin} has {width} numbers in each row; in training there were {expected}"
             )
+        if self.fills_gaps:
+            mean = self._pipeline.apply_before_fit(constants.new_rows["mean"] * self.scale, np)
+            rows = rows._replace(values=np.where(np.isnan(rows.values), mean, rows.values))
         classes = find_class_positions(block, self.per, constants.host["classes"]) if self.per else None
         return rows, classes
 

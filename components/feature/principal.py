@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import jax
@@ -14,7 +14,7 @@ from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.number.numbers import add_encoded_columns, as_vectors
 from components.feature.statistic import Covariance, OffsetScale, find_principal_components
-from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
+from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values, bind_fields
 
 FLOAT32_RANGE = (1e-30, 1e30)  # of standard deviations, so that outliers are within the range of float32, too
 
@@ -39,6 +39,7 @@ class PrincipalComponents:
     key: str | tuple[str, ...]
     components: Annotated[int, Range(1)]
     whiten: bool = False
+    fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -95,6 +96,14 @@ class PrincipalComponents:
         encoded = self._read(block, parents, constants)
         return (encoded - np.asarray(constants.device["mean"])) @ np.asarray(constants.device["directions"])
 
+    @property
+    def gap_value(self) -> str:
+        return "the mean of the training split"
+
+    def filling_gaps(self, constants: Constants) -> PrincipalComponents:
+        """The same column with the mean in place of missing numbers."""
+        return bind_fields(self, fills_gaps=True)
+
     def upgrade(self, constants: Constants) -> Constants:
         """Converts constants of version 2 of the transform, with which numbers were encoded as they are."""
         if "shift" in constants.host:
@@ -109,14 +118,17 @@ class PrincipalComponents:
     def _read(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> np.ndarray:
         """Reads and encodes the numbers, float64 (rows, D)."""
         block = add_encoded_columns(block, parents)
-        columns = [as_vectors(block, key, raw.read_numbers(block, key)) for key in self.keys]
+        columns = [
+            as_vectors(block, key, raw.read_numbers(block, key, allow_missing=self.fills_gaps)) for key in self.keys
+        ]
         values = np.concatenate(columns, axis=1, dtype=np.float64)
         if values.shape[1] != (count := len(constants.host["shift"])):
             raise DataError(
                 f"{', '.join(self.keys)} of {block.origin}: there are {values.shape[1]} numbers in each row; in "
                 f"training there were {count}"
             )
-        return scaling.get_encoding(constants.host)(values)
+        encoded = scaling.get_encoding(constants.host)(values)
+        return np.where(np.isnan(encoded), np.asarray(constants.device["mean"]), encoded)
 
     def _check_variances(self, variances: np.ndarray, size: int) -> None:
         """Raises DataError if a variance along a direction is 0, up to rounding."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values, bind_fields
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
@@ -60,6 +60,7 @@ class Time:
     format: str | None = None
     missing: float | None = None
     indicate_missing: bool = False
+    fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
 
     def __post_init__(self) -> None:
         _check_format(self.format)
@@ -105,7 +106,8 @@ class Time:
     ) -> np.ndarray:
         """The parts, float64 (rows, D)."""
         times, valid_mask = read_times(block, self.key, parents, self.format)
-        if self.missing is None and not valid_mask.all():
+        missing = 0.0 if self.fills_gaps else self.missing
+        if missing is None and not valid_mask.all():
             remedy = "fill it in, remove the row, or set `missing`"
             raise raw.make_value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
         numbers = _extract_numbers(times, self._number_parts)
@@ -119,11 +121,24 @@ class Time:
             for part in self.parts
         ]
         values = np.concatenate(columns, axis=1, dtype=np.float64)
-        if self.missing is not None:
-            values = np.where(valid_mask[:, None], values, self.missing)
+        if missing is not None:
+            values = np.where(valid_mask[:, None], values, missing)
         if self.indicate_missing:
             values = np.concatenate([values, ~valid_mask[:, None]], axis=1, dtype=np.float64)
         return values
+
+    @property
+    def gap_value(self) -> str:
+        return "the mean of the training split"
+
+    def filling_gaps(self, constants: Constants) -> Time | None:
+        """The same column with 0 for all parts of missing times, which is their mean, or the centre of their circle.
+
+        Returns:
+            The column. None: `missing` says what replaces missing times, or the parts have another mean than 0.
+        """
+        has_means = self.missing is None and (self.normalize is not None or not self._number_parts)
+        return bind_fields(self, fills_gaps=True) if has_means else None
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, D), float32."""

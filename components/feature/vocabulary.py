@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,7 +24,19 @@ from components.feature.text.string_ops import (
 from components.feature.text.vocabulary_file import find_file, read_lines
 from components.feature.text.vocabulary_index import build_index, check_values, is_text, look_up, suggest_value
 from components.input_files import hash_file
-from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    Encoded,
+    Ragged,
+    Range,
+    Statistic,
+    Strings,
+    UserError,
+    Values,
+    bind_fields,
+)
 
 UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until an error reports them; NO_ID is the smallest int32
 KERAS_OOV = ("[UNK]", -1)  # the values that stand for unknown strings and integers in Keras
@@ -74,6 +86,7 @@ class Vocabulary(Categorical):
     mask: str | int | None = None
     missing: str | int | None = None
     check: bool = False
+    fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
 
     def __post_init__(self) -> None:
         listed = self.values is not None or self.path is not None
@@ -138,8 +151,25 @@ class Vocabulary(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         column = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
+        ids = self._find_ids(block, column, constants)
+        if self.fills_gaps and column.valid_mask is not None:
+            unknown = self._first_oov_id(len(constants.host["ids"])) if self.oov else self.default
+            ids, column = np.where(column.valid_mask, ids, np.int32(unknown)), column._replace(valid_mask=None)
+        return column.encode_ids(ids)
+
+    @property
+    def gap_value(self) -> str:
+        return "an unknown value"
+
+    def filling_gaps(self, constants: Constants) -> Vocabulary | None:
+        """The same column with unknown values in place of missing ones; None: unknown values have no id."""
+        has_id = self.missing is None and self.mask is None and (self.oov > 0 or self.default != -1)
+        return bind_fields(self, fills_gaps=True) if has_id else None
+
+    def _find_ids(self, block: Block, column: CategoryValues, constants: Constants) -> np.ndarray:
+        """The id of each value, int32. Those of missing values have no meaning."""
         if column.is_all_missing:
-            return column.encode_ids(np.zeros(column.value_count, np.int32))
+            return np.zeros(column.value_count, np.int32)
         may_hold_integers = constants.host.get("whole", False)  # each line of the file is a whole number
         if isinstance(column.values, Strings) or not may_hold_integers:
             check_category_type(block, self.key, column, "its vocabulary", is_text(constants.host))
@@ -150,7 +180,7 @@ class Vocabulary(Categorical):
             ids = self._convert_to_ids(values, constants)
         if self.check:
             self._check_known(block, column, ids, constants)
-        return column.encode_ids(ids)
+        return ids
 
     def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""

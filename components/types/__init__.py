@@ -12,7 +12,9 @@ from components.types.base import UserError as UserError
 from components.types.base import bind_fields as bind_fields
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
+from components.types.column import ConvertsRows as ConvertsRows
 from components.types.column import EncodingWarnings as EncodingWarnings
+from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
 from components.types.column import ReadsFiles as ReadsFiles

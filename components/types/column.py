@@ -37,12 +37,14 @@ class Constants(NamedTuple):
             another fold, need no compilation.
         static: hashable values that shapes and names depend on. Other values need another compiled program.
         init_only: arrays that the layer gets in addition to `device` when its parameters are initialized.
+        new_rows: arrays for `encode` that only new rows need, so that folds with others share the encoded rows.
     """
 
     host: Mapping[str, np.ndarray] = {}
     device: Mapping[str, np.ndarray] = {}
     static: Mapping[str, Any] = {}
     init_only: Mapping[str, np.ndarray] = {}
+    new_rows: Mapping[str, np.ndarray] = {}
 
 
 class Column(Protocol):
@@ -137,6 +139,35 @@ class EncodingWarnings(Protocol):
 
     def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
         """The warnings about the encoded rows, one sentence each."""
+
+
+@runtime_checkable
+class FillsGaps(Protocol):
+    """A column that can fill gaps in new rows, although the training split had none and a gap is an error."""
+
+    @property
+    def gap_value(self) -> str:
+        """What stands for a missing value, such as `the mean of the training split`, for messages."""
+
+    def filling_gaps(self, constants: Constants) -> Column | None:
+        """The column that fills gaps; None: the column needs no other, or its constants have no value for gaps."""
+
+
+@runtime_checkable
+class ConvertsRows(Protocol):
+    """A column that accepts other types of values in new rows from Python than sources have, such as floats."""
+
+    key: str
+
+    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+        """Converts the values of all new rows to those of a source.
+
+        Returns:
+            The values, and a sentence about the conversion; "": the values are unchanged.
+
+        Raises:
+            DataError: the values can't be converted, or it isn't clear how.
+        """
 
 
 @runtime_checkable

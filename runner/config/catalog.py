@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from runner.yaml_file import OPTION_LIMITS
 INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
 RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
-MAX_TITLE_LENGTH = 200  # characters of an option's title
+MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
+SENTENCE_END = (".", "?", "!", ")")
+CSV, FRAME = "components.data.Csv", "components.data.Frame"  # the sources of tables: files, and tables from Python
+FROM_PYTHON = "from_python"  # the option of `data` for a table that a call from Python passes
 OPTION = "option"  # the key of an option's name beside values of its parameters
 
 
@@ -31,6 +34,12 @@ class Catalog:
 
     files: Mapping[str, Mapping[str, Path]]
     clashes: tuple[str, ...]
+
+
+def add_python_table(catalog: Catalog) -> Catalog:
+    """The options of a call from Python that passes a table."""
+    path = Path(__file__).parent / f"{FROM_PYTHON}.yaml"
+    return replace(catalog, files={**catalog.files, "data": {**catalog.files["data"], FROM_PYTHON: path}})
 
 
 @functools.cache
@@ -61,15 +70,20 @@ def find_options() -> Catalog:
 
 
 def read_title(path: Path) -> str:
-    """The comment in the first line of a YAML file, which says what the option is; "" if there is none."""
+    """The comment at the start of a YAML file, to the end of its sentence; "" if there is none."""
+    lines: list[str] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(MAX_TITLE_LENGTH)
+            while (line := file.readline(MAX_TITLE_LENGTH)).startswith("#") and not _is_complete(lines):
+                lines.append(line.removeprefix("#").strip())
     except OSError as error:
         return f"can't be read: {error.strerror}"
-    if not first.startswith("#"):
-        return ""
-    return first.removeprefix("#").strip().removeprefix("Question:").strip()
+    return " ".join(lines).removeprefix("Question:").strip()
+
+
+def _is_complete(lines: list[str]) -> bool:
+    """Whether the lines of a comment end with a sentence."""
+    return bool(lines) and lines[-1].endswith(SENTENCE_END)
 
 
 def display_path(path: Path) -> str:
@@ -79,6 +93,8 @@ def display_path(path: Path) -> str:
 
 def explain_missing_option(group: str, name: str) -> str | None:
     """A remedy for a missing option if the working folder has a file for it that is not read; None: it has no file."""
+    if (group, name) == ("data", FROM_PYTHON):
+        return "The data of this run came from Python. Pass it again, as in runner.run(…, data=…)."
     folder = _group_folder(_working_folder(), group)
     path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(yml_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
 from components.types import Range
@@ -15,6 +16,8 @@ from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
+from runner.config.settings import SECTIONS
+from runner.config.slips import suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
@@ -27,7 +30,7 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -46,15 +49,11 @@ OPTIONAL_FEATURE_HINTS = {
     "sample": Annotated[int, Range(1)] | None,
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
-SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
-FILLED_IN = {
-    "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
-    "architecture": {
-        "outputs": "is set from the data and the loss. Leave it out.",
-        "dtype": "is set by training.precision. Leave it out.",
-    },
+DATA_KEYS = {
+    "split": Parameter(str, required=False),
+    "on_missing": Parameter(Literal["error", "fill"], required=False),
 }
-"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
+"""Keys of `data` in the modes that read a finished run, in addition to the parameters of the source."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
@@ -118,7 +117,7 @@ def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
     known = read_settings_fields("Settings")
     for key in values:
         if key not in known and key not in read_default_options():
-            yield Problem(str(key), f"unknown key. {suggest_name(key, [*known, *read_default_options()])}")
+            yield Problem(str(key), f"unknown key. {suggest_key(key, values, [*known, *read_default_options()])}")
     yield from _check_arguments({key: value for key, value in values.items() if key in known}, known, "")
     for name, dataclass_name in SECTIONS.items():
         section = values.get(name, {})
@@ -216,19 +215,26 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"{target} has a parameter `{OPTION}`, which names an option in Titrate. Rename it.",
             )
         if known is not None and key == "data":
-            if "split" in known:
-                reserved = "data.split has another meaning in Titrate"
-                yield Problem(f"{key}._target_", f"{target} has a parameter `split`, but {reserved}. Rename it.")
+            for name in DATA_KEYS.keys() & known.keys():
+                reserved = f"data.{name} has another meaning in Titrate"
+                yield Problem(f"{key}._target_", f"{target} has a parameter `{name}`, but {reserved}. Rename it.")
             if values.get("mode") in RUN_MODES:
-                known = known | {"split": Parameter(str, required=False)}
+                known = known | DATA_KEYS
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
             if takes_function(hint) and needs_more_arguments(target, arguments):  # its caller passes them
                 known = {name: parameter._replace(required=False) for name, parameter in known.items()}
-            yield from _check_arguments(arguments, known, key, f"parameter of {target}")
+            suggest = functools.partial(suggest_parameter, values, key)
+            yield from _check_arguments(arguments, known, key, f"parameter of {target}", suggest)
 
 
-def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Problem]:
+def _check_arguments(
+    values: Mapping[str, Any],
+    known: Parameters,
+    owner: str,
+    what: str = "key",
+    suggest: Callable[[str, Collection[str]], str] = suggest_name,
+) -> Iterator[Problem]:
     """Checks values against the parameters of the part or section at the key `owner`."""
     for name, parameter in known.items():
         if parameter.required and name not in values:
@@ -236,7 +242,7 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
     for name, value in values.items():
         key, found = _join(owner, name), find_parameter(known, name)
         if found is None:
-            yield Problem(key, f"unknown {what}. {suggest_name(name, known.keys() - {REST})}")
+            yield Problem(key, f"unknown {what}. {suggest(name, known.keys() - {REST})}")
         elif value == "???":
             yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
@@ -252,8 +258,10 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(columns, dict) or not isinstance(inputs, dict):
         return
     for name, listed in inputs.items():
-        for column in listed if isinstance(listed, list) else ():
-            if isinstance(column, str) and column not in columns:
+        for index, column in enumerate(listed if isinstance(listed, list) else ()):
+            if column in listed[:index]:
+                yield Problem(f"feature.inputs.{name}", f"the column {column} is listed twice. Leave one out.")
+            elif isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
         yield from _match_inputs(inputs, target)
@@ -368,10 +376,15 @@ def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.compile", "is false, but mode=dry_run measures the compiled program. Leave it out.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
-    if mode != "predict" and values.get("output") is not None:
-        yield Problem("output", "is allowed for mode=predict only. Leave it out.")
-    if mode == "predict" and values.get("output") is None:
-        yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
+    output, data = values.get("output"), values.get("data")
+    if isinstance(output, dict):
+        if mode != "predict" and any(output.values()):
+            key = next(key for key, value in output.items() if value)
+            yield Problem(f"output.{key}", "is allowed for mode=predict only. Leave it out.")
+        if mode == "predict" and output.get("path") is None:
+            yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
+    if mode == "look" and isinstance(data, dict) and "on_missing" in data:
+        yield Problem("data.on_missing", "is allowed for mode=evaluate and mode=predict only. Leave it out.")
 
 
 def _join(owner: str, name: str) -> str:

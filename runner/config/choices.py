@@ -18,9 +18,17 @@ from omegaconf.errors import OmegaConfBaseException
 from components.closest import suggest_name
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import EXPERIMENT, Catalog, display_path, explain_missing_option, read_default_options
+from runner.config.catalog import (
+    EXPERIMENT,
+    FROM_PYTHON,
+    Catalog,
+    display_path,
+    explain_missing_option,
+    read_default_options,
+)
 from runner.config.overrides import apply_override, override_origin
 from runner.config.provenance import format_problem
+from runner.config.slips import explain_data_file
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import find_problems
 from runner.suggest.suggestions import (
@@ -156,7 +164,7 @@ def _read_chosen_source(
     try:
         tree = OmegaConf.create({"data": load_yaml(path)})
         for setting in settings:
-            if setting.key_or_group.startswith("data."):
+            if setting.key_or_group == "data" or setting.key_or_group.startswith("data."):
                 apply_override(tree, setting)
     except UserError:
         return None
@@ -204,7 +212,8 @@ def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: A
 def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
-        hint = explain_missing_option(group, name or "null") or suggest_name(name, files)
+        explanation = explain_data_file(name) if name is not None and group == "data" else None
+        hint = explanation or explain_missing_option(group, name or "null") or suggest_name(name, files)
         raise UserError(format_problem(f"{group}: unknown option {name or 'null'}. {hint}", origin))
     path = files[name]
     content = load_yaml(path)
@@ -237,9 +246,11 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
 def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:
     """Removes an experiment's settings of options that the command line replaces or leaves out.
 
-    They are those of a group that the command line sets to null, and of replaced options in groups of several options.
+    They are those of a group that the command line sets to null, those of a source that a table from Python replaces,
+    and those of replaced options in groups of several options.
     """
-    for group in [group for group, (option, _) in on_command_line.items() if option is None]:
+    replaced_groups = [group for group, (option, _) in on_command_line.items() if option in (None, FROM_PYTHON)]
+    for group in replaced_groups:
         experiment.content.pop(group, None)
     for group in experiment_choices.keys() & on_command_line.keys():
         settings = experiment.content.get(group)

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple, cast
 from hydra.core.override_parser.types import Override
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, RUN_YAML, Catalog, display_path, find_options, read_default_options
+from runner.config.catalog import (
+    EXPERIMENT,
+    RUN_YAML,
+    Catalog,
+    add_python_table,
+    display_path,
+    find_options,
+    read_default_options,
+)
 from runner.config.check import check_config, find_config_problems, has_valid_root
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
@@ -31,7 +39,7 @@ from runner.run_folder import find_run
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import resolve_references
 
-PATH_KEYS = ("folder", "resume", "run", "output")
+PATH_KEYS = ("folder", "resume", "run")
 
 
 def configure(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -51,14 +59,15 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
         check_config(config)
     config = _expand_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resume(config, overrides, name)
+        config = _resume(config, overrides, name, composer)
     if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
         config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_without_python_source(config))
     composer.print_notes(config)
     if config.values["mode"] in RUN_MODES:
-        values = {**config.values, "data": dict(config.values["data"])}
-        config = replace(config, values=values, split=values["data"].pop("split", None))
+        data = dict(config.values["data"])
+        split, on_missing = data.pop("split", None), data.pop("on_missing", "error")
+        config = replace(config, values=config.values | {"data": data}, split=split, on_missing=on_missing)
     return normalize_scalars(config)
 
 
@@ -87,12 +96,16 @@ class MergedFiles(NamedTuple):
 
 
 class Composer:
-    """Composes the configurations of a command. Files are merged once for all configurations with the same choices."""
+    """Composes the configurations of a command. Files are merged once for all configurations with the same choices.
 
-    def __init__(self) -> None:
-        self.catalog = find_options()
+    Args:
+        table: the table that a call from Python passes. None: there is none.
+    """
+
+    def __init__(self, table: Any = None) -> None:
+        self.catalog = find_options() if table is None else add_python_table(find_options())
         self.options = OptionReader(self.catalog)
-        self.suggestions = Suggestions()
+        self.suggestions = Suggestions(table)
         self._merged: dict[tuple[str, ...], MergedFiles] = {}
         self._printed: set[str] = set()
 
@@ -126,7 +139,7 @@ class Composer:
         suggestion = config.suggestion
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
-            print_suggestion(suggestion)
+            print_suggestion(suggestion, whole=config.values["mode"] != "train")
 
 
 def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
@@ -215,10 +228,10 @@ def _without_default_parts(
     return changed
 
 
-def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:
+def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:
     """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
     folder = find_run(Path(config.values["folder"]), name, "resume")
-    resumed = _expand_home(compose(merge_overrides(folder, overrides)))
+    resumed = _expand_home(compose(merge_overrides(folder, overrides), composer))
     check_server(resumed, config)
     # The overrides of a copied run may name the folder of the original. The copy is resumed where it was found.
     values = resumed.values | {"folder": config.values["folder"]}
@@ -231,6 +244,9 @@ def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:
 def _expand_home(config: Config) -> Config:
     """The configuration with `~` expanded in the paths at the root."""
     paths = {key: os.path.expanduser(config.values[key]) for key in PATH_KEYS if config.values[key] is not None}
+    output = config.values["output"]
+    if output["path"] is not None:
+        paths["output"] = output | {"path": os.path.expanduser(output["path"])}
     return replace(config, values=config.values | paths)
 
 

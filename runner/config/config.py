@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from runner.suggest.suggestions import Suggestion
 
@@ -33,6 +33,7 @@ class Config:
         overrides: the overrides of the command line, with credentials masked.
         choices: the chosen option of each group; a list in a group that allows several.
         split: `data.split`; None except in the modes that read a finished run.
+        on_missing: `data.on_missing`, what new rows do with a missing value where the training split had none.
         sets_data_path: whether an override sets `data.path`; False except in those modes.
         suggestion: the suggestion for the source; None: there is none.
         option_problems: the problem of each option inside the configuration that can't be loaded.
@@ -45,6 +46,7 @@ class Config:
     overrides: tuple[str, ...]
     choices: dict[str, Any]
     split: str | None = None
+    on_missing: Literal["error", "fill"] = "error"
     sets_data_path: bool = False
     suggestion: Suggestion | None = None
     option_problems: tuple[OptionProblem, ...] = ()

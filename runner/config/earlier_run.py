@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import find_options
+from runner.config.catalog import CSV, FRAME, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
@@ -56,6 +56,9 @@ def overlay_run(config: Config, folder: Path) -> Config:
     of_run = read_config(folder) | {"observer": {}}  # only training calls observers
     if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
         of_run = add_missing_keys(of_run)
+    sets_data_path = any(setting.key_or_group == "data.path" for setting in settings)
+    if sets_data_path and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
+        of_run["data"] = data | {"_target_": CSV}  # the file is read like the table from Python
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:
@@ -70,7 +73,6 @@ def overlay_run(config: Config, folder: Path) -> Config:
         raise ConfigError(*merged.problems)
     values = merged.values()
     origins = find_origins(values, merged.settings)
-    sets_data_path = any(setting.key_or_group == "data.path" for setting in settings)
     return replace(
         config,
         values=values,

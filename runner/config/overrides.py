@@ -16,10 +16,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT
+from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.hydra_words import explain_setting
 from runner.signature.type_hints import format_value
 from runner.yaml_file import OPTION_LIMITS
 
+SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -110,7 +112,9 @@ def parse_override(text: str) -> Override:
         return _parse_quoted_name(text, match)
     for spelling in _iterate_readings(text):
         if (override := _parse_or_none(spelling)) is not None:
-            return override
+            key = override.key_or_group
+            is_short = key in SHORTHANDS and not override.is_delete() and not isinstance(override.value(), dict)
+            return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
     remedy = "Write group=option or key=value, without spaces."
     for spelling in _suggest_spellings(text):
         if _parse_or_none(spelling) is not None:
@@ -237,7 +241,7 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if not name:
         return "the key before = is missing. Write group=option or key=value."
     if root == "hydra":
-        return "Hydra's own settings have no effect. See --help for the settings of Titrate."
+        return explain_setting(name)
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
@@ -247,5 +251,7 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if is_choice and override.is_delete():
         return f"a group can't be deleted. Write {name}=OPTION."
     if is_choice and override.is_add():
-        return f"+ is not allowed for a group. Write {str(override.input_line).lstrip('+')}"
+        takes_several = isinstance(read_default_options()[name], list)
+        instead = f"{name}=[…], the list of all options" if takes_several else str(override.input_line).lstrip("+")
+        return f"+ is not allowed for a group. Write {instead}"
     return None

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
+SECTIONS = {"training": "Training", "output": "Output", "runs": "Runs"}
+"""Mappings at the root, and the dataclasses with their fields."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -53,6 +56,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    """The file that mode=predict writes."""
+
+    path: str | None
+    columns: tuple[str, ...] | None
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runs:
     """Which runs below `folder` are listed or cleaned."""
 
@@ -78,7 +90,7 @@ class Settings:
     fresh: bool
     resume: str | None
     run: str | None
-    output: str | None
+    output: Output
     runs: Runs
     note: str | None
     quiet: bool

@@ -349,11 +349,11 @@ def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:
 
 def _with_arrays(constants: Constants) -> Constants:
     """Constants with arrays in place of NumPy's scalars, which the cache can't save."""
-    host, device, initial = (
+    host, device, init_only, new_rows = (
         {key: np.asarray(value) for key, value in values.items()}
-        for values in (constants.host, constants.device, constants.init_only)
+        for values in (constants.host, constants.device, constants.init_only, constants.new_rows)
     )
-    return Constants(host, device, constants.static, initial)
+    return Constants(host, device, constants.static, init_only, new_rows)
 
 
 def _digest_constants(columns: Mapping[str, Column], constants: Mapping[str, Constants]) -> str:

@@ -1,37 +1,199 @@
-"""Rows from Python: as a source to predict, and as encoded data with targets to evaluate."""
+"""Rows from Python: as the data of a run, as a source to predict, and as encoded data with targets to evaluate."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from components.columns import Columns, as_columns, is_table
-from components.types import Block, Constants, Source, UserError, row_count
+from components.columns import Columns, as_columns, columns_by_name, is_table
+from components.types import (
+    Block,
+    Column,
+    Constants,
+    ConvertsRows,
+    FillsGaps,
+    Source,
+    UserError,
+    row_count,
+)
+from runner.config.catalog import FRAME
 from runner.data.columns import take_rows
-from runner.data.encode import check_keys, encode_source, first_block
-from runner.data.load import Data, Features, program_column_names, used_columns
+from runner.data.encode import block_rows, blocks_with_offsets, check_keys, encode_source, first_block, parent_keys
+from runner.data.load import Data, Features, program_column_names
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
 
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"  # the name of the rows in messages
 NEW_SPLIT = "new"  # the split of labeled rows
+READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
-def encode_labeled(source: Source, features: Features, constants: Mapping[str, Constants]) -> Data:
+@dataclass(frozen=True, eq=False)
+class PythonTable:
+    """A table that a call from Python passes as data.
+
+    Attributes:
+        columns: a mapping of columns, or a data frame.
+    """
+
+    columns: Any
+    _sources: dict[str, Source] = field(default_factory=dict, init=False)
+
+    def make_source(self, node: Mapping[str, Any]) -> Source:
+        """The source of a configuration, with these columns. The runs of a sweep share it, so it is read once.
+
+        Args:
+            node: the configuration of the source, without its columns.
+        """
+        key = json.dumps(node, sort_keys=True)
+        if key not in self._sources:
+            self._sources[key] = build(node, {}, SCHEMA["data"], columns=self.columns)
+        return self._sources[key]
+
+    def fingerprint(self) -> str:
+        """A digest that changes when the table changes."""
+        return self.make_source({"_target_": FRAME}).fingerprint()
+
+
+PythonData: TypeAlias = Source | PythonTable
+"""The data that a call from Python passes."""
+
+
+class NewRows(NamedTuple):
+    """New rows, as a source.
+
+    Attributes:
+        source: the rows.
+        notes: sentences about how they were read.
+    """
+
+    source: Source
+    notes: tuple[str, ...] = ()
+
+
+def open_rows(
+    rows: Mapping[str, Any] | Any, columns: Mapping[str, Column], options: Mapping[str, Any] = MappingProxyType({})
+) -> NewRows:
+    """Opens new rows as a source, and converts their values to those of the training rows.
+
+    Args:
+        rows: a mapping of raw columns, or a data frame. A source is returned unchanged.
+        columns: the columns that read them.
+        options: the options of the run's source, with which texts are read as in training. Empty: texts are kept.
+
+    Raises:
+        UserError: a column is missing.
+        DataError: the columns differ in length, or a column has values of a wrong type.
+    """
+    if not is_table(rows):
+        return NewRows(cast(Source, rows))
+    given = as_columns(rows, ORIGIN)
+    source = cast(Source, _ColumnSource(given))
+    if (first := first_block(source)) is None:
+        return NewRows(source)
+    check_keys(columns, first)
+    values, valid, notes = dict(given.values), dict(given.valid), dict[str, None]()
+    converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
+    for column in converting:
+        array = values.get(column.key)
+        if isinstance(array, np.ndarray):
+            values[column.key], note = column.convert_rows(array)
+            notes |= {note: None} if note else {}
+    if options:
+        raw = columns_by_name(rows, ORIGIN)
+        keys = {key for column in columns.values() for key in column.keys} - {column.key for column in converting}
+        table = _read_like_training({key: raw[key] for key in raw if key in keys}, options)
+        values |= table.values
+        valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)
+    return NewRows(cast(Source, _ColumnSource(Columns(values, valid))), tuple(notes))
+
+
+def merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a source, and what it inferred from a run's data, so that new rows are read like these."""
+    merged = {**inferred, **data}
+    for option, by_column in inferred.items():
+        if isinstance(by_column, dict) and isinstance(data.get(option), dict):
+            merged[option] = {**by_column, **data[option]}
+    return merged
+
+
+def fill_gaps(
+    columns: Mapping[str, Column], constants: Mapping[str, Constants], source: Source
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns for new rows, which fill gaps although the training split had none.
+
+    Args:
+        columns: the columns of a run.
+        constants: their constants.
+        source: the new rows.
+
+    Returns:
+        The columns, and a sentence about each raw column with gaps that they fill.
+    """
+    filled, values = dict(columns), dict[str, str]()
+    for name, column in columns.items():
+        filling = column.filling_gaps(constants[name]) if isinstance(column, FillsGaps) else None
+        if filling is not None and isinstance(column, FillsGaps):
+            filled[name] = filling
+            parents = parent_keys(columns, name)
+            values |= {key: column.gap_value for key in column.keys if key not in parents}
+    rows, gaps = 0, Counter[str]()
+    for _, block in blocks_with_offsets(source):
+        rows += block_rows(block)
+        gaps.update({key: _count_gaps(block, key) for key in values if key in block.columns})
+    return filled, tuple(
+        f"column `{key}` has no value in {count:,} of {rows:,} rows; {values[key]} stands for it"
+        for key, count in gaps.items()
+        if count
+    )
+
+
+def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Columns:
+    """Reads columns with the options of a run's source."""
+    if not columns:
+        return Columns({}, {})
+    own = {
+        name: {key: item for key, item in value.items() if key in columns} if isinstance(value, dict) else value
+        for name, value in options.items()
+        if name in READING_OPTIONS
+    }
+    table = PythonTable(columns).make_source({"_target_": FRAME, "name": ORIGIN, **own}).table  # type: ignore[attr-defined]
+    return Columns(table.values, table.valid)
+
+
+def _count_gaps(block: Block, key: str) -> int:
+    """The number of rows without a value of a raw column."""
+    values, mask = block.columns[key], block.valid.get(key, np.ones(block_rows(block), bool))
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        if values.dtype.hasobject:
+            mask = mask & np.array([value is not None for value in values], bool)
+        elif values.dtype.kind in "fM":
+            mask = mask & (values == values)  # NaN and NaT differ from themselves
+    return int((~mask).sum())
+
+
+def encode_labeled(
+    source: Source, features: Features, constants: Mapping[str, Constants], columns: Mapping[str, Column]
+) -> Data:
     """Encodes all rows of a source, with their target, as the split `new`.
 
     Args:
         source: the rows.
         features: the target and the columns.
         constants: the constants of the run that is evaluated.
+        columns: the columns that encode them: those of the run, or others that fill gaps.
 
     Raises:
         UserError: a column is missing.
         DataError: a value is wrong, or a class is unknown.
     """
-    columns = used_columns(features)
     if (first := first_block(source)) is None:
         raise UserError("there are no rows to evaluate")
     check_keys(columns, first)
@@ -39,15 +201,6 @@ def encode_labeled(source: Source, features: Features, constants: Mapping[str, C
     rows = np.arange(sum(source.sizes().values()))
     splits = {"train": rows, NEW_SPLIT: rows}  # a trainer needs a training split, though it isn't trained here
     return Data(encoded, splits, constants, fingerprint="", warnings=())
-
-
-def as_source(rows: Mapping[str, Any] | Any) -> Source:
-    """Turns a mapping of raw columns, or a data frame, into a source. Returns a source unchanged.
-
-    Raises:
-        DataError: the columns differ in length, or a column has values of a wrong type.
-    """
-    return cast(Source, _ColumnSource(as_columns(rows, ORIGIN)) if is_table(rows) else rows)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,11 +15,15 @@ from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
 from runner.data.encode import check_keys, encode_source, first_block, is_input_column
 from runner.data.load import Data, Features, program_column_names, used_columns
-from runner.data.python_rows import as_source
+from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
 
 FILE = "transform.npz"
 VERSION = 3
 READABLE_VERSIONS = (2, 3)
+SIDES = ("host", "device", "new_rows")  # the fields of `Constants` whose arrays are saved
+
+OnMissing: TypeAlias = Literal["error", "fill"]
+"""What new rows do with a missing value where the training split had none."""
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 """Encoded arrays by column and name."""
@@ -49,24 +54,28 @@ class Transform:
         features: the columns and the target.
         constants: the constants of the columns and the target.
         layouts: the layout of each array in training, by column and name.
+        source_options: the options of the run's source with which texts are read as in training.
     """
 
     features: Features
     constants: Mapping[str, Constants]
     layouts: Mapping[str, Mapping[str, ArrayLayout]]
+    source_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that the inputs use, directly or not, parents first."""
         return {name: column for name, column in used_columns(self.features).items() if is_input_column(name)}
 
-    def __call__(self, rows: Mapping[str, Any] | Source) -> Rows:
+    def __call__(self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error") -> Rows:
         """Encodes rows.
 
         Args:
             rows: raw columns by name, a data frame or table of pandas, Polars or Arrow, or a source. A raw column is
                 an array, or anything that NumPy turns into one, with the rows along its first axis; `Strings` or
                 `Ragged`; or a column of pandas, Polars or Arrow.
+            on_missing: `error`: a missing value is an error where the training split had none. `fill`: numbers get the
+                mean of the training split, and categories are unknown.
 
         Returns:
             The arrays that the program takes, by column and name.
@@ -75,23 +84,29 @@ class Transform:
             UserError: a column is missing, or is encoded in another layout than in training.
             DataError: a value is wrong; the message names its row and column.
         """
-        return self.transform_with_warnings(rows)[0]
+        return self.transform_with_warnings(rows, on_missing=on_missing)[0]
 
-    def transform_with_warnings(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
+    def transform_with_warnings(
+        self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error"
+    ) -> tuple[Rows, tuple[str, ...]]:
         """Encodes rows as a call does, and returns the warnings of the columns too."""
-        source = as_source(rows)
+        source, notes = open_rows(rows, self.columns, self.source_options)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
+        columns = self.columns
+        if on_missing == "fill":
+            columns, gaps = fill_gaps(columns, self.constants, source)
+            notes += gaps
         input_names = [name for name in program_column_names(self.features) if is_input_column(name)]
         warning_columns = {
             name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)
         }
         returned = list(dict.fromkeys([*input_names, *warning_columns]))
-        encoded = encode_source(source, self.columns, self.constants, returned)
+        encoded = encode_source(source, columns, self.constants, returned)
         inputs = {name: encoded[name] for name in input_names}
         self._check_layouts(inputs)
-        warnings: list[str] = []
+        warnings = [*notes]
         for name, column in warning_columns.items():
             warnings += column.warnings(encoded[name], self.constants[name])
         return inputs, tuple(warnings)
@@ -117,31 +132,35 @@ def _layout_of(values: Encoded) -> ArrayLayout:
     return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
-def save_transform(folder: Path, feature: Mapping[str, Any], data: Data) -> None:
+def save_transform(
+    folder: Path, feature: Mapping[str, Any], data: Data, source: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Writes the transform of a run.
 
     Args:
         folder: the run folder.
         feature: the `feature` configuration, which describes the columns and the target.
         data: the data. Of its encoded arrays, only the layouts are saved.
+        source: the `data` configuration, which has the options of the source that are set.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, constant in data.constants.items():
-        for side, values in (("host", constant.host), ("device", constant.device)):
-            arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
+        for side in SIDES:
+            arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
+    reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
     metadata = {
         "version": VERSION,
         "feature": feature,
         "columns": static,
         "forms": array_layouts(data.encoded),
-        "source": data.source_options,
+        "source": merge_options(data.source_options, reading) if data.source_options else {},
     }
     npz.write(folder / FILE, arrays, metadata)
 
 
 def read_source_options(folder: Path) -> dict[str, Any]:
-    """The options of the source that a run's source inferred; empty for runs of earlier versions."""
+    """The options with which a run's source reads new rows as in training; empty for runs of earlier versions."""
     return npz.read_meta(folder / FILE).get("source", {})
 
 
@@ -166,12 +185,12 @@ def load_transform(path: Path) -> Transform:
         raise UserError(f"{path} has version {version}. This Titrate reads versions {readable}. Train the run again.")
     with npz.report_as_damaged(path, "transform"):
         constants = {
-            name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)))
+            name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)), new_rows={})
             for name, static in metadata["columns"].items()
         }
         for array_name, array in arrays.items():
             column, side, key = array_name.rsplit("/", 2)
-            sides: dict[str, Any] = {"host": constants[column].host, "device": constants[column].device}
+            sides: dict[str, Any] = {name: getattr(constants[column], name) for name in SIDES}
             sides[side][key] = array
         layouts = {
             name: {
@@ -193,7 +212,7 @@ def load_transform(path: Path) -> Transform:
     for name, each in columns.items():
         if isinstance(each, UpgradesConstants):
             constants[name] = each.upgrade(constants[name])
-    return Transform(features, constants, layouts)
+    return Transform(features, constants, layouts, metadata.get("source", {}))
 
 
 def _lists_to_tuples(node: Any) -> Any:

@@ -1,57 +1,30 @@
-"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere, only notes if quiet.
+"""Shows the progress of a run: a live line on a terminal, a bar in a notebook, plain lines elsewhere.
 
-The position is shown in epochs if each evaluation ends an epoch, else in steps.
+The position is shown in epochs if each evaluation ends an epoch, else in steps. On a terminal, a line of progress has
+only the metrics that fit: those that matter least are left out.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from runner.display.notebook import NotebookProgress, in_notebook
+from runner.display.run_length import MIN_SECONDS, RunLength, format_duration
 from runner.terminal import on_terminal, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-MIN_SECONDS = 0.5  # work that took longer gets a line afterwards
 REFRESHES_PER_SECOND = 4  # of the live line
 BAR_WIDTH = 24  # characters
 WIDE_TERMINAL = 120  # characters; a narrower terminal has no room for the bar and the steps
-
-
-class RunLength(NamedTuple):
-    """How long a run is.
-
-    Attributes:
-        total_steps: the number of steps.
-        steps_per_epoch: the number of steps of an epoch.
-        counts_epochs: whether each evaluation ends an epoch.
-        end_time: when the run ends at the latest, on the clock of `time.monotonic`. None: no limit.
-    """
-
-    total_steps: int
-    steps_per_epoch: int
-    counts_epochs: bool = True
-    end_time: float | None = None
-
-    def format_position(self, step: int) -> str:
-        """How many epochs or steps a run has taken: `epoch  3/20` or `step    50/1000`."""
-        name, count, total = "step", step, self.total_steps
-        if self.counts_epochs:
-            name, count, total = "epoch", self.count_epochs(step), total // self.steps_per_epoch
-        return f"{name} {count:{len(str(total))}}/{total}"
-
-    def count_epochs(self, step: int) -> int:
-        """The number of the epoch that `step` steps reach, counted from 1."""
-        return max(-(-step // self.steps_per_epoch), 1)
-
-    def seconds_left(self, step: int, steps_per_second: float) -> float:
-        """The time until the last step, or until `end_time`."""
-        seconds = (self.total_steps - step) / steps_per_second
-        return seconds if self.end_time is None else max(min(seconds, self.end_time - time.monotonic()), 0.0)
+GAP = "  "  # between the parts of a line
 
 
 class Progress(Protocol):
@@ -63,8 +36,8 @@ class Progress(Protocol):
     def working(self, description: str) -> AbstractContextManager[None]:
         """Shows a description while the context is open, and how long that was."""
 
-    def start(self, length: RunLength, step: int) -> None:
-        """Training starts, or is resumed after `step` steps."""
+    def start(self, length: RunLength, step: int, monitor: str = "") -> None:
+        """Training starts, or is resumed after `step` steps. The metric `monitor` decides what is best."""
 
     def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
         """Shows that the run has taken `step` steps, and the metrics since the last evaluation."""
@@ -85,6 +58,8 @@ def make_progress(*, quiet: bool, sweep_position: str = "") -> Progress:
     """
     if quiet:
         return QuietProgress()
+    if in_notebook():
+        return NotebookProgress(sweep_position)
     if on_terminal() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
@@ -102,7 +77,7 @@ class QuietProgress:
     def working(self, description: str) -> Iterator[None]:
         yield
 
-    def start(self, length: RunLength, step: int) -> None: ...
+    def start(self, length: RunLength, step: int, monitor: str = "") -> None: ...
 
     def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
@@ -116,7 +91,7 @@ class PlainProgress:
 
     def __init__(self, *, in_sweep: bool = False) -> None:
         self._in_sweep = in_sweep
-        self._length = RunLength(1, 1)
+        self._length, self._monitor = RunLength(1, 1), ""
 
     def note(self, text: str) -> None:
         print_line(text)
@@ -128,14 +103,15 @@ class PlainProgress:
         if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._in_sweep:
             print_line(f"{description} took {seconds:.1f} s")
 
-    def start(self, length: RunLength, step: int) -> None:
-        self._length = length
+    def start(self, length: RunLength, step: int, monitor: str = "") -> None:
+        self._length, self._monitor = length, monitor
 
     def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
     def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
         if not self._in_sweep:
-            print_line(format_evaluation(self._length.format_position(step), record, seconds, is_best))
+            position, values = self._length.format_position(step), _format_values(record, self._monitor)
+            print_line(format_evaluation(position, values, seconds, is_best))
 
     def close(self) -> None: ...
 
@@ -147,7 +123,7 @@ class TerminalProgress:
         from rich.live import Live
 
         self._console = console
-        self._length = RunLength(1, 1)
+        self._length, self._monitor = RunLength(1, 1), ""
         self._sweep_position = sweep_position
         self._work: tuple[str, float] | None = None  # the description of the current work, and when it started
         self._training_line: RenderableType = ""
@@ -173,8 +149,8 @@ class TerminalProgress:
         if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._sweep_position:
             self._print(f"{description} took {seconds:.1f} s", "dim")
 
-    def start(self, length: RunLength, step: int) -> None:
-        self._length = length
+    def start(self, length: RunLength, step: int, monitor: str = "") -> None:
+        self._length, self._monitor = length, monitor
         self.show_step(step, 0.0, {})
 
     def show_step(self, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
@@ -185,27 +161,30 @@ class TerminalProgress:
         pace = remaining = ""
         if steps_per_second:
             pace = f"{steps_per_second:,.4g} steps/s"
-            remaining = f"{_format_duration(length.seconds_left(step, steps_per_second))} left"
-        cells: list[RenderableType] = [self._sweep_position] if self._sweep_position else []
-        cells.append(length.format_position(step))
-        if self._console.width >= WIDE_TERMINAL:
-            cells.append(ProgressBar(total=length.total_steps, completed=step, width=BAR_WIDTH))
-            if length.counts_epochs:
-                done = step - (length.count_epochs(step) - 1) * length.steps_per_epoch
-                cells.append(f"step {done}/{length.steps_per_epoch}")
-            cells.append(pace)
-        cells.append(remaining)
-        line = Table.grid(padding=(0, 2))
-        for cell in cells:
-            line.add_column(no_wrap=True, min_width=len(cell) if isinstance(cell, str) else BAR_WIDTH)
-        line.add_column(no_wrap=True)  # the metrics have no minimal width, so they are cut where the line is too short
-        line.add_row(*cells, _format_values(values))
+            remaining = f"{format_duration(length.seconds_left(step, steps_per_second))} left"
+        texts = [self._sweep_position, length.format_position(step), remaining]
+        if is_wide := self._console.width >= WIDE_TERMINAL:
+            done = step - (length.count_epochs(step) - 1) * length.steps_per_epoch
+            step_of_epoch = f"step {done}/{length.steps_per_epoch}" if length.counts_epochs else ""
+            texts = [*texts[:2], step_of_epoch, pace, remaining]
+        room = self._console.width - len(GAP.join(filter(None, texts))) - is_wide * (BAR_WIDTH + len(GAP))
+        texts.append(GAP.join(_fit(_format_values(values, self._monitor), room)))
+        cells: list[RenderableType] = list(filter(None, texts))
+        if is_wide:
+            cells.insert(2 if self._sweep_position else 1, ProgressBar(length.total_steps, step, BAR_WIDTH))
+        line = Table.grid(padding=(0, len(GAP)), pad_edge=False)
+        for _ in cells:
+            line.add_column(no_wrap=True)
+        line.add_row(*cells)
         self._training_line = line
         self._show()
 
     def show_evaluation(self, step: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
-        if not self._sweep_position:
-            self._print(format_evaluation(self._length.format_position(step), record, seconds, is_best))
+        if self._sweep_position:
+            return
+        position, values = self._length.format_position(step), _format_values(record, self._monitor)
+        room = self._console.width - len(format_evaluation(position, [], seconds, is_best))
+        self._print(format_evaluation(position, _fit(values, room), seconds, is_best))
 
     def close(self) -> None:
         self._training_line = ""
@@ -218,7 +197,10 @@ class TerminalProgress:
         from rich.text import Text
 
         description, start = self._work
-        return Text(f"{description} … {time.monotonic() - start:.0f} s", style="cyan")
+        seconds = f" … {time.monotonic() - start:.0f} s"
+        line = Text(description, style="cyan")
+        line.truncate(max(self._console.width - len(seconds), 0), overflow="ellipsis")
+        return line.append(seconds)
 
     def _show(self) -> None:
         with suppress(OSError):
@@ -230,16 +212,22 @@ class TerminalProgress:
             self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def format_evaluation(position: str, record: Mapping[str, float], seconds: float, is_best: bool) -> str:
+def format_evaluation(position: str, values: Sequence[str], seconds: float, is_best: bool) -> str:
     """The line of an evaluation. A star marks the best one until now."""
-    return "  ".join([position, _format_values(record), f"{seconds:.1f} s", *(["*"] if is_best else [])])
+    return GAP.join([position, *values, f"{seconds:.1f} s", *(["*"] if is_best else [])])
 
 
-def _format_values(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{key} {value:.5g}" for key, value in values.items() if key not in ("epoch", "step"))
+def _format_values(values: Mapping[str, float], monitor: str) -> list[str]:
+    """The metrics as text, by importance: the monitored one, those of `valid`, those of `train`, the others."""
+    names = [name for name in values if name not in ("epoch", "step")]
+    names.sort(key=lambda name: (name != monitor, not name.startswith("valid/"), not name.startswith("train/")))
+    return [f"{name} {values[name]:.5g}" for name in names]
 
 
-def _format_duration(seconds: float) -> str:
-    """A time as hours, minutes and seconds: 3725 becomes `1:02:05`."""
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+def _fit(texts: Sequence[str], room: int) -> list[str]:
+    """The first texts that fit into some characters, with a gap before each, and a mark if others are left out."""
+    widths = list(itertools.accumulate(len(GAP) + len(text) for text in texts))
+    if not widths or widths[-1] <= room:
+        return list(texts)
+    fitting = bisect.bisect_right(widths, room - len(GAP) - 1)
+    return [*texts[:fitting], "…"]

@@ -23,11 +23,11 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
         quiet: whether nothing is printed.
     """
     if not quiet:
-        metrics = Section("", list(_metric_rows(summary.get("metrics", {}))))
+        metrics = Section("", list(metric_rows(summary.get("metrics", {}))))
         print_tables([metrics], list(_summary_lines(summary, folder, record)))
 
 
-def _metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
     """A heading, and a row for each split that has metrics. Empty if no split has any."""
     splits = {split: _strip_prefix(prefix, metrics) for split, prefix in METRIC_PREFIXES.items()}
     names = list(dict.fromkeys(name for values in splits.values() for name in values))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.terminal import on_terminal, write_line
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Row = Sequence[str]
+MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
+MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
 
 
 class Section(NamedTuple):
@@ -31,6 +36,24 @@ class Section(NamedTuple):
         if not self.title:
             return "\n".join(lines)
         return "\n".join([self.title, *(f"  {line}" for line in lines), ""])
+
+
+def shorten_section(section: Section, remark: str = "") -> Section:
+    """A section to be printed: in a long table, a row that counts the others stands between the first and the last.
+
+    Args:
+        section: the section.
+        remark: where the whole table is, for the title of a long table; "": nowhere.
+    """
+    if not section.rows:
+        return section
+    heading, *rows = section.rows
+    if len(rows) <= MAX_ROWS:
+        return section
+    half = MAX_ROWS // 2
+    others = [f"… {len(rows) - 2 * half:,} more", *[""] * (len(heading) - 1)]
+    title = f"{section.title} ({remark})" if remark else section.title
+    return section._replace(title=title, rows=[heading, *rows[:half], others, *rows[-half:]])
 
 
 def print_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
@@ -69,23 +92,36 @@ def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str
 
 
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
-    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole."""
+    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole.
+
+    A table that is too wide loses its borders. If it is still too wide, it has borders, and its cells are wrapped.
+    """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
+    unlimited = console.options.update(width=MAX_TABLE_WIDTH)
     for section in sections:
         if section.title:
             console.print(Text(section.title, "bold"), soft_wrap=True)
-        table = Table(show_header=section.has_heading)
-        for index, name in enumerate(section.rows[0]):
-            is_right = index in section.right_columns
-            table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
-        for row in section.rows[section.has_heading :]:
-            table.add_row(*map(Text, row))
-        console.print(table)
+        tables = [_make_table(section), _make_table(section, box=None, pad_edge=False, padding=(0, 2, 0, 0))]
+        fitting = (table for table in tables if console.measure(table, options=unlimited).maximum <= console.width)
+        console.print(next(fitting, tables[0]))
         if section.title:
             console.print()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _make_table(section: Section, **options: Any) -> Table:
+    """A table of Rich."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=section.has_heading, **options)
+    for index, name in enumerate(section.rows[0]):
+        is_right = index in section.right_columns
+        table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
+    for row in section.rows[section.has_heading :]:
+        table.add_row(*map(Text, row))
+    return table

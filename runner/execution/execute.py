@@ -6,15 +6,18 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.types import Event, Source, UserError
+from components.types import Event, UserError
 from runner import platform
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
+from runner.data.python_rows import PythonData
 from runner.data.transform import save_transform
+from runner.display.frames import make_frame
+from runner.display.html import format_html
 from runner.display.progress import make_progress
-from runner.display.report import print_report
+from runner.display.report import metric_rows, print_report
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
 from runner.execution.open_folder import SweepMember, read_extensions
 from runner.execution.prepare import PreparedRun, prepare_run
@@ -33,15 +36,20 @@ from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
+    from runner.figures import Figures
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """The result of a run.
 
     Attributes:
         status: `finished`, `interrupted` or `diverged`.
         metrics: the final metrics by name, and the speed, the memory and the size of the run.
-        history: the metrics of each evaluation.
+        records: the metrics of each evaluation, by name.
         folder: the run folder, absolute.
         run_id: the id of the MLflow run. None: the record is not delivered yet.
         signal: the signal that interrupted the run.
@@ -52,7 +60,7 @@ class Result:
 
     status: str
     metrics: Mapping[str, float]
-    history: tuple[Mapping[str, float], ...]
+    records: tuple[Mapping[str, float], ...]
     folder: Path
     run_id: str | None
     signal: int | None = None
@@ -60,8 +68,36 @@ class Result:
     monitor: str = "valid/loss"
     higher_is_better: bool = False
 
+    @property
+    def history(self) -> pandas.DataFrame:
+        """The metrics of each evaluation as a data frame: a row for each evaluation, a column for each metric."""
+        return make_frame(self.records)
 
-def execute(config: Config, *, source: Source | None = None) -> Result:
+    def figures(self) -> Figures:
+        """Draws the figures of the run: learning curves, and those of the predictions for the test split."""
+        from runner.figures import Figures, draw  # imports Matplotlib
+
+        draw(self.folder)
+        return Figures(self.folder)
+
+    def __repr__(self) -> str:
+        metrics = [f"{name}={value:.5g}" for name, value in _main_metrics(self.metrics, self.monitor).items()]
+        return f"Result({', '.join([self.status, *metrics, f'folder={self.folder.name}'])})"
+
+    def _repr_html_(self) -> str:
+        facts = [("status", f"{self.status}: {self.error}" if self.error else self.status)]
+        facts += [("epochs", f"{self.records[-1]['epoch']:g}")] if self.records else []
+        facts.append(("folder", str(self.folder)))
+        return format_html("Run", facts, list(metric_rows(self.metrics)))
+
+
+def _main_metrics(metrics: Mapping[str, float], monitor: str) -> dict[str, float]:
+    """The monitored metric of the best weights, and the metrics of the test split."""
+    names = [f"best/{monitor}", *(name for name in metrics if name.startswith("test/"))]
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def execute(config: Config, *, source: PythonData | None = None) -> Result:
     """Executes one run alone.
 
     Args:
@@ -78,7 +114,7 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
 
 
 def execute_with_signals(
-    config: Config, signals: Signals, *, source: Source | None = None, member: SweepMember | None = None
+    config: Config, signals: Signals, *, source: PythonData | None = None, member: SweepMember | None = None
 ) -> Result:
     """Executes one run, alone or as a member of a sweep, under signals that the caller has set up."""
     position = "" if member is None else member.position
@@ -93,7 +129,7 @@ def execute_with_signals(
     return Result(
         status=summary["status"],
         metrics=summary["metrics"],
-        history=tuple(summary["history"]),
+        records=tuple(summary["history"]),
         folder=run.folder.path.absolute(),
         run_id=summary["run_id"],
         signal=signals.received,
@@ -121,7 +157,7 @@ def as_disk_error(path: Path) -> Iterator[None]:
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
     """Trains, waits a few seconds for the delivery of the record, and prints the report. Returns the summary."""
     path = run.folder.path
-    save_transform(path, run.config.values["feature"], run.data)
+    save_transform(path, run.config.values["feature"], run.data, run.config.values["data"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_or_record_failure(run, signals, delivery)

@@ -32,6 +32,7 @@ from runner.run_folder import (
     run_digest,
     select_run_settings,
 )
+from runner.suggest.suggestions import COLUMNS_FILE, format_suggestion
 from runner.tracking import Delivery
 from runner.training.step_plan import Extension
 
@@ -124,8 +125,12 @@ def diff_files(tracking: Any) -> dict[str, str]:
 
 
 def _config_files(config: Config) -> dict[str, str]:
-    """The files of a run folder that hold the configuration: their texts by name."""
-    return {"overrides.yaml": yaml_file.dump(list(config.overrides)), "config.yaml": yaml_file.dump(config.values)}
+    """The files of a run folder that hold the configuration, and where it comes from: their texts by name."""
+    columns = {} if config.suggestion is None else {COLUMNS_FILE: format_suggestion(config.suggestion)}
+    return columns | {
+        "overrides.yaml": yaml_file.dump(list(config.overrides)),
+        "config.yaml": yaml_file.dump(config.values),
+    }
 
 
 def _read_config(path: Path) -> dict[str, Any]:

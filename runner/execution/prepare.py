@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Constants, Source, UserError, Weights
+from components.types import Constants, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data, Features, load_encoded
+from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location
 from runner.execution.open_folder import SweepMember, check_folder, open_folder
@@ -67,7 +68,7 @@ class PreparedRun:
 
 
 def prepare_run(
-    config: Config, source: Source | None, progress: Progress, signals: Signals, member: SweepMember | None = None
+    config: Config, source: PythonData | None, progress: Progress, signals: Signals, member: SweepMember | None = None
 ) -> PreparedRun:
     """Prepares a run.
 
@@ -83,8 +84,7 @@ def prepare_run(
     """
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
-    if source is not None:
-        config = with_python_source(config, source)
+    config = with_python_source(config, source)
     if member is None:
         check_folder(config)
     tracking, observers = build_tracking(config), build_observers(config)
@@ -98,8 +98,13 @@ def prepare_run(
     return PreparedRun(config, trainer.data, tracking, observers, trainer, progress, folder, is_resumed)
 
 
-def with_python_source(config: Config, source: Source) -> Config:
-    """The configuration with the class of a source from Python in place of the source that `data` names."""
+def with_python_source(config: Config, source: PythonData | None) -> Config:
+    """The configuration with the class of a source from Python, if there is one, in place of what `data` names.
+
+    The configuration of a table from Python has a source already.
+    """
+    if source is None or isinstance(source, PythonTable):
+        return config
     name = type(source).__name__
     return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
 
@@ -119,7 +124,7 @@ def build_observers(config: Config) -> Observers:
         return Observers(build_group("observer", config.values, {}))
 
 
-def make_trainer(config: Config, source: Source | None, progress: Progress, signals: Signals) -> Trainer:
+def make_trainer(config: Config, source: PythonData | None, progress: Progress, signals: Signals) -> Trainer:
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
@@ -161,7 +166,7 @@ def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> 
 
 def load_data(
     config: Config,
-    source: Source | None,
+    source: PythonData | None,
     progress: Progress,
     constants: Mapping[str, Constants] | None = None,
 ) -> tuple[Data, Features]:
@@ -182,9 +187,10 @@ def load_data(
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
-        if source is None:
+        if source is None or isinstance(source, PythonTable):
             with error_location("data"):
-                source = build(config.values["data"], {}, SCHEMA["data"])
+                node = config.values["data"]
+                source = build(node, {}, SCHEMA["data"]) if source is None else source.make_source(node)
         with memory_error_location("preparing the data", READ_LESS):
             data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
     LOG.info("the data is ready")

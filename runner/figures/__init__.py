@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from runner.display.html import format_picture
 from runner.figures.canvas import target_suffix
 from runner.figures.classification import draw_classification
 from runner.figures.curves import draw_learning_curves, draw_sweep
 from runner.figures.regression import draw_regression
 from runner.files import check_no_links
 from runner.record.predictions import RecordedPredictions, load_predictions
+
+
+class Figures(Mapping[str, Path]):
+    """The figures in a folder: PNG files by name. A notebook shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {path.stem: path for path in sorted((folder / "figures").glob("*.png"))}
+
+    def __getitem__(self, name: str) -> Path:
+        return self._paths[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return f"Figures({', '.join(self._paths)})"
+
+    def _repr_html_(self) -> str:
+        return "".join(map(format_picture, self._paths.values()))
 
 
 def draw(folder: Path) -> list[Path]:

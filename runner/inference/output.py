@@ -19,13 +19,17 @@ Columns = Mapping[str, np.ndarray]  # each (rows,); an array of objects may hold
 LIST_SEPARATOR = "|"  # in CSV files
 
 
-def check_output_path(path: Path) -> None:
-    """Raises UserError if a table can't be written to a path."""
+def check_output_path(path: Path, *, overwrite: bool = False) -> None:
+    """Raises UserError if a table can't be written to a path. `overwrite`: whether an existing file is replaced."""
     if path.suffix not in WRITERS:
         problem = f"{path.suffix} is no format" if path.suffix else "the name must end with the format"
         raise UserError(f"output={path}: {problem}. {suggest_name(path.suffix, WRITERS)}")
-    if path.exists():
-        raise UserError(f"output={path} exists already. Remove it, or choose another name.")
+    if path.is_dir():
+        raise UserError(f"output={path} is a folder. Choose another name.")
+    if path.exists() and not overwrite:
+        raise UserError(
+            f"output={path} exists already. Remove it, choose another name, or replace it with output.overwrite=true."
+        )
     if not path.parent.is_dir():
         raise UserError(f"output={path}: there is no folder {path.parent}. Create it, or choose another one.")
 
@@ -86,7 +90,12 @@ def _join_lists(values: np.ndarray) -> np.ndarray:
 
 
 def _to_json_values(values: np.ndarray) -> list[Any]:
-    """The values for JSON. A float32 such as 0.1 becomes 0.1, the shortest decimal that is the same float32."""
+    """The values for JSON. A float32 such as 0.1 becomes 0.1, the shortest decimal that is the same float32.
+
+    A time becomes a text such as 2024-01-31T12:00:00.
+    """
+    if values.dtype.kind == "M":
+        return [None if text == "NaT" else text for text in np.datetime_as_string(values).tolist()]
     if values.dtype.kind != "f":
         return values.tolist()
     shortest = values.astype(str).astype(np.float64)

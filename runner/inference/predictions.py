@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.closest import join_names
 from components.types import TargetSpec, UserError
+from runner.display.frames import make_frame
+from runner.display.html import MAX_ROWS, format_html
 from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Predictions:
     """The predictions of a run's best weights.
 
@@ -33,6 +40,25 @@ class Predictions:
     target: np.ndarray | None
     prediction: np.ndarray
     probabilities: np.ndarray | None
+
+    def __repr__(self) -> str:
+        what = "numbers"
+        if self.classes is not None:
+            what = f"{len(self.classes)} classes: {join_names(map(str, self.classes))}"
+        shape = "" if self.prediction.ndim < 2 else f" {self.prediction.shape[1:]}"
+        return f"Predictions({len(self.row):,} rows{shape}, {what})"
+
+    def _repr_html_(self) -> str:
+        if self.prediction.ndim > 2:  # images
+            return format_html(repr(self))
+        columns = self.columns()
+        shown = zip(*(values[:MAX_ROWS].tolist() for values in columns.values()), strict=True)
+        rows = [[f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row] for row in shown]
+        return format_html("Predictions", table=[list(columns), *rows], count=len(self.row))
+
+    def frame(self) -> pandas.DataFrame:
+        """The predictions as a data frame with the columns of `columns`. Raises UserError if they are images."""
+        return make_frame(self.columns())
 
     def columns(self) -> dict[str, np.ndarray]:
         """The predictions as columns of a table, each (N,).
@@ -57,6 +83,17 @@ class Predictions:
         return columns
 
 
+class TargetPredictions(dict[str, Predictions]):
+    """The predictions for several targets, by name."""
+
+    def frame(self) -> pandas.DataFrame:
+        """The predictions as a data frame, with columns such as `PRICE.prediction`."""
+        return make_frame(table_columns(self))
+
+    def _repr_html_(self) -> str:
+        return "".join(format_html(name) + each._repr_html_() for name, each in self.items())
+
+
 def check_has_target(targets: Mapping[str, object], run: str | Path) -> None:
     """Raises UserError if a run has no target: then the outputs of its architecture are not used."""
     if not targets:
@@ -75,6 +112,13 @@ def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[
         own = each.columns()
         columns |= {"row": own.pop("row")} | {f"{target}.{name}": values for name, values in own.items()}
     return columns
+
+
+def drop_targets(predictions: Predictions | Mapping[str, Predictions]) -> Predictions | dict[str, Predictions]:
+    """The predictions without the true classes or values."""
+    if isinstance(predictions, Predictions):
+        return replace(predictions, target=None)
+    return {name: replace(each, target=None) for name, each in predictions.items()}
 
 
 def make_predictions(

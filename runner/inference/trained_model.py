@@ -12,19 +12,23 @@ import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.columns import is_table
-from components.types import Source, TargetSpec, UserError, get_only
+from components.types import Column, Source, TargetSpec, UserError, get_only
+from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block
-from runner.data.load import Data
-from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
+from runner.data.load import Data, used_columns
+from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, fill_gaps, open_rows
+from runner.data.transform import OnMissing
+from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
 from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
+from runner.inference.new_rows import check_on_missing, replace_training_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
-from runner.inference.predictions import Predictions, check_has_target, make_predictions
+from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
@@ -34,13 +38,13 @@ from runner.run_folder import find_run
 from runner.training.evaluator import Evaluator, record_predictions
 
 
-def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
+def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
     """Loads a finished run as a model.
 
     Args:
         name: a folder, the name of a folder below `root`, or an MLflow run id.
         root: the folder of all runs.
-        source: replaces the source of the run's configuration; it must have the same rows. None: that source.
+        source: the data of a run that was trained on data from Python. None: the source of its configuration.
 
     Raises:
         UserError: there is no such run, or it has saved no weights.
@@ -72,7 +76,7 @@ class TrainedModel:
         weights: the best weights.
     """
 
-    def __init__(self, folder: Path, config: Config, *, source: Source | None = None, progress: Progress) -> None:
+    def __init__(self, folder: Path, config: Config, *, source: PythonData | None = None, progress: Progress) -> None:
         start_jax(cache_folder())
         self.folder, self._source, self._progress = folder, source, progress
         self._run = FinishedRun(folder, config, lambda warning: progress.note(f"warning: {warning}"))
@@ -83,6 +87,19 @@ class TrainedModel:
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record["tags"], changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
+
+    def __repr__(self) -> str:
+        targets = ", ".join(", ".join(target.keys) for target in self.features.targets.values()) or "no target"
+        return f"TrainedModel({targets} from {len(self.features.columns)} columns, folder={self.folder.name})"
+
+    def _repr_html_(self) -> str:
+        facts = [("folder", str(self.folder))]
+        facts += [("splits of the data", ", ".join(f"{name} {rows:,}" for name, rows in self.splits.items()))]
+        facts += [("best epoch", f"{self.weights.epoch:g} of {self.weights.epochs:g}")] if self.weights.epoch else []
+        facts += [(name, _describe_target(self.features.targets[name], spec)) for name, spec in self.targets.items()]
+        columns = self.features.columns.items()
+        table = [[name, type(column).__name__, ", ".join(column.keys)] for name, column in columns]
+        return format_html("Trained model", facts, [["column", "encoded as", "reads"], *table])
 
     @property
     def classes(self) -> tuple[str | int | bool, ...] | None:
@@ -101,11 +118,14 @@ class TrainedModel:
             f"Evaluate the one that it has with data.split={next(iter(self.splits))}."
         )
 
-    def evaluate(self, split: str | Mapping[str, Any] | Source = "test") -> dict[str, float]:
+    def evaluate(
+        self, split: str | Mapping[str, Any] | Source = "test", *, on_missing: OnMissing = "error"
+    ) -> dict[str, float]:
         """Evaluates the model.
 
         Args:
             split: a split of the run's data, or new rows as for `predict`, with the target.
+            on_missing: as for `predict`.
 
         Returns:
             The loss and metrics, such as `test/loss`, or `new/loss` for new rows. Those of new rows without any value
@@ -116,10 +136,18 @@ class TrainedModel:
             DataError: a value is wrong.
         """
         check_not_forked()
+        check_on_missing(on_missing, split)
         if isinstance(split, str):
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
-        source = as_source(split)
-        evaluator = self._make_evaluator(encode_labeled(source, self.features, self.transform.constants))
+        columns, constants = used_columns(self.features), self.transform.constants
+        with replace_training_remedies():
+            source, notes = open_rows(split, columns, self.transform.source_options)
+            if on_missing == "fill":
+                inputs, gaps = fill_gaps(self.transform.columns, constants, source)
+                columns, notes = columns | inputs, notes + gaps
+            for note in notes:
+                self._progress.note(f"note: {note}")
+            evaluator = self._make_evaluator(encode_labeled(source, self.features, constants, columns))
         first = first_block(source)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
         metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)
@@ -132,15 +160,22 @@ class TrainedModel:
         return defined
 
     def predict(
-        self, rows: str | Mapping[str, Any] | Source, *, on_warning: Callable[[str], None] | None = None
-    ) -> Predictions | dict[str, Predictions]:
+        self,
+        rows: str | Mapping[str, Any] | Source,
+        *,
+        on_missing: OnMissing = "error",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Predictions | TargetPredictions:
         """Predicts a split of the run's data, or new rows. With several targets, returns predictions by target name.
 
         Args:
             rows: the name of a split, a mapping of raw columns, a data frame or table of pandas, Polars or Arrow, or a
                 source. A column is an array, or anything that NumPy turns into one, with the rows along its first
                 axis; `Ragged`; or a column of pandas, Polars or Arrow. The target is not needed, and columns that the
-                model does not read are ignored.
+                model does not read are ignored. Texts such as `$5` are read as in training. Images may also be floats
+                from 0 to 1 or from 0 to 255.
+            on_missing: `error`: a missing value is an error where the training split had none. `fill`: numbers get the
+                mean of the training split, and categories are unknown; the gaps are counted in a warning.
             on_warning: called with each warning of a column about new rows, such as values that training never had.
 
         Raises:
@@ -149,6 +184,7 @@ class TrainedModel:
         """
         check_not_forked()
         check_has_target(self.targets, self.folder)
+        check_on_missing(on_missing, rows)
         if isinstance(rows, str):
             evaluator, outputs = self._evaluate_with_outputs(rows)
             if not all(logits.shape[-1] for logits in outputs.logits.values()):
@@ -162,8 +198,9 @@ class TrainedModel:
                 f"predict: the rows are of the type {type(rows).__name__}. "
                 f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
             )
-        with memory_error_location("reading the new rows", "Free some, or predict fewer rows at once."):
-            encoded, warnings = self.transform.transform_with_warnings(rows)
+        reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
+        with reading, replace_training_remedies():
+            encoded, warnings = self.transform.transform_with_warnings(rows, on_missing=on_missing)
         if on_warning is not None:
             for warning in warnings:
                 on_warning(warning)
@@ -174,11 +211,11 @@ class TrainedModel:
 
     def _make_predictions(
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
-    ) -> Predictions | dict[str, Predictions]:
+    ) -> Predictions | TargetPredictions:
         predictions = {
             name: make_predictions(spec, rows, logits[name], targets.get(name)) for name, spec in self.targets.items()
         }
-        return predictions.get(TARGET, predictions)
+        return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 
     def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
         """The predictions for a split by target, with the target and the loss of each example."""
@@ -201,11 +238,12 @@ class TrainedModel:
     def data(self) -> Data:
         """The run's encoded data. Raises UserError if it has changed since the run, or is not available."""
         run = f"run={self.folder.name}"
-        python_source = self._run.config.values["data"].get("given")
-        if python_source is not None and self._source is None:
+        node = self._run.config.values["data"]
+        came_as = "a table" if node.get("_target_") == FRAME else node.get("given")
+        if came_as is not None and self._source is None:
             raise UserError(
-                f"{run}: the data of this run came from Python, as {python_source}. "
-                "Load the run in Python with the same data: runner.load(folder, source=…)."
+                f"{run}: the data of this run came from Python, as {came_as}. "
+                "Load the run in Python with the same data: runner.load(folder, data=…)."
             )
         data, _ = load_data(self._run.config, self._source, self._progress, self.transform.constants)
         if any(dataset["digest"] != data.fingerprint for dataset in self._run.record["datasets"]):
@@ -236,3 +274,10 @@ class TrainedModel:
         if teacher is not None:
             program, _ = make_program(run.config, self.features, data.constants, teacher.program)
         return Evaluator(program, data, run.training, run.numbers, self._progress, teacher and teacher.inputs)
+
+
+def _describe_target(target: Column, spec: TargetSpec) -> str:
+    """What a target is, for a notebook."""
+    classes = spec.values or spec.classes
+    kind = "a number" if classes is None else f"one of {len(classes)} classes: {join_names(map(str, classes))}"
+    return f"{', '.join(target.keys)}, {kind if spec.kind != 'multilabel' else kind.replace('one', 'any')}"

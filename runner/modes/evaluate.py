@@ -32,7 +32,7 @@ def command(config: Config) -> int:
             for sentence in new_rows.left_out() if isinstance(new_rows, LeavesOut) else ():
                 progress.note(f"warning: {sentence}")
             with explain_errors_in_new_rows(config):
-                metrics = model.evaluate(new_rows)
+                metrics = model.evaluate(new_rows, on_missing=config.on_missing)
             cells = {"rows of": config.values["data"]["path"]}
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])

@@ -1,5 +1,7 @@
 """The text of `titrate --help` and `titrate --info`, and the table of options in the README.
 
+`runner.modes.describe` has the text of `titrate --help WORD`.
+
 `uv run python -m runner.modes.help README.md` updates that table.
 """
 
@@ -7,7 +9,9 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,23 +35,27 @@ from runner.yaml_file import OPTION_LIMITS, read
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-USAGE = """\
-Titrate runs the experiment that a short YAML file describes, and records it in MLflow.
-
-  titrate                                        runs the default configuration
-  titrate experiment=NAME                        runs an experiment
-  titrate experiment=NAME optimizer=sgd seed=3   runs it with another optimizer and seed
-  titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), removes a key
-  titrate KEY=OPTION KEY={option: OPTION, ...}   chooses the option of a group for a part inside a part
-  titrate -m KEY=A,B,C 'GROUP=glob(*)' ...       a sweep: runs all combinations and ranks them (also range(), choice())
-  titrate ... folds=5                            a cross-validation: mean and standard deviation of five runs
-  titrate ... mode=MODE                          does something other than training; see the modes below
-  titrate --cfg job ...                          prints the composed configuration
-  titrate --info ...                             prints versions, folders, and the origin of each value
-  titrate --version                              prints the version of Titrate
-  titrate --allow NAME ...                       allows parts from another Python package
-  eval "$(titrate -sc install=bash)"             turns on tab completion (also zsh, fish)
-"""
+TITLE = "Titrate runs the experiment that a short YAML file describes, and records it in MLflow."
+USAGE = {
+    "titrate": "runs the default configuration",
+    "titrate experiment=NAME": "runs an experiment",
+    "titrate experiment=NAME optimizer=sgd seed=3": "runs it with another optimizer and seed",
+    "titrate KEY=VALUE ~KEY": "sets a key (any parameter of a part), removes a key",
+    "titrate KEY=OPTION KEY={option: OPTION, ...}": "chooses the option of a group for a part inside a part",
+    "titrate -m KEY=A,B,C 'GROUP=glob(*)' ...": "a sweep: runs all combinations and ranks them",
+    "titrate ... folds=5": "a cross-validation: mean and standard deviation of five runs",
+    "titrate ... mode=MODE": "does something other than training; see the modes below",
+    "titrate --help WORD ...": (
+        "describes an option (optimizer=adam) and its parameters, a group (optimizer), a key (training.epochs) or a "
+        "part (optax.adam)"
+    ),
+    "titrate --cfg job ...": "prints the composed configuration; with --resolve, without references",
+    "titrate --info ...": "prints versions, folders, and the origin of each value",
+    "titrate --version": "prints the version of Titrate",
+    "titrate --allow NAME ...": "allows parts from another Python package",
+    'eval "$(titrate -sc install=bash)"': "turns on tab completion (also zsh, fish)",
+}
+MIN_WIDTH, FALLBACK_WIDTH, MAX_WIDTH = 40, 100, 120  # characters of a line of the help
 README_TABLE = re.compile(r"(<!-- options.*? -->\n).*?(<!-- end of options -->)", re.DOTALL)
 MAX_ON_ONE_LINE = 20  # more options than this are grouped by the module that defines them, a line each
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
@@ -72,12 +80,12 @@ class Option(NamedTuple):
 def help_text() -> str:
     """The text of `--help`: the usage, all options, experiments and modes, and the other keys with their defaults."""
     catalog = find_options()
-    lines = [USAGE, "Options, GROUP=OPTION (* is the default):"]
+    lines = [*wrap(TITLE), "", *align(USAGE), "", "Options, GROUP=OPTION (* is the default):"]
     for group in read_default_options():
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_option_lines(catalog, group)]
     lines += ["", "Experiments, experiment=NAME:", *_option_lines(catalog, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_align({name: mode.description for name, mode in MODES.items()})]
+    lines += ["", "Modes, mode=NAME:", *align({name: mode.description for name, mode in MODES.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root_key_lines()]
     return "\n".join(lines)
 
@@ -90,7 +98,7 @@ def info_text(config: Config) -> str:
         "conf, experiments": f"below {INSTALL_FOLDER} and {Path.cwd()}",
         "parts from": ", ".join(allowed_packages()),
     }
-    return "\n".join([*_align(facts), "", *_align(value_origins(config))])
+    return "\n".join([*_join_columns(facts), "", *_join_columns(value_origins(config))])
 
 
 def value_origins(config: Config) -> dict[str, str]:
@@ -153,7 +161,7 @@ def _defining_module(option: Option) -> str:
 
 
 def _option_lines(catalog: Catalog, group: str) -> list[str]:
-    return _align(
+    return align(
         {f"{'*' if option.is_default else ' '} {option.name}": option.title for option in list_options(catalog, group)}
     )
 
@@ -161,14 +169,34 @@ def _option_lines(catalog: Catalog, group: str) -> list[str]:
 def _root_key_lines() -> list[str]:
     """The lines of `conf/run.yaml` below its defaults list, with their comments."""
     lines = RUN_YAML.read_text(encoding="utf-8").splitlines()
-    below = lines[lines.index("defaults:") + 1 :]
-    return [f"  {line}" for line in below if not line.startswith("  - ")]
+    below = [f"  {line}" for line in lines[lines.index("defaults:") + 1 :] if not line.startswith("  - ")]
+    return [wrapped for line in below for wrapped in wrap(line, indent=line.find("#") + 2)]
 
 
-def _align(rows: Mapping[str, str]) -> list[str]:
-    """Lines of two aligned columns."""
+def align(rows: Mapping[str, str]) -> list[str]:
+    """Lines of two aligned columns. A long text goes on below its start, or stands below a left column that is wide."""
+    width = max(map(len, rows), default=0)
+    if width + 4 > _terminal_width() // 2:
+        return [line for left, right in rows.items() for line in (f"  {left}", *wrap(f"      {right}", indent=6))]
+    return [line for joined in _join_columns(rows) for line in wrap(joined, indent=width + 4)]
+
+
+def _join_columns(rows: Mapping[str, str]) -> list[str]:
+    """Lines of two aligned columns, of any width."""
     width = max(map(len, rows), default=0)
     return [f"  {left:{width}}  {right}".rstrip() for left, right in rows.items()]
+
+
+def wrap(text: str, *, indent: int = 0) -> list[str]:
+    """The lines of a text that fit the terminal. All but the first are indented by some spaces."""
+    width = _terminal_width()
+    prefix = " " * min(indent, width // 2)
+    return textwrap.wrap(text, width, subsequent_indent=prefix, break_long_words=False, break_on_hyphens=False)
+
+
+def _terminal_width() -> int:
+    """The number of characters of a line of the help."""
+    return min(max(shutil.get_terminal_size((FALLBACK_WIDTH, 0)).columns, MIN_WIDTH), MAX_WIDTH)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import DataError, InfersTypes, UserError
+from runner.config.settings import Output
+from runner.data.encode import TARGET, first_block
 from runner.data.load import target_nodes
+from runner.data.python_rows import merge_options
 from runner.data.transform import read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location
+from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns, copy_targets
+from runner.inference.new_rows import FILL, replace_training_remedies
 from runner.inference.output import check_output_path, write_table
-from runner.inference.predictions import check_has_target, table_columns
+from runner.inference.predictions import Predictions, check_has_target, drop_targets, table_columns
 from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -22,15 +27,10 @@ from runner.signature.schema import SCHEMA
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
-TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
-    (re.compile(r"(fill it in), (?:remove the row, )?or set `missing`[^.;\n]*"), r"\1, or remove the row"),
-    (re.compile(r"(, remove the row)?, or set `normalize`, for example to z_score"), ", or remove the row"),
-    (re.compile(r"(, increase `buckets`)?, or set `default` to the id of other numbers"), ""),
-    (re.compile(r", or set `types`|; to read all values as text, set `types` to string| or `types`$"), ""),
-    (re.compile(r"; use Bucketized for other numbers"), ""),
-)
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from components.types import Source
     from runner.config.config import Config
     from runner.display.progress import Progress
@@ -40,13 +40,16 @@ if TYPE_CHECKING:
 def command(config: Config) -> int:
     """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    If the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
+    Beside them are the columns of `output.columns`, by default the row's number, and the target where it is known. If
+    the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
     predicted: by default test, or valid if the run has no test split.
     """
-    path = Path(config.values["output"])
-    check_output_path(path)  # before JAX is imported
+    output = Output(**config.values["output"])
+    path = Path(str(output.path))
+    check_output_path(path, overwrite=output.overwrite)  # before JAX is imported
     check_has_target(target_nodes(config.values["feature"]), config.values["run"])
     new_rows = open_new_rows(config)
+    source = _open_copied(config, new_rows, output.columns)
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
@@ -55,12 +58,60 @@ def command(config: Config) -> int:
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
-            columns = table_columns(model.predict(rows, on_warning=progress.note))
+            predictions = model.predict(rows, on_missing=config.on_missing, on_warning=progress.note)
+        split_rows = None if split is None else model.data.splits[split]
+        if output.columns is not None:
+            columns = _copy_beside(predictions, source, output.columns, split_rows)
+        else:
+            columns = table_columns(predictions)
+            if new_rows is not None:
+                targets = copy_targets(new_rows, model.features.targets, TARGET)
+                columns = {ROW: columns.pop(ROW), **targets, **columns}
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
-        print(f"{len(columns['row']):,} predictions for {rows_text} are in {path}")
+        print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
     return 0
+
+
+def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> Source | None:
+    """The source of the columns that are copied; None: none are. Raises UserError for a column that isn't there."""
+    if names is None:
+        return None
+    source = new_rows
+    if source is None and "_target_" in config.values["data"]:
+        with error_location("data"):
+            source = build(config.values["data"], {}, SCHEMA["data"])
+    if source is not None:  # otherwise the data came from Python, which is an error of its own
+        check_copied_columns(source, names)
+    return source
+
+
+def _copy_beside(
+    predictions: Predictions | Mapping[str, Predictions],
+    source: Source | None,
+    names: Sequence[str],
+    rows: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """The predictions as columns of a table, after columns of the data.
+
+    Args:
+        predictions: the predictions.
+        source: the data.
+        names: the names of the columns, where `row` may stand for the row's number.
+        rows: the rows of the source that are predicted. None: all.
+    """
+    assert source is not None
+    block = first_block(source)
+    in_data = [name for name in names if block is not None and name in block.columns]
+    copied = copy_columns(source, in_data, rows)
+    predicted = table_columns(drop_targets(predictions))
+    numbers = {ROW: predicted.pop(ROW)}
+    if taken := [name for name in in_data if name in predicted]:
+        raise UserError(
+            f"output.columns: `{taken[0]}` is the name of a column of the predictions too. Rename it in the data."
+        )
+    return {name: copied[name] if name in copied else numbers[ROW] for name in names} | predicted
 
 
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
@@ -78,6 +129,10 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         DataError: a row can't be read.
     """
     if not config.sets_data_path or config.split is not None:
+        if config.on_missing != "error":
+            raise UserError(
+                f"data.on_missing={config.on_missing} is for new rows. Name their file by data.path=…, or leave it out."
+            )
         return None
     if "_target_" not in config.values["data"]:
         run, path = config.values["run"], config.values["data"]["path"]
@@ -87,7 +142,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         )
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-        options = _merge_options(read_source_options(folder), config.values["data"])
+        options = merge_options(read_source_options(folder), config.values["data"])
         # A dropped column is not read, and new rows need not have it.
         options = {key: value for key, value in options.items() if key != "drop"}
         data = options if with_target else _without_target_options(options, config.values["feature"])
@@ -104,15 +159,6 @@ def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progre
         keys = {key for column in model.features.columns.values() for key in column.keys}
         for note in new_rows.reading_notes(keys, declared=True):
             progress.note(note)
-
-
-def _merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the source, and what it inferred from the run's data, so that new rows are read like these."""
-    merged = {**inferred, **data}
-    for option, by_column in inferred.items():
-        if isinstance(by_column, dict) and isinstance(data.get(option), dict):
-            merged[option] = {**by_column, **data[option]}
-    return merged
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,13 +180,13 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
 
 @contextmanager
 def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
-    """Adds to a DataError that the run's columns are fixed, and leaves out remedies that would change them."""
+    """Adds to a DataError that the run's columns are fixed, and replaces remedies that would change them."""
     try:
-        yield
+        with replace_training_remedies():
+            yield
     except DataError as error:
-        message, run, path = str(error), Path(str(config.values["run"])).name, config.values["data"]["path"]
-        for remedy, replacement in TRAINING_REMEDIES:
-            message = remedy.sub(replacement, message)
+        message = str(error).replace(FILL, "data.on_missing=fill")
+        run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
             if read_source_options(folder).get("types", {}).keys() >= set(re.findall("`(.*?)`", match["names"])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -61,7 +61,7 @@ class Model(nn.Module):
             The batch with the inputs, after `augment`, and the output of the architecture.
         """
         arrays = {key: layer(encoded[key], constants[key]) for key, layer in self.columns.items()}
-        inputs = {name: join_columns([arrays[key] for key in keys]) for name, keys in self.input_columns.items()}
+        inputs = {name: join_columns([arrays[key] for key in keys], keys) for name, keys in self.input_columns.items()}
         inputs = {name: array if name in self.sparse else as_dense(array) for name, array in inputs.items()}
         examples = len(jax.tree.leaves(encoded)[0])
         if batch is None:
@@ -90,8 +90,13 @@ def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:
     return output._replace(outputs=split(output.outputs), auxiliary=auxiliary)
 
 
-def join_columns(arrays: list[Any]) -> Any:
-    """Joins the arrays of an input's columns into (B, D). A single array of any rank stays as it is."""
+def join_columns(arrays: list[Any], names: Sequence[str] = ()) -> Any:
+    """Joins the arrays of an input's columns into (B, D). A single array of any rank stays as it is.
+
+    Args:
+        arrays: the arrays.
+        names: the names of the columns, for the error if they can't be joined.
+    """
     if len(arrays) == 1:
         return arrays[0]
     if all(isinstance(array, Padded) for array in arrays):
@@ -99,10 +104,11 @@ def join_columns(arrays: list[Any]) -> Any:
     sparse_sizes = [array.size for array in arrays if isinstance(array, MultiHot)]
     if len(sparse_sizes) == len(arrays):
         return _join_sparse(arrays)
-    wrong = [_shape(array) for array in arrays if isinstance(array, Padded) or len(_shape(array)) != 2]
+    wrong = [index for index, array in enumerate(arrays) if isinstance(array, Padded) or len(_shape(array)) != 2]
     if wrong:
+        column = f"column `{names[wrong[0]]}`" if names else "a column"
         raise UserError(
-            f"a column has the shape {wrong[0]}. Columns that share an input must be vectors (B, D). "
+            f"{column} has the shape {_shape(arrays[wrong[0]])}. Columns that share an input must be vectors (B, D). "
             "Give the column its own input."
         )
     if sum(sparse_sizes) > MAX_DENSE_SIZE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runner.config.catalog import EXPERIMENT
+from runner.config.catalog import EXPERIMENT, FROM_PYTHON
 from runner.config.config import Config
 
 SEPARATOR = " · "
@@ -21,10 +21,11 @@ UNNAMED_KEYS = (
 
 
 def data_name(config: Config) -> str:
-    """The name of the data: of its file or folder, or else of its option, such as `digits`."""
+    """The name of the data: of its file or folder, or else of its option, such as `digits`; `table` from Python."""
     path = config.values["data"].get("path")
     name = Path(path).name if isinstance(path, str) else ""
-    return name or str(config.choices.get("data", "data"))
+    option = str(config.choices.get("data", "data"))
+    return name or ("table" if option == FROM_PYTHON else option)
 
 
 def default_experiment(config: Config, varied: Iterable[str] = ()) -> str:

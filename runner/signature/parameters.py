@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -10,7 +11,15 @@ from components.types import Duration, Range
 from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
-from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
+from runner.signature.source import (
+    Definition,
+    Imported,
+    Module,
+    PartNotFoundError,
+    find_definition,
+    find_module,
+    resolve_name,
+)
 from runner.signature.type_hints import ScalarHint, alternatives
 
 UNKNOWN = object()
@@ -214,8 +223,12 @@ def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters)
 
 
 def _read_literal(module: Module, node: ast.expr | None) -> Any:
-    """A default as a plain value; `UNKNOWN` unless it is a literal, a duration, or the name of one in the module."""
+    """A default as a plain value; `UNKNOWN` unless it is a literal, a duration, or the name of one in a module."""
     constant = module.symbols.get(node.id) if isinstance(node, ast.Name) else node
+    if isinstance(constant, Imported) and node is not None:
+        with contextlib.suppress(PartNotFoundError):
+            definition = find_definition(resolve_name(module, node) or "")
+            module, constant = definition or (module, None)
     if isinstance(constant, ast.Call) and resolve_name(module, constant.func) == "components.types.Duration":
         return Duration(*map(ast.literal_eval, constant.args)).written()
     try:

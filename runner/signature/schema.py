@@ -45,6 +45,15 @@ SCHEMA: dict[str, Any] = {
 With several targets, the losses are by target, and the metrics by target and name.
 """
 
+FILLED_IN = {
+    "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
+    "architecture": {
+        "outputs": "is set from the data and the loss. Leave it out.",
+        "dtype": "is set by training.precision. Leave it out.",
+    },
+}
+"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
+
 
 def option_groups(hint: Any) -> tuple[str, ...]:
     """The groups whose options may stand where a hint allows a part. Columns and layers are in no group."""

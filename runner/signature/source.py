@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.user_code import ALLOW_VARIABLE, added_packages, is_in_packages, is_user_code
+from runner.user_code import ALLOW_VARIABLE, added_packages, describe_file_in_the_way, is_in_packages, is_user_code
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = ("runner.tracking", "runner.execution.teacher", "runner.sweep")  # they export parts
@@ -49,7 +49,8 @@ class NameNotFoundError(PartNotFoundError):
 
     def suggest(self, names: Iterable[str]) -> PartNotFoundError:
         """The error with a suggestion from some names of the module."""
-        return PartNotFoundError(f"{self}. {suggest_name(self.name, names)}")
+        in_the_way = describe_file_in_the_way(f"{self.module.name}.{self.name}")
+        return PartNotFoundError(f"{self}. {suggest_name(self.name, names)}{in_the_way}")
 
 
 class Imported(NamedTuple):
@@ -101,7 +102,8 @@ def find_target_problem(target: str) -> str | None:
     if is_in_packages(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
         return None
     allowed = ", ".join(allowed_packages())
-    return f"{target} is not in an allowed package. Allowed: {allowed}. Add one by --allow NAME or {ALLOW_VARIABLE}."
+    remedy = describe_file_in_the_way(target) or f" Add one by --allow NAME or {ALLOW_VARIABLE}."
+    return f"{target} is not in an allowed package. Allowed: {allowed}.{remedy}"
 
 
 def public_name(name: str) -> str:
@@ -213,7 +215,8 @@ def check_module(name: str) -> None:
     package, _, last = name.rpartition(".")
     if package and find_module(name) is None:
         names = _list_submodules(parent) if (parent := find_module(package)) else []
-        raise PartNotFoundError(f"there is no module {name}. {suggest_name(last, names)}")
+        in_the_way = describe_file_in_the_way(name)
+        raise PartNotFoundError(f"there is no module {name}. {suggest_name(last, names)}{in_the_way}")
     if not package and _find_spec(name) is None and name not in sys.modules:
         raise PartNotFoundError(f"there is no package {name}")
 

@@ -208,7 +208,7 @@ def _element_of(member: Any, key: int | str) -> Any:
 
 
 def _describe_problem(value: Any, hint: Any) -> str:
-    descriptions = [_describe_hint(member, range_) for member, range_ in alternatives(hint)]
+    descriptions = [describe_member(member, range_) for member, range_ in alternatives(hint)]
     if FUNCTION in part_kinds(hint):
         descriptions = ["a function (a dotted name)" if text == TYPE_NAMES[PartHint] else text for text in descriptions]
     expected = " or ".join(dict.fromkeys(descriptions))
@@ -233,7 +233,8 @@ def _suggest_durations(value: Any) -> str:
     return f". Write {number}ep for epochs, or {number}st for steps."
 
 
-def _describe_hint(member: Any, range_: Range | None) -> str:
+def describe_member(member: Any, range_: Range | None) -> str:
+    """Describes a hint that is not a union, in a few words."""
     arguments = get_args(member)
     if get_origin(member) is Literal:
         return "an allowed value"

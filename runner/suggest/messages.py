@@ -31,8 +31,8 @@ def format_type_override(name: str, kind: str) -> str:
 
 
 def format_drop_override(name: str) -> str:
-    """The override that leaves a column out: `data.drop=[id]`, `'data.drop=["a b"]'` in a shell."""
-    return f"data.drop=[{name}]" if UNQUOTED.fullmatch(name) else shlex.quote(f"data.drop=[{_format_texts(name)}]")
+    """The override that leaves a column out, as it is typed in a shell: `'data.drop=[id]'`, `'data.drop=["a b"]'`."""
+    return shlex.quote(f"data.drop=[{name if UNQUOTED.fullmatch(name) else _format_texts(name)}]")
 
 
 def describe_sentinel(column: ColumnProfile, sentinel: Sentinel) -> str:

@@ -22,6 +22,7 @@ from runner.suggest.messages import (
     format_row_count,
     format_type_override,
 )
+from runner.suggest.summary import is_unusual, summarize_kinds
 
 MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a class
 MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to declare them as classes
@@ -77,6 +78,12 @@ def suggest(source: Any) -> dict[str, Any]:
             **_name_feature_columns({name: plan.feature_columns for name, plan in used.items()}, set(columns)),
         },
         "values": values | {"data": values.get("data", {}) | {"types": types} | _collect_options(table, plans)},
+        "summary": summarize_kinds({name: columns[name] for name in others}, others),
+        "unusual": [
+            position
+            for position, (name, plan) in enumerate(plans.items())
+            if name == target or is_unusual(columns[name], plan)
+        ],
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
         "notes": [*table.notes, *options["notes"], *notes],
     }

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.types import UserError
-from runner.display.tables import Section, print_tables
+from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location
 from runner.files import write_atomically
 from runner.memory import memory_error_location
@@ -21,6 +21,7 @@ from runner.signature.source import PartNotFoundError, find_definition, resolve_
 from runner.suggest.suggest import suggest
 
 INFERRED_FEATURE = "inferred"  # the name of the feature option of a suggestion
+COLUMNS_FILE = "columns.txt"  # in the folder of a run
 MAX_NAME_LENGTH = 40  # characters of a column's name in the printed table
 GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
 SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project
@@ -48,6 +49,8 @@ class Suggestion(NamedTuple):
         values: values that replace those of the options.
         table: a heading and a row for each column, to be printed.
         notes: sentences to be printed.
+        summary: how many columns there are of each kind, without the target.
+        unusual: the positions of the columns to print if there are many: the target, and those with gaps or notes.
     """
 
     origin: str
@@ -56,6 +59,8 @@ class Suggestion(NamedTuple):
     values: Mapping[str, Any]
     table: Sequence[Sequence[str]]
     notes: Sequence[str]
+    summary: str = ""
+    unusual: Sequence[int] = ()
 
 
 def can_suggest(target: object) -> bool:
@@ -81,9 +86,14 @@ def _has_profile(name: str, seen: frozenset[str]) -> bool:
 
 
 class Suggestions:
-    """The suggestions of a command, by question. Each one is made once."""
+    """The suggestions of a command, by question. Each one is made once.
 
-    def __init__(self) -> None:
+    Args:
+        table: the table that a call from Python passes, which is the source's columns. None: there is none.
+    """
+
+    def __init__(self, table: Any = None) -> None:
+        self._table = table
         self._results: dict[str, Suggestion | UserError] = {}
 
     def __contains__(self, question: Question) -> bool:
@@ -95,7 +105,7 @@ class Suggestions:
         key = repr(question)
         if key not in self._results:
             try:
-                self._results[key] = _make_suggestion(question)
+                self._results[key] = _make_suggestion(question, self._table)
             except UserError as error:
                 self._results[key] = error
         result = self._results[key]
@@ -104,10 +114,10 @@ class Suggestions:
         return result
 
 
-def _make_suggestion(question: Question) -> Suggestion:
+def _make_suggestion(question: Question, table: Any) -> Suggestion:
     node = question.node
     with error_location("data"):
-        source = build(node, {}, SCHEMA["data"])
+        source = build(node, {}, SCHEMA["data"], **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
     suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
@@ -118,6 +128,8 @@ def _make_suggestion(question: Question) -> Suggestion:
         values={key: value for key, value in suggested["values"].items() if key not in chosen},
         table=suggested["table"],
         notes=suggested["notes"],
+        summary=suggested["summary"],
+        unusual=suggested["unusual"],
     )
 
 
@@ -137,10 +149,36 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
     return suggested
 
 
-def print_suggestion(suggested: Suggestion) -> None:
-    """Prints the plan for each column, and the notes. Long names are cut, so that the table stays readable."""
-    rows = [(_cut(name), *cells) for name, *cells in suggested.table]
-    print_tables([Section(f"{suggested.origin}:", rows, right_columns=(2, 3))], [(note,) for note in suggested.notes])
+def print_suggestion(suggested: Suggestion, *, whole: bool) -> None:
+    """Prints the plan for each column, and the notes. Long names are cut, so that the table stays readable.
+
+    Args:
+        suggested: the suggestion.
+        whole: whether all columns of a long table are printed, and all notes. Otherwise a summary and the unusual
+            columns are printed, and the others are in the file `COLUMNS_FILE` of the run's folder.
+    """
+    heading, *rows = [(_cut(name), *cells) for name, *cells in suggested.table]
+    title = f"{suggested.origin}:"
+    notes: list[tuple[str, ...]] = [(note,) for note in suggested.notes]
+    if not whole and len(rows) > MAX_ROWS:
+        title = f"{suggested.origin}: {len(rows):,} columns: the target, {suggested.summary}. Of these:"
+        rows = _shorten([rows[position] for position in suggested.unusual])
+        rest = f"All columns are in {COLUMNS_FILE} of the run's folder. mode=look and mode=init print them."
+        notes = [*_shorten(notes), (rest,)]
+    print_tables([Section(title, [heading, *rows], right_columns=(2, 3))], notes)
+
+
+def format_suggestion(suggested: Suggestion) -> str:
+    """The plan for each column and the notes as text, for a file."""
+    table = Section(f"{suggested.origin}:", suggested.table, right_columns=(2, 3))
+    return "\n".join([str(table), *suggested.notes, ""])
+
+
+def _shorten(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The first rows, and a row that counts the others."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    return [*rows[:MAX_ROWS], (f"… {len(rows) - MAX_ROWS:,} more", *[""] * (len(rows[0]) - 1))]
 
 
 def _cut(name: str) -> str:

@@ -8,12 +8,15 @@ import time
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.types import Source, UserError
+from components.types import UserError
 from runner import yaml_file
 from runner.config.provenance import errors_with_origin
 from runner.credentials import scrub
+from runner.data.python_rows import PythonData
+from runner.display.frames import make_frame
+from runner.display.html import format_html
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
 from runner.execution.execute import as_disk_error, execute_with_signals
@@ -38,12 +41,17 @@ from runner.signature.build import build, import_target
 from runner.signature.schema import SCHEMA
 from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
 from runner.sweep.plan import Plan, PlannedRun
-from runner.sweep.ranking import Candidate, rank, save_ranking
+from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
 from runner.sweep.report import format_command, print_end, print_plan, print_resumed, print_run
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
+
+if TYPE_CHECKING:
+    import pandas
+
+    from runner.figures import Figures
 
 RESULT_FIELDS = (
     "status",
@@ -54,28 +62,59 @@ RESULT_FIELDS = (
 )  # fields of a run's result in the manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepResult:
     """The result of a sweep.
 
     Attributes:
         status: `finished`, `failed` (at least one run failed) or `interrupted`.
-        ranking: the candidates from best to worst. Runs that differ only in a seed or a fold are one candidate.
-        runs: the runs in the order of the plan.
+        candidates: the candidates from best to worst. Runs that differ only in a seed or a fold are one candidate.
+        manifest: the runs, and the metric that ranks them.
         folder: the sweep's folder, absolute.
         run_id: the parent run in MLflow, if its id is known by now.
         signal: the signal that interrupted the sweep.
     """
 
     status: str
-    ranking: tuple[Candidate, ...]
-    runs: tuple[SweepRun, ...]
+    candidates: tuple[Candidate, ...]
+    manifest: Manifest
     folder: Path
     run_id: str | None
     signal: int | None = None
 
+    @property
+    def runs(self) -> tuple[SweepRun, ...]:
+        """The runs in the order of the plan."""
+        return tuple(self.manifest.runs)
 
-def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
+    @property
+    def ranking(self) -> pandas.DataFrame:
+        """The candidates from best to worst as a data frame: their values, and the means and deviations of metrics."""
+        return make_frame(tabulate(self.manifest, self.candidates))
+
+    def figures(self) -> Figures:
+        """Draws the figure of the sweep: the monitored metric by each value."""
+        from runner.figures import Figures, draw  # imports Matplotlib
+
+        draw(self.folder)
+        return Figures(self.folder)
+
+    def __repr__(self) -> str:
+        parts = [self.status, f"{len(self.runs)} runs"]
+        if self.candidates and not self.manifest.incomparable:
+            metrics = self.candidates[0].metrics.items()
+            best = [*self.candidates[0].overrides, *(f"{name}={value}" for name, value in metrics)]
+            parts.append(f"best: {' '.join(best)}")
+        return f"SweepResult({', '.join([*parts, f'folder={self.folder.name}'])})"
+
+    def _repr_html_(self) -> str:
+        facts = [("status", self.status), ("folder", str(self.folder))]
+        facts += [("not ranked", self.manifest.incomparable)] if self.manifest.incomparable else []
+        facts += [(" ".join(run.overrides) or "run", run.error) for run in self.runs if run.error]
+        return format_html(f"Sweep of {len(self.runs)} runs", facts, format_table(self.manifest, self.candidates))
+
+
+def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
     """Executes every run of a plan, each in a folder within the sweep's, and ranks the candidates.
 
     A run that fails doesn't stop the others; the result has its error.
@@ -114,8 +153,8 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
                 progress.note(note)
     return SweepResult(
         status=summary["status"],
-        ranking=tuple(candidates),
-        runs=tuple(manifest.runs),
+        candidates=tuple(candidates),
+        manifest=manifest,
         folder=folder.path.absolute(),
         run_id=run_id,
         signal=signals.received,
@@ -129,7 +168,7 @@ class _SharedResources:
     folder: RunFolder
     delivery: Delivery
     signals: Signals
-    source: Source | None
+    source: PythonData | None
     quiet: bool
 
 
@@ -141,7 +180,7 @@ def _import_parts(plan: Plan) -> None:
                 import_target(target)
 
 
-def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
+def _open_folder(plan: Plan, tracking: Any, source: PythonData | None) -> tuple[RunFolder, Manifest]:
     """Opens the folder of the same sweep if it was interrupted, otherwise a new one."""
     config = plan.runs[0].config
     root = Path(config.values["folder"])
@@ -153,7 +192,7 @@ def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunF
     values, choices = shared_values(plan.runs)
     shared = replace(config, choices=choices, values=config.values | {"experiment": values.get("experiment")})
     varied = plan.varied_keys()
-    shared = shared if source is None else with_python_source(shared, source)
+    shared = with_python_source(shared, source)
     title = title_sweep(shared, plan.common, varied, len(plan.runs))
     record = describe_sweep(shared, plan.overrides, title, varied, values | choices, digest, tracking.describe())
     manifest = create_manifest(plan)
@@ -167,7 +206,7 @@ def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunF
     return create_folder(root, record["name"], digest, files), manifest
 
 
-def _fingerprint_data(plan: Plan, source: Source | None) -> str:
+def _fingerprint_data(plan: Plan, source: PythonData | None) -> str:
     """The fingerprints of all runs' data, as text; a source with an error is left out, since its runs raise it."""
     if source is not None:
         return source.fingerprint()
@@ -221,8 +260,7 @@ def _run_all(plan: Plan, manifest: Manifest, shared: _SharedResources) -> None:
 def _make_member(run: PlannedRun, number: int, total: int, shared: _SharedResources) -> SweepMember:
     label = f"{number:0{len(str(total))}}"
     name = ", ".join(run.overrides) or run_name(run.config)
-    config = run.config if shared.source is None else with_python_source(run.config, shared.source)
-    title = title_member(config, run.overrides)
+    title = title_member(with_python_source(run.config, shared.source), run.overrides)
     return SweepMember(shared.folder.path, shared.delivery, name, title, label, f"{number}/{total}")
 
 

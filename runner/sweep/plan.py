@@ -56,17 +56,18 @@ class Plan(NamedTuple):
         return list(dict.fromkeys(override_key(override) for run in self.runs for override in run.overrides))
 
 
-def make_plan(overrides: Sequence[str], *, multirun: bool) -> Plan | Config:
+def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | None = None) -> Plan | Config:
     """Composes a command: the plan of a sweep with `multirun` or `folds`, otherwise the configuration of one run.
 
     Args:
         overrides: the overrides of the command line.
         multirun: whether an override with several values is a sweep; if not, it is an error.
+        composer: composes the configurations. None: a new one.
 
     Raises:
         ConfigError: all problems of all runs, or there are too many runs.
     """
-    composer = Composer()
+    composer = composer or Composer()
     overrides = mask_arguments(overrides)
     if not multirun:
         config = configure(overrides, composer)

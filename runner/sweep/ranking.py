@@ -93,17 +93,26 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
     return [heading, *rows]
 
 
-def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidate]) -> None:
-    """Writes the ranking into the sweep's folder, with a column of means and one of deviations for each metric."""
+def tabulate(manifest: Manifest, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """The ranking as rows of values by column, with a column of means and one of deviations for each metric."""
     keys, names = _table_columns(manifest)
+    rows = []
+    for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
+        row = {"rank": int(rank_text) if rank_text else None} | {key: candidate.values.get(key) for key in keys}
+        row["runs"] = len(candidate.runs)
+        for name in names:
+            row[name], row[f"{name} deviation"] = candidate.metrics.get(name, (None, None))
+        rows.append(row)
+    return rows
+
+
+def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidate]) -> None:
+    """Writes the ranking into the sweep's folder."""
+    rows = tabulate(manifest, candidates)
     with io.StringIO(newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rank", *keys, "runs", *(column for name in names for column in (name, f"{name} deviation"))])
-        for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
-            values = [candidate.values.get(key) for key in keys]
-            summaries = [candidate.metrics.get(name, (None, None)) for name in names]
-            metrics = [value for summary in summaries for value in summary]
-            writer.writerow([rank_text, *values, len(candidate.runs), *metrics])
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
         write_atomically(folder / RANKING, file.getvalue())
 
 

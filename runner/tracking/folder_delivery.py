@@ -29,7 +29,10 @@ MLFLOW_STATUS = {
     "killed": "KILLED",
 }
 NAMES_FILE = "names.json"  # the original of each name that MLflow keeps escaped
-FILES = ("config.yaml", "overrides.yaml", "record.json", NAMES_FILE, "sweep.json", "ranking.csv", "code.diff")
+FILES = (
+    *("config.yaml", "overrides.yaml", "record.json", NAMES_FILE, "sweep.json", "ranking.csv", "code.diff"),
+    "columns.txt",
+)
 LOG_FILE = "log.txt"
 FOLDERS = ("figures", "profile", OBSERVERS_FOLDER)
 COPY_TAG = "titrate.copied_from"

@@ -279,7 +279,10 @@ class Evaluator:
             return None
         shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
         if shapes not in self.program.memory_needs:
-            with self.show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):
+            size = chunk.rows.shape[1]
+            is_rest = function is self.program.train and size < self.training.batch_size
+            reason = " (the last batch of an epoch)" if is_rest else ""  # says why there are two of them
+            with self.show_compilation(f"{name} for {size} examples{reason}"):
                 self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
         return self.program.memory_needs[shapes]
 

@@ -222,7 +222,7 @@ class Trainer(Evaluator):
             saved.
         """
         self._start_time = time.monotonic() - trainer_state.seconds
-        self.progress.start(self._run_length(), trainer_state.step)
+        self.progress.start(self._run_length(), trainer_state.step, self.training.monitor)
         profiler = Profile(checkpoints.folder / "profile" if self.training.profile else None)
         with contextlib.closing(profiler) as profile, self.memory_error_location():
             while (ended_by := self._ended_by(trainer_state)) is None:

@@ -40,8 +40,8 @@ def take_two_steps(*words: str, source: Arrays | None = None) -> Result:
     with interrupted_once():
         interrupted = runner.run(*words, source=source)
         resumed = runner.run(*words, source=source)
-    assert (interrupted.status, len(interrupted.history)) == ("interrupted", 1)
+    assert (interrupted.status, len(interrupted.records)) == ("interrupted", 1)
     assert (resumed.status, resumed.folder) == ("finished", interrupted.folder)
-    assert [epoch["step"] for epoch in resumed.history] == [1, 2]
+    assert [epoch["step"] for epoch in resumed.records] == [1, 2]
     assert all(np.isfinite(value) for value in resumed.metrics.values())
     return resumed

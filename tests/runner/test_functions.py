@@ -233,10 +233,10 @@ def test_a_run_trains_with_a_function_and_a_changed_number_recompiles_nothing(
 
     monkeypatch.setattr(Program, "__init__", record)
     function = "architecture.activation={_target_: functions.leaky, slope: %s}"
-    losses = [runner.run(*RUN, function % slope).history[-1]["valid/loss"] for slope in (0.1, 0.9, 0)]
+    losses = [runner.run(*RUN, function % slope).records[-1]["valid/loss"] for slope in (0.1, 0.9, 0)]
     assert losses[0] != losses[1]
     assert len(made) == 1
-    relu = runner.run(*RUN, "architecture.activation=relu").history[-1]["valid/loss"]
+    relu = runner.run(*RUN, "architecture.activation=relu").records[-1]["valid/loss"]
     assert losses[2] == pytest.approx(relu, rel=1e-6)
 
 

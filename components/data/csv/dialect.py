@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from components.data.packed import ChunkReader, PackedFile
+from components.data.packed import ChunkReader, MemoryFile, PackedFile
 from components.types import DataError
 
 CHARACTERS = {  # by a name that needs no quotes in a shell
@@ -45,7 +45,7 @@ class CsvFile:
     """A CSV file and its dialect.
 
     Attributes:
-        file: the file, packed or not.
+        file: the file, packed or not, or in memory.
         delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields. None: no field is quoted.
         escape: the character before a delimiter or quote that is part of a field. None: there is none. With a
@@ -54,7 +54,7 @@ class CsvFile:
         encoding: a text encoding of Python.
     """
 
-    file: PackedFile
+    file: PackedFile | MemoryFile
     delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
@@ -110,6 +110,30 @@ class CsvFile:
                 raise DataError(f"{self} can't be read as CSV: {error}") from error
             finally:
                 csv.field_size_limit(old_limit)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the file was written in memory, so that its format needs no check, and its rows have no lines."""
+        return isinstance(self.file, MemoryFile)
+
+    def locate(self, row: int) -> str:
+        """The location of a row, counted from 0: `line 5`, or `row 3` in memory."""
+        return f"row {row}" if self.is_in_memory else f"line {self.find_line(row + 1)}"
+
+    def find_line(self, record: int) -> int:
+        """The line, from 1, in which a record starts.
+
+        Record 0 has the names of the columns. Empty lines aren't records.
+        """
+        last_line = 0  # of the previous record
+        with self.open_records() as reader:
+            for fields in reader:
+                if fields and record == 0:
+                    break
+                if fields:  # not an empty line
+                    record -= 1
+                last_line = reader.line_num
+        return last_line + 1
 
     @property
     def _is_utf_8(self) -> bool:

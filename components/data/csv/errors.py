@@ -10,12 +10,15 @@ import csv
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile, guess_utf_16
+from components.data.packed import MemoryFile
 from components.types import DataError
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
@@ -37,23 +40,12 @@ OTHER_FORMATS = {  # by the first bytes
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file",
 }
+SPREADSHEETS = (".xlsx", ".xlsm", ".ods")  # zip archives with a table
+READERS = {"a Parquet file": "read_parquet", "an Arrow file": "read_feather"}  # of pandas, by kind of file
 TAR_MAGICS = (b"ustar\x0000", b"ustar  \0")  # of POSIX and GNU, at TAR_POSITION
 TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
-
-
-def find_line(file: CsvFile, record: int) -> int:
-    """The line, from 1, in which a record starts. Record 0 has the names of the columns. Empty lines aren't records."""
-    last_line = 0  # of the previous record
-    with file.open_records() as reader:
-        for fields in reader:
-            if fields and record == 0:
-                break
-            if fields:  # not an empty line
-                record -= 1
-            last_line = reader.line_num
-    return last_line + 1
 
 
 def make_type_error(
@@ -86,7 +78,7 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
         check_delimiter(file, _read_names(file))
         check_quotes(file)
         record = int(match[1]) - 1
-        line = find_line(file, record)
+        line = file.find_line(record)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
             f"{_suggest_field_count_remedy(file, record, line)}"
@@ -202,13 +194,20 @@ def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
 
 def check_format(file: CsvFile) -> None:
     """Raises DataError for a file that is no CSV file: another format, or another encoding than UTF-8."""
+    if isinstance(file.file, MemoryFile):  # is written as a CSV file
+        return
+    path = file.file.path
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"
+    if path.suffix.lower() in SPREADSHEETS and start.startswith(b"PK"):
+        kind = "a spreadsheet"
     if kind is not None:
         remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV"
+        if kind in READERS:
+            remedy += f", for example with {_format_conversion(path, READERS[kind])}"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
@@ -216,11 +215,17 @@ def check_format(file: CsvFile) -> None:
         is_json_line = _is_json(first_line)
         if is_json_line or first_line.strip() in (b"{", b"["):
             kind = "JSON lines" if is_json_line and first_line[:1] == b"{" else "JSON"
-            lines = ", lines=True" if kind == "JSON lines" else ""
-            convert = f'pandas.read_json("{file.file.path.name}"{lines}).to_csv("table.csv", index=False)'
-            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {convert}")
+            command = _format_conversion(path, "read_json", ", lines=True" if kind == "JSON lines" else "")
+            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {command}")
     if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
         raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
+
+
+def _format_conversion(path: Path, reader: str, options: str = "") -> str:
+    """The command that converts a file with a function of pandas into a CSV file beside it."""
+    source, destination = json.dumps(str(path)), json.dumps(str(path.with_suffix(".csv")))
+    code = f"import pandas; pandas.{reader}({source}{options}).to_csv({destination}, index=False)"
+    return f"python -c {shlex.quote(code)}"
 
 
 def _is_json(line: bytes) -> bool:

@@ -17,7 +17,6 @@ from components.data.csv.errors import (
     check_delimiter,
     check_format,
     check_quotes,
-    find_line,
     make_type_error,
     raise_encoding_error,
     raise_nul_error,
@@ -146,7 +145,8 @@ class Reader:
         """
         import pyarrow
 
-        check_format(self.file)
+        if not self.file.is_in_memory:
+            check_format(self.file)
         everything = self._read_table()
         check_drop(str(self.file), self.drop, everything.column_names, self.targets)
         table, nameless = select_columns(everything, self.drop)
@@ -228,7 +228,7 @@ class Reader:
         """Counts the gaps of a column in some records, and leaves out those that don't occur there."""
         texts, indices = read_dictionary(self._parse_texts(name, ("",)))
         rows = {gap.text: records[indices[records] == texts.index(gap.text)] for gap in gaps}
-        return tuple(make_gap(text, found, self._find_line) for text, found in rows.items() if len(found))
+        return tuple(make_gap(text, found, self.file.locate) for text, found in rows.items() if len(found))
 
     def _null_numbers(self, name: str) -> list[float]:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
@@ -241,9 +241,6 @@ class Reader:
         texts = self._parse_texts(name, ("",))
         return tuple(texts.take(pyarrow.array(records)).unique().to_pylist())
 
-    def _find_line(self, row: int) -> int:
-        return find_line(self.file, row + 1)
-
     # ----------------------------------------------------------------------------------------------------- the file
 
     def _read_table(self) -> pyarrow.Table:
@@ -253,10 +250,10 @@ class Reader:
         declared |= {name: pyarrow.string() for name, dates in self.dates.items() if "%" in dates}
         try:
             table = self._parse(declared)
-            names = table.column_names
-            check_delimiter(self.file, names)
-            if self._scan.has_quotes:
-                check_quotes(self.file)
+            if not self.file.is_in_memory:
+                check_delimiter(self.file, table.column_names)
+                if self._scan.has_quotes:
+                    check_quotes(self.file)
         except UnicodeDecodeError:
             raise_encoding_error(self.file)
         except pyarrow.ArrowInvalid:
@@ -438,7 +435,7 @@ class Reader:
         parsed = self._parse({}, [name], nulls=nulls).column(name)
         if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
-        found = (make_gap(texts[number], np.flatnonzero(indices == number), self._find_line) for number in gaps)
+        found = (make_gap(texts[number], np.flatnonzero(indices == number), self.file.locate) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
     def _make_text_column(
@@ -447,7 +444,7 @@ class Reader:
         texts, indices = read_dictionary(array) if dictionary is None else dictionary
         dates = self.dates.get(name, self.dates.get(""))
         options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
-        return TextColumn(name, texts, indices, options, str(self.file), self._find_line)
+        return TextColumn(name, texts, indices, options, str(self.file), self.file.locate)
 
     def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
         """Returns the values of a column, its mask (None: no value is missing), and its type."""
@@ -504,7 +501,7 @@ class Reader:
         if not is_odd.any():
             return
         row = int(np.argmax(is_odd))
-        place = f"{self.file}, line {self._find_line(row)}"
+        place = f"{self.file}, {self.file.locate(row)}"
         value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
         remedy = "`dates`" if declared == "timestamp" else "`types`"
         odd, total = int(is_odd.sum()), int(present.sum())

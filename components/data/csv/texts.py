@@ -45,9 +45,9 @@ def is_gap(text: str) -> bool:
     return GAP.fullmatch(text.strip()) is not None
 
 
-def make_gap(text: str, rows: np.ndarray, find_line: Callable[[int], int]) -> Gap:
+def make_gap(text: str, rows: np.ndarray, locate: Callable[[int], str]) -> Gap:
     """Makes the gap of a text that occurs in some rows."""
-    return Gap(text, len(rows), f"line {find_line(int(rows[0]))}")
+    return Gap(text, len(rows), locate(int(rows[0])))
 
 
 class TextResult(NamedTuple):
@@ -94,8 +94,8 @@ class TextColumn:
         texts: the distinct texts.
         indices: (rows,): the text of each row; -1 where a value is missing.
         options: how the texts are to be read.
-        origin: the name of the file for messages.
-        find_line: finds the line of a row, from 1.
+        origin: the name of the table for messages.
+        locate: describes the location of a row in it, such as `line 5`.
     """
 
     name: str
@@ -103,7 +103,7 @@ class TextColumn:
     indices: np.ndarray
     options: TextOptions
     origin: str
-    find_line: Callable[[int], int]
+    locate: Callable[[int], str]
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -310,7 +310,7 @@ class TextColumn:
         return TextResult(by_text[self.indices], valid, kind, reading)
 
     def _make_gap(self, number: int) -> Gap:
-        return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.find_line)
+        return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.locate)
 
     def _find_odd(self, is_read: np.ndarray, needed: str) -> Problem | None:
         """The problem if some texts can't be read."""
@@ -328,7 +328,7 @@ class TextColumn:
         row = self._first_row(is_odd)
         plural = needed.replace("number", "numbers").replace("time", "times")
         are = f"values is not a {needed}" if count == 1 else f"values are not {plural}"
-        first = f"{self.texts[self.indices[row]]!r} (line {self.find_line(row)})"
+        first = f"{self.texts[self.indices[row]]!r} ({self.locate(row)})"
         return f"{count:,} of {total:,} {are}; the first is {first}"
 
     def _first_row(self, are_in: np.ndarray) -> int:
@@ -346,7 +346,7 @@ class TextColumn:
         mark = find_mark(text)
         if mark and mark != self.options.mark and remedy == "`types`":
             remedy = f"`marks` ({self.name}: {mark}) or `types`"
-        place = f"{self.origin}, line {self.find_line(row)}"
+        place = f"{self.origin}, {self.locate(row)}"
         odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)
 

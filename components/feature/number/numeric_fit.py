@@ -38,7 +38,10 @@ class NumericFit:
     size: int | None = None
 
     def statistics(self) -> dict[str, Statistic]:
-        """The statistics that the fit needs, by name: `offset_scale`, `per` and `missing`, each only if needed."""
+        """The statistics that the fit needs, by name: `offset_scale`, `per` and `missing`, each only if needed.
+
+        Where missing numbers are errors, there is also `mean`, for gaps in new rows.
+        """
         statistics: dict[str, Any] = {}
         if self.pipeline.fitted_step is not None:
             statistics["offset_scale"] = self.pipeline.fitted_step.statistic(self.numbers.key)
@@ -51,6 +54,8 @@ class NumericFit:
             statistics["missing"] = Moments(numbers_in_data.key)
         elif self.missing == "median":
             statistics["missing"] = Quantiles(numbers_in_data.key)
+        elif statistics and not (self.numbers.allow_missing or self.numbers.sequences):
+            statistics["mean"] = Moments(numbers_in_data.key)
         return statistics
 
     def fit_offset_scale(self, results: Mapping[str, Any]) -> OffsetScale:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from runner.config.config import Config
-from runner.display.tables import Section, write_tables
+from runner.display.tables import Row, Section, write_tables
 from runner.modes.help import value_origins
+
+MAX_LISTED = 100  # values of one mapping, such as feature.columns, with the same origin; more are only counted
 
 
 def command(config: Config) -> int:
@@ -18,8 +22,22 @@ def command(config: Config) -> int:
         RunError: the device has too little memory.
     """
     if not config.values["quiet"]:
-        write_tables([Section("values", list(value_origins(config).items()), has_heading=False)])
+        write_tables([Section("values", list(_value_rows(value_origins(config))), has_heading=False)])
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
     print_dry_run(config)
     return 0
+
+
+def _value_rows(origins: Mapping[str, str]) -> Iterator[Row]:
+    """A row for each value with its origin. Many values of one mapping with the same origin share a row."""
+    owners = {value: (".".join(value.partition("=")[0].split(".")[:2]), origin) for value, origin in origins.items()}
+    members: dict[tuple[str, str], list[str]] = {}
+    for value, owner in owners.items():
+        members.setdefault(owner, []).append(value)
+    for value, origin in origins.items():
+        key, count = owners[value][0], len(members[owners[value]])
+        if count <= MAX_LISTED:
+            yield value, origin
+        elif value == members[owners[value]][0]:
+            yield f"{key}: {count:,} values, which --info lists", origin

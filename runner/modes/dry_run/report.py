@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import runner.memory
 from runner.config.config import Config
 from runner.display.progress import Progress, make_progress
-from runner.display.tables import Row, Section, write_tables
+from runner.display.tables import Row, Section, shorten_section, write_tables
 from runner.execution.prepare import build_observers, build_tracking, make_trainer
 from runner.memory import memory_error_location
 from runner.modes.dry_run import tables
@@ -30,11 +30,26 @@ class Page:
         self._quiet = quiet
 
     def print_section(
-        self, title: str, rows: Iterable[Row], *, heading: Row | None = None, right: Sequence[int] = ()
+        self,
+        title: str,
+        rows: Iterable[Row],
+        *,
+        heading: Row | None = None,
+        right: Sequence[int] = (),
+        is_cut: bool = False,
     ) -> None:
-        """Prints a title and a table. `right`: the positions of the columns that are aligned to the right."""
+        """Prints a title and a table.
+
+        Args:
+            title: the title.
+            rows: the rows below the heading.
+            heading: the heading of the columns. None: there is none.
+            right: the positions of the columns that are aligned to the right.
+            is_cut: whether only the first and the last rows of a long table are printed.
+        """
+        section = Section(title, [*([heading] if heading else []), *rows], heading is not None, right)
         if not self._quiet:
-            write_tables([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
+            write_tables([shorten_section(section) if is_cut else section])
 
     def print_note(self, text: str) -> None:
         """Prints a line."""
@@ -63,7 +78,9 @@ def print_dry_run(config: Config) -> None:
     shapes, batch_size = run.state_shapes, run.batch_size
     encoded = run.encoded_shapes(batch_size)
     layers, (batch, _) = trace_layers(run.forward, shapes.parameters, shapes.model_state, encoded)
-    page.print_section(f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUT_HEADING)
+    page.print_section(
+        f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUT_HEADING, is_cut=True
+    )
     page.print_section("splits", tables.split_rows(run))
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
     page.print_section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYER_HEADING, right=(3, 4, 5))

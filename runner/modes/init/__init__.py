@@ -29,7 +29,9 @@ def command(config: Config) -> int:
     folder = Path.cwd()
     if config.suggestion is None:
         files = _read_template()
-        heading, commands = "Next, as README.md says:", TEMPLATE_COMMANDS
+        readme = _choose_readme(folder)
+        files[readme] = files.pop(Path("README.md"))
+        heading, commands = f"Next, as {readme} says:", TEMPLATE_COMMANDS
         remedy = "use an empty folder"
     else:
         experiment, files = make_table_files(config, config.suggestion)
@@ -47,6 +49,12 @@ def command(config: Config) -> int:
     print("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
     print("\n".join(["", heading, *(f"  {line}" for line in commands)]))
     return 0
+
+
+def _choose_readme(folder: Path) -> Path:
+    """The name of the template's README: another one in a folder that has a README, in any spelling."""
+    has_readme = any(path.stem.lower() == "readme" for path in folder.iterdir())
+    return Path("TITRATE.md" if has_readme else "README.md")
 
 
 def _read_template() -> dict[Path, bytes]:

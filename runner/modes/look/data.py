@@ -18,7 +18,7 @@ from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress
-from runner.display.tables import Section
+from runner.display.tables import Section, shorten_section
 from runner.execution.prepare import limit_batches, load_data
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
@@ -86,7 +86,7 @@ def _make_sections(config: Config, view: View, figures: Path, progress: Progress
         ]
     figures.mkdir(exist_ok=True)  # no figure is drawn without targets and images
     write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
-    return sections
+    return [shorten_section(section, "look.txt has all") for section in sections]
 
 
 def _show_distributions(

@@ -14,7 +14,6 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
 
-MAX_ROWS = 30  # rows of a table of classes or outputs; a longer one shows its first and its last 15
 MAX_EXAMPLES = 6
 MAX_ELEMENTS = 3  # elements of a vector that are shown
 MAX_LABELS = 5  # labels of an example that are shown
@@ -49,7 +48,7 @@ def classes_table(
         for number, name in enumerate(names)
     ]
     title = f"rows of each class{_of_target(target)}, and their share of the split"
-    return Section(title, [["class", *counts], *_leave_out_middle(lines)])
+    return Section(title, [["class", *counts], *lines])
 
 
 def _of_target(target: str) -> str:
@@ -66,7 +65,7 @@ def quartiles_table(targets: Mapping[str, np.ndarray], target: str) -> Section:
     ]
     heading = ["split", "output", "min", "25 %", "median", "75 %", "max", "mean"]
     title = "target" if target == TARGET else target
-    return Section(f"{title}, in its own unit", [heading, *_leave_out_middle(rows)])
+    return Section(f"{title}, in its own unit", [heading, *rows])
 
 
 def batch_table(examples: Examples) -> Section:
@@ -138,15 +137,6 @@ def count_digits(values: np.ndarray) -> int:
 def format_share(count: int, total: int) -> str:
     """A count with its share of a total, as in `270 (15.0%)`."""
     return f"{count:,} ({count / total:.1%})" if total else f"{count:,}"
-
-
-def _leave_out_middle(rows: list[list[str]]) -> list[list[str]]:
-    """The rows of a table. If they are many, a row that counts the others stands between the first and the last."""
-    if len(rows) <= MAX_ROWS:
-        return rows
-    half = MAX_ROWS // 2
-    others = [f"… {len(rows) - 2 * half:,} more", *[""] * (len(rows[0]) - 1)]
-    return [*rows[:half], others, *rows[-half:]]
 
 
 def _quartiles(values: np.ndarray) -> Iterator[str]:

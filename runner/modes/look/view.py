@@ -72,7 +72,7 @@ class View:
         (batch, _), _ = model.init_with_output(keys, encoded, constants, train=False)
         columns = batch.inputs
         inputs = {
-            name: as_dense(join_columns([columns[column] for column in listed]))
+            name: as_dense(join_columns([columns[column] for column in listed], listed))
             for name, listed in self.features.inputs.items()
         }
         targets = {name: np.asarray(self._compute_target(name, rows)) for name in self.features.targets}

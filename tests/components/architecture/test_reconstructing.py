@@ -35,7 +35,7 @@ def test_without_a_target_only_the_reconstruction_is_learned(in_empty_folder: Pa
     words = (*words, "feature.target=null", "loss=null", "metric=[]")
     result = runner.run(*words, "training.epochs=2", "tracking=none", "quiet=true")
     assert result.metrics["test/loss"] == result.metrics["test/reconstruction"] > 0
-    assert result.history[1]["valid/loss"] < result.history[0]["valid/loss"]
+    assert result.records[1]["valid/loss"] < result.records[0]["valid/loss"]
     parameters = runner.load(result.folder).weights.parameters
     assert sorted(parameters["architecture"]) == ["dense_0", "reconstruction"]
 

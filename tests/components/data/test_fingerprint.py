@@ -10,26 +10,28 @@ import numpy as np
 import pytest
 
 import components.data
-from components.data import Arrays, Csv, Idx, ScikitLearn, TextFolders
+from components.data import Arrays, Csv, Frame, Idx, ScikitLearn, TextFolders
 from components.data.idx import write_idx
 from components.data.table import Table
 
-NO_MATTER = {"path", "target", "max_unpacked_gb"}  # where a file lies, what a suggestion begins from, and a limit
+# Where a file lies, the name of a table for messages, what a suggestion begins from, and a limit
+NO_MATTER = {"path", "name", "target", "max_unpacked_gb"}
 HELD_OUT = {"valid": 2, "test": 2, "stratify": "label", "seed": 1, "valid_from": "test"}
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
+TEXTS = {
+    "decimal": "comma",
+    "thousands": "comma",
+    "nulls": ("", "-"),
+    "types": {"x": "float"},
+    "dates": "utc",
+    "marks": {"x": "kg"},
+    "drop": ("z",),
+    "on_missing_target": "drop",
+}
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
-    Csv: HELD_OUT
-    | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1", "decimal": "comma"}
-    | {
-        "thousands": "comma",
-        "nulls": ("", "-"),
-        "types": {"x": "float"},
-        "dates": "utc",
-        "marks": {"x": "kg"},
-        "drop": ("z",),
-    }
-    | {"on_missing_target": "drop"},
+    Csv: HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"},
+    Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
@@ -40,6 +42,9 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     """A source over files in a folder, but for those changes."""
     if kind is Arrays:
         return Arrays(**{"columns": {"x": [1, 2, 3]}, "valid": 1, "test": 1, **changes})
+    if kind is Frame:
+        columns = {"x": ["1", "-", "2"], "y": [2, 4, 6], "z": [3, 5, 7]}
+        return Frame(**{"columns": columns, "target": "y", "valid": 1, "test": 1, **changes})
     if kind is ScikitLearn:
         return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
     if kind is Csv:
@@ -63,7 +68,7 @@ def test_every_source_is_here() -> None:
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_the_fingerprint_follows_each_setting(kind: type[Table], tmp_path: Path) -> None:
-    assert {field.name for field in dataclasses.fields(kind)} - NO_MATTER == OTHERS[kind].keys()
+    assert {field.name for field in dataclasses.fields(kind)} - NO_MATTER == OTHERS[kind].keys() - NO_MATTER
     fingerprints = {name: source(kind, tmp_path, **{name: other}).fingerprint() for name, other in OTHERS[kind].items()}
     fingerprints[""] = source(kind, tmp_path).fingerprint()
     assert len(set(fingerprints.values())) == len(fingerprints), fingerprints

@@ -34,9 +34,9 @@ def test_a_packed_table_equals_the_plain_table_under_any_name(tmp_path: Path, ki
     for name, content in {"plain.csv": CODES, "packed.csv": PACKERS[kind](CODES), "a.gz": PACKERS[kind](CODES)}.items():
         (tmp_path / name).write_bytes(content)
         source = Csv(path=str(tmp_path / name))
-        assert source.columns.types == {"zip": "string", "place": "string"}
-        assert source.columns.values["zip"].tolist()[:2] == ["01001", "8001"]
-        assert source.columns.valid["place"].tolist() == [True, False] + [True] * 40
+        assert source.table.types == {"zip": "string", "place": "string"}
+        assert source.table.values["zip"].tolist()[:2] == ["01001", "8001"]
+        assert source.table.valid["place"].tolist() == [True, False] + [True] * 40
         assert source.sizes() == {"all": 42}
 
 
@@ -154,4 +154,4 @@ def test_no_dictionary_of_gigabytes_is_made_for_xz(tmp_path: Path) -> None:
 
 def test_a_name_of_a_column_is_not_taken_for_a_packed_file(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(b"BZh9,y\n1,2\n")
-    assert Csv(path=str(tmp_path / "table.csv")).columns.types == {"BZh9": "int", "y": "int"}
+    assert Csv(path=str(tmp_path / "table.csv")).table.types == {"BZh9": "int", "y": "int"}

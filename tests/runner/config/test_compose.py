@@ -338,7 +338,7 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
         ("loss=${architecture}", "loss: unknown option ${architecture}."),
         ("folder=a${seed}", "folder: a${seed} is not a valid reference. A reference must be the entire value: ${KEY}."),
-        ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not a valid reference."),
+        ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} calls the function oc.env, which a configuration can't do"),
         ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: the override is nested more than 50 brackets deep"),
         ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: the override is longer than 10,000 characters"),
         ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to delete"),

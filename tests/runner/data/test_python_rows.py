@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from components.types import DataError
-from runner.data.python_rows import as_source
+from runner.data.python_rows import open_rows
 
 
 @pytest.mark.parametrize(
     "column", [["a\0", "a"], (b"a\0", b"a"), [["a\0", "b"], ["c", "d"]], [1, "a"], [2**63, 1], [1.5, None]]
 )
 def test_the_values_of_a_list_are_kept_as_objects(column: Any) -> None:
-    (block,) = as_source({"x": column}).blocks("all")
+    (block,) = open_rows({"x": column}, {}).source.blocks("all")
     assert block.columns["x"].tolist() == [*column]  # type: ignore[union-attr]
     assert block.columns["x"].dtype == object  # type: ignore[union-attr]
 
 
 def test_lists_of_numbers_become_arrays_of_numbers() -> None:
-    (block,) = as_source({"x": [1.5, 2], "y": [1, 2], "z": [True, False]}).blocks("all")
+    (block,) = open_rows({"x": [1.5, 2], "y": [1, 2], "z": [True, False]}, {}).source.blocks("all")
     assert [values.dtype for values in block.columns.values()] == [np.float64, np.int64, np.bool_]  # type: ignore[union-attr]
 
 
@@ -33,4 +33,4 @@ def test_lists_of_numbers_become_arrays_of_numbers() -> None:
 )
 def test_values_that_are_not_a_table_are_an_error(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        as_source(columns)
+        open_rows(columns, {})

@@ -14,7 +14,7 @@ from components.types import Block, Constants, DataError
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
-from runner.data.python_rows import as_source
+from runner.data.python_rows import open_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, merge_states
 
 ROWS = 1000
@@ -165,7 +165,7 @@ def test_a_column_is_fitted_to_the_output_of_the_column_that_it_reads() -> None:
 def test_statistics_of_ids_read_the_encoded_ids() -> None:
     """-1 is an ordinary id (of unknown values), and so not missing."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
-    source = as_source({"x": ["p", "q", "q", "r", "r", None]})
+    source = open_rows({"x": ["p", "q", "q", "r", "r", None]}, {}).source
     constants = {"i": columns["i"].fit({}, {})}
     results = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns, constants)
     counted = results["train"]["v"]["counts"]

@@ -1,6 +1,7 @@
 """The display of progress: a live line on a terminal, a line for each epoch elsewhere, only notes if quiet."""
 
 import io
+import re
 import sys
 import time
 
@@ -33,7 +34,7 @@ def test_each_epoch_is_a_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
     show_run(make_progress(quiet=False))
     assert capsys.readouterr().out.splitlines() == [
         "resuming from step 200",
-        "epoch  3/20  train/loss 0.12346  valid/accuracy 0.9117  learning_rate 0.001  2.1 s  *",
+        "epoch  3/20  valid/accuracy 0.9117  train/loss 0.12346  learning_rate 0.001  2.1 s  *",
     ]
 
 
@@ -113,3 +114,51 @@ def test_a_closed_terminal_is_ignored(kind: str, monkeypatch: pytest.MonkeyPatch
         show_run(TerminalProgress(Console(file=ClosedStream(), force_terminal=True, _environ={})))
     else:
         show_run(make_progress(quiet=kind == "quiet"))
+
+
+MANY = {
+    "train/loss": 0.14302,
+    "train/accuracy": 0.95719,
+    "learning_rate": 2.7822e-05,
+    "valid/loss": 0.041898,
+    "valid/accuracy": 0.98519,
+}
+
+
+@pytest.mark.parametrize("sweep_position", ["", "12/100"])
+@pytest.mark.parametrize("width", [60, 80, 119, 120, 140, 240])
+def test_each_line_of_progress_fits_the_terminal(
+    width: int, sweep_position: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "MIN_SECONDS", 60.0)
+    out = io.StringIO()
+    display = TerminalProgress(Console(file=out, force_terminal=True, width=width, _environ={}), sweep_position)
+    display.start(RunLength(1_000_000, 10_000), 0, "valid/accuracy")
+    display.show_step(123_456, 1234.5, MANY)
+    display._live.refresh()
+    display.show_evaluation(123_456, MANY, 12.3, is_best=True)
+    with display.working(f"reading {'a' * 200}"):
+        display._live.refresh()
+    display.close()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "\n", plain).splitlines()
+    assert max(map(len, lines)) <= width
+    live = next(line for line in reversed(lines) if " left" in line)
+    assert live.startswith(f"{sweep_position}  epoch  13/100" if sweep_position else "epoch  13/100")
+    assert ("steps/s" in live) == (width >= progress.WIDE_TERMINAL)
+    assert "valid/accuracy 0.98519" in live or "valid/accuracy" not in live
+    assert any(line.startswith("reading aaaa") and line.rstrip().endswith("s") for line in lines)
+    if not sweep_position:
+        assert sum(line.startswith("epoch  13/100  valid/accuracy 0.98519  ") for line in lines) >= 1
+        assert any(line.rstrip().endswith("12.3 s  *") for line in lines)
+        assert any("learning_rate" in line for line in lines) == (width > 120)
+
+
+def test_metrics_that_do_not_fit_are_left_out_whole() -> None:
+    texts = ["a 1", "b 22", "c 333"]
+    assert progress._fit(texts, 100) == texts
+    assert progress._fit(texts, 18) == texts
+    assert progress._fit(texts, 17) == ["a 1", "b 22", "…"]
+    assert progress._fit(texts, 13) == ["a 1", "…"]
+    assert progress._fit(texts, 3) == ["…"]
+    assert progress._fit([], 0) == []

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runner.display.tables import Section, print_tables, write_tables
+from runner.display.tables import MAX_ROWS, Section, print_tables, shorten_section, write_tables
 from runner.terminal import on_terminal, print_line
 
 ROWS = [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]]
@@ -70,6 +70,33 @@ def test_a_cell_too_long_for_the_terminal_is_wrapped_and_not_cut(
     print_tables([Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
     cells = [line.split("│")[1].strip() for line in read_output(capsys) if line.startswith("│")]
     assert "".join(cells) == "0123456789" * 6
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_table_that_is_too_wide_loses_its_borders_before_its_cells_are_wrapped(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [["", "to the model", "from the host"], ["image", "uint8 (32, 224, 224, 3)", "image.values " + "9" * 12]]
+    table = Section("", rows)
+    print_tables([table])
+    bordered, bare = columns > 60, str(table).splitlines()
+    lines = read_output(capsys)
+    assert len(lines) == (5 if bordered else 2)
+    assert ("│" in lines[-2]) == bordered
+    assert bordered or lines == [line.rstrip() for line in bare]
+
+
+def test_a_long_table_is_printed_without_its_middle() -> None:
+    rows = [["name", "n"], *([f"row {number}", str(number)] for number in range(MAX_ROWS + 2))]
+    short = Section("rows", rows[:-1])
+    assert shorten_section(short._replace(rows=rows[: MAX_ROWS + 1])) == short._replace(rows=rows[: MAX_ROWS + 1])
+    shortened = shorten_section(Section("rows", rows), "the file has all")
+    assert shortened.title == "rows (the file has all)"
+    half = MAX_ROWS // 2
+    assert shortened.rows == [*rows[: half + 1], ["… 2 more", ""], *rows[-half:]]
+    assert shorten_section(Section("", [])) == Section("", [])
 
 
 def test_only_write_tables_raises_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

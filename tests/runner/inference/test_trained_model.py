@@ -382,7 +382,11 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
         ({}, "there are no rows"),
         ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "there are no rows"),
         ({"imgae": [0]}, r"no column `image` in the new rows. Did you mean imgae\?"),
-        ({"image": np.zeros((2, 8, 8, 1))}, r"column `image` of the new rows is float64 \(2, 8, 8, 1\)"),
+        (
+            {"image": np.ones((2, 8, 8, 1))},
+            "has floats up to 1, which may be from 0 to 1 or from 0 to 255",
+        ),
+        ({"image": np.zeros((2, 8, 8))}, r"column `image` of the new rows is uint8 \(2, 8, 8\)"),
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), but a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),

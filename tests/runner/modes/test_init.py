@@ -51,12 +51,31 @@ def test_init_writes_the_template_and_lists_its_files(in_empty_folder: Path) -> 
 
 
 def test_init_overwrites_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("README.md").write_text("mine")
+    Path("my_parts.py").write_text("mine")
     Path("conf").write_text("a file")
     assert main(["mode=init"]) == 2
-    assert f"mode=init: {in_empty_folder} has README.md, conf already. Nothing was written" in capsys.readouterr().err
-    assert sorted(path.name for path in in_empty_folder.iterdir()) == ["README.md", "conf"]
-    assert Path("README.md").read_text() == "mine"
+    problem = f"mode=init: {in_empty_folder} has conf, my_parts.py already. Nothing was written"
+    assert problem in capsys.readouterr().err
+    assert sorted(path.name for path in in_empty_folder.iterdir()) == ["conf", "my_parts.py"]
+    assert Path("my_parts.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README", "readme.rst", "Readme.txt"])
+def test_init_leaves_a_readme_as_it_is(in_empty_folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(name).write_text("mine")
+    assert main(["mode=init"]) == 0
+    assert Path(name).read_text() == "mine"
+    assert Path("TITRATE.md").read_text() == README
+    printed = capsys.readouterr().out
+    assert "  TITRATE.md\n" in printed
+    assert "Next, as TITRATE.md says:" in printed
+    assert {path.name for path in in_empty_folder.iterdir()} == {
+        name,
+        "TITRATE.md",
+        "conf",
+        "experiments",
+        "my_parts.py",
+    }
 
 
 def test_init_raises_if_the_project_exists(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

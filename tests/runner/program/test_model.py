@@ -59,8 +59,8 @@ def test_joined_sequences_are_padded_to_the_longest() -> None:
     ],
 )
 def test_columns_of_other_shapes_cannot_be_joined(arrays: list[Any], shape: str) -> None:
-    with pytest.raises(UserError, match=shape):
-        join_columns(arrays)
+    with pytest.raises(UserError, match=f"^column `second` has the shape {shape}" if "4" in shape else shape):
+        join_columns(arrays, ["first", "second"])
 
 
 def test_an_input_annotated_with_multi_hot_is_sparse() -> None:

@@ -334,7 +334,8 @@ def test_the_fields_of_the_settings_are_read() -> None:
         ("components.layer.Dense", "features", UNKNOWN),
         ("components.architecture.SEResNet18", "depths", [2, 2, 2, 2]),
         ("components.data.Csv", "delimiter", ","),
-        ("components.data.Idx", "max_unpacked_gb", UNKNOWN),  # a constant of another module is no literal
+        ("components.data.Idx", "max_unpacked_gb", 2.0),  # a constant of another module
+        ("components.architecture.MobileNetV1", "stages", UNKNOWN),
         ("components.loss.SoftmaxCrossEntropy", "label_smoothing", None),
         ("optax.adam", "b1", 0.9),
     ],

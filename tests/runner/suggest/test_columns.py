@@ -127,7 +127,7 @@ def test_dates_of_new_rows_are_encoded_as_in_training() -> None:
 def test_nameless_columns_without_a_value_are_left_out_with_a_word() -> None:
     Path("table.csv").write_text("x,,y,,\n" + "".join(f"{n % 7},,{n / 2},,\n" for n in range(60)))
     source = Csv(path="table.csv", target="y")
-    assert list(source.columns.values) == ["x", "y"]
+    assert list(source.table.values) == ["x", "y"]
     assert suggest(source)["notes"] == ["3 columns (2, 4, 5) have no name and no value, and are left out"]
     assert main(["data=csv", "data.path=table.csv", "data.target=y", "tracking=none", *QUICK]) == 0
     found = suggest_for(["x", " "], [repeat(1, 2), repeat("")])
@@ -158,7 +158,7 @@ def test_nameless_columns_with_values_are_an_error_where_features_are_inferred(n
         suggest_for(names, columns)
     source = Csv(path="table.csv", target="y", drop=tuple({name for name in names if not name.strip()}))
     assert list(source.profile().columns)[-1].name == "y"
-    values = Csv(path="table.csv").columns.values
+    values = Csv(path="table.csv").table.values
     assert list(values) == ([*names, "y"] if len(set(names)) == 2 else ["y"]), "a feature file names what it reads"
 
 

@@ -15,6 +15,7 @@ from runner.config.check_data import find_drop_problems
 from runner.errors import ConfigError
 from runner.run_folder import read_record
 from runner.suggest.suggest import suggest
+from runner.suggest.suggestions import COLUMNS_FILE
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -114,7 +115,7 @@ def test_columns_of_any_type_keep_their_values_and_gaps() -> None:
     rows[4] = ",,,,,4"
     Path("houses.csv").write_text("\n".join(["i,f,t,s,d,price", *rows]) + "\n")
     source = Csv(path="houses.csv", target="price", on_missing_target="drop")
-    values, valid = source.columns.values, source.columns.valid
+    values, valid = source.table.values, source.table.valid
     kept = [n for n in range(12) if n % 3]
     assert source.row_numbers().tolist() == kept  # type: ignore[union-attr]
     for name, expected in {"s": [f"name {n % 3}" for n in kept], "d": [f"text {n}" for n in kept]}.items():
@@ -131,6 +132,8 @@ def test_new_rows_are_predicted_without_a_target_and_evaluated_where_they_have_o
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = runner.run(*LINE, *QUICK, DROP, "data.drop=[kind]").folder
+    table = (folder / COLUMNS_FILE).read_text().splitlines()
+    assert [line.split()[0] for line in table[:5]] == ["inferred", "column", "rooms", "area", "price"]
     new = ["area,rooms,price", "1,2,3.5", "2,3,", "3,4,1.5"]  # `kind` is not needed
     Path("new.csv").write_text("\n".join(new) + "\n")
     assert len(runner.load(folder).predict(Csv(path="new.csv")).prediction) == 3
@@ -181,7 +184,7 @@ def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[s
     assert main([*LINE, *QUICK[:-1], DROP, "data.drop=[kind,area]"]) == 0
     assert "left out by `drop`: kind, area" in capsys.readouterr().out
     source = Csv(path="houses.csv", drop=("kind",), types={"kind": "string"})
-    assert list(source.columns.values) == ["rooms", "area", "price"]
+    assert list(source.table.values) == ["rooms", "area", "price"]
 
 
 @pytest.mark.parametrize(

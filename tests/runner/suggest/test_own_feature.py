@@ -76,7 +76,11 @@ def test_whole_numbers_of_new_rows_are_read_as_in_training(folder: Path, capsys:
             "no column `cod`, which `types` lists. Did you mean code?",
         ),
         ("n,zip,code,big\n1,1,9,1\n", (), "column `code` is 9, but its ids are 0 to 3; correct it\n"),
-        ("n,zip,code,big\n1,1,1,1\n1,1,1,\n", (), "line 3: column `big` has no value; fill it in, or remove the row\n"),
+        (
+            "n,zip,code,big\n1,1,1,1\n1,1,1,\n",
+            (),
+            "`big` has no value; fill it in, remove the row, or set data.on_missing=fill\n",
+        ),
         ("n,zip,code,big\n1,1,1 kg,1\n", (), "not of type int; correct the value, or set `marks` (code: kg)\n"),
         ("n,zip,code,big\nx,1,1,1\n", (), "column `n` is 'x', not of type float; correct the value\n"),
     ],

@@ -160,7 +160,7 @@ def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
     path = write(tmp_path / "table.csv", "zip,y\n1000,1\n2000,2\n1000,3\n2000,4\n").path
     types: Any = {"zip": "string"}
     suggest(Csv(path=path, types=types, target="y"))
-    assert Csv(path=path).columns.types == {"zip": "int", "y": "int"}
+    assert Csv(path=path).table.types == {"zip": "int", "y": "int"}
 
 
 def suggest_for(tmp_path: Path, values: list[Any], **options: Any) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def notes_of(tmp_path: Path, values: list[Any], **options: Any) -> list[str]:
     return [note for note in notes if not note.startswith("is left out")]
 
 
-NOTED = "has 200 different numbers in as many rows. If they only name the rows, set data.drop=[x]"
+NOTED = "has 200 different numbers in as many rows. If they only name the rows, set 'data.drop=[x]'"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_target_of_few_whole_numbers_has_classes_in_any_spelling(tmp_path: Pat
     assert found["feature"]["target"]["_target_"] == "components.feature.Label"
     types = found["values"]["data"]["types"]
     assert types["y"] == "int"
-    assert Csv(path=str(tmp_path / "table.csv"), types=types).columns.values["y"][:3].tolist() == [0, 1, 0]
+    assert Csv(path=str(tmp_path / "table.csv"), types=types).table.values["y"][:3].tolist() == [0, 1, 0]
 
 
 def test_columns_with_names_that_are_not_allowed_are_left_out(tmp_path: Path) -> None:

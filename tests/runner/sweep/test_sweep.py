@@ -126,8 +126,8 @@ def test_runs_that_differ_in_numbers_compile_once_and_the_best_is_first(monkeypa
     (program,) = _PROGRAMS.values()
     assert program.train._cache_size() == 2  # a step of 64, and one of the remainder
     assert result.status == "finished"
-    assert result.ranking[0].overrides == ("learning_rate=0.01",)
-    best = result.ranking[0]
+    assert result.candidates[0].overrides == ("learning_rate=0.01",)
+    best = result.candidates[0]
     losses = [run.metrics["best/valid/loss"] for run in best.runs]
     assert best.metrics["best/valid/loss"].mean == pytest.approx(np.mean(losses))
     assert best.metrics["best/valid/loss"].deviation == pytest.approx(np.std(losses, ddof=1))
@@ -142,7 +142,7 @@ def test_folds_share_one_program_and_are_one_candidate() -> None:
     result = runner.multirun(*QUICK, "folds=3", source=source(63))
     assert len(_PROGRAMS) == 1
     assert [run.overrides for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
-    (candidate,) = result.ranking
+    (candidate,) = result.candidates
     assert len(candidate.runs) == 3
     assert candidate.metrics["best/valid/loss"].deviation is not None
     summary = json.loads((result.folder / "summary.json").read_text())
@@ -356,7 +356,7 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     parent = client.get_run(result.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["runs"] == 2
-    assert parent.data.metrics["test_accuracy"] == result.ranking[0].metrics["test/accuracy"].mean
+    assert parent.data.metrics["test_accuracy"] == result.candidates[0].metrics["test/accuracy"].mean
     assert parent.data.tags["best"].startswith("titrate ")
     assert "seed" not in parent.data.params
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}

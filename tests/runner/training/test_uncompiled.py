@@ -78,7 +78,7 @@ def test_an_uncompiled_run_has_the_results_of_the_compiled_one(folder: Path) -> 
     overrides = [*RUN, "augmentation=[flip]", "architecture.dropout=0.2", "regularizer=[l2]", "training.epochs=1"]
     compiled, uncompiled = (runner.run(*overrides, f"training.compile={value}") for value in ("true", "false"))
     assert compiled.folder != uncompiled.folder
-    for expected, found in zip(compiled.history, uncompiled.history, strict=True):
+    for expected, found in zip(compiled.records, uncompiled.records, strict=True):
         assert found == pytest.approx(expected, rel=1e-5)
     leaves = [jax.tree.leaves(runner.load(result.folder).weights) for result in (compiled, uncompiled)]
     for expected, found in zip(*leaves, strict=True):
@@ -98,7 +98,7 @@ def test_parts_see_values_and_stop_at_breakpoints(folder: Path, monkeypatch: pyt
     assert len(stops) == 1 + steps + evaluations
     assert all(re.search(r"\d\.\d{4}", text) for text in stops)  # a debugger shows values
     losses = [value for part, value in watched if part == "loss"]
-    assert losses[0] + losses[1] == pytest.approx(2 * result.history[0]["train/loss"], rel=1e-4)
+    assert losses[0] + losses[1] == pytest.approx(2 * result.records[0]["train/loss"], rel=1e-4)
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_a_run_is_resumed_and_evaluated_uncompiled(folder: Path) -> None:
     result = runner.run(*RUN[:-1], "loss=watched", "training.compile=false", "tracking=none")
     count = len(sys.modules["watched"].WATCHED)
     resumed = runner.run(f"resume={result.folder}", "training.epochs=3")
-    assert len(resumed.history) == 3
+    assert len(resumed.records) == 3
     count_resumed = len(sys.modules["watched"].WATCHED)
     assert count_resumed > count
     metrics = runner.load(result.folder).evaluate("valid")

@@ -31,7 +31,7 @@ def columns(source: Csv) -> dict[str, Any]:
 
 
 def kinds(source: Csv) -> dict[str, str]:
-    return dict(source.columns.types)
+    return dict(source.table.types)
 
 
 # ---------------------------------------------------------------------------------------------------- values and types
@@ -48,13 +48,13 @@ def test_types_are_inferred_from_all_rows(tmp_path: Path, monkeypatch: pytest.Mo
         "i": "int",
         "b": "bool",
     }
-    values = source.columns.values
+    values = source.table.values
     dtypes = ["int64", "float64", "bool", "datetime64[D]", "datetime64[s]"]
     assert [str(values[name].dtype) for name in "ifbdt"] == dtypes
     assert values["f"][-1] == 2.5
     assert values["s"].tolist()[-2:] == ["39999", "one"]
     assert values["t"][[0, -1]].astype(str).tolist() == ["2020-01-02T10:00:00", "1999-12-31T00:00:00"]
-    assert source.columns.valid.keys() == {"w"}
+    assert source.table.valid.keys() == {"w"}
     blocks = list(source.blocks("all"))
     assert len(blocks) > 1
     assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [
@@ -73,7 +73,7 @@ def test_missing_values_are_masked_in_every_type_and_nan_is_missing(tmp_path: Pa
     assert [day and str(day) for day in columns(source)["t"]] == ["2020-01-01", None, None, "2020-01-04"]
     assert columns(source)["n"] == [None] * 4
     assert kinds(source)["n"] == "float"
-    values = source.columns.values
+    values = source.table.values
     assert np.isnan(values["f"]).tolist() == [False, True, True, False]
     assert np.isnat(values["t"]).tolist() == [False, True, True, False]
     assert values["i"].tolist() == [1, 0, 3, 4]
@@ -94,7 +94,7 @@ def test_the_spellings_of_a_missing_value_can_be_set(tmp_path: Path) -> None:
 
 def test_text_that_repeats_is_a_dictionary_and_unicode_is_kept(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", "\ufeffcity,who\nMálaga,😀 1\n東京,b\nMálaga,c\n東京,d\n")
-    city, who = source.columns.values["city"], source.columns.values["who"]
+    city, who = source.table.values["city"], source.table.values["who"]
     assert isinstance(city, Strings)
     assert isinstance(who, Strings)
     assert city.indices is not None

@@ -7,6 +7,9 @@ import io
 import lzma
 import math
 import re
+import shlex
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -180,7 +184,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
     for _ in range(8):
         source = Csv(path=str(path), **used)
         try:
-            problems = source.columns.problems
+            problems = source.table.problems
         except DataError as error:
             named = re.findall(r"`(\w+)`", str(error))
         else:
@@ -194,7 +198,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
 
 
 def found_values(source: Csv, name: str) -> list[Any]:
-    values, valid = source.columns.values[name], source.columns.valid.get(name)
+    values, valid = source.table.values[name], source.table.valid.get(name)
     listed = values.tolist() if isinstance(values, Strings) else np.asarray(values).tolist()
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         listed = values.astype("datetime64[us]").tolist()
@@ -314,8 +318,8 @@ def test_a_field_of_backslash_n_is_missing_where_a_backslash_escapes(
     path = write(tmp_path / "table.csv", f"x,y|{text}|".replace("|", "\n"))
     source = Csv(path=str(path), escape="backslash", **options)
     assert found_values(source, "x") == expected
-    numbers = source.columns.values["y"]
-    assert source.columns.types["y"] in ("int", "float")
+    numbers = source.table.values["y"]
+    assert source.table.types["y"] in ("int", "float")
     assert len(numbers) == len(expected)
 
 
@@ -391,6 +395,32 @@ def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, 
 def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Csv(path=str(write(tmp_path / "table.csv", content))).sizes()
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "it's a table.parquet", "table.feather", "table.jsonl"])
+def test_the_command_that_converts_another_kind_of_file_works(tmp_path: Path, name: str) -> None:
+    frame = pandas.DataFrame({"x": [0.5, 1.5], "y": ["a", "b"]})
+    path = tmp_path / name
+    match path.suffix:
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".feather":
+            frame.to_feather(path)
+        case ".jsonl":
+            frame.to_json(path, orient="records", lines=True)
+    with pytest.raises(DataError) as caught:
+        Csv(path=str(path)).sizes()
+    _, _, command = str(caught.value).partition("for example with ")
+    python, *arguments = shlex.split(command)
+    subprocess.run([sys.executable if python == "python" else "", *arguments], check=True)
+    assert found_values(Csv(path=str(path.with_suffix(".csv"))), "y") == ["a", "b"]
+
+
+def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(DataError, match="is a spreadsheet, not a CSV file; save it as CSV"):
+        Csv(path=str(path)).sizes()
 
 
 @pytest.mark.parametrize(

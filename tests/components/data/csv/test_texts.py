@@ -18,11 +18,11 @@ def read(tmp_path: Path, values: list[str], **options: Any) -> Csv:
 
 
 def values_of(source: Csv) -> list[Any]:
-    values = source.columns.values["x"]
+    values = source.table.values["x"]
     listed = (
         values.astype(str).tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "M" else values.tolist()
     )
-    valid = source.columns.valid.get("x", np.ones(len(listed), bool))
+    valid = source.table.valid.get("x", np.ones(len(listed), bool))
     return [value if there else None for value, there in zip(listed, valid, strict=True)]
 
 
@@ -62,8 +62,8 @@ def test_numbers_with_marks_are_read(
 ) -> None:
     source = read(tmp_path, values)
     assert values_of(source) == expected
-    assert source.columns.types["x"] in ("int", "float")
-    reading = source.columns.readings.get("x")
+    assert source.table.types["x"] in ("int", "float")
+    reading = source.table.readings.get("x")
     if description:
         assert reading is not None
         assert reading.description == f"numbers, {description}"
@@ -92,8 +92,8 @@ def test_numbers_with_marks_are_read(
 def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[str]) -> None:
     source = read(tmp_path, values)
     assert values_of(source) == values
-    assert not source.columns.problems
-    assert not source.columns.readings
+    assert not source.table.problems
+    assert not source.table.readings
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[s
 def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list[str], reason: str) -> None:
     source = read(tmp_path, values)
     assert values_of(source) == values
-    assert source.columns.readings["x"].description == f"text, since {reason}"
+    assert source.table.readings["x"].description == f"text, since {reason}"
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
 )
 def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | None], description: str) -> None:
     source = read(tmp_path, values)
-    assert source.columns.types["x"] == "timestamp"
-    found = source.columns.values["x"]
+    assert source.table.types["x"] == "timestamp"
+    found = source.table.values["x"]
     assert isinstance(found, np.ndarray)
     nat = np.datetime64("NaT", "us")
     times = np.array([nat if text is None else np.datetime64(text) for text in expected], "datetime64[us]")
     np.testing.assert_array_equal(found.astype("datetime64[us]"), times)
-    reading = source.columns.readings.get("x")
+    reading = source.table.readings.get("x")
     assert reading is not None
     assert (reading.description or "times") == f"times{description}"
-    again = read(tmp_path, values, dates={"x": reading.options["dates"]}).columns.values["x"]
+    again = read(tmp_path, values, dates={"x": reading.options["dates"]}).table.values["x"]
     np.testing.assert_array_equal(again, found, "with the recorded option, they are read in the same way")
 
 
@@ -162,7 +162,7 @@ def test_the_user_says_how_times_are_written(
     tmp_path: Path, values: list[str], dates: str, expected: list[str]
 ) -> None:
     source = read(tmp_path, values, dates={"x": dates})
-    found = source.columns.values["x"]
+    found = source.table.values["x"]
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found.astype("datetime64[us]"), np.array(expected, "datetime64[us]"))
 
@@ -172,7 +172,7 @@ def test_the_user_says_how_times_are_written(
     [(["1581292800", "1581379200"], "2020-02-10"), (["1581292800000", "1581379200000"], "2020-02-10")],
 )
 def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: list[str], size: str) -> None:
-    found = read(tmp_path, values, types={"x": "timestamp"}).columns.values["x"]
+    found = read(tmp_path, values, types={"x": "timestamp"}).table.values["x"]
     assert isinstance(found, np.ndarray)
     assert found[0] == np.datetime64(size)
     with pytest.raises(DataError, match=r"line 2: column `x` is 5, not of type timestamp .* or set `dates`"):
@@ -256,7 +256,7 @@ def test_what_is_not_clear_is_left_to_the_user(
     tmp_path: Path, values: list[str], fault: str, options: list[str]
 ) -> None:
     source = read(tmp_path, values)
-    problem = source.columns.problems["x"]
+    problem = source.table.problems["x"]
     assert problem.fault == fault
     assert [remedy.option for remedy in problem.remedies] == options
     assert values_of(source) == values
@@ -264,17 +264,17 @@ def test_what_is_not_clear_is_left_to_the_user(
         by_column = remedy.by_column
         solved = read(tmp_path, values, **{remedy.option: {"x": remedy.value} if by_column else remedy.value})
         if "has the day first" not in fault or remedy.option != "dates":
-            assert not solved.columns.problems, remedy
+            assert not solved.table.problems, remedy
 
 
 def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('x,y\n"1,234","5,678.5"\n"5,678",7\n')
-    assert np.asarray(Csv(path=str(path)).columns.values["x"]).tolist() == [1234, 5678]
+    assert np.asarray(Csv(path=str(path)).table.values["x"]).tolist() == [1234, 5678]
     path.write_text("x;y\n1.234;0.5\n5;7\n")
-    assert np.asarray(Csv(path=str(path), delimiter=";").columns.values["x"]).tolist() == [1.234, 5]
+    assert np.asarray(Csv(path=str(path), delimiter=";").table.values["x"]).tolist() == [1.234, 5]
     path.write_text("x;y\n1.234;0,5\n5;7\n")
-    with_commas = Csv(path=str(path), delimiter="semicolon", decimal="comma").columns.values
+    with_commas = Csv(path=str(path), delimiter="semicolon", decimal="comma").table.values
     assert np.asarray(with_commas["x"]).tolist() == [1234, 5]
     assert np.asarray(with_commas["y"]).tolist() == [0.5, 7]
 
@@ -338,9 +338,9 @@ def test_an_option_says_what_a_notation_means(
 def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('x,y\n"41,2",0.31\n"7,25",1.5\n')
-    (remedy, _) = Csv(path=str(path)).columns.problems["x"].remedies
+    (remedy, _) = Csv(path=str(path)).table.problems["x"].remedies
     assert (remedy.option, remedy.value, remedy.by_column) == ("decimal", "comma", True)
-    found = Csv(path=str(path), decimal={"x": "comma"}).columns
+    found = Csv(path=str(path), decimal={"x": "comma"}).table
     assert not found.problems
     assert np.asarray(found.values["x"]).tolist() == [41.2, 7.25]
     assert np.asarray(found.values["y"]).tolist() == [0.31, 1.5]
@@ -348,21 +348,19 @@ def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
 
 def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> None:
     source = read(tmp_path, ["2020-01-05T10:00", "2020-01-05T10:00Z"], dates={"x": "utc"})
-    assert source.columns.readings["x"].unusual == "1 of 2 times have no zone and are taken as UTC"
+    assert source.table.readings["x"].unusual == "1 of 2 times have no zone and are taken as UTC"
     zoned = read(tmp_path, ["2020-01-05T10:00+02:00"])
-    assert zoned.columns.readings["x"].description == "times, converted to UTC"
+    assert zoned.table.readings["x"].description == "times, converted to UTC"
 
 
 def test_versions_are_no_dates(tmp_path: Path) -> None:
     assert values_of(read(tmp_path, ["3.11.12", "1.10.12"])) == ["3.11.12", "1.10.12"]
-    assert read(tmp_path, ["03.11.12", "01.10.12"]).columns.types["x"] == "timestamp"
+    assert read(tmp_path, ["03.11.12", "01.10.12"]).table.types["x"] == "timestamp"
 
 
 def test_new_rows_must_have_the_recorded_mark(tmp_path: Path) -> None:
     assert values_of(read(tmp_path, ["3 kg", "5"], marks={"x": "kg"})) == [3, 5]
-    assert (
-        "1 of 2 values have no `kg`" in read(tmp_path, ["3 kg", "5"], marks={"x": "kg"}).columns.readings["x"].unusual
-    )
+    assert "1 of 2 values have no `kg`" in read(tmp_path, ["3 kg", "5"], marks={"x": "kg"}).table.readings["x"].unusual
     for values, mark in ((["3 lb"], "kg"), (["0.4"], "%")):
         with pytest.raises(DataError, match=f"line 2: column `x` is '{values[0]}', not a number with `{mark}`"):
             read(tmp_path, values, marks={"x": mark}).sizes()
@@ -376,7 +374,7 @@ def test_the_spellings_of_a_column_are_added_among_numbers_and_exact_among_texts
     texts = read(tmp_path, ["NA", "US", "?", "none given"], nulls={"x": ("none given",)})
     assert values_of(texts) == ["NA", "US", "?", None]
     strict = read(tmp_path, [*map(str, range(20)), "?"], nulls=("",))
-    assert strict.columns.problems["x"].fault == "1 of 21 values is not a number; the first is '?' (line 22)"
+    assert strict.table.problems["x"].fault == "1 of 21 values is not a number; the first is '?' (line 22)"
 
 
 def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:

@@ -1,0 +1,367 @@
+"""The base class of tables whose texts are read as numbers, times or booleans: CSV files, and tables from Python."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from components.closest import format_name, join_names, suggest_name
+from components.data.csv.dialect import CHARACTERS, CsvFile
+from components.data.csv.errors import name_character
+from components.data.csv.reader import Columns, Reader
+from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
+from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
+from components.data.profile import MAX_EXACT, Profile
+from components.data.table import Table
+from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values, row_count
+
+NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextTable(Table):
+    """A table whose columns of text are read as numbers, times or booleans, where all of their texts are such.
+
+    Attributes:
+        decimal: the decimal separator of numbers, of all columns or by column. None: a point; numbers with a decimal
+            comma are an error.
+        thousands: the separator of thousands, in addition to blanks, apostrophes and underscores. None: the one that
+            the numbers show.
+        nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
+            of all columns. A mapping has those of some columns; among numbers and times they are added to the usual
+            ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times
+            also other usual spellings, such as ?, - or unknown.
+        types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
+            `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
+            zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
+        dates: how times are written: `day_first` or `month_first`; `utc` for times without a zone among times with one;
+            `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format of strptime. For all columns
+            (day_first, month_first, utc), or by column.
+        marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
+            None: the mark that most numbers of a column have.
+        target: the column to predict, or several. Rows to predict need not have it.
+        drop: columns to leave out.
+        on_missing_target: `error`: a row without a value of `target` is an error. `drop`: it is left out and counted.
+            A row needs one of several targets.
+        valid: the rows of the validation split: a share in (0, 1), or a count.
+        test: the rows of the test split: a share in (0, 1), or a count.
+    """
+
+    decimal: str | dict[str, str] | None = None
+    thousands: str | None = None
+    nulls: tuple[str | float, ...] | dict[str, tuple[str | float, ...]] | None = None
+    types: dict[str, ColumnType] | None = None
+    dates: str | dict[str, str] | None = None
+    marks: dict[str, str] | None = None
+    target: str | int | tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    on_missing_target: Literal["error", "drop"] = "error"
+    valid: Annotated[float, Range(0, bounds="()")] = 0.15
+    test: Annotated[float, Range(0, bounds="()")] = 0.15
+
+    def __post_init__(self) -> None:
+        decimals = [decimal for decimal in (self._decimal, *self._column_decimals.values()) if decimal is not None]
+        if wrong := [decimal for decimal in decimals if decimal not in (".", ",")]:
+            raise DataError(f"`decimal` (={wrong[0]}) must be point or comma")
+        thousands = self._character("thousands")
+        if thousands is not None and thousands != "_" and NUMBER_CHARACTERS.match(thousands):
+            raise DataError(f"`thousands` (={thousands}) is part of numbers; set it to a point, a comma or a blank")
+        for decimal in decimals:
+            check_different({"decimal": decimal} | ({} if thousands is None else {"thousands": thousands}))
+        if isinstance(self.dates, str):
+            _check_dates("dates", self.dates, FILE_READINGS)
+        for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
+            _check_dates(f"dates.{name}", dates, READINGS)
+            kind = (self.types or {}).get(name, "timestamp")
+            if kind != "timestamp":
+                raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
+        if self.on_missing_target == "drop" and not self._targets:
+            raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The name of the table for messages."""
+
+    @property
+    @abstractmethod
+    def reader(self) -> Reader:
+        """Reads the columns of text."""
+
+    @property
+    @abstractmethod
+    def text_names(self) -> Collection[str]:
+        """The names of the columns that the reader reads."""
+
+    @abstractmethod
+    def read_columns(self) -> Columns:
+        """Reads all columns."""
+
+    @abstractmethod
+    def _locate(self, row: int) -> str:
+        """The location of a row that isn't left out, for messages."""
+
+    def _make_reader(self, file: CsvFile, types: Mapping[str, ColumnType], drop: tuple[str, ...]) -> Reader:
+        """Makes a reader of a file, with the types that are declared for its columns, and the columns to leave out."""
+        return Reader(
+            file,
+            types,
+            None if self.nulls is None or isinstance(self.nulls, dict) else tuple(map(str, self.nulls)),
+            self._nulls_by_column,
+            self._dates,
+            self.marks or {},
+            self._decimal,
+            self._column_decimals,
+            self._character("thousands"),
+            drop,
+            self._targets,
+        )
+
+    @property
+    def _declared_types(self) -> dict[str, ColumnType]:
+        """The types of the columns that `types`, `dates` or `marks` lists."""
+        types: dict[str, ColumnType] = {name: "timestamp" for name in self._dates if name}
+        return types | dict.fromkeys(self.marks or {}, "float") | (self.types or {})
+
+    def _character(self, option: str) -> str | None:
+        """The character that an option stands for; raises DataError for anything else."""
+        value = getattr(self, option)
+        if value is None:
+            return None
+        character = "\t" if value == r"\t" else CHARACTERS.get(value, value)
+        if len(character) != 1 or not (character.isascii() or option == "thousands") or character in "\r\n\0":
+            names = ", ".join(CHARACTERS)
+            raise DataError(
+                f"`{option}` (={value!r}) must be one ASCII character other than a line break, or one of {names}"
+            )
+        return character
+
+    @property
+    def _decimal(self) -> str | None:
+        """The decimal separator of all columns."""
+        return None if isinstance(self.decimal, dict) else CHARACTERS.get(self.decimal or "", self.decimal)
+
+    @property
+    def _column_decimals(self) -> dict[str, str]:
+        by_column = self.decimal if isinstance(self.decimal, dict) else {}
+        return {name: CHARACTERS.get(decimal, decimal) for name, decimal in by_column.items()}
+
+    @property
+    def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
+        nulls = self.nulls if isinstance(self.nulls, dict) else {}
+        return {name: tuple(map(str, spellings)) for name, spellings in nulls.items()}
+
+    @property
+    def _dates(self) -> dict[str, str]:
+        """How times are read, by column; "" stands for all columns."""
+        return {"": self.dates} if isinstance(self.dates, str) else self.dates or {}
+
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        if self.target is None:
+            return ()
+        return tuple(map(str, self.target)) if isinstance(self.target, tuple) else (str(self.target),)
+
+    @cached_property
+    def table(self) -> Columns:
+        """The columns, without the rows that are left out. Raises DataError if an option names no column."""
+        columns = self.read_columns()
+        if not columns.rows:
+            raise DataError(f"{self.label} has no rows")
+        for option in ("types", "nulls", "dates", "marks", "decimal"):
+            value = getattr(self, option)
+            self._check_names(option, value if isinstance(value, dict) else {}, columns.types)
+        return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
+
+    def _leave_out_rows(self, columns: Columns) -> Columns:
+        """The columns without the rows that have no target. Raises DataError if no row has one."""
+        targets = [name for name in self._targets if name in columns.types]
+        rows = find_rows_with_target(columns.valid, targets)
+        if rows is None:
+            return columns
+        if not len(rows):
+            raise DataError(f"{self.label} has no row with a value of {self._describe_targets()}")
+        masks = {name: mask[rows] for name, mask in columns.valid.items()}
+        return columns._replace(
+            values={name: take_rows(values, rows) for name, values in columns.values.items()},
+            valid={name: mask for name, mask in masks.items() if not mask.all()},
+            rows=len(rows),
+            readings=dict(self._count_gaps_again(columns.readings, rows)),
+            records=rows,
+            left_out=columns.rows - len(rows),
+        )
+
+    def _count_gaps_again(self, readings: Mapping[str, Reading], rows: np.ndarray) -> Iterator[tuple[str, Reading]]:
+        """The readings of columns of which only some rows remain."""
+        for name, reading in readings.items():
+            gaps = self.reader.count_gaps(name, reading.gaps, rows) if reading.gaps else ()
+            if gaps or reading != Reading("numbers", gaps=reading.gaps):  # without gaps these are ordinary numbers
+                unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
+                yield name, reading._replace(gaps=gaps, unusual=unusual)
+
+    def _check_names(self, option: str, names: Mapping[str, object], columns: Mapping[str, object]) -> None:
+        """Raises DataError if an option has a value for a column that doesn't exist."""
+        unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
+        if len(unknown) == 1:
+            hint = suggest_name(unknown[0], columns)
+            raise DataError(f"{self.label} has no column `{unknown[0]}`, which `{option}` lists. {hint}")
+        if unknown:
+            listed = ", ".join(f"`{name}`" for name in unknown)
+            hint = f"Columns: {join_names(columns)}."
+            raise DataError(f"{self.label} has no columns {listed}, which `{option}` lists. {hint}")
+
+    def profile(self) -> TableProfile:
+        """The facts about the columns."""
+        table, declared = self.table, self._declared_types
+
+        @cache
+        def count_spellings() -> Mapping[str, Mapping[str, int]]:
+            types = {name: table.types[name] for name in table.valid if name in self.text_names}
+            return self.reader.count_spellings(types, table.records)
+
+        profiles = tuple(
+            Profile(
+                name,
+                kind,
+                name in declared,
+                table.values[name],
+                table.valid.get(name),
+                self._locate,
+                count_spellings,
+                table.readings.get(name),
+                table.problems.get(name),
+                partial(self._list_spellings, name) if name in self.text_names else None,
+                table.records,
+            )
+            for name, kind in table.types.items()
+        )
+        target = self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None)
+        notes = (*self._describe_columns_left_out(), *self.left_out())
+        return TableProfile(self.label, profiles, target, self.inferred_dialect, notes)
+
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence about rows without a target that are left out, if there are such rows."""
+        count, everything = self.table.left_out, self.table.left_out + self.table.rows
+        if not count:
+            return ()
+        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} no value"
+        return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the file, from 0, of each row that isn't left out. None: no row is left out."""
+        return self.table.records
+
+    def _describe_targets(self) -> str:
+        return " or ".join(map(format_name, self._targets))
+
+    def _describe_columns_left_out(self) -> Iterator[str]:
+        """Sentences about columns without name and value, and about those that `drop` lists."""
+        if empty := [str(column.position) for column in self.table.nameless if column.record is None]:
+            if len(empty) == 1:
+                yield f"column {empty[0]} has no name and no value, and is left out"
+            else:
+                listed = ", ".join(empty[:MAX_LISTED]) + (", …" if len(empty) > MAX_LISTED else "")
+                yield f"{len(empty):,} columns ({listed}) have no name and no value, and are left out"
+        if self.drop:
+            yield f"left out by `drop`: {', '.join(map(format_name, self.drop))}"
+
+    @property
+    def inferred_dialect(self) -> dict[str, str]:
+        """The options of the whole table that were inferred."""
+        if self.table.separators is None:
+            return {}
+        return {"thousands": name_character(self.table.separators.thousands)}
+
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+        """The options with which other rows are read in the same way."""
+        types: dict[str, ColumnType] = {}
+        for name, kind in self.table.types.items():
+            other_kind = columns.get(name) if kind == "int" else kind
+            if other_kind == "float" and kind == "int" and not self._is_exact_in_float64(name):
+                other_kind = None
+            if name in columns and other_kind is not None:
+                types[name] = other_kind
+        options: dict[str, Any] = {"types": types}
+        for name, reading in self.table.readings.items():
+            for option, value in reading.options.items() if name in columns else ():
+                options.setdefault(option, {})[name] = value
+        return options | self.inferred_dialect
+
+    def _is_exact_in_float64(self, name: str) -> bool:
+        numbers = np.asarray(self.table.values[name])
+        return bool(((numbers <= MAX_EXACT) & (numbers >= -MAX_EXACT)).all())
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = []
+        for name, reading in self.table.readings.items():
+            if name not in columns or not reading.description:
+                continue
+            if name not in self._declared_types:
+                notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
+            elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
+                notes.append(f"column `{name}`: {reading.describe()}")
+            elif declared and (unusual := reading.describe_unusual()):
+                notes.append(f"column `{name}`: {'; '.join(unusual)}")
+        return tuple(f"{self.label}: {note}" for note in notes)
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"all": self.table.rows}
+
+    def origin(self, part: str) -> str:
+        return self.label
+
+    def read(self) -> Mapping[str, Mapping[str, Values]]:
+        return {"all": self.table.values}
+
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        rows = slice(first_row, first_row + row_count(next(iter(columns.values()))))
+        valid = {name: mask[rows] for name, mask in self.table.valid.items()}
+        return _TableBlock(
+            columns=columns, valid=valid, origin=self.label, first_row=first_row, locate_in_table=self._locate
+        )
+
+    def _find_records(self, rows: np.ndarray) -> np.ndarray:
+        """The positions of rows in the file, which may have more rows."""
+        return rows if self.table.records is None else self.table.records[rows]
+
+    def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
+        """The distinct spellings of a column's values in some rows."""
+        return self.reader.list_spellings(name, self._find_records(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TableBlock(Block):
+    """A block of rows of a table. A row is located, such as by its line in a file, only for a message.
+
+    Attributes:
+        locate_in_table: describes the location of a row, counted from the start of the table.
+    """
+
+    locate_in_table: Callable[[int], str]
+
+    def locate(self, row: int) -> str:
+        return self.locate_in_table(self.first_row + row)
+
+
+def check_different(characters: Mapping[str, str]) -> None:
+    """Raises DataError if two options are the same character."""
+    for name, character in characters.items():
+        for other in characters:
+            if other != name and characters[other] == character:
+                raise DataError(f"`{name}` and `{other}` must be different, both are {name_character(character)}")
+
+
+def _check_dates(option: str, dates: str, allowed: tuple[str, ...]) -> None:
+    """Raises DataError for an unknown way to write times."""
+    if "%" in dates and allowed is READINGS:
+        check_strptime_format(option, dates)
+    elif dates not in allowed:
+        formats = ", or a format such as %d/%m/%Y" if allowed is READINGS else ""
+        hint = suggest_name(dates, allowed)
+        raise DataError(f"`{option}` (={dates}) must be one of {', '.join(allowed)}{formats}. {hint}")

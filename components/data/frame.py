@@ -1,0 +1,221 @@
+"""The source for tables from Python: mappings of columns, and data frames."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.arrow import convert_column, to_arrow
+from components.columns import Columns as RawColumns
+from components.columns import as_columns, columns_by_name, is_table
+from components.data.arrays import list_arrays
+from components.data.csv.dialect import CsvFile
+from components.data.csv.reader import Columns, Reader
+from components.data.csv.selection import check_drop
+from components.data.csv.text_table import TextTable
+from components.data.packed import MemoryFile
+from components.data.profile import is_whole
+from components.types import ColumnType, DataError, Strings, TableProfile, Values, row_count
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CATEGORIES = ("category", "Categorical", "Enum")  # start the names of the types of pandas and Polars
+KINDS: dict[str, ColumnType] = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp"}  # of dtypes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame(TextTable):
+    """A table from Python. Its columns of text are read like those of a CSV file.
+
+    Columns of numbers, booleans and times keep their type, unless `types` or `nulls` lists them. Columns of categories
+    of pandas or Polars are text. Columns of arrays, such as images, are kept as they are.
+
+    Attributes:
+        columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow. A column is anything that
+            NumPy converts to an array whose first axis is the rows, `Strings`, `Ragged`, or a column of pandas, Polars
+            or Arrow.
+        name: the name of the table for messages, a plural.
+    """
+
+    columns: Mapping[str, Any] | Any = None
+    name: str = "the data"
+
+    def __repr__(self) -> str:
+        columns = columns_by_name(self.columns, self.name) if is_table(self.columns) else ()
+        return f"Frame({self.name}: {', '.join(columns)})"
+
+    def content_digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for name, values in self._raw.values.items():
+            masks = [self._raw.valid[name]] if name in self._raw.valid else []
+            for array in [*list_arrays(values), *masks]:
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
+        options = (self._types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
+        required = self._targets if self.on_missing_target == "drop" else ()
+        return f"{digest.hexdigest()}, {options}, {required}"
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def text_names(self) -> Collection[str]:
+        return self._texts.keys()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads the columns of text, written as a CSV file in memory. So they are read like those of other files."""
+        import pyarrow
+        from pyarrow import csv
+
+        # A missing value is an empty text in quotes, because an empty line is no row.
+        table = pyarrow.table({name: texts.fill_null("") for name, texts in self._texts.items()})
+        content = io.BytesIO()
+        csv.write_csv(table, content, csv.WriteOptions(quoting_style="all_valid"))
+        text = content.getvalue()
+        if b"\0" in text:
+            raise DataError(f"{self.name} have a text with a NUL character. Remove this character.")
+        types = {name: kind for name, kind in self._types.items() if name in self._texts}
+        reader = self._make_reader(CsvFile(MemoryFile(text, self.name)), types, ())
+        if self.decimal is None and self.thousands is None:
+            return reader
+        numbers = {name: "." for name in self._texts if not isinstance(self._raw.values[name], Strings)}
+        return replace(reader, column_decimals={**reader.column_decimals, **numbers})  # they are written with points
+
+    def read_columns(self) -> Columns:
+        check_drop(self.name, self.drop, self._raw.values, self._targets)
+        read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.reader.read()
+        values: dict[str, Values] = {}
+        valid, types = dict(read.valid), dict[str, ColumnType]()
+        for name, array in self._raw.values.items():
+            if name in self.drop:
+                continue
+            values[name] = read.values.get(name, array)
+            kind = read.types.get(name) or _find_kind(array)
+            types |= {} if kind is None else {name: kind}
+            if name in self._texts:
+                continue
+            mask = self._raw.valid.get(name)
+            if kind is not None and (is_missing := _find_missing(np.asarray(array))).any():
+                mask = ~is_missing if mask is None else mask & ~is_missing
+            valid |= {} if mask is None else {name: mask}
+        return read._replace(
+            values=values, valid=valid, types=types, rows=max(map(row_count, values.values()), default=0)
+        )
+
+    def profile(self) -> TableProfile:
+        """The facts about the columns. Columns of arrays have none, and are left out, with a note."""
+        profile = super().profile()
+        arrays = [name for name in self.table.values if name not in self.table.types]
+        others = [column.name for column in profile.columns if column.name not in self._targets]
+        if arrays and not others:
+            raise DataError(
+                f"nothing is inferred for columns of arrays, such as `{arrays[0]}`. Choose an experiment or feature "
+                "columns that read it."
+            )
+        notes = tuple(f"{name} is left out: nothing is inferred for a column of arrays or objects" for name in arrays)
+        return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
+
+    def _locate(self, row: int) -> str:
+        return f"row {int(self._find_records(np.array([row]))[0])} of {self.name}"
+
+    @cached_property
+    def _raw(self) -> RawColumns:
+        """The columns as they were passed. Columns of Python's numbers and times have NumPy's types."""
+        if not is_table(self.columns):
+            found = type(self.columns).__name__
+            raise DataError(
+                f"{self.name} are of the type {found}. A mapping of columns by name, or a data frame of pandas, Polars "
+                "or Arrow is needed."
+            )
+        raw = as_columns(self.columns, self.name)
+        if not raw.values:
+            raise DataError(f"{self.name} must have columns")
+        values, valid = dict(raw.values), dict(raw.valid)
+        for name, column in raw.values.items():
+            if _has_python_values(column):
+                values[name], mask = convert_column(name, to_arrow(name, column))
+                valid |= {} if mask is None else {name: mask}
+        return RawColumns(values, valid)
+
+    @cached_property
+    def _types(self) -> dict[str, ColumnType]:
+        """The types that are declared, by the options or by the type of the column."""
+        categories: dict[str, ColumnType] = {
+            name: "string"
+            for name, column in columns_by_name(self.columns, self.name).items()
+            if str(getattr(column, "dtype", "")).startswith(CATEGORIES)
+        }
+        return categories | self._declared_types
+
+    @cached_property
+    def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
+        """The columns that are read as texts."""
+        texts = {}
+        for name, values in self._raw.values.items():
+            if name not in self.drop and self._is_read_as_text(name, values):
+                texts[name] = _format_texts(name, values, self._raw.valid.get(name))
+        return texts
+
+    def _is_read_as_text(self, name: str, values: Values) -> bool:
+        """Whether a column has texts, or its numbers are to be read in another way than they are."""
+        if isinstance(values, Strings):
+            return True
+        if (kind := _find_kind(values)) is None:
+            return False
+        declared = self._types.get(name, kind)
+        is_other = declared != kind and not (declared == "float" and kind in ("int", "bool"))
+        is_null = isinstance(self.nulls, tuple) or name in self._nulls_by_column
+        return is_other or (is_null and kind in ("int", "float"))
+
+
+def _has_python_values(column: Values) -> bool:
+    """Whether a column has Python's objects, other than arrays and bytes, or texts of NumPy."""
+    if not isinstance(column, np.ndarray) or column.ndim != 1:
+        return False
+    if column.dtype.kind in "UT":
+        return True
+    example = next((value for value in column if value is not None), None) if column.dtype.hasobject else b""
+    return not isinstance(example, bytes | np.ndarray | list | tuple | Mapping)
+
+
+def _find_kind(values: Values) -> ColumnType | None:
+    """The type of a column; None: it is none of a table, such as images."""
+    if isinstance(values, Strings):
+        return "string"
+    return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
+
+
+def _find_missing(values: np.ndarray) -> np.ndarray:
+    """Which values are NaN or NaT, (rows,)."""
+    if values.dtype.kind == "M":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+
+
+def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
+    """The values of a column as texts. Whole numbers have no decimals, so that `1.0` is the same code as `1`."""
+    import pyarrow
+
+    if isinstance(values, Strings):
+        array = to_arrow(name, values)
+    else:
+        assert isinstance(values, np.ndarray)
+        is_missing = _find_missing(values)
+        numbers = values
+        if values.dtype.kind == "f" and is_whole(values[~is_missing].astype(np.float64)).all():
+            numbers = np.where(is_missing, 0, values).astype(np.int64)
+        valid = ~is_missing if valid is None else valid & ~is_missing
+        array = to_arrow(name, numbers)
+    array = array.cast(pyarrow.large_string())
+    if valid is None or valid.all():
+        return array
+    return pyarrow.compute.if_else(pyarrow.array(valid), array, pyarrow.scalar(None, pyarrow.large_string()))

@@ -1,0 +1,148 @@
+"""What a user may have meant by a key or an option that does not exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.closest import join_names, suggest_name
+from components.types import UserError
+from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.option_parts import find_options_with
+from runner.config.settings import SECTIONS
+from runner.signature.parameters import read_settings_fields, read_signature
+from runner.signature.type_hints import format_value
+from runner.tree import iterate_leaves, iterate_parts, join_path
+
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "optimizer.lr": "learning_rate",
+    "schedule.lr": "learning_rate",
+    "model": "architecture",
+    "net": "architecture",
+    "network": "architecture",
+    "dataset": "data",
+    "criterion": "loss",
+    "optim": "optimizer",
+    "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+    "metrics": "metric",
+    "logger": "tracking",
+    "callbacks": "observer",
+    "train": "training",
+    "trainer": "training",
+    "num_epochs": "training.epochs",
+    "n_epochs": "training.epochs",
+    "max_epochs": "training.epochs",
+    "trainer.max_epochs": "training.epochs",
+    "num_steps": "training.steps",
+    "max_steps": "training.steps",
+    "trainer.max_steps": "training.steps",
+    "data.batch_size": "training.batch_size",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "output_dir": "folder",
+}
+"""Titrate's keys, by names that other libraries have for them."""
+
+PLATFORM = (
+    "JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or `tpu`. "
+    "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."
+)
+EXPLANATIONS = dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM)
+"""What to do instead, by keys that Titrate has no key for."""
+
+OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
+"""The suffixes of tables in other formats than CSV."""
+
+
+def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> str:
+    """Suggests what to write instead of an unknown key at the root of a configuration.
+
+    Args:
+        key: the key.
+        values: the configuration.
+        known: the names that are allowed.
+    """
+    if key in EXPLANATIONS:
+        return EXPLANATIONS[key]
+    value = values[key]
+    leaves = {join_path((key, *path)): leaf for path, leaf in iterate_leaves(value)}
+    if not isinstance(value, dict):
+        leaves = {str(key): value}
+    meant = {leaf: list(_find_meant_keys(leaf, values)) for leaf in leaves}
+    if not all(meant.values()):
+        return _suggest_options("optimizer", str(key)) or suggest_name(key, known)
+    overrides = [" or ".join(_format_override(new, leaves[leaf]) for new in keys) for leaf, keys in meant.items()]
+    return f"Write {' '.join(overrides)}"
+
+
+def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: Collection[str]) -> str:
+    """Suggests what to write instead of an unknown parameter of a part.
+
+    Args:
+        values: the configuration.
+        owner: the key of the part.
+        name: the name of the parameter.
+        known: the names that are allowed.
+    """
+    node, key = values.get(owner, {}), f"{owner}.{name}"
+    if key in OTHER_NAMES:
+        return f"Write {_format_override(OTHER_NAMES[key], node[name])}"
+    if owner == "data" and name in ("path", "target"):
+        return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
+    return _suggest_options(owner, name) or suggest_name(name, known)
+
+
+def _suggest_options(group: str, parameter: str) -> str | None:
+    """Names the options of a group that have a parameter; None: none has it."""
+    options = find_options_with(group, parameter) if group in read_default_options() else {}
+    return f"Options of {group} that have it: {join_names(options)}." if options else None
+
+
+def explain_data_file(name: str) -> str | None:
+    """What to write for the name of a file as the option of `data`; None: the name is not that of a file."""
+    if not re.search(r"[./\\]", name):
+        return None
+    if Path(name).suffix.lower() in OTHER_TABLES:
+        return f"Tables are read from CSV files. Save it as CSV. {_write_table(str(Path(name).with_suffix('.csv')))}"
+    return _write_table(name)
+
+
+def _write_table(path: str, target: str = "COLUMN") -> str:
+    overrides = ["data=csv", _format_override("data.path", path), _format_override("data.target", target)]
+    return f"Write {' '.join(overrides)}"
+
+
+def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that a user may have meant: another name of it or of its owner, or the same name below an owner."""
+    root, _, below = key.partition(".")
+    if key in OTHER_NAMES:
+        yield OTHER_NAMES[key]
+    elif below and root in OTHER_NAMES:
+        yield f"{OTHER_NAMES[root]}.{below}"
+    elif not below:
+        yield from (f"{name}.{key}" for name, fields in SECTIONS.items() if key in read_settings_fields(fields))
+        yield from _find_owners(key, values)
+
+
+def _find_owners(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of a parameter in the chosen parts. Parts within parts are left out."""
+    for path, node in iterate_parts(values):
+        is_named = isinstance(read_default_options().get(str(path[0])), list)
+        if path[0] == EXPERIMENT or len(path) > 1 + is_named:
+            continue
+        try:
+            parameters = read_signature(node["_target_"]) or {}
+        except UserError:
+            continue
+        if name in parameters:
+            yield join_path((*path, name))
+
+
+def _format_override(key: str, value: Any) -> str:
+    """An override as it is typed in a shell."""
+    return shlex.quote(f"{key}={value if isinstance(value, str) else format_value(value)}")

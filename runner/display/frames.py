@@ -1,0 +1,20 @@
+"""Data frames of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.types import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def make_frame(data: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Makes a data frame from columns by name, or from rows. Raises UserError if pandas is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError("a data frame needs pandas, which is not installed. Install it: pip install pandas") from error
+    return pandas.DataFrame(data if isinstance(data, Mapping) else list(data))

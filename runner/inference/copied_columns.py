@@ -1,0 +1,83 @@
+"""Columns of the data that are copied beside the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from components.closest import suggest_name
+from components.types import Block, Column, Ragged, Source, Strings, UserError
+from runner.data.encode import blocks_with_offsets, first_block
+
+ROW = "row"  # stands for the row's number, unless the data has a column of this name
+
+
+def check_copied_columns(source: Source, names: Sequence[str]) -> None:
+    """Raises UserError for a column that isn't in the data, or has no single values."""
+    block = first_block(source)
+    columns = {} if block is None else block.columns
+    for name in names:
+        if name not in columns and name != ROW:
+            raise UserError(f"output.columns: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
+        values = columns.get(name)
+        if isinstance(values, Ragged) or (isinstance(values, np.ndarray) and values.ndim > 1):
+            raise UserError(f"output.columns: each value of `{name}` is an array, which a file can't hold")
+
+
+def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Copies columns of a source.
+
+    Args:
+        source: the data.
+        names: the names of the columns.
+        rows: the rows that are copied, int64 (N,). None: all.
+
+    Returns:
+        The values by name, each (N,). A missing value is NaN, NaT or None.
+    """
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for _, block in blocks_with_offsets(source):
+        for name, copied in pieces.items():
+            copied.append(_copy_column(block, name))
+    columns = {name: np.concatenate(copied) for name, copied in pieces.items()}
+    return columns if rows is None else {name: values[rows] for name, values in columns.items()}
+
+
+def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> dict[str, np.ndarray]:
+    """Copies the columns of the targets, as far as new rows have them: `target`, or `PRICE.target` of several.
+
+    Args:
+        source: the new rows.
+        targets: the targets by name.
+        single: the name of a single target.
+    """
+    block = first_block(source)
+    names: dict[str, str] = {}
+    for name, target in targets.items():
+        title = "target" if name == single else f"{name}.target"
+        keys = target.keys
+        names |= {title if len(keys) == 1 else f"{title}_{number}": key for number, key in enumerate(keys)}
+    present = {
+        title: key
+        for title, key in names.items()
+        if block is not None and isinstance(values := block.columns.get(key), np.ndarray | Strings) and _is_flat(values)
+    }
+    copied = copy_columns(source, [*present.values()])
+    return {title: copied[key] for title, key in present.items()}
+
+
+def _is_flat(values: np.ndarray | Strings) -> bool:
+    return isinstance(values, Strings) or values.ndim == 1
+
+
+def _copy_column(block: Block, name: str) -> np.ndarray:
+    """The values of a column that has single values."""
+    column, mask = block.columns[name], block.valid.get(name)
+    assert not isinstance(column, Ragged)
+    values = np.array(column.tolist(), object) if isinstance(column, Strings) else column
+    if mask is None or mask.all() or values.dtype.kind in "fM":  # these are NaN or NaT already
+        return values
+    values = values.astype(object)
+    values[~mask] = None
+    return values

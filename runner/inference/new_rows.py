@@ -1,0 +1,44 @@
+"""Errors in new rows: the columns of a finished run are fixed, so some remedies for the rows of a run don't help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+from components.closest import suggest_name
+from components.types import DataError, UserError
+from runner.data.transform import OnMissing
+
+FILL = 'on_missing="fill"'
+TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
+    (re.compile(r"(fill it in), (?:remove the row, )?or set `missing`[^.;\n]*"), rf"\1, remove the row, or set {FILL}"),
+    (re.compile(r"(, remove the row)?, or set `normalize`, for example to z_score"), ", or remove the row"),
+    (re.compile(r"(, increase `buckets`)?, or set `default` to the id of other numbers"), ""),
+    (re.compile(r", or set `types`|; to read all values as text, set `types` to string| or `types`$"), ""),
+    (re.compile(r"; use Bucketized for other numbers"), ""),
+)
+
+
+@contextmanager
+def replace_training_remedies() -> Iterator[None]:
+    """Replaces in a DataError the remedies that would change the columns of the run."""
+    try:
+        yield
+    except DataError as error:
+        message = str(error)
+        for remedy, replacement in TRAINING_REMEDIES:
+            message = remedy.sub(replacement, message)
+        if message == str(error):
+            raise
+        raise DataError(message) from error
+
+
+def check_on_missing(value: str, rows: object) -> None:
+    """Raises UserError unless a value is one of `OnMissing`, and is for new rows."""
+    allowed = get_args(OnMissing)
+    if value not in allowed:
+        raise UserError(f"on_missing={value!r} is not allowed. {suggest_name(value, allowed)}")
+    if value != "error" and isinstance(rows, str):
+        raise UserError(f"{FILL} is for new rows, not for the split {rows}. Leave it out.")

@@ -1,0 +1,96 @@
+"""A common slip on the command line gets an error that says what to write."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.config.check import check_config
+from runner.config.compose import compose
+from runner.config.option_parts import find_options_with
+from runner.config.settings import SECTIONS
+from runner.config.slips import EXPLANATIONS, OTHER_NAMES, OTHER_TABLES
+from runner.errors import ConfigError
+from runner.signature.parameters import read_settings_fields
+from runner.tree import iterate_leaves, join_path
+
+KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).values) for length in range(1, 4)}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("epochs=3", "epochs: unknown key. Write training.epochs=3 [set by the command line (epochs=3)]"),
+        ("batch_size=7", "batch_size: unknown key. Write training.batch_size=7"),
+        ("lr=1e-2", "lr: unknown key. Write learning_rate=0.01"),
+        ("optimizer.lr=0.1", "optimizer.lr: unknown parameter of optax.nadam. Write learning_rate=0.1"),
+        ("optimizer.learning_rate=0.1", "optimizer.learning_rate: is set by the schedule. Set learning_rate instead."),
+        ("device=gpu", "device: unknown key. JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or"),
+        ("device=gpu", "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."),
+        ("platform=gpu", "write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."),
+        ("data=churn.csv", "unknown option churn.csv. Write data=csv data.path=churn.csv data.target=COLUMN [set by"),
+        ("data=my/churn", "unknown option my/churn. Write data=csv data.path=my/churn data.target=COLUMN"),
+        ("data=t.parquet", "CSV files. Save it as CSV. Write data=csv data.path=t.csv data.target=COLUMN"),
+        ("data=t.XLSX", "CSV files. Save it as CSV. Write data=csv data.path=t.csv data.target=COLUMN"),
+        ("data=digit", "data: unknown option digit. Did you mean digits?"),
+        ("data.path=churn.csv", "Write data=csv data.path=churn.csv data.target=COLUMN"),
+        ("data.target=churn", "Write data=csv data.path=FILE data.target=churn"),
+        (
+            "data.path=a.csv data.target=b",
+            "data.target: unknown parameter of components.data.ScikitLearn. Write data=csv",
+        ),
+        ("model=mlp", "model: unknown key. Write architecture=mlp"),
+        ("model.dropout=0.5", "model: unknown key. Write architecture.dropout=0.5"),
+        ("trainer.max_epochs=3", "trainer: unknown key. Write training.epochs=3"),
+        ("'train={epochs: 3, patience: 2}'", "train: unknown key. Write training.epochs=3 training.patience=2"),
+        ("'widths=[3,4]'", "widths: unknown key. Write 'architecture.widths=[3, 4]'"),
+        ("dropout=0.5", "dropout: unknown key. Write architecture.dropout=0.5"),
+        ("weight_decay=0.1", "weight_decay: unknown key. Options of optimizer that have it: adamw."),
+        ("optimizer.momentum=0.9", "of optax.nadam. Options of optimizer that have it: rmsprop, sgd."),
+        ("loss.delta=1", "Options of loss that have it: huber."),
+        ("optimizer.b3=1", "Allowed: b1, b2,"),
+        ("trainig.epochs=3", "trainig: unknown key. Did you mean training?"),
+    ],
+)
+def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(words)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "meant"), OTHER_NAMES.items())
+def test_each_other_name_stands_for_a_key_of_ours(name: str, meant: str) -> None:
+    assert meant in KEYS
+    assert name not in KEYS
+
+
+@pytest.mark.parametrize("name", EXPLANATIONS)
+def test_no_explained_key_exists(name: str) -> None:
+    assert name not in KEYS
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [(section, name) for section, fields in SECTIONS.items() for name in read_settings_fields(fields)],
+)
+def test_a_key_without_its_section_names_it(section: str, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config(compose([f"{name}=1"]))
+    assert re.search(rf"^{name}: unknown key\. Write .*{section}\.{name}=1\b", str(caught.value), re.MULTILINE)
+
+
+@pytest.mark.parametrize("suffix", OTHER_TABLES)
+def test_a_path_of_another_format_names_the_option_for_tables(
+    suffix: str, capsys: pytest.CaptureFixture[str], in_empty_folder: Path
+) -> None:
+    assert main([f"data=table{suffix}"]) == 2
+    assert "Write data=csv data.path=table.csv data.target=COLUMN" in capsys.readouterr().err
+
+
+def test_options_with_a_parameter_are_found() -> None:
+    assert list(find_options_with("optimizer", "momentum")) == ["rmsprop", "sgd"]
+    assert find_options_with("metric", "k").keys() == {"top_k"}
+    assert not find_options_with("feature", "columns")

@@ -1,0 +1,161 @@
+"""`--help` describes every option with its parameters, and every key; a word that names nothing is an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
+from runner.config.option_parts import read_part
+from runner.modes.describe import describe, read_settings
+from runner.modes.help import help_text
+from runner.signature.docstring import read_documentation
+from runner.signature.parameters import REST, read_signature
+from runner.signature.schema import FILLED_IN
+
+OPTIONS = [(group, name, path) for group, files in find_options().files.items() for name, path in files.items()]
+WIDTH = 80
+
+
+@pytest.fixture(autouse=True)
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+
+
+def join_lines(text: str) -> str:
+    """A text without its line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(("group", "name", "path"), OPTIONS, ids=[f"{group}={name}" for group, name, _ in OPTIONS])
+def test_each_option_is_described_with_its_parameters(group: str, name: str, path: Path) -> None:
+    text = describe([f"{group}={name}"])
+    assert str(path) in text
+    part = read_part(group, name, path)
+    if part is None:
+        assert path.read_text().strip() in text
+        return
+    parameters = read_signature(part["_target_"])
+    assert parameters is not None
+    described = {line.strip().partition(":")[0] for line in text.splitlines() if line.startswith("  ")}
+    assert {"NAME" if parameter == REST else parameter for parameter in parameters} <= described
+    meanings = read_documentation(part["_target_"]).meanings
+    assert {*parameters} - {REST} <= meanings.keys(), "a parameter has no meaning"
+    filled_in = FILLED_IN.get(group, {})
+    assert all(join_lines(meanings[parameter]) in join_lines(text) for parameter in {*parameters} - {REST, *filled_in})
+    assert all(len(line) <= WIDTH or len(line.split()) <= 2 for line in text.splitlines())
+
+
+def test_the_default_of_the_option_is_shown_before_that_of_the_signature(in_empty_folder: Path) -> None:
+    assert "\n  delta: a number in (0, inf). Default: 1.0\n" in describe(["loss=huber"])
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/wide.yaml").write_text("# Wide.\n_target_: components.loss.Huber\ndelta: 5.0\n")
+    text = describe(["loss=wide"])
+    assert "\n  delta: a number in (0, inf). Default: 5.0\n" in text
+    assert str(in_empty_folder / "conf/loss/wide.yaml") in text
+
+
+@pytest.mark.parametrize("key", read_settings())
+def test_each_key_is_described(key: str) -> None:
+    setting = read_settings()[key]
+    assert setting.meaning, f"{key} has no comment in conf/run.yaml"
+    text = join_lines(describe([f"{key}=1"]))
+    assert join_lines(setting.meaning) in text
+    if not isinstance(setting.default, dict | float):
+        value = setting.default if isinstance(setting.default, str) else json.dumps(setting.default)
+        assert f"Default: {value}" in text
+
+
+@pytest.mark.parametrize("group", read_default_options())
+def test_each_group_is_described(group: str) -> None:
+    words = describe([group]).split()
+    assert all(f"{group}={name}" in words for name in find_options().files[group])
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("optax.adam", "b1: a number in [0, 1). Default: 0.9"),
+        ("components.loss.Huber", "delta: a number in (0, inf). Default: 1.0"),
+        ("components.feature", "components.feature.Vocabulary The position of a value in a list, as an id."),
+        ("components.feature.Vocabulary", "oov: a whole number in [0, inf). Default: 0"),
+        ("optimizer.momentum", "of optimizer=rmsprop, optimizer=sgd"),
+        ("data.max_unpacked_gb", "Default: 2.0"),
+        ("metric=[accuracy,top_k]", "metric.top_k.NAME=VALUE"),
+        ("mode", "mode=look shows the data as the model gets it"),
+        ("teacher=null", "teacher=run"),
+        ("seed", "a whole number in [0, 4294967295]. Default: 0"),
+        ("update=groups", "NAME: a mapping with the keys paths (a list (each text)), rate (a number in [0, inf), not"),
+        ("schedule=cosine", "learning_rate: a number in [0, inf). Default: ${learning_rate}"),
+    ],
+)
+def test_any_part_and_key_can_be_named(word: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help", word]) == 0
+    assert shown in join_lines(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("optimizer=adm", "unknown option adm of optimizer. Did you mean adam?"),
+        ("optimzer=adam", "there is no optimzer. Did you mean optimizer?"),
+        ("optimizer.momentun", "no option of optimizer has the parameter momentun. Did you mean momentum?"),
+        ("training.epoch", "there is no training.epoch. Did you mean training.epochs?"),
+        ("components.loss.Hubr", "components.loss has no Hubr. Did you mean Huber?"),
+        ("os.system", "os.system is not in an allowed package. Allowed: components, "),
+        ("jax.nn.nothing", "jax.nn has no nothing."),
+        ("optax.apply_updates", "optax.apply_updates is not a part. Did you mean"),
+        ("architecture=resnet", "unknown option resnet of architecture. Did you mean resnet"),
+    ],
+)
+def test_a_word_that_names_nothing_is_an_error(word: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seed", "--help", word, "nothing"]) == 2
+    printed = capsys.readouterr()
+    first, second = printed.err.splitlines()
+    assert first.startswith(f"--help {word}: {message}")
+    assert second.startswith("--help nothing: there is no nothing. Allowed: ")
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+def test_no_line_is_wider_than_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    _, _, options = help_text().partition("Options, ")
+    assert max(map(len, options.splitlines())) <= int(columns)
+
+
+def test_a_title_is_shown_to_the_end_of_its_sentence(in_empty_folder: Path) -> None:
+    words = [f"word{number}" for number in range(100)]
+    Path("conf/loss").mkdir(parents=True)
+    lines = f"# {' '.join(words[:60])}\n# {' '.join(words[60:])}.\n# More.\n"
+    Path("conf/loss/mine.yaml").write_text(f"{lines}_target_: components.loss.MSE\n")
+    shown = join_lines(help_text())
+    assert f"mine {' '.join(words)}. mse" in shown
+    shutil.rmtree("conf")
+
+
+def test_the_help_names_titrates_own_folder() -> None:
+    assert str(INSTALL_FOLDER) in describe(["optimizer"]) + describe(["optimizer=adam"])
+
+
+def test_a_part_of_the_user_is_described(
+    in_empty_folder: Path, write_module: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = 'class Mine:\n    """A loss.\n\n    Args:\n        size: how large.\n    """\n'
+    write_module("help_parts", f"{source}    def __init__(self, size: int = 3, other=None): ...\n")
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/mine.yaml").write_text("# Mine.\n_target_: help_parts.Mine\nsize: 4\n")
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/own.yaml").write_text("# Own.\n_target_: help_parts.own\n")
+    assert main(["--help", "loss=mine", "help_parts.Mine"]) == 0
+    of_option, of_part = capsys.readouterr().out.split("\n\npart    help_parts.Mine\n")
+    assert "part    help_parts.Mine, a loss\n" in of_option
+    assert "  size: a whole number. Default: 4\n      how large.\n  other: any value. Default: null" in of_option
+    assert "  size: a whole number. Default: 3\n      how large." in of_part
+    assert main(["--help", "optimizer=own"]) == 2
+    assert "--help optimizer=own: help_parts has no own." in capsys.readouterr().err

@@ -1,0 +1,260 @@
+"""Runs from Python: a table as data, what is inferred from it, and how results and models show themselves."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+import yaml
+from pyarrow import csv
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner.__main__ import main
+from runner.config.compose import compose
+from runner.execution.execute import Result
+from runner.inference.trained_model import TrainedModel
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+QUICK = {"training": {"epochs": 2}, "tracking": "none", "quiet": True, "architecture": {"widths": [4]}}
+ROWS = 60
+
+
+def flats() -> pandas.DataFrame:
+    """A table of flats, whose texts are numbers, dates, codes and categories."""
+    number = np.arange(ROWS)
+    return pandas.DataFrame(
+        {
+            "rent": [f"${(37 * n) % 900 + 100:,}" for n in number],
+            "built": [f"{n % 28 + 1}.{n % 12 + 1}.{1950 + n}" for n in number],
+            "area": (number * 37) % 101 + 0.5,
+            "zip": [f"{n % 5:05}" for n in number],
+            "where": pandas.Categorical(np.array(["north", "south"])[number % 2]),
+            "sold": np.array(["no", "yes"])[(number // 2) % 2],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """A run on the flats."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield runner.run(QUICK, {"folder": tmp_path_factory.mktemp("runs")}, data=flats(), target="sold")
+
+
+@pytest.fixture(scope="module")
+def model(result: Result) -> TrainedModel:
+    return runner.load(result.folder, data=flats())
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+def test_the_same_is_inferred_as_for_a_file(result: Result, capsys: pytest.CaptureFixture[str]) -> None:
+    flats().to_csv("flats.csv", index=False)
+    of_file = compose(["data=csv", "data.path=flats.csv", "data.target=sold"]).values
+    of_table = yaml.safe_load((result.folder / "config.yaml").read_text())
+    assert of_table["feature"] == of_file["feature"]
+    for group in ("architecture", "loss", "metric", "optimizer", "schedule"):
+        assert (
+            of_table[group]["_target_" if "_target_" in of_table[group] else "accuracy"]
+            == (of_file[group]["_target_" if "_target_" in of_file[group] else "accuracy"])
+        )
+    for key in ("types", "marks", "dates", "stratify", "target"):
+        assert of_table["data"].get(key) == of_file["data"].get(key), key
+    assert of_table["data"]["_target_"] == "components.data.Frame"
+
+
+def test_the_suggestion_is_printed_as_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    words = QUICK | {"quiet": False, "training.epochs": 1, "data.types.zip": "string"}
+    runner.run(words, data=flats(), target="sold")
+    printed = capsys.readouterr().out
+    assert printed.startswith("inferred from the data:")
+    assert "rent is read as numbers, without `$`. To keep the text, set data.types.rent=string" in printed
+
+
+def test_a_model_takes_the_table_again_in_any_form(result: Result, model: TrainedModel) -> None:
+    assert model.evaluate("test")["test/loss"] == result.metrics["test/loss"]
+    known, table = model.predict("test"), flats()
+    for rows in (table, pyarrow.table(table), {name: list(column) for name, column in table.items()}):
+        np.testing.assert_array_equal(model.predict(rows).prediction[known.row], known.prediction)
+        assert model.evaluate(rows)["new/accuracy"] == (model.predict(rows).prediction == table["sold"]).mean()
+    encoded = runner.load_transform(result.folder)(table)
+    np.testing.assert_array_equal(encoded["rent"]["values"][:2, 0], [100, 137])
+
+
+def test_a_file_is_predicted_like_the_table(model: TrainedModel, capsys: pytest.CaptureFixture[str]) -> None:
+    flats().drop(columns="sold").to_csv("new.csv", index=False)
+    words = ["mode=predict", f"run={model.folder}", "data.path=new.csv", "output=found.csv"]
+    assert main(words) == 0, capsys.readouterr().err
+    assert csv.read_csv("found.csv")["prediction"].to_pylist() == model.predict(flats()).prediction.tolist()
+    assert main(["mode=evaluate", f"run={model.folder}"]) == 2
+    assert "came from Python, as a table. Load the run in Python with the same data" in capsys.readouterr().err
+    assert main([f"resume={model.folder}", "training.epochs=3"]) == 2
+    assert "The data of this run came from Python. Pass it again, as in runner.run(" in capsys.readouterr().err
+
+
+def test_the_run_is_resumed_with_the_same_table_only(result: Result) -> None:
+    words: Any = {"resume": result.folder, "training.epochs": 3}
+    changed = flats().assign(area=1.0 + np.arange(ROWS) ** 2)
+    with pytest.raises(UserError, match="the data, or how it is split, has changed since that run"):
+        runner.run(words, data=changed, target="sold")
+    resumed = runner.run(words, data=flats(), target="sold")
+    assert [record["epoch"] for record in resumed.records] == [1, 2, 3]
+    assert resumed.records[:2] == result.records
+
+
+def test_an_experiment_keeps_its_feature_columns_and_reads_them_in_the_table() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (ROWS, 8, 8, 1), np.uint8)
+    data: Any = {"image": images, "label": np.arange(ROWS) % 3, "other": ["$1", "$2"] * 30}
+    words = {"training.epochs": 1, "tracking": "none", "quiet": True}
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text("data: {seed: 7, stratify: nothing}\narchitecture: {widths: [4]}\n")
+    result = runner.run("experiment=mine", words, data=data)
+    values = yaml.safe_load((result.folder / "config.yaml").read_text())
+    assert [*values["feature"]["columns"]] == ["image"]
+    assert values["data"] == {"_target_": "components.data.Frame"}, "the table replaces the whole source"
+    assert runner.run("experiment=mine", words, data=Arrays(columns=data, valid=9, test=9)).status == "finished"
+    with pytest.raises(UserError, match="target=other: the experiment or the feature file predicts label"):
+        runner.run("experiment=mine", words, data=data, target="other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": [1, 2]}, "data is of the type list. Pass a mapping of columns, a data frame of pandas, Polars"),
+        ({"data": ROWS}, "data is of the type int. Pass a mapping of columns"),
+        ({"target": "y"}, "target='y' is for a table that is passed as data. Set the target in the words, as data.t"),
+        ({"data": {"x": [1], "y": [2]}, "source": Arrays(columns={}, valid=1)}, "two names of one argument"),
+        ({"data": {"x": [1, 2], "y": [1, 2]}}, "data.target is missing. Set it to the column to predict"),
+        ({"data": {"x": [1, 2], "y": [1, 2]}, "target": "z"}, "data.target=z is not a column of the data"),
+        ({"data": {"x": [1, 2], "y": [1]}, "target": "y"}, "columns with the same number of rows, got x 2, y 1"),
+        (
+            {"data": {"x": np.zeros((9, 2, 2)), "y": [1] * 9}, "target": "y"},
+            "nothing is inferred for columns of ar",
+        ),
+    ],
+)
+def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        runner.run(QUICK, **arguments)
+    assert not Path("outputs").exists()
+
+
+def test_a_table_and_another_source_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="data=digits chooses a source, but a table is passed as data"):
+        runner.run("data=digits", QUICK, data=flats(), target="sold")
+    assert main(["data=from_python"]) == 2
+    assert "data: unknown option from_python. The data of this run came from Python" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- what is shown
+
+
+def test_a_result_is_one_line_a_table_and_data_frames(result: Result) -> None:
+    assert repr(result).startswith("Result(finished, best/valid/loss=")
+    assert f"folder={result.folder.name}" in repr(result)
+    assert "\n" not in repr(result)
+    html = result._repr_html_()
+    assert f"<td>{result.metrics['test/accuracy']:.5g}</td>" in html
+    assert isinstance(result.history, pandas.DataFrame)
+    assert result.history["epoch"].tolist() == [1, 2]
+    assert result.history["valid/loss"].tolist() == [record["valid/loss"] for record in result.records]
+    figures = result.figures()
+    assert {"learning_curves", "confusion"} <= figures.keys()
+    assert all(path.is_file() for path in figures.values())
+    assert figures._repr_html_().count("data:image/png;base64,") == len(figures)
+
+
+def test_a_model_and_its_predictions_are_shown(model: TrainedModel) -> None:
+    assert repr(model) == f"TrainedModel(sold from 5 columns, folder={model.folder.name})"
+    assert "sold, one of 2 classes: no, yes" in model._repr_html_()
+    found = model.predict(flats())
+    assert repr(found) == "Predictions(60 rows, 2 classes: no, yes)"
+    assert "… 40 more rows" in found._repr_html_()
+    frame = found.frame()
+    assert [*frame.columns] == ["row", "prediction", "probability_no", "probability_yes"]
+    assert frame["prediction"].tolist() == found.prediction.tolist()
+
+
+def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
+    data = flats().assign(sold=np.array(["<no>", "yes"])[np.arange(ROWS) % 2])
+    sweep = runner.multirun("learning_rate=0.1,1e-9", QUICK | {"training.epochs": 1}, data=data, target="sold")
+    assert repr(sweep).startswith(f"SweepResult(finished, 2 runs, best: {sweep.candidates[0].overrides[0]} best/valid/")
+    assert [*sweep.ranking.columns][:3] == ["rank", "learning_rate", "runs"]
+    assert sweep.ranking["rank"].tolist() == [1, 2]
+    assert sweep.ranking["learning_rate"][0] == sweep.candidates[0].values["learning_rate"]
+    assert "<td>1e-09</td>" in sweep._repr_html_()
+    assert "sweep" in sweep.figures()
+    (folder, _) = [run.folder for run in sweep.runs]
+    model = runner.load(sweep.folder / str(folder))
+    for html in (model._repr_html_(), model.predict(data)._repr_html_()):
+        assert "&lt;no&gt;" in html, "texts of the data are escaped"
+        assert "<no>" not in html
+
+
+def test_a_data_frame_without_pandas_is_an_error(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="a data frame needs pandas, which is not installed"):
+        _ = result.history
+
+
+def test_a_notebook_shows_one_output_that_is_updated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    handle = SimpleNamespace(update=lambda html: shown.append(html))
+    package, display = ModuleType("IPython"), ModuleType("IPython.display")
+    vars(package).update(get_ipython=lambda: SimpleNamespace(kernel=object()), version_info=(9, 0))
+    vars(display).update(HTML=str, display=lambda html, display_id: handle)
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    runner.run(QUICK | {"quiet": False}, data=flats(), target="sold")
+    assert any('<progress value="2" max="4"></progress>' in html for html in shown)
+    assert "<progress" not in shown[-1]
+    assert shown[-1].count("<tr>") == 3, "a heading and two evaluations"
+    assert "epoch 1/2" not in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------------- names in the way
+
+
+@pytest.mark.parametrize("file", ["components/__init__.py", "components.py"])
+def test_a_module_that_is_imported_in_place_of_ours_is_an_error(file: str) -> None:
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text("")
+    completed = subprocess.run([sys.executable, "-c", "import runner"], capture_output=True, text=True, check=False)
+    assert completed.returncode
+    message = f"{Path(file).absolute()} is in the way: Titrate has a package `components`. Rename yours."
+    assert completed.stderr.splitlines()[-1] == f"ImportError: {message}"
+
+
+@pytest.mark.parametrize(
+    ("file", "target"),
+    [
+        ("components/mine.py", "components.mine.Loss"),
+        ("components.py", "components.Loss"),
+        ("runner.py", "runner.Loss"),
+        ("runner/__init__.py", "runner.Loss"),
+    ],
+)
+def test_the_error_for_a_part_names_the_file_in_the_way(
+    file: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"loss._target_={target}"]
+    assert main(words) == 2
+    assert "in the way" not in capsys.readouterr().err
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text("class Loss: pass\n")
+    assert main(words) == 2
+    package = target.partition(".")[0]
+    assert f"{file} is in the way: Titrate has a package `{package}`. Rename yours." in capsys.readouterr().err
