@@ -43,6 +43,7 @@ RESULT_NEUTRAL_KEYS = (
     "folder",
     "fresh",
     "resume",
+    "intervals",
     "note",
     "quiet",
     "observer",

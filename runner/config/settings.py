@@ -92,5 +92,6 @@ class Settings:
     run: str | None
     output: Output
     runs: Runs
+    intervals: Annotated[int, Range(100, 1_000_000)] | None
     note: str | None
     quiet: bool

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from runner.display.tables import Section, print_tables
 
+T = TypeVar("T")
 EARLY_ENDS = ("training.patience", "training.max_minutes")  # settings that end a run before its last step
 METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train/"}  # by split, in a run's summary
 
@@ -23,12 +25,17 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
         quiet: whether nothing is printed.
     """
     if not quiet:
-        metrics = Section("", list(metric_rows(summary.get("metrics", {}))))
+        metrics = Section("", list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {}))))
         print_tables([metrics], list(_summary_lines(summary, folder, record)))
 
 
-def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
-    """A heading, and a row for each split that has metrics. Empty if no split has any."""
+def metric_rows(
+    metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> Iterator[tuple[str, ...]]:
+    """A heading, and a row for each split that has metrics, with a row of their intervals below.
+
+    Empty if no split has any metrics.
+    """
     splits = {split: _strip_prefix(prefix, metrics) for split, prefix in METRIC_PREFIXES.items()}
     names = list(dict.fromkeys(name for values in splits.values() for name in values))
     if not names:
@@ -37,9 +44,16 @@ def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
     for split, values in splits.items():
         if values:
             yield split, *(f"{values[name]:.5g}" if name in values else "" for name in names)
+        if own := _strip_prefix(METRIC_PREFIXES[split], intervals):
+            yield "  95 %", *(" to ".join(map(_format_end, own[name])) if name in own else "" for name in names)
 
 
-def _strip_prefix(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+def _format_end(value: float) -> str:
+    """An end of an interval, which has fewer digits than its metric."""
+    return f"{value:.5g}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _strip_prefix(prefix: str, metrics: Mapping[str, T]) -> dict[str, T]:
     return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
 
 

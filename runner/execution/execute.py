@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.types import Event, UserError
 from runner import platform
+from runner.config.catalog import RUN_YAML, display_path
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.data.python_rows import PythonData
@@ -24,6 +27,7 @@ from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
+from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
 from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
@@ -32,6 +36,7 @@ from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
+from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
@@ -49,6 +54,8 @@ class Result:
     Attributes:
         status: `finished`, `interrupted` or `diverged`.
         metrics: the final metrics by name, and the speed, the memory and the size of the run.
+        intervals: the bootstrapped 95 % intervals, (low, high), of the metrics of the test split, or else of the valid
+            split, by name. Empty: there are none.
         records: the metrics of each evaluation, by name.
         folder: the run folder, absolute.
         run_id: the id of the MLflow run. None: the record is not delivered yet.
@@ -67,6 +74,7 @@ class Result:
     error: str | None = None
     monitor: str = "valid/loss"
     higher_is_better: bool = False
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def history(self) -> pandas.DataFrame:
@@ -88,7 +96,7 @@ class Result:
         facts = [("status", f"{self.status}: {self.error}" if self.error else self.status)]
         facts += [("epochs", f"{self.records[-1]['epoch']:g}")] if self.records else []
         facts.append(("folder", str(self.folder)))
-        return format_html("Run", facts, list(metric_rows(self.metrics)))
+        return format_html("Run", facts, list(metric_rows(self.metrics, self.intervals)))
 
 
 def _main_metrics(metrics: Mapping[str, float], monitor: str) -> dict[str, float]:
@@ -136,6 +144,7 @@ def execute_with_signals(
         error=summary["error"],
         monitor=summary["monitor"],
         higher_is_better=summary["higher_is_better"],
+        intervals=summary["intervals"],
     )
 
 
@@ -215,15 +224,14 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
-    metrics, notes = _evaluate_best(run, trainer_state) if status == "finished" else ({}, [])
+    final = _evaluate_best(run, trainer_state) if status == "finished" else FinalMetrics()
     summary = {
         "status": status,
         "ended_by": ended_by,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": error,
         "run_id": None,
-        "metrics": metrics,
-        "notes": notes,
+        **final._asdict(),
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
         "best_epoch": best_step and run.trainer.plan.count_epochs(best_step),
@@ -265,21 +273,35 @@ def _describe_divergence(diverged: DivergedError, last_good_step: int | None, le
     )
 
 
-def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> tuple[dict[str, float], list[str]]:
-    """Evaluates the best weights of a finished run, and calls the observers. Returns the final metrics, and notes."""
+class FinalMetrics(NamedTuple):
+    """What a finished run knows of its best weights.
+
+    Attributes:
+        metrics: the metrics by name.
+        intervals: intervals of these metrics, (low, high), by name.
+        notes: what the user should know about them.
+    """
+
+    metrics: Mapping[str, float] = MappingProxyType({})
+    intervals: Mapping[str, Interval] = MappingProxyType({})
+    notes: Sequence[str] = ()
+
+
+def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetrics:
+    """Evaluates the best weights of a finished run, and calls the observers."""
     if trainer_state.best is None:
         monitor = run.trainer.training.monitor
         _log_and_note(run, f"warning: {monitor} was finite at no evaluation, so the last weights count as the best")
     weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
-    held_out, notes = _evaluate_held_out(run, *weights)
-    metrics = _final_metrics(run, trainer_state, held_out, parameter_count(weights[0]))
+    held_out = _evaluate_held_out(run, *weights)
+    metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))
     step = trainer_state.step
     event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)
-    return metrics, notes
+    return held_out._replace(metrics=metrics)
 
 
-def _final_metrics(
+def _add_to_metrics(
     run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: int
 ) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
@@ -299,21 +321,37 @@ def _final_metrics(
     }
 
 
-def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> tuple[dict[str, float], list[str]]:
+def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> FinalMetrics:
     """Evaluates the test split, or else the valid split, and saves the predictions for it.
 
-    Returns:
-        The metrics of the test split, and notes on those of either split. None of the valid split are returned, because
-        the history has them.
+    The metrics of the valid split are left out, because the history has them.
     """
     trainer, splits = run.trainer, run.data.splits
     split = next((name for name in ("test", "valid") if name in splits), None)
     if split is None:
-        return {}, []
+        return FinalMetrics()
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
     if predictions := record_predictions(trainer, split, outputs):
         save_predictions(run.folder.path, predictions)
-    return metrics if split == "test" else {}, list(_compare_with_majority(metrics, predictions))
+    notes = list(_compare_with_majority(metrics, predictions))
+    prefix = "" if split == "test" else "best/"
+    intervals = {f"{prefix}{name}": interval for name, interval in _compute_intervals(run, split, outputs).items()}
+    return FinalMetrics(metrics if split == "test" else {}, intervals, notes)
+
+
+def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs) -> dict[str, Interval]:
+    """The intervals of the metrics of a split; empty, with a note, if there can be none."""
+    resamples, rows = run.config.values["intervals"], len(run.data.splits[split])
+    if resamples is None or not outputs.logits:
+        return {}
+    if obstacle := find_obstacle(rows, resamples):
+        is_default = display_path(RUN_YAML) in run.config.origins.get("intervals", "")
+        # By default, a small split has none. A user who asks for them, or has a large split, gets to know why not.
+        show = LOG.info if is_default and rows < MIN_ROWS else partial(_log_and_note, run)
+        show(f"no intervals for the {split} split: {obstacle}")
+        return {}
+    with run.progress.working("computing intervals of the metrics"):
+        return bootstrap_intervals(run.trainer, split, outputs, resamples, run.config.values["seed"])
 
 
 def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[RecordedPredictions]) -> Iterator[str]:
@@ -341,6 +379,7 @@ def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:
         "error": describe_failure(error),
         "run_id": None,
         "metrics": {},
+        "intervals": {},
     }
 
 

@@ -154,7 +154,12 @@ class FolderDelivery:
             return
         summary: Mapping[str, Any] = read_summary(self._folder) or KILLED_SUMMARY
         status, error = summary["status"], summary.get("error")
-        self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}))))
+        ends = {
+            f"{name}/{end}": value
+            for name, interval in summary.get("intervals", {}).items()
+            for end, value in zip(("low", "high"), interval, strict=True)
+        }
+        self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}) | ends)))
         tags = {name: str(summary.get(name) or "") for name in store.END_TAGS}
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
         self._set_description(run_id, f"{status}: {error}" if error else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,7 @@ def find_obstacle(rows: int, resamples: int) -> str | None:
         return f"it has {rows} rows, and intervals need at least {MIN_ROWS}"
     if rows * resamples > MAX_DRAWS:
         most = MAX_DRAWS // rows
-        remedy = f"set intervals={most} or less" if most > 100 else "set intervals=0"
+        remedy = f"set intervals={most} or less" if most >= 100 else "set intervals=null"
         return f"{rows:,} rows times {resamples:,} resamples exceed {MAX_DRAWS:,}; {remedy}"
     return None
 
@@ -136,13 +137,16 @@ def _sum_metrics(parts: BuiltParts, outputs: ExampleOutputs, batch: Batch) -> Me
 
 def _without_other_metrics(parts: BuiltParts, trace: Callable[[BuiltParts], Any]) -> BuiltParts:
     """The parts without the metrics that need more than logits and targets, such as `ReconstructionError`."""
+    with suppress(Exception):  # a part of the user may raise anything
+        trace(parts)
+        return parts
     targets = {}
     for target, own in parts.targets.items():
         metrics = {}
         for name, metric in own.metrics.items():
             try:
                 trace(parts._replace(targets={target: own._replace(metrics={name: metric})}))
-            except Exception as error:  # a part of the user may raise anything
+            except Exception as error:
                 LOG.info("%s has no interval: %s", record_name(target, name), error)
             else:
                 metrics[name] = metric
