@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from components.data.csv.codes import are_codes
+
 # Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
 NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
 MINUS = "-\u2212\u2013"
@@ -41,8 +43,6 @@ UNITS_OF_TIME = re.compile(
 )
 ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
-PADDED = re.compile(r"0[0-9]")
-TELEPHONE = re.compile(r"\+[0-9][0-9 ]{6,}")
 AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
 TWO_PARTS = re.compile(r"[0-9]+:[0-9]{2}")  # hours and minutes, or minutes and seconds
 HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
@@ -197,15 +197,12 @@ class NumberTexts:
 
     @cached_property
     def are_codes(self) -> bool:
-        """Whether the texts are codes: numbers padded with zeros, or telephone numbers."""
-        unmarked = [
-            (text, parts.body)
-            for text, parts in zip(self._texts, self._parts, strict=True)
-            if parts is not None and not parts.mark and not parts.exponent
-        ]
-        return any(PADDED.match(body) for _, body in unmarked) or (
-            bool(unmarked) and all(TELEPHONE.fullmatch(text) for text, _ in unmarked)
-        )
+        """Whether the numbers without a mark are codes; see `codes.are_codes`."""
+        import pyarrow
+
+        parsed = zip(self._texts, self._parts, strict=True)
+        unmarked = [text for text, parts in parsed if parts is not None and not parts.mark]
+        return are_codes(pyarrow.array(unmarked, pyarrow.string()))
 
     def read(self, separators: Separators, mark: str | None = None) -> Numbers:
         """Reads the numbers.

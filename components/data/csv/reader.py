@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
+from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import (
     BLOCK_BYTES,
@@ -37,12 +38,9 @@ from components.data.csv.times import (
     read_epoch,
 )
 from components.data.csv.types import (
-    are_codes,
     are_whole,
     convert_type,
     has_decimal_point,
-    has_hexadecimal,
-    has_leading_zero,
     has_wrong_years,
     may_have_thousands,
 )
@@ -319,7 +317,9 @@ class Reader:
                     raise_nul_error(self.file)
                 text = previous + chunk
                 has_quotes = has_quotes or (bool(quote) and quote in chunk)
-                has_leading_zeros = has_leading_zeros or has_leading_zero(text, self.file.field_delimiter)
+                has_leading_zeros = has_leading_zeros or has_leading_zero(
+                    text, self.file.field_delimiter, self.file.quote
+                )
                 has_hexadecimals = has_hexadecimals or has_hexadecimal(text)
                 previous = text[-2:]
         return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
@@ -363,9 +363,8 @@ class Reader:
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
-                is_code = are_codes(texts, is_integer=types.is_integer(array.type))
-                is_text = is_code and name not in self.types
-                yield Column(name, texts if is_code else array, is_text)
+                is_code = are_codes(texts)
+                yield Column(name, texts if is_code else array, is_text=is_code and name not in self.types)
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
@@ -436,8 +435,10 @@ class Reader:
             return Column(name, array, dictionary=(texts, indices))
         nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
         parsed = self._parse({}, [name], nulls=nulls).column(name)
-        if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
+        if pyarrow.types.is_string(parsed.type) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
+        if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
+            return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
         found = (make_gap(texts[number], np.flatnonzero(indices == number), self._find_line) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
@@ -513,7 +514,7 @@ class Reader:
 
 class _Scan(NamedTuple):
     has_quotes: bool
-    has_leading_zeros: bool  # whether some fields start with a 0 and another digit
+    has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs
 
 
