@@ -59,9 +59,9 @@ class Csv(Table):
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
-        dates: how times are written: `day_first` or `month_first`; `utc` for times without a zone among times with one;
-            `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format of strptime. For all columns
-            (day_first, month_first, utc), or by column.
+        dates: how times are written: `day_first`, `month_first` or (20/12/31) `year_first`; `utc` for times without a
+            zone among times with one; `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format
+            of strptime. For all columns (day_first, month_first, utc), or by column.
         marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
             None: the mark that most numbers of a column have.
         target: the column to predict, or several. Rows to predict need not have it.

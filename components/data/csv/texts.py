@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from components.data.csv.numbers import (
     find_mark,
     remove_separators,
 )
-from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, NO_ZONE, Times, TimeTexts
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, ORDERS, Times, TimeTexts
 from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
 
@@ -250,14 +250,16 @@ class TextColumn:
         times = TimeTexts(self.texts, self._rows)
         if dates is not None and "%" in dates:
             return times.read_format(dates)
-        return times.read(dates if dates in (DAY_FIRST, MONTH_FIRST) else None)
+        return times.read(dates if dates in ORDERS else None)
 
     def _finish_times(self, times: Times) -> TextResult:
         problem = None
+        orders = [
+            Remedy(f"to read the {order.replace('_', ' ')}", "dates", order)
+            for order in times.possible_orders
+        ]
         if times.order_problem:
-            day_first = Remedy("to read the day first", "dates", DAY_FIRST)
-            month_first = Remedy("to read the month first", "dates", MONTH_FIRST)
-            problem = Problem(times.order_problem, (day_first, month_first, AS_TEXT))
+            problem = Problem(times.order_problem, (*orders, AS_TEXT))
         elif times.with_zone and self.options.dates == NO_ZONE:
             total = times.without_zone + times.with_zone
             fault = f"{times.with_zone:,} of {total:,} times have a time zone, although `dates` is {NO_ZONE}"
@@ -269,14 +271,14 @@ class TextColumn:
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(times.is_time)
-            problem = self._find_odd(times.is_time, "time")
+            problem = self._find_odd(times.is_time, "time", orders)
         options = {}
         if self.options.dates is None:
             options["dates"] = times.order or (ASSUME_UTC if times.with_zone else NO_ZONE)
         unusual = ""
         if times.without_zone and self.options.dates == ASSUME_UTC:
             unusual = f"{times.without_zone:,} of {int(self._rows.sum()):,} times have no zone and are taken as UTC"
-        if times.with_zone and self.options.dates in (DAY_FIRST, MONTH_FIRST):
+        if times.with_zone and self.options.dates in ORDERS:
             unusual = f"{times.with_zone:,} of {int(self._rows.sum()):,} times have a zone and are converted to UTC"
         reading = Reading(", ".join(("times", *times.descriptions)), options, unusual=unusual)
         return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
@@ -312,15 +314,13 @@ class TextColumn:
     def _make_gap(self, number: int) -> Gap:
         return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.find_line)
 
-    def _find_odd(self, is_read: np.ndarray, needed: str) -> Problem | None:
-        """The problem if some texts can't be read."""
+    def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> Problem | None:
+        """The problem if some texts can't be read. `remedies`: remedies beside the usual ones."""
         odd = [text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd]
         if not odd:
             return None
-        remedies = [AS_TEXT]
-        if len(odd) <= MAX_NULL_TEXTS:
-            remedies.insert(0, Remedy("to read them as missing", "nulls", tuple(odd)))
-        return Problem(self._describe_odd(is_read, needed), tuple(remedies))
+        as_missing = [Remedy("to read them as missing", "nulls", tuple(odd))] if len(odd) <= MAX_NULL_TEXTS else []
+        return Problem(self._describe_odd(is_read, needed), (*remedies, *as_missing, AS_TEXT))
 
     def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:
         is_odd = (self._rows > 0) & ~is_read
