@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import NamedTuple
 
@@ -72,6 +73,16 @@ SEPARATOR_DESCRIPTIONS = (
 def is_plain_number(text: str) -> bool:
     """Whether a text is a number without marks, as Arrow reads it."""
     return PLAIN.fullmatch(text.strip()) is not None
+
+
+def parse_plain_number(text: str) -> Decimal | None:
+    """The exact value of a number without marks; None: the text is no number, or it is infinite or NaN in float64."""
+    if not is_plain_number(text) or not np.isfinite(float(text)):
+        return None
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:  # the exponent has 19 digits or more
+        return Decimal(0)
 
 
 def find_mark(text: str) -> str:

@@ -19,6 +19,7 @@ from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
+from components.data.csv.texts import PLAIN_READINGS
 from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import MAX_EXACT, Profile
@@ -221,7 +222,7 @@ class Csv(Table):
         """The readings of columns of which only some rows remain."""
         for name, reading in readings.items():
             gaps = self.reader.count_gaps(name, reading.gaps, rows) if reading.gaps else ()
-            if gaps or reading != Reading("numbers", gaps=reading.gaps):  # without gaps these are ordinary numbers
+            if gaps or reading not in [Reading(kind, gaps=reading.gaps) for kind in PLAIN_READINGS]:
                 unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
                 yield name, reading._replace(gaps=gaps, unusual=unusual)
 

@@ -154,7 +154,7 @@ class TimeTexts:
 
     def read(self, order: str | None = None) -> Times:
         """Reads the times. `order`: one of ORDERS; None: the order that the dates show."""
-        is_given, problem, possible_orders = order is not None, "", ()
+        problem, possible_orders = "", ()
         note = self._find_note()
         if order is None:
             order, problem, possible_orders = self._find_order(note)
@@ -167,9 +167,9 @@ class TimeTexts:
         valid = [parts for parts, value in zip(self._parts, microseconds, strict=True) if parts and value is not None]
         zoned = np.array([parts is not None and parts.has_zone for parts in self._parts], bool)
         without_zone, with_zone = (int(self._rows[is_time & subset].sum()) for subset in (~zoned, zoned))
-        is_usual = order == DAY_FIRST and not is_given
         depends = any(
-            not parts.is_ordered and not (is_usual and parts.has_points and not parts.has_short_year) for parts in valid
+            not parts.is_ordered and not (order == DAY_FIRST and parts.has_points and not parts.has_short_year)
+            for parts in valid
         )
         notes = (
             order.replace("_", " ") if depends else "",

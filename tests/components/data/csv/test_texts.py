@@ -418,6 +418,31 @@ def test_the_spellings_of_a_column_are_added_among_numbers_and_exact_among_texts
     assert strict.columns.problems["x"].fault == "1 of 21 values is not a number; the first is '?' (line 22)"
 
 
+@pytest.mark.parametrize("options", [{"dates": {"x": "seconds"}}, {"types": {"x": "timestamp"}}])
+@pytest.mark.parametrize("number", [0, -1, 5])
+def test_a_number_stands_for_its_spellings_among_times_since_1970(tmp_path: Path, number: int, options: Any) -> None:
+    values = ["1581292800", f"{number}", f"{number}.0", "1581379200.5", "-"]
+    source = read(tmp_path, values, nulls={"x": (number,)}, **options)
+    assert values_of(source) == ["2020-02-10T00:00:00.000000", None, None, "2020-02-11T00:00:00.500000", None]
+    assert source.profile().columns[0].missing_spellings == {f"{number}": 1, f"{number}.0": 1, "-": 1}
+
+
+@pytest.mark.parametrize("gaps", [[], ["-"]])
+def test_a_number_that_float64_rounds_is_missing_alone(tmp_path: Path, gaps: list[str]) -> None:
+    values = ["9007199254740993", "9007199254740992", "3", *gaps]
+    found = values_of(read(tmp_path, values, nulls={"x": (9007199254740993,)}))
+    assert found == [None, 9007199254740992, 3, *[None] * len(gaps)]
+
+
+def test_times_since_1970_with_gaps_are_described_as_times(tmp_path: Path) -> None:
+    inferred = read(tmp_path, ["20200101", "20200102", "-"], types={"x": "timestamp"}).columns.readings["x"]
+    assert inferred.options == {"dates": "yyyymmdd"}
+    gaps = "missing: '-' in 1 row (first: line 4)"
+    assert inferred.describe() == f"read as times, numbers such as 20201231; {gaps}"
+    declared = read(tmp_path, ["20200101", "20200102", "-"], dates={"x": "yyyymmdd"}).columns.readings["x"]
+    assert declared.describe() == f"read as times; {gaps}"
+
+
 def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:
     gaps = [
         "NA",
