@@ -120,6 +120,11 @@ class Evidence(NamedTuple):
     comma: str = ""
     point: str = ""
 
+    @property
+    def kind(self) -> str:
+        """The field that counts most; "": there is no example."""
+        return next((name for name in ("decimal_comma", "decimal_point", "comma", "point") if getattr(self, name)), "")
+
 
 class _Parts(NamedTuple):
     """The parts of a number.

@@ -172,11 +172,11 @@ class Reader:
         if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
             evidence.append(Evidence(decimal_point="0.5"))
         separators = decide_separators(evidence, self._decimal, self.thousands)
-        is_mixed = all(any(found) for found in zip(*(each[:2] for each in evidence), strict=True)) and bool(evidence)
+        is_mixed = bool(self.column_decimals) or len({each.kind for each in evidence} - {""}) > 1
         for name, text in texts.items():
             own_decimal = self.column_decimals.get(name)
             own_separators = decide_separators((), own_decimal, None) if own_decimal else separators
-            result = text.read(own_separators, is_mixed=is_mixed)
+            result = text.read(own_separators, by_column=is_mixed)
             if result.reading is not None:
                 readings[name] = result.reading
             if result.problem is not None:

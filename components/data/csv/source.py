@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -110,11 +110,25 @@ class Csv(Table):
             _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
             _check_dates(f"dates.{name}", dates, READINGS)
-            kind = (self.types or {}).get(name, "timestamp")
-            if kind != "timestamp":
-                raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
+        self._check_kinds()
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
+
+    def _check_kinds(self) -> None:
+        """Raises DataError if two options of a column need different types."""
+        decimals = self.decimal if isinstance(self.decimal, dict) else {}
+        dates = self.dates if isinstance(self.dates, dict) else {}
+        needed: dict[str, tuple[str, tuple[str, ...]]] = {}  # the option of each column, and the types that it allows
+        for option, values in (("dates", dates), ("marks", self.marks or {}), ("decimal", decimals)):
+            allowed = ("timestamp",) if option == "dates" else ("int", "float")
+            for name, value in values.items():
+                described = f"`{option}` (={value})"
+                kind = (self.types or {}).get(name)
+                if kind is not None and kind not in allowed:
+                    _raise_contradiction(name, described, f"`types` (={kind})")
+                other, other_allowed = needed.setdefault(name, (described, allowed))
+                if other_allowed != allowed:
+                    _raise_contradiction(name, other, described)
 
     def _character(self, option: str) -> str | None:
         """The character that an option stands for; raises DataError for anything else."""
@@ -411,6 +425,10 @@ class LineBlock(Block):
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
 EARLIER_NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks", "drop")
+
+
+def _raise_contradiction(column: str, option: str, other: str) -> NoReturn:
+    raise DataError(f"column `{column}` has {option}, but {other}; remove one of them")
 
 
 def _check_different(characters: Mapping[str, str]) -> None:

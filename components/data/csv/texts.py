@@ -15,6 +15,7 @@ from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
     NOTATIONS,
+    OPTIONAL_MARKS,
     Evidence,
     NumberTexts,
     Separators,
@@ -110,12 +111,12 @@ class TextColumn:
         """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
         return self._numbers.evidence if self._looks_like_numbers else Evidence()
 
-    def read(self, separators: Separators | None, *, is_mixed: bool = False) -> TextResult:
+    def read(self, separators: Separators | None, *, by_column: bool = False) -> TextResult:
         """Reads the texts.
 
         Args:
             separators: the meaning of comma and point in the numbers. None: it isn't clear.
-            is_mixed: whether some columns of the file have decimal points and others decimal commas.
+            by_column: whether each column needs a decimal separator of its own, since they differ.
 
         Raises:
             DataError: a text doesn't have the declared type.
@@ -131,7 +132,7 @@ class TextColumn:
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
-        return self._read_numbers(separators, is_mixed=is_mixed)
+        return self._read_numbers(separators, by_column=by_column)
 
     # -------------------------------------------------------------------------------------------------- the texts
 
@@ -173,7 +174,7 @@ class TextColumn:
 
     # ------------------------------------------------------------------------------------------------------ numbers
 
-    def _read_numbers(self, separators: Separators | None, *, is_mixed: bool) -> TextResult:
+    def _read_numbers(self, separators: Separators | None, *, by_column: bool) -> TextResult:
         is_declared = self.options.kind is not None
         mark = "" if is_declared and self.options.mark is None else self.options.mark
         numbers = self._numbers.read(separators or Separators(), mark)
@@ -183,7 +184,7 @@ class TextColumn:
             odd = self._describe_odd(numbers.is_number, "number")
             return TextResult(reading=Reading(f"text, since {odd}"))
         problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(
-            separators, is_mixed=is_mixed
+            separators, by_column=by_column
         )
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
@@ -215,16 +216,16 @@ class TextColumn:
         minutes = Remedy("to read minutes and seconds", "marks", MINUTES_SECONDS)
         return Problem(f"{unclear_clock!r} may be hours:minutes or minutes:seconds", (minutes, hours, AS_TEXT))
 
-    def _find_separator_problem(self, separators: Separators | None, *, is_mixed: bool) -> Problem | None:
+    def _find_separator_problem(self, separators: Separators | None, *, by_column: bool) -> Problem | None:
         """The problem if the meaning of commas and points isn't clear, or doesn't fit the numbers.
 
         Args:
             separators: the meaning of comma and point. None: it isn't clear.
-            is_mixed: whether other columns of the file have another meaning.
+            by_column: whether each column needs a decimal separator of its own, since they differ.
         """
         evidence = self._numbers.evidence
         example = evidence.comma or evidence.point
-        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=is_mixed)
+        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=by_column)
         if separators is not None:
             unfit = {"comma": evidence.decimal_comma, "point": evidence.decimal_point}
             for name, number in unfit.items():
@@ -238,7 +239,9 @@ class TextColumn:
         if example:
             whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
             thousands = Remedy("to read commas between thousands", "thousands", "comma", by_column=False)
-            points = Remedy("to read decimal points", "decimal", "point", by_column=False)
+            if by_column:  # the separator of thousands is that of the whole file
+                thousands = thousands._replace(option="decimal", value="point", by_column=True)
+            points = Remedy("to read decimal points", "decimal", "point", by_column=by_column)
             fault = f"{example!r} may be {whole} or {fraction}"
             return Problem(fault, (thousands if evidence.comma else points, commas, AS_TEXT))
         return None
@@ -343,12 +346,20 @@ class TextColumn:
         needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         text = self.texts[self.indices[row]]
         remedy = "`dates`" if self.options.kind == "timestamp" else "`types`"
-        mark = find_mark(text)
+        mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
         if mark and mark != self.options.mark and remedy == "`types`":
             remedy = f"`marks` ({self.name}: {mark}) or `types`"
         place = f"{self.origin}, line {self.find_line(row)}"
         odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)
+
+    def _find_missing_mark(self, odd: Sequence[str]) -> str:
+        """The mark of the first text that has none of the declared marks; with those that other numbers may lack."""
+        first = find_mark(odd[0])
+        if first not in OPTIONAL_MARKS:
+            return first
+        marks = {*(self.options.mark or "").split(), *map(find_mark, odd)}
+        return " ".join(mark for mark in OPTIONAL_MARKS if mark in marks)
 
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""

@@ -249,7 +249,13 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b\n", None, "has no rows below the names of its columns"),
         ("a,b,a\n1,2,3\n", None, "has two columns named `a`"),
         ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
-        ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
+        (
+            "a,b\n1,2\n3\n",
+            None,
+            "line 3: the number of fields is 1, not 2 as in the first line; an empty field needs its ',', and a field "
+            "with a line break needs quotes$",
+        ),
+        ("a,b\n1,2\n3,4,5\n", None, "line 3: the number of fields is 3, .*; a field that contains a ',' needs quotes$"),
         (
             'a,b\n"\n",1\n\n2,x\n',
             {"b": "float"},

@@ -1,5 +1,6 @@
 """Texts that are read as numbers and times, and what stays text."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,14 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
         (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks` \(x: h:mm\)"),
         (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks` \(x: multipliers\)"),
         (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks` \(x: parentheses\)"),
+        *(
+            (["(1.5)", "2k", "3"], options, r"'(\(1\.5\)|2k)', .* set `marks` \(x: multipliers parentheses\) or `types`$")
+            for options in (
+                {"types": {"x": "float"}},
+                {"marks": {"x": "multipliers"}},
+                {"marks": {"x": "parentheses"}},
+            )
+        ),
         (["30th"], {"types": {"x": "int"}}, "'30th', not of type int"),
         (["0x1F"], {"types": {"x": "float"}}, "'0x1F', not of type float"),
         (["45"], {"marks": {"x": "duration"}}, "'45', not a number with `duration`"),
@@ -361,6 +370,7 @@ def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: A
         (["300K", "310 K"], {"marks": {"x": "K"}}, [300, 310]),
         (["5k", "7"], {"marks": {"x": "multipliers"}}, [5000, 7]),
         (["(5)", "7"], {"marks": {"x": "parentheses"}}, [-5, 7]),
+        (["(1.5)", "2k", "3"], {"marks": {"x": "multipliers parentheses"}}, [-1.5, 2000, 3]),
         (["6.048", "257"], {"thousands": "point"}, [6048, 257]),
         (["1.234", "5.678"], {"thousands": "point"}, [1234, 5678]),
         (["6.048", "257"], {"thousands": "point", "types": {"x": "float"}}, [6048, 257]),
@@ -383,6 +393,31 @@ def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
     assert not found.problems
     assert np.asarray(found.values["x"]).tolist() == [41.2, 7.25]
     assert np.asarray(found.values["y"]).tolist() == [0.31, 1.5]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x;v\n2.214;1,5\n1;2,25\n",
+        "x;v\n1,234;1,5\n5,678;2,25\n",
+        "x;v\n1,234;2.214\n5,678;1\n",
+        "x;v;w\n2.214;1,5;0.5\n1;2,25;0.25\n",
+    ],
+)
+def test_each_choice_of_remedies_reads_a_file_with_different_decimals(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    problems = Csv(path=str(path), delimiter=";").columns.problems
+    assert problems.keys() == {"x", "v"}
+    for remedies in itertools.product(*(problem.remedies for problem in problems.values())):
+        options: dict[str, Any] = {}
+        for name, remedy in zip(problems, remedies, strict=True):
+            assert remedy.by_column
+            options.setdefault(remedy.option, {})[name] = remedy.value
+        assert not Csv(path=str(path), delimiter=";", **options).columns.problems, options
+    (commas,) = (each.value for each in problems["v"].remedies if "decimal commas" in each.purpose)
+    rest = Csv(path=str(path), delimiter=";", decimal={"v": commas}).columns.problems
+    assert all(remedy.by_column for problem in rest.values() for remedy in problem.remedies)
 
 
 def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> None:
