@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -16,6 +16,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
+from components.time_format import convert_to_utc, find_fault, parse_time
 from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
@@ -203,11 +204,8 @@ def _map_to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
 
 
 def _check_format(format: str | None) -> None:
-    try:
-        if format is not None:
-            datetime.strptime(datetime(2000, 1, 2).strftime(format), format)
-    except ValueError as error:
-        raise UserError(f"`format` (={format!r}) is no format of Python's strptime: {error}") from None
+    if format is not None and (fault := find_fault(format)):
+        raise UserError(f"`format` (={format}) {fault}")
 
 
 def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
@@ -263,8 +261,7 @@ def _parse(value: Any, format: str | None) -> datetime | None:
     if isinstance(value, date):
         value, format = value.isoformat(), None
     try:
-        time = datetime.fromisoformat(value) if format is None else datetime.strptime(value, format)
-        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+        return convert_to_utc(datetime.fromisoformat(value)) if format is None else parse_time(value, format)
     except (ValueError, TypeError, OverflowError):
         return None
 

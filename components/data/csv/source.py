@@ -20,11 +20,12 @@ from components.data.csv.errors import find_line, name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, Nameless, find_rows_with_target, take_rows
 from components.data.csv.texts import PLAIN_READINGS
-from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
+from components.data.csv.times import FILE_READINGS, READINGS
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import MAX_EXACT, Profile
 from components.data.table import Table
 from components.input_files import candidate_paths, find_path, hash_file
+from components.time_format import find_fault
 from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values, row_count
 
 MAX_FILES_LISTED = 3  # in a message
@@ -455,7 +456,8 @@ def _check_encoding(encoding: str) -> None:
 def _check_dates(option: str, dates: str, allowed: tuple[str, ...]) -> None:
     """Raises DataError for an unknown way to write times."""
     if "%" in dates and allowed is READINGS:
-        check_strptime_format(option, dates)
+        if fault := find_fault(dates):
+            raise DataError(f"`{option}` (={dates}) {fault}")
     elif dates not in allowed:
         formats = ", or a format such as %d/%m/%Y" if allowed is READINGS else ""
         hint = suggest_name(dates, allowed)

@@ -257,10 +257,7 @@ class TextColumn:
 
     def _finish_times(self, times: Times) -> TextResult:
         problem = None
-        orders = [
-            Remedy(f"to read the {order.replace('_', ' ')}", "dates", order)
-            for order in times.possible_orders
-        ]
+        orders = [Remedy(f"to read the {order.replace('_', ' ')}", "dates", order) for order in times.possible_orders]
         if times.order_problem:
             problem = Problem(times.order_problem, (*orders, AS_TEXT))
         elif times.with_zone and self.options.dates == NO_ZONE:

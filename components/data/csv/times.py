@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
-from components.types import DataError
+from components.time_format import parse_time
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = ORDERS = ("day_first", "month_first", "year_first")  # the last: 20/12/31
 ASSUME_UTC, NO_ZONE = "utc", "no_zone"  # times without a zone are UTC; no time has a zone
@@ -154,7 +154,8 @@ class TimeTexts:
 
     def read(self, order: str | None = None) -> Times:
         """Reads the times. `order`: one of ORDERS; None: the order that the dates show."""
-        problem, possible_orders = "", ()
+        problem = ""
+        possible_orders: tuple[str, ...] = ()
         note = self._find_note()
         if order is None:
             order, problem, possible_orders = self._find_order(note)
@@ -191,7 +192,7 @@ class TimeTexts:
 
     def read_format(self, format: str) -> Times:
         """Reads the times in a format of Python's strptime; times with a zone are converted to UTC."""
-        times = [_parse_format(text, format) for text in self._texts]
+        times = [parse_time(text, format) for text in self._texts]
         is_time = np.array([time is not None for time in times], bool)
         values = np.array(["NaT" if time is None else time for time in times], "datetime64[us]")
         return Times(values, is_time, is_time, "", "", (), 0, 0, (f"in the format {format}",))
@@ -225,7 +226,9 @@ class TimeTexts:
         if order not in possible and possible:  # points, or a few slashes, mislead
             example = next(text for text, parts, _ in dates if parts.find_date(order) is None)
             return order, f"{example!r} is no date with the {order.replace('_', ' ')}", possible
-        fitting = possible if problem else tuple(name for name in possible if rows_by_order[name] > rows_by_order[order])
+        fitting = (
+            possible if problem else tuple(name for name in possible if rows_by_order[name] > rows_by_order[order])
+        )
         if YEAR_FIRST not in possible:
             return order, problem, fitting
         first_numbers, last_numbers = ({parts.numbers[place] for _, parts, _ in dates} for place in (0, 2))
@@ -265,14 +268,6 @@ def _describe_orders(dates: Sequence[tuple[str, _Parts, int]], orders: Sequence[
             readings = [f"{each} (the {order.replace('_', ' ')})" for order, each in found.items()]
             return f"{text!r} may be {', '.join(readings[:-1])} or {readings[-1]}"
     return ""
-
-
-def check_strptime_format(option: str, format: str) -> None:
-    """Raises DataError unless strptime understands a format."""
-    try:
-        datetime.strptime(datetime(2000, 1, 2).strftime(format), format)
-    except ValueError as error:
-        raise DataError(f"`{option}` (={format}) is not a format of Python's strptime: {error}") from None
 
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:
@@ -341,9 +336,7 @@ def _split(text: str) -> _Parts | None:
             note = "a month without a day is its first day"
     has_points = found.get("separator") == "."
     microseconds, has_zone = _find_time(found), found["zone"] is not None
-    return _Parts(
-        numbers, is_ordered, has_points, has_short_year, may_have_year_first, microseconds, has_zone, note
-    )
+    return _Parts(numbers, is_ordered, has_points, has_short_year, may_have_year_first, microseconds, has_zone, note)
 
 
 def _complete_year(year: int) -> int:
@@ -371,11 +364,3 @@ def _find_time(found: dict[str, str]) -> int | None:
         offset = (int(digits[:2]) * 60 + int(digits[2:])) * 60 * 10**6
         microseconds -= -offset if zone[0] == "-" else offset
     return microseconds
-
-
-def _parse_format(text: str, format: str) -> datetime | None:
-    try:
-        time = datetime.strptime(text, format)
-        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        return None

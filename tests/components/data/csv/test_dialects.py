@@ -412,6 +412,7 @@ def test_another_kind_of_file_is_recognized(tmp_path: Path, content: bytes, mess
         ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
         ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
         ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),
+        ({"dates": {"x": "%Y-W%W"}}, r"`dates.x` \(=%Y-W%W\) loses %W, .* only with a day of the week"),
         ({"dates": {"x": "day"}}, "`dates.x` .* must be one of .*, or a format such as"),
         *(
             (options, rf"column `x` has `{one}` \(=.*\), but `{other}` \(=.*\); remove one of them")

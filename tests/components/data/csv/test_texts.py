@@ -327,7 +327,11 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
         (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks` \(x: multipliers\)"),
         (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks` \(x: parentheses\)"),
         *(
-            (["(1.5)", "2k", "3"], options, r"'(\(1\.5\)|2k)', .* set `marks` \(x: multipliers parentheses\) or `types`$")
+            (
+                ["(1.5)", "2k", "3"],
+                options,
+                r"'(\(1\.5\)|2k)', .* set `marks` \(x: multipliers parentheses\) or `types`$",
+            )
             for options in (
                 {"types": {"x": "float"}},
                 {"marks": {"x": "multipliers"}},
