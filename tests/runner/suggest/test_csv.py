@@ -15,6 +15,7 @@ from components.data.csv.source import Csv
 from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.config import Config
+from runner.config.overrides import quote_text
 from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
@@ -190,6 +191,11 @@ NAMES = [
     "- k",
     "target",
     "a=b",
+    "1e3",
+    "+1.E2",
+    "first line\nsecond line",
+    "k" * 1100,
+    "\x07\x85",
 ]
 
 
@@ -247,6 +253,14 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     assert "# id is left out: it numbers the rows. To keep it, set data.types.id=float." in Path(files[1]).read_text()
     header = Path(files[2]).read_text().splitlines()[:4]
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+
+
+@pytest.mark.parametrize("name", ["first line\nsecond line", "1e3", "\x07", "a: b # c"])
+def test_init_writes_files_for_a_target_of_any_name(name: str) -> None:
+    Path("houses.csv").write_text("\n".join([HEADER.replace("price", f'"{name}"'), *ROWS]))
+    words = ["data=csv", "data.path=houses.csv", f"data.target={quote_text(name)}", "quiet=true"]
+    assert main(["mode=init", *words]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure(words))
 
 
 def test_init_overwrites_no_file_and_uses_no_name_of_titrate(capsys: pytest.CaptureFixture[str]) -> None:
