@@ -64,7 +64,7 @@ def _format_feature_file(config: Config, suggestion: Suggestion) -> str:
 
 def _make_printable(text: str) -> str:
     """A text for a comment: one line without control characters, which YAML doesn't allow in comments either."""
-    line = " ".join(text.split())
+    line = " ".join(text.splitlines())
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
 
 
@@ -83,13 +83,17 @@ def _format_profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]
 
 
 def _format_experiment_file(config: Config, name: str) -> str:
+    options = [dump_entry(f"override /{group}", option) for group, option in _changed_options(config, name).items()]
     lines = [
         f"# Question:  How well do the other columns predict {_make_printable(str(config.values['data']['target']))}?",
         "# Result:    not measured yet",
         "# Time:      not measured yet",
         f"# Command:   titrate experiment={name}",
         "defaults:",
-        *(f"  - {dump_entry(f'override /{group}', option)}" for group, option in _changed_options(config, name).items()),
+        *(
+            f"  - {dump_entry(f'override /{group}', option)}"
+            for group, option in _changed_options(config, name).items()
+        ),
     ]
     lines += [dump_entry(key, value) for key, value in _changed_values(config).items()]
     return "\n".join(lines) + "\n"

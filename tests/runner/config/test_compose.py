@@ -19,9 +19,10 @@ from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.check import check_config
 from runner.config.choices import load_yaml
 from runner.config.compose import compose, configure
-from runner.config.overrides import parse_override, quote_text
+from runner.config.overrides import parse_override
 from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
+from runner.override_text import quote_text
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.type_hints import read_duration, takes_scalar
 from runner.tree import iterate_leaves, iterate_parts, join_path

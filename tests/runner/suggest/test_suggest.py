@@ -156,7 +156,7 @@ def notes_of(tmp_path: Path, values: list[Any], **options: Any) -> list[str]:
     return [note for note in notes if not note.startswith("is left out")]
 
 
-NOTED = "has 200 different numbers in as many rows. If they only name the rows, set data.drop=[x]"
+NOTED = "has 200 different numbers in as many rows. If they only name the rows, set 'data.drop=[x]'"
 
 
 @pytest.mark.parametrize(
