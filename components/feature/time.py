@@ -17,7 +17,7 @@ from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
 from components.time_format import convert_to_utc, find_fault, parse_time
-from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values
+from components.types import Block, Constants, DataError, NoValueError, Statistic, Strings, UserError, Values
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
@@ -92,7 +92,7 @@ class Time:
             return Constants()
         moments: OffsetScale = results["moments"]
         if np.isnan(moments.offset).any():
-            raise DataError(f"column `{self.key}` has no times in the training split; leave it out")
+            raise NoValueError(f"column `{self.key}` has no times in the training split; leave it out", self.key)
         return Constants(host={"offset": moments.offset, "divisor": np.where(moments.scale > 0, moments.scale, 1.0)})
 
     def encode(

@@ -24,7 +24,19 @@ from components.feature.text.string_ops import (
 from components.feature.text.vocabulary_file import find_file, read_lines
 from components.feature.text.vocabulary_index import build_index, check_values, is_text, look_up, suggest_value
 from components.input_files import hash_file
-from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    Encoded,
+    NoValueError,
+    Ragged,
+    Range,
+    Statistic,
+    Strings,
+    UserError,
+    Values,
+)
 
 UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until an error reports them; NO_ID is the smallest int32
 KERAS_OOV = ("[UNK]", -1)  # the values that stand for unknown strings and integers in Keras
@@ -205,13 +217,18 @@ class Vocabulary(Categorical):
             return to_categories(self.values), {}
         tally = results["counts"]
         reserved = KERAS_OOV if self.oov_first else ()
-        positions = find_most_frequent(tally, self.top, self.min_count or 1, exclude={self.mask, *reserved})
+        exclude = {self.mask, *reserved}  # a mask stands for missing values
+        positions = find_most_frequent(tally, self.top, self.min_count or 1, exclude)
         if not len(positions):
-            if not len(tally.counts):
-                raise DataError(f"column `{self.key}` has no values to learn; set `values` or `path`")
+            most_frequent = find_most_frequent(tally, 1, 1, exclude)
+            if not len(most_frequent):
+                fault = (
+                    f"column `{self.key}` has no values to learn in the training split; set `values`, or leave it out"
+                )
+                raise NoValueError(fault, self.key)
             raise DataError(
-                f"column `{self.key}`: no value occurs min_count={self.min_count or 1} times; the most frequent value "
-                f"occurs {tally.counts.max()} times"
+                f"column `{self.key}`: no value occurs min_count={self.min_count} times; the most frequent value "
+                f"occurs {tally.counts[most_frequent[0]]} times"
             )
         return take(tally.tokens, positions), {"documents": tally.documents[positions], "rows": np.array(tally.rows)}
 

@@ -90,10 +90,7 @@ def _format_experiment_file(config: Config, name: str) -> str:
         "# Time:      not measured yet",
         f"# Command:   titrate experiment={name}",
         "defaults:",
-        *(
-            f"  - {dump_entry(f'override /{group}', option)}"
-            for group, option in _changed_options(config, name).items()
-        ),
+        *(f"  - {option}" for option in options),
     ]
     lines += [dump_entry(key, value) for key, value in _changed_values(config).items()]
     return "\n".join(lines) + "\n"
