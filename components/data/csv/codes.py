@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 ZERO = np.uint8(ord("0"))
 BLANKS, HEXADECIMAL_MARK = np.frombuffer(b" \t", np.uint8), np.uint8(ord("x"))
 LOWER_CASE = np.uint8(0x20)  # the bit that differs from upper case
+# Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
+NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
 # Regular expressions of RE2, which Arrow uses
 NAN = "(?i)^[-+]?nan$"  # Arrow reads it as a number
 HEXADECIMAL = "^[-+]?0[xX]"
 TELEPHONE = "^[+][0-9][0-9 ]{6,}$"
 DIGITS = "^[-+]?[0-9]+$"
-GROUPS = "^[0-9][0-9 \u00a0\u2007\u2009\u202f'\u2019_]*$"
+GROUPS = f"^[0-9][0-9{NEUTRAL}]*$"
 DIGITS_OR_EXPONENT = "^[0-9]+([eE][0-9]+)?$"
 PADDED, NEGATIVE, EXPONENT = "^0[0-9]", "^-", "[eE]"
 MIN_CODE_LENGTH = 6  # characters of codes with an E inside

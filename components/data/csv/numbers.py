@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.data.csv.codes import are_codes
+from components.data.csv.codes import NEUTRAL, are_codes
 
-# Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
-NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
 MINUS = "-\u2212\u2013"
 SYMBOLS = "$€£¥₹₽₩₺₫₴₪₦₱฿₡₵₸₿¢"
 CODES = (
