@@ -205,14 +205,20 @@ class TimeTexts:
                 rows[parts.note] += count
         return max(rows, key=lambda note: rows[note], default="")
 
+    def _list_unordered_dates(self, note: str) -> list[tuple[str, _Parts, int]]:
+        """The distinct dates with a note whose order is not known: a text, its parts, and the number of rows."""
+        rows: Counter[tuple[int | bool, ...]] = Counter()  # a date may occur with many times of day
+        examples: dict[tuple[int | bool, ...], tuple[str, _Parts]] = {}
+        for text, parts, count in zip(self._texts, self._parts, self._rows.tolist(), strict=True):
+            if parts is not None and not parts.is_ordered and parts.note == note and count:
+                key = (*parts.numbers, parts.has_points, parts.may_have_year_first)
+                rows[key] += count
+                examples.setdefault(key, (text, parts))
+        return [(*examples[key], count) for key, count in rows.items()]
+
     def _find_order(self, note: str) -> tuple[str, str, tuple[str, ...]]:
         """The order of the dates with a note, why it isn't clear ("": it is), and other orders that are possible."""
-        parsed = zip(self._texts, self._parts, self._rows.tolist(), strict=True)
-        dates = [
-            (text, parts, rows)
-            for text, parts, rows in parsed
-            if parts is not None and not parts.is_ordered and parts.note == note and rows
-        ]
+        dates = self._list_unordered_dates(note)
         order, problem = _find_order_of_day_and_month(dates)
         rows_by_order = {
             name: sum(rows for _, parts, rows in dates if parts.find_date(name) is not None) for name in ORDERS
