@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +14,10 @@ from components.types import UserError
 from runner.files import read_bytes
 
 MAX_ALIASED = 100_000  # values that the aliases of a file may expand to
-LINE_BREAKS = "\x85\u2028\u2029"  # line breaks in YAML only: PyYAML folds or drops them outside double quotes
+LINE_BREAKS = "\n\r\x85\u2028\u2029"  # PyYAML folds or drops them outside double quotes
+# Numbers for OmegaConf, which reads the files of options, but texts for PyYAML
+FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$")
+MAX_SIMPLE_KEY = 1000  # characters; YAML allows 1024 for a key without a question mark
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
 
 
@@ -42,6 +47,22 @@ def _represent_text(dumper: _Dumper, text: str) -> Any:
 
 
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+
+
+def dump_line(value: Any) -> str:
+    """Formats a plain value as YAML in one line."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=sys.maxsize
+    )
+    return text.removesuffix("...\n").strip()
+
+
+def dump_entry(key: str, value: Any) -> str:
+    """Formats a key and its value as YAML: in one line, or in two if the key is long."""
+    key_text, value_text = dump_line(key), dump_line(value)
+    is_simple = len(key_text) <= MAX_SIMPLE_KEY
+    return f"{key_text}: {value_text}" if is_simple else f"? {key_text}\n: {value_text}"
 
 
 def dump(values: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -16,7 +16,18 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Constants, DataError, Statistic, Strings, UserError, Values, bind_fields
+from components.time_format import convert_to_utc, find_fault, parse_time
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    NoValueError,
+    Statistic,
+    Strings,
+    UserError,
+    Values,
+    bind_fields,
+)
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
@@ -92,7 +103,7 @@ class Time:
             return Constants()
         moments: OffsetScale = results["moments"]
         if np.isnan(moments.offset).any():
-            raise DataError(f"column `{self.key}` has no times in the training split; leave it out")
+            raise NoValueError(f"column `{self.key}` has no times in the training split; leave it out", self.key)
         return Constants(host={"offset": moments.offset, "divisor": np.where(moments.scale > 0, moments.scale, 1.0)})
 
     def encode(
@@ -218,11 +229,8 @@ def _map_to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
 
 
 def _check_format(format: str | None) -> None:
-    try:
-        if format is not None:
-            datetime.strptime(datetime(2000, 1, 2).strftime(format), format)
-    except ValueError as error:
-        raise UserError(f"`format` (={format!r}) is no format of Python's strptime: {error}") from None
+    if format is not None and (fault := find_fault(format)):
+        raise UserError(f"`format` (={format}) {fault}")
 
 
 def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
@@ -278,8 +286,7 @@ def _parse(value: Any, format: str | None) -> datetime | None:
     if isinstance(value, date):
         value, format = value.isoformat(), None
     try:
-        time = datetime.fromisoformat(value) if format is None else datetime.strptime(value, format)
-        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+        return convert_to_utc(datetime.fromisoformat(value)) if format is None else parse_time(value, format)
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -29,6 +29,7 @@ from components.types import (
     Constants,
     DataError,
     Encoded,
+    NoValueError,
     Ragged,
     Range,
     Statistic,
@@ -235,13 +236,18 @@ class Vocabulary(Categorical):
             return to_categories(self.values), {}
         tally = results["counts"]
         reserved = KERAS_OOV if self.oov_first else ()
-        positions = find_most_frequent(tally, self.top, self.min_count or 1, exclude={self.mask, *reserved})
+        exclude = {self.mask, *reserved}  # a mask stands for missing values
+        positions = find_most_frequent(tally, self.top, self.min_count or 1, exclude)
         if not len(positions):
-            if not len(tally.counts):
-                raise DataError(f"column `{self.key}` has no values to learn; set `values` or `path`")
+            most_frequent = find_most_frequent(tally, 1, 1, exclude)
+            if not len(most_frequent):
+                fault = (
+                    f"column `{self.key}` has no values to learn in the training split; set `values`, or leave it out"
+                )
+                raise NoValueError(fault, self.key)
             raise DataError(
-                f"column `{self.key}`: no value occurs min_count={self.min_count or 1} times; the most frequent value "
-                f"occurs {tally.counts.max()} times"
+                f"column `{self.key}`: no value occurs min_count={self.min_count} times; the most frequent value "
+                f"occurs {tally.counts[most_frequent[0]]} times"
             )
         return take(tally.tokens, positions), {"documents": tally.documents[positions], "rows": np.array(tally.rows)}
 

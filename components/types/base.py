@@ -52,6 +52,18 @@ class DataError(UserError):
     """An error in the data. Its message names the source, the row and the column."""
 
 
+class NoValueError(DataError):
+    """A column has no value in the training split, so that nothing can be learned from it.
+
+    Attributes:
+        column: the name of the column in the data.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 def bind_fields(part: T, **values: Any) -> T:
     """A copy of a frozen part with other values of the fields that its `bind` sets: `field(init=False)`.
 

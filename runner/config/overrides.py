@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, read_default_options
 from runner.config.hydra_words import explain_setting
+from runner.override_text import quote_text
 from runner.signature.type_hints import format_value
 from runner.yaml_file import OPTION_LIMITS
 
@@ -133,11 +134,6 @@ def _parse_quoted_name(text: str, match: re.Match[str]) -> Override:
     for part in reversed([name, *below.split(".")[1:]]):
         value = {part: value}
     return dataclasses.replace(override, key_or_group=key, _value=value, value_type=ValueType.ELEMENT, input_line=text)
-
-
-def quote_text(text: str) -> str:
-    """Quotes a text for Hydra's grammar, in which a backslash is an escape only before a quote."""
-    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
 
 
 def _iterate_readings(text: str) -> Iterator[str]:

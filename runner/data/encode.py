@@ -55,7 +55,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
     """
     if reserved := [name for name in columns if not is_input_column(name)]:
         raise UserError(f"feature.columns.{reserved[0]}: the target has this name. Choose another name for the column.")
-    order: list[str] = []
+    order: dict[str, None] = {}  # a set that keeps the order
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
@@ -66,8 +66,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             )
         for parent in parent_keys(columns, name):
             visit(parent, (*path, name))
-        if name not in order:
-            order.append(name)
+        order.setdefault(name)
 
     for input_name, names in inputs.items():
         if not names:
@@ -76,7 +75,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             if name not in columns:
                 raise UserError(f"feature.inputs.{input_name}: no column `{name}`. {suggest_name(name, columns)}")
             visit(name, ())
-    return order
+    return list(order)
 
 
 def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
@@ -91,12 +90,11 @@ def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     for name, column in columns.items():
-        others = (
-            [other for other in columns if other != name and is_input_column(other)] if is_input_column(name) else []
-        )
+        parents = parent_keys(columns, name)
         for key in column.keys:
-            if key not in block.columns and key not in others:
-                hint = suggest_name(key, [*block.columns, *others])
+            if key not in block.columns and key not in parents:
+                others = [other for other in columns if other != name and is_input_column(other)]
+                hint = suggest_name(key, [*block.columns, *(others if is_input_column(name) else ())])
                 raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
 
 

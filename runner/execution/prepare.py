@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Constants, UserError, Weights
+from components.types import Constants, DataError, NoValueError, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -27,6 +27,7 @@ from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
+from runner.override_text import format_override
 from runner.platform import cache_folder, find_unused_accelerator
 from runner.program.parts import build_group
 from runner.run_folder import RunFolder
@@ -192,7 +193,13 @@ def load_data(
                 node = config.values["data"]
                 source = build(node, {}, SCHEMA["data"]) if source is None else source.make_source(node)
         with memory_error_location("preparing the data", READ_LESS):
-            data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
+            try:
+                data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
+            except NoValueError as error:
+                if config.suggestion is None:  # a feature file names the column
+                    raise
+                dropped = [*(config.values["data"].get("drop") or ()), error.column]
+                raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
     LOG.info("the data is ready")
     return data, features
 

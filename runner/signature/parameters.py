@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -12,6 +13,7 @@ from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
 from runner.signature.source import (
+    INSTALLED_PACKAGES,
     Definition,
     Imported,
     Module,
@@ -73,11 +75,20 @@ def read_signature(target: str) -> Parameters | None:
     Raises:
         PartNotFoundError: the `_target_` does not exist, or is not defined in an allowed package.
     """
-    definition = find_part_definition(target)
-    parameters = _definition_parameters(definition) if definition else None
+    # A table of thousands of columns names the same class as often.
+    is_installed = isinstance(target, str) and target.partition(".")[0] in INSTALLED_PACKAGES
+    parameters = _read_installed_parameters(target) if is_installed else _read_parameters(target)
     if parameters and target.startswith("optax."):
         return {name: parameter._replace(hint=_optax_hint(name, parameter)) for name, parameter in parameters.items()}
-    return parameters
+    return parameters and dict(parameters)
+
+
+def _read_parameters(target: str) -> Parameters | None:
+    definition = find_part_definition(target)
+    return _definition_parameters(definition) if definition else None
+
+
+_read_installed_parameters = functools.cache(_read_parameters)  # files of Titrate and of libraries don't change
 
 
 def _optax_hint(name: str, parameter: Parameter) -> Any:

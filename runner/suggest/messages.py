@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
+from collections.abc import Sequence
 
 from components.closest import format_name
 from components.types import ColumnProfile, Remedy, Sentinel
+from runner.override_text import format_override, is_writable, quote_name
 
-UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
-SHELL_SAFE = re.compile(r"[\w.=:/-]+")
-
-
-def format_override(key: str, value: str) -> str:
-    """The override that sets a key to the name of a column: `data.target=y`, `'data.target="a b"'` in a shell."""
-    return f"{key}={value}" if UNQUOTED.fullmatch(value) else f"""'{key}="{value}"'"""
+RENAMED = "after you rename the column to NAME in the first line of the file"
 
 
-def format_column_override(option: str, name: str, value: str) -> str:
+def format_target_override(name: str) -> str:
+    """The override that sets the target: `data.target=y`, `'data.target="a b"'`."""
+    return format_override("data.target", name) if is_writable(name) else f"data.target=NAME {RENAMED}"
+
+
+def format_column_override(option: str, name: str, value: str | Sequence[str]) -> str:
     """The override that sets an option for a column: `data.types.x=string`, `'data.types."a b"=string'`."""
-    quoted = name if UNQUOTED.fullmatch(name) else f"'{name}'" if '"' in name else f'"{name}"'
-    override = f"data.{option}.{quoted}={value}"
-    return override if SHELL_SAFE.fullmatch(override) else shlex.quote(override)
+    quoted = quote_name(name)
+    override = format_override(f"data.{option}.{quoted or 'NAME'}", value)
+    return override if quoted is not None else f"{override} {RENAMED}"
 
 
 def format_type_override(name: str, kind: str) -> str:
@@ -31,15 +29,15 @@ def format_type_override(name: str, kind: str) -> str:
 
 
 def format_drop_override(name: str) -> str:
-    """The override that leaves a column out, as it is typed in a shell: `'data.drop=[id]'`, `'data.drop=["a b"]'`."""
-    return shlex.quote(f"data.drop=[{name if UNQUOTED.fullmatch(name) else _format_texts(name)}]")
+    """The override that leaves a column out: `'data.drop=[id]'`, `'data.drop=["a b"]'`."""
+    return format_override("data.drop", [name]) if is_writable(name) else f"'data.drop=[NAME]' {RENAMED}"
 
 
 def describe_sentinel(column: ColumnProfile, sentinel: Sentinel) -> str:
     """Says that a number or a date may stand for missing values, and how to read it as missing."""
     rows, listed = format_row_count(sentinel.row_count), " or ".join(sentinel.texts)
-    nulls = _format_texts("", *column.missing_spellings, *sentinel.texts)
-    override = format_column_override("nulls", column.name, f"[{nulls}]")
+    nulls = ("", *filter(is_writable, column.missing_spellings), *sentinel.texts)
+    override = format_column_override("nulls", column.name, nulls)
     return f"is {listed} in {rows}, far from its other values. If that stands for a missing value, set {override}"
 
 
@@ -57,7 +55,8 @@ def describe_problem(column: ColumnProfile) -> str:
     """Describes why a column can't be read, and what the user can set."""
     assert column.problem is not None
     remedies = "; ".join(
-        f"{remedy.purpose}, set {_format_remedy(column.name, remedy)}" for remedy in column.problem.remedies
+        f"{remedy.purpose}, set {_format_remedy(column.name, remedy)}"
+        for remedy in filter(_is_writable, column.problem.remedies)
     )
     return f"{format_name(column.name)}: {column.problem.fault}. {remedies[:1].upper()}{remedies[1:]}."
 
@@ -73,12 +72,11 @@ def describe_reading(column: ColumnProfile) -> str:
 
 def _format_remedy(name: str, remedy: Remedy) -> str:
     """The override of a remedy: `data.types.x=string`, `'data.nulls.x=["","?"]'`, `data.decimal=comma`."""
-    if not remedy.by_column:
-        return f"data.{remedy.option}={remedy.value}"
-    if isinstance(remedy.value, str):
+    if remedy.by_column:
         return format_column_override(remedy.option, name, remedy.value)
-    return format_column_override(remedy.option, name, f"[{_format_texts(*remedy.value)}]")
+    return format_override(f"data.{remedy.option}", remedy.value)
 
 
-def _format_texts(*texts: str) -> str:
-    return ",".join(json.dumps(text, ensure_ascii=False) for text in texts)
+def _is_writable(remedy: Remedy) -> bool:
+    values = (remedy.value,) if isinstance(remedy.value, str) else remedy.value
+    return all(map(is_writable, values))

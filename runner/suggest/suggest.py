@@ -18,8 +18,8 @@ from runner.suggest.messages import (
     describe_problem,
     describe_reading,
     describe_sentinel,
-    format_override,
     format_row_count,
+    format_target_override,
     format_type_override,
 )
 from runner.suggest.summary import is_unusual, summarize_kinds
@@ -123,8 +123,9 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
         if all(map(_is_number, columns)):
             hint = "All names of columns are numbers, so the line with the names may be missing. "
         elif nearest is not None:
-            override = format_override("data.target", nearest)
-            hint = f"Did you mean {format_name(nearest)}? " + (f"Write {override}. " if override[0] == "'" else "")
+            override = format_target_override(nearest)
+            is_plain = override == f"data.target={nearest}"
+            hint = f"Did you mean {format_name(nearest)}? " + ("" if is_plain else f"Write {override}. ")
         raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
     return target
 

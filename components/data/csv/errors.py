@@ -81,14 +81,14 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
         line = file.find_line(record)
         raise DataError(
             f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
-            f"{_suggest_field_count_remedy(file, record, line)}"
+            f"{_suggest_field_count_remedy(file, record, line, is_short=int(match[3]) < int(match[2]))}"
         )
     if "UTF8" in message:
         raise_encoding_error(file)
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def _suggest_field_count_remedy(file: CsvFile, record: int, line: int) -> str:
+def _suggest_field_count_remedy(file: CsvFile, record: int, line: int, *, is_short: bool) -> str:
     first_line = _read_first_line(file)
     if remedy := _find_comment(file, first_line):
         return remedy
@@ -97,6 +97,8 @@ def _suggest_field_count_remedy(file: CsvFile, record: int, line: int) -> str:
     if len(fields) == 1 and (remedy := _find_comment(file, fields[0], f"line {line}")):
         return remedy
     quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
+    if is_short:
+        quoted = f"an empty field needs its {file.field_delimiter!r}, and a field with a line break needs quotes"
     if file.field_delimiter in first_line:
         return quoted
     return f"the first line, {_shorten(first_line)!r}, must name the columns: remove what stands above; or {quoted}"

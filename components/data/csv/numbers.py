@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-# Blanks, apostrophes and the underscore separate thousands, and can't be mistaken for a decimal separator.
-NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
+from components.data.csv.codes import NEUTRAL, are_codes
+
 MINUS = "-\u2212\u2013"
 SYMBOLS = "$€£¥₹₽₩₺₫₴₪₦₱฿₡₵₸₿¢"
 CODES = (
@@ -41,8 +42,6 @@ UNITS_OF_TIME = re.compile(
 )
 ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
-PADDED = re.compile(r"0[0-9]")
-TELEPHONE = re.compile(r"\+[0-9][0-9 ]{6,}")
 AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
 TWO_PARTS = re.compile(r"[0-9]+:[0-9]{2}")  # hours and minutes, or minutes and seconds
 HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
@@ -72,6 +71,16 @@ SEPARATOR_DESCRIPTIONS = (
 def is_plain_number(text: str) -> bool:
     """Whether a text is a number without marks, as Arrow reads it."""
     return PLAIN.fullmatch(text.strip()) is not None
+
+
+def parse_plain_number(text: str) -> Decimal | None:
+    """The exact value of a number without marks; None: the text is no number, or it is infinite or NaN in float64."""
+    if not is_plain_number(text) or not np.isfinite(float(text)):
+        return None
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:  # the exponent has 19 digits or more
+        return Decimal(0)
 
 
 def find_mark(text: str) -> str:
@@ -108,6 +117,11 @@ class Evidence(NamedTuple):
     decimal_comma: str = ""
     comma: str = ""
     point: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The field that counts most; "": there is no example."""
+        return next((name for name in ("decimal_comma", "decimal_point", "comma", "point") if getattr(self, name)), "")
 
 
 class _Parts(NamedTuple):
@@ -197,15 +211,12 @@ class NumberTexts:
 
     @cached_property
     def are_codes(self) -> bool:
-        """Whether the texts are codes: numbers padded with zeros, or telephone numbers."""
-        unmarked = [
-            (text, parts.body)
-            for text, parts in zip(self._texts, self._parts, strict=True)
-            if parts is not None and not parts.mark and not parts.exponent
-        ]
-        return any(PADDED.match(body) for _, body in unmarked) or (
-            bool(unmarked) and all(TELEPHONE.fullmatch(text) for text, _ in unmarked)
-        )
+        """Whether the numbers without a mark are codes; see `codes.are_codes`."""
+        import pyarrow
+
+        parsed = zip(self._texts, self._parts, strict=True)
+        unmarked = [text for text, parts in parsed if parts is not None and not parts.mark]
+        return are_codes(pyarrow.array(unmarked, pyarrow.string()))
 
     def read(self, separators: Separators, mark: str | None = None) -> Numbers:
         """Reads the numbers.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
+from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import (
     BLOCK_BYTES,
@@ -22,7 +24,7 @@ from components.data.csv.errors import (
     raise_nul_error,
     raise_read_error,
 )
-from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number
+from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
 from components.data.csv.times import (
@@ -36,12 +38,9 @@ from components.data.csv.times import (
     read_epoch,
 )
 from components.data.csv.types import (
-    are_codes,
     are_whole,
     convert_type,
     has_decimal_point,
-    has_hexadecimal,
-    has_leading_zero,
     has_wrong_years,
     may_have_thousands,
 )
@@ -158,9 +157,11 @@ class Reader:
         texts: dict[str, TextColumn] = {}
         for column in self._correct_columns(table):
             name, array = column.name, column.values
+            reading = self._describe_times(name, array)
             if column.gaps:
-                readings[name] = Reading("numbers", gaps=column.gaps)
-            elif (reading := self._describe_times(name, array)) is not None:
+                kind = "times" if self.types.get(name) == "timestamp" else "numbers"
+                reading = (reading or Reading(kind))._replace(gaps=column.gaps)
+            if reading is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
                 texts[name] = self._make_text_column(name, array, column.dictionary)
@@ -171,25 +172,21 @@ class Reader:
         if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
             evidence.append(Evidence(decimal_point="0.5"))
         separators = decide_separators(evidence, self._decimal, self.thousands)
-        is_mixed = all(any(found) for found in zip(*(each[:2] for each in evidence), strict=True)) and bool(evidence)
+        is_mixed = bool(self.column_decimals) or len({each.kind for each in evidence} - {""}) > 1
         for name, text in texts.items():
             own_decimal = self.column_decimals.get(name)
             own_separators = decide_separators((), own_decimal, None) if own_decimal else separators
-            result = text.read(own_separators, is_mixed=is_mixed)
+            result = text.read(own_separators, by_column=is_mixed)
             if result.reading is not None:
                 readings[name] = result.reading
             if result.problem is not None:
                 problems[name] = result.problem
             if result.values is not None:
-                values[name], types[name] = result.values, result.kind
+                types[name] = result.kind
+                values[name], mask = self._mask_null_numbers(name, result.values, result.valid)
                 valid.pop(name, None)
-                if not result.valid.all():
-                    valid[name] = result.valid
-        for name, kind in types.items():
-            if kind in ("int", "float") and (null_numbers := self._null_numbers(name)):
-                is_null = np.isin(values[name], null_numbers)
-                valid[name] = valid.get(name, np.ones(len(is_null), bool)) & ~is_null
-                values[name] = np.where(is_null, np.nan if kind == "float" else 0, values[name])
+                if not mask.all():
+                    valid[name] = mask
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
         inferred = separators if is_inferred else None
@@ -217,7 +214,7 @@ class Reader:
             nulls = self._nulls_of(name)
             if types[name] != "string":
                 numbers = self._null_numbers(name)
-                nulls += tuple(text for text in texts if is_plain_number(text) and float(text) in numbers)
+                nulls += tuple(text for text in texts if parse_plain_number(text) in numbers)
                 nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
             counts[name] = {
                 text: int(count) for text, count in zip(texts, rows, strict=True) if count and text in nulls
@@ -230,9 +227,21 @@ class Reader:
         rows = {gap.text: records[indices[records] == texts.index(gap.text)] for gap in gaps}
         return tuple(make_gap(text, found, self.file.locate) for text, found in rows.items() if len(found))
 
-    def _null_numbers(self, name: str) -> list[float]:
+    def _null_numbers(self, name: str) -> set[Decimal]:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
-        return [float(text) for text in self._nulls_of(name) if is_plain_number(text) and np.isfinite(float(text))]
+        return {number for text in self._nulls_of(name) if (number := parse_plain_number(text)) is not None}
+
+    def _mask_null_numbers(self, name: str, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the values of a column and its mask, without the numbers that stand for a missing value."""
+        numbers = self._null_numbers(name) if values.dtype.kind in "if" else set()
+        if not numbers:
+            return values, valid
+        if values.dtype.kind == "f":
+            is_null = np.isin(values, np.array([float(number) for number in numbers]))
+            return np.where(is_null, np.nan, values), valid & ~is_null
+        whole = [int(number) for number in numbers if -(2**63) <= number < 2**63 and number == int(number)]
+        is_null = np.isin(values, np.array(whole, np.int64))  # float64 can't tell 2^53 and 2^53 + 1 apart
+        return np.where(is_null, 0, values), valid & ~is_null
 
     def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some records, as written in the file."""
@@ -316,7 +325,9 @@ class Reader:
                     raise_nul_error(self.file)
                 text = previous + chunk
                 has_quotes = has_quotes or (bool(quote) and quote in chunk)
-                has_leading_zeros = has_leading_zeros or has_leading_zero(text, self.file.field_delimiter)
+                has_leading_zeros = has_leading_zeros or has_leading_zero(
+                    text, self.file.field_delimiter, self.file.quote
+                )
                 has_hexadecimals = has_hexadecimals or has_hexadecimal(text)
                 previous = text[-2:]
         return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
@@ -360,9 +371,8 @@ class Reader:
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
-                is_code = are_codes(texts, is_integer=types.is_integer(array.type))
-                is_text = is_code and name not in self.types
-                yield Column(name, texts if is_code else array, is_text)
+                is_code = are_codes(texts)
+                yield Column(name, texts if is_code else array, is_text=is_code and name not in self.types)
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
@@ -402,7 +412,7 @@ class Reader:
         if types.is_timestamp(array.type) or types.is_date(array.type):
             return Reading("", {"dates": NO_ZONE})
         if self.types.get(name) == "timestamp" and (types.is_integer(array.type) or types.is_floating(array.type)):
-            values, valid = convert_column(name, array)
+            values, valid = self._read_values(name, array)
             numbers = np.asarray(values)[slice(None) if valid is None else valid]
             unit = find_epoch_unit(numbers) if len(numbers) else None
             return None if unit is None else Reading(f"times, {describe_epoch_unit(unit)}", {"dates": unit})
@@ -433,8 +443,10 @@ class Reader:
             return Column(name, array, dictionary=(texts, indices))
         nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
         parsed = self._parse({}, [name], nulls=nulls).column(name)
-        if pyarrow.types.is_string(parsed.type) or self._may_be_codes(name, parsed) or self._has_groups(name, parsed):
+        if pyarrow.types.is_string(parsed.type) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
+        if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
+            return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
         found = (make_gap(texts[number], np.flatnonzero(indices == number), self.file.locate) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
@@ -454,13 +466,21 @@ class Reader:
         if pyarrow.types.is_null(array.type):
             empty: dict[Any, Any] = {"timestamp": pyarrow.timestamp("us"), "string": pyarrow.string()}
             array = array.cast(empty.get(declared, pyarrow.float64()))
-        values, valid = convert_column(name, array)
+        values, valid = self._read_values(name, array)
         inferred = convert_type(array.type)
-        if inferred == "float" and self._accepts_gaps and np.isnan(np.asarray(values)).any():  # such as -nan
-            valid = ~np.isnan(np.asarray(values))
         if declared is None or declared == inferred or inferred == "string":
             return values, valid, inferred
         return self._convert_declared(name, np.asarray(values), valid, inferred, declared), valid, declared
+
+    def _read_values(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
+        """Returns the values of a column, and its mask (None: no value is missing)."""
+        values, valid = convert_column(name, array)
+        if not isinstance(values, np.ndarray):
+            return values, valid
+        if values.dtype.kind == "f" and self._accepts_gaps and np.isnan(values).any():  # such as -nan
+            valid = ~np.isnan(values)
+        values, mask = self._mask_null_numbers(name, values, np.ones(len(values), bool) if valid is None else valid)
+        return values, None if mask.all() else mask
 
     def _convert_declared(
         self, name: str, values: np.ndarray, valid: np.ndarray | None, inferred: ColumnType, declared: ColumnType
@@ -510,7 +530,7 @@ class Reader:
 
 class _Scan(NamedTuple):
     has_quotes: bool
-    has_leading_zeros: bool  # whether some fields start with a 0 and another digit
+    has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs
 
 

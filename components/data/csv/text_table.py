@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
-from components.data.csv.times import FILE_READINGS, READINGS, check_strptime_format
+from components.data.csv.texts import PLAIN_READINGS
+from components.data.csv.times import FILE_READINGS, READINGS
 from components.data.profile import MAX_EXACT, Profile
 from components.data.table import Table
+from components.time_format import find_fault
 from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values, row_count
 
 NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
@@ -40,9 +42,9 @@ class TextTable(Table):
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
-        dates: how times are written: `day_first` or `month_first`; `utc` for times without a zone among times with one;
-            `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format of strptime. For all columns
-            (day_first, month_first, utc), or by column.
+        dates: how times are written: `day_first`, `month_first` or (20/12/31) `year_first`; `utc` for times without a
+            zone among times with one; `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format
+            of strptime. For all columns (day_first, month_first, utc), or by column.
         marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
             None: the mark that most numbers of a column have.
         target: the column to predict, or several. Rows to predict need not have it.
@@ -78,11 +80,25 @@ class TextTable(Table):
             _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
             _check_dates(f"dates.{name}", dates, READINGS)
-            kind = (self.types or {}).get(name, "timestamp")
-            if kind != "timestamp":
-                raise DataError(f"column `{name}` has `dates` (={dates}), but `types` (={kind}); remove one of them")
+        self._check_kinds()
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
+
+    def _check_kinds(self) -> None:
+        """Raises DataError if two options of a column need different types."""
+        decimals = self.decimal if isinstance(self.decimal, dict) else {}
+        dates = self.dates if isinstance(self.dates, dict) else {}
+        needed: dict[str, tuple[str, tuple[str, ...]]] = {}  # the option of each column, and the types that it allows
+        for option, values in (("dates", dates), ("marks", self.marks or {}), ("decimal", decimals)):
+            allowed = ("timestamp",) if option == "dates" else ("int", "float")
+            for name, value in values.items():
+                described = f"`{option}` (={value})"
+                kind = (self.types or {}).get(name)
+                if kind is not None and kind not in allowed:
+                    _raise_contradiction(name, described, f"`types` (={kind})")
+                other, other_allowed = needed.setdefault(name, (described, allowed))
+                if other_allowed != allowed:
+                    _raise_contradiction(name, other, described)
 
     @property
     @abstractmethod
@@ -201,7 +217,7 @@ class TextTable(Table):
         """The readings of columns of which only some rows remain."""
         for name, reading in readings.items():
             gaps = self.reader.count_gaps(name, reading.gaps, rows) if reading.gaps else ()
-            if gaps or reading != Reading("numbers", gaps=reading.gaps):  # without gaps these are ordinary numbers
+            if gaps or reading not in [Reading(kind, gaps=reading.gaps) for kind in PLAIN_READINGS]:
                 unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
                 yield name, reading._replace(gaps=gaps, unusual=unusual)
 
@@ -349,6 +365,10 @@ class _TableBlock(Block):
         return self.locate_in_table(self.first_row + row)
 
 
+def _raise_contradiction(column: str, option: str, other: str) -> NoReturn:
+    raise DataError(f"column `{column}` has {option}, but {other}; remove one of them")
+
+
 def check_different(characters: Mapping[str, str]) -> None:
     """Raises DataError if two options are the same character."""
     for name, character in characters.items():
@@ -360,7 +380,8 @@ def check_different(characters: Mapping[str, str]) -> None:
 def _check_dates(option: str, dates: str, allowed: tuple[str, ...]) -> None:
     """Raises DataError for an unknown way to write times."""
     if "%" in dates and allowed is READINGS:
-        check_strptime_format(option, dates)
+        if fault := find_fault(dates):
+            raise DataError(f"`{option}` (={dates}) {fault}")
     elif dates not in allowed:
         formats = ", or a format such as %d/%m/%Y" if allowed is READINGS else ""
         hint = suggest_name(dates, allowed)

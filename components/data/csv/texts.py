@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,13 +15,14 @@ from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
     NOTATIONS,
+    OPTIONAL_MARKS,
     Evidence,
     NumberTexts,
     Separators,
     find_mark,
     remove_separators,
 )
-from components.data.csv.times import ASSUME_UTC, DAY_FIRST, MONTH_FIRST, NO_ZONE, Times, TimeTexts
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, ORDERS, Times, TimeTexts
 from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
 
@@ -110,12 +111,12 @@ class TextColumn:
         """What the numbers show about commas and points. Nothing, if the column doesn't look like numbers."""
         return self._numbers.evidence if self._looks_like_numbers else Evidence()
 
-    def read(self, separators: Separators | None, *, is_mixed: bool = False) -> TextResult:
+    def read(self, separators: Separators | None, *, by_column: bool = False) -> TextResult:
         """Reads the texts.
 
         Args:
             separators: the meaning of comma and point in the numbers. None: it isn't clear.
-            is_mixed: whether some columns of the file have decimal points and others decimal commas.
+            by_column: whether each column needs a decimal separator of its own, since they differ.
 
         Raises:
             DataError: a text doesn't have the declared type.
@@ -131,7 +132,7 @@ class TextColumn:
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
-        return self._read_numbers(separators, is_mixed=is_mixed)
+        return self._read_numbers(separators, by_column=by_column)
 
     # -------------------------------------------------------------------------------------------------- the texts
 
@@ -173,7 +174,7 @@ class TextColumn:
 
     # ------------------------------------------------------------------------------------------------------ numbers
 
-    def _read_numbers(self, separators: Separators | None, *, is_mixed: bool) -> TextResult:
+    def _read_numbers(self, separators: Separators | None, *, by_column: bool) -> TextResult:
         is_declared = self.options.kind is not None
         mark = "" if is_declared and self.options.mark is None else self.options.mark
         numbers = self._numbers.read(separators or Separators(), mark)
@@ -183,7 +184,7 @@ class TextColumn:
             odd = self._describe_odd(numbers.is_number, "number")
             return TextResult(reading=Reading(f"text, since {odd}"))
         problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(
-            separators, is_mixed=is_mixed
+            separators, by_column=by_column
         )
         if problem is None and not is_declared and self._share(numbers.is_number) < MIN_SHARE:
             if not numbers.other_marks:  # such as versions and addresses, 1.2.3
@@ -215,16 +216,16 @@ class TextColumn:
         minutes = Remedy("to read minutes and seconds", "marks", MINUTES_SECONDS)
         return Problem(f"{unclear_clock!r} may be hours:minutes or minutes:seconds", (minutes, hours, AS_TEXT))
 
-    def _find_separator_problem(self, separators: Separators | None, *, is_mixed: bool) -> Problem | None:
+    def _find_separator_problem(self, separators: Separators | None, *, by_column: bool) -> Problem | None:
         """The problem if the meaning of commas and points isn't clear, or doesn't fit the numbers.
 
         Args:
             separators: the meaning of comma and point. None: it isn't clear.
-            is_mixed: whether other columns of the file have another meaning.
+            by_column: whether each column needs a decimal separator of its own, since they differ.
         """
         evidence = self._numbers.evidence
         example = evidence.comma or evidence.point
-        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=is_mixed)
+        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=by_column)
         if separators is not None:
             unfit = {"comma": evidence.decimal_comma, "point": evidence.decimal_point}
             for name, number in unfit.items():
@@ -238,7 +239,9 @@ class TextColumn:
         if example:
             whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
             thousands = Remedy("to read commas between thousands", "thousands", "comma", by_column=False)
-            points = Remedy("to read decimal points", "decimal", "point", by_column=False)
+            if by_column:  # the separator of thousands is that of the whole file
+                thousands = thousands._replace(option="decimal", value="point", by_column=True)
+            points = Remedy("to read decimal points", "decimal", "point", by_column=by_column)
             fault = f"{example!r} may be {whole} or {fraction}"
             return Problem(fault, (thousands if evidence.comma else points, commas, AS_TEXT))
         return None
@@ -250,14 +253,13 @@ class TextColumn:
         times = TimeTexts(self.texts, self._rows)
         if dates is not None and "%" in dates:
             return times.read_format(dates)
-        return times.read(dates if dates in (DAY_FIRST, MONTH_FIRST) else None)
+        return times.read(dates if dates in ORDERS else None)
 
     def _finish_times(self, times: Times) -> TextResult:
         problem = None
+        orders = [Remedy(f"to read the {order.replace('_', ' ')}", "dates", order) for order in times.possible_orders]
         if times.order_problem:
-            day_first = Remedy("to read the day first", "dates", DAY_FIRST)
-            month_first = Remedy("to read the month first", "dates", MONTH_FIRST)
-            problem = Problem(times.order_problem, (day_first, month_first, AS_TEXT))
+            problem = Problem(times.order_problem, (*orders, AS_TEXT))
         elif times.with_zone and self.options.dates == NO_ZONE:
             total = times.without_zone + times.with_zone
             fault = f"{times.with_zone:,} of {total:,} times have a time zone, although `dates` is {NO_ZONE}"
@@ -269,14 +271,14 @@ class TextColumn:
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(times.is_time)
-            problem = self._find_odd(times.is_time, "time")
+            problem = self._find_odd(times.is_time, "time", orders)
         options = {}
         if self.options.dates is None:
             options["dates"] = times.order or (ASSUME_UTC if times.with_zone else NO_ZONE)
         unusual = ""
         if times.without_zone and self.options.dates == ASSUME_UTC:
             unusual = f"{times.without_zone:,} of {int(self._rows.sum()):,} times have no zone and are taken as UTC"
-        if times.with_zone and self.options.dates in (DAY_FIRST, MONTH_FIRST):
+        if times.with_zone and self.options.dates in ORDERS:
             unusual = f"{times.with_zone:,} of {int(self._rows.sum()):,} times have a zone and are converted to UTC"
         reading = Reading(", ".join(("times", *times.descriptions)), options, unusual=unusual)
         return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
@@ -312,15 +314,13 @@ class TextColumn:
     def _make_gap(self, number: int) -> Gap:
         return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.locate)
 
-    def _find_odd(self, is_read: np.ndarray, needed: str) -> Problem | None:
-        """The problem if some texts can't be read."""
+    def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> Problem | None:
+        """The problem if some texts can't be read. `remedies`: remedies beside the usual ones."""
         odd = [text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd]
         if not odd:
             return None
-        remedies = [AS_TEXT]
-        if len(odd) <= MAX_NULL_TEXTS:
-            remedies.insert(0, Remedy("to read them as missing", "nulls", tuple(odd)))
-        return Problem(self._describe_odd(is_read, needed), tuple(remedies))
+        as_missing = [Remedy("to read them as missing", "nulls", tuple(odd))] if len(odd) <= MAX_NULL_TEXTS else []
+        return Problem(self._describe_odd(is_read, needed), (*remedies, *as_missing, AS_TEXT))
 
     def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:
         is_odd = (self._rows > 0) & ~is_read
@@ -343,12 +343,20 @@ class TextColumn:
         needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         text = self.texts[self.indices[row]]
         remedy = "`dates`" if self.options.kind == "timestamp" else "`types`"
-        mark = find_mark(text)
+        mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
         if mark and mark != self.options.mark and remedy == "`types`":
             remedy = f"`marks` ({self.name}: {mark}) or `types`"
         place = f"{self.origin}, {self.locate(row)}"
         odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)
+
+    def _find_missing_mark(self, odd: Sequence[str]) -> str:
+        """The mark of the first text that has none of the declared marks; with those that other numbers may lack."""
+        first = find_mark(odd[0])
+        if first not in OPTIONAL_MARKS:
+            return first
+        marks = {*(self.options.mark or "").split(), *map(find_mark, odd)}
+        return " ".join(mark for mark in OPTIONAL_MARKS if mark in marks)
 
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""

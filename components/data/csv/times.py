@@ -1,6 +1,6 @@
 """Reads texts such as `31.12.2020`, `5 Jan 2020 10:30 PM` and `2020-01-05T10:30:00+02:00` as times.
 
-Dates have the day first or the month first. All dates of a column have the same order.
+Dates have the day, the month or (with two digits) the year first. All dates of a column have the same order.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
-from components.types import DataError
+from components.time_format import parse_time
 
-DAY_FIRST, MONTH_FIRST = "day_first", "month_first"
+DAY_FIRST, MONTH_FIRST, YEAR_FIRST = ORDERS = ("day_first", "month_first", "year_first")  # the last: 20/12/31
 ASSUME_UTC, NO_ZONE = "utc", "no_zone"  # times without a zone are UTC; no time has a zone
 EPOCH_UNITS = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}  # since 1970, in microseconds
 EPOCH_LIMITS = (1e7, 1e8, 1e11, 1e14, 1e17)  # of yyyymmdd, seconds, milliseconds and microseconds
 YEAR_MONTH_DAY = "yyyymmdd"  # numbers such as 20201231
 FILE_READINGS = (DAY_FIRST, MONTH_FIRST, ASSUME_UTC)  # of all columns
-READINGS = (*FILE_READINGS, NO_ZONE, *EPOCH_UNITS, YEAR_MONTH_DAY)
+READINGS = (*FILE_READINGS, YEAR_FIRST, NO_ZONE, *EPOCH_UNITS, YEAR_MONTH_DAY)
 # In English, German, French, Spanish, Italian, Portuguese and Dutch; also the first three letters of each
 MONTH_NAMES = (
     "january januar janvier enero gennaio janeiro januari",
@@ -71,8 +71,11 @@ class _Parts(NamedTuple):
     """A date in parts, and the time of its day.
 
     Attributes:
-        numbers: year, month and day; or year and the two numbers whose order is not known.
-        is_ordered: whether the order of month and day is known.
+        numbers: year, month and day; or the three numbers of a date whose order is not known, as they are written.
+        is_ordered: whether the order is known.
+        has_points: whether points separate the numbers.
+        has_short_year: whether the order is not known, and the year has two digits.
+        may_have_year_first: whether this year may also be the first number.
         microseconds: the time of day in UTC. None: it is no time.
         has_zone: whether the text has a time zone.
         note: what is missing in the text; "": nothing.
@@ -80,20 +83,34 @@ class _Parts(NamedTuple):
 
     numbers: tuple[int, int, int]
     is_ordered: bool
+    has_points: bool
+    has_short_year: bool
+    may_have_year_first: bool
     microseconds: int | None
     has_zone: bool
     note: str
 
-    def find_microseconds(self, order: str) -> int | None:
-        """Microseconds since 1970; None: there is no such date."""
+    def find_date(self, order: str) -> date | None:
+        """The date; None: there is none. `order`: the order of the numbers, if it is not known; one of ORDERS."""
+        if order == YEAR_FIRST and not self.is_ordered and not self.may_have_year_first:
+            return None
+        first, second, third = self.numbers
         year, month, day = self.numbers
-        if not self.is_ordered and order == DAY_FIRST:
-            month, day = day, month
+        if not self.is_ordered and order != YEAR_FIRST:
+            year, month, day = (third, first, second) if order == MONTH_FIRST else (third, second, first)
+        if self.has_short_year:
+            year = _complete_year(year)
         try:
-            days = date(year, month, day).toordinal() - EPOCH
+            return date(year, month, day)
         except ValueError:
             return None
-        return None if self.microseconds is None else days * DAY_MICROSECONDS + self.microseconds
+
+    def find_microseconds(self, order: str) -> int | None:
+        """Microseconds since 1970; None: there is no such time."""
+        found = self.find_date(order)
+        if found is None or self.microseconds is None:
+            return None
+        return (found.toordinal() - EPOCH) * DAY_MICROSECONDS + self.microseconds
 
 
 class Times(NamedTuple):
@@ -103,8 +120,9 @@ class Times(NamedTuple):
         values: (texts,), datetime64[us]; NaT where a text is no time.
         is_time: (texts,), bool.
         has_form: (texts,), bool: the texts that have the form of a time, also if there is no such time.
-        order: the order of month and day: `day_first` or `month_first`. "": no date depends on it.
+        order: the order of the numbers in the dates, one of ORDERS. "": no date depends on it.
         order_problem: why the order isn't known. "": it is known.
+        possible_orders: the orders between which the user must choose, or in which more dates exist.
         without_zone: the number of rows without a time zone.
         with_zone: the number of rows with one.
         descriptions: how the texts are read, for messages.
@@ -115,6 +133,7 @@ class Times(NamedTuple):
     has_form: np.ndarray
     order: str
     order_problem: str
+    possible_orders: tuple[str, ...]
     without_zone: int
     with_zone: int
     descriptions: tuple[str, ...]
@@ -134,11 +153,12 @@ class TimeTexts:
         self._parts = [_split(text) for text in self._texts]
 
     def read(self, order: str | None = None) -> Times:
-        """Reads the times. `order`: `day_first` or `month_first`; None: the order that the dates show."""
+        """Reads the times. `order`: one of ORDERS; None: the order that the dates show."""
         problem = ""
-        if order is None:
-            order, problem = self._find_order()
+        possible_orders: tuple[str, ...] = ()
         note = self._find_note()
+        if order is None:
+            order, problem, possible_orders = self._find_order(note)
         # If most texts have a day and a year of four digits, others probably lost a part.
         microseconds = [
             None if parts is None or parts.note != note else parts.find_microseconds(order) for parts in self._parts
@@ -148,7 +168,10 @@ class TimeTexts:
         valid = [parts for parts, value in zip(self._parts, microseconds, strict=True) if parts and value is not None]
         zoned = np.array([parts is not None and parts.has_zone for parts in self._parts], bool)
         without_zone, with_zone = (int(self._rows[is_time & subset].sum()) for subset in (~zoned, zoned))
-        depends = any(not parts.is_ordered for parts in valid)
+        depends = any(
+            not parts.is_ordered and not (order == DAY_FIRST and parts.has_points and not parts.has_short_year)
+            for parts in valid
+        )
         notes = (
             order.replace("_", " ") if depends else "",
             note,
@@ -161,6 +184,7 @@ class TimeTexts:
             has_form,
             order if depends else "",
             problem,
+            possible_orders,
             without_zone,
             with_zone,
             tuple(filter(None, notes)),
@@ -168,10 +192,10 @@ class TimeTexts:
 
     def read_format(self, format: str) -> Times:
         """Reads the times in a format of Python's strptime; times with a zone are converted to UTC."""
-        times = [_parse_format(text, format) for text in self._texts]
+        times = [parse_time(text, format) for text in self._texts]
         is_time = np.array([time is not None for time in times], bool)
         values = np.array(["NaT" if time is None else time for time in times], "datetime64[us]")
-        return Times(values, is_time, is_time, "", "", 0, 0, (f"in the format {format}",))
+        return Times(values, is_time, is_time, "", "", (), 0, 0, (f"in the format {format}",))
 
     def _find_note(self) -> str:
         """The note of most rows."""
@@ -181,36 +205,75 @@ class TimeTexts:
                 rows[parts.note] += count
         return max(rows, key=lambda note: rows[note], default="")
 
-    def _find_order(self) -> tuple[str, str]:
-        """The order of month and day that the dates show, and why it isn't clear ("": it is)."""
-        rows = {DAY_FIRST: 0, MONTH_FIRST: 0}  # of dates that allow only this order
-        examples: dict[str, str] = {}
-        problem = ""
+    def _list_unordered_dates(self, note: str) -> list[tuple[str, _Parts, int]]:
+        """The distinct dates with a note whose order is not known: a text, its parts, and the number of rows."""
+        rows: Counter[tuple[int | bool, ...]] = Counter()  # a date may occur with many times of day
+        examples: dict[tuple[int | bool, ...], tuple[str, _Parts]] = {}
         for text, parts, count in zip(self._texts, self._parts, self._rows.tolist(), strict=True):
-            if parts is None or parts.is_ordered or parts.numbers[1] == parts.numbers[2]:
-                continue
-            possible = [order for order in rows if parts.find_microseconds(order) is not None]
-            if len(possible) == 1:
-                rows[possible[0]] += count
-                examples.setdefault(possible[0], text)
-            elif possible and not problem:
-                year, first, second = parts.numbers
-                day_first, month_first = date(year, second, first), date(year, first, second)
-                problem = f"{text!r} may be {day_first} (the day first) or {month_first} (the month first)"
-        if not any(rows.values()):
-            return DAY_FIRST, problem
-        order = max(rows, key=lambda name: rows[name])
-        if rows[order] >= MIN_SHARE_OF_ORDER * sum(rows.values()):
-            return order, ""
-        return order, f"{examples[DAY_FIRST]!r} has the day first, and {examples[MONTH_FIRST]!r} the month"
+            if parts is not None and not parts.is_ordered and parts.note == note and count:
+                key = (*parts.numbers, parts.has_points, parts.may_have_year_first)
+                rows[key] += count
+                examples.setdefault(key, (text, parts))
+        return [(*examples[key], count) for key, count in rows.items()]
+
+    def _find_order(self, note: str) -> tuple[str, str, tuple[str, ...]]:
+        """The order of the dates with a note, why it isn't clear ("": it is), and other orders that are possible."""
+        dates = self._list_unordered_dates(note)
+        order, problem = _find_order_of_day_and_month(dates)
+        rows_by_order = {
+            name: sum(rows for _, parts, rows in dates if parts.find_date(name) is not None) for name in ORDERS
+        }
+        min_rows = MIN_SHARE_OF_ORDER * max(*rows_by_order.values(), 1)
+        possible = tuple(name for name in ORDERS if rows_by_order[name] >= min_rows)
+        if problem:
+            possible = tuple(dict.fromkeys((DAY_FIRST, MONTH_FIRST, *possible)))
+        if order not in possible and YEAR_FIRST in possible:
+            return YEAR_FIRST, "", ()
+        if order not in possible and possible:  # points, or a few slashes, mislead
+            example = next(text for text, parts, _ in dates if parts.find_date(order) is None)
+            return order, f"{example!r} is no date with the {order.replace('_', ' ')}", possible
+        fitting = (
+            possible if problem else tuple(name for name in possible if rows_by_order[name] > rows_by_order[order])
+        )
+        if YEAR_FIRST not in possible:
+            return order, problem, fitting
+        first_numbers, last_numbers = ({parts.numbers[place] for _, parts, _ in dates} for place in (0, 2))
+        if len(last_numbers) < len(first_numbers):  # in most tables, there are fewer years than days
+            return order, problem, tuple(name for name in fitting if name != YEAR_FIRST)
+        return order, _describe_orders(dates, possible), possible
 
 
-def check_strptime_format(option: str, format: str) -> None:
-    """Raises DataError unless strptime understands a format."""
-    try:
-        datetime.strptime(datetime(2000, 1, 2).strftime(format), format)
-    except ValueError as error:
-        raise DataError(f"`{option}` (={format}) is not a format of Python's strptime: {error}") from None
+def _find_order_of_day_and_month(dates: Sequence[tuple[str, _Parts, int]]) -> tuple[str, str]:
+    """The order of day and month that dates show, and why it isn't clear ("": it is).
+
+    Args:
+        dates: texts, their parts and their numbers of rows.
+    """
+    # The day stands before a point, wherever points are used.
+    dates = [(text, parts, count) for text, parts, count in dates if not parts.has_points]
+    rows = {DAY_FIRST: 0, MONTH_FIRST: 0}  # of dates that allow only this order
+    examples: dict[str, str] = {}
+    for text, parts, count in dates:
+        possible = [order for order in rows if parts.find_date(order) is not None]
+        if len(possible) == 1:
+            rows[possible[0]] += count
+            examples.setdefault(possible[0], text)
+    if not examples:
+        return DAY_FIRST, _describe_orders(dates, tuple(rows))
+    order = max(rows, key=lambda name: rows[name])
+    if rows[order] >= MIN_SHARE_OF_ORDER * sum(rows.values()):
+        return order, ""
+    return order, f"{examples[DAY_FIRST]!r} has the day first, and {examples[MONTH_FIRST]!r} the month"
+
+
+def _describe_orders(dates: Sequence[tuple[str, _Parts, int]], orders: Sequence[str]) -> str:
+    """Describes the readings of the first date that differs in some orders; "": there is none."""
+    for text, parts, _ in dates:
+        found = {order: each for order in orders if (each := parts.find_date(order)) is not None}
+        if len(set(found.values())) > 1:
+            readings = [f"{each} (the {order.replace('_', ' ')})" for order, each in found.items()]
+            return f"{text!r} may be {', '.join(readings[:-1])} or {readings[-1]}"
+    return ""
 
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:
@@ -260,16 +323,16 @@ def _split(text: str) -> _Parts | None:
     found = match.groupdict()
     note = ""
     year = int(found["year"])
-    if len(found["year"]) == 2:
-        year += 1900 if year > 68 else 2000  # as in POSIX
+    has_short_year = len(found["year"]) == 2
+    if has_short_year:
         note = "years of two digits are 1969 to 2068"
     is_ordered = "first" not in found
+    may_have_year_first = False
     if not is_ordered:
-        numbers = (year, int(found["first"]), int(found["second_number"]))
-        if found["separator"] == "." and note and len(found["first"] + found["second_number"]) < 4:
+        numbers = (int(found["first"]), int(found["second_number"]), year)
+        may_have_year_first = has_short_year and len(found["first"]) == 2
+        if found["separator"] == "." and has_short_year and len(found["first"] + found["second_number"]) < 4:
             return None  # a version such as 3.11.12
-        if found["separator"] == ".":  # the day stands before a point wherever it is used
-            numbers, is_ordered = (year, numbers[2], numbers[1]), True
     else:
         month = MONTHS.get(found["name"].lower()) if "name" in found else int(found["month"])
         if not month:
@@ -277,7 +340,14 @@ def _split(text: str) -> _Parts | None:
         numbers = (year, month, int(found.get("day") or 1))
         if "day" not in found:
             note = "a month without a day is its first day"
-    return _Parts(numbers, is_ordered, _find_time(found), found["zone"] is not None, note)
+    has_points = found.get("separator") == "."
+    microseconds, has_zone = _find_time(found), found["zone"] is not None
+    return _Parts(numbers, is_ordered, has_points, has_short_year, may_have_year_first, microseconds, has_zone, note)
+
+
+def _complete_year(year: int) -> int:
+    """The year of two digits, as in POSIX."""
+    return year + (1900 if year > 68 else 2000)
 
 
 def _find_time(found: dict[str, str]) -> int | None:
@@ -300,11 +370,3 @@ def _find_time(found: dict[str, str]) -> int | None:
         offset = (int(digits[:2]) * 60 + int(digits[2:])) * 60 * 10**6
         microseconds -= -offset if zone[0] == "-" else offset
     return microseconds
-
-
-def _parse_format(text: str, format: str) -> datetime | None:
-    try:
-        time = datetime.strptime(text, format)
-        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        return None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from components.closest import format_name
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
 from runner.suggest.suggestions import Suggestion
+from runner.yaml_file import dump_entry, dump_line
 
 COMMAND_KEYS = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
 """Keys that belong to a command, not to an experiment."""
@@ -40,46 +41,58 @@ def _make_name(path: str) -> str:
 
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
-    lines = [f"# The table {data['path']}, and the types of its columns, {suggestion.origin}."]
-    lines += [f"{key}: {_to_yaml(value)}" for key, value in data.items() if key != "types"]
-    lines += ["types:", *(f"  {_to_yaml(key)}: {kind}" for key, kind in (data.get("types") or {}).items())]
+    path, origin = _make_printable(data["path"]), _make_printable(suggestion.origin)
+    lines = [f"# The table {path}, and the types of its columns, {origin}."]
+    lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]
+    lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in (data.get("types") or {}).items())]
     return "\n".join(lines) + "\n"
 
 
 def _format_feature_file(config: Config, suggestion: Suggestion) -> str:
     feature, profiles = config.values["feature"], {row[0]: row for row in suggestion.table[1:]}
-    lines = [f"# The target, and the columns that predict it, {suggestion.origin}."]
-    lines += [f"# {' '.join(note.split())}." for note in suggestion.notes]
+    lines = [f"# The target, and the columns that predict it, {_make_printable(suggestion.origin)}."]
+    lines += [f"# {_make_printable(note)}." for note in suggestion.notes]
     target = feature["target"]
-    lines += [f"target: {_to_yaml(target)}{_format_profile_comment(target, profiles)}", "columns:"]
+    lines += [f"{dump_entry('target', target)}{_format_profile_comment(target, profiles)}", "columns:"]
     for name, part in feature["columns"].items():
-        lines.append(f"  {_to_yaml(name)}: {_to_yaml(part)}{_format_profile_comment(part, profiles)}")
-    lines += ["inputs:", *(f"  {_to_yaml(name)}: {_to_yaml(columns)}" for name, columns in feature["inputs"].items())]
+        lines.append(_indent(dump_entry(name, part)) + _format_profile_comment(part, profiles))
+    lines += ["inputs:", *(_indent(dump_entry(name, columns)) for name, columns in feature["inputs"].items())]
     others = {key: value for key, value in feature.items() if key not in ("target", "columns", "inputs")}
-    lines += [f"{key}: {_to_yaml(value)}" for key, value in others.items()]
+    lines += [dump_entry(key, value) for key, value in others.items()]
     return "\n".join(lines) + "\n"
+
+
+def _make_printable(text: str) -> str:
+    """A text for a comment: one line without control characters, which YAML doesn't allow in comments either."""
+    line = " ".join(text.splitlines())
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+
+
+def _indent(entry: str) -> str:
+    return textwrap.indent(entry, "  ")
 
 
 def _format_profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]) -> str:
     """A comment with the type of the raw column that a part reads, its missing and its distinct values."""
     key = part.get("key")
-    if not isinstance(key, str) or key not in profiles:
+    if not isinstance(key, str) or format_name(key) not in profiles:
         return ""
-    _, kind, missing, distinct, _ = profiles[key]
+    _, kind, missing, distinct, _ = profiles[format_name(key)]
     counts = [f"{count} {state}" for count, state in ((missing, "missing"), (distinct, "distinct")) if count]
     return f" # {', '.join([kind, *counts])}"
 
 
 def _format_experiment_file(config: Config, name: str) -> str:
+    options = [dump_entry(f"override /{group}", option) for group, option in _changed_options(config, name).items()]
     lines = [
-        f"# Question:  How well do the other columns predict {config.values['data']['target']}?",
+        f"# Question:  How well do the other columns predict {_make_printable(str(config.values['data']['target']))}?",
         "# Result:    not measured yet",
         "# Time:      not measured yet",
         f"# Command:   titrate experiment={name}",
         "defaults:",
-        *(f"  - override /{group}: {_to_yaml(option)}" for group, option in _changed_options(config, name).items()),
+        *(f"  - {option}" for option in options),
     ]
-    lines += [f"{key}: {_to_yaml(value)}" for key, value in _changed_values(config).items()]
+    lines += [dump_entry(key, value) for key, value in _changed_values(config).items()]
     return "\n".join(lines) + "\n"
 
 
@@ -96,7 +109,7 @@ def _changed_options(config: Config, name: str) -> dict[str, Any]:
 def _changed_values(config: Config) -> dict[str, Any]:
     """The values that differ from those of the chosen options."""
     others = {group: option for group, option in config.choices.items() if group not in ("data", "feature", EXPERIMENT)}
-    unchanged = compose([f"{group}={_to_yaml(option)}" for group, option in others.items()]).raw
+    unchanged = compose([f"{group}={dump_line(option)}" for group, option in others.items()]).raw
     values = {key: value for key, value in config.raw.items() if key not in (*COMMAND_KEYS, "data", "feature")}
     return dict(_find_differences(values, unchanged))
 
@@ -110,9 +123,3 @@ def _find_differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> I
                 yield key, inner
         elif value != other or key not in others:
             yield key, value
-
-
-def _to_yaml(value: Any) -> str:
-    """A value in one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30)
-    return text.removesuffix("...\n").strip()

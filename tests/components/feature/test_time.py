@@ -176,7 +176,11 @@ def test_other_columns_raise_an_error() -> None:
         ({"parts": ("day",), "encoding": "cyclic", "normalize": "z_score"}, "does nothing, because all parts are on a"),
         ({"parts": ("elapsed",)}, r"the part elapsed needs `normalize` \(=z_score\), because float32 would round it"),
         ({"parts": ("day",), "indicate_missing": True}, "`indicate_missing` needs `missing`"),
-        ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is no format of Python's strptime: 'Q' is a bad"),
+        ({"parts": ("day",), "format": "%Q"}, r"`format` \(=%Q\) is not a format of Python's strptime: 'Q' is a bad"),
+        (
+            {"parts": ("month",), "format": "%Y-W%W"},
+            r"`format` \(=%Y-W%W\) loses %W, which Python's strptime",
+        ),
     ],
 )
 def test_invalid_options_raise_an_error(options: Any, message: str) -> None:

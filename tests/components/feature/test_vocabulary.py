@@ -220,7 +220,13 @@ def test_a_value_stands_in_for_missing_values_when_learning_and_after() -> None:
             {"min_count": 3},
             "no value occurs min_count=3 times; the most frequent value occurs 2 times",
         ),
-        (["", ""], {}, "column `x` has no values to learn"),
+        (
+            ["", "", "", "a", "b", "a"],
+            {"min_count": 3, "mask": "", "missing": ""},
+            "no value occurs min_count=3 times; the most frequent value occurs 2 times",
+        ),
+        (["", ""], {}, "column `x` has no values to learn in the training split; set `values`, or leave it out"),
+        (["", ""], {"mask": "", "missing": ""}, "column `x` has no values to learn in the training split"),
     ],
 )
 def test_nothing_to_learn_is_an_error(values: list[str], options: dict[str, Any], message: str) -> None:

@@ -9,17 +9,20 @@ import hydra
 import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.check import check_config
+from runner.config.choices import load_yaml
 from runner.config.compose import compose, configure
-from runner.config.overrides import parse_override, quote_text
+from runner.config.overrides import parse_override
 from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
+from runner.override_text import quote_text
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.type_hints import read_duration, takes_scalar
 from runner.tree import iterate_leaves, iterate_parts, join_path
@@ -225,12 +228,22 @@ def test_a_configuration_is_the_same_after_writing_and_reading_yaml() -> None:
 
 
 CHARACTERS = st.sampled_from("a1:-#'\"\\ \n\t\r\x00\x85\u2028\ufeff\U0001f600")
-TEXT = st.text(CHARACTERS) | st.sampled_from(["null", "1e3", "on", "="])
+TEXT = st.text(CHARACTERS) | st.sampled_from(["null", "1e3", "on", "=", "k" * 2000])
+NUMBER_TEXT = st.from_regex(r"[-+]?[0-9_.]{1,3}([eE][-+]?[0-9]{1,2})?", fullmatch=True)
+VALUE = st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | TEXT | NUMBER_TEXT | st.lists(TEXT)
 
 
-@given(st.lists(TEXT) | st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False) | st.integers() | st.lists(TEXT)))
+@given(st.lists(TEXT) | st.dictionaries(TEXT, VALUE))
 def test_any_text_is_the_same_after_writing_and_reading_yaml(values: Any) -> None:
     assert yaml_file.parse(yaml_file.dump(values)) == values
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example replaces the file
+@given(values=st.dictionaries(TEXT | NUMBER_TEXT, VALUE | st.dictionaries(TEXT | NUMBER_TEXT, VALUE), min_size=1))
+def test_any_entry_is_the_same_in_a_file_of_an_option(in_empty_folder: Path, values: Any) -> None:
+    path = in_empty_folder / "option.yaml"
+    path.write_text("\n".join(yaml_file.dump_entry(key, value) for key, value in values.items()), encoding="utf-8")
+    assert OmegaConf.to_container(load_yaml(path), resolve=False) == values
 
 
 def test_a_path_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_value_that_may_stand_for_missing_ones_is_pointed_out() -> None:
     text = "in 6 rows, far from its other values. If that stands for a missing value, set"
     assert found["notes"] == [
         f"""age is -999 {text} 'data.nulls.age=["","-999"]'""",
-        f"""the age is -999.0 {text} 'data.nulls."the age"=["","NA","-999.0"]'""",
+        f"""the age is -999.0 {text} 'data.nulls."the age"=["",NA,"-999.0"]'""",
     ]
     words = ["data=csv", "data.path=table.csv", "data.target=y"]
     override = found["notes"][1].rpartition("set ")[2].strip("'")

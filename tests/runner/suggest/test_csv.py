@@ -1,8 +1,10 @@
 """One's own table in a line: what is inferred and by whom it says so, written down, and asked about new rows."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from csv import writer
 from pathlib import Path
 
 import jax
@@ -16,6 +18,7 @@ from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.config import Config
 from runner.errors import ConfigError
+from runner.override_text import format_override, quote_text
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
 from runner.sweep.plan import make_plan
@@ -190,6 +193,11 @@ NAMES = [
     "- k",
     "target",
     "a=b",
+    "1e3",
+    "+1.E2",
+    "first line\nsecond line",
+    "k" * 1100,
+    "\x07\x85",
 ]
 
 
@@ -211,6 +219,26 @@ def test_a_column_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert part.encode(block, {}, constants)["values"].shape == (40, 1)
     assert main(["mode=init", *LINE, "quiet=true"]) == 0
     assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, "quiet=true"]))
+
+
+def test_the_overrides_that_are_printed_work_for_a_column_of_any_name() -> None:
+    names = [
+        name.replace('""', '"') for name in (*NAMES, "2020", "true", "a\\b", """'"both""", "x${y") if name.isprintable()
+    ]
+    with Path("houses.csv").open("w", newline="") as file:
+        rows = [[f"{(n * 7 + place) % 9} kg" for place, _ in enumerate(names)] for n in range(40)]
+        writer(file).writerows([[*names, "price"], *([*row, n % 7 + 0.5] for n, row in enumerate(rows))])
+    suggestion = configure(LINE).suggestion
+    assert suggestion is not None
+    notes = [note.partition(" To keep the text, set ")[2] for note in suggestion.notes if "read as numbers" in note]
+    (note,) = (note for note in notes if "NAME" in note)
+    assert note == "data.types.NAME=string after you rename the column to NAME in the first line of the file"
+    words = [word for note in notes if "NAME" not in note for word in shlex.split(note)]
+    types = configure([*LINE, *words]).values["data"]["types"]
+    assert {name: kind for name, kind in types.items() if kind != "string"} == {"price": "float"}
+    assert types.keys() == {*names, "price"} - {"x${y"}
+    rest = configure([*LINE, *shlex.split(format_override("data.drop", names[1:-1]))])
+    assert rest.values["data"]["types"].keys() == {names[0], "price"}
 
 
 # ---------------------------------------------------------------------------------------------------- written down
@@ -247,6 +275,14 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     assert "# id is left out: it numbers the rows. To keep it, set data.types.id=float." in Path(files[1]).read_text()
     header = Path(files[2]).read_text().splitlines()[:4]
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+
+
+@pytest.mark.parametrize("name", ["first line\nsecond line", "1e3", "\x07", "a: b # c"])
+def test_init_writes_files_for_a_target_of_any_name(name: str) -> None:
+    Path("houses.csv").write_text("\n".join([HEADER.replace("price", f'"{name}"'), *ROWS]))
+    words = ["data=csv", "data.path=houses.csv", f"data.target={quote_text(name)}", "quiet=true"]
+    assert main(["mode=init", *words]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure(words))
 
 
 def test_init_overwrites_no_file_and_uses_no_name_of_titrate(capsys: pytest.CaptureFixture[str]) -> None:

@@ -281,3 +281,17 @@ def test_the_counts_of_a_suggestion_are_those_of_the_remaining_rows() -> None:
     notes = "\n".join(found["notes"])
     assert "missing: '?' in 4 rows (first: line 2)" in notes
     assert "'-'" not in notes, "this row is left out"
+
+
+@pytest.mark.parametrize("values", [("foo", "bar"), ("1.5", "2.5"), ("2024-01-02", "2024-03-05")])
+def test_a_column_without_a_value_in_the_training_split_can_be_dropped(
+    capsys: pytest.CaptureFixture[str], values: tuple[str, str]
+) -> None:
+    rows = [f"{n * 37 % 101 + 0.5},{values[n - 78] if n >= 78 else ''},{n % 4 + 0.5}" for n in range(80)]
+    Path("houses.csv").write_text("\n".join(["area,rare,price", *rows]) + "\n")
+    words = (*LINE, *QUICK, "data.seed=null")  # the last rows are held out
+    message = fail(capsys, *words)
+    assert "column `rare` has no" in message
+    assert message.endswith("leave it out: set 'data.drop=[rare]'\n")
+    assert main([*words, "data.drop=[rare]"]) == 0
+    assert "set 'data.drop=[area,rare]'" in fail(capsys, *words, "data.drop=[area]")

@@ -117,34 +117,40 @@ def test_declared_types_win(tmp_path: Path) -> None:
     assert columns(Csv(path=plain.path, types={"clock": "string"}))["clock"] == ["12:30", "1:00"]
 
 
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["01000", "8001", ""], "string"),
-        (["0", "10", ""], "int"),
-        (["-01", "5"], "int"),
-        (["00.5", "1"], "float"),
-        (["12345678901234567890", "7"], "string"),
-        (["00000000000000000123", "7"], "string"),
-        (["9223372036854775807", "7"], "int"),
-        (["12345678901234567890", "0.5"], "float"),
-        (["1e30", "7"], "float"),
-        (["1E30", "7"], "float"),
-        (["0047583311587E59", "0047583311587123"], "string"),
-        (["47583311587E59", "47583311587123"], "string"),
-        (["47583311587123", "1E3"], "float"),
-        (["47583311587123.0", "4758331158E1.0"], "string"),
-        (["0x1F", "7"], "string"),
-        (["0X1f", "12"], "string"),
-        (["+491711234567", "+4930123456"], "string"),
-        (["+1.5", "+2"], "float"),
-        (["+1000000", "-2000000"], "float"),
-        (["0171 1234567", "030 123456"], "string"),
-        (["012 345", "12 345"], "string"),
-        (["555-1234", "555-9876"], "string"),
-        (["inf", "1e30"], "float"),
-    ],
-)
+CODES = [
+    (["01000", "8001", ""], "string"),
+    (["0", "10", ""], "int"),
+    (["-01", "5"], "int"),
+    (["00.5", "1"], "float"),
+    (["12345678901234567890", "7"], "string"),
+    (["00000000000000000123", "7"], "string"),
+    (["9223372036854775807", "7"], "int"),
+    (["12345678901234567890", "0.5"], "float"),
+    (["1e30", "7"], "float"),
+    (["1E30", "7"], "float"),
+    (["0047583311587E59", "0047583311587123"], "string"),
+    (["47583311587E59", "47583311587123"], "string"),
+    (["47583311587123", "1E3"], "float"),
+    (["47583311587123.0", "4758331158E1.0"], "string"),
+    (["0x1F", "7"], "string"),
+    (["0X1f", "12"], "string"),
+    (["+491711234567", "+4930123456"], "string"),
+    (["+1.5", "+2"], "float"),
+    (["+1000000", "-2000000"], "float"),
+    (["0171 1234567", "030 123456"], "string"),
+    (["012 345", "12 345"], "string"),
+    (["555-1234", "555-9876"], "string"),
+    (["inf", "1e30"], "float"),
+    (["9223372036854775808", "9223372036854775809"], "string"),
+    (["-9223372036854775809", "5"], "string"),
+    (["-9223372036854775808", "5"], "int"),
+    (["12345678", "12345e10", "98765432"], "string"),
+    (["1234e567", "12345678"], "string"),
+    (["12345678901234567890", "-nan"], "string"),
+]
+
+
+@pytest.mark.parametrize(("values", "kind"), CODES)
 def test_digits_that_a_number_would_lose_are_text(tmp_path: Path, values: list[str], kind: str) -> None:
     lines = [f'{value},{n},"x0"' for n, value in enumerate(values)]
     source = write(tmp_path / "table.csv", "\n".join(["code,n,s", *lines]))
@@ -153,10 +159,19 @@ def test_digits_that_a_number_would_lose_are_text(tmp_path: Path, values: list[s
         assert columns(source)["code"] == [value or None for value in values]
 
 
+@pytest.mark.parametrize(("values", "kind"), CODES)
+def test_codes_are_text_however_fields_and_gaps_are_written(tmp_path: Path, values: list[str], kind: str) -> None:
+    for template, quote in (("{}", '"'), (" {}", '"'), ("'{}'", "'"), ('" {} "', '"')):
+        for gaps in ([], ["-"], ["?", "unknown"]):
+            rows = [f"{n};{template.format(value)}" for n, value in enumerate([*values, *gaps])]
+            source = write(tmp_path / "table.csv", "\n".join(["n;code", *rows]))
+            assert kinds(Csv(path=source.path, delimiter=";", quote=quote))["code"] == kind, rows
+
+
 def test_digits_are_found_wherever_a_field_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for bytes_ in range(1, 5):
         monkeypatch.setattr("components.data.csv.reader.SCAN_BYTES", bytes_)
-        path = write(tmp_path / "table.csv", "a;b\n1;07\n").path
+        path = write(tmp_path / "table.csv", "a;b\n1;  07\n").path
         assert kinds(Csv(path=path, delimiter=";")) == {"a": "int", "b": "string"}
 
 
@@ -234,7 +249,13 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b\n", None, "has no rows below the names of its columns"),
         ("a,b,a\n1,2,3\n", None, "has two columns named `a`"),
         ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
-        ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
+        (
+            "a,b\n1,2\n3\n",
+            None,
+            "line 3: the number of fields is 1, not 2 as in the first line; an empty field needs its ',', and a field "
+            "with a line break needs quotes$",
+        ),
+        ("a,b\n1,2\n3,4,5\n", None, "line 3: the number of fields is 3, .*; a field that contains a ',' needs quotes$"),
         (
             'a,b\n"\n",1\n\n2,x\n',
             {"b": "float"},

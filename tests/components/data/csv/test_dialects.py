@@ -27,6 +27,7 @@ from components.data import Csv
 from components.types import DataError, Strings
 
 ROWS = 24
+NO_NUMBERS = ("string", "bool", "timestamp")
 
 
 class Dialect(NamedTuple):
@@ -441,8 +442,18 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
         ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
         ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),
+        ({"dates": {"x": "%Y-W%W"}}, r"`dates.x` \(=%Y-W%W\) loses %W, .* only with a day of the week"),
         ({"dates": {"x": "day"}}, "`dates.x` .* must be one of .*, or a format such as"),
-        ({"dates": {"x": "utc"}, "types": {"x": "float"}}, "column `x` has `dates` .* remove one of them"),
+        *(
+            (options, rf"column `x` has `{one}` \(=.*\), but `{other}` \(=.*\); remove one of them")
+            for one, other, options in [
+                ("dates", "types", {"dates": {"x": "utc"}, "types": {"x": "float"}}),
+                ("dates", "marks", {"dates": {"x": "seconds"}, "marks": {"x": "kg"}}),
+                ("dates", "decimal", {"dates": {"x": "seconds"}, "decimal": {"x": "comma"}}),
+                *(("marks", "types", {"marks": {"x": "kg"}, "types": {"x": kind}}) for kind in NO_NUMBERS),
+                *(("decimal", "types", {"decimal": {"x": "comma"}, "types": {"x": kind}}) for kind in NO_NUMBERS),
+            ]
+        ),
     ],
 )
 def test_an_option_that_can_not_be_is_refused(options: Any, message: str) -> None:

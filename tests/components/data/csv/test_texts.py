@@ -1,5 +1,6 @@
 """Texts that are read as numbers and times, and what stays text."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,22 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
         (["31-12-20", "01-02-69"], ["2020-12-31", "1969-02-01"], ", day first, years of two digits are 1969 to 2068"),
         (["5 Jan 2020", "5. März 2021", "5-déc-2020"], ["2020-01-05", "2021-03-05", "2020-12-05"], ""),
         (["January 5, 2020", "Feb 6 2021"], ["2020-01-05", "2021-02-06"], ""),
+        (
+            ["99/12/31", "21/01/05"],
+            ["1999-12-31", "2021-01-05"],
+            ", year first, years of two digits are 1969 to 2068",
+        ),
+        (
+            ["15/02/20", "16/03/20", "17/04/20"],
+            ["2020-02-15", "2020-03-16", "2020-04-17"],
+            ", day first, years of two digits are 1969 to 2068",
+        ),
+        (
+            ["15.02.20", "16.03.20", "17.04.20"],
+            ["2020-02-15", "2020-03-16", "2020-04-17"],
+            ", day first, years of two digits are 1969 to 2068",
+        ),
+        (["01/02/2020", "05/13/2020", "07.08.2020"], ["2020-01-02", "2020-05-13", "2020-07-08"], ", month first"),
         (["Jan 2020", "Dec 2020"], ["2020-01-01", "2020-12-01"], ", a month without a day is its first day"),
         (["2020-1-5", "2020/12/31"], ["2020-01-05", "2020-12-31"], ""),
         (["2020-01-05 10:30 PM", "2020-01-05 12:00 am"], ["2020-01-05T22:30", "2020-01-05T00:00"], ""),
@@ -142,8 +159,10 @@ def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | 
     reading = source.table.readings.get("x")
     assert reading is not None
     assert (reading.description or "times") == f"times{description}"
-    again = read(tmp_path, values, dates={"x": reading.options["dates"]}).table.values["x"]
-    np.testing.assert_array_equal(again, found, "with the recorded option, they are read in the same way")
+    for rows in (values, values[:1], values[-1:]):
+        again = read(tmp_path, rows, dates={"x": reading.options["dates"]}).table.values["x"]
+        expected_rows = found[[values.index(value) for value in rows]]
+        np.testing.assert_array_equal(again, expected_rows, "with the recorded option, they are read in the same way")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +170,10 @@ def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | 
     [
         (["01/02/2020", "03/04/2020"], "day_first", ["2020-02-01", "2020-04-03"]),
         (["01/02/2020", "03/04/2020"], "month_first", ["2020-01-02", "2020-03-04"]),
+        (["01.02.2020", "03.04.2020"], "day_first", ["2020-02-01", "2020-04-03"]),
+        (["01.02.2020", "03.13.2020"], "month_first", ["2020-01-02", "2020-03-13"]),
+        (["20/12/31", "99.01.05"], "year_first", ["2020-12-31", "1999-01-05"]),
+        (["20/12/31", "01/01/05"], "day_first", ["2031-12-20", "2005-01-01"]),
         (["2020-01-05T10:00", "2020-01-05T10:00Z"], "utc", ["2020-01-05T10:00", "2020-01-05T10:00"]),
         (["20201231", "00010101"], "yyyymmdd", ["2020-12-31", "0001-01-01"]),
         (["1581292800", "0"], "seconds", ["2020-02-10", "1970-01-01"]),
@@ -246,6 +269,22 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             "'13/02/2020' has the day first, and '02/13/2020' the month",
             ["dates", "dates", "types"],
         ),
+        (
+            ["20/12/31", "21/01/05"],
+            "'20/12/31' may be 2031-12-20 (the day first) or 2020-12-31 (the year first)",
+            ["dates", "dates", "types"],
+        ),
+        (
+            ["05-06-07", "06-07-08"],
+            "'05-06-07' may be 2007-06-05 (the day first), 2007-05-06 (the month first) or 2005-06-07 (the year first)",
+            ["dates", "dates", "dates", "types"],
+        ),
+        (["05.13.2020", "06.14.2020"], "'05.13.2020' is no date with the day first", ["dates", "types"]),
+        (
+            [*["01.02.2020", "03.04.2020"] * 15, "05.13.2020"],
+            "1 of 31 values is not a time; the first is '05.13.2020' (line 32)",
+            ["dates", "nulls", "types"],
+        ),
         (["1,5", "2,25"], "its numbers, such as '1,5', have a decimal comma", ["decimal", "types"]),
         (["1.234,5", "2"], "its numbers, such as '1.234,5', have a decimal comma", ["decimal", "types"]),
         (["1,234", "5,678"], "'1,234' may be 1234 or 1.234", ["thousands", "decimal", "types"]),
@@ -287,6 +326,18 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
         (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks` \(x: h:mm\)"),
         (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks` \(x: multipliers\)"),
         (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks` \(x: parentheses\)"),
+        *(
+            (
+                ["(1.5)", "2k", "3"],
+                options,
+                r"'(\(1\.5\)|2k)', .* set `marks` \(x: multipliers parentheses\) or `types`$",
+            )
+            for options in (
+                {"types": {"x": "float"}},
+                {"marks": {"x": "multipliers"}},
+                {"marks": {"x": "parentheses"}},
+            )
+        ),
         (["30th"], {"types": {"x": "int"}}, "'30th', not of type int"),
         (["0x1F"], {"types": {"x": "float"}}, "'0x1F', not of type float"),
         (["45"], {"marks": {"x": "duration"}}, "'45', not a number with `duration`"),
@@ -298,6 +349,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             {"dates": {"x": "no_zone"}},
             "1 of 1 times have a time zone, although `dates` is no_zone",
         ),
+        (["31/12/2020"], {"dates": {"x": "year_first"}}, "'31/12/2020', not of type timestamp"),
         (["1475661600"], {"dates": {"x": "no_zone"}}, "is 1475661600, not of type timestamp"),
         (["1475661600"], {"dates": {"x": "day_first"}}, "is 1475661600, not of type timestamp"),
         (
@@ -322,6 +374,7 @@ def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: A
         (["300K", "310 K"], {"marks": {"x": "K"}}, [300, 310]),
         (["5k", "7"], {"marks": {"x": "multipliers"}}, [5000, 7]),
         (["(5)", "7"], {"marks": {"x": "parentheses"}}, [-5, 7]),
+        (["(1.5)", "2k", "3"], {"marks": {"x": "multipliers parentheses"}}, [-1.5, 2000, 3]),
         (["6.048", "257"], {"thousands": "point"}, [6048, 257]),
         (["1.234", "5.678"], {"thousands": "point"}, [1234, 5678]),
         (["6.048", "257"], {"thousands": "point", "types": {"x": "float"}}, [6048, 257]),
@@ -344,6 +397,31 @@ def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
     assert not found.problems
     assert np.asarray(found.values["x"]).tolist() == [41.2, 7.25]
     assert np.asarray(found.values["y"]).tolist() == [0.31, 1.5]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x;v\n2.214;1,5\n1;2,25\n",
+        "x;v\n1,234;1,5\n5,678;2,25\n",
+        "x;v\n1,234;2.214\n5,678;1\n",
+        "x;v;w\n2.214;1,5;0.5\n1;2,25;0.25\n",
+    ],
+)
+def test_each_choice_of_remedies_reads_a_file_with_different_decimals(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    problems = Csv(path=str(path), delimiter=";").table.problems
+    assert problems.keys() == {"x", "v"}
+    for remedies in itertools.product(*(problem.remedies for problem in problems.values())):
+        options: dict[str, Any] = {}
+        for name, remedy in zip(problems, remedies, strict=True):
+            assert remedy.by_column
+            options.setdefault(remedy.option, {})[name] = remedy.value
+        assert not Csv(path=str(path), delimiter=";", **options).table.problems, options
+    (commas,) = (each.value for each in problems["v"].remedies if "decimal commas" in each.purpose)
+    rest = Csv(path=str(path), delimiter=";", decimal={"v": commas}).table.problems
+    assert all(remedy.by_column for problem in rest.values() for remedy in problem.remedies)
 
 
 def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> None:
@@ -375,6 +453,31 @@ def test_the_spellings_of_a_column_are_added_among_numbers_and_exact_among_texts
     assert values_of(texts) == ["NA", "US", "?", None]
     strict = read(tmp_path, [*map(str, range(20)), "?"], nulls=("",))
     assert strict.table.problems["x"].fault == "1 of 21 values is not a number; the first is '?' (line 22)"
+
+
+@pytest.mark.parametrize("options", [{"dates": {"x": "seconds"}}, {"types": {"x": "timestamp"}}])
+@pytest.mark.parametrize("number", [0, -1, 5])
+def test_a_number_stands_for_its_spellings_among_times_since_1970(tmp_path: Path, number: int, options: Any) -> None:
+    values = ["1581292800", f"{number}", f"{number}.0", "1581379200.5", "-"]
+    source = read(tmp_path, values, nulls={"x": (number,)}, **options)
+    assert values_of(source) == ["2020-02-10T00:00:00.000000", None, None, "2020-02-11T00:00:00.500000", None]
+    assert source.profile().columns[0].missing_spellings == {f"{number}": 1, f"{number}.0": 1, "-": 1}
+
+
+@pytest.mark.parametrize("gaps", [[], ["-"]])
+def test_a_number_that_float64_rounds_is_missing_alone(tmp_path: Path, gaps: list[str]) -> None:
+    values = ["9007199254740993", "9007199254740992", "3", *gaps]
+    found = values_of(read(tmp_path, values, nulls={"x": (9007199254740993,)}))
+    assert found == [None, 9007199254740992, 3, *[None] * len(gaps)]
+
+
+def test_times_since_1970_with_gaps_are_described_as_times(tmp_path: Path) -> None:
+    inferred = read(tmp_path, ["20200101", "20200102", "-"], types={"x": "timestamp"}).table.readings["x"]
+    assert inferred.options == {"dates": "yyyymmdd"}
+    gaps = "missing: '-' in 1 row (first: line 4)"
+    assert inferred.describe() == f"read as times, numbers such as 20201231; {gaps}"
+    declared = read(tmp_path, ["20200101", "20200102", "-"], dates={"x": "yyyymmdd"}).table.readings["x"]
+    assert declared.describe() == f"read as times; {gaps}"
 
 
 def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Writes overrides of the command line: in Hydra's grammar, and in quotes for a shell where it needs them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+WORD = re.compile(rf"{NAME.pattern}(:[a-z]+)?")  # such as h:mm
+RESERVED = ("null", "true", "false", "inf", "nan")  # in Hydra's grammar, in any case
+SHELL_SAFE = re.compile(r"[A-Za-z0-9_.=:/-]+")
+ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
+
+
+def is_writable(text: str) -> bool:
+    """Whether a text can be a value on the command line: OmegaConf has another meaning for some texts."""
+    return "${" not in text and text != "???"
+
+
+def format_override(key: str, value: str | Sequence[str]) -> str:
+    """The override that sets a key, as a word for a shell: `data.target=y`, `'data.target="a b"'`.
+
+    Args:
+        key: the key in Hydra's grammar.
+        value: a text, or the texts of a list. Each of them is writable.
+    """
+    text = _format_text(value) if isinstance(value, str) else f"[{','.join(map(_format_text, value))}]"
+    return _quote_for_shell(f"{key}={text}")
+
+
+def quote_name(name: str) -> str | None:
+    """Writes a name as the last part of a key, in quotes if necessary. None: the command line can't have it."""
+    if not is_writable(name) or not name:
+        return None
+    if NAME.fullmatch(name):
+        return name
+    # The first quote that ends a key ends the name.
+    quotes = (quote for quote in "\"'" if not re.search(rf"{quote}(\.[\w.]+)?=", name))
+    return next((f"{quote}{name}{quote}" for quote in quotes), None)
+
+
+def quote_text(text: str) -> str:
+    """Quotes a text for Hydra's grammar, in which a backslash is an escape only before a quote."""
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
+
+
+def _format_text(text: str) -> str:
+    return text if WORD.fullmatch(text) and text.lower() not in RESERVED else quote_text(text)
+
+
+def _quote_for_shell(word: str) -> str:
+    """Quotes a word for a shell, in one line: `$'…'` has escapes for characters that can't be printed."""
+    if word.isprintable():
+        return word if SHELL_SAFE.fullmatch(word) else shlex.quote(word)
+    characters = (ESCAPES.get(each) or (each if each.isprintable() else _escape(each)) for each in word)
+    return f"$'{''.join(characters)}'"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
