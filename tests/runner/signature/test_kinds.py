@@ -324,11 +324,8 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
     [
         ("loss: !!python/object/apply:os.system ['touch written']", "not valid YAML: could not determine a constru"),
         ("loss: !!python/name:os.system", "not valid YAML: could not determine a constru"),
-        (
-            "learning_rate: ${oc.env:TITRATE_SECRET}",
-            "${oc.env:TITRATE_SECRET} is not a valid reference. A reference must be",
-        ),
-        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not a valid reference. A reference must be"),
+        ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} calls the function oc.env"),
+        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "calls the function oc.decode"),
         ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect. Leave `hydra`"),
         (
             "loss: {_target_: components.loss.MSE, _partial_: true}",
