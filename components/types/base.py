@@ -40,7 +40,8 @@ class Range:
     def __str__(self) -> str:
         opening = "(" if math.isinf(self.low) else self.bounds[0]
         closing = ")" if math.isinf(self.high) else self.bounds[1]
-        return f"{opening}{self.low:g}, {self.high:g}{closing}"
+        low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (self.low, self.high))
+        return f"{opening}{low}, {high}{closing}"
 
 
 class UserError(ValueError):

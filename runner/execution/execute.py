@@ -31,6 +31,7 @@ from runner.training.evaluator import record_predictions
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
+from runner.user_code import is_user_code
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         status = "finished" if ended_by else "interrupted"
     except DivergedError as diverged:
         last_good_step = checkpoints.remove_since(diverged.step)  # the weights of later steps are not finite
-        learning_rate = run.config.values["learning_rate"]
-        status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
+        status, error = "diverged", _describe_divergence(diverged, last_good_step, run.config.values)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
     metrics = _evaluate_best(run, trainer_state) if status == "finished" else {}
@@ -214,15 +214,23 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     return trainer_state or run.trainer.initial_state()
 
 
-def _describe_divergence(diverged: DivergedError, last_good_step: int | None, learning_rate: float) -> str:
-    """The error of a run that diverged. `last_good_step` is the step of its newest checkpoint; None: it has none."""
+def _describe_divergence(diverged: DivergedError, last_good_step: int | None, values: Mapping[str, Any]) -> str:
+    """The error of a run that diverged.
+
+    Args:
+        diverged: the error of the trainer.
+        last_good_step: the step of the newest checkpoint; None: there is none.
+        values: the configuration.
+    """
     if last_good_step is None:
         checkpoint = "no checkpoint was saved before"
     else:
         checkpoint = f"the last good checkpoint is step {last_good_step}"
+    own = [name for name, node in values["augmentation"].items() if is_user_code(node["_target_"])]
+    weights = f"check that augmentation.{own[0]} returns no weight below 0, and `present` as it is, " if own else ""
     return (
-        f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {learning_rate:g}), look for extreme values in "
-        "the data, or set training.on_nan=continue"
+        f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {values['learning_rate']:g}), look for extreme "
+        f"values in the data, {weights}or set training.on_nan=continue"
     )
 
 

@@ -182,19 +182,30 @@ def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | No
     if kind and not _is_protocol(cls):
         problem = f"`{target}` returns a {type(part).__name__}, not {title} ({class_name})"
         return None if isinstance(part, cls) else problem
-    if missing := [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]:
-        returned = " returns None, which" if part is None else ""
-        return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
-    return _find_method_problem(part, target, kind) if kind and kind.methods else None
+    if missing := _find_missing(part, target, title, cls, class_name):
+        return missing
+    return _find_method_problem(part, target, kind) if kind and kind.protocols else None
+
+
+def _find_missing(part: Any, target: str, title: str, cls: type, class_name: str) -> str | None:
+    """The problem of an object that lacks members of a class; None: it has all."""
+    missing = [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]
+    if not missing:
+        return None
+    returned = " returns None, which" if part is None else ""
+    return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
 
 
 def _find_method_problem(part: Any, target: str, kind: PartKind) -> str | None:
-    """The problem of an object that does not have exactly one of the methods of its kind; None: it has."""
-    found = [f"`{name}`" for name in kind.methods if callable(getattr(part, name, None))]
+    """The problem of an object without exactly one of the methods of its kind, or without another member of the
+    method's protocol; None: there is none."""
+    found = [name for name in kind.protocols if callable(getattr(part, name, None))]
     if len(found) == 1:
-        return None
-    has = " and ".join(found) or "none of these methods"
-    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.methods)}."
+        protocol = kind.protocols[found[0]]
+        title = f"{kind.title} with `{found[0]}`"
+        return _find_missing(part, target, title, protocol, f"components.types.{protocol.__name__}")
+    has = " and ".join(f"`{name}`" for name in found) or "none of these methods"
+    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.protocols)}."
 
 
 def _list_required_members(protocol: type) -> Iterable[str]:

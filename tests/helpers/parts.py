@@ -173,6 +173,49 @@ class TwoInternalLosses(nn.Module):
         return Output(None, {"square": jnp.square(x * scale).mean(1), "size": jnp.abs(x * scale).mean(1)})
 
 
+class LossesInTraining(nn.Module):
+    """A network without logits, which returns its internal loss in training only."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Output:
+        scale = self.param("scale", nn.initializers.ones, ())
+        return Output(None, {"square": jnp.square(x * scale).mean(1)} if train else {})
+
+
+@dataclass(frozen=True)
+class ConstantWeight:
+    """Gives each example the same weight. It is compiled by itself, so all arrays of the batch are new."""
+
+    weight: float = 1.0
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        @jax.jit
+        def change(batch: Batch) -> Batch:
+            return batch._replace(weight=jnp.full(batch.present.shape, self.weight, jnp.float32))
+
+        return change(batch)
+
+
+@dataclass(frozen=True)
+class UndefinedMetric:
+    """A metric that is always NaN."""
+
+    higher_is_better = True
+    collects = False
+
+    def bind(self, target: TargetSpec) -> UndefinedMetric:
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        return {"count": batch.mask.sum()}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        return float("nan")
+
+
 class _CrossEntropy:
     def outputs(self, target: TargetSpec) -> int:
         return target.outputs

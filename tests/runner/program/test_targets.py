@@ -203,6 +203,23 @@ def test_without_a_target_the_loss_is_the_sum_of_the_internal_losses() -> None:
     assert session.train(rows)[1]["train/loss"] == pytest.approx(((squares + sizes) * weights).mean(), rel=1e-5)
 
 
+def test_without_a_target_an_evaluation_without_internal_losses_raises() -> None:
+    session = Session(Features({}, INPUT, {"x": ("x",)}), architecture={"_target_": "parts.LossesInTraining"})
+    assert session.train(session.rows)[1]["train/loss"] > 0
+    with pytest.raises(
+        UserError, match=r"LossesInTraining returns no internal losses \(Output.losses\) in evaluations"
+    ):
+        session.evaluate(session.rows)
+
+
+def test_an_augmentation_may_set_weights_and_compile_itself() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    loss, own = {"_target_": LOSS + "SoftmaxCrossEntropy"}, {"own": {"_target_": "parts.ConstantWeight", "weight": 2.0}}
+    plain, weighted = (Session(features, loss=loss, augmentation=augmentation) for augmentation in ({}, own))
+    losses = [session.train(session.rows)[1]["train/loss"] for session in (plain, weighted)]
+    assert losses[1] == pytest.approx(2 * losses[0], rel=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["SoftLoss", "WholeLoss"])
 def test_a_users_loss_gets_the_probabilities_of_mixed_classes(loss: str) -> None:
     features = Features({"target": Label(key="label", weight="balanced")}, INPUT, {"x": ("x",)})
