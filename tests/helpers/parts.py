@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -197,6 +197,32 @@ class ConstantWeight:
             return batch._replace(weight=jnp.full(batch.present.shape, self.weight, jnp.float32))
 
         return change(batch)
+
+
+class DropsMasks:
+    """Returns a batch without masks."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(masks={})
+
+
+class SetsSoft:
+    """Sets probabilities for a target of numbers."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(soft={"size": jnp.ones((len(batch.present), 1))})
+
+
+class Doubles:
+    """Predicts each number twice: it changes the shape of a target in its `bind`."""
+
+    def bind(self, targets: Mapping[str, TargetSpec]) -> Any:
+        return self, {
+            name: replace(spec, shape=(2,)) if spec.kind == "real" else spec for name, spec in targets.items()
+        }
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(targets={**batch.targets, "size": batch.targets["size"].repeat(2, axis=1)})
 
 
 @dataclass(frozen=True)

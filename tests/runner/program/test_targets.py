@@ -212,6 +212,25 @@ def test_without_a_target_an_evaluation_without_internal_losses_raises() -> None
         session.evaluate(session.rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("DropsMasks", r"DropsMasks returns `masks.kind` as None\. It must return bool \(12,\)"),
+        ("SetsSoft", r"SetsSoft sets `soft.size`, but the target size has no classes\. Leave it out"),
+    ],
+)
+def test_an_augmentation_with_wrong_fields_raises(name: str, message: str) -> None:
+    session = Session(two_targets(), augmentation={"own": {"_target_": f"parts.{name}"}}, **TWO_TARGETS)
+    with pytest.raises(UserError, match=f"augmentation.own: {message}"):
+        session.train(session.rows)
+
+
+def test_an_augmentation_may_change_the_shape_of_a_target_that_it_binds() -> None:
+    doubled = Session(two_targets(), augmentation={"own": {"_target_": "parts.Doubles"}}, **TWO_TARGETS)
+    assert doubled.outputs(doubled.rows)["size"].shape == (12, 2)
+    assert doubled.train(doubled.rows)[1]["train/size/loss"] > 0
+
+
 def test_an_augmentation_may_set_weights_and_compile_itself() -> None:
     features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
     loss, own = {"_target_": LOSS + "SoftmaxCrossEntropy"}, {"own": {"_target_": "parts.ConstantWeight", "weight": 2.0}}

@@ -141,6 +141,11 @@ class ResultIsText(Metric):
 class ArrayPenalty:
     def __call__(self, parameters): return jnp.zeros(3)
 
+class ClearsInPlace:
+    def __call__(self, parameters):
+        parameters.clear()
+        return 0.0
+
 class NoPenalty:
     def penalty(self, parameters): return 0.0
 
@@ -466,12 +471,14 @@ def test_wrong_values_of_an_augmentation_end_the_run(name: str, capsys: pytest.C
 @pytest.mark.optax
 def test_parts_that_fit_train() -> None:
     fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "Augmentation"}
-    assert (
-        main(
-            list(dict.fromkeys(word for key, name in fit.items() for word in write_option("strange_parts", key, name)))
-        )
-        == 0
-    )
+    words = [word for key, name in fit.items() for word in write_option("strange_parts", key, name)]
+    assert main([*dict.fromkeys(words)]) == 0
+
+
+@pytest.mark.optax
+def test_a_regularizer_that_changes_its_tree_changes_no_other() -> None:
+    choice, *words = write_option("strange_parts", "regularizer.a", "ClearsInPlace")
+    assert all(main([choice.replace("mine", names), *words]) == 0 for names in ("mine,l2", "l2,mine"))
 
 
 @pytest.mark.optax
