@@ -196,13 +196,10 @@ def as_loss_function(loss: Any) -> LossFunction:
     """
     part, signature = part_name(loss), inspect.signature(loss)
     names = list(signature.parameters)
-    soft = {"soft": None} if "soft" in names[2:] and names[0] != "output" else {}
-    try:
-        signature.bind(None, None, **soft)
-    except TypeError:
+    if not can_take(signature, 2, *(["soft"] if "soft" in names[2:] and names[0] != "output" else [])):
         raise UserError(
             f"{part} takes {signature}. A loss must take (logits, target), (logits, target, soft) or (output, batch)."
-        ) from None
+        )
 
     def compute_losses(output: Output, batch: Batch) -> jax.Array:
         if batch.soft and names[0] != "output" and "soft" not in names[2:]:
@@ -274,11 +271,14 @@ def _as_batch_augmentation(
         specs: the targets as it changes them.
         part: its name.
     """
-    takes_pair = len(inspect.signature(augmentation).parameters) == 3
+    signature = inspect.signature(augmentation)
+    takes_batch, takes_pair = (can_take(signature, count) for count in (2, 3))
+    if not takes_batch and not takes_pair:
+        raise UserError(f"{part} takes {signature}. An augmentation must take (key, batch) or (key, inputs, target).")
 
     def augment(key: jax.Array, batch: Batch) -> Batch:
         own = copy_containers(batch)  # it may change the mappings in place
-        if not takes_pair:
+        if takes_batch:
             return check_augmented(augmentation(key, own), batch, specs, part)
         augmented = augmentation(key, own.inputs, own.target)
         check_augmented_pair(augmented, part)
@@ -296,6 +296,15 @@ def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any
         with error_location(f"{group}.{name}"):
             parts[name] = build(node, numbers, element_hint(SCHEMA[group], name))
     return parts
+
+
+def can_take(signature: inspect.Signature, count: int, *keywords: str) -> bool:
+    """Whether a function with a signature can be called with `count` arguments by position, and others by keyword."""
+    try:
+        signature.bind(*[None] * count, **dict.fromkeys(keywords))
+    except TypeError:
+        return False
+    return True
 
 
 def part_name(part: object) -> str:

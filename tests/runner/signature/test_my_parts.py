@@ -128,6 +128,9 @@ class MeasuresNumber(Metric):
 class CollectsSum(Metric):
     collects = True
 
+class MeasuresOutput(Metric):
+    def measure(self, output): return {"hits": 1}
+
 class MeasuresTruth(Metric):
     def measure(self, output, batch): return {"any": jnp.any(batch.mask)}
 
@@ -160,6 +163,9 @@ class GrowsInPlace:
         parameters["architecture"]["head"]["kernel"] = jnp.zeros(3)
         return parameters
 
+class NoParameters:
+    def __call__(self): return 0.0
+
 class NoStep:
     def __call__(self, objective, parameters): return None
 
@@ -186,6 +192,12 @@ class Renames(Augmentation):
 class Halves(Augmentation):
     def __call__(self, key, inputs, target): return {"inputs": inputs["inputs"][::2]}, target[::2]
 
+
+class OnlyKey:
+    def __call__(self, key): return key
+
+class WithStrength:
+    def __call__(self, key, batch, strength=2.0): return batch
 
 class ColumnWeight:
     def __call__(self, key, batch): return batch._replace(weight=jnp.ones((len(batch.present), 1)))
@@ -252,6 +264,9 @@ class OtherGroup(Assigns):
 
 class SomePaths(OtherGroup):
     def assign(self, paths): return {paths[0]: "body"}
+
+class AfterStep:
+    def after(self, variables, averaged): return variables, averaged
 
 class SkipsPair:
     def skips(self, objective, gradients): return jnp.isnan(objective)[None]
@@ -439,6 +454,23 @@ CASES = [
         "strange_parts.stateless: the state that `update` returns a mapping of `count` to None.",
     ),
 ]
+PARAMETERS = [  # the key, the part, its method, and what it takes and must take
+    ("metric.mine", "MeasuresOutput", ".measure", "(output). To be a metric, it must take (output, batch)"),
+    ("constraint.mine", "NoParameters", "", "(). To be a constraint, it must take (parameters)"),
+    ("regularizer.mine", "NoParameters", "", "(). To be a regularizer, it must take (parameters)"),
+    ("step", "NoParameters", "", "(). To be a step, it must take (objective, parameters)"),
+    (
+        *("update.mine", "AfterStep", ".after"),
+        "(variables, averaged). To be an update with `after`, it must take (variables, averaged, step)",
+    ),
+]
+CASES += [(key, name, f"`strange_parts.{name}{method}` takes {takes}") for key, name, method, takes in PARAMETERS]
+CASES.append(
+    (
+        *("augmentation.mine", "OnlyKey"),
+        "OnlyKey takes (key). An augmentation must take (key, batch) or (key, inputs, target)",
+    )
+)
 
 
 @pytest.fixture(autouse=True)
@@ -470,7 +502,7 @@ def test_wrong_values_of_an_augmentation_end_the_run(name: str, capsys: pytest.C
 
 @pytest.mark.optax
 def test_parts_that_fit_train() -> None:
-    fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "Augmentation"}
+    fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "WithStrength"}
     words = [word for key, name in fit.items() for word in write_option("strange_parts", key, name)]
     assert main([*dict.fromkeys(words)]) == 0
 
