@@ -180,6 +180,17 @@ class Loses:
     def after(self, variables, averaged, step): return {"params": {}}, averaged
 class Skips:
     def skips(self, objective, gradients): return gradients
+class Groups:
+    groups = {"head": {"optimizer": optax.sgd, "rate": 0.5}}
+    def assign(self, paths): return {path: "head" if "head" in path else "default" for path in paths}
+class OtherKey(Groups):
+    groups = {"head": {"rates": 0.5}}
+class BuiltOptimizer(Groups):
+    groups = {"head": {"optimizer": optax.sgd(0.1)}}
+class NoSchedule(Groups):
+    groups = {"head": {"schedule": 0.1}}
+class ListOfGroups(Groups):
+    groups = ["head"]
 class Decays:
     def decays(self, paths): return "architecture/head"
 class OtherPath:
@@ -209,12 +220,12 @@ def own_members(write_module: Callable[[str, str], None]) -> None:
     Path("conf/update").mkdir(parents=True)
     for line in MEMBERS.splitlines():
         if line.startswith("class "):
-            name = line.removeprefix("class ").partition(":")[0]
+            name = line.removeprefix("class ").partition(":")[0].partition("(")[0]
             Path("conf/update", f"{name}.yaml").write_text(f"# A member.\n{name}: {{_target_: net.{name}}}\n")
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("name", ["Centralize", "Halve", "Mean"])
+@pytest.mark.parametrize("name", ["Centralize", "Halve", "Mean", "Groups"])
 @pytest.mark.usefixtures("own_members")
 def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
     words = ("experiment=digits_mlp", *WORDS, f"update=[{name},clip_norm,lookahead]")
@@ -234,6 +245,16 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[OnlyVariables]"], "update.OnlyVariables: OnlyVariables.after must return a pair: the variables"),
         (["update=[Loses]"], "update.Loses: Loses.after returns a mapping of `params` to a mapping of nothing. It"),
         (["update=[Skips]"], "update.Skips: Skips.skips returns a mapping of `architecture` to"),
+        (["update=[OtherKey]"], "update.OtherKey: OtherKey.groups.head has the key rates. Did you mean rate?"),
+        (
+            ["update=[BuiltOptimizer]"],
+            "BuiltOptimizer.groups.head.optimizer is a GradientTransformationExtraArgs of 2.",
+        ),
+        (
+            ["update=[NoSchedule]"],
+            "NoSchedule.groups.head.schedule is float32 (). It must be a components.types.Schedule",
+        ),
+        (["update=[ListOfGroups]"], "ListOfGroups.groups is a list of 1. It must be a mapping of names to groups."),
         (["update=[Decays]", "optimizer=adamw"], "update.Decays: Decays.decays returns a str. It must return a set of"),
         (
             ["update=[OtherPath]", "optimizer=adamw"],

@@ -97,6 +97,8 @@ class Schedule(NamedTuple):
 
         A function whose first parameter is called `step` gets (step, total steps), also if the second has a default.
         """
+        if not callable(self.values):
+            raise UserError(f"Schedule.values is a {type(self.values).__name__}. It must be a function of (clock).")
         signature = inspect.signature(self.values)
         is_clock_first = next(iter(signature.parameters), None) != "step"
         for arguments in ((clock,) if is_clock_first else (), (clock.step, clock.total_steps)):

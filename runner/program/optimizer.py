@@ -13,6 +13,7 @@ import optax
 from components.types import Grouping, Schedule, UserError
 from runner.config.check_update import find_decay_masks
 from runner.errors import error_location
+from runner.program.parts import part_name
 from runner.program.returns import check_assigned, check_paths, check_step_of_optimizer, check_update
 from runner.program.trees import join_keys, list_paths, merge, select
 from runner.program.update import Members
@@ -64,27 +65,31 @@ class OptimizerFactory:
         return optax.with_extra_args_support(optimizer), numbers
 
     def _bind(
-        self, key: str, optimizer: UnboundOptimizer, numbers: Mapping[str, Any]
+        self, key: str, optimizer: Callable[..., optax.GradientTransformation], numbers: Mapping[str, Any]
     ) -> optax.GradientTransformationExtraArgs:
         """Builds an optimizer with the numbers of its schedule.
 
         Args:
             key: the key of the optimizer in the configuration.
-            optimizer: the optimizer.
+            optimizer: the optimizer of a configuration, or a function of a user's member.
             numbers: the numbers of its schedule.
         """
-        if twice := sorted(numbers.keys() & optimizer.node.keys()):
+        node = optimizer.node if isinstance(optimizer, UnboundOptimizer) else {"_target_": part_name(optimizer)}
+        if twice := sorted(numbers.keys() & node.keys()):
             with error_location(f"{key}.{twice[0]}"):
                 raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
-        masks = dict.fromkeys(find_decay_masks(optimizer.node), self._decay_mask)
-        return check_updates(key, str(optimizer.node["_target_"]), optimizer(**numbers, **masks))
+        decay_masks = find_decay_masks(node) if isinstance(optimizer, UnboundOptimizer) else []
+        built = optimizer(**numbers, **dict.fromkeys(decay_masks, self._decay_mask))
+        check_update(built, node["_target_"])
+        return check_updates(key, node["_target_"], built)
 
     def _check_member(
         self, name: str, member: Any, method: str, optimizer: optax.GradientTransformation
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer that a method of a member returns. Raises UserError if it is none."""
-        check_update(optimizer, member, method)
-        return check_updates(f"update.{name}", f"{type(member).__name__}.{method}", optimizer)
+        part = f"{type(member).__name__}.{method}"
+        check_update(optimizer, part)
+        return check_updates(f"update.{name}", part, optimizer)
 
     def _decay_mask(self, tree: Any) -> Any:
         """Which leaves of a tree of parameters decay."""
@@ -106,7 +111,6 @@ class OptimizerFactory:
                 numbers = dict(self._rates(schedule))
                 numbers["learning_rate"] = numbers["learning_rate"] * jnp.asarray(group.get("rate", 1.0), jnp.float32)
                 optimizer = group.get("optimizer") or self._optimizer
-                assert isinstance(optimizer, UnboundOptimizer)
                 key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
                 optimizers[group_name] = self._bind(key, optimizer, numbers)
         return partition(optimizers, assigned)

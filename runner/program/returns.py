@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from components.closest import join_names, suggest_name
-from components.types import Batch, Duration, Output, TargetSpec, UserError
+from components.types import Batch, Duration, Group, Output, Schedule, TargetSpec, UserError
 
 MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
@@ -215,6 +215,26 @@ def check_until(until: Any, part: str) -> None:
         raise UserError(f"{part}.until is {until!r}. It must be a components.types.Duration, or None.")
 
 
+def check_groups(groups: Any, part: str) -> None:
+    """Raises UserError unless the attribute `groups` of a member has groups of parameters by name."""
+    if not isinstance(groups, Mapping) or not all(isinstance(group, Mapping) for group in groups.values()):
+        raise UserError(f"{part}.groups is {_describe(groups)}. It must be a mapping of names to groups.")
+    known = Group.__annotations__
+    for name, group in groups.items():
+        optimizer, schedule = group.get("optimizer"), group.get("schedule")
+        if unknown := sorted(group.keys() - known.keys()):
+            raise UserError(f"{part}.groups.{name} has the key {unknown[0]}. {suggest_name(unknown[0], known)}")
+        if optimizer is not None and not callable(optimizer):
+            raise UserError(
+                f"{part}.groups.{name}.optimizer is {_describe(optimizer)}. It must be a function of the learning rate "
+                "that returns an optimizer, such as optax.sgd."
+            )
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise UserError(
+                f"{part}.groups.{name}.schedule is {_describe(schedule)}. It must be a components.types.Schedule."
+            )
+
+
 def check_assigned(assigned: Any, paths: Sequence[str], groups: Collection[str], part: str) -> None:
     """Raises UserError unless `assign` of an update returns a group for the path of each parameter.
 
@@ -253,10 +273,9 @@ def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
             raise UserError(f"{part} returns `{name}` as {_describe(leaf)}. It must return {allowed}.")
 
 
-def check_update(optimizer: Any, member: Any, method: str) -> None:
-    """Raises UserError unless a method of an update returns an optimizer."""
+def check_update(optimizer: Any, part: str) -> None:
+    """Raises UserError unless a part, such as a method of an update, returns an optimizer."""
     if not isinstance(optimizer, optax.GradientTransformation):
-        part = f"{type(member).__name__}.{method}"
         raise UserError(f"{part} returns {_describe(optimizer)}. It must return an optax.GradientTransformation.")
 
 

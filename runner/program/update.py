@@ -22,7 +22,7 @@ from components.types import (
     Variables,
 )
 from runner.errors import error_location
-from runner.program.returns import check_same_shapes, check_truth, check_until
+from runner.program.returns import check_groups, check_same_shapes, check_truth, check_until
 from runner.program.trees import copy_containers
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -82,6 +82,10 @@ def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Memb
         after=_find_all(AfterUpdate, ordered),
     )
     _check_only([name for name, member in members.after.items() if getattr(member, "evaluates", False)])
+    if members.groups:
+        name, grouping = members.groups
+        with error_location(f"update.{name}"):
+            check_groups(grouping.groups, type(grouping).__name__)
     if members.freeze:
         name, freezing = members.freeze
         with error_location(f"update.{name}"):

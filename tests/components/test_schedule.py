@@ -226,7 +226,9 @@ def test_boundaries_of_other_units_must_not_decrease() -> None:
         schedule.check(Clock(0, 100, 31))
 
 
-@pytest.mark.parametrize("values", [lambda a, b, c: {}, lambda step: {}], ids=["three", "step"])
+@pytest.mark.parametrize("values", [lambda a, b, c: {}, lambda step: {}, {}], ids=["three", "step", "no function"])
 def test_a_schedule_with_other_parameters_raises(values: Any) -> None:
-    with pytest.raises(UserError, match=r"takes \(.*\). It must take \(clock\) or \(step, total_steps\)"):
+    with pytest.raises(
+        UserError, match=r"takes \(.*\). It must take \(clock\) or \(step,|is a dict. It must be a function"
+    ):
         Schedule(values).at(Clock(0, 1, 1))
