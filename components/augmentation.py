@@ -39,10 +39,10 @@ class Flip:
 class Crop:
     """Pads images (B, H, W, C) and crops them to their original size at random positions (He et al., 2015).
 
-    Targets that are images move with them. Classes of pixels in a constant padding don't count.
+    Targets that are images move with them. Classes of pixels in a constant padding don't count: their mask is false.
 
     Attributes:
-        padding: pixels on each side, at least 1. An image moves by at most this number of pixels.
+        padding: pixels on each side, at least 1 and at most 2^16. An image moves by at most this number of pixels.
         mode: content of the padding. `constant`: the number `fill`; `edge`: the nearest pixel; `reflect`: the mirrored
             image.
         fill: content of a constant padding, in the unit of the input; 0 is black if pixels were divided by 255.
@@ -51,7 +51,7 @@ class Crop:
         UserError: `mode` is `reflect`, and the images are not larger than the padding.
     """
 
-    padding: Annotated[int, Range(1)] = 4
+    padding: Annotated[int, Range(1, 2**16)] = 4
     mode: Literal["constant", "edge", "reflect"] = "constant"
     fill: Scalar = 0.0
 
@@ -61,6 +61,8 @@ class Crop:
             padded = self._pad(images, self.fill if fill is None else fill)
             return jax.vmap(_crop, (0, 0, None))(padded, corners, images.shape[1:])
 
+        if self.mode == "constant":
+            batch = _add_masks_of_pixels(batch)
         return _change_images("crop", crop, batch)
 
     def _pad(self, images: jax.Array, fill: Scalar) -> jax.Array:
@@ -90,6 +92,11 @@ class GaussianNoise:
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         floats = [name for name, value in batch.inputs.items() if _is_float(value)]
+        if not floats:
+            kinds = ", ".join(f"{name} {_describe(value)}" for name, value in batch.inputs.items())
+            raise UserError(f"gaussian_noise needs an input of floats, got {kinds}. Remove the augmentation.")
+        if self.inputs == ():
+            raise UserError("gaussian_noise: `inputs` is empty, so no input gets noise. Leave it out, or list inputs.")
         for name in self.inputs or ():
             if name not in floats:
                 allowed = ", ".join(floats) or "none"
@@ -284,6 +291,12 @@ def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) ->
     targets = {key: _change_target(change, value) for key, value in batch.targets.items()}
     masks = {key: _change_target(change, value) for key, value in batch.masks.items()}
     return batch._replace(inputs=inputs, targets=targets, masks=masks)
+
+
+def _add_masks_of_pixels(batch: Batch) -> Batch:
+    """The batch with a mask for each target of classes of pixels, also where no element can be missing."""
+    masks = {name: batch.mask_of(name) for name, target in batch.targets.items() if target.ndim == 3}
+    return batch._replace(masks={**batch.masks, **masks})
 
 
 def _change_target(change: Callable[..., jax.Array], target: jax.Array) -> jax.Array:

@@ -55,7 +55,10 @@ def map_matching(
 
 
 def check_patterns(patterns: Iterable[str], paths: Sequence[str]) -> None:
-    """Raises UserError for a pattern that matches none of the paths of a model's parameters."""
+    """Raises UserError for a pattern that matches none of the paths of a model's parameters, or if there is none."""
+    patterns = tuple(patterns)
+    if not patterns:
+        raise UserError(f"the list of patterns is empty, so it would change nothing. Parameters: {join_names(paths)}.")
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
             raise UserError(f"no parameter matches the pattern {pattern}. {suggest_name(pattern, paths)}")

@@ -60,7 +60,8 @@ def piecewise_constant(
         factors: factors of `learning_rate`, 0 or more, one more than there are boundaries.
 
     Raises:
-        UserError: boundaries of the same unit do not increase, or the number of factors is wrong.
+        UserError: boundaries of the same unit do not increase, or the number of factors is wrong. `Schedule.check`
+            raises it for boundaries of other units.
     """
     if len(factors) != len(boundaries) + 1:
         raise UserError(
@@ -78,7 +79,16 @@ def piecewise_constant(
         index = sum(passed, jnp.int32(0))
         return _float(learning_rate) * jnp.stack([_float(factor) for factor in factors])[index]
 
-    return _make_schedule(rate)
+    def check(clock: Clock) -> None:
+        steps = [round(float(boundary.steps(clock))) for boundary in boundaries]
+        for (low, first), (high, second) in itertools.pairwise(zip(boundaries, steps, strict=True)):
+            if second < first:
+                raise UserError(
+                    f"piecewise_constant needs boundaries that increase. {low.written()} is step {first:,} of this "
+                    f"run, and the next one, {high.written()}, is step {second:,}."
+                )
+
+    return _make_schedule(rate)._replace(check=check)
 
 
 def cosine(

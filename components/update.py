@@ -127,6 +127,8 @@ class Groups:
     def assign(self, paths: Sequence[str]) -> dict[str, str]:
         assigned = dict.fromkeys(paths, DEFAULT_GROUP)
         for name, group in self.groups.items():
+            if not group["paths"]:
+                raise UserError(f"the group {name} has no patterns. List some as `paths`, or leave the group out.")
             check_patterns(group["paths"], paths)
             rest = [path for path, owner in assigned.items() if owner == DEFAULT_GROUP]
             own = _select(rest, group["paths"])
@@ -150,7 +152,7 @@ class Lookahead:
         Zhang et al., 2019: Lookahead optimizer: k steps forward, 1 step back.
     """
 
-    steps: Annotated[int, Range(1)] = 6
+    steps: Annotated[int, Range(1, 2**31 - 1)] = 6
     step_size: Annotated[Scalar, Range(0, 1)] = 0.5
 
     order: ClassVar[int] = 0

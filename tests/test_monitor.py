@@ -58,6 +58,7 @@ def options(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for group in ("feature", "metric"):
         Path("conf", group).mkdir(parents=True)
     Path("conf/metric/area.yaml").write_text("area: {_target_: parts.AreaUnderCurve}\n")
+    Path("conf/metric/undefined.yaml").write_text("undefined: {_target_: parts.UndefinedMetric}\n")
     for name, text in FEATURES.items():
         Path(f"conf/feature/{name}.yaml").write_text(text + COLUMNS)
 
@@ -243,11 +244,16 @@ def test_a_monitor_that_is_always_nan_is_an_error(
     assert f"training.monitor: {monitor} is NaN at each evaluation: {why}. " in found
 
 
-def test_a_monitor_that_turns_out_to_be_nan_gives_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_that_is_always_nan_is_reported_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows()
-    assert main(command("single", "learning_rate=1e38", "training.on_nan=continue")) == 0
-    expected = "warning: valid/loss was finite at no evaluation, so the last weights count as the best\n"
-    assert expected in capsys.readouterr().out
+    words = ["metric=[undefined]", "training.monitor=valid/undefined", "training.epochs=3", "training.patience=2"]
+    assert main(command("single", *words)) == 0
+    warning = "warning: valid/undefined (training.monitor) is NaN or infinite at each evaluation (2), so the last"
+    assert warning in capsys.readouterr().out
+    (folder,) = Path("outputs").iterdir()
+    assert warning in (folder / "log.txt").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["best_epoch"], summary["ended_by"]) == (None, "training.patience")
 
 
 @pytest.fixture

@@ -290,7 +290,7 @@ def test_an_observer_can_stop_a_run_that_is_resumed_once_the_user_has_fixed_it(
         (
             "withoutrecord",
             2,
-            "observer.withoutrecord: WithoutRecord takes (event). It must take (event, record, variables).",
+            "WithoutRecord` takes (event). To be an observer, it must take (event, record, variables).",
         ),
     ],
 )

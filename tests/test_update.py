@@ -146,7 +146,11 @@ def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], N
 MEMBERS = """
 from dataclasses import dataclass
 import jax, optax
-from components.types import UserError
+import jax.numpy as jnp
+from components.types import Schedule, UserError
+
+def momentum(learning_rate):
+    return Schedule(lambda clock: {"learning_rate": learning_rate, "momentum": jnp.float32(0.5)})
 
 @dataclass(frozen=True)
 class Centralize:
@@ -176,6 +180,31 @@ class Loses:
     def after(self, variables, averaged, step): return {"params": {}}, averaged
 class Skips:
     def skips(self, objective, gradients): return gradients
+class Groups:
+    groups = {"head": {"optimizer": optax.sgd, "rate": 0.5}}
+    def assign(self, paths): return {path: "head" if "head" in path else "default" for path in paths}
+class OtherKey(Groups):
+    groups = {"head": {"rates": 0.5}}
+class BuiltOptimizer(Groups):
+    groups = {"head": {"optimizer": optax.sgd(0.1)}}
+class NoSchedule(Groups):
+    groups = {"head": {"schedule": 0.1}}
+class ListOfGroups(Groups):
+    groups = ["head"]
+class Decays:
+    def decays(self, paths): return "architecture/head"
+class OtherPath:
+    def decays(self, paths): return {"architecture/head/kernels"}
+class Grows:
+    def around(self, optimizer):
+        def update(gradients, state, parameters=None):
+            updates, state = optimizer.update(gradients, state, parameters)
+            return jax.tree.map(lambda leaf: leaf[None], updates), state
+        return optax.GradientTransformation(optimizer.init, update)
+class GrowsInPlace:
+    def after(self, variables, averaged, step):
+        variables["params"]["architecture"]["head"]["kernel"] = jnp.zeros(3)
+        return variables, averaged
 """
 SHORT = ("tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1", "architecture.widths=[4]")
 
@@ -186,15 +215,17 @@ def own_members(write_module: Callable[[str, str], None]) -> None:
     write_module("net", MEMBERS)
     Path("conf/optimizer").mkdir(parents=True)
     Path("conf/optimizer/mine.yaml").write_text("# Needs more than a gradient.\n_target_: optax.contrib.sophia\n")
+    Path("conf/schedule").mkdir(parents=True)
+    Path("conf/schedule/momentum.yaml").write_text("# A momentum.\n_target_: net.momentum\nlearning_rate: 0.1\n")
     Path("conf/update").mkdir(parents=True)
     for line in MEMBERS.splitlines():
         if line.startswith("class "):
-            name = line.removeprefix("class ").partition(":")[0]
+            name = line.removeprefix("class ").partition(":")[0].partition("(")[0]
             Path("conf/update", f"{name}.yaml").write_text(f"# A member.\n{name}: {{_target_: net.{name}}}\n")
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("name", ["Centralize", "Halve", "Mean"])
+@pytest.mark.parametrize("name", ["Centralize", "Halve", "Mean", "Groups"])
 @pytest.mark.usefixtures("own_members")
 def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
     words = ("experiment=digits_mlp", *WORDS, f"update=[{name},clip_norm,lookahead]")
@@ -214,12 +245,72 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[OnlyVariables]"], "update.OnlyVariables: OnlyVariables.after must return a pair: the variables"),
         (["update=[Loses]"], "update.Loses: Loses.after returns a mapping of `params` to a mapping of nothing. It"),
         (["update=[Skips]"], "update.Skips: Skips.skips returns a mapping of `architecture` to"),
+        (["update=[OtherKey]"], "update.OtherKey: OtherKey.groups.head has the key rates. Did you mean rate?"),
+        (
+            ["update=[BuiltOptimizer]"],
+            "BuiltOptimizer.groups.head.optimizer is a GradientTransformationExtraArgs of 2.",
+        ),
+        (
+            ["update=[NoSchedule]"],
+            "NoSchedule.groups.head.schedule is float32 (). It must be a components.types.Schedule",
+        ),
+        (["update=[ListOfGroups]"], "ListOfGroups.groups is a list of 1. It must be a mapping of names to groups."),
+        (["update=[Decays]", "optimizer=adamw"], "update.Decays: Decays.decays returns a str. It must return a set of"),
+        (
+            ["update=[OtherPath]", "optimizer=adamw"],
+            "update.OtherPath: OtherPath.decays returns 'architecture/head/kernels', which is no parameter. Did you",
+        ),
+        (["update=[Grows]"], "update.Grows: Grows.around: `update` returns `architecture/"),
+        (["update=[GrowsInPlace]"], "GrowsInPlace.after returns `params/architecture/head/kernel` as float32 (3,). It"),
         (["update=[Mean,ema]"], "update: ema and Mean exclude each other. Choose one of them."),
         (
             ["update=[freeze]", "update.freeze.paths=[architecture/dens]"],
             "no parameter matches the pattern architecture/dens",
         ),
         (["update=[freeze]", "update.freeze.trainable=[]"], "update.freeze: the patterns ** freeze all parameters."),
+        (["update=[freeze]", "update.freeze.paths=[]"], "update.freeze: Freeze.freezes chooses no parameter. Choose"),
+        (
+            ["update=[freeze]", "update.freeze.paths=[]", "update.freeze.trainable=[]"],
+            "update.freeze: the list of patterns is empty, so it would change nothing. Parameters: architecture/",
+        ),
+        (
+            ["constraint=[max_norm]", "constraint.max_norm.paths=[]"],
+            "constraint.max_norm: the list of patterns is empty",
+        ),
+        (
+            ["update=[groups]", "update.groups.a={paths: []}"],
+            "update.groups: the group a has no patterns. List some as",
+        ),
+        (
+            ["update=[lookahead]", "update.lookahead.steps=3000000000"],
+            "update.lookahead.steps: 3000000000 is not a whole number in [1, 2147483647]",
+        ),
+        (
+            ["augmentation=[crop]", "augmentation.crop.padding=99999999999999999999"],
+            "augmentation.crop.padding: 99999999999999999999 is not a whole number in [1, 65536]",
+        ),
+        (
+            ["optimizer=adamw", "optimizer.mask=null", "update=[decay]"],
+            "update.decay: optimizer.mask chooses the parameters that decay. Leave it or decay out.",
+        ),
+        (
+            ["optimizer=sgd", "optimizer.momentum=0.9", "schedule=momentum"],
+            "optimizer.momentum: is set by the schedule. Leave it out, or choose a schedule that doesn't set it.",
+        ),
+        (
+            [
+                *("optimizer=sgd", "schedule=momentum", "update=[groups]"),
+                "update.groups.a={paths: ['**'], optimizer: {_target_: optax.sgd, momentum: 0.9}}",
+            ],
+            "update.groups.a.optimizer.momentum: is set by the schedule.",
+        ),
+        (
+            [
+                *("schedule=piecewise_constant", "schedule.boundaries=[1ep,1st]", "schedule.factors=[1,0.1,0.01]"),
+                "training.limit_batches=2",
+            ],
+            "schedule: piecewise_constant needs boundaries that increase. 1ep is step 2 of this run, and the next one,",
+        ),
         (
             ["update=[decay]", "update.decay.paths=[head]"],
             "update.decay: no parameter matches the pattern head. Allowed: architecture/",
@@ -332,7 +423,7 @@ def test_a_run_that_skips_ten_steps_in_a_row_diverges(
     )
     if stop:
         assert result.status == "diverged"
-        assert "10 steps in a row were skipped, and the objective is not finite at step 9" in str(result.error)
+        assert "10 steps in a row were skipped, the last of them step 9" in str(result.error)
     else:
         assert result.status == "finished"
         assert result.records[0]["skipped_steps"] == 12

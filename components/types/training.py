@@ -97,15 +97,24 @@ class Schedule(NamedTuple):
     Attributes:
         values: (clock) -> {"learning_rate": …, …}. A function of (step, total steps) works, too.
         plateau: how a plateau of the monitored metric reduces the learning rate. None: not at all.
+        check: (clock) -> None. It raises UserError if the schedule doesn't fit the length of the run, with the clock of
+            its first step in Python numbers. None: it fits every run.
     """
 
     values: Callable[..., Mapping[str, jax.Array]]
     plateau: Plateau | None = None
+    check: Callable[[Clock], None] | None = None
 
     def at(self, clock: Clock) -> Mapping[str, jax.Array]:
-        """The numbers at a clock. Raises UserError if `values` takes neither (clock) nor (step, total steps)."""
+        """The numbers at a clock. Raises UserError if `values` takes neither (clock) nor (step, total steps).
+
+        A function whose first parameter is called `step` gets (step, total steps), also if the second has a default.
+        """
+        if not callable(self.values):
+            raise UserError(f"Schedule.values is a {type(self.values).__name__}. It must be a function of (clock).")
         signature = inspect.signature(self.values)
-        for arguments in ((clock,), (clock.step, clock.total_steps)):
+        is_clock_first = next(iter(signature.parameters), None) != "step"
+        for arguments in ((clock,) if is_clock_first else (), (clock.step, clock.total_steps)):
             try:
                 signature.bind(*arguments)
             except TypeError:
@@ -116,6 +125,10 @@ class Schedule(NamedTuple):
 
 class Augmentation(Protocol):
     """Changes the examples of a training batch at random, on the device.
+
+    The batch keeps its inputs, targets, masks and `present`, with their shapes and dtypes. Only targets that `bind`
+    changes have other shapes. An augmentation may add masks, weights and probabilities of classes. A weight below 0
+    counts as NaN, which ends the run.
 
     An augmentation may instead have the parameters `(key, inputs, target)`, and return the changed inputs and target.
     If it mixes classes, it has an attribute `mixes_classes = True` and sets `Batch.soft`.

@@ -131,5 +131,13 @@ class Grouping(Protocol):
         """
 
 
-UPDATE_METHODS = ("before", "around", "after", "freezes", "skips", "decays", "assign")
-"""A member of the update set has exactly one of these methods."""
+UPDATE_PROTOCOLS: Mapping[str, type] = {
+    "before": BeforeOptimizer,
+    "around": AroundOptimizer,
+    "after": AfterUpdate,
+    "freezes": Freezing,
+    "skips": Skipping,
+    "decays": Decaying,
+    "assign": Grouping,
+}
+"""A member of the update set has exactly one of these methods, and all members of its protocol."""

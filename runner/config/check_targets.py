@@ -146,7 +146,8 @@ def _check_loss_weights(values: Mapping[str, Any], targets: list[str]) -> Iterat
     for name in weights if isinstance(weights, Mapping) else ():
         if name not in targets:
             yield Problem(f"loss_weights.{name}", f"there is no target {name}. {suggest_name(name, targets)}")
-    if targets and isinstance(weights, Mapping) and all(weights.get(name, 1) == 0 for name in targets):
+    is_unused = isinstance(weights, Mapping) and targets and all(weights.get(name, 1) == 0 for name in targets)
+    if is_unused and not _may_have_internal_losses(values):
         yield Problem("loss_weights", "is 0 for each target, so nothing is learned. Choose a number above 0.")
 
 

@@ -29,10 +29,12 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name, node in update.items():
         if has_member(node, "decays") and optimizers and not any(map(_has_decay, optimizers)):
             targets = join_names(dict.fromkeys(node["_target_"] for node in optimizers))
-            yield Problem(
-                f"update.{name}",
-                f"{targets} has no weight decay of chosen parameters. Choose optimizer=adamw, or leave {name} out.",
+            problem = (
+                f"{targets} has no weight decay of chosen parameters. Choose optimizer=adamw, or leave {name} out."
             )
+            if masks := [mask for mask in DECAY_MASKS if mask in optimizer]:
+                problem = f"optimizer.{masks[0]} chooses the parameters that decay. Leave it or {name} out."
+            yield Problem(f"update.{name}", problem)
 
 
 def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, f
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
+from runner.user_code import is_user_code
 
 if TYPE_CHECKING:
     import pandas
@@ -220,8 +221,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         status = "finished" if ended_by else "interrupted"
     except DivergedError as diverged:
         last_good_step = checkpoints.remove_since(diverged.step)  # the weights of later steps are not finite
-        learning_rate = run.config.values["learning_rate"]
-        status, error = "diverged", _describe_divergence(diverged, last_good_step, learning_rate)
+        status, error = "diverged", _describe_divergence(diverged, last_good_step, run.config.values)
     checkpoints.wait()
     history, best_step = trainer_state.history, trainer_state.best_step
     final = _evaluate_best(run, trainer_state) if status == "finished" else FinalMetrics()
@@ -261,15 +261,23 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     return trainer_state or run.trainer.initial_state()
 
 
-def _describe_divergence(diverged: DivergedError, last_good_step: int | None, learning_rate: float) -> str:
-    """The error of a run that diverged. `last_good_step` is the step of its newest checkpoint; None: it has none."""
+def _describe_divergence(diverged: DivergedError, last_good_step: int | None, values: Mapping[str, Any]) -> str:
+    """The error of a run that diverged.
+
+    Args:
+        diverged: the error of the trainer.
+        last_good_step: the step of the newest checkpoint; None: there is none.
+        values: the configuration.
+    """
     if last_good_step is None:
         checkpoint = "no checkpoint was saved before"
     else:
         checkpoint = f"the last good checkpoint is step {last_good_step}"
+    own = [name for name, node in values["augmentation"].items() if is_user_code(node["_target_"])]
+    weights = f"check that augmentation.{own[0]} returns no weight below 0, and `present` as it is, " if own else ""
     return (
-        f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {learning_rate:g}), look for extreme values in "
-        "the data, or set training.on_nan=continue"
+        f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {values['learning_rate']:g}), look for extreme "
+        f"values in the data, {weights}or set training.on_nan=continue"
     )
 
 
@@ -289,9 +297,6 @@ class FinalMetrics(NamedTuple):
 
 def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetrics:
     """Evaluates the best weights of a finished run, and calls the observers."""
-    if trainer_state.best is None:
-        monitor = run.trainer.training.monitor
-        _log_and_note(run, f"warning: {monitor} was finite at no evaluation, so the last weights count as the best")
     weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
     held_out = _evaluate_held_out(run, *weights)
     metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Constants, DataError, NoValueError, UserError, Weights
+from components.types import Clock, Constants, DataError, NoValueError, Schedule, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -151,8 +151,21 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 progress=progress,
                 signals=signals,
             )
+        _check_schedules(trainer)
         _note_long_durations(config, trainer.plan, progress)
         return trainer
+
+
+def _check_schedules(trainer: Trainer) -> None:
+    """Raises LocatedError for a schedule of the run, or of a group of parameters, that doesn't fit the run's length."""
+    schedules: dict[str, Schedule | None] = {"schedule": trainer.schedule}
+    if trainer.parts.members.groups:
+        name, grouping = trainer.parts.members.groups
+        schedules |= {f"update.{name}.{key}.schedule": group.get("schedule") for key, group in grouping.groups.items()}
+    for key, schedule in schedules.items():
+        if schedule is not None and schedule.check is not None:
+            with error_location(key):
+                schedule.check(Clock(0, trainer.plan.total_steps, trainer.plan.steps_per_epoch))
 
 
 def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from components.types import Freezing
+from components.types import Freezing, UserError
 from runner.errors import error_location
+from runner.program.returns import check_paths
 from runner.program.trees import list_paths, select
 
 INFERENCE = {"train": False, "use_running_average": True, "deterministic": True}
@@ -40,7 +41,11 @@ def find_frozen(freezing: tuple[str, Freezing] | None, parameters: Any, *, unfro
     name, member = freezing
     paths = list_paths(parameters)
     with error_location(f"update.{name}"):
-        frozen = member.freezes(paths)
+        part = f"{type(member).__name__}.freezes"
+        frozen = check_paths(member.freezes(paths), paths, part)
+        if len(frozen) in (0, len(paths)):
+            which = "all parameters" if frozen else "no parameter"
+            raise UserError(f"{part} chooses {which}. Choose others, or leave {name} out.")
     is_frozen: dict[tuple[str, ...], bool] = {}
     for path in paths:
         names = tuple(path.split("/"))

@@ -18,6 +18,7 @@ from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
 from runner.program.parts import BuiltParts, part_key, part_name, record_name
 from runner.program.returns import check_measured, check_numbers, check_same_shapes
+from runner.program.trees import copy_containers
 
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
 
@@ -49,7 +50,7 @@ def constrain(parts: BuiltParts, parameters: Any) -> Any:
     """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
     for name, constraint in sorted(parts.constraints.items()):
         with error_location(f"constraint.{name}"):
-            constrained = constraint(parameters)
+            constrained = constraint(copy_containers(parameters))
             check_same_shapes(constrained, parameters, part_name(constraint))
             parameters = constrained
     return parameters
@@ -111,6 +112,14 @@ def _sum_losses(parts: BuiltParts, output: Output, batch: Batch, *, training: bo
             raise LocatedError("architecture", f"the internal loss {name} has a name that is taken. Rename it.")
         sums[name] = {"sum": _sum_elements(losses, batch.present, batch.weight), "count": examples}
     if not parts.targets:
+        if not output.losses:
+            when = "training" if training else "evaluations"
+            raise LocatedError(
+                "architecture",
+                f"{type(parts.model.architecture).__name__} returns no internal losses (Output.losses) in {when}, and "
+                "there is no target, so there is no loss. Return them in training and in evaluations, or choose a "
+                "target.",
+            )
         total = sum((sums[name]["sum"] for name in output.losses), jnp.float32(0))
         sums = {"loss": {"sum": total, "count": examples}} | sums
     return sums
@@ -290,6 +299,6 @@ def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
 
 def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:
     with error_location(f"regularizer.{name}"), STRICT_SHAPES():
-        penalty = regularizer(parameters)
+        penalty = regularizer(copy_containers(parameters))
         check_numbers(penalty, (), part_name(regularizer), "one number")
     return penalty

@@ -13,7 +13,8 @@ import optax
 from components.types import Grouping, Schedule, UserError
 from runner.config.check_update import find_decay_masks
 from runner.errors import error_location
-from runner.program.returns import check_update
+from runner.program.parts import part_name
+from runner.program.returns import check_assigned, check_paths, check_step_of_optimizer, check_update
 from runner.program.trees import join_keys, list_paths, merge, select
 from runner.program.update import Members
 from runner.signature.build import UnboundOptimizer
@@ -44,29 +45,51 @@ class OptimizerFactory:
         self._paths = list_paths(parameters)
         name, decay = members.decay
         with error_location(f"update.{name}"):
-            self._decaying = decay.decays(self._paths)
+            self._decaying = check_paths(decay.decays(self._paths), self._paths, f"{type(decay).__name__}.decays")
 
     def build(self) -> tuple[optax.GradientTransformationExtraArgs, Mapping[str, jax.Array]]:
         """The optimizer with all members around it, and the numbers of the run's schedule."""
         numbers = self._rates(self._schedule)
         with error_location("optimizer"):
-            optimizer = locate_errors("optimizer", self._bind(self._optimizer, numbers))
+            optimizer = self._bind("optimizer", self._optimizer, numbers)
         if self._members.groups:
             optimizer = self._divide(*self._members.groups, optimizer)
         for name, around in self._members.around.items():
             with error_location(f"update.{name}"):
                 optimizer = around.around(optimizer)
-                check_update(optimizer, around, "around")
+                optimizer = self._check_member(name, around, "around", optimizer)
         for name, before in reversed([*self._members.before.items()]):
             with error_location(f"update.{name}"):
                 optimizer = before.before(optimizer)
-                check_update(optimizer, before, "before")
+                optimizer = self._check_member(name, before, "before", optimizer)
         return optax.with_extra_args_support(optimizer), numbers
 
-    def _bind(self, optimizer: UnboundOptimizer, numbers: Mapping[str, Any]) -> optax.GradientTransformation:
-        masks = dict.fromkeys(find_decay_masks(optimizer.node), self._decay_mask)
-        built: optax.GradientTransformation = optimizer(**numbers, **masks)
-        return built
+    def _bind(
+        self, key: str, optimizer: Callable[..., optax.GradientTransformation], numbers: Mapping[str, Any]
+    ) -> optax.GradientTransformationExtraArgs:
+        """Builds an optimizer with the numbers of its schedule.
+
+        Args:
+            key: the key of the optimizer in the configuration.
+            optimizer: the optimizer of a configuration, or a function of a user's member.
+            numbers: the numbers of its schedule.
+        """
+        node = optimizer.node if isinstance(optimizer, UnboundOptimizer) else {"_target_": part_name(optimizer)}
+        if twice := sorted(numbers.keys() & node.keys()):
+            with error_location(f"{key}.{twice[0]}"):
+                raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
+        decay_masks = find_decay_masks(node) if isinstance(optimizer, UnboundOptimizer) else []
+        built = optimizer(**numbers, **dict.fromkeys(decay_masks, self._decay_mask))
+        check_update(built, node["_target_"])
+        return check_updates(key, node["_target_"], built)
+
+    def _check_member(
+        self, name: str, member: Any, method: str, optimizer: optax.GradientTransformation
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer that a method of a member returns. Raises UserError if it is none."""
+        part = f"{type(member).__name__}.{method}"
+        check_update(optimizer, part)
+        return check_updates(f"update.{name}", part, optimizer)
 
     def _decay_mask(self, tree: Any) -> Any:
         """Which leaves of a tree of parameters decay."""
@@ -77,6 +100,8 @@ class OptimizerFactory:
     ) -> optax.GradientTransformationExtraArgs:
         with error_location(f"update.{name}"):
             assigned = grouping.assign(self._paths)
+            names = {DEFAULT_GROUP, *grouping.groups}
+            check_assigned(assigned, self._paths, names, f"{type(grouping).__name__}.assign")
         optimizers = {DEFAULT_GROUP: default}
         for group_name, group in grouping.groups.items():
             with error_location(f"update.{name}.{group_name}"):
@@ -86,17 +111,23 @@ class OptimizerFactory:
                 numbers = dict(self._rates(schedule))
                 numbers["learning_rate"] = numbers["learning_rate"] * jnp.asarray(group.get("rate", 1.0), jnp.float32)
                 optimizer = group.get("optimizer") or self._optimizer
-                assert isinstance(optimizer, UnboundOptimizer)
                 key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
-                optimizers[group_name] = locate_errors(key, self._bind(optimizer, numbers))
+                optimizers[group_name] = self._bind(key, optimizer, numbers)
         return partition(optimizers, assigned)
 
 
-def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """The optimizer, with errors that Optax raises in a step as user errors of a key.
+def check_updates(
+    key: str, part: str, optimizer: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer, with wrong results of its steps as user errors of a key, and errors that Optax raises in them.
 
     Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass. A schedule-free
     optimizer is an error too.
+
+    Args:
+        key: the key in the configuration of the part that returned the optimizer.
+        part: the name of that part.
+        optimizer: the optimizer.
     """
     supported = optax.with_extra_args_support(optimizer)
 
@@ -110,10 +141,14 @@ def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.Gr
                 )
         return state
 
-    def update(*args: Any, **extra: Any) -> tuple[Any, Any]:
+    def update(gradients: Any, state: Any, parameters: Any = None, **extra: Any) -> tuple[Any, Any]:
         with error_location(key):
             try:
-                return supported.update(*args, **extra)
+                updated = supported.update(gradients, state, parameters, **extra)
+                check_step_of_optimizer(updated, gradients, state, part)
+                return updated
+            except UserError:
+                raise
             except (TypeError, ValueError) as error:
                 *_, (frame, _) = traceback.walk_tb(error.__traceback__)
                 if not str(frame.f_globals.get("__name__")).startswith("optax."):

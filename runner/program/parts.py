@@ -29,11 +29,8 @@ from runner.data.encode import TARGET
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
-from runner.program.returns import (
-    check_augmented,
-    check_augmented_inputs,
-    check_numbers,
-)
+from runner.program.returns import check_augmented, check_augmented_pair, check_metric, check_numbers, check_outputs
+from runner.program.trees import copy_containers
 from runner.program.update import Members, build_members
 from runner.signature.build import build, check_kind
 from runner.signature.parameters import read_parameter_hints
@@ -168,19 +165,19 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
     loss_node = static["loss"] if name == TARGET else static["loss"][name]
     with error_location(part_key("loss", name)):
         loss = build(loss_node, numbers, LOSS)
-        outputs = loss.outputs(spec)
-        if not isinstance(outputs, int | np.integer):
-            raise UserError(f"{part_name(loss)}.outputs returns {outputs!r}. It must return a whole number.")
+        outputs = check_outputs(loss.outputs(spec), part_name(loss))
+        loss_function = as_loss_function(loss)
     metrics = {}
     for metric, node in (static["metric"] if name == TARGET else static["metric"].get(name, {})).items():
         with error_location(f"{part_key('metric', name)}.{metric}"):
             metrics[metric] = build(node, numbers, METRIC).bind(spec)
             check_kind(metrics[metric], f"{node['_target_']}.bind", ["metric"])
+            check_metric(metrics[metric], part_name(metrics[metric]))
     loss_weight = static["loss_weights"].get(name)
     return TargetParts(
         spec,
-        (*spec.logits_shape, int(outputs)),
-        as_loss_function(loss),
+        (*spec.logits_shape, outputs),
+        loss_function,
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
     )
@@ -192,9 +189,17 @@ def part_key(group: str, target: str) -> str:
 
 
 def as_loss_function(loss: Any) -> LossFunction:
-    """A loss as a function of (output, batch). It may take these, or (logits, target), or (logits, target, soft)."""
-    names = list(inspect.signature(loss).parameters)
-    part = part_name(loss)
+    """A loss as a function of (output, batch). It may take these, or (logits, target), or (logits, target, soft).
+
+    Raises:
+        UserError: it takes other parameters.
+    """
+    part, signature = part_name(loss), inspect.signature(loss)
+    names = list(signature.parameters)
+    if not can_take(signature, 2, *(["soft"] if "soft" in names[2:] and names[0] != "output" else [])):
+        raise UserError(
+            f"{part} takes {signature}. A loss must take (logits, target), (logits, target, soft) or (output, batch)."
+        )
 
     def compute_losses(output: Output, batch: Batch) -> jax.Array:
         if batch.soft and names[0] != "output" and "soft" not in names[2:]:
@@ -252,28 +257,36 @@ def _build_augmentations(
                 if not isinstance(bound, tuple) or len(bound) != 2:
                     raise UserError(f"{part}.bind must return the augmentation and the targets by name.")
                 augmentation, specs = bound
-            augmentations[name] = _as_batch_augmentation(augmentation, part)
+            augmentations[name] = _as_batch_augmentation(augmentation, specs, part)
     return augmentations, specs
 
 
-def _as_batch_augmentation(augmentation: Any, part: str) -> Callable[[jax.Array, Batch], Batch]:
-    """An augmentation as a function of (key, batch), also if it has the parameters (key, inputs, target)."""
-    if len(inspect.signature(augmentation).parameters) != 3:
+def _as_batch_augmentation(
+    augmentation: Any, specs: Mapping[str, TargetSpec], part: str
+) -> Callable[[jax.Array, Batch], Batch]:
+    """An augmentation as a function of (key, batch), also if it has the parameters (key, inputs, target).
 
-        def augment(key: jax.Array, batch: Batch) -> Batch:
-            augmented = augmentation(key, batch)
-            check_augmented(augmented, batch, part)
-            return cast(Batch, augmented)
+    Args:
+        augmentation: the augmentation.
+        specs: the targets as it changes them.
+        part: its name.
+    """
+    signature = inspect.signature(augmentation)
+    takes_batch, takes_pair = (can_take(signature, count) for count in (2, 3))
+    if not takes_batch and not takes_pair:
+        raise UserError(f"{part} takes {signature}. An augmentation must take (key, batch) or (key, inputs, target).")
 
-        return augment
-
-    def augment_inputs(key: jax.Array, batch: Batch) -> Batch:
-        augmented = augmentation(key, batch.inputs, batch.target)
-        check_augmented_inputs(augmented, batch.inputs, batch.target, part)
+    def augment(key: jax.Array, batch: Batch) -> Batch:
+        own = copy_containers(batch)  # it may change the mappings in place
+        if takes_batch:
+            return check_augmented(augmentation(key, own), batch, specs, part)
+        augmented = augmentation(key, own.inputs, own.target)
+        check_augmented_pair(augmented, part)
         inputs, target = augmented
-        return batch._replace(inputs=inputs, targets=dict.fromkeys(batch.targets, target))
+        changed = batch._replace(inputs=inputs, targets=dict.fromkeys(batch.targets, target))
+        return check_augmented(changed, batch, specs, part)
 
-    return augment_inputs
+    return augment
 
 
 def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,6 +296,15 @@ def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any
         with error_location(f"{group}.{name}"):
             parts[name] = build(node, numbers, element_hint(SCHEMA[group], name))
     return parts
+
+
+def can_take(signature: inspect.Signature, count: int, *keywords: str) -> bool:
+    """Whether a function with a signature can be called with `count` arguments by position, and others by keyword."""
+    try:
+        signature.bind(*[None] * count, **dict.fromkeys(keywords))
+    except TypeError:
+        return False
+    return True
 
 
 def part_name(part: object) -> str:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from components.types import Clock, Constants, Plateau, Schedule, UserError, Variables
+from components.types import Clock, Constants, Schedule, UserError, Variables
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -35,9 +35,9 @@ from runner.program.objective import (
 )
 from runner.program.optimizer import OptimizerFactory
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
-from runner.program.returns import check_numbers, check_rates, check_same_shapes, check_shapes
+from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
-from runner.program.trees import carry_over, merge
+from runner.program.trees import carry_over, copy_containers, merge
 from runner.program.update import (
     Members,
     apply_after,
@@ -114,10 +114,11 @@ class Program:
         """Builds the parts with their numbers."""
         return build_parts(self.static_config, self.features, self._constants, program_inputs)
 
-    def build_plateau(self, program_inputs: ProgramInputs) -> Plateau | None:
-        """Builds the plateau of the schedule; None: the schedule has none."""
+    def build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
+        """Builds the schedule of the run."""
         with error_location("schedule"):
-            return self._build_schedule(program_inputs).plateau
+            schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
+        return schedule
 
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
@@ -236,9 +237,9 @@ class Program:
                 objective_of_part, microbatches, state.model_state, unroll=is_slow_in_loops(state.parameters)
             )
         with error_location("step"):
-            (value, (model_state, sums)), gradients = parts.step(objective, free)
-            check_numbers(value, (), part_name(parts.step), "the value of the objective")
-            check_same_shapes(gradients, free, part_name(parts.step))
+            returned = parts.step(objective, copy_containers(free))
+            check_step(returned, free, part_name(parts.step))
+            (value, (model_state, sums)), gradients = returned
         optimizer, scheduled = self._build_optimizer(
             program_inputs, parts.members, state.parameters, state.step, rate_inputs
         )
@@ -297,10 +298,6 @@ class Program:
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, present=mask)
         return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
 
-    def _build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
-        schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
-        return schedule
-
     def _build_optimizer(
         self,
         program_inputs: ProgramInputs,
@@ -323,10 +320,10 @@ class Program:
             with error_location("schedule"):
                 scheduled = schedule.at(Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch))
                 check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
-            return {**scheduled, "learning_rate": scheduled["learning_rate"] * rate_inputs.scale}
+            scale = jnp.float32(1) if schedule.plateau is None else rate_inputs.scale
+            return {**scheduled, "learning_rate": scheduled["learning_rate"] * scale}
 
-        with error_location("schedule"):
-            schedule = self._build_schedule(program_inputs)
+        schedule = self.build_schedule(program_inputs)
         optimizer = build(self.static_config["optimizer"], program_inputs.numbers, SCHEMA["optimizer"])
         return OptimizerFactory(members, optimizer, schedule, rates, parameters).build()
 

@@ -6,7 +6,7 @@ The checks run while the program is traced, so a wrong shape is an error before 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, Output, UserError
+from components.closest import join_names, suggest_name
+from components.types import Batch, Duration, Group, Output, Schedule, TargetSpec, UserError
 
 MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
@@ -31,6 +32,39 @@ def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) 
     has_shape = _is_numeric(value) and jnp.shape(value) == shape
     if not has_shape or (shape and not jnp.issubdtype(jnp.result_type(value), jnp.floating)):
         raise UserError(f"{part} returns {_describe(value)}. It must return {expected}, float32 {shape}.")
+
+
+def check_truth(value: Any, part: str) -> None:
+    """Raises UserError unless a value is one truth value, bool ()."""
+    if not _is_numeric(value) or jnp.shape(value) != () or not _is_truth(value):
+        raise UserError(f"{part} returns {_describe(value)}. It must return one truth value, bool ().")
+
+
+def check_outputs(outputs: Any, part: str) -> int:
+    """The number of logits that `Loss.outputs` returns. Raises UserError unless it is a whole number above 0."""
+    is_whole = isinstance(outputs, int | np.integer) and not isinstance(outputs, bool)
+    if not is_whole or outputs < 1:
+        raise UserError(f"{part}.outputs returns {outputs!r}. It must return a whole number above 0.")
+    return int(outputs)
+
+
+def check_step(returned: Any, parameters: Any, part: str) -> None:
+    """Raises UserError unless a step returns ((value, auxiliary results), gradients)."""
+    is_pair = isinstance(returned, tuple) and len(returned) == 2
+    result = returned[0] if is_pair else None
+    if not isinstance(result, tuple) or len(result) != 2 or isinstance(result[0], Mapping):
+        first = f", the first of which is {_describe(result)}" if is_pair else ""
+        raise UserError(
+            f"{part} returns {_describe(returned)}{first}. It must return ((value, auxiliary results), gradients), as "
+            "jax.value_and_grad(objective, has_aux=True)(parameters) does."
+        )
+    value, auxiliary = result
+    check_numbers(value, (), part, "the value of the objective")
+    if not isinstance(auxiliary, tuple) or len(auxiliary) != 2 or not isinstance(auxiliary[1], Mapping):
+        raise UserError(
+            f"{part} returns {_describe(auxiliary)} as the auxiliary results. It must return those of the objective."
+        )
+    check_same_shapes(returned[1], parameters, f"{part}: `gradients`")
 
 
 def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, ...]], examples: int) -> None:
@@ -62,6 +96,13 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
         check_numbers(values, (examples,), f"{part}: `losses.{loss}`", "a number for each example")
 
 
+def check_metric(metric: Any, part: str) -> None:
+    """Raises UserError unless the attributes of a metric are truth values."""
+    for name in ("higher_is_better", "collects"):
+        if not isinstance(value := getattr(metric, name), bool):
+            raise UserError(f"{part}.{name} is {value!r}. It must be True or False.")
+
+
 def check_measured(measured: Any, part: str, rows: int | None) -> None:
     """Raises UserError unless `Metric.measure` returns arrays by name: sums, or rows if the metric `collects`.
 
@@ -77,6 +118,11 @@ def check_measured(measured: Any, part: str, rows: int | None) -> None:
             raise UserError(
                 f"{part}.measure returns `{name}` as {_describe(value)}. With `collects` it must return {rows} rows."
             )
+        if rows is None and _is_truth(value):
+            raise UserError(
+                f"{part}.measure returns `{name}` as {_describe(value)}. Sums are numbers. Return a count, such as "
+                "jnp.sum(values)."
+            )
 
 
 def check_result(result: Any, part: str) -> None:
@@ -85,51 +131,128 @@ def check_result(result: Any, part: str) -> None:
         raise UserError(f"{part}.result returns {_describe(result)}. It must return one number.")
 
 
-def check_augmented_inputs(augmented: Any, inputs: Mapping[str, Any], target: jax.Array, part: str) -> None:
-    """Raises UserError unless an augmentation returns a pair: the same inputs by name, and the target.
-
-    The number of examples must stay the same.
-
-    Args:
-        augmented: the value that it returned.
-        inputs: the inputs before the augmentation.
-        target: the target before the augmentation.
-        part: the name of the augmentation, for the message.
-    """
+def check_augmented_pair(augmented: Any, part: str) -> None:
+    """Raises UserError unless an augmentation with `inputs` and `target` returns a pair of them."""
     if not isinstance(augmented, tuple) or len(augmented) != 2 or not isinstance(augmented[0], Mapping):
         raise UserError(
             f"{part} returns {_describe(augmented)}. It must return a pair, the inputs by name and the target."
         )
-    new_inputs, new_target = augmented
-    if new_inputs.keys() != inputs.keys():
-        raise UserError(f"{part} returns the inputs {', '.join(new_inputs)}. It must return {', '.join(inputs)}.")
-    _check_examples({**new_inputs, "target": new_target}, len(target), part)
 
 
-def check_augmented(augmented: Any, batch: Batch, part: str) -> None:
-    """Raises UserError unless an augmentation returns a batch of as many examples, with the same targets.
+def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec], part: str) -> Batch:
+    """The batch that an augmentation returns. Raises UserError unless its arrays fit the batch that it got.
+
+    The program can't raise an error for the values of traced arrays. If a weight is negative, or if `present` has other
+    values, the weights become NaN, so that the objective isn't finite.
 
     Args:
         augmented: the value that it returned.
         batch: the batch before the augmentation.
+        specs: the targets after the augmentation, which it may change.
         part: the name of the augmentation, for the message.
     """
     if not isinstance(augmented, Batch):
         raise UserError(f"{part} returns {_describe(augmented)}. It must return a Batch; see components.types.Batch.")
-    if augmented.targets.keys() != batch.targets.keys():
-        raise UserError(
-            f"{part} returns the targets {', '.join(augmented.targets) or 'none'}. "
-            f"It must return {', '.join(batch.targets) or 'none'}."
-        )
-    weight = {} if augmented.weight is None else {"weight": augmented.weight}
-    values = {**augmented.inputs, **augmented.targets, **augmented.masks, **augmented.soft, **weight}
-    _check_examples(values, len(batch.present), part)
+    _check_names("inputs", augmented.inputs, batch.inputs, part)
+    _check_names("targets", augmented.targets, batch.targets, part)
+    for name in augmented.inputs:
+        check_same_shapes({f"inputs.{name}": augmented.inputs[name]}, {f"inputs.{name}": batch.inputs[name]}, part)
+    examples = batch.present.shape
+    expected: dict[str, tuple[Any, tuple[int, ...], Any]] = {"present": (augmented.present, examples, jnp.bool_)}
+    if augmented.weight is not None or batch.weight is not None:
+        expected["weight"] = (augmented.weight, examples, jnp.float32)
+    for name, target in augmented.targets.items():
+        dtype = jnp.float32 if specs[name].kind == "real" else jnp.int32
+        expected[f"targets.{name}"] = (target, (*examples, *specs[name].shape), dtype)
+    for field in ("masks", "soft"):
+        for name in getattr(augmented, field):
+            if name not in specs:
+                raise UserError(f"{part} sets `{field}.{name}`. There is no target {name}. {suggest_name(name, specs)}")
+    for name in {**batch.masks, **augmented.masks}:
+        shape = specs[name].shape if specs[name].kind == "classes" else ()
+        expected[f"masks.{name}"] = (augmented.masks.get(name), (*examples, *shape), jnp.bool_)
+    for name, soft in augmented.soft.items():
+        if specs[name].kind == "real":
+            raise UserError(f"{part} sets `soft.{name}`, but the target {name} has no classes. Leave it out.")
+        shape = (*specs[name].logits_shape, specs[name].outputs)
+        expected[f"soft.{name}"] = (soft, (*examples, *shape), jnp.float32)
+    for name, (value, shape, dtype) in expected.items():
+        if not _is_numeric(value) or jnp.shape(value) != shape or jnp.result_type(value) != dtype:
+            allowed = f"{jnp.dtype(dtype)} {shape}"
+            raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {allowed}.")
+    if augmented.weight is batch.weight and augmented.present is batch.present:
+        return augmented
+    weight = jnp.ones(examples, jnp.float32) if augmented.weight is None else augmented.weight
+    is_valid = (weight >= 0).all() & (augmented.present == batch.present).all()
+    return augmented._replace(weight=jnp.where(is_valid, weight, jnp.float32(jnp.nan)), present=batch.present)
 
 
-def _check_examples(values: Mapping[str, Any], examples: int, part: str) -> None:
-    for name, value in values.items():
-        if any(jnp.shape(leaf)[:1] != (examples,) for leaf in jax.tree.leaves(value)):
-            raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {examples} examples.")
+def _check_names(field: str, returned: Mapping[str, Any], names: Mapping[str, Any], part: str) -> None:
+    if returned.keys() != names.keys():
+        found, allowed = (", ".join(each) or "none" for each in (returned, names))
+        raise UserError(f"{part} returns the {field} {found}. It must return {allowed}.")
+
+
+def check_paths(found: Any, paths: Sequence[str], part: str) -> frozenset[str]:
+    """The paths of parameters that a member of the update set chooses. Raises UserError for anything else.
+
+    Args:
+        found: the value that it returned.
+        paths: the paths of all parameters.
+        part: the name of the method, for the message.
+    """
+    if not isinstance(found, Collection) or isinstance(found, str):
+        raise UserError(f"{part} returns {_describe(found)}. It must return a set of the paths that it gets.")
+    for path in found:
+        if path not in paths:
+            raise UserError(f"{part} returns {path!r}, which is no parameter. {suggest_name(str(path), paths)}")
+    return frozenset(found)
+
+
+def check_until(until: Any, part: str) -> None:
+    """Raises UserError unless the attribute `until` of a member that freezes parameters is a duration or None."""
+    if until is not None and not isinstance(until, Duration):
+        raise UserError(f"{part}.until is {until!r}. It must be a components.types.Duration, or None.")
+
+
+def check_groups(groups: Any, part: str) -> None:
+    """Raises UserError unless the attribute `groups` of a member has groups of parameters by name."""
+    if not isinstance(groups, Mapping) or not all(isinstance(group, Mapping) for group in groups.values()):
+        raise UserError(f"{part}.groups is {_describe(groups)}. It must be a mapping of names to groups.")
+    known = Group.__annotations__
+    for name, group in groups.items():
+        optimizer, schedule = group.get("optimizer"), group.get("schedule")
+        if unknown := sorted(group.keys() - known.keys()):
+            raise UserError(f"{part}.groups.{name} has the key {unknown[0]}. {suggest_name(unknown[0], known)}")
+        if optimizer is not None and not callable(optimizer):
+            raise UserError(
+                f"{part}.groups.{name}.optimizer is {_describe(optimizer)}. It must be a function of the learning rate "
+                "that returns an optimizer, such as optax.sgd."
+            )
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise UserError(
+                f"{part}.groups.{name}.schedule is {_describe(schedule)}. It must be a components.types.Schedule."
+            )
+
+
+def check_assigned(assigned: Any, paths: Sequence[str], groups: Collection[str], part: str) -> None:
+    """Raises UserError unless `assign` of an update returns a group for the path of each parameter.
+
+    Args:
+        assigned: the value that it returned.
+        paths: the paths of all parameters.
+        groups: the names of the groups.
+        part: the name of the method, for the message.
+    """
+    if not isinstance(assigned, Mapping):
+        raise UserError(f"{part} returns {_describe(assigned)}. It must return the group of each path.")
+    check_paths(assigned, paths, part)
+    for path in paths:
+        if path not in assigned:
+            raise UserError(f"{part} returns no group for {path}. It must return one for each path.")
+        if assigned[path] not in groups:
+            names = join_names(groups)
+            raise UserError(f"{part} returns the group {assigned[path]!r} for {path}. Allowed: {names}.")
 
 
 def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
@@ -150,11 +273,25 @@ def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
             raise UserError(f"{part} returns `{name}` as {_describe(leaf)}. It must return {allowed}.")
 
 
-def check_update(optimizer: Any, member: Any, method: str) -> None:
-    """Raises UserError unless a method of an update returns an optimizer."""
+def check_update(optimizer: Any, part: str) -> None:
+    """Raises UserError unless a part, such as a method of an update, returns an optimizer."""
     if not isinstance(optimizer, optax.GradientTransformation):
-        part = f"{type(member).__name__}.{method}"
         raise UserError(f"{part} returns {_describe(optimizer)}. It must return an optax.GradientTransformation.")
+
+
+def check_step_of_optimizer(updated: Any, gradients: Any, state: Any, part: str) -> None:
+    """Raises UserError unless `update` of an optimizer returns a pair: the updates, and its new state.
+
+    Args:
+        updated: the value that it returned.
+        gradients: the gradients, which the updates have the shapes of.
+        state: the state before the step.
+        part: the name of the part that returned the optimizer.
+    """
+    if not isinstance(updated, tuple) or len(updated) != 2:
+        raise UserError(f"{part}: `update` returns {_describe(updated)}. It must return the updates and the new state.")
+    check_same_shapes(updated[0], gradients, f"{part}: `update`")
+    check_same_shapes(updated[1], state, f"{part}: the state that `update`")
 
 
 def check_rates(rates: Any, part: str) -> None:
@@ -170,12 +307,24 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, jax.Array | np.ndarray | np.generic | int | float)
 
 
-def _describe(value: Any) -> str:
-    """Describes a value in an error: the dtype and shape of an array, else the type."""
+def _is_truth(value: Any) -> bool:
+    """Whether a number or an array has truth values."""
+    return bool(jnp.issubdtype(jnp.result_type(value), jnp.bool_))
+
+
+def _describe(value: Any, depth: int = 2) -> str:
+    """Describes a value in an error: the dtype and shape of an array, else the type.
+
+    Args:
+        value: the value.
+        depth: of how many nested mappings the items are described.
+    """
     if _is_numeric(value):
         return f"{jnp.result_type(value)} {jnp.shape(value)}"
+    if isinstance(value, Mapping) and not depth:
+        return "a mapping"
     if isinstance(value, Mapping):
-        items = ", ".join(f"`{name}` to {_describe(item)}" for name, item in value.items())
+        items = ", ".join(f"`{name}` to {_describe(item, depth - 1)}" for name, item in value.items())
         return f"a mapping of {items or 'nothing'}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"

@@ -13,6 +13,11 @@ def join_keys(keys: Any) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
+def copy_containers(tree: Any) -> Any:
+    """The tree with containers of its own and the same leaves. A part that changes it in place changes no other."""
+    return jax.tree.map(lambda leaf: leaf, tree)
+
+
 def list_paths(tree: Any) -> list[str]:
     """The paths of all leaves of nested dictionaries, `module/…/parameter`."""
     return [join_keys(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]

@@ -22,7 +22,8 @@ from components.types import (
     Variables,
 )
 from runner.errors import error_location
-from runner.program.returns import check_numbers, check_same_shapes
+from runner.program.returns import check_groups, check_same_shapes, check_truth, check_until
+from runner.program.trees import copy_containers
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
@@ -81,6 +82,14 @@ def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Memb
         after=_find_all(AfterUpdate, ordered),
     )
     _check_only([name for name, member in members.after.items() if getattr(member, "evaluates", False)])
+    if members.groups:
+        name, grouping = members.groups
+        with error_location(f"update.{name}"):
+            check_groups(grouping.groups, type(grouping).__name__)
+    if members.freeze:
+        name, freezing = members.freeze
+        with error_location(f"update.{name}"):
+            check_until(freezing.until, type(freezing).__name__)
     return members
 
 
@@ -134,13 +143,15 @@ def apply_after(
     for name, member in members.after.items():
         part = type(member).__name__
         with error_location(f"update.{name}"):
-            returned = member.after(variables, new_state[name], taken)
+            own_variables, averaged = copy_containers((variables, new_state[name]))  # it may change them in place
+            returned = member.after(own_variables, averaged, taken)
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise UserError(f"{part}.after must return a pair: the variables and their average.")
             for tree, old in zip(returned, (variables, new_state[name]), strict=True):
                 check_same_shapes(tree, old, f"{part}.after")
             changed, average = returned
-            variables = variables if changed is variables else constrain(changed)
+            pairs = zip(jax.tree.leaves(changed), jax.tree.leaves(variables), strict=True)
+            variables = variables if all(new is old for new, old in pairs) else constrain(changed)
             new_state[name] = constrain(average)
     return variables, new_state
 
@@ -164,12 +175,12 @@ def skip_step(
     name, member = skipping
     with error_location(f"update.{name}"):
         is_skipped = member.skips(objective, gradients)
-        check_numbers(is_skipped, (), f"{type(member).__name__}.skips", "one truth value")
+        check_truth(is_skipped, f"{type(member).__name__}.skips")
     kept = jax.tree.map(lambda before, after: jnp.where(is_skipped, before, after), old, new)
     sums = jax.tree.map(lambda leaf: jnp.where(is_skipped, jnp.zeros_like(leaf), leaf), sums)
     counts = old.update_state[name]
     in_a_row = jnp.where(is_skipped, counts["in_a_row"] + 1, jnp.int32(0))
-    counts = {"total": counts["total"] + is_skipped.astype(jnp.int32), "in_a_row": in_a_row}
+    counts = {"total": counts["total"] + jnp.int32(is_skipped), "in_a_row": in_a_row}
     kept = kept._replace(step=new.step, update_state={**kept.update_state, name: counts})
     return kept, sums, in_a_row >= MAX_SKIPPED
 

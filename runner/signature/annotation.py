@@ -53,7 +53,7 @@ def read_hint(module: Module, node: ast.expr | None) -> Any:
     """The type hint of an annotation; Any if it is unknown, or is not the type of a YAML value."""
     try:
         return _read_hint(module, node, frozenset())
-    except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, PartNotFoundError, RecursionError, SyntaxError, TypeError, ValueError):
         return Any
 
 
@@ -142,9 +142,12 @@ def _read_range(module: Module, node: ast.expr) -> Range | None:
 
 
 def _read_constant(module: Module, node: ast.expr) -> Any:
-    """The value of a constant expression: a literal, arithmetic such as `2**32 - 1`, or `math.inf`."""
-    if resolve_name(module, node) == "math.inf":
+    """The value of a constant expression: a literal, arithmetic such as `2**32 - 1`, `math.inf`, or the name of one."""
+    name = resolve_name(module, node)
+    if name == "math.inf":
         return math.inf
+    if name and isinstance(node, ast.Name | ast.Attribute) and (definition := find_definition(name)):
+        return _read_constant(definition.module, cast(ast.expr, definition.node))
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](_read_constant(module, node.left), _read_constant(module, node.right))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

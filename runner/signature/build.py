@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import Duration, UserError
+from components.types import Augmentation, Duration, Loss, UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
@@ -20,6 +20,9 @@ from runner.signature.source import allowed_packages, find_target_problem, publi
 from runner.signature.type_hints import FUNCTION, element_hint, part_kinds, read_duration
 from runner.uri_mask import MASK
 from runner.user_code import is_user_code
+
+SEVERAL_FORMS = {(Loss, "__call__"), (Augmentation, "__call__")}
+"""Methods of protocols that may have other parameters too. The program checks their calls."""
 
 
 @dataclass(frozen=True)
@@ -182,19 +185,51 @@ def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | No
     if kind and not _is_protocol(cls):
         problem = f"`{target}` returns a {type(part).__name__}, not {title} ({class_name})"
         return None if isinstance(part, cls) else problem
-    if missing := [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]:
-        returned = " returns None, which" if part is None else ""
-        return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
-    return _find_method_problem(part, target, kind) if kind and kind.methods else None
+    if problem_of_members := _find_member_problem(part, target, title, cls, class_name):
+        return problem_of_members
+    return _find_method_problem(part, target, kind) if kind and kind.protocols else None
+
+
+def _find_member_problem(part: Any, target: str, title: str, cls: type, class_name: str) -> str | None:
+    """The problem of an object that lacks members of a class, or whose methods take other parameters; None: there is
+    none."""
+    missing = [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]
+    if not missing:
+        return _find_parameter_problem(part, target, title, cls)
+    returned = " returns None, which" if part is None else ""
+    return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
 
 
 def _find_method_problem(part: Any, target: str, kind: PartKind) -> str | None:
-    """The problem of an object that does not have exactly one of the methods of its kind; None: it has."""
-    found = [f"`{name}`" for name in kind.methods if callable(getattr(part, name, None))]
+    """The problem of an object without exactly one of the methods of its kind, or without another member of the
+    method's protocol; None: there is none."""
+    found = [name for name in kind.protocols if callable(getattr(part, name, None))]
     if len(found) == 1:
-        return None
-    has = " and ".join(found) or "none of these methods"
-    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.methods)}."
+        protocol = kind.protocols[found[0]]
+        title = f"{kind.title} with `{found[0]}`"
+        return _find_member_problem(part, target, title, protocol, f"components.types.{protocol.__name__}")
+    has = " and ".join(f"`{name}`" for name in found) or "none of these methods"
+    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.protocols)}."
+
+
+def _find_parameter_problem(part: Any, target: str, title: str, cls: type) -> str | None:
+    """The problem of an object with a method that can't be called with the parameters of a protocol; None: there is
+    none."""
+    for name, method in vars(cls).items() if _is_protocol(cls) else ():
+        if not inspect.isfunction(method) or name not in _list_required_members(cls) or (cls, name) in SEVERAL_FORMS:
+            continue
+        _, *parameters = inspect.signature(method).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty]
+        try:
+            signature = inspect.signature(getattr(part, name))
+        except ValueError:  # a function that is not written in Python
+            continue
+        try:
+            signature.bind(*names)
+        except TypeError:
+            called = target if name == "__call__" else f"{target}.{name}"
+            return f"`{called}` takes {signature}. To be {title}, it must take ({', '.join(names)})."
+    return None
 
 
 def _list_required_members(protocol: type) -> Iterable[str]:

@@ -12,10 +12,10 @@ source code. Nothing is imported.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from components.types import UPDATE_METHODS
+from components.types import UPDATE_PROTOCOLS
 from runner.signature.classes import find_class, find_returned_class, is_protocol, is_subclass, member_names
 from runner.signature.source import Definition, PartNotFoundError, find_definition, public_name
 from runner.signature.type_hints import FUNCTION
@@ -29,13 +29,14 @@ class PartKind(NamedTuple):
         title: its name in messages.
         packages: the packages that export parts of this kind, Titrate's first.
         returns: the class or protocol that a call of a part returns; None: the part is a function, used as it is.
-        methods: the object that a call returns has exactly one of these methods; empty: any methods.
+        protocols: protocols by the name of a method. The object that a call returns has exactly one of these methods,
+            and all members of its protocol. Empty: any methods.
     """
 
     title: str
     packages: tuple[str, ...]
     returns: str | None
-    methods: tuple[str, ...] = ()
+    protocols: Mapping[str, type] = {}
 
 
 KINDS = {
@@ -55,7 +56,7 @@ KINDS = {
     ),
     "schedule": PartKind("a schedule", ("components.schedule",), "components.types.Schedule"),
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
-    "update": PartKind("an update", ("components.update",), "components.types.Update", UPDATE_METHODS),
+    "update": PartKind("an update", ("components.update",), "components.types.Update", UPDATE_PROTOCOLS),
     "constraint": PartKind("a constraint", ("components.constraint",), "components.types.Constraint"),
     "step": PartKind("a step", ("components.step",), "components.types.Step"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
@@ -93,7 +94,7 @@ def is_part_of_kind(definition: Definition, name: str, kind: PartKind) -> bool:
         return False
     if kind.returns is None:
         return isinstance(definition.node, ast.FunctionDef)
-    return _returns_instance(definition, kind.returns, kind.methods)
+    return _returns_instance(definition, kind.returns, kind.protocols)
 
 
 def _exports(package: str, name: str, definition: Definition) -> bool:
@@ -108,7 +109,7 @@ def _exports(package: str, name: str, definition: Definition) -> bool:
     return exported is not None and exported.node is definition.node
 
 
-def _returns_instance(definition: Definition, class_name: str, methods: Sequence[str]) -> bool:
+def _returns_instance(definition: Definition, class_name: str, methods: Collection[str]) -> bool:
     """Whether a call of a definition returns an instance of a class, or an object with the members of a protocol.
 
     With `methods`, the object must also have exactly one of them.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from components.types import Event, Observer, UserError
+from components.types import Event, Observer
 from runner.errors import error_location
-from runner.program.parts import part_name
 from runner.program.state import copy_arrays
 
 
@@ -18,16 +16,10 @@ class Observers:
 
     Args:
         observers: the observers by name.
-
-    Raises:
-        UserError: an observer doesn't take `(event, record, variables)`.
     """
 
     def __init__(self, observers: Mapping[str, Observer]) -> None:
         self._observers = dict(sorted(observers.items()))
-        for name, observer in self._observers.items():
-            with error_location(f"observer.{name}"):
-                _check_signature(observer)
 
     def notify(self, event: Event, record: Mapping[str, float], weights: tuple[Any, Mapping[str, Any]]) -> None:
         """Calls the observers, in the alphabetical order of their names.
@@ -49,11 +41,3 @@ class Observers:
             variables = copy_arrays({"params": parameters, **model_state})
             with error_location(f"observer.{name}"):
                 observer(own_event, MappingProxyType(record), variables)
-
-
-def _check_signature(observer: Observer) -> None:
-    signature = inspect.signature(observer)
-    try:
-        signature.bind("event", "record", "variables")
-    except TypeError as error:
-        raise UserError(f"{part_name(observer)} takes {signature}. It must take (event, record, variables).") from error

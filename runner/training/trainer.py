@@ -62,6 +62,7 @@ class Trainer(Evaluator):
     Attributes:
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
+        schedule: the schedule of the run.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
 
     Raises:
@@ -84,7 +85,7 @@ class Trainer(Evaluator):
         self.data = replace(data, warnings=(*data.warnings, *self._check_values()))
         self.signals = signals
         self.seed = int(numbers["seed"])
-        self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
+        self.schedule = program.build_schedule(ProgramInputs(numbers, {}))
         rows = len(data.splits["train"])
         steps_per_epoch = training.steps_per_epoch(rows)
         self.plan = StepPlan(
@@ -241,6 +242,13 @@ class Trainer(Evaluator):
             )
         if skipped := trainer_state.history[-1].get(SKIPPED_STEPS):
             self.progress.note(f"warning: {skipped:,} of the {trainer_state.step:,} steps were skipped")
+        if trainer_state.best_step is None:
+            warning = (
+                f"warning: {self.training.monitor} (training.monitor) is NaN or infinite at each evaluation "
+                f"({len(trainer_state.history):,}), so the last weights count as the best, and none is an improvement"
+            )
+            LOG.info(warning)
+            self.progress.note(warning)
         return ended_by
 
     def _run_length(self) -> RunLength:
@@ -363,8 +371,10 @@ class Trainer(Evaluator):
         if trainer_state.sums:
             first_bad = int(trainer_state.sums["last"]["first_bad"])
             if first_bad >= 0 and stops_on_nan:
-                skipped = f"{MAX_SKIPPED} steps in a row were skipped, and " if self.parts.members.skip else ""
-                raise DivergedError(f"{skipped}the objective is not finite at step {first_bad}", first_bad)
+                reason = f"the objective is not finite at step {first_bad}"
+                if self.parts.members.skip:
+                    reason = f"{MAX_SKIPPED} steps in a row were skipped, the last of them step {first_bad}"
+                raise DivergedError(reason, first_bad)
             values = self.compute_metrics(trainer_state.sums, "train")
             self.progress.show_step(trainer_state.step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not is_finite(trainer_state.train_state):
@@ -388,7 +398,7 @@ class Trainer(Evaluator):
             trainer_state.monitor,
             record[self.training.monitor],
             clock=Clock(step, self.plan.total_steps_at(step - 1), self.plan.steps_per_epoch),
-            plateau=self.plateau,
+            plateau=self.schedule.plateau,
             patience=self.training.patience,
             min_delta=self.training.min_delta,
             higher_is_better=self.higher_is_better,

@@ -226,6 +226,24 @@ def test_classes_of_pixels_move_with_the_image() -> None:
         assert (np.asarray(moved.targets["mask"]) != np.asarray(classes)).any()
 
 
+def test_classes_of_pixels_in_a_constant_padding_do_not_count() -> None:
+    images = jax.random.uniform(jax.random.key(0), (8, 6, 6, 1), minval=0.5)
+    batch = batch_of(images, targets={"mask": jnp.ones((8, 6, 6), jnp.int32), "kind": jnp.arange(8)})
+    moved = Crop(padding=2)(jax.random.key(3), batch)
+    np.testing.assert_array_equal(moved.mask_of("mask"), moved.inputs["image"][..., 0] > 0)
+    assert not moved.mask_of("mask").all()
+    assert moved.masks.keys() == {"mask"}
+    for other in (Flip(), Crop(padding=2, mode="edge")):
+        assert other(jax.random.key(3), batch).masks == {}
+
+
+def test_noise_without_an_input_raises() -> None:
+    with pytest.raises(UserError, match=r"gaussian_noise needs an input of floats, got ids int32 \(64, 5\)\. Remove"):
+        augment(GaussianNoise(), ids=jnp.zeros((64, 5), jnp.int32))
+    with pytest.raises(UserError, match="gaussian_noise: `inputs` is empty, so no input gets noise"):
+        augment(GaussianNoise(inputs=()))
+
+
 def test_noise_has_the_standard_deviation_and_changes_no_target() -> None:
     batch = batch_of(jnp.zeros((64, 8, 8, 1)), targets={"clean": jnp.zeros((64, 8, 8, 1))})
     noisy = GaussianNoise(std=0.5)(jax.random.key(0), batch)

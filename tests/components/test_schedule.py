@@ -212,10 +212,23 @@ def test_durations_count_shares_epochs_and_steps() -> None:
 def test_a_function_of_step_and_total_steps_is_a_schedule() -> None:
     of_two = Schedule(lambda step, total_steps: {"learning_rate": step / total_steps})
     assert rates(of_two, 10, [0, 5]).tolist() == [0, 0.5]
+    of_default = Schedule(lambda step, total_steps=5: {"learning_rate": step / total_steps})
+    assert rates(of_default, 10, [5]).tolist() == [0.5]
     of_clock = Schedule(lambda clock, scale=2: {"learning_rate": clock.step * scale})
     assert rates(of_clock, 10, [3]).tolist() == [6]
 
 
-def test_a_schedule_with_other_parameters_raises() -> None:
-    with pytest.raises(UserError, match=r"takes \(a, b, c\). It must take \(clock\) or \(step, total_steps\)"):
-        Schedule(lambda a, b, c: {}).at(Clock(0, 1, 1))
+def test_boundaries_of_other_units_must_not_decrease() -> None:
+    schedule = piecewise_constant(1.0, (Duration(1, "epoch"), Duration(30, "step")), (1.0, 0.5, 0.1))
+    assert schedule.check is not None
+    schedule.check(Clock(0, 100, 30))  # a piece without any step
+    with pytest.raises(UserError, match="1ep is step 31 of this run, and the next one, 30st, is step 30"):
+        schedule.check(Clock(0, 100, 31))
+
+
+@pytest.mark.parametrize("values", [lambda a, b, c: {}, lambda step: {}, {}], ids=["three", "step", "no function"])
+def test_a_schedule_with_other_parameters_raises(values: Any) -> None:
+    with pytest.raises(
+        UserError, match=r"takes \(.*\). It must take \(clock\) or \(step,|is a dict. It must be a function"
+    ):
+        Schedule(values).at(Clock(0, 1, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -171,6 +171,75 @@ class TwoInternalLosses(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> Output:
         scale = self.param("scale", nn.initializers.ones, ())
         return Output(None, {"square": jnp.square(x * scale).mean(1), "size": jnp.abs(x * scale).mean(1)})
+
+
+class LossesInTraining(nn.Module):
+    """A network without logits, which returns its internal loss in training only."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Output:
+        scale = self.param("scale", nn.initializers.ones, ())
+        return Output(None, {"square": jnp.square(x * scale).mean(1)} if train else {})
+
+
+@dataclass(frozen=True)
+class ConstantWeight:
+    """Gives each example the same weight. It is compiled by itself, so all arrays of the batch are new."""
+
+    weight: float = 1.0
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        @jax.jit
+        def change(batch: Batch) -> Batch:
+            return batch._replace(weight=jnp.full(batch.present.shape, self.weight, jnp.float32))
+
+        return change(batch)
+
+
+class DropsMasks:
+    """Returns a batch without masks."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(masks={})
+
+
+class SetsSoft:
+    """Sets probabilities for a target of numbers."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(soft={"size": jnp.ones((len(batch.present), 1))})
+
+
+class Doubles:
+    """Predicts each number twice: it changes the shape of a target in its `bind`."""
+
+    def bind(self, targets: Mapping[str, TargetSpec]) -> Any:
+        return self, {
+            name: replace(spec, shape=(2,)) if spec.kind == "real" else spec for name, spec in targets.items()
+        }
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        return batch._replace(targets={**batch.targets, "size": batch.targets["size"].repeat(2, axis=1)})
+
+
+@dataclass(frozen=True)
+class UndefinedMetric:
+    """A metric that is always NaN."""
+
+    higher_is_better = True
+    collects = False
+
+    def bind(self, target: TargetSpec) -> UndefinedMetric:
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        return {"count": batch.mask.sum()}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        return float("nan")
 
 
 class _CrossEntropy:

@@ -66,6 +66,13 @@ def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
     assert problem.startswith("loss: is missing for 2 targets by name. Set a loss for each: loss: {PRICE: …, KIND: …}.")
 
 
+def test_a_target_without_a_share_beside_internal_losses_is_allowed() -> None:
+    words = ("data=diabetes", "feature=diabetes", "loss=mse", "loss_weights.target=0")
+    assert configure([*words, "architecture=reconstructing_regressor"]).values["loss_weights"] == {"target": 0}
+    with pytest.raises(ConfigError, match="loss_weights: is 0 for each target, so nothing is learned"):
+        configure([*words, "architecture=mlp"])
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -203,6 +203,42 @@ def test_without_a_target_the_loss_is_the_sum_of_the_internal_losses() -> None:
     assert session.train(rows)[1]["train/loss"] == pytest.approx(((squares + sizes) * weights).mean(), rel=1e-5)
 
 
+def test_without_a_target_an_evaluation_without_internal_losses_raises() -> None:
+    session = Session(Features({}, INPUT, {"x": ("x",)}), architecture={"_target_": "parts.LossesInTraining"})
+    assert session.train(session.rows)[1]["train/loss"] > 0
+    with pytest.raises(
+        UserError, match=r"LossesInTraining returns no internal losses \(Output.losses\) in evaluations"
+    ):
+        session.evaluate(session.rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("DropsMasks", r"DropsMasks returns `masks.kind` as None\. It must return bool \(12,\)"),
+        ("SetsSoft", r"SetsSoft sets `soft.size`, but the target size has no classes\. Leave it out"),
+    ],
+)
+def test_an_augmentation_with_wrong_fields_raises(name: str, message: str) -> None:
+    session = Session(two_targets(), augmentation={"own": {"_target_": f"parts.{name}"}}, **TWO_TARGETS)
+    with pytest.raises(UserError, match=f"augmentation.own: {message}"):
+        session.train(session.rows)
+
+
+def test_an_augmentation_may_change_the_shape_of_a_target_that_it_binds() -> None:
+    doubled = Session(two_targets(), augmentation={"own": {"_target_": "parts.Doubles"}}, **TWO_TARGETS)
+    assert doubled.outputs(doubled.rows)["size"].shape == (12, 2)
+    assert doubled.train(doubled.rows)[1]["train/size/loss"] > 0
+
+
+def test_an_augmentation_may_set_weights_and_compile_itself() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    loss, own = {"_target_": LOSS + "SoftmaxCrossEntropy"}, {"own": {"_target_": "parts.ConstantWeight", "weight": 2.0}}
+    plain, weighted = (Session(features, loss=loss, augmentation=augmentation) for augmentation in ({}, own))
+    losses = [session.train(session.rows)[1]["train/loss"] for session in (plain, weighted)]
+    assert losses[1] == pytest.approx(2 * losses[0], rel=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["SoftLoss", "WholeLoss"])
 def test_a_users_loss_gets_the_probabilities_of_mixed_classes(loss: str) -> None:
     features = Features({"target": Label(key="label", weight="balanced")}, INPUT, {"x": ("x",)})

@@ -121,6 +121,17 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
         ],
         groups(body=optax.sgd(0.15), default=optax.sgd(0.1)),
     ),
+    "a plateau, and a group with a schedule": (
+        [
+            *("schedule=reduce_on_plateau", "update=[groups]"),
+            f"update.groups.body={{{BODY}, schedule: {{option: constant, learning_rate: 0.3}}}}",
+        ],
+        groups(body=optax.sgd(0.3), default=optax.sgd(0.05)),
+    ),
+    "a plateau, and a group without": (
+        ["schedule=reduce_on_plateau", "update=[groups]", f"update.groups.body={{{BODY}, rate: 0.5}}"],
+        groups(body=optax.sgd(0.025), default=optax.sgd(0.05)),
+    ),
     "freeze": (["update=[freeze]"], groups(body=optax.set_to_zero(), default=optax.sgd(0.1))),
     "decay of kernels": (
         ["optimizer=adamw", "optimizer.weight_decay=0.1"],
@@ -141,14 +152,20 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 }
 
 
+QUICK = {
+    *("clip_norm", "groups, an optimizer", "freeze", "decay of kernels"),
+    "a plateau, and a group with a schedule",
+}
+
+
 @pytest.mark.optax
-@pytest.mark.parametrize("case", slow_but({"clip_norm", "groups, an optimizer", "freeze", "decay of kernels"}, OPTAX))
+@pytest.mark.parametrize("case", slow_but(QUICK, OPTAX))
 def test_twenty_steps_equal_optax(case: str) -> None:
     words, optimizer = OPTAX[case]
     session = Session("optimizer=sgd", *words)
     *_, expected = reference(jax.device_get(session.state.parameters), optimizer)
     tolerance = {"atol": 1e-5} if "decay" in case else {}  # Adam amplifies the rounding of gradients near zero
-    assert_close(session.step(STEPS).parameters, expected, **tolerance)
+    assert_close(session.step(STEPS, plateau=0.5).parameters, expected, **tolerance)
 
 
 @pytest.mark.optax

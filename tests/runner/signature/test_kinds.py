@@ -141,7 +141,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "optimizer": is_annotated_to_return("GradientTransformation"),
     "schedule": is_annotated_to_return("Schedule"),
     "regularizer": has_members_of(types.Regularizer),
-    "update": lambda value: sum(hasattr(value, name) for name in types.UPDATE_METHODS) == 1,
+    "update": lambda value: sum(hasattr(value, name) for name in types.UPDATE_PROTOCOLS) == 1,
     "constraint": has_members_of(types.Constraint),
     "step": has_members_of(types.Step),
     "augmentation": has_members_of(types.Augmentation),

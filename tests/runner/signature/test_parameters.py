@@ -76,6 +76,9 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
         "Annotated[int, Range(0, 2**32 - 1)]": Annotated[int, Range(0, 2**32 - 1)],
         "Annotated[float, Range(0, math.inf, '()')]": Annotated[float, Range(0, math.inf, "()")],
         "Annotated[float, UNIT]": Annotated[float, Range(0, 1)],
+        "Annotated[int, Range(1, 2 * TOP)]": Annotated[int, Range(1, 14)],
+        "Annotated[int, Range(1, ENDLESS)]": Any,
+        "Annotated[int, Range(1, UNKNOWN)]": Any,
         "Annotated[int, 'a note']": int,
         "Literal['a', 'b'] | None": Literal["a", "b"] | None,
         "t.Literal[1]": Literal[1],
@@ -98,6 +101,8 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
     }
     aliases = """
 UNIT = Range(0, 1)
+TOP = 7
+ENDLESS = ENDLESS + 1
 Kind: TypeAlias = Literal["x", "y"]
 Size = "int | tuple[int, int]"
 Endless = tuple["Endless", ...]
