@@ -28,6 +28,7 @@ OTHER_NETWORKS = {
 
 
 @pytest.mark.optax
+@pytest.mark.slow
 def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     GUIDE.write_files(in_empty_folder)
     assert len(GUIDE.commands) == 4

@@ -17,6 +17,11 @@ from runner.signature.build import build
 
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
+SLOW_TO_COMPILE = ("fashion_mnist", "mixup", "imdb", "mnist", "two_rates")  # start of the names of large networks
+
+
+def mark_slow(names: list[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW_TO_COMPILE) else name for name in names]
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def few_rows(data: dict[str, Any]) -> Arrays | None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder", "few_files")
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", mark_slow(EXPERIMENTS))
 def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
     overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
     config = compose(overrides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -44,6 +44,13 @@ def features(in_empty_folder: Path) -> None:
 def make_source(target: np.ndarray, test: int = ROWS, **columns: np.ndarray) -> Arrays:
     x = np.random.default_rng(0).normal(size=(len(target), 3)).astype(np.float32)
     return Arrays(columns={"x": x, "y": target, **columns}, valid=ROWS, test=test)
+
+
+class WithoutTest(Arrays):
+    """Rows without a test split."""
+
+    def splits(self) -> Mapping[str, np.ndarray]:
+        return {name: rows for name, rows in super().splits().items() if name != "test"}
 
 
 def draw(measure: Callable[[np.ndarray], float], resamples: int = 200) -> tuple[float, float]:
@@ -97,7 +104,7 @@ def test_intervals_of_numbers_count_rows_and_weights() -> None:
 def test_a_metric_of_other_outputs_has_no_interval_and_the_valid_split_stands_in_for_a_missing_test_split() -> None:
     y = np.random.default_rng(1).normal(size=120).astype(np.float32)
     words = ("feature=numbers", "loss=mse", "metric=[rmse,reconstruction_error]", "intervals=100", "quiet=true")
-    data = Arrays(columns=make_source(y).columns, valid=ROWS)
+    data = WithoutTest(columns=make_source(y).columns, valid=ROWS, test=1)
     result = runner.run(*WORDS, "architecture=reconstructing_regressor", *words, data=data)
     assert set(result.intervals) == {"best/valid/loss", "best/valid/rmse"}
 
@@ -139,6 +146,7 @@ def test_a_wrong_number_of_resamples_is_an_error(value: str) -> None:
         configure([f"intervals={value}"])
 
 
+@pytest.mark.slow
 def test_intervals_reach_mlflow(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.execution.execute.DELIVERY_SECONDS", 60)
     uri = f"sqlite:///{database}"

@@ -114,6 +114,7 @@ def test_a_metric_of_rows_decides_what_is_best_and_when_to_stop_also_after_a_kil
     assert resumed.records == result.records
 
 
+@pytest.mark.slow
 def test_runs_of_a_sweep_and_of_folds_have_the_metrics_of_single_runs() -> None:
     sweep = runner.multirun(*MONITORED, "learning_rate=0.3,0.1", source=source())
     single = runner.run(*MONITORED, "learning_rate=0.1", source=source())

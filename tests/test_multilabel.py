@@ -157,6 +157,7 @@ def test_the_modes_show_the_labels(films: Result, capsys: pytest.CaptureFixture[
     assert {"per_class.csv", "per_class.png", "predictions.png", "worst_mistakes.txt"} <= names
 
 
+@pytest.mark.slow
 def test_the_worst_images_are_drawn_with_their_labels() -> None:
     """A digit is an example with one label."""
     write_option("feature", "labels", IMAGES)
@@ -168,6 +169,7 @@ def test_the_worst_images_are_drawn_with_their_labels() -> None:
     assert {"examples_image.png", "worst_mistakes.png"} <= names
 
 
+@pytest.mark.slow
 def test_lists_of_numbers_beside_another_target_with_gaps() -> None:
     x, names = draw_films()
     tags = [[CLASSES.index(name) for name in row] for row in names]

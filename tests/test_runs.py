@@ -368,6 +368,7 @@ def test_runs_that_differ_only_in_numbers_compile_once() -> None:
     assert program.train._cache_size() == traces
 
 
+@pytest.mark.slow
 def test_two_simultaneous_runs_of_one_command_have_separate_folders() -> None:
     command = [sys.executable, "-m", "runner", "training.epochs=3", "tracking=none", "quiet=true"]
     processes = [subprocess.Popen(command) for _ in range(2)]

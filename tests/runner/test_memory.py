@@ -110,6 +110,7 @@ def test_running_out_of_memory_is_reported_in_two_lines(
     assert main(WORDS) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pandas
 import pytest
 from delivery import make_run_folder, write_points, write_summary
 
@@ -394,10 +393,3 @@ def test_the_command_that_resumes_an_interrupted_run_is_shown(
     (folder / "record.json").write_text(json.dumps(record | {"in_sweep": of_a_sweep}))
     assert main(["mode=evaluate", f"run={folder.name}"]) == 0
     assert f"interrupted; {remedy}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("call", [runner.run, runner.multirun])
-def test_a_table_in_place_of_a_source_is_an_error_with_a_remedy(call: Callable[..., Any]) -> None:
-    message = r"source: `DataFrame` has no `fingerprint`.*components\.data\.Arrays\(columns="
-    with pytest.raises(UserError, match=message):
-        call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

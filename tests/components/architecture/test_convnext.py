@@ -28,6 +28,7 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper() -> None:
     }
 
 
+@pytest.mark.slow
 def test_larger_variants_are_deeper_and_wider() -> None:
     larger = {ConvNeXtSmall: 50_223_688, ConvNeXtBase: 88_591_464}  # as torchvision counts them
     assert {variant: size(variables(variant(1000), 32, 32, 3)["params"]) for variant in larger} == larger

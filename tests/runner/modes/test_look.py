@@ -266,6 +266,7 @@ def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(capsys: pytest.CaptureFi
     }
 
 
+@pytest.mark.slow
 def test_another_split_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tracking=none", *QUICK]) == 0
     folder = find_folder("digits_mlp")
@@ -337,6 +338,7 @@ def figures_in(database: Path) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_run_reach_mlflow_and_those_of_data_make_no_run(
     capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

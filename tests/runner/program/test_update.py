@@ -206,6 +206,7 @@ def lbfgs(in_empty_folder: Path) -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("lbfgs")
+@pytest.mark.slow
 def test_lbfgs_takes_the_free_parameters_or_a_group_alone() -> None:
     """The line search varies these parameters. Optax's `partition` can't do this."""
     group = f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.lbfgs}}}}"

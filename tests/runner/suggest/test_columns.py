@@ -108,6 +108,7 @@ def test_dates_of_one_year_have_no_constant_feature() -> None:
     assert encode(suggest_for(["x"], [repeat("2024-01-01", "2024-01-08", "")]))["x"].shape == (60, 2)
 
 
+@pytest.mark.slow
 def test_dates_of_new_rows_are_encoded_as_in_training() -> None:
     days = [
         "" if n % 7 == 3 else f"{2019 + n % 5}-{1 + n % 12:02}-{1 + n % 28:02} {n % 24:02}:30:00" for n in range(60)

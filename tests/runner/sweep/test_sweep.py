@@ -257,6 +257,7 @@ def test_runs_that_ended_before_a_kill_are_not_repeated() -> None:
     assert sorted(first.folder.glob("*/record.json")) == records
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_resumed(in_empty_folder: Path) -> None:
     words = ["-m", "architecture.widths=[8]", "training.epochs=100", "tracking=none", "quiet=true", "seed=1,2"]
     command = [sys.executable, "-m", "runner", *words]

@@ -85,6 +85,7 @@ def test_an_uncompiled_run_has_the_results_of_the_compiled_one(folder: Path) -> 
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_parts_see_values_and_stop_at_breakpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stops: list[str] = []
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(str(sys._getframe(1).f_locals["x"])))
