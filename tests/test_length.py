@@ -4,8 +4,8 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,10 +229,9 @@ def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point
             )
 
 
-@pytest.mark.parametrize("stop", [2, 3, 4])
-def test_points_within_an_epoch_are_the_same_after_a_kill(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("training.steps=9", "training.log_steps=3", "training.checkpoint_minutes=1e-9")
-    expected = [(point.step, point.values) for point in points(run(*words).folder)]
+@contextmanager
+def killed_after(stop: int) -> Iterator[None]:
+    """Kills the only run in `outputs` once its checkpoint of a step is saved. A killed process writes no summary."""
     save = CheckpointManager.save
 
     def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
@@ -241,10 +240,22 @@ def test_points_within_an_epoch_are_the_same_after_a_kill(stop: int, monkeypatch
             manager.wait()
             raise Killed
 
-    with monkeypatch.context() as patched, suppress(Killed):
+    with pytest.MonkeyPatch.context() as patched, suppress(Killed):
         patched.setattr(CheckpointManager, "save", save_and_die)
-        run(*words, "fresh=true")
+        yield
+    (folder,) = run_folder.list_runs(Path("outputs"))
+    (folder / "summary.json").unlink()
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_points_within_an_epoch_are_the_same_after_a_kill(stop: int) -> None:
+    words = ("training.steps=9", "training.log_steps=3", "training.checkpoint_minutes=1e-9")
+    expected = [(point.step, point.values) for point in points(run(*words).folder)]
+    shutil.rmtree("outputs")
+    with killed_after(stop):
+        run(*words)
     resumed = run(*words)
+    assert f"resuming from step {stop} " in (resumed.folder / "log.txt").read_text()
     assert [(point.step, point.values) for point in points(resumed.folder)] == expected
 
 
@@ -324,24 +335,12 @@ def uninterrupted(words: tuple[str, ...]) -> dict[str, Any]:
     [*((STOPPED, stop) for stop in (2, 4, 5, 7, 8, 10, 12)), *((AVERAGED, stop) for stop in (2, 4, 7, 12))],
     ids=lambda value: str(value) if isinstance(value, int) else "plateau" if value is STOPPED else "average, groups",
 )
-def test_a_run_is_resumed_exactly_from_any_step(
-    words: tuple[str, ...], stop: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_exactly_from_any_step(words: tuple[str, ...], stop: int) -> None:
     expected = uninterrupted(words)
     command = configure([*WORDS, *words])
-    save = CheckpointManager.save
-
-    def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
-        save(manager, state)
-        if state.step == stop:
-            manager.wait()
-            raise Killed
-
-    with monkeypatch.context() as patched, suppress(Killed):
-        patched.setattr(CheckpointManager, "save", save_and_die)
+    with killed_after(stop):
         execute(command, source=source())
     (folder,) = run_folder.list_runs(Path("outputs"))
-    (folder / "summary.json").unlink()  # a killed process writes none
     execute(command, source=source())
     assert f"resuming from step {stop} " in (folder / "log.txt").read_text()
     assert results(folder) == expected
