@@ -274,7 +274,7 @@ def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Ar
 
 
 def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) -> Batch:
-    """Changes all inputs that are images, and targets that are images with their masks.
+    """Changes all inputs that are images, and targets that are images with their masks and probabilities.
 
     Args:
         name: the augmentation, for the message.
@@ -290,7 +290,8 @@ def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) ->
     inputs = {key: change(value) if _is_images(value) else value for key, value in batch.inputs.items()}
     targets = {key: _change_target(change, value) for key, value in batch.targets.items()}
     masks = {key: _change_target(change, value) for key, value in batch.masks.items()}
-    return batch._replace(inputs=inputs, targets=targets, masks=masks)
+    soft = {key: change(value, 0) if value.ndim == 4 else value for key, value in batch.soft.items()}
+    return batch._replace(inputs=inputs, targets=targets, masks=masks, soft=soft)
 
 
 def _add_masks_of_pixels(batch: Batch) -> Batch:

@@ -36,13 +36,14 @@ def exponential(
         learning_rate: rate of step 0, 0 or more.
         decay_rate: factor of the rate after each `decay_steps`, above 0.
         decay_steps: a duration above 0. None: the whole run.
-        staircase: whether the exponent is rounded down.
+        staircase: whether the exponent is rounded down, and `decay_steps` to a whole number of steps.
     """
 
     def rate(clock: Clock) -> jax.Array:
         steps = clock.total_steps if decay_steps is None else decay_steps.steps(clock)
-        exponent = jnp.floor_divide(clock.step, steps) if staircase else clock.step / steps
-        return _float(learning_rate) * _float(decay_rate) ** exponent
+        if staircase:  # 0.15 of 100 steps is 15.000001 in float32
+            return _float(learning_rate) * _float(decay_rate) ** (clock.step // jnp.maximum(jnp.round(steps), 1))
+        return _float(learning_rate) * _float(decay_rate) ** (clock.step / steps)
 
     return _make_schedule(rate)
 

@@ -109,6 +109,59 @@ def test_a_metric_of_other_outputs_has_no_interval_and_the_valid_split_stands_in
     assert set(result.intervals) == {"best/valid/loss", "best/valid/rmse"}
 
 
+PARTS = """
+import jax.numpy as jnp
+
+
+class Table:
+    higher_is_better, collects = True, False
+
+    def bind(self, target):
+        return self
+
+    def measure(self, output, batch):
+        true = jnp.eye(2, dtype=jnp.int32)[batch.target]
+        predicted = jnp.eye(2, dtype=jnp.int32)[output.logits.argmax(-1)]
+        return {"table": (true * batch.mask[:, None].astype(jnp.int32)).T @ predicted}
+
+    def result(self, sums):
+        return float(sums["table"].trace() / sums["table"].sum())
+
+
+class Fragile(Table):
+    def result(self, sums):
+        if sums["table"][1].sum() < 2:
+            raise ZeroDivisionError("too few of the second class")
+        return super().result(sums)
+"""
+
+
+def test_sums_of_any_shape_are_added_and_a_resample_may_be_undefined(
+    write_module: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module("parts_of_intervals", PARTS)
+    monkeypatch.setenv("TITRATE_ALLOW", "parts_of_intervals")
+    y = np.zeros(120, int)
+    y[::15] = 1
+    metrics = "metric={accuracy: {_target_: components.metric.Accuracy}"
+    metrics += "".join(f", {name}: {{_target_: parts_of_intervals.{name.title()}}}" for name in ("table", "fragile"))
+    words = ("feature=classes", metrics + "}", "intervals=200", "quiet=true", "training.batch_size=16", "seed=3")
+    result = runner.run(*WORDS, *words, data=make_source(y))
+    assert result.intervals["test/table"] == pytest.approx(result.intervals["test/accuracy"])
+    assert result.status == "finished"
+
+
+def test_metrics_that_would_take_minutes_have_no_interval(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("runner.training.intervals.MAX_COST", 200 * ROWS * 3)
+    result = runner.run(
+        *WORDS, "feature=classes", "metric=[accuracy,auc]", "intervals=200", data=make_source(np.arange(120) % 2)
+    )
+    assert set(result.intervals) == {"test/loss", "test/accuracy"}
+    assert "auc has no interval: 200 resamples would take minutes." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "note"),
     [

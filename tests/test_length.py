@@ -217,7 +217,8 @@ def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point
         assert record == pytest.approx(expected, rel=1e-6)  # sums are added up in other groups
     assert arrays(logged.folder) == arrays(plain.folder)
     within = {point.step: point.values for point in points(logged.folder) if "train_step/loss" in point.values}
-    assert list(within) == [3, 6, 9]  # at 12 there is an evaluation
+    assert list(within) == [3, 6, 9, 12]  # at 12 there is an evaluation, too
+    assert "valid/loss" in within[12]
     assert within[3]["epoch"] == 3 / EPOCH
     assert within[3]["learning_rate"] == pytest.approx(0.01)
     for interval, start in ((3, 0), (1, EPOCH)):  # the point of step 6 has the only step since the evaluation at 5

@@ -40,7 +40,7 @@ class ReconstructionError:
             raise UserError(
                 f"reconstruction_error needs a value for each example, ({len(batch.present)}, …), got {values.shape}."
             )
-        every = batch._replace(masks={})
+        every = batch._replace(targets={}, masks={})  # the mask is `present`
         return {
             "value": sum_elements(values.astype(jnp.float32).mean(tuple(range(1, values.ndim))), every),
             "examples": sum_elements(jnp.ones(batch.present.shape, bool), every),

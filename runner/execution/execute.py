@@ -358,7 +358,15 @@ def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs) ->
         show(f"no intervals for the {split} split: {obstacle}")
         return {}
     with run.progress.working("computing intervals of the metrics"):
-        return bootstrap_intervals(run.trainer, split, outputs, resamples, run.config.values["seed"])
+        return bootstrap_intervals(
+            run.trainer,
+            split,
+            outputs,
+            resamples,
+            run.config.values["seed"],
+            note=partial(_log_and_note, run),
+            is_stopped=lambda: run.trainer.signals.received,
+        )
 
 
 def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[RecordedPredictions]) -> Iterator[str]:

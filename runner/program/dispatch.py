@@ -27,7 +27,7 @@ def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Call
     return call
 
 
-def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool) -> int:
+def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool, labels: int = 0) -> int:
     """The number of steps that one dispatch takes.
 
     It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
@@ -38,11 +38,13 @@ def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool) ->
         parameters: the parameters, or their shapes.
         ragged: whether a column has rows of different lengths.
         counts_pixels: whether a target is the class of each pixel.
+        labels: the number of labels of a batch. The counts of a dispatch are int32.
     """
     leaves = jax.tree.leaves(parameters)
     if counts_pixels or is_slow_in_loops(parameters):
         return 1
     steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
+    steps = min(steps, max((2**31 - 1) // labels, 1)) if labels else steps
     return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)
 
 

@@ -28,16 +28,9 @@ def add_sums(
     """Adds the sums of dispatches to a total. Rows of metrics with `collects` are concatenated."""
     parts = [*([total] if total else []), *jax.device_get(list(dispatch_sums))]
     return {
-        name: {key: _add(name, metrics, [part[name][key] for part in parts]) for key in values}
+        # A checkpoint of an earlier version may lack some sums.
+        name: {key: _add(name, metrics, [part[name][key] for part in parts if key in part[name]]) for key in values}
         for name, values in (parts[-1] if parts else total).items()
-    }
-
-
-def subtract_sums(total: MetricSums, before: MetricSums) -> MetricSums:
-    """The sums of the dispatches after `before`, which are a part of the total. Latest values stay."""
-    return {
-        name: values if name == LAST or name not in before else {key: values[key] - before[name][key] for key in values}
-        for name, values in total.items()
     }
 
 

@@ -28,6 +28,11 @@ from runner.user_code import packages_of_allow_option
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
 NO_MONITOR = ("-c", "core.fsmonitor=false")
+# The user's settings change no line of the text, and run no programs.
+DIFF_FLAGS = (
+    *("--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "--no-color", "--no-relative"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
 MAX_DIFF_BYTES = 1_000_000
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -209,11 +214,11 @@ def describe_changes() -> str | None:
     """
     if _run_command(*GIT, "rev-parse", "HEAD") is None or _has_filters():
         return None
-    diff = _run_command(*GIT, *NO_MONITOR, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
-    if diff and len(diff.encode()) > MAX_DIFF_BYTES:
+    diff = _read_output(*GIT, *NO_MONITOR, "diff", "HEAD", *DIFF_FLAGS)
+    if diff and len(diff) > MAX_DIFF_BYTES:
         LOG.info("the uncommitted changes of the repository exceed 1 MB, and are not recorded")
         return None
-    return f"{scrub(diff)}\n" if diff else None
+    return scrub(diff.decode(errors="replace")) if diff else None
 
 
 def _git_tags() -> dict[str, str]:
@@ -238,11 +243,14 @@ def _has_filters() -> bool:
 
 
 def _run_command(*command: str) -> str | None:
-    """The output of a command; None: it fails, is missing, or takes too long."""
+    """The output of a command, without the last line break; None: it fails, is missing, or takes too long."""
+    output = _read_output(*command)
+    return None if output is None else output.decode(errors="replace").strip()
+
+
+def _read_output(*command: str) -> bytes | None:
     try:
-        process = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=10, cwd=Path.cwd(), check=False
-        )
+        process = subprocess.run(command, capture_output=True, timeout=10, cwd=Path.cwd(), check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return process.stdout.strip() if process.returncode == 0 else None
+    return process.stdout if process.returncode == 0 else None

@@ -15,7 +15,7 @@ MAX_VALUE = 24  # characters of a value in a name
 SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
 # Keys that are in the name anyway, or that the results don't depend on.
 UNNAMED_KEYS = (
-    *("experiment", "data", "data.path", "data.target", "architecture", "mode", "fold", "folds"),
+    *("experiment", "data", "data.path", "architecture", "mode", "folds"),
     *("folder", "fresh", "resume", "quiet", "tracking", "note"),
 )
 
@@ -63,7 +63,7 @@ def title_sweep(config: Config, common: Sequence[str], varied: Sequence[str], ru
         runs: the number of runs.
     """
     keys = [_shorten_key(key) for key in varied if key != "fold"]
-    extent = f"{runs} runs over {', '.join(keys)}" if keys else f"{runs} folds"
+    extent = f"{runs} runs over {', '.join(keys)}" if keys else f"{runs} folds" if runs > 1 else "1 run"
     return SEPARATOR.join([*_subject(config, varied), extent, *_describe_changes(common)])
 
 

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from components.types import UserError
 from runner import store_uri
@@ -153,20 +153,30 @@ def main_redeliver(folder: Path) -> int:
 
 @contextmanager
 def _system_monitor(folder: Path, user_uri: str | None) -> Iterator[None]:
-    """Records the use of the machine in the context, if `tracking.system_metrics` is true and MLflow has the run."""
-    tracking, run_id = read_record(folder)["tracking"], DeliveryState.load(folder).run_id
-    if run_id is None or not tracking.get("system_metrics"):
-        yield
-        return
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    """Records the use of the machine in the context, if `tracking.system_metrics` is true and MLflow has the run.
 
-    uri = store_uri.check_recorded_uri(tracking["uri"], user_uri)
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-    monitor.start()
+    The store must have been reached: the monitor would create a new one in its place. An error of the monitor is
+    written to the log, and stops no delivery.
+    """
+    tracking, state, monitor = read_record(folder)["tracking"], DeliveryState.load(folder), None
+    if tracking.get("system_metrics") and state.run_id is not None and state.error is None:
+        try:
+            monitor = _start_system_monitor(state.run_id, store_uri.check_recorded_uri(tracking["uri"], user_uri))
+        except Exception:
+            sys.stderr.write(traceback.format_exc(limit=-4, chain=False))
     try:
         yield
     finally:
-        monitor.finish()
+        if monitor is not None:
+            monitor.finish()
+
+
+def _start_system_monitor(run_id: str, uri: str) -> Any:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=store.connect(uri).tracking_uri)
+    monitor.start()
+    return monitor
 
 
 @contextmanager

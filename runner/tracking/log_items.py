@@ -66,7 +66,7 @@ def log_record(
         tags: more tags.
         overridden: the keys that the command of the run sets.
     """
-    refused = log_tags(client, run_id, record["tags"] | record.get("user_tags", {}) | tags)
+    refused = log_tags(client, run_id, record["tags"] | tags)
     refused += _log_parameters(client, run_id, select_parameters(record["parameters"], overridden))
     return refused + _log_datasets(client, run_id, record["datasets"])
 
@@ -102,7 +102,10 @@ def select_parameters(parameters: Mapping[str, Any], overridden: Iterable[str]) 
     Left out are, unless the command sets them, the parameters of columns if they are more than MAX_COLUMN_PARAMETERS,
     and parameters that are null or empty; a column's `key` that is its name; and the groups in NEUTRAL_GROUPS.
     """
-    overridden = set(overridden)
+    # `feature=houses` sets the parameter `feature`, and none below it.
+    overridden = {
+        key for key in overridden if key not in parameters or not any(name.startswith(f"{key}.") for name in parameters)
+    }
     own_keys = {key for key in parameters if key == f"feature.columns.{parameters[key]}.key"}
     of_columns = {key for key in parameters if COLUMN_PARAMETER.match(key)} - own_keys
     left_out = {key for key, value in parameters.items() if value in EMPTY_VALUES}

@@ -24,6 +24,8 @@ from runner.training.evaluator import Evaluator
 LEVEL = 0.95
 MIN_ROWS = 30  # of fewer rows, resamples tell little about other rows
 MAX_DRAWS = 200_000_000  # rows times resamples, which take seconds
+MAX_COST = 20_000_000_000  # numbers that the resamples of a metric read, which take half a minute
+COST_OF_COLLECTED = 25  # a number that is sorted, as for AUC, takes so many times as long as one that is added
 
 Interval = tuple[float, float]
 
@@ -40,7 +42,14 @@ def find_obstacle(rows: int, resamples: int) -> str | None:
 
 
 def bootstrap_intervals(
-    evaluator: Evaluator, split: str, outputs: ExampleOutputs, resamples: int, seed: int
+    evaluator: Evaluator,
+    split: str,
+    outputs: ExampleOutputs,
+    resamples: int,
+    seed: int,
+    *,
+    note: Callable[[str], None],
+    is_stopped: Callable[[], object],
 ) -> dict[str, Interval]:
     """Computes 95 % intervals of the losses and metrics of a split.
 
@@ -53,6 +62,8 @@ def bootstrap_intervals(
         outputs: the outputs for each of the split's rows, in the order of the split.
         resamples: the number of resamples.
         seed: the seed of the draws.
+        note: called with a line about each metric that would take too long.
+        is_stopped: whether a signal has arrived; then there are no intervals.
 
     Returns:
         The interval by name, such as `test/accuracy`. Metrics that read more than the logits, and targets that are
@@ -64,17 +75,21 @@ def bootstrap_intervals(
     batch = _make_batch(evaluator, split, outputs)
     rows = len(batch.present)
     collecting = {name for name, metric in evaluator.metrics.items() if metric.collects}
-    of_examples = _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch)
+    of_examples = _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch, resamples, note)
     random = np.random.default_rng(seed)
     values: dict[str, list[float]] = {}
     for _ in range(resamples):
+        if is_stopped():
+            return {}
         drawn = random.integers(0, rows, rows)
         counts = np.bincount(drawn, minlength=rows).astype(np.float64)
         sums: MetricSums = {}
         for name, by_key in of_examples.items():
             is_collected = name.removeprefix(WEIGHTED) in collecting
-            sums[name] = {key: each[drawn] if is_collected else counts @ each for key, each in by_key.items()}
-        for name, value in evaluator.compute_metrics(sums, split).items():
+            sums[name] = {
+                key: each[drawn] if is_collected else np.tensordot(counts, each, 1) for key, each in by_key.items()
+            }
+        for name, value in _compute_defined(evaluator, sums, split).items():
             values.setdefault(name, []).append(value)
     tail = 50 * (1 - LEVEL)
     intervals = {}
@@ -84,6 +99,21 @@ def bootstrap_intervals(
             low, high = np.percentile(defined, [tail, 100 - tail])
             intervals[name] = float(low), float(high)
     return intervals
+
+
+def _compute_defined(evaluator: Evaluator, sums: MetricSums, split: str) -> dict[str, float]:
+    """The losses and metrics of a resample, without metrics that raise an exception, as for a class that is absent."""
+    with suppress(Exception):  # a part of the user may raise anything
+        return evaluator.compute_metrics(sums, split)
+    defined = dict(sums)
+    for name, own in sums.items():
+        metric = evaluator.metrics.get(name.removeprefix(WEIGHTED))
+        try:
+            if metric is not None:
+                metric.result(own)
+        except Exception:
+            del defined[name]
+    return evaluator.compute_metrics(defined, split)
 
 
 def _make_batch(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> Batch:
@@ -110,7 +140,9 @@ def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
     return sums
 
 
-def _sum_metrics(parts: BuiltParts, outputs: ExampleOutputs, batch: Batch) -> MetricSums:
+def _sum_metrics(
+    parts: BuiltParts, outputs: ExampleOutputs, batch: Batch, resamples: int, note: Callable[[str], None]
+) -> MetricSums:
     """The sums of each example's metrics, or their rows, by metric and name, (N, …)."""
 
     def measure(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> Any:
@@ -123,7 +155,15 @@ def _sum_metrics(parts: BuiltParts, outputs: ExampleOutputs, batch: Batch) -> Me
 
     arrays = dict(outputs.logits), batch
     parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits})
-    parts = _without_other_metrics(parts, lambda own: jax.eval_shape(jax.vmap(partial(measure, own)), *arrays))
+
+    def trace(own: BuiltParts) -> Any:
+        return jax.eval_shape(jax.vmap(partial(measure, own)), *arrays)
+
+    parts = _without_other_metrics(parts, trace)
+    costs = {name: resamples * _count_numbers(parts, name, sums) for name, sums in trace(parts).items()}
+    for name in [name for name, cost in costs.items() if cost > MAX_COST and not name.startswith(WEIGHTED)]:
+        note(f"{name} has no interval: {resamples:,} resamples would take minutes. Set intervals to fewer.")
+        parts = _without_metric(parts, name)
     sums = jax.device_get(jax.jit(jax.vmap(partial(measure, parts)))(*arrays))
     collecting = {name for name, metric in parts.metrics.items() if metric.collects}
     return {
@@ -133,6 +173,23 @@ def _sum_metrics(parts: BuiltParts, outputs: ExampleOutputs, batch: Batch) -> Me
         }
         for name, by_key in sums.items()
     }
+
+
+def _count_numbers(parts: BuiltParts, name: str, sums: Mapping[str, Any]) -> int:
+    """How many numbers a resample of a metric reads, those that are sorted counted more."""
+    metric = parts.metrics[name.removeprefix(WEIGHTED)]
+    return sum(leaf.size for leaf in sums.values()) * (COST_OF_COLLECTED if metric.collects else 1)
+
+
+def _without_metric(parts: BuiltParts, name: str) -> BuiltParts:
+    """The parts without a metric, which has a name of the record."""
+    targets = {
+        target: own._replace(
+            metrics={each: metric for each, metric in own.metrics.items() if record_name(target, each) != name}
+        )
+        for target, own in parts.targets.items()
+    }
+    return parts._replace(targets=targets)
 
 
 def _without_other_metrics(parts: BuiltParts, trace: Callable[[BuiltParts], Any]) -> BuiltParts:

@@ -22,7 +22,7 @@ from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
 from runner.program.initial_weights import architecture_state, replace_weights
-from runner.program.metric_sums import LAST, MetricSums, add_sums, subtract_sums
+from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program, evaluated_weights
 from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
@@ -101,6 +101,7 @@ class Trainer(Evaluator):
                 self.state_shapes.parameters,
                 ragged=self.batches.is_ragged,
                 counts_pixels=any(spec.is_image and spec.kind == "classes" for spec in self.targets.values()),
+                labels=training.batch_size * self._count_labels(),
             )
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
@@ -146,6 +147,11 @@ class Trainer(Evaluator):
         names = trace_calls(self, self._first_dispatch()[1])
         if monitor not in names:
             raise LocatedError("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
+
+    def _count_labels(self) -> int:
+        """The largest number of labels of an example."""
+        counts = [len(spec.classes) for spec in self.targets.values() if spec.kind == "multilabel" and spec.classes]
+        return max(counts, default=0)
 
     @property
     def higher_is_better(self) -> bool:
@@ -283,9 +289,11 @@ class Trainer(Evaluator):
             last_time = now
             if trainer_state.step == end or self._is_time_up():
                 break
-            if self.training.log_steps is not None and trainer_state.step % self.training.log_steps == 0:
-                pending = self._read_sums(trainer_state, pending)
-                self._log_step(trainer_state, checkpoints)
+            if self._is_point_due(trainer_state.step):
+                pending = self._read_sums(trainer_state, pending, checks_parameters=False)
+                epoch = self.plan.count_epochs(trainer_state.step)
+                values = self._take_point(trainer_state) | _last_values(trainer_state.sums)
+                checkpoints.add_point(trainer_state.step, {"epoch": epoch, **values})
             is_checkpoint_due = now - last_save > 60 * self.training.checkpoint_minutes > 0
             if is_checkpoint_due or self.signals.received:
                 pending = self._read_sums(trainer_state, pending)
@@ -300,13 +308,13 @@ class Trainer(Evaluator):
         self.timings.training += time.monotonic() - last_time
         return True
 
-    def _log_step(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
-        """Adds a point with the metrics of the steps since the last point, such as `train_step/loss`."""
-        since = subtract_sums(trainer_state.sums, trainer_state.logged_sums)
-        trainer_state.logged_sums = trainer_state.sums
-        metrics = self.compute_metrics(since, "train_step")
-        step, epoch = trainer_state.step, self.plan.count_epochs(trainer_state.step)
-        checkpoints.add_point(step, {"epoch": epoch, **metrics, **_last_values(trainer_state.sums)})
+    def _is_point_due(self, step: int) -> bool:
+        return self.training.log_steps is not None and step % self.training.log_steps == 0
+
+    def _take_point(self, trainer_state: TrainerState) -> dict[str, float]:
+        """The metrics of the steps since the last point of `training.log_steps`, such as `train_step/loss`."""
+        sums, trainer_state.point_sums = trainer_state.point_sums, {}
+        return self.compute_metrics(sums, "train_step")
 
     def _chunks(self, step: int, end: int) -> Iterator[Chunk]:
         """The chunks of the steps from `step` to `end`.
@@ -350,7 +358,9 @@ class Trainer(Evaluator):
         total_steps = self.plan.total_steps_at(step)
         return RateInputs(np.int32(total_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
 
-    def _read_sums(self, trainer_state: TrainerState, pending: list[Any], leave: int = 0) -> list[Any]:
+    def _read_sums(
+        self, trainer_state: TrainerState, pending: list[Any], leave: int = 0, *, checks_parameters: bool = True
+    ) -> list[Any]:
         """Reads metric sums from the device, adds them to those since the last evaluation, and shows the metrics.
 
         Args:
@@ -358,6 +368,7 @@ class Trainer(Evaluator):
             pending: the metric sums of the dispatches that were not read yet.
             leave: how many of the latest dispatches are not read, because the device may still compute them. With 0
                 the parameters are checked too, so that only finite ones are evaluated and saved.
+            checks_parameters: whether parameters are checked at all, which copies them from the device.
 
         Returns:
             The sums that were not read.
@@ -366,7 +377,10 @@ class Trainer(Evaluator):
             DivergedError: the objective or a parameter is not finite.
         """
         ready, unread = pending[: len(pending) - leave], pending[len(pending) - leave :]
+        ready = jax.device_get(ready)
         trainer_state.sums = add_sums(trainer_state.sums, ready, self.metrics)
+        if self.training.log_steps is not None:
+            trainer_state.point_sums = add_sums(trainer_state.point_sums, ready, self.metrics)
         stops_on_nan = self.training.on_nan == "stop"
         if trainer_state.sums:
             first_bad = int(trainer_state.sums["last"]["first_bad"])
@@ -377,7 +391,7 @@ class Trainer(Evaluator):
                 raise DivergedError(reason, first_bad)
             values = self.compute_metrics(trainer_state.sums, "train")
             self.progress.show_step(trainer_state.step, self.timings.steps_per_second(), values)
-        if stops_on_nan and not unread and not is_finite(trainer_state.train_state):
+        if stops_on_nan and checks_parameters and not unread and not is_finite(trainer_state.train_state):
             raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
@@ -408,8 +422,10 @@ class Trainer(Evaluator):
             trainer_state.best_step = step
         epoch = self.plan.count_epochs(step)
         trainer_state.history.append({"epoch": epoch, "step": step, **record})
-        trainer_state.sums, trainer_state.logged_sums = {}, {}
-        checkpoints.add_point(step, {"epoch": epoch, **record})
+        trainer_state.sums = {}
+        point = self._take_point(trainer_state) if self._is_point_due(step) else {}
+        trainer_state.point_sums = {}
+        checkpoints.add_point(step, {"epoch": epoch, **record, **point})
         event = Event("evaluation", step, epoch, checkpoints.folder / OBSERVERS_FOLDER)
         observers.notify(event, trainer_state.history[-1], weights)  # before it is saved: after a kill it comes again
         self._save(trainer_state, checkpoints)

@@ -24,7 +24,7 @@ class TrainerState:
         best_step: the step of the best evaluation.
         history: a record for each evaluation.
         sums: metric sums since the last evaluation.
-        logged_sums: the part of `sums` that the points of `training.log_steps` have.
+        point_sums: those since the last point of `training.log_steps`.
         seconds: seconds of training, including those before the run was resumed.
     """
 
@@ -35,7 +35,7 @@ class TrainerState:
     best_step: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     sums: MetricSums = field(default_factory=dict)
-    logged_sums: MetricSums = field(default_factory=dict)
+    point_sums: MetricSums = field(default_factory=dict)
     seconds: float = 0.0
 
     def metadata(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class TrainerState:
             "control": list(self.monitor),  # the key is the name of `monitor` in earlier versions
             "history": list(self.history),  # a copy, because training appends to it while the checkpoint is written
             "sums": sums_to_json(self.sums),
-            "logged_sums": sums_to_json(self.logged_sums),
+            "point_sums": sums_to_json(self.point_sums),
             "seconds": self.seconds,
         }
 
@@ -61,6 +61,6 @@ class TrainerState:
             best_step=metadata["best_step"],
             history=metadata["history"],
             sums=sums_from_json(metadata["sums"]),
-            logged_sums=sums_from_json(metadata.get("logged_sums", {})),  # earlier versions have none
+            point_sums=sums_from_json(metadata.get("point_sums", {})),  # earlier versions have none
             seconds=metadata["seconds"],
         )

@@ -111,6 +111,17 @@ def test_uncommitted_changes_are_recorded_without_secrets_up_to_a_limit(
     changes = describe_changes()
     assert changes is not None
     assert "-one" in changes
+    (in_empty_folder / "ends with blank lines.py").write_text("a\nb\n\n\nc\n")
+    subprocess.run(["git", "add", "."], check=True)
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "second"], check=True)
+    for setting in ("color.ui=always", "diff.noprefix=true", "diff.relative=true"):
+        subprocess.run(["git", "config", *setting.split("=")], check=True)
+    (in_empty_folder / "ends with blank lines.py").write_text("A\nb\n\n\nc\n")
+    patch = describe_changes()
+    assert patch is not None
+    subprocess.run(["git", "stash", "--quiet"], check=True)
+    subprocess.run(["git", "apply", "--check"], input=patch, text=True, check=True)
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "stash", "pop", "--quiet"], check=True)
     assert "+two" in changes
     assert "zebraquagga" not in changes
     path.write_text("x" * 1_100_000)

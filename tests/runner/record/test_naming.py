@@ -32,8 +32,13 @@ def table(in_empty_folder: Path) -> Path:
             "digits · mlp · lr 3e-3 · batch 8",
             "digits_mlp",
         ),
-        ("data=csv data.path=data/prices.csv data.target=y seed=2", "prices.csv · mlp · seed 2", "prices.csv"),
+        (
+            "data=csv data.path=data/prices.csv data.target=y seed=2",
+            "prices.csv · mlp · target y · seed 2",
+            "prices.csv",
+        ),
         ("experiment=digits_mlp folder=a quiet=true tracking=none tracking.x=1 note=b", "digits · mlp", "digits_mlp"),
+        ("experiment=digits_mlp folds=5 fold=2", "digits · mlp · fold 2", "digits_mlp"),
         ("~optimizer.eps", "digits · mlp · no eps", "digits"),
         ("architecture.widths=[100,100,100,100,100,100]", "digits · mlp · widths [100,100,100,100,100,10…", "digits"),
         (
@@ -70,11 +75,12 @@ def plan(*words: str) -> Plan:
             "lr 0.001 · seed 1 · digits · mlp",
             "digits",
         ),
+        ("experiment=digits_mlp seed=3", "digits · mlp · 1 run · seed 3", "digits · mlp", "digits_mlp"),
         ("experiment=digits_mlp folds=3", "digits · mlp · 3 folds", "fold 0 · digits · mlp", "digits_mlp"),
         ("architecture=mlp,lenet5", "digits · 2 runs over architecture", "architecture mlp · digits", "digits"),
         (
             "data.path=data/prices.csv,data/other.csv data=csv data.target=y",
-            "mlp · 2 runs over path",
+            "mlp · 2 runs over path · target y",
             "path data/prices.csv · mlp",
             "titrate",
         ),
@@ -105,7 +111,7 @@ def test_the_record_of_a_run_has_title_description_and_tags(table: Path) -> None
     words = ["data=csv", f"data.path={table}", "data.target=y", "training.epochs=1", "quiet=true", "tracking=mlflow"]
     own = ["tracking.tags={team: blue, round: 3}", "note=a first try", "tracking.diff=false"]
     record = read_record(runner.run(*words, *own).folder)
-    assert record["title"] == "prices.csv · mlp · epochs 1"
+    assert record["title"] == "prices.csv · mlp · target y · epochs 1"
     assert record["experiment"] == record["tracking"]["experiment"] == "prices.csv"
     note, command = record["description"].split("\n\n")
     assert note == "a first try"

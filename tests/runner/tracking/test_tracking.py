@@ -106,6 +106,15 @@ def test_the_parameters_of_many_columns_are_left_out_but_for_those_that_the_comm
     assert select_parameters(parameters | empty, ["teacher"]).keys() == {*parameters, "teacher"} - {
         "feature.columns.c1.key"
     }
+    chosen = {"data": "csv", "feature": "houses", **parameters}
+    assert select_parameters(
+        chosen | {f"data.types.c{number}": "int" for number in range(50)}, ["data", "feature"]
+    ).keys() == {
+        "data",
+        "feature",
+        "seed",
+        "data.path",
+    }
     many = parameters | {f"data.types.c{number}": "int" for number in range(50)}
     overridden = ["feature.columns.c2", "data.types.c7"]
     assert select_parameters(many, []).keys() == {"seed", "data.path"}
