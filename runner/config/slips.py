@@ -123,7 +123,11 @@ def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
     if key in OTHER_NAMES:
         yield OTHER_NAMES[key]
     elif below and root in OTHER_NAMES:
-        yield f"{OTHER_NAMES[root]}.{below}"
+        owner = OTHER_NAMES[root]
+        meant = OTHER_NAMES.get(f"{owner}.{below}", f"{owner}.{below}")
+        fields = read_settings_fields(SECTIONS[owner]) if owner in SECTIONS else ()
+        if meant != f"{owner}.{below}" or below in fields or meant in _find_owners(below, values):
+            yield meant
     elif not below:
         yield from (f"{name}.{key}" for name, fields in SECTIONS.items() if key in read_settings_fields(fields))
         yield from _find_owners(key, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from runner.figures.canvas import (
     set_readable_ticks,
     shorten,
 )
+from runner.files import write_atomically
 from runner.record.predictions import RecordedPredictions
 
 # With more classes, the confusion matrix has only colours, the class sizes are lines without labels, and the metrics
@@ -112,11 +114,12 @@ def _class_names(predictions: RecordedPredictions) -> tuple[str, ...]:
 
 def _write_class_metrics(predictions: RecordedPredictions, metrics: ClassMetrics, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(HEADING)
-        for name, rows, predicted, *shares in zip(_class_names(predictions), *metrics, strict=True):
-            table.writerow([name, rows, predicted, *("" if np.isnan(share) else f"{share:.6f}" for share in shares)])
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(HEADING)
+    for name, rows, predicted, *shares in zip(_class_names(predictions), *metrics, strict=True):
+        table.writerow([name, rows, predicted, *("" if np.isnan(share) else f"{share:.6f}" for share in shares)])
+    write_atomically(path, text.getvalue())
     return path
 
 

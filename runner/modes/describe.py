@@ -192,11 +192,18 @@ def _describe_part(
 
 def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
     """The lines for a parameter: once for all options of the group in which it is the same."""
-    found = find_options_with(group, name)
-    if not found:
-        hint = suggest_name(name, list_parameters(group))
-        raise UserError(f"no option of {group} has the parameter {name}. {hint}")
     files = find_options().files[group]
+    option, _, inner = name.partition(".")
+    is_of_option = bool(inner) and option in files  # update.ema.decay, of a group with several options
+    name = inner if is_of_option else name
+    found = find_options_with(group, name)
+    if is_of_option:
+        found = {each: parameter for each, parameter in found.items() if each == option}
+    if not found:
+        names = [each for each in list_parameters(group) if each.isidentifier()]
+        if not names:
+            raise UserError(f"the options of {group} have no parameters of their own. Run: titrate --help {group}")
+        raise UserError(f"no option of {group} has the parameter {name}. {suggest_name(name, names)}")
     texts: dict[str, list[str]] = {}
     for option, parameter in found.items():
         part = read_part(group, option, files[option]) or {}

@@ -180,7 +180,8 @@ class MLflow:
         experiment: the MLflow experiment; None: MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, or else the name of the
             run's experiment, or of its data.
         tags: tags of the run, by name.
-        diff: whether the uncommitted changes of the working folder's Git repository are recorded, up to 1 MB.
+        diff: whether the uncommitted changes of the files that the working folder's Git repository tracks are recorded,
+            up to 1 MB.
         system_metrics: whether MLflow's monitor records the use of processors, memory, disk and network, every ten
             seconds.
     """

@@ -21,7 +21,7 @@ TELEPHONE = "^[+][0-9][0-9 ]{6,}$"
 DIGITS = "^[-+]?[0-9]+$"
 GROUPS = f"^[0-9][0-9{NEUTRAL}]*$"
 DIGITS_OR_EXPONENT = "^[0-9]+([eE][0-9]+)?$"
-PADDED, NEGATIVE, EXPONENT = "^0[0-9]", "^-", "[eE]"
+PADDED, NEGATIVE = "^0[0-9]", "^-"
 MIN_CODE_LENGTH = 6  # characters of codes with an E inside
 
 

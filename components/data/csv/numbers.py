@@ -240,7 +240,8 @@ class NumberTexts:
             if parts is None:
                 continue
             own_mark, multiplier = parts.mark, parts.multiplier
-            if mark and parts.suffix == mark:  # also if it is K or M, which are multipliers where they aren't the unit
+            follows = parts.suffix == mark and own_mark in ("", mark, MULTIPLIERS_MARK)
+            if mark and follows:  # also if it is K or M, which are multipliers where they aren't the unit
                 own_mark, multiplier = mark, 1.0
             digits, separator = remove_separators(parts.body, separators)
             if own_mark not in accepted_marks or not digits:

@@ -488,7 +488,13 @@ class Reader:
         """Converts values to the declared type; raises DataError for a value that doesn't have it."""
         present = np.ones(len(values), bool) if valid is None else valid
         if not present.any():
-            return np.full(len(values), "NaT", "datetime64[us]") if declared == "timestamp" else values
+            nothing: dict[str, np.ndarray] = {
+                "timestamp": np.array("NaT", "datetime64[us]"),
+                "float": np.array(np.nan),
+                "int": np.array(0),
+                "bool": np.array(False),
+            }
+            return np.full(len(values), nothing[declared]) if declared in nothing else values
         if declared == "float" and inferred == "int":
             return np.where(present, values, np.nan).astype(np.float64)
         if declared == "timestamp" and inferred in ("int", "float"):

@@ -74,8 +74,8 @@ class TextTable(Table):
         thousands = self._character("thousands")
         if thousands is not None and thousands != "_" and NUMBER_CHARACTERS.match(thousands):
             raise DataError(f"`thousands` (={thousands}) is part of numbers; set it to a point, a comma or a blank")
-        for decimal in decimals:
-            check_different({"decimal": decimal} | ({} if thousands is None else {"thousands": thousands}))
+        if self._decimal is not None:  # a column with a decimal of its own doesn't have these thousands
+            check_different({"decimal": self._decimal} | ({} if thousands is None else {"thousands": thousands}))
         if isinstance(self.dates, str):
             _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():

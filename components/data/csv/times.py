@@ -63,6 +63,7 @@ PATTERNS = [re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in D
 EPOCH = date(1970, 1, 1).toordinal()
 DAY_MICROSECONDS = 86_400 * 10**6
 MAX_ZONE_HOURS = 14
+MIN_MICROSECONDS = -62_135_596_800_000_000  # since 1970: the first of the year 1
 MAX_MICROSECONDS = 8000 * 366 * DAY_MICROSECONDS  # since 1970: until the year 9999
 MIN_SHARE_OF_ORDER = 0.95  # of the dates that show their order; the others are wrong
 
@@ -303,9 +304,12 @@ def read_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
     if unit != YEAR_MONTH_DAY:
         factor = EPOCH_UNITS[unit]
         scaled = numbers * factor if numbers.dtype.kind == "i" else np.round(numbers * factor)
-        in_range = np.abs(numbers.astype(np.float64)) * factor < MAX_MICROSECONDS
+        microseconds = numbers.astype(np.float64) * factor
+        in_range = (microseconds >= MIN_MICROSECONDS) & (microseconds < MAX_MICROSECONDS)
         return np.where(in_range, scaled, np.iinfo(np.int64).min).astype(np.int64).view("datetime64[us]")
-    whole = np.where((numbers >= 101) & (numbers < 10**8) & (numbers == np.floor(numbers)), numbers, 0).astype(np.int64)
+    whole = np.where((numbers >= 10101) & (numbers < 10**8) & (numbers == np.floor(numbers)), numbers, 0).astype(
+        np.int64
+    )
     years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
     first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (months - 1).astype("m8[M]")
     dates = first.astype("datetime64[D]") + (days - 1).astype("m8[D]")

@@ -45,6 +45,9 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ),
         ("model=mlp", "model: unknown key. Write architecture=mlp"),
         ("model.dropout=0.5", "model: unknown key. Write architecture.dropout=0.5"),
+        ("model.units=[3,4]", "model: unknown key. Did you mean mode? [set by"),  # no network has it
+        ("trainer.accelerator=gpu", "trainer: unknown key. Did you mean training? [set by"),
+        ("scheduler.lr=2", "scheduler: unknown key. Write learning_rate=2"),
         ("trainer.max_epochs=3", "trainer: unknown key. Write training.epochs=3"),
         ("'train={epochs: 3, patience: 2}'", "train: unknown key. Write training.epochs=3 training.patience=2"),
         ("'widths=[3,4]'", "widths: unknown key. Write 'architecture.widths=[3, 4]'"),

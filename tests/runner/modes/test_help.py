@@ -159,3 +159,20 @@ def test_a_part_of_the_user_is_described(
     assert "  size: a whole number. Default: 3\n      how large." in of_part
     assert main(["--help", "optimizer=own"]) == 2
     assert "--help optimizer=own: help_parts has no own." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("update.ema.decay", "of update=ema:\n  decay: a number in [0, 1). Default: 0.999"),
+        ("metric.top_k.k", "of metric=top_k:\n  k: a whole number in [1, inf). Default: 5"),
+    ],
+)
+def test_a_key_that_help_prints_is_described(word: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help", word]) == 0
+    assert text in capsys.readouterr().out
+
+
+def test_a_group_whose_options_have_no_parameters_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help", "feature.columns"]) == 2
+    assert "the options of feature have no parameters of their own" in capsys.readouterr().err

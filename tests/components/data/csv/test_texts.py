@@ -524,3 +524,43 @@ def test_declared_booleans_have_many_spellings(tmp_path: Path, values: list[str]
 def test_a_declared_type_that_many_rows_lack_says_how_many(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2: column `x` is 'a', not of type float \(2 of 4 values aren't\)"):
         read(tmp_path, ["a", "1", "b", "2"], types={"x": "float"}).sizes()
+
+
+@pytest.mark.parametrize("kind", ["int", "bool", "float"])
+def test_a_declared_column_without_a_value_keeps_its_type(tmp_path: Path, kind: Any) -> None:
+    source = read(tmp_path, ["", ""], types={"x": kind})
+    values = np.asarray(source.table.values["x"])
+    assert values.dtype == {"int": np.int64, "bool": np.bool_, "float": np.float64}[kind]
+    assert not source.table.valid["x"].any()
+
+
+@pytest.mark.parametrize("number", ["101", "1231", "9999", "100000000"])
+def test_a_number_without_a_year_is_no_date(tmp_path: Path, number: str) -> None:
+    with pytest.raises(DataError, match=rf"`x` is {number}, not of type timestamp"):
+        _ = read(tmp_path, ["20201231", number], dates={"x": "yyyymmdd"}).table
+
+
+@pytest.mark.parametrize(("number", "is_time"), [("-62135596800", True), ("-62135596801", False), ("-1e11", False)])
+def test_times_since_1970_begin_in_the_year_1(tmp_path: Path, number: str, is_time: bool) -> None:
+    source = read(tmp_path, ["1581292800", number], dates={"x": "seconds"})
+    if is_time:
+        assert str(source.table.values["x"][1])[:4] == "0001"
+    else:
+        with pytest.raises(DataError, match="not of type timestamp"):
+            _ = source.table
+
+
+def test_a_unit_that_is_a_multiplier_elsewhere_allows_no_currency(tmp_path: Path) -> None:
+    found = read(tmp_path, ["3K", "5K"], marks={"x": "K"}).table
+    assert np.asarray(found.values["x"]).tolist() == [3, 5]
+    with pytest.raises(DataError, match=r"\$5K"):
+        _ = read(tmp_path, ["3K", "$5K"], marks={"x": "K"}).table
+
+
+def test_a_column_with_its_own_decimal_doesn_t_have_the_thousands_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("v;x\n2,5;1,234.5\n1,25;2,000.25\n")
+    source = Csv(path=str(path), delimiter=";", decimal={"v": "comma"}, thousands="comma")
+    assert [np.asarray(source.table.values[name]).tolist() for name in "vx"] == [[2.5, 1.25], [1234.5, 2000.25]]
+    with pytest.raises(DataError, match="must be different"):
+        Csv(path=str(path), delimiter=";", decimal="comma", thousands="comma")
