@@ -281,3 +281,15 @@ def test_cutmix_needs_a_target_of_images_of_the_size_of_the_inputs() -> None:
     message = r"of the size of the inputs, 5 x 7 pixels, got `picture` of 5 x 6 pixels\. Remove the augmentation"
     with pytest.raises(UserError, match=f"cutmix needs a target of images {message}"):
         cutmix_of(IMAGES[:, :, 1:])
+
+
+@pytest.mark.parametrize("augmentation", [Flip(probability=1.0), Crop(padding=1, mode="constant")])
+def test_probabilities_of_pixels_move_with_their_classes(augmentation: Augmentation) -> None:
+    classes = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 4, 4)), jnp.int32)
+    soft = jax.nn.one_hot(classes, 3)
+    images = jnp.zeros((2, 4, 4, 1))
+    batch = Batch({"image": images}, {"kind": classes}, {}, None, jnp.ones(2, bool), {"kind": soft})
+    changed = augmentation(jax.random.key(1), batch)
+    counts = np.asarray(changed.mask_of("kind"))
+    assert not np.array_equal(changed.targets["kind"], classes)
+    np.testing.assert_array_equal(changed.soft["kind"].argmax(-1)[counts], changed.targets["kind"][counts])

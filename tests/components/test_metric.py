@@ -163,3 +163,10 @@ def test_a_target_of_another_shape_or_type_raises(
 def test_every_option_has_a_direction(option: str) -> None:
     is_error = option in ("log_loss", "mae", "reconstruction_error", "rmse")
     assert built("metric", option).higher_is_better == (not is_error)
+
+
+def test_the_reconstruction_error_counts_examples_beside_a_target_of_pixels() -> None:
+    features = {"reconstruction_error": jnp.asarray([1.0, 3.0, 8.0])}
+    batch = Batch({}, {"kind": jnp.zeros((3, 2, 2), jnp.int32)}, {}, None, jnp.asarray([True, True, False]))
+    sums = ReconstructionError().measure(Output(jnp.zeros((3, 2, 2, 4)), features=features), batch)
+    assert ReconstructionError().result(jax.tree.map(np.asarray, sums)) == 2.0

@@ -43,6 +43,14 @@ def test_exponential_decays_over_the_whole_run_by_default() -> None:
     np.testing.assert_allclose(rates(exponential(1.0, 0.1), 200, [0, 100, 200]), [1, 0.1**0.5, 0.1], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("share", "total"), [(0.15, 100), (0.3, 40), (0.55, 20_000), (1e-6, 100)])
+def test_a_staircase_falls_at_whole_steps_of_a_share(share: float, total: int) -> None:
+    interval = max(round(share * total), 1)
+    steps = [interval - 1, interval, 2 * interval - 1, 2 * interval]
+    exponents = np.log2(rates(exponential(1.0, 0.5, Duration(share, "run"), staircase=True), total, steps))
+    assert exponents.tolist() == [-(step // interval) for step in steps]
+
+
 def test_a_staircase_falls_at_exact_steps() -> None:
     steps = range(0, 5000, 41)
     exponents = np.log2(rates(exponential(1.0, 0.5, Duration(41, "step"), staircase=True), 1, steps[:100]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.types import Batch, Metric, Output, TargetSpec, UserError
+from runner.program.dispatch import steps_per_dispatch
 from runner.program.metric_sums import add_sums, compute_metrics, sums_from_json, sums_to_json
 
 
@@ -47,3 +48,22 @@ def test_an_error_of_a_metric_names_its_key_in_the_configuration(name: str) -> N
     sums = {f"{name.rpartition('/')[0]}/loss": loss, name: {"hits": np.int64(1)}}
     with pytest.raises(UserError, match=r"^metric\.KIND\.hits: no result"):
         compute_metrics(sums, {"KIND/hits": FailingMetric()}, "valid", {"KIND": 1})
+
+
+def test_sums_that_an_earlier_version_has_not_saved_count_from_now_on() -> None:
+    before = {"rmse": {"error": np.float64(2), "examples": np.int64(3)}}
+    now = {"rmse": {"error": np.float32(1), "examples": np.int32(1), "large_error": np.float32(4)}}
+    found = add_sums(before, [now], {})
+    assert {key: float(value) for key, value in found["rmse"].items()} == {
+        "error": 3,
+        "examples": 4,
+        "large_error": 4,
+    }
+
+
+@pytest.mark.parametrize(("labels", "steps"), [(0, 64), (1000, 64), (2**31 // 64, 63), (2**30, 1), (2**33, 1)])
+def test_the_labels_of_a_dispatch_are_counted_in_int32(labels: int, steps: int) -> None:
+    parameters = {"kernel": np.zeros((2, 2))}
+    found = steps_per_dispatch(parameters, ragged=False, counts_pixels=False, labels=labels)
+    assert found == steps
+    assert found == 1 or found * labels < 2**31
