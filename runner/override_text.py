@@ -1,4 +1,4 @@
-"""Writes overrides of the command line: in Hydra's grammar, and in quotes for a shell where it needs them."""
+"""Overrides of the command line: the keys that they set, and their text in Hydra's grammar, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 def is_writable(text: str) -> bool:
     """Whether a text can be a value on the command line: OmegaConf has another meaning for some texts."""
     return "${" not in text and text != "???"
+
+
+def overridden_key(override: str) -> str:
+    """The key that an override sets, adds or removes."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def format_override(key: str, value: str | Sequence[str]) -> str:

@@ -180,8 +180,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
         write_summary(path, summary)
     run.progress.close()
     if member is None:
-        tracking = run.tracking.describe()
-        print_report(summary, path, describe_view(path, tracking) if tracking else None, run.config.values["quiet"])
+        print_report(summary, path, describe_view(path, run.tracking.describe()), run.config.values["quiet"])
     if note := delivery.describe_missing():
         _log_and_note(run, note)
     return summary

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.input_files import open_file
+from runner.override_text import overridden_key
 from runner.run_folder import is_running, list_runs, read_record, read_summary
 
 TAIL_BYTES = 2**20  # bytes at the end of `points.jsonl` that hold at least the last two points
@@ -67,7 +68,7 @@ def _read_run(root: Path, path: Path) -> RunInfo:
         facts = {"folder": folder, **_read_facts(path, record, summary)}
         metrics = {name: value for name, value in _read_metrics(summary).items() if value is not None}
         overrides = record["tags"].get("overrides", "").split()
-        overridden = frozenset(override.partition("=")[0].lstrip("+~") for override in overrides)
+        overridden = frozenset(map(overridden_key, overrides))
         return RunInfo(path, facts, metrics, dict(record["parameters"]), overridden)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return RunInfo(path, {"folder": folder, "status": DAMAGED, **_creation_facts(_modification_time(path))})

@@ -88,12 +88,18 @@ def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: b
     have weights, each loss and metric is summed a second time with them, under the name `weighted/…`. Training leaves
     out the metrics that collect rows instead of sums (`Metric.collects`): it would have to keep those of an epoch.
     """
-    unweighted = batch._replace(weight=None)
-    sums = _sum_losses(parts, output, batch if training else unweighted, training=training)
-    sums |= sum_metrics(parts, output, unweighted, training=training)
+    sums = _sum_losses(parts, output, batch if training else batch._replace(weight=None), training=training)
     if batch.weight is not None and not training:
         weighted = _sum_losses(parts, output, batch, training=False)
-        weighted |= sum_metrics(parts, output, batch, training=False)
+        sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
+    return sums | sum_metrics(parts, output, batch, training=training)
+
+
+def sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sums of each metric; in evaluations with weights, also the weighted ones, as in `compute_sums`."""
+    sums = _sum_metrics(parts, output, batch._replace(weight=None), training=training)
+    if batch.weight is not None and not training:
+        weighted = _sum_metrics(parts, output, batch, training=False)
         sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
     return sums
 
@@ -177,7 +183,7 @@ def _sum_elements(values: jax.Array, mask: jax.Array, weight: jax.Array | None) 
     return jnp.sum(jnp.where(mask, values, jnp.float32(0)))
 
 
-def sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
     """The sums of each metric. With weights, only of the metrics that read them."""
     sums: StepSums = {}
     for target, target_parts in parts.targets.items():

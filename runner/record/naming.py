@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON
 from runner.config.config import Config
+from runner.override_text import overridden_key
 
 SEPARATOR = " · "
 MIXED_EXPERIMENT = "titrate"  # the MLflow experiment of a sweep over data
@@ -50,7 +51,9 @@ def title_run(config: Config) -> str:
 
 def title_member(config: Config, overrides: Sequence[str]) -> str:
     """The title of a run in a sweep: the values that differ between the runs, then data and architecture."""
-    return SEPARATOR.join([*(_describe(override) for override in overrides), *_subject(config, map(_key, overrides))])
+    return SEPARATOR.join(
+        [*(_describe(override) for override in overrides), *_subject(config, map(overridden_key, overrides))]
+    )
 
 
 def title_sweep(config: Config, common: Sequence[str], varied: Sequence[str], runs: int) -> str:
@@ -91,21 +94,17 @@ def _describe_changes(overrides: Sequence[str]) -> list[str]:
 
 
 def _is_unnamed(override: str) -> bool:
-    key = _key(override)
+    key = overridden_key(override)
     return key in UNNAMED_KEYS or key.startswith("tracking.")
 
 
 def _describe(override: str) -> str:
     """An override in words: `lr 0.003`, `no dropout`."""
-    key, value = _key(override), override.partition("=")[2]
+    key, value = overridden_key(override), override.partition("=")[2]
     if override.startswith("~"):
         return f"no {_shorten_key(key)}"
     value = value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 1]}…"
     return f"{_shorten_key(key)} {value}"
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
 
 
 def _shorten_key(key: str) -> str:

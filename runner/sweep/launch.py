@@ -144,8 +144,7 @@ def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
             finally:
                 with progress.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
-            address = tracking.describe()
-            record = describe_view(folder.path, address) if address else None
+            record = describe_view(folder.path, tracking.describe())
             print_end(manifest, candidates, summary, folder.path, record, quiet)
             write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)

@@ -231,13 +231,15 @@ class Nothing:
         return {}
 
 
-def describe_view(folder: Path, tracking: Mapping[str, Any]) -> str:
+def describe_view(folder: Path, tracking: Mapping[str, Any]) -> str | None:
     """How to open the MLflow run of a folder: the command of the user interface, if the store is local, and the link.
 
     Args:
         folder: the folder.
-        tracking: the address of the record.
+        tracking: the address of the record. Empty: it is delivered nowhere, and the result is None.
     """
+    if not tracking:
+        return None
     state, command = DeliveryState.load(folder), store_uri.format_view_command(tracking["uri"])
     if state.run_id is None or state.experiment_id is None:  # MLflow may have the run later
         return command

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.types import UserError
 from runner import yaml_file
 from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
+from runner.override_text import overridden_key
 from runner.record import outbox
 from runner.run_folder import OBSERVERS_FOLDER, digest_summary, read_record, read_summary
 from runner.tracking import identity, log_items, store
@@ -94,7 +95,7 @@ class FolderDelivery:
         """The keys that the command of the run sets."""
         path = self._folder / "overrides.yaml"
         overrides = yaml_file.read(path, path.name, yaml_file.CONFIGURATION_LIMITS) if is_regular(path) else []
-        return [str(override).partition("=")[0].lstrip("+~") for override in overrides]
+        return [overridden_key(str(override)) for override in overrides]
 
     def _read_status(self, run_id: str) -> str | None:
         return store.read_status(self._client, run_id, self._record["tracking"]["uri"])

@@ -257,10 +257,15 @@ class Evaluator:
 
     def compute_targets(self, split: str) -> dict[str, np.ndarray]:
         """The targets of a split's rows by name, as `decode_targets` returns them."""
-        columns = {target_column(name): name for name, spec in self.targets.items() if not spec.is_image}
+        values = self.load_targets(split, [name for name, spec in self.targets.items() if not spec.is_image])
+        return {name: decode_targets(self.targets[name], value) for name, value in values.items()}
+
+    def load_targets(self, split: str, names: Iterable[str]) -> dict[str, Any]:
+        """Some targets of all rows of a split, as the losses see them, by name."""
+        columns = {target_column(name): name for name in names}
         encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
         values = self.program.forward.apply_layers(self.program_inputs, encoded)
-        return {name: decode_targets(self.targets[name], values[column]) for column, name in columns.items()}
+        return {name: values[column] for column, name in columns.items()}
 
     def compile_function(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
         """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.

@@ -13,8 +13,6 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.config.check_targets import WEIGHTED
-from runner.data.batches import gather_rows
-from runner.data.encode import target_column
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums
 from runner.program.objective import ExampleOutputs, make_targets, sum_metrics
@@ -119,13 +117,9 @@ def _compute_defined(evaluator: Evaluator, sums: MetricSums, split: str) -> dict
 def _make_batch(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> Batch:
     """All examples of a split as a batch of the targets that have outputs."""
     rows = evaluator.data.splits[split]
-    columns = {target_column(name): name for name in outputs.logits}
-    encoded = gather_rows({column: evaluator.data.encoded[column] for column in columns}, rows)
-    layers = evaluator.program.forward.apply_layers(evaluator.program_inputs, encoded)
     specs = {name: evaluator.parts.targets[name].spec for name in outputs.logits}
     weight = None if evaluator.weights is None else jnp.asarray(evaluator.weights[rows])
-    values = {name: layers[column] for column, name in columns.items()}
-    return make_targets(specs, values, jnp.ones(len(rows), bool), weight)
+    return make_targets(specs, evaluator.load_targets(split, outputs.logits), jnp.ones(len(rows), bool), weight)
 
 
 def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
@@ -147,11 +141,7 @@ def _sum_metrics(
 
     def measure(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> Any:
         logits, batch = jax.tree.map(lambda leaf: leaf[None], (logits, batch))  # one example
-        sums = sum_metrics(parts, Output(logits), batch._replace(weight=None), training=False)
-        if batch.weight is not None:
-            weighted = sum_metrics(parts, Output(logits), batch, training=False)
-            sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
-        return sums
+        return sum_metrics(parts, Output(logits), batch, training=False)
 
     arrays = dict(outputs.logits), batch
     parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits})
