@@ -24,6 +24,7 @@ from runner.tracking.state import DeliveryState, describe_unsent
 from runner.uri_mask import mask_uri
 
 DELIVERY_SECONDS = 2.0  # the end of a run waits at most this long for its delivery
+CREATION_SECONDS = 20.0  # and this long for its link if MLflow first creates the tables of a SQLite file, once per store
 POLL_SECONDS = 0.02  # between two checks whether the child process is done
 REMEDY = "run `titrate mode=deliver` to send the rest"
 REDELIVER = "redeliver"  # argument of the child process that delivers an ended run once more
@@ -42,7 +43,7 @@ class Delivery(Protocol):
         """Reports that the run has ended, and waits for the delivery.
 
         Args:
-            seconds: the longest wait.
+            seconds: the longest wait. For the id of the first run in a new SQLite file it is CREATION_SECONDS.
 
         Returns:
             The id of the MLflow run; None: it is not known yet.
@@ -89,6 +90,8 @@ class ChildDelivery:
 
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder = folder
+        database = store_uri.find_sqlite_file(uri)
+        self._creates_store = database is not None and not database.exists()
         self._process = _start_child(folder, uri)
 
     def notify(self) -> None:
@@ -107,6 +110,8 @@ class ChildDelivery:
         assert self._process.stdin is not None
         self._process.stdin.close()
         _wait_for(self._process, seconds, self._is_end_delivered)
+        if self._creates_store:  # usually the first run in a folder, whose user looks for the link
+            _wait_for(self._process, CREATION_SECONDS, lambda: DeliveryState.load(self._folder).run_id is not None)
         return DeliveryState.load(self._folder).run_id
 
     def _is_end_delivered(self) -> bool:
@@ -138,7 +143,7 @@ class RepeatedDelivery(ChildDelivery):
     """
 
     def __init__(self, folder: Path, user_uri: str | None) -> None:
-        self._folder = folder
+        self._folder, self._creates_store = folder, False
         self._process = _start_child(folder, store_uri.resolve_store_uri(user_uri), REDELIVER)
 
     def _is_end_delivered(self) -> bool:

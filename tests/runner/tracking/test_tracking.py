@@ -632,6 +632,16 @@ def test_a_child_process_that_cannot_deliver_never_delays_the_run(
     assert "Connection refused" in str(delivery.describe_missing())
 
 
+def test_the_first_run_of_a_new_store_waits_for_its_link(tmp_path: Path) -> None:
+    folder, uri = make_run_folder(tmp_path / "run", ""), f"sqlite:///{tmp_path}/mlflow.db"
+    delivery = MLflow(uri=uri).start(folder)
+    write_summary(folder)
+    run_id = delivery.close(0.0)
+    assert run_id is not None
+    assert run_id in str(describe_view(folder, {"uri": uri}))
+    kill(delivery)
+
+
 def kill(delivery: Any) -> None:
     os.kill(delivery._process.pid, signal.SIGKILL)
     delivery._process.wait()
