@@ -158,6 +158,8 @@ def _read_call(
     words: Iterable[str | Mapping[str, Any]], data: Any, target: str | Sequence[str] | None, source: Source | None
 ) -> tuple[list[str], Composer, PythonData | None]:
     """Reads the arguments of a call. Returns its overrides, what composes them, and the data that it passes."""
+    import re
+
     from components.types import UserError
     from runner.config.catalog import FROM_PYTHON
     from runner.config.compose import Composer
@@ -170,7 +172,7 @@ def _read_call(
         place = "the words, as data.target" if python_data is None else "the source"
         raise UserError(f"target={target!r} is for a table that is passed as data. Set the target in {place}.")
     if is_table:
-        if chosen := [text for text in overrides if text.startswith("data=") and not text.startswith("data={")]:
+        if chosen := list(filter(re.compile(r"data(=(?!\{)|\.option=|=\{(.*\W)?option\s*:)").match, overrides)):
             raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
         overrides.insert(0, f"data={FROM_PYTHON}")
         overrides += [] if target is None else [format_override("data.target", target)]

@@ -80,6 +80,15 @@ def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> 
     return f"Write {' '.join(overrides)}"
 
 
+def suggest_help(key: str, known: Collection[str]) -> str:
+    """Suggests what to write instead of an unknown key after `--help`, of which `known` are allowed."""
+    if key in EXPLANATIONS:
+        return EXPLANATIONS[key]
+    if meant := list(_find_meant_keys(key, {})):
+        return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
+    return _suggest_options("optimizer", key) or suggest_name(key, known)
+
+
 def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: Collection[str]) -> str:
     """Suggests what to write instead of an unknown parameter of a part.
 

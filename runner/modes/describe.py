@@ -21,6 +21,7 @@ from runner.config.catalog import (
 from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with, list_parameters, read_part
 from runner.config.settings import SECTIONS
+from runner.config.slips import suggest_help
 from runner.modes.help import align, list_options, wrap
 from runner.signature.allowed_parts import find_kind_problem, is_allowed_part, list_parts
 from runner.signature.docstring import read_documentation
@@ -85,7 +86,7 @@ def _describe_word(word: str) -> list[str]:
         return [*_list_parts(key)]
     in_allowed_package = key.startswith(tuple(f"{name}." for name in allowed_packages()))
     if not in_allowed_package and ("." not in key or closest_name(key, known)):
-        raise UserError(f"there is no {key}. {suggest_name(key, known)}")
+        raise UserError(f"there is no {key}. {suggest_help(key, known)}")
     return [*_describe_target(key)]
 
 

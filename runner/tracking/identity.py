@@ -52,7 +52,7 @@ def redirect_record(folder: Path, tracking: Mapping[str, Any]) -> None:
 def join_active_run(folder: Path) -> None:
     """Records that a run or a sweep is delivered to the MLflow run that MLFLOW_RUN_ID names, if it is set."""
     record, run_id = read_record(folder), os.environ.get(RUN_VARIABLE)
-    if run_id and record.get("kind") != "look" and record.get("joins") != run_id:
+    if run_id and record.get("joins") != run_id:
         _write(folder, record | {"joins": run_id})
         (folder / "delivered.json").unlink(missing_ok=True)  # it describes the delivery to another run
 

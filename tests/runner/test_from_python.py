@@ -151,8 +151,9 @@ def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any]
 
 
 def test_a_table_and_another_source_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="data=digits chooses a source, but a table is passed as data"):
-        runner.run("data=digits", QUICK, data=flats(), target="sold")
+    for word in ("data=digits", "data={option: digits}", {"data": {"option": "digits"}}):
+        with pytest.raises(UserError, match=r"^data.*digits\}? chooses a source, but a table is passed as data"):
+            runner.run(word, QUICK, data=flats(), target="sold")
     assert main(["data=from_python"]) == 2
     assert "data: unknown option from_python. The data of this run came from Python" in capsys.readouterr().err
 

@@ -433,16 +433,6 @@ def test_a_missing_experiment_is_an_error_before_the_run_or_at_the_delivery(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_look_does_not_join_the_run_of_the_environment(
-    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = f"sqlite:///{database}"
-    joined = client.create_run("0").info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", joined)
-    assert resume(make_finished_run(tmp_path, uri, "look", kind="look"), uri) != joined
-
-
-@pytest.mark.usefixtures("in_process")
 def test_a_run_joins_the_run_that_the_environment_names(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
