@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.config.catalog import EXPERIMENT, find_options, read_title
+from runner.config.catalog import EXPERIMENT, FROM_PYTHON, find_options, read_title
 from runner.config.config import Config
 from runner.credentials import scrub
 from runner.data.load import Data
@@ -128,15 +128,26 @@ def describe_purpose(config: Config, overrides: Sequence[str], *flags: str) -> s
         flags: the flags of the command, such as `-m`.
     """
     experiment = find_options().files[EXPERIMENT].get(config.values["experiment"] or "")
-    command = f"```\n{_format_command(flags, overrides)}\n```"
+    command = f"```\n{format_command(overrides, *flags)}\n```"
     texts = [config.values["note"], experiment and read_title(experiment), command]
     return "\n\n".join(filter(None, texts))
 
 
-def _format_command(flags: Sequence[str], overrides: Sequence[str]) -> str:
-    """The command that repeats a run. The run's note is part of its description, so the command leaves it out."""
+def format_command(overrides: Sequence[str], *flags: str) -> str:
+    """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
+
+    The note is part of the record's description, so the command leaves it out.
+
+    Args:
+        overrides: the overrides.
+        flags: the flags of the command, such as `-m`.
+    """
+    words = [word for word in overrides if not word.startswith("note=")]
+    if (from_python := f"data={FROM_PYTHON}") in words:
+        arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
+        return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"
     allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
-    return shlex.join(["titrate", *flags, *allowed, *(item for item in overrides if not item.startswith("note="))])
+    return shlex.join(["titrate", *flags, *allowed, *words])
 
 
 def run_tags(config: Config) -> dict[str, str]:

@@ -42,7 +42,7 @@ from runner.signature.schema import SCHEMA
 from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
 from runner.sweep.plan import Plan, PlannedRun
 from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
-from runner.sweep.report import format_command, print_end, print_plan, print_resumed, print_run
+from runner.sweep.report import format_candidate_command, print_end, print_plan, print_resumed, print_run
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
@@ -319,7 +319,7 @@ def _summarize(plan: Plan, manifest: Manifest, candidates: list[Candidate], sign
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": f"{len(failed)} of {len(manifest.runs)} runs failed" if failed else None,
         "run_id": None,
-        "best": format_command(plan, candidates[0]) if best else "",
+        "best": format_candidate_command(plan, candidates[0]) if best else "",
         "metrics": means | deviations | {"runs": len(manifest.runs), "failures": len(failed)},
         "seconds": sum(run.seconds for run in manifest.runs),
     }

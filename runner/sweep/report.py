@@ -9,11 +9,11 @@ from typing import Any
 
 from runner.display.report import record_lines
 from runner.display.tables import Section, print_tables
+from runner.record.description import format_command
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
-from runner.user_code import packages_of_allow_option
 
 MAX_LISTED = 120  # runs of a plan that are printed
 LISTED_AT_END = 3  # among these, the runs at the end of the plan
@@ -92,11 +92,10 @@ def print_end(
     print_tables([], list(_summary_lines(manifest, summary, folder, record)))
 
 
-def format_command(plan: Plan, candidate: Candidate) -> str:
+def format_candidate_command(plan: Plan, candidate: Candidate) -> str:
     """The command of a run with the overrides of a candidate, ready to be pasted."""
     common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
-    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
-    return shlex.join(["titrate", *allowed, *common, *candidate.overrides])
+    return format_command([*common, *candidate.overrides])
 
 
 def _summary_lines(

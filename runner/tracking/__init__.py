@@ -24,7 +24,7 @@ from runner.tracking.state import DeliveryState, describe_unsent
 from runner.uri_mask import mask_uri
 
 DELIVERY_SECONDS = 2.0  # the end of a run waits at most this long for its delivery
-CREATION_SECONDS = 20.0  # and this long for its link if MLflow first creates the tables of a SQLite file, once per store
+CREATION_SECONDS = 20.0  # and this long for its link if MLflow first creates the tables of a SQLite file
 POLL_SECONDS = 0.02  # between two checks whether the child process is done
 REMEDY = "run `titrate mode=deliver` to send the rest"
 REDELIVER = "redeliver"  # argument of the child process that delivers an ended run once more

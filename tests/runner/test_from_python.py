@@ -1,5 +1,6 @@
 """Runs from Python: a table as data, what is inferred from it, and how results and models show themselves."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,6 +197,12 @@ def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
     assert sweep.ranking["learning_rate"][0] == sweep.candidates[0].values["learning_rate"]
     assert "<td>1e-09</td>" in sweep._repr_html_()
     assert "sweep" in sweep.figures()
+    description = json.loads((sweep.folder / "record.json").read_text())["description"]
+    best = json.loads((sweep.folder / "summary.json").read_text())["best"]
+    for call, text in (("multirun('learning_rate=0.1,1e-9'", description), ("run('training.epochs=2'", best)):
+        assert f"runner.{call}, " in text
+        assert ", 'data.target=sold'" in text
+        assert "data=…)" in text, "the command line can't repeat it"
     (folder, _) = [run.folder for run in sweep.runs]
     model = runner.load(sweep.folder / str(folder))
     for html in (model._repr_html_(), model.predict(data)._repr_html_()):
