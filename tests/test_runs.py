@@ -216,13 +216,13 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes_it(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
     """Sends a signal at the start of an epoch, counted from 0."""
-    from runner.data import batches
+    from runner.data import order
     from runner.training import trainer
 
-    def epoch_order(rows: np.ndarray, seed: int, current: int) -> np.ndarray:
+    def epoch_order(rows: np.ndarray, seed: int, current: int, **options: Any) -> order.EpochOrder:
         if current == epoch:
             os.kill(os.getpid(), number)
-        return batches.epoch_order(rows, seed, current)
+        return order.epoch_order(rows, seed, current, **options)
 
     monkeypatch.setattr(trainer, "epoch_order", epoch_order)
 
@@ -230,11 +230,17 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signal
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
 LONG = {
     # one step in a dispatch, nine dispatches in an epoch
-    "convolutions": (60, ("training.batch_size=4", "architecture=sequential", f"architecture.layers={LAYERS}")),
+    "convolutions": (
+        60,
+        ("training.batch_size=4", "training.shuffle=11", "architecture=sequential", f"architecture.layers={LAYERS}"),
+    ),
     # many steps in a dispatch, three dispatches in an epoch
     "dense": (
         324,
-        ("training.batch_size=2", "architecture.batch_norm=true", "architecture.dropout=0.5", "schedule=performance"),
+        (
+            *("training.batch_size=2", "architecture.batch_norm=true", "architecture.dropout=0.5"),
+            *("schedule=performance", "training.sampling=balanced"),
+        ),
     ),
 }
 

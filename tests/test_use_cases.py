@@ -18,6 +18,8 @@ import pytest
 
 import runner
 from components.data import Arrays
+from components.types import UserError
+from runner.data.order import epoch_order
 from runner.execution import programs
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -56,7 +58,7 @@ def initial_parameters(*words: str) -> Tree:
     return parameters(run(*words, "learning_rate=0", "training.steps=1").folder, 1)
 
 
-def objective(values: Tree, rows: slice = TRAIN) -> jax.Array:
+def objective(values: Tree, rows: slice | np.ndarray = TRAIN) -> jax.Array:
     """The cross-entropy of the network on the training split or other rows."""
     images = jnp.asarray(IMAGES[rows].reshape(-1, 16), jnp.float32) / 255
     hidden = jax.nn.relu(images @ values["dense_0"]["kernel"] + values["dense_0"]["bias"][None])
@@ -102,6 +104,42 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def softmax(logits: np.ndarray) -> np.ndarray:
     shares = np.exp(logits - logits.max(-1, keepdims=True))
     return shares / shares.sum(-1, keepdims=True)
+
+
+EXAMPLE_WEIGHTS = np.arange(ROWS) % 4
+ORDERS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "shuffled": ((), {}),
+    "in the data's order": (("training.shuffle=false",), {"shuffle": False}),
+    "in windows": (("training.shuffle=5",), {"shuffle": 5}),
+    "drawn by weight": (
+        ("training.sampling=weighted", "feature.weight=w"),
+        {"cumulative": np.cumsum(EXAMPLE_WEIGHTS[TRAIN], dtype=float)},
+    ),
+    "drawn by class": (
+        ("training.sampling=balanced",),
+        {"cumulative": np.cumsum(1 / np.bincount(LABELS[TRAIN])[LABELS[TRAIN]])},
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "options"), ORDERS.values(), ids=ORDERS)
+def test_each_step_sees_the_examples_of_its_position(words: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Also in the second epoch. Examples that are drawn by weight have the same weight in the training objective."""
+    columns = {"image": IMAGES, "label": LABELS, "w": EXAMPLE_WEIGHTS}
+    result = run(*CLASSES, *words, "learning_rate=0", "training.steps=6", "training.batch_size=4", **columns)
+    values = parameters(result.folder, 6)
+    for step, record in enumerate(result.records):
+        epoch, first = divmod(4 * step, TRAIN.stop)
+        rows = epoch_order(np.arange(TRAIN.stop), 0, epoch, **options)[first : first + 4]
+        assert record["train/loss"] == pytest.approx(float(objective(values, rows)), rel=1e-5)
+    assert len(result.records) == 6
+    assert ("valid/weighted/loss" in result.records[0]) == ("feature.weight=w" in words)
+
+
+def test_balanced_sampling_needs_classes() -> None:
+    words = ("data=diabetes", "feature=numbers", "loss=mse", "metric=[rmse]", "training.sampling=balanced")
+    with pytest.raises(UserError, match="training.sampling: balanced needs a single target with one class for each"):
+        runner.run(*words, "tracking=none", "quiet=true")
 
 
 def test_fine_tuning_with_groups_and_an_average() -> None:

@@ -82,6 +82,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_folds(values),
         *_check_stratification(values),
         *_check_microbatches(values),
+        *_check_sampling(values),
         *_check_precision(values),
         *_check_mode_keys(values),
     ]
@@ -352,6 +353,23 @@ def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
     )
     if isinstance(size, int) and isinstance(count, int) and count > 0 and size % count:
         yield Problem("training.microbatches", f"{count} does not divide training.batch_size={size}. Choose a divisor.")
+
+
+def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that nothing contradicts `training.sampling`."""
+    training, feature = (values.get(name) or {} for name in ("training", "feature"))
+    sampling = training.get("sampling") if isinstance(training, dict) else None
+    if sampling is None or not isinstance(feature, dict):
+        return
+    if (shuffle := training.get("shuffle")) is not True:
+        text = f"{str(shuffle).lower()} has no effect, because training.sampling={sampling} draws examples at random."
+        yield Problem("training.shuffle", f"{text} Leave one of them out.")
+    if sampling == "weighted" and feature.get("weight") is None:
+        yield Problem("training.sampling", "weighted draws by the weights of the examples. Set feature.weight=COLUMN.")
+    target = feature.get("target")
+    if sampling == "balanced" and isinstance(target, dict) and target.get("weight") == "balanced":
+        text = "balanced draws each class equally often, and feature.target.weight=balanced would weigh it once more."
+        yield Problem("training.sampling", f"{text} Leave one of them out.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:

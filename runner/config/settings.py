@@ -26,6 +26,8 @@ class Training:
     microbatches: Annotated[int, Range(1)]
     evaluation_batch_size: Annotated[int, Range(1)]
     drop_remainder: bool
+    shuffle: bool | Annotated[int, Range(2)]
+    sampling: Literal["balanced", "weighted"] | None
     monitor: str
     patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")] | None
     min_delta: Annotated[float, Range(0)]

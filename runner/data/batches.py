@@ -1,6 +1,6 @@
 """Batches: the examples of each step, as arrays on the device, or as arrays that a thread gathers ahead of time.
 
-The order of an epoch is a pure function of (seed, epoch), so a run can resume at any step of the epoch.
+A run can start at any step of an epoch at once, because the rows of a step are computed from its position.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import jax
 import numpy as np
 
 from components.types import Encoded, Padded, Ragged
-from runner.data.load import Data, shuffle_rows
+from runner.data.load import Data
+from runner.data.order import EpochOrder
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
 LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that ragged rows are padded to
 
 
 ChunkPlan: TypeAlias = tuple[np.ndarray, int, np.ndarray]
-"""The fields `rows`, `steps` and `mask` of a chunk."""
+"""The fields `rows`, as numbers of any integer type, `steps` and `mask` of a chunk."""
 
 
 class Chunk(NamedTuple):
@@ -39,11 +40,6 @@ class Chunk(NamedTuple):
     rows: np.ndarray
     steps: int
     mask: np.ndarray
-
-
-def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The training rows in the order of an epoch. Epochs are counted from 0."""
-    return shuffle_rows(rows, seed, epoch)
 
 
 class Batches:
@@ -66,7 +62,14 @@ class Batches:
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
     def chunks(
-        self, rows: np.ndarray, batch_size: int, chunk_size: int, *, start: int = 0, pad: bool = False
+        self,
+        rows: np.ndarray | EpochOrder,
+        batch_size: int,
+        chunk_size: int,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        pad: bool = False,
     ) -> Iterator[Chunk]:
         """The chunks of an epoch, from a step on.
 
@@ -75,11 +78,12 @@ class Batches:
             batch_size: the number of rows of a step.
             chunk_size: the number of steps of a chunk.
             start: the first step, counted from 0 in the epoch.
+            stop: the step after the last one. None: the steps to the end of the epoch.
             pad: whether the last partial batch is padded to `batch_size`. Otherwise it is a chunk with its own shape.
         """
-        plans = _plan_chunks(rows, batch_size, chunk_size, start=start, pad=pad)
+        plans = _plan_chunks(rows, batch_size, chunk_size, start=start, stop=stop, pad=pad)
         if self.device_data is not None:
-            return (Chunk(self.device_data, *plan) for plan in plans)
+            return (Chunk(self.device_data, rows.astype(np.int32), steps, mask) for rows, steps, mask in plans)
         return self._gather_ahead(plans)
 
     def _gather_ahead(self, plans: Iterator[ChunkPlan]) -> Iterator[Chunk]:
@@ -109,14 +113,17 @@ def _put_on_device(data: Data) -> Any:
     return _LAST_ON_DEVICE[data.encoding_id]
 
 
-def _plan_chunks(rows: np.ndarray, batch_size: int, chunk_size: int, *, start: int, pad: bool) -> Iterator[ChunkPlan]:
-    whole = len(rows) // batch_size
-    batches = rows[: whole * batch_size].astype(np.int32).reshape(whole, batch_size)
+def _plan_chunks(
+    rows: np.ndarray | EpochOrder, batch_size: int, chunk_size: int, *, start: int, stop: int | None, pad: bool
+) -> Iterator[ChunkPlan]:
+    count = len(rows) if stop is None else min(len(rows), stop * batch_size)
+    whole = count // batch_size
     for first in range(start, whole, chunk_size):
-        chunk_rows = batches[first : first + chunk_size]
-        padding = np.zeros((chunk_size - len(chunk_rows), batch_size), np.int32)
-        yield np.concatenate([chunk_rows, padding]), len(chunk_rows), np.ones(batch_size, bool)
-    rest = rows[whole * batch_size :].astype(np.int32)
+        steps = min(chunk_size, whole - first)
+        chunk_rows = rows[first * batch_size : (first + steps) * batch_size].reshape(steps, batch_size)
+        padding = np.zeros((chunk_size - steps, batch_size), chunk_rows.dtype)
+        yield np.concatenate([chunk_rows, padding]), steps, np.ones(batch_size, bool)
+    rest = rows[whole * batch_size : count]
     if len(rest) and start <= whole:
         last_batch = np.pad(rest, (0, batch_size - len(rest) if pad else 0))
         yield last_batch[None], 1, np.arange(len(last_batch)) < len(rest)

@@ -38,6 +38,7 @@ from runner.data.encode import (
     parent_keys,
     target_column,
 )
+from runner.data.order import shuffle_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass
 from runner.errors import column_location
 from runner.signature.build import build
@@ -204,16 +205,6 @@ def program_column_names(features: Features) -> list[str]:
     """The names of the columns that the program takes: those that the inputs list, the targets, and the weights."""
     names = {name for names in features.inputs.values() for name in names} | features.program_only.keys()
     return [name for name in used_columns(features) if name in names]
-
-
-def shuffle_rows(rows: np.ndarray, *seed: int) -> np.ndarray:
-    """The rows in a random order that depends on the seed alone.
-
-    The rows are sorted by raw random bits, because these are the only random numbers that NumPy promises not to change
-    in later versions.
-    """
-    bits = np.random.Philox(np.random.SeedSequence(seed)).random_raw(len(rows))
-    return rows[np.argsort(bits, kind="stable")]
 
 
 def _file_fingerprints(columns: Mapping[str, Column]) -> Iterator[str]:

@@ -17,8 +17,8 @@ from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
-from runner.data.batches import epoch_order
 from runner.data.load import Data, Features, load_encoded
+from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location

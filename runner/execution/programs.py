@@ -75,7 +75,8 @@ def get_program(
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
     nodes = [static[name] for name in PROGRAM_KEYS]
-    key = repr((nodes, static["training"]["microbatches"], static_constants, teacher and id(teacher), compiled))
+    training = [static["training"][name] for name in ("microbatches", "sampling")]
+    key = repr((nodes, training, static_constants, teacher and id(teacher), compiled))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

@@ -27,6 +27,8 @@ class ForwardPass:
         features: the targets and the columns.
         constants: the values fitted on the training split, of the targets and of each column.
         build_teacher: (program inputs) -> the parts of the teacher. None: there is no teacher.
+        weighs_training: whether the training objective is weighted, if examples have weights. False: they are drawn in
+            proportion to their weights.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class ForwardPass:
         features: Features,
         constants: Mapping[str, Constants],
         build_teacher: Callable[[ProgramInputs], BuiltParts] | None,
+        *,
+        weighs_training: bool,
     ) -> None:
         self._layers = {name: column.layer(constants[name].static) for name, column in features.program_only.items()}
-        self._build_teacher = build_teacher
+        self._build_teacher, self._weighs_training = build_teacher, weighs_training
 
     def __call__(
         self,
@@ -65,7 +69,8 @@ class ForwardPass:
         columns = self.apply_layers(program_inputs, encoded)
         specs = {name: target.spec for name, target in parts.targets.items()}
         targets = {name: columns[target_column(name)] for name in specs}
-        weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
+        is_weighted = WEIGHT in columns and (step is None or self._weighs_training)
+        weight = columns[WEIGHT][:, 0] if is_weighted else None
         batch = make_targets(specs, targets, present, weight)
         arguments: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:

@@ -98,8 +98,10 @@ class Program:
         self.unfreeze = jit(self._unfreeze, donate_argnums=1)
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
-        self._microbatches = static_config.get("training", {}).get("microbatches", 1)
-        self.forward = ForwardPass(features, self._constants, teacher.build_parts if teacher else None)
+        training = static_config.get("training", {})
+        self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
+        build_teacher = teacher.build_parts if teacher else None
+        self.forward = ForwardPass(features, self._constants, build_teacher, weighs_training=weighs_training)
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
     def state_shapes(self, program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:

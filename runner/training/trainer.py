@@ -15,8 +15,9 @@ from components.closest import suggest_name
 from components.types import Clock, Event, UserError, Weights
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
-from runner.data.batches import Chunk, epoch_order
+from runner.data.batches import Chunk, gather_rows
 from runner.data.load import Data
+from runner.data.order import EpochOrder, epoch_order
 from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
@@ -34,6 +35,7 @@ from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.observers import Observers
 from runner.training.precompile import compile_step, trace_calls
 from runner.training.profile import Profile
+from runner.training.sampling import accumulate_weights
 from runner.training.signals import Signals
 from runner.training.step_plan import StepPlan
 from runner.training.trainer_state import TrainerState
@@ -110,10 +112,10 @@ class Trainer(Evaluator):
         if weights is not None:
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
+        self._cumulative = accumulate_weights(training.sampling, self.targets, self._load_training_column)
         self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
             self._trace_last_batch()
-        self._order: tuple[int, np.ndarray] | None = None  # the epoch whose order was computed last, and its rows
         self._start_time = time.monotonic()
 
     def _check_values(self) -> Iterator[str]:
@@ -168,9 +170,17 @@ class Trainer(Evaluator):
     def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
         """The first chunk of an epoch, and the arguments of `program.train` for it, with shapes for the state."""
         steps = min(self.plan.steps_per_epoch, self.steps_per_dispatch)
-        return self._plan_dispatch(
-            epoch_order(self.data.splits["train"], self.seed, 0)[: self.training.batch_size * steps]
-        )
+        return self._plan_dispatch(self._order(0)[: self.training.batch_size * steps])
+
+    def _order(self, epoch: int) -> EpochOrder:
+        """The training rows in the order of an epoch."""
+        rows, shuffle = self.data.splits["train"], self.training.shuffle
+        return epoch_order(rows, self.seed, epoch, shuffle=shuffle, cumulative=self._cumulative)
+
+    def _load_training_column(self, column: str) -> Any:
+        """What the layer of an encoded column returns for the training rows."""
+        encoded = gather_rows({column: self.data.encoded[column]}, self.data.splits["train"])
+        return self.program.forward.apply_layers(self.program_inputs, encoded)[column]
 
     def _plan_dispatch(self, rows: np.ndarray) -> tuple[Chunk, tuple[Any, ...]]:
         """The first chunk of rows, and the arguments of `program.train` for it, with shapes for the state."""
@@ -324,15 +334,13 @@ class Trainer(Evaluator):
         batch_size = self.training.batch_size
         while step < end:
             epoch, start = divmod(step, self.plan.steps_per_epoch)
-            if self._order is None or self._order[0] != epoch:
-                self._order = epoch, epoch_order(self.data.splits["train"], self.seed, epoch)
             is_unfrozen = self.plan.unfreeze_step is None or self.plan.unfreeze_step <= step
             next_end = end if is_unfrozen or self.plan.unfreeze_step is None else min(end, self.plan.unfreeze_step)
             if self.training.log_steps is not None:
                 next_end = min(next_end, (step // self.training.log_steps + 1) * self.training.log_steps)
             stop = min(start + next_end - step, self.plan.steps_per_epoch)
-            rows = self._order[1][: stop * batch_size]
-            yield from self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=start)
+            order = self._order(epoch)
+            yield from self.batches.chunks(order, batch_size, self.steps_per_dispatch, start=start, stop=stop)
             step += stop - start
 
     def _dispatch(self, trainer_state: TrainerState, chunk: Chunk) -> Any:

@@ -15,8 +15,8 @@ from runner import yaml_file
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
-from runner.data.batches import epoch_order
 from runner.data.load import Data
+from runner.data.order import epoch_order
 from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.prepare import limit_batches, load_data
@@ -27,6 +27,7 @@ from runner.modes.look import tables
 from runner.modes.look.view import Examples, View, image_inputs
 from runner.record.description import describe_run
 from runner.run_folder import RunFolder, check_root, create_folder, run_digest, write_summary
+from runner.training.sampling import accumulate_weights
 
 MAX_IMAGES = 32
 
@@ -75,8 +76,10 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
 def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
     """Makes the tables, draws the figures, and writes the tables as text beside the figures."""
     with progress.working("computing the first batch"):
-        order = epoch_order(view.data.splits["train"], config.values["seed"], 0)
-        examples = view.examples(order[: config.values["training"]["batch_size"]])
+        rows, training = view.data.splits["train"], Training.from_config(config.values["training"])
+        cumulative = accumulate_weights(training.sampling, view.targets, lambda column: view.load(column, rows))
+        order = epoch_order(rows, config.values["seed"], 0, shuffle=training.shuffle, cumulative=cumulative)
+        examples = view.examples(order[: training.batch_size])
         targets = {split: view.compute_targets(split) for split in view.data.splits}
     with progress.working("drawing"):
         sections = [

@@ -54,7 +54,7 @@ class View:
         Targets that are images are left out.
         """
         names = [name for name, spec in self.targets.items() if not spec.is_image]
-        return {name: self.decode(name, self._compute_target(name, self.data.splits[split])) for name in names}
+        return {name: self.decode(name, self.load(target_column(name), self.data.splits[split])) for name in names}
 
     def decode(self, name: str, target: Any) -> np.ndarray:
         """Converts a target as losses get it, (N, …), to the form that `compute_targets` returns."""
@@ -75,15 +75,16 @@ class View:
             name: as_dense(join_columns([columns[column] for column in listed], listed))
             for name, listed in self.features.inputs.items()
         }
-        targets = {name: np.asarray(self._compute_target(name, rows)) for name in self.features.targets}
+        targets = {name: np.asarray(self.load(target_column(name), rows)) for name in self.features.targets}
         numbers = rows if self.data.row_numbers is None else self.data.row_numbers[rows]
         return Examples(numbers, _to_host(columns), _to_host(inputs), targets)
 
-    def _compute_target(self, name: str, rows: np.ndarray) -> jax.Array:
-        column = target_column(name)
+    def load(self, column: str, rows: np.ndarray) -> jax.Array:
+        """What the layer of a target or of the weights returns for some rows; `column` is its encoded column."""
         encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
         fitted = self.data.constants[column]
-        return self.features.targets[name].layer(fitted.static)(encoded, dict(fitted.device))
+        values: jax.Array = self.features.program_only[column].layer(fitted.static)(encoded, dict(fitted.device))
+        return values
 
 
 def image_inputs(examples: Examples) -> dict[str, np.ndarray]:

@@ -172,6 +172,19 @@ def test_a_monitor_may_be_the_metric_of_a_target() -> None:
         (["loss_weights.price=2"], "loss_weights.price: there is no target price."),
         (["data.seed=null"], "data.seed: null holds out the last rows, and data.stratify=label the same share of each"),
         (["training.microbatches=5"], "training.microbatches: 5 does not divide training.batch_size=32."),
+        (
+            ["training.sampling=weighted"],
+            "training.sampling: weighted draws by the weights of the examples.",
+        ),
+        (
+            ["training.sampling=balanced", "training.shuffle=100"],
+            "training.shuffle: 100 has no effect, because training.sampling=balanced draws examples at random. Leave",
+        ),
+        (
+            ["training.sampling=balanced", "+feature.target.weight=balanced"],
+            "training.sampling: balanced draws each class equally often, and feature.target.weight=balanced would",
+        ),
+        (["training.shuffle=1"], "training.shuffle: 1 is not"),
         (["training.microbatches=0"], "training.microbatches: 0 is not a whole number in [1, inf)"),
     ],
 )

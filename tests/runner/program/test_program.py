@@ -18,7 +18,7 @@ from components.feature import Image, Label, Numeric
 from components.loss import SoftmaxCrossEntropy
 from components.types import Batch, UserError
 from runner.config.catalog import read_default_options
-from runner.data.batches import Batches, epoch_order
+from runner.data.batches import Batches
 from runner.data.load import Data, Features, load_encoded
 from runner.execution.programs import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
@@ -355,14 +355,6 @@ def test_the_constants_of_five_folds_share_one_compilation() -> None:
         )
         session.train(rows=rows, batch=5)
     assert session.program.train._cache_size() == traces
-
-
-def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
-    rows = np.arange(100, 200)
-    assert epoch_order(rows, 1, 2).tolist() == epoch_order(rows, 1, 2).tolist()
-    assert sorted(epoch_order(rows, 1, 2)) == rows.tolist()
-    pairs = [(seed, epoch) for seed in range(3) for epoch in range(3)]
-    assert len({str(epoch_order(rows, *pair)) for pair in pairs}) == len(pairs)
 
 
 def test_streamed_chunks_equal_those_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
