@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -14,10 +14,12 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.statistic import Moments, OffsetScale
-from components.feature.statistic.classes import RowShape
-from components.types import Block, Constants, DataError, Range, Statistic, TargetSpec, UserError, Values
+from components.image_files import Decoding, ImageError, Resize, convert_array, decode_image, read_shape
+from components.types import Block, Constants, DataError, Range, Statistic, Strings, TargetSpec, UserError, Values
 
 WHITE = 255
+MAX_SHAPES = 100  # different shapes that a statistic keeps
+BAD_FILE_REMEDY = "replace the file, or remove it"
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
 
 
@@ -25,10 +27,20 @@ Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
 class Image:
     """An image, uint8 (H, W, C) from 0, black, to 255, white. The device converts it to float32.
 
+    The raw column has arrays, or the bytes of JPEG, PNG, BMP, GIF, WebP and TIFF files. Files are decoded once, before
+    they are cached, to 8-bit grey or RGB: turned as EXIF says, the first frame only, transparent pixels on white,
+    palettes and CMYK as RGB, 16-bit grey divided by 257.
+
     Attributes:
         key: the raw column.
         size: the height and width of resized images. They are resized once, before they are cached, with Pillow's
-            bilinear filter, which averages over all covered pixels. None: images keep their size.
+            bilinear filter, which averages over all covered pixels. None: images keep their size, which all share.
+        resize: how images with another aspect ratio are resized: `stretch` changes it, `fit` adds black borders, `crop`
+            cuts the longer side on both ends.
+        channels: 1 converts all images to grey, 3 to RGB. None: as in the data, and all images have the same.
+        draft: whether JPEG files are decoded at a half, a quarter or an eighth of their size where that is at least
+            `size`: faster, with slightly other pixels.
+        max_megapixels: the maximum number of pixels of a file in millions, because a small file may have billions.
         normalize: `unit` divides by 255. `standardize` gives each channel mean 0 and standard deviation 1 over the
             training split; a constant channel is shifted and divided by 255. None: neither.
         mean: is subtracted after `normalize`: one number, or one for each channel, in the order of `order`.
@@ -42,6 +54,10 @@ class Image:
     mean: tuple[float, ...] | float | None = None
     std: tuple[Positive, ...] | Positive | None = None
     order: Literal["rgb", "bgr"] = "rgb"
+    resize: Resize = "stretch"
+    channels: Literal[1, 3] | None = None
+    draft: bool = False
+    max_megapixels: Annotated[float, Range(0, math.inf, "()")] = 100.0
 
     def __post_init__(self) -> None:
         if self.normalize == "standardize" and (self.mean is not None or self.std is not None):
@@ -53,9 +69,15 @@ class Image:
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
+    @property
+    def decoding(self) -> Decoding:
+        """How images are decoded and resized."""
+        return Decoding(self.size, self.resize, self.channels, self.draft, int(self.max_megapixels * 1e6))
+
     def statistics(self) -> Mapping[str, Statistic]:
-        key = self.key if self.size is None else _ReadPixels(self.key, self.size)
-        return {"channels": Moments(key)} if self.normalize == "standardize" else {}
+        shapes: dict[str, Statistic] = {"shapes": ImageShapes(self.key, self.decoding)}
+        pixels = {"channels": Moments(_ReadPixels(self.key, self.decoding))}
+        return shapes | (pixels if self.normalize == "standardize" else {})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         fitted = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
@@ -65,19 +87,19 @@ class Image:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
-        return Constants(device=device)
+        return Constants(host={"shape": np.array(_choose_shape(self.key, results["shapes"]), np.int32)}, device=device)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: uint8 (rows, H, W, C)."""
-        return {"values": _read_images(block, self.key, self.size)}
+        return {"values": self._read(block, constants)}
 
     def host_output(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> np.ndarray:
         """The scaled image, float64 (rows, H, W, C)."""
-        images = _arrange_channels(_read_images(block, self.key, self.size), constants.device, self.order)
+        images = _arrange_channels(self._read(block, constants), constants.device, self.order)
         return (images - np.asarray(constants.device["offset"])) / np.asarray(constants.device["divisor"])
 
     def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
@@ -107,6 +129,17 @@ class Image:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
 
+    def _read(self, block: Block, constants: Constants) -> np.ndarray:
+        """The decoded images, uint8 (rows, H, W, C). Raises DataError if their shape differs from training."""
+        images = read_images(block, self.key, self.decoding)
+        shape = constants.host.get("shape")  # earlier versions fitted none
+        needed = tuple(shape.tolist()) if shape is not None and len(images) else np.shape(images[:1])[1:]
+        for row, image in enumerate(images):
+            if image.shape != needed:
+                fault = f"has {_describe_shape(image.shape)}, where the training split has {_describe_shape(needed)}"
+                raise raw.make_value_error(block, self.key, row, fault, _resize_remedy(image.shape, needed))
+        return images if isinstance(images, np.ndarray) else np.stack(images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTarget(Image):
@@ -115,13 +148,9 @@ class ImageTarget(Image):
     Metrics are in the unit of the scaled image. Attributes are those of `Image`.
     """
 
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {**super().statistics(), "shape": RowShape(self.key)}
-
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        height, width, *channels = results["shape"]
-        shape = (*(self.size or (height, width)), *(channels or (1,)))
-        return super().fit(results, parents)._replace(static={"shape": shape})
+        fitted = super().fit(results, parents)
+        return fitted._replace(static={"shape": tuple(fitted.host["shape"].tolist())})
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Images need no check."""
@@ -152,34 +181,108 @@ def _arrange_channels(images: Any, constants: Mapping[str, Any], order: str) -> 
 
 
 @dataclass(frozen=True)
-class _ReadPixels:
-    """The key of a statistic: the pixels of resized images, float64 (pixels, channels)."""
+class ImageShapes:
+    """The shapes of the decoded images of a column: the location of the first image of each shape.
+
+    Attributes:
+        key: the raw column.
+        decoding: how images are decoded. Of files, only the header is read.
+    """
 
     key: str
-    size: tuple[int, int]
+    decoding: Decoding
+
+    def summarize(self, block: Block) -> dict[tuple[int, ...], str]:
+        found: dict[tuple[int, ...], str] = {}
+        for row, shape in enumerate(self._read_shapes(block)):
+            if shape not in found:
+                found[shape] = block.locate(row)
+        return found
+
+    def merge(self, state: dict[tuple[int, ...], str], other: dict[tuple[int, ...], str]) -> dict[tuple[int, ...], str]:
+        return {**other, **state} if len(state) < MAX_SHAPES else state
+
+    def result(self, state: dict[tuple[int, ...], str]) -> dict[tuple[int, ...], str]:
+        return state
+
+    def _read_shapes(self, block: Block) -> Iterator[tuple[int, ...]]:
+        size, channels = self.decoding.size, self.decoding.channels
+        if isinstance(block.columns.get(self.key), Strings):
+            read = partial(read_shape, max_pixels=self.decoding.max_pixels)
+            shapes: Iterable[tuple[int, ...]] = _map_files(block, self.key, read)
+        else:
+            images = _read_arrays(block, self.key)
+            shapes = [images.shape[1:]] if len(images) else []
+        for height, width, natural in shapes:
+            yield (*(size or (height, width)), natural if channels is None else channels)
+
+
+@dataclass(frozen=True)
+class _ReadPixels:
+    """The key of a statistic: the pixels of decoded images, float64 (pixels, channels)."""
+
+    key: str
+    decoding: Decoding
 
     def __call__(self, block: Block) -> np.ndarray:
-        images = _read_images(block, self.key, self.size)
-        return images.reshape(-1, images.shape[-1]).astype(np.float64)
+        images = read_images(block, self.key, self.decoding)
+        if len({image.shape[-1] for image in images}) > 1:
+            raise DataError(f"column `{self.key}` has grey images and others; set `channels` to 3, or to 1")
+        return np.concatenate([image.reshape(-1, image.shape[-1]) for image in images]).astype(np.float64)
 
 
-def _read_images(block: Block, key: str, size: tuple[int, int] | None) -> np.ndarray:
+def read_images(block: Block, key: str, decoding: Decoding) -> np.ndarray | list[np.ndarray]:
+    """The decoded images of a block, uint8 (H, W, C) each, whose shapes may differ. Raises DataError naming the row."""
+    if isinstance(block.columns.get(key), Strings):
+        return [*_map_files(block, key, partial(decode_image, decoding=decoding))]
+    images = _read_arrays(block, key)
+    if decoding.size in (None, images.shape[1:3]) and decoding.channels in (None, images.shape[-1]):
+        return images
+    try:
+        return [convert_array(image, decoding) for image in images]
+    except ImageError as error:
+        raise DataError(f"column `{key}` of {block.origin} {error}") from error
+
+
+def _read_arrays(block: Block, key: str) -> np.ndarray:
     images = raw.read_column(block, key)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
             f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels)"
         )
-    return images if size in (None, images.shape[1:3]) else _resize(images, *size)
+    return images
 
 
-def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes each channel separately, because Pillow would treat the last of four channels as opacity."""
-    import PIL.Image  # takes 50 ms, and most runs don't need it
+def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iterator[Any]:
+    """Calls a function with the bytes of each file. An ImageError becomes a DataError that names the row."""
+    files, valid_mask = block.columns[key], block.valid.get(key)
+    assert isinstance(files, Strings)
+    for row, data in enumerate(files.iterate_bytes()):
+        if valid_mask is not None and not valid_mask[row]:
+            raise raw.make_value_error(block, key, row, "has no value", "add the image, or remove the row")
+        try:
+            yield function(data)
+        except ImageError as error:
+            raise raw.make_value_error(block, key, row, str(error), BAD_FILE_REMEDY) from error
 
-    result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
-    for image, resized in zip(images, result, strict=True):
-        for channel in range(images.shape[-1]):
-            plane = PIL.Image.fromarray(image[..., channel])
-            resized[..., channel] = np.asarray(plane.resize((width, height), PIL.Image.Resampling.BILINEAR))
-    return result
+
+def _choose_shape(key: str, shapes: Mapping[tuple[int, ...], str]) -> tuple[int, ...]:
+    """The shape that all images share. Raises DataError if there are several."""
+    first, *others = shapes
+    for other in others:
+        fault = f"{shapes[first]} has {_describe_shape(first)}, {shapes[other]} has {_describe_shape(other)}"
+        raise DataError(f"the images of column `{key}` have different shapes: {fault}; {_resize_remedy(other, first)}")
+    return first
+
+
+def _describe_shape(shape: Sequence[int]) -> str:
+    height, width, channels = shape
+    return f"{height} x {width} pixels and {channels} channel{'' if channels == 1 else 's'}"
+
+
+def _resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
+    """How images of two shapes become equal."""
+    words = [f"`size` to [height, width], such as [{needed[0]}, {needed[1]}]"] if shape[:2] != needed[:2] else []
+    words += [f"`channels` to {max(shape[2], needed[2])}"] if shape[2] != needed[2] else []
+    return f"set {' and '.join(words)}"
