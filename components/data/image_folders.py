@@ -38,8 +38,8 @@ class ImageFolders(Table):
     Attributes:
         path: the folder, or a tar or zip archive of it, which isn't unpacked to the disk. A relative path is looked up
             below $TITRATE_DATA, then below the working folder.
-        valid: the rows of the validation split: a share in (0, 1) or a count. None: those of the folder `valid`; without
-            it, a share of 0.15.
+        valid: the rows of the validation split: a share in (0, 1) or a count. None: those of the folder `valid`, or a
+            share of 0.15 if there is none.
         test: the rows of the test split, likewise.
         stratify: the column of classes of which every split gets the same shares. None: splits ignore classes.
         labels: whether each image is in a folder of its class. If not, there is no column `label`.

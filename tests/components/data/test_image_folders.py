@@ -63,7 +63,8 @@ def list_rows(source: ImageFolders, part: str) -> list[tuple[str, str, bytes]]:
     """Path, label and content of each row."""
     rows = []
     for block in source.blocks(part):
-        assert isinstance(image := block.columns["image"], Strings)
+        image = block.columns["image"]
+        assert isinstance(image, Strings)
         columns = [block.columns[name].tolist() for name in ("path", "label")]
         rows += zip(*columns, image.iterate_bytes(), strict=True)
     return rows
