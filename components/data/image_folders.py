@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, NamedTuple
@@ -13,11 +15,15 @@ import numpy as np
 from components.data.files import FileBlock, Files, open_files
 from components.data.holdout import split
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.profile import Profile
 from components.data.table import BLOCK_BYTES, Table
+from components.image_files import ImageError, ImageShape, read_shape
 from components.input_files import find_path
-from components.types import Block, DataError, Range, Strings, Values
+from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+PROFILED_FILES = 2000  # of which the sizes are read
+MAX_PROFILED_PIXELS = 10**9
 SHARE = 0.15  # of the rows, for a split that isn't given
 BLOCK_FILES = 64  # the maximum number of files of a block, whose decoded images are in memory at once
 PARTS = {
@@ -41,7 +47,6 @@ class ImageFolders(Table):
         valid: the rows of the validation split: a share in (0, 1) or a count. None: those of the folder `valid`, or a
             share of 0.15 if there is none.
         test: the rows of the test split, likewise.
-        stratify: the column of classes of which every split gets the same shares. None: splits ignore classes.
         labels: whether each image is in a folder of its class. If not, there is no column `label`.
         suffix: the ends of the names of the files to read; other files are left out. None: those of JPEG, PNG, BMP,
             GIF, WebP and TIFF files, and any other file is an error.
@@ -51,7 +56,6 @@ class ImageFolders(Table):
     path: str
     valid: Annotated[float, Range(0, bounds="()")] | None = None  # type: ignore[assignment]
     test: Annotated[float, Range(0, bounds="()")] | None = None
-    stratify: str | None = "label"
     labels: bool = True
     suffix: str | tuple[str, ...] | None = None
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
@@ -94,6 +98,34 @@ class ImageFolders(Table):
                 names=names,
             )
             first = stop
+
+    def profile(self) -> TableProfile:
+        """The facts about the classes and, from the headers of some files, about the sizes.
+
+        Raises:
+            DataError: a file is no image.
+        """
+        if not self.labels:
+            raise DataError(
+                "`labels` (=false) leaves no target, so nothing is inferred; choose features with feature=…"
+            )
+        parts = [self.columns_by_part[part]["label"] for part in self.sizes()]
+        labels = _encode_dictionary([label for part in parts for label in part.tolist()])
+        rows = np.concatenate([*self._parts.values()])
+        label = Profile("label", "string", True, labels, None, lambda row: self._files.names[rows[row]], dict)
+        count = min(len(rows), PROFILED_FILES)
+        numbers = rows[np.arange(count) * len(rows) // count].tolist()
+        with ThreadPoolExecutor() as pool:
+            shapes = Counter(pool.map(self._read_shape, numbers))
+        return TableProfile(self.path, (label,), "label", images=(ImageProfile("image", shapes),))
+
+    def _read_shape(self, number: int) -> ImageShape:
+        try:
+            return read_shape(self._files.read(number), MAX_PROFILED_PIXELS)
+        except ImageError as error:
+            raise DataError(
+                f"{self._files.names[number]} of {self.path} {error}; replace the file, or remove it"
+            ) from error
 
     def splits(self) -> dict[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""

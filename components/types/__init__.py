@@ -43,6 +43,7 @@ from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import Gap as Gap
+from components.types.profile import ImageProfile as ImageProfile
 from components.types.profile import InfersTypes as InfersTypes
 from components.types.profile import Problem as Problem
 from components.types.profile import Profiled as Profiled
