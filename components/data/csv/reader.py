@@ -14,6 +14,13 @@ import numpy as np
 from components.arrow import convert_column, read_dictionary
 from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
+from components.data.csv.epoch import (
+    NUMBER_READINGS,
+    describe_epoch_unit,
+    find_epoch_unit,
+    have_epoch_unit,
+    read_epoch,
+)
 from components.data.csv.errors import (
     BLOCK_BYTES,
     check_delimiter,
@@ -27,16 +34,7 @@ from components.data.csv.errors import (
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
-from components.data.csv.times import (
-    ASSUME_UTC,
-    EPOCH_UNITS,
-    NO_ZONE,
-    YEAR_MONTH_DAY,
-    describe_epoch_unit,
-    find_epoch_unit,
-    have_epoch_unit,
-    read_epoch,
-)
+from components.data.csv.times import ASSUME_UTC, NO_ZONE
 from components.data.csv.types import (
     are_whole,
     convert_type,
@@ -454,8 +452,9 @@ class Reader:
         self, name: str, array: pyarrow.ChunkedArray, dictionary: tuple[list[str], np.ndarray] | None = None
     ) -> TextColumn:
         texts, indices = read_dictionary(array) if dictionary is None else dictionary
-        dates = self.dates.get(name, self.dates.get(""))
-        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
+        options = TextOptions(
+            self.types.get(name), self.dates.get(name), self.marks.get(name), self._accepts_gaps, self.dates.get("")
+        )
         return TextColumn(name, texts, indices, options, str(self.file), self.file.locate)
 
     def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
@@ -511,7 +510,7 @@ class Reader:
         """Converts numbers to times."""
         dates = self.dates.get(name)
         unit = find_epoch_unit(values[present]) if dates is None else dates
-        if unit is None or unit not in (*EPOCH_UNITS, YEAR_MONTH_DAY):
+        if unit is None or unit not in NUMBER_READINGS:
             self._check_declared(name, values, present, present, "timestamp")
         times = read_epoch(np.where(present, values, 0), str(unit))
         is_odd = np.isnat(times)

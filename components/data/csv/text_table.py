@@ -238,8 +238,7 @@ class TextTable(Table):
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            types = {name: table.types[name] for name in table.valid if name in self.text_names}
-            return self.reader.count_spellings(types, table.records)
+            return self._count_spellings({name: table.types[name] for name in table.valid}, table.records)
 
         profiles = tuple(
             Profile(
@@ -260,6 +259,12 @@ class TextTable(Table):
         target = self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None)
         notes = (*self._describe_columns_left_out(), *self.left_out())
         return TableProfile(self.label, profiles, target, self.inferred_dialect, notes)
+
+    def _count_spellings(
+        self, types: Mapping[str, ColumnType], records: np.ndarray | None
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Counts the spellings of missing values, by column and spelling. The arguments are those of the reader."""
+        return self.reader.count_spellings(types, records)
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence about rows without a target that are left out, if there are such rows."""

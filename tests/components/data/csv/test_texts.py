@@ -1,6 +1,7 @@
 """Texts that are read as numbers and times, and what stays text."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,17 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             "line 2: .* is 1500000000, not",
         ),
         (["2020-01-05T10:00:00+99:00"], {"types": {"x": "timestamp"}}, "not of type timestamp"),
+        (
+            ["1600000000", "1600000001.5", "soon"],
+            {"dates": {"x": "seconds"}},
+            "line 4: column `x` is 'soon', not of type timestamp; correct the value",
+        ),
+        (["1600000000", "1600000001", "soon"], {"types": {"x": "timestamp"}}, "line 4: column `x` is 'soon', not"),
+        (["1600000000", "16", "soon"], {"types": {"x": "timestamp"}}, r"is '16', not of type timestamp \(2 of 3"),
+        (["20200131", "20200230", "soon"], {"dates": {"x": "yyyymmdd"}}, "is '20200230', not of type timestamp"),
+        (["1600000000", "soon"], {"dates": {"x": "no_zone"}}, "line 2: column `x` is '1600000000', not"),
+        (["5", "soon"], {"types": {"x": "timestamp"}}, "line 2: column `x` is '5', not of type timestamp"),
+        (["9007199254740993.0"], {"types": {"x": "int"}}, "not of type int"),
     ],
 )
 def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: Any, message: str) -> None:
@@ -462,6 +474,29 @@ def test_a_number_stands_for_its_spellings_among_times_since_1970(tmp_path: Path
     source = read(tmp_path, values, nulls={"x": (number,)}, **options)
     assert values_of(source) == ["2020-02-10T00:00:00.000000", None, None, "2020-02-11T00:00:00.500000", None]
     assert source.profile().columns[0].missing_spellings == {f"{number}": 1, f"{number}.0": 1, "-": 1}
+
+
+@pytest.mark.parametrize("kind", [None, "int"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["9,007,199,254,740,993", "-1,000,000"],
+        ["9 007 199 254 740 993", "-1 000 000"],
+        ["9_223_372_036_854_775_807", f"-{2**63}"],
+        ["9007199254740993", "1'000"],
+    ],
+)
+def test_a_whole_number_is_exact_whatever_separates_its_thousands(tmp_path: Path, values: list[str], kind: Any) -> None:
+    source = read(tmp_path, [*values, "-"], types={"x": kind} if kind else None)
+    assert values_of(source) == [*(int(re.sub("[^-0-9]", "", value)) for value in values), None]
+    assert source.table.types["x"] == "int"
+
+
+def test_a_number_with_a_mark_is_exact_up_to_64_bits(tmp_path: Path) -> None:
+    assert values_of(read(tmp_path, ["$9007199254740993", "($5)"])) == [2**53 + 1, -5]
+    beyond = read(tmp_path, [f"${2**63}", "$5"])
+    assert (beyond.table.types["x"], values_of(beyond)) == ("float", [2.0**63, 5])
+    assert values_of(read(tmp_path, [f"${'0' * 5000}7", "$5.0"])) == [7, 5]
 
 
 @pytest.mark.parametrize("gaps", [[], ["-"]])
