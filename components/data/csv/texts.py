@@ -296,9 +296,10 @@ class TextColumn:
         if problem is None:
             self._check_declared(times.is_time)
             problem = self._find_odd(times.is_time, "time", orders)
-        options = {}
-        if self.options.dates is None and (times.unit or self.options.file_dates is None):
-            options["dates"] = times.unit or times.order or (ASSUME_UTC if times.with_zone else NO_ZONE)
+        order = "" if self.options.file_dates in ORDERS else times.order
+        found = times.unit or order or (ASSUME_UTC if times.with_zone else NO_ZONE)
+        is_inferred = self.options.dates is None and (self.options.file_dates is None or times.unit or order)
+        options = {"dates": found} if is_inferred else {}
         unusual = ""
         if times.without_zone and zone == ASSUME_UTC:
             unusual = describe_assumed_zone(times.without_zone, int(self._rows.sum()))

@@ -191,6 +191,37 @@ def test_the_user_says_how_times_are_written(
     np.testing.assert_array_equal(found.astype("datetime64[us]"), np.array(expected, "datetime64[us]"))
 
 
+def test_a_column_has_the_order_or_the_zone_of_all_columns(tmp_path: Path) -> None:
+    values = ["01/02/2020 10:00", "03/04/2020 11:00"]
+    months = ["2020-01-02T10:00:00.000000", "2020-03-04T11:00:00.000000"]
+    for own in ("utc", "no_zone"):
+        assert values_of(read(tmp_path, values, dates={"": "month_first", "x": own})) == months
+    assert values_of(read(tmp_path, [values[0], "03/04/2020 11:00Z"], dates={"": "utc", "x": "month_first"})) == months
+    assert values_of(read(tmp_path, values, dates={"": "day_first", "x": "month_first"})) == months
+    zoned = [f"{value}Z" for value in values]
+    with pytest.raises(DataError, match="2 of 2 times have a time zone, although `dates` is no_zone"):
+        read(tmp_path, zoned, dates={"": "month_first", "x": "no_zone"}).sizes()
+    with pytest.raises(DataError, match=r"`dates\.` \(=seconds\) must be one of day_first, month_first, utc\."):
+        read(tmp_path, values, dates={"": "seconds"})
+
+
+@pytest.mark.parametrize(
+    ("values", "dates", "options", "found"),
+    [
+        (["1581292800", "0100000000"], "month_first", {"types": {"x": "timestamp"}}, "seconds"),
+        (["2020-01-05T10:00Z"], "month_first", {}, "utc"),
+        (["2020-01-05"], "month_first", {}, "no_zone"),
+        (["13/02/2020 10:00", "01/02/2020 10:00Z"], "utc", {}, "day_first"),
+        (["12/13/2020", "01/02/2020"], "month_first", {}, None),
+    ],
+)
+def test_what_dates_of_all_columns_leave_open_is_recorded(
+    tmp_path: Path, values: list[str], dates: str, options: Any, found: str | None
+) -> None:
+    inferred = read(tmp_path, values, dates=dates, **options).inferred_options({"x": None})
+    assert inferred.get("dates", {}).get("x") == found
+
+
 @pytest.mark.parametrize(
     ("values", "size"),
     [(["1581292800", "1581379200"], "2020-02-10"), (["1581292800000", "1581379200000"], "2020-02-10")],
