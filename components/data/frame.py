@@ -21,7 +21,7 @@ from components.data.csv.numbers import parse_plain_number
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import check_drop
 from components.data.csv.text_table import TextTable
-from components.data.csv.times import ASSUME_UTC, NO_ZONE, TimeTexts
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.packed import MemoryFile
 from components.data.profile import is_whole
@@ -41,9 +41,8 @@ TRAILING_ZEROS, MIDNIGHT = r"(\.[0-9]*[1-9])0+$|\.0+$", " 00:00:00$"  # regular 
 class Frame(TextTable):
     """A table from Python. Its columns of text are read like those of a CSV file.
 
-    Columns of numbers, booleans and times keep their type, unless `types` lists them. In `nulls`, a number or a time
-    stands for all its spellings. Columns of categories of pandas or Polars are text. Columns of arrays, such as images,
-    are kept as they are.
+    Columns of numbers, booleans and times keep their type, unless `types` lists them. Columns of categories of pandas
+    or Polars are text. Columns of arrays, such as images, are kept as they are.
 
     Attributes:
         columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow. A column is anything that
@@ -261,9 +260,7 @@ def _equals(values: np.ndarray, text: str) -> np.ndarray:
     """Which values are the number or the time of a text, whatever its spelling, (rows,), bool."""
     none = np.zeros(len(values), bool)
     if values.dtype.kind == "M":
-        times = TimeTexts([text], np.ones(1)).read()
-        is_clear = times.is_time[0] and not times.order_problem
-        return values.astype("M8[us]") == times.values[0] if is_clear else none
+        return np.isin(values.astype("M8[us]"), parse_plain_times([text]))
     number = parse_plain_number(text)
     if number is None or values.dtype.kind not in "iuf":
         return none

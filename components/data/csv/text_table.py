@@ -35,10 +35,10 @@ class TextTable(Table):
             comma are an error.
         thousands: the separator of thousands, in addition to blanks, apostrophes and underscores. None: the one that
             the numbers show.
-        nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
-            of all columns. A mapping has those of some columns; among numbers and times they are added to the usual
-            ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times
-            also other usual spellings, such as ?, - or unknown.
+        nulls: the spellings of a missing value, quoted or not. A number or a time stands for all its spellings. A list
+            has those of all columns. A mapping has those of some columns; among numbers and times they are added to the
+            usual ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and
+            times also other usual spellings, such as ?, - or unknown.
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -273,6 +273,12 @@ def _describe_orders(dates: Sequence[tuple[str, _Parts, int]], orders: Sequence[
             readings = [f"{each} (the {order.replace('_', ' ')})" for order, each in found.items()]
             return f"{text!r} may be {', '.join(readings[:-1])} or {readings[-1]}"
     return ""
+
+
+def parse_plain_times(texts: Iterable[str]) -> np.ndarray:
+    """The times among texts, datetime64[us], without those that other orders read as another time."""
+    found = [TimeTexts([text], np.ones(1)).read() for text in texts]
+    return np.array([times.values[0] for times in found if times.is_time[0] and not times.order_problem], "M8[us]")
 
 
 def _split(text: str) -> _Parts | None:

@@ -507,6 +507,23 @@ def test_a_number_stands_for_its_spellings_among_times_since_1970(tmp_path: Path
     assert source.profile().columns[0].missing_spellings == {f"{number}": 1, f"{number}.0": 1, "-": 1}
 
 
+@pytest.mark.parametrize(
+    ("values", "spellings"),
+    [
+        (["2020-01-05 10:00", "1900-01-01 00:00:00", "1900-01-01"], {"1900-01-01 00:00:00": 1, "1900-01-01": 1}),
+        (["2020-01-05", "1900-01-01"], {"1900-01-01": 1}),
+        (["31.01.2020", "01.01.1900"], {"01.01.1900": 1}),
+    ],
+)
+def test_a_time_stands_for_its_spellings(tmp_path: Path, values: list[str], spellings: dict[str, int]) -> None:
+    for nulls in ({"x": ("1900-01-01",)}, ("", "1900-01-01T00:00")):
+        source = read(tmp_path, values, nulls=nulls)
+        assert values_of(source)[1:] == [None] * (len(values) - 1)
+        assert source.profile().columns[0].missing_spellings == spellings
+    unclear = read(tmp_path, ["01.02.2020", "02.01.1900"], nulls={"x": ("1/2/1900",)}, dates={"x": "day_first"})
+    assert None not in values_of(unclear)
+
+
 @pytest.mark.parametrize("kind", [None, "int"])
 @pytest.mark.parametrize(
     "values",
