@@ -138,8 +138,10 @@ class Profile:
     def skewness(self) -> float:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
-        # The difference of two integers beyond 2**53 is exact only if it is computed in integers.
-        return skewness(self.numbers - (self.median if self.distinct_count is None else round(self.median)))
+        if self.numbers.dtype.kind in "iu":  # beyond 2**53, differences are exact in integers only, which need a sign
+            whole = self.numbers.astype(np.int64)
+            return skewness(whole - whole[0])
+        return skewness(self.numbers - self.median)
 
     @cached_property
     def is_far_from_zero(self) -> bool:

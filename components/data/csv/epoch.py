@@ -9,7 +9,7 @@ EPOCH_LIMITS = (1e7, 1e8, 1e11, 1e14, 1e17)  # of yyyymmdd, seconds, millisecond
 YEAR_MONTH_DAY = "yyyymmdd"  # numbers such as 20201231
 NUMBER_READINGS = (*EPOCH_UNITS, YEAR_MONTH_DAY)
 MIN_MICROSECONDS = -62_135_596_800_000_000  # since 1970: the first of the year 1
-MAX_MICROSECONDS = 8000 * 366 * 86_400 * 10**6  # since 1970: until the year 9999
+MAX_MICROSECONDS = 253_402_300_800_000_000  # since 1970: the first of the year 10000
 
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:

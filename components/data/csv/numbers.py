@@ -246,7 +246,10 @@ class NumberTexts:
             digits, separator = remove_separators(parts.body, separators)
             if own_mark not in accepted_marks or not digits:
                 continue
-            values[position] = parts.sign * multiplier * float(digits + parts.exponent)
+            size = float(digits + parts.exponent) * multiplier
+            if multiplier != 1 and not parts.exponent:  # 1.001k is 1001, which no product of float64 is
+                size = float(Decimal(digits) * int(multiplier))
+            values[position] = parts.sign * size
             if "." not in digits and not parts.exponent and multiplier == 1 and abs(values[position]) <= 2.0**63:
                 whole[position] = int(parts.sign) * int(Decimal(digits))  # int() refuses thousands of zeros
             unmarked_rows += int(self._rows[position]) if own_mark != mark else 0

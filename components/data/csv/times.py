@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.data.csv.epoch import NUMBER_READINGS
+from components.data.csv.epoch import MAX_MICROSECONDS, MIN_MICROSECONDS, NUMBER_READINGS
 from components.time_format import parse_time
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = ORDERS = ("day_first", "month_first", "year_first")  # the last: 20/12/31
@@ -107,7 +107,8 @@ class _Parts(NamedTuple):
         found = self.find_date(order)
         if found is None or self.microseconds is None:
             return None
-        return (found.toordinal() - EPOCH) * DAY_MICROSECONDS + self.microseconds
+        microseconds = (found.toordinal() - EPOCH) * DAY_MICROSECONDS + self.microseconds
+        return microseconds if MIN_MICROSECONDS <= microseconds < MAX_MICROSECONDS else None  # in UTC
 
 
 class Times(NamedTuple):

@@ -50,6 +50,7 @@ def values_of(source: Csv) -> list[Any]:
         (["\u22125", "\u20137", "3"], [-5, -7, 3], ""),
         (["1st", "2nd", "3rd", "11th", "22nd"], [1, 2, 3, 11, 22], "without st, nd, rd or th"),
         (["1.2k", "500", "3M", "2bn"], [1200, 500, 3e6, 2e9], "k, M and B are thousands, millions and billions"),
+        (["1.001k", "2.3M", "1e3k"], [1001, 2_300_000, 1e6], "k, M and B are thousands, millions and billions"),
         (["$1.5M", "$200k"], [1.5e6, 2e5], "without `$`, k, M and B are thousands, millions and billions"),
         (["1:30:00", "25:00:00"], [5400, 90_000], "durations as seconds"),
         (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
@@ -623,11 +624,29 @@ def test_a_number_without_a_year_is_no_date(tmp_path: Path, number: str) -> None
         _ = read(tmp_path, ["20201231", number], dates={"x": "yyyymmdd"}).table
 
 
-@pytest.mark.parametrize(("number", "is_time"), [("-62135596800", True), ("-62135596801", False), ("-1e11", False)])
-def test_times_since_1970_begin_in_the_year_1(tmp_path: Path, number: str, is_time: bool) -> None:
+@pytest.mark.parametrize("other", ["2020-01-05T10:00Z", "5 Jan 2020 10:00Z"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+02:00", "9999-12-31T23:00-02:00"])
+def test_a_time_is_in_the_years_1_to_9999_in_utc(tmp_path: Path, time: str, other: str) -> None:
+    with pytest.raises(DataError, match=rf"line 2: column `x` is '{re.escape(time)}', not of type timestamp"):
+        _ = read(tmp_path, [time, other], types={"x": "timestamp"}).table
+    first, last = "0001-01-01T00:00-02:00", "9999-12-31T23:00+02:00"
+    assert values_of(read(tmp_path, [first, last, other]))[0].startswith("0001-01-01T02")
+
+
+@pytest.mark.parametrize(
+    ("number", "is_time"),
+    [
+        ("-62135596800", True),
+        ("-62135596801", False),
+        ("-1e11", False),
+        ("253402300799", True),
+        ("253402300800", False),
+    ],
+)
+def test_times_since_1970_are_in_the_years_1_to_9999(tmp_path: Path, number: str, is_time: bool) -> None:
     source = read(tmp_path, ["1581292800", number], dates={"x": "seconds"})
     if is_time:
-        assert str(source.table.values["x"][1])[:4] == "0001"
+        assert str(source.table.values["x"][1])[:4] in ("0001", "9999")
     else:
         with pytest.raises(DataError, match="not of type timestamp"):
             _ = source.table
