@@ -34,7 +34,6 @@ CATEGORIES = ("category", "Categorical", "Enum")  # start the names of the types
 KINDS: dict[str, ColumnType] = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp"}  # of dtypes
 MISSING = {"float": np.array(np.nan), "int": np.array(0), "timestamp": np.array("NaT", "M8[us]")}  # by type
 ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
-TRAILING_ZEROS, MIDNIGHT = r"(\.[0-9]*[1-9])0+$|\.0+$", " 00:00:00$"  # regular expressions of RE2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -281,28 +280,29 @@ def _count_zoned(name: str, column: Any) -> int:
 
 
 def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
-    """The values of a column as texts.
+    """The values of a column as texts. Each depends on its own value alone, so that other rows have the same ones.
 
     Whole numbers have no decimals, so that `1.0` is the same code as `1`. Times have no zeros at the end: `2020-01-31`.
     """
     import pyarrow
+    import pyarrow.compute as compute
 
+    text = pyarrow.large_string()
     if isinstance(values, Strings):
-        array = to_arrow(name, values)
+        texts = to_arrow(name, values).cast(text)
     else:
         assert isinstance(values, np.ndarray)
-        is_missing = _find_missing(values)
-        numbers = values
-        if values.dtype.kind == "f" and is_whole(values[~is_missing].astype(np.float64)).all():
-            numbers = np.where(is_missing, 0, values).astype(np.int64)
         if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] not in ARROW_UNITS:
-            numbers = values.astype("M8[s]")
+            values = values.astype("M8[s]")
+        is_missing = _find_missing(values)
         valid = ~is_missing if valid is None else valid & ~is_missing
-        array = to_arrow(name, numbers)
-    is_time = pyarrow.types.is_timestamp(array.type)
-    array = array.cast(pyarrow.large_string())
-    for zeros in (TRAILING_ZEROS, MIDNIGHT) if is_time else ():
-        array = pyarrow.compute.replace_substring_regex(array, zeros, r"\1" if zeros == TRAILING_ZEROS else "")
+        texts = to_arrow(name, values).cast(text)
+        if values.dtype.kind == "f":
+            whole = is_whole(np.where(is_missing, 0.5, values))
+            texts = compute.if_else(whole, pyarrow.array(np.where(whole, values, 0).astype(np.int64)).cast(text), texts)
+        elif values.dtype.kind == "M":
+            texts = compute.replace_substring_regex(texts, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")  # of the second
+            texts = compute.replace_substring_regex(texts, " 00:00:00$", "")
     if valid is None or valid.all():
-        return array
-    return pyarrow.compute.if_else(pyarrow.array(valid), array, pyarrow.scalar(None, pyarrow.large_string()))
+        return texts
+    return compute.if_else(pyarrow.array(valid), texts, pyarrow.scalar(None, text))

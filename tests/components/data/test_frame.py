@@ -142,6 +142,13 @@ def test_the_text_of_a_time_does_not_depend_on_its_unit(time: str, unit: str, te
     assert values(Frame(columns={"x": np.array([time], f"M8[{unit}]")}, types={"x": "string"}), "x") == [text]
 
 
+def test_the_text_of_a_number_does_not_depend_on_other_numbers() -> None:
+    numbers = [1e15, 1e6, -3.0, 0.1, 1e20]
+    texts = ["1000000000000000", "1000000", "-3", "0.1", "1e+20"]
+    assert values(Frame(columns={"x": numbers}, types={"x": "string"}), "x") == texts
+    assert [values(Frame(columns={"x": [x]}, types={"x": "string"}), "x")[0] for x in numbers] == texts
+
+
 AWARE = [datetime(2020, 1, 1, 10, tzinfo=timezone(timedelta(hours=2))), datetime(2020, 1, 2, 10, tzinfo=UTC)]
 
 
