@@ -66,7 +66,7 @@ class Frame(TextTable):
                 digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         options = (self._types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
         required = self._targets if self.on_missing_target == "drop" else ()
-        zoned = f", {self._zoned}" if self._zoned else ""
+        zoned = f", {sorted(self._zoned)}" if self._zoned else ""
         return f"{digest.hexdigest()}, {options}, {required}{zoned}"
 
     @property
@@ -105,18 +105,18 @@ class Frame(TextTable):
         for name, array in self._raw.values.items():
             if name in self.drop:
                 continue
-            values[name], mask = read.values.get(name, array), self._raw.valid.get(name)
             kind = read.types.get(name) or _find_kind(array)
             types |= {} if kind is None else {name: kind}
-            if name in self._texts and name not in read.values:  # texts without a name and a value
+            values[name], mask = read.values.get(name, array), self._raw.valid.get(name)
+            if name in read.values:
+                continue
+            if isinstance(array, Strings):  # the reader leaves out texts without a name and a value
                 values[name], mask = Strings.from_bytes([b""] * row_count(array)), np.zeros(row_count(array), bool)
-            elif name not in self._texts and kind is not None:
+            elif kind is not None:
                 values[name], mask = self._mask_missing(name, np.asarray(array), kind)
-            if name not in read.values:
-                valid |= {} if mask is None else {name: mask}
-            if kind == "timestamp" and name not in self._texts:
-                reading = self._describe_zone(name, row_count(array) if mask is None else int(mask.sum()))
-                readings |= {} if reading is None else {name: reading}
+            if kind == "timestamp" and (reading := self._describe_zone(name, mask)) is not None:
+                readings[name] = reading
+            valid |= {} if mask is None else {name: mask}
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
@@ -156,14 +156,16 @@ class Frame(TextTable):
         nulls = self._nulls_by_column.get(name, self.nulls if isinstance(self.nulls, tuple) else ())
         return {text: _equals(np.asarray(values), text) for text in map(str, nulls)} if nulls else {}
 
-    def _describe_zone(self, name: str, count: int) -> Reading | None:
+    def _describe_zone(self, name: str, mask: np.ndarray | None) -> Reading | None:
         """Whether the times of a column have a zone, as for texts. Raises DataError if that contradicts `dates`.
 
         Args:
             name: the column.
-            count: the number of rows with a time.
+            mask: its mask.
         """
-        with_zone, own = self._zoned.get(name, 0), self._dates.get(name)
+        valid = np.ones(row_count(self._raw.values[name]), bool) if mask is None else mask
+        zoned, own = self._zoned.get(name, np.False_) & valid, self._dates.get(name)
+        with_zone, count = int(zoned.sum()), int(valid.sum())
         without_zone = count - with_zone
         zone = own or self._dates.get("")
         if (problem := find_zone_problem(with_zone, without_zone, zone)) is not None:
@@ -195,12 +197,12 @@ class Frame(TextTable):
         return RawColumns(values, valid)
 
     @cached_property
-    def _zoned(self) -> dict[str, int]:
-        """The number of times with a zone, of the columns of times that have such. Their values are in UTC."""
+    def _zoned(self) -> dict[str, np.ndarray]:
+        """Which times have a zone, (rows,), bool, of the columns that have such times. Their values are in UTC."""
         columns = columns_by_name(self.columns, self.name)
-        times = [name for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"]
-        counts = {name: _count_zoned(name, columns[name]) for name in times}
-        return {name: count for name, count in counts.items() if count}
+        times = {name: values for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"}
+        zoned = {name: _have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
+        return {name: rows for name, rows in zoned.items() if rows.any()}
 
     @cached_property
     def _types(self) -> dict[str, ColumnType]:
@@ -269,14 +271,12 @@ def _equals(values: np.ndarray, text: str) -> np.ndarray:
         return (values == np.array(float(number)).astype(values.dtype)) & np.isfinite(values)
 
 
-def _count_zoned(name: str, column: Any) -> int:
-    """The number of times with a zone in a column of times."""
+def _have_zone(name: str, column: Any, rows: int) -> np.ndarray:
+    """Which rows of a column of times have a zone, (rows,), bool."""
     if isinstance(column, list | tuple) or str(getattr(column, "dtype", "")) == "object":
-        return sum(getattr(value, "tzinfo", None) is not None for value in column)
-    if isinstance(column, np.ndarray):
-        return 0
-    times = to_arrow(name, column)
-    return len(times) - times.null_count if getattr(times.type, "tz", None) is not None else 0
+        return np.array([getattr(value, "tzinfo", None) is not None for value in column], bool)
+    kind = None if isinstance(column, np.ndarray) else to_arrow(name, column).type
+    return np.full(rows, getattr(kind, "tz", None) is not None)
 
 
 def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:

@@ -33,6 +33,7 @@ NUMBER = re.compile(
 CURRENCY_MARK = re.compile(CURRENCY)
 PLAIN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 GROUPS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+|[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}")  # the second is usual in India
+INT64_DIGITS = 19
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 ORDINALS = {"1": "st", "2": "nd", "3": "rd"}  # by the last digit; all others end in th
 # Sign, days, hours, minutes and seconds
@@ -250,8 +251,8 @@ class NumberTexts:
             if multiplier != 1 and not parts.exponent:  # 1.001k is 1001, which no product of float64 is
                 size = float(Decimal(digits) * int(multiplier))
             values[position] = parts.sign * size
-            if "." not in digits and not parts.exponent and multiplier == 1 and abs(values[position]) <= 2.0**63:
-                whole[position] = int(parts.sign) * int(Decimal(digits))  # int() refuses thousands of zeros
+            if "." not in digits and not parts.exponent and multiplier == 1 and len(digits) <= INT64_DIGITS:
+                whole[position] = int(digits) if parts.sign > 0 else -int(digits)
             unmarked_rows += int(self._rows[position]) if own_mark != mark else 0
             separators_found.add(separator)
             has_multipliers |= multiplier != 1
