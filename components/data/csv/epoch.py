@@ -13,8 +13,9 @@ MAX_MICROSECONDS = 253_402_300_800_000_000  # since 1970: the first of the year 
 
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:
-    """The unit of numbers that stand for times, by their size. None: it isn't clear."""
-    position = int(np.digitize(np.median(np.abs(numbers)), EPOCH_LIMITS))
+    """The unit of numbers that stand for times, by the size of the finite ones. None: it isn't clear."""
+    finite = numbers[np.isfinite(numbers)]
+    position = int(np.digitize(np.median(np.abs(finite)), EPOCH_LIMITS)) if len(finite) else 0
     return (None, YEAR_MONTH_DAY, *EPOCH_UNITS, None)[position]
 
 

@@ -419,7 +419,7 @@ class Reader:
         if self.types.get(name) == "timestamp" and (types.is_integer(array.type) or types.is_floating(array.type)):
             values, valid = self._read_values(name, array)
             numbers = np.asarray(values)[slice(None) if valid is None else valid]
-            unit = find_epoch_unit(numbers) if len(numbers) else None
+            unit = find_epoch_unit(numbers)
             return None if unit is None else Reading(f"times, {describe_epoch_unit(unit)}", {"dates": unit})
         return None
 

@@ -139,11 +139,11 @@ class TextColumn:
         if self.options.kind == "bool":
             return self._read_booleans()
         if self.options.kind == "timestamp":
-            return self._finish_times(self._parse_times())
+            return self._finish_times(self._parse_times(separators))
         if self.options.kind is None:
             if not self._looks_like_times and not self._looks_like_numbers:
                 return TextResult()
-            times = self._parse_times()
+            times = self._parse_times(separators)
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
@@ -263,12 +263,12 @@ class TextColumn:
 
     # -------------------------------------------------------------------------------------------------------- times
 
-    def _parse_times(self) -> Times:
+    def _parse_times(self, separators: Separators | None) -> Times:
         times, dates = TimeTexts(self.texts, self._rows), self.options.dates
         if dates is not None and "%" in dates:
             return times.read_format(dates)
         if dates in NUMBER_READINGS or (dates is None and self.options.kind == "timestamp"):
-            numbers = self._numbers.read(Separators(), "")
+            numbers = self._numbers.read(separators or Separators(), "")
             if dates is not None or self._share(numbers.is_number) >= 0.5:
                 return self._read_epoch(numbers)
         return times.read(self.options.find_dates(ORDERS))
@@ -276,7 +276,7 @@ class TextColumn:
     def _read_epoch(self, numbers: Numbers) -> Times:
         """Reads numbers that stand for times. The other texts are no times."""
         per_row = numbers.values[self.indices[np.append(numbers.is_number, False)[self.indices]]]
-        unit = self.options.dates or (find_epoch_unit(per_row) if len(per_row) else None)
+        unit = self.options.dates or find_epoch_unit(per_row)
         if unit is None:
             return TimeTexts(self.texts, self._rows).read()
         values = read_epoch(np.where(numbers.is_number, numbers.values, 0), unit)

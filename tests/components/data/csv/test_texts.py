@@ -399,6 +399,17 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
         (["1600000000", "1600000001", "soon"], {"types": {"x": "timestamp"}}, "line 4: column `x` is 'soon', not"),
         (["1600000000", "16", "soon"], {"types": {"x": "timestamp"}}, r"is '16', not of type timestamp \(2 of 3"),
         (["20200131", "20200230", "soon"], {"dates": {"x": "yyyymmdd"}}, "is '20200230', not of type timestamp"),
+        (
+            ["1600000000,5", "1600000001", "soon"],
+            {"types": {"x": "timestamp"}, "decimal": "comma"},
+            "line 4: column `x` is 'soon'",
+        ),
+        (
+            ["1600000000.5", "soon"],
+            {"dates": {"x": "seconds"}, "decimal": "comma"},
+            "line 2: .* is '1600000000.5', not",
+        ),
+        (["1600000000", "inf"], {"types": {"x": "timestamp"}}, "line 3: column `x` is inf, not of type timestamp; cor"),
         (["1600000000", "soon"], {"dates": {"x": "no_zone"}}, "line 2: column `x` is '1600000000', not"),
         (["5", "soon"], {"types": {"x": "timestamp"}}, "line 2: column `x` is '5', not of type timestamp"),
         (["9007199254740993.0"], {"types": {"x": "int"}}, "not of type int"),
