@@ -177,6 +177,8 @@ def test_times_of_which_some_have_a_zone_are_left_to_the_user() -> None:
     frame = Frame(columns={"t": times}, dates={"t": "utc"})
     assert frame.table.readings["t"].unusual == "1 of 2 times have no zone and are taken as UTC"
     assert frame.table.valid["t"].tolist() == [True, False, True]
+    zoned = Frame(columns={"t": AWARE}, nulls={"t": ("2020-01-02 10:00",)})
+    assert zoned.inferred_options({"t": None})["dates"] == {"t": "utc"}
     assert Frame(columns={"t": times}, nulls={"t": ("2020-01-02",)}).inferred_options({"t": None})["dates"] == {
         "t": "utc"
     }
