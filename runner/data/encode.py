@@ -87,6 +87,11 @@ def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
     return [key for key in keys if key in columns and key != name and is_input_column(key)]
 
 
+def raw_keys(columns: Mapping[str, Column]) -> set[str]:
+    """The raw columns that columns read."""
+    return {key for name, column in columns.items() for key in set(column.keys).difference(parent_keys(columns, name))}
+
+
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     for name, column in columns.items():

@@ -14,6 +14,13 @@ import numpy as np
 from components.arrow import convert_column, read_dictionary
 from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
+from components.data.csv.epoch import (
+    NUMBER_READINGS,
+    describe_epoch_unit,
+    find_epoch_unit,
+    have_epoch_unit,
+    read_epoch,
+)
 from components.data.csv.errors import (
     BLOCK_BYTES,
     check_delimiter,
@@ -27,16 +34,7 @@ from components.data.csv.errors import (
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
-from components.data.csv.times import (
-    ASSUME_UTC,
-    EPOCH_UNITS,
-    NO_ZONE,
-    YEAR_MONTH_DAY,
-    describe_epoch_unit,
-    find_epoch_unit,
-    have_epoch_unit,
-    read_epoch,
-)
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.types import (
     are_whole,
     convert_type,
@@ -183,7 +181,7 @@ class Reader:
                 problems[name] = result.problem
             if result.values is not None:
                 types[name] = result.kind
-                values[name], mask = self._mask_null_numbers(name, result.values, result.valid)
+                values[name], mask = self._mask_nulls(name, result.values, result.valid)
                 valid.pop(name, None)
                 if not mask.all():
                     valid[name] = mask
@@ -213,8 +211,10 @@ class Reader:
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
             nulls = self._nulls_of(name)
             if types[name] != "string":
-                numbers = self._null_numbers(name)
+                numbers, times = self._null_numbers(name), parse_plain_times(nulls)
                 nulls += tuple(text for text in texts if parse_plain_number(text) in numbers)
+                if types[name] == "timestamp" and len(times):
+                    nulls += tuple(text for text in texts if np.isin(parse_plain_times([text]), times).any())
                 nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
             counts[name] = {
                 text: int(count) for text, count in zip(texts, rows, strict=True) if count and text in nulls
@@ -231,8 +231,13 @@ class Reader:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
         return {number for text in self._nulls_of(name) if (number := parse_plain_number(text)) is not None}
 
-    def _mask_null_numbers(self, name: str, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the values of a column and its mask, without the numbers that stand for a missing value."""
+    def _mask_nulls(self, name: str, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the values of a column and its mask, without the numbers and times that stand for a missing value."""
+        if values.dtype.kind == "M":
+            if not len(times := parse_plain_times(self._nulls_of(name))):
+                return values, valid
+            is_null = np.isin(values.astype("M8[us]"), times)
+            return np.where(is_null, np.datetime64("NaT"), values), valid & ~is_null
         numbers = self._null_numbers(name) if values.dtype.kind in "if" else set()
         if not numbers:
             return values, valid
@@ -414,7 +419,7 @@ class Reader:
         if self.types.get(name) == "timestamp" and (types.is_integer(array.type) or types.is_floating(array.type)):
             values, valid = self._read_values(name, array)
             numbers = np.asarray(values)[slice(None) if valid is None else valid]
-            unit = find_epoch_unit(numbers) if len(numbers) else None
+            unit = find_epoch_unit(numbers)
             return None if unit is None else Reading(f"times, {describe_epoch_unit(unit)}", {"dates": unit})
         return None
 
@@ -454,8 +459,9 @@ class Reader:
         self, name: str, array: pyarrow.ChunkedArray, dictionary: tuple[list[str], np.ndarray] | None = None
     ) -> TextColumn:
         texts, indices = read_dictionary(array) if dictionary is None else dictionary
-        dates = self.dates.get(name, self.dates.get(""))
-        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
+        options = TextOptions(
+            self.types.get(name), self.dates.get(name), self.marks.get(name), self._accepts_gaps, self.dates.get("")
+        )
         return TextColumn(name, texts, indices, options, str(self.file), self.file.locate)
 
     def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
@@ -479,7 +485,7 @@ class Reader:
             return values, valid
         if values.dtype.kind == "f" and self._accepts_gaps and np.isnan(values).any():  # such as -nan
             valid = ~np.isnan(values)
-        values, mask = self._mask_null_numbers(name, values, np.ones(len(values), bool) if valid is None else valid)
+        values, mask = self._mask_nulls(name, values, np.ones(len(values), bool) if valid is None else valid)
         return values, None if mask.all() else mask
 
     def _convert_declared(
@@ -511,7 +517,7 @@ class Reader:
         """Converts numbers to times."""
         dates = self.dates.get(name)
         unit = find_epoch_unit(values[present]) if dates is None else dates
-        if unit is None or unit not in (*EPOCH_UNITS, YEAR_MONTH_DAY):
+        if unit is None or unit not in NUMBER_READINGS:
             self._check_declared(name, values, present, present, "timestamp")
         times = read_epoch(np.where(present, values, 0), str(unit))
         is_odd = np.isnat(times)

@@ -35,14 +35,14 @@ def can_be_timestamp(kind: pyarrow.DataType) -> bool:
 
 
 def has_wrong_years(column: pyarrow.ChunkedArray) -> bool:
-    """Whether some times are before the year 1, which Arrow accepts."""
+    """Whether some times are before the year 1 or after 9999, which Arrow accepts."""
     import pyarrow
     import pyarrow.compute as compute
 
     types = pyarrow.types
     if not (types.is_date(column.type) or types.is_timestamp(column.type)) or column.null_count == len(column):
         return False
-    return compute.year(compute.min(column)).as_py() < 1
+    return compute.year(compute.min(column)).as_py() < 1 or compute.year(compute.max(column)).as_py() > 9999
 
 
 def are_whole(column: pyarrow.ChunkedArray) -> bool:
