@@ -109,14 +109,13 @@ class ImageFolders(Table):
             raise DataError(
                 "`labels` (=false) leaves no target, so nothing is inferred; choose features with feature=…"
             )
-        parts = [self.columns_by_part[part]["label"] for part in self.sizes()]
-        labels = _encode_dictionary([label for part in parts for label in part.tolist()])
         rows = np.concatenate([*self._parts.values()])
+        labels = _encode_dictionary([self._classes[row] for row in rows.tolist()])
         label = Profile("label", "string", True, labels, None, lambda row: self._files.names[rows[row]], dict)
         count = min(len(rows), PROFILED_FILES)
         numbers = rows[np.arange(count) * len(rows) // count].tolist()
         with ThreadPoolExecutor() as pool:
-            shapes = Counter(pool.map(self._read_shape, numbers))
+            shapes: Counter[tuple[int, int, int]] = Counter(pool.map(self._read_shape, numbers))
         return TableProfile(self.path, (label,), "label", images=(ImageProfile("image", shapes),))
 
     def _read_shape(self, number: int) -> ImageShape:
