@@ -110,7 +110,10 @@ def _to_array(name: str, column: Any) -> np.ndarray:
     try:
         array = np.array(column, object) if is_text else np.asarray(column)
     except (ValueError, TypeError) as error:
-        raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
+        if not is_list or not all(isinstance(value, np.ndarray) or hasattr(value, "getbands") for value in column):
+            raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
+        array = np.empty(len(column), object)  # of images of different sizes
+        array[:] = [np.asarray(value) for value in column]
     if array.ndim == 0:
         raise DataError(f"column `{name}` is {column!r}, not an array of rows")
     # NumPy converts integers without a common 64-bit type to float64, and numbers among texts to texts.

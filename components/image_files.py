@@ -73,6 +73,26 @@ def read_shape(data: bytes, max_pixels: int) -> ImageShape:
     return _read(data, max_pixels, _find_shape)
 
 
+def is_image_file(data: bytes) -> bool:
+    """Whether the first bytes are those of a format that can be read."""
+    try:
+        _find_reader(data)
+    except ImageError:
+        return False
+    return True
+
+
+def encode_png(image: np.ndarray | Image) -> bytes:
+    """A PNG file of an image of Pillow, or of an array, uint8 (H, W, 1) or (H, W, 3)."""
+    import PIL.Image
+
+    if isinstance(image, np.ndarray):
+        image = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 def convert_array(image: np.ndarray, decoding: Decoding) -> np.ndarray:
     """Resizes an image in memory, uint8 (H, W, C), and converts it to grey or RGB, as `decode_image` does.
 

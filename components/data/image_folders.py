@@ -191,9 +191,9 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             raise DataError(f"{name} in {path} is in none of the folders train, valid and test. Move or remove it")
         below = folders[1:] if has_parts else folders
         if labels and len(below) < 2:
-            where = f"the folder {folders[0]}" if has_parts else "a folder"
+            where = f" in {folders[0]}" if has_parts else ""
             raise DataError(
-                f"{name} in {path} is in no class folder: images are in {where} of a folder for each class, such as "
+                f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
                 f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it; for images without "
                 "classes set `labels` to false"
             )

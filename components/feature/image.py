@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
@@ -14,7 +16,17 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.statistic import Moments, OffsetScale
-from components.image_files import Decoding, ImageError, Resize, convert_array, decode_image, read_shape
+from components.image_files import (
+    Decoding,
+    ImageError,
+    Resize,
+    convert_array,
+    decode_image,
+    encode_png,
+    is_image_file,
+    read_shape,
+)
+from components.input_files import open_file
 from components.types import Block, Constants, DataError, Range, Statistic, Strings, TargetSpec, UserError, Values
 
 WHITE = 255
@@ -102,8 +114,15 @@ class Image:
         images = _arrange_channels(self._read(block, constants), constants.device, self.order)
         return (images - np.asarray(constants.device["offset"])) / np.asarray(constants.device["divisor"])
 
-    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
-        """Converts images of floats or integers to uint8. Floats are from 0 to 1, or from 0 to 255."""
+    def convert_rows(self, values: np.ndarray | Strings) -> tuple[Values, str]:
+        """Converts images to uint8, or to files.
+
+        Floats are from 0 to 1, or from 0 to 255. If rows don't form one array, each is the path or the bytes of a file,
+        an image of Pillow, or an array of uint8.
+        """
+        if isinstance(values, Strings) or values.dtype.kind in "OUST":
+            rows = values.iterate_bytes() if isinstance(values, Strings) else iter(values)
+            return Strings.from_bytes([_as_file(self.key, row, image) for row, image in enumerate(rows)]), ""
         if values.dtype.kind not in "iuf" or values.dtype == np.uint8 or not values.size:
             return values, ""
         low, high = values.min(), values.max()
@@ -242,6 +261,32 @@ def read_images(block: Block, key: str, decoding: Decoding) -> np.ndarray | list
         return [convert_array(image, decoding) for image in images]
     except ImageError as error:
         raise DataError(f"column `{key}` of {block.origin} {error}") from error
+
+
+def _as_file(key: str, row: int, image: Any) -> bytes:
+    """The bytes of an image file. Raises DataError if there is none.
+
+    Args:
+        key: the column, for messages.
+        row: the row of the image, for messages.
+        image: the path or the bytes of a file, an image of Pillow, or an array (H, W, C) of uint8.
+    """
+    if isinstance(image, bytes) and (is_image_file(image) or b"\0" in image):
+        return image
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] in (1, 3):
+        return encode_png(image)
+    if hasattr(image, "getbands"):  # of Pillow
+        return encode_png(image)
+    try:
+        path = Path(os.fsdecode(image))
+    except (TypeError, ValueError):
+        shape = f" {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else ""
+        raise DataError(
+            f"column `{key}`: row {row} is of the type {type(image).__name__}{shape}; an image is the path or the "
+            "bytes of a file, an image of Pillow, or an array of uint8 (height, width, 1 or 3 channels)"
+        ) from None
+    with open_file(path) as file:
+        return file.read()
 
 
 def _read_arrays(block: Block, key: str) -> np.ndarray:

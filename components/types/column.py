@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from components.types.data import Block, Encoded, Values
+from components.types.data import Block, Encoded, Strings, Values
 from components.types.model import TargetSpec
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class ConvertsRows(Protocol):
 
     key: str
 
-    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+    def convert_rows(self, values: np.ndarray | Strings) -> tuple[Values, str]:
         """Converts the values of all new rows to those of a source.
 
         Returns:

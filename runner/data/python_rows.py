@@ -19,6 +19,7 @@ from components.types import (
     ConvertsRows,
     FillsGaps,
     Source,
+    Strings,
     UserError,
     row_count,
 )
@@ -105,7 +106,7 @@ def open_rows(
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     for column in converting:
         array = values.get(column.key)
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.ndarray | Strings):
             values[column.key], note = column.convert_rows(array)
             notes |= {note: None} if note else {}
     if options:

@@ -140,7 +140,7 @@ def test_blocks_are_small(tmp_path: Path) -> None:
         (
             {"train/cat/1.png": b"", "train/1.png": b""},
             {},
-            "train/1.png in .* is in no class folder: images are in the",
+            "train/1.png in .* is in no class folder: there is a folder for in the",
         ),
         ({"train/cat/1.png": b"", "tset/cat/1.png": b""}, {}, "tset/cat/1.png in .* is in none of the folders train"),
     ],
