@@ -12,6 +12,8 @@ from components.types import ColumnType, Values
 if TYPE_CHECKING:
     import pyarrow
 
+PIECE_ROWS = 2**16  # that are compared at a time, so that most columns need no pass, and none needs much memory
+
 
 def convert_type(kind: pyarrow.DataType) -> ColumnType:
     """Converts a type of Arrow."""
@@ -77,6 +79,10 @@ def has_decimal_point(values: Values) -> bool:
     """Whether some number is below 1 or doesn't have exactly three decimals, so that its point separates decimals."""
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
         return False
+    return any(_has_decimal_point(values[first : first + PIECE_ROWS]) for first in range(0, len(values), PIECE_ROWS))
+
+
+def _has_decimal_point(values: np.ndarray) -> bool:
     sizes = np.abs(values[np.isfinite(values)])
     sizes = sizes[sizes != np.floor(sizes)]
     thousandths = sizes * 1000
