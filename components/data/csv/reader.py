@@ -158,8 +158,13 @@ class Reader:
         readings: dict[str, Reading] = {}
         problems: dict[str, Problem] = {}
         texts: dict[str, TextColumn] = {}
+        freed = 0
         for column in self._correct_columns(columns):
+            if freed >= LARGE_BYTES:
+                pyarrow.default_memory_pool().release_unused()
+                freed = 0
             name, array = column.name, column.values
+            freed += array.nbytes
             reading = self._describe_times(name, array)
             if column.gaps:
                 kind = "times" if self.types.get(name) == "timestamp" else "numbers"
