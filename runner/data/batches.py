@@ -106,7 +106,7 @@ def _put_on_device(data: Data) -> Any:
     """The encoded data on the device. The arrays of the last run are used again if its data was the same."""
     if data.encoding_id not in _LAST_ON_DEVICE:
         _LAST_ON_DEVICE.clear()
-        arrays = jax.tree.map(jax.device_put, dict(data.encoded))
+        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), dict(data.encoded))
         if data.encoding_id == "":  # nothing tells whether the next run has the same data, so the arrays aren't kept
             return arrays
         _LAST_ON_DEVICE[data.encoding_id] = arrays
@@ -139,7 +139,8 @@ def gather_rows(encoded: Mapping[str, Mapping[str, Encoded]], rows: np.ndarray) 
 def _gather_array(array: Encoded, rows: np.ndarray) -> Any:
     if not isinstance(array, Ragged):
         return array[rows]
-    starts, lengths = array.offsets[rows], np.diff(array.offsets)[rows]
+    starts = array.offsets[rows]
+    lengths = array.offsets[rows + 1] - starts
     width = next(length for length in LENGTHS if length >= lengths.max(initial=0))
     mask = np.arange(width) < lengths[:, None]
     values = np.zeros((len(rows), width, *array.values.shape[1:]), array.values.dtype)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UpgradesConstants, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Source, UpgradesConstants, UserError
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
+from runner.data.columns import ArrayLayout, array_layouts
 from runner.data.encode import check_keys, encode_source, first_block, is_input_column, raw_keys
 from runner.data.load import Data, Features, program_column_names, used_columns
 from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
@@ -27,23 +28,6 @@ OnMissing: TypeAlias = Literal["error", "fill"]
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 """Encoded arrays by column and name."""
-
-
-class ArrayLayout(NamedTuple):
-    """The layout of one row in an array of a column.
-
-    Attributes:
-        dtype: the name of the array's dtype.
-        shape: the shape of a row, or of an element of a ragged row.
-        ragged: whether rows have different numbers of elements.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    ragged: bool
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
 
 
 @dataclass(frozen=True)
@@ -120,16 +104,6 @@ class Transform:
                     raise UserError(
                         f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}"
                     )
-
-
-def array_layouts(encoded: Rows) -> dict[str, dict[str, ArrayLayout]]:
-    """The layout of each array, by column and name."""
-    return {name: {key: _layout_of(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
-
-
-def _layout_of(values: Encoded) -> ArrayLayout:
-    array = values.values if isinstance(values, Ragged) else values
-    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
 def save_transform(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 
 
+LARGE_BYTES = 1 << 26  # a file from this size on is not kept in memory while its types are inferred
 SCAN_BYTES = 1 << 18  # the file is scanned in chunks that fit into the processor's cache
 
 
@@ -145,16 +147,24 @@ class Reader:
         if not self.file.is_in_memory:
             check_format(self.file)
         everything = self._read_table()
+        pyarrow.default_memory_pool().release_unused()  # Arrow would keep as much again for its next file
         check_drop(str(self.file), self.drop, everything.column_names, self.targets)
         table, nameless = select_columns(everything, self.drop)
-        values: dict[str, Any] = dict.fromkeys(table.column_names)
+        rows, columns = table.num_rows, deque(_named_columns(table))
+        del everything, table  # so that the memory of each column is free once it is converted
+        values: dict[str, Any] = dict.fromkeys(name for name, _ in columns)
         valid: dict[str, np.ndarray] = {}
         types: dict[str, ColumnType] = {}
         readings: dict[str, Reading] = {}
         problems: dict[str, Problem] = {}
         texts: dict[str, TextColumn] = {}
-        for column in self._correct_columns(table):
+        freed = 0
+        for column in self._correct_columns(columns):
+            if freed >= LARGE_BYTES:
+                pyarrow.default_memory_pool().release_unused()
+                freed = 0
             name, array = column.name, column.values
+            freed += array.nbytes
             reading = self._describe_times(name, array)
             if column.gaps:
                 kind = "times" if self.types.get(name) == "timestamp" else "numbers"
@@ -188,7 +198,7 @@ class Reader:
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
         inferred = separators if is_inferred else None
-        return Columns(values, valid, types, table.num_rows, readings, problems, inferred, nameless)
+        return Columns(values, valid, types, rows, readings, problems, inferred, nameless)
 
     def count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None = None
@@ -263,7 +273,7 @@ class Reader:
         declared = {name: pyarrow.string() for name, kind in self.types.items() if kind == "string"}
         declared |= {name: pyarrow.string() for name, dates in self.dates.items() if "%" in dates}
         try:
-            table = self._parse(declared)
+            table = self._parse_table(declared)
             if not self.file.is_in_memory:
                 check_delimiter(self.file, table.column_names)
                 if self._scan.has_quotes:
@@ -280,6 +290,27 @@ class Reader:
         if repeated := [name for name, count in counts.items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
         return table
+
+    def _parse_table(self, declared: Mapping[str, Any]) -> pyarrow.Table:
+        """Parses all columns. The types of those that aren't declared are inferred.
+
+        While Arrow infers types, it keeps the text of the whole file. So a large file is parsed with the types of its
+        first block, which are those of the file unless another block doesn't fit them.
+        """
+        import pyarrow
+
+        if self._scan.size >= LARGE_BYTES:
+            with suppress(pyarrow.ArrowInvalid):
+                return self._parse({**self._infer_types(), **declared})
+        return self._parse(declared)
+
+    def _infer_types(self) -> dict[str, pyarrow.DataType]:
+        """The Arrow types of the columns in the first block. Empty if names are repeated, and so name no column."""
+        from pyarrow import csv
+
+        with self.file.open() as opened, csv.open_csv(opened, *self._options({}, threads=False)) as reader:
+            types = {field.name: field.type for field in reader.schema}
+            return types if len(types) == len(reader.schema) else {}
 
     def _parse(
         self,
@@ -300,23 +331,35 @@ class Reader:
         from pyarrow import csv
 
         with self.file.open() as opened:
-            return csv.read_csv(
-                opened,
-                csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
-                csv.ParseOptions(
-                    delimiter=self.file.field_delimiter,
-                    quote_char=self.file.quote or False,
-                    escape_char=self.file.escape or False,
-                    newlines_in_values=self._scan.has_quotes,
-                ),
-                csv.ConvertOptions(
-                    null_values=list(self._nulls_of("") if nulls is None else nulls),
-                    strings_can_be_null=True,
-                    column_types=types,
-                    include_columns=list(columns),
-                    decimal_point=self._decimal or ".",
-                ),
-            )
+            return csv.read_csv(opened, *self._options(types, columns, nulls=nulls, threads=threads))
+
+    def _options(
+        self,
+        types: Mapping[str, Any],
+        columns: Iterable[str] = (),
+        *,
+        nulls: tuple[str, ...] | None = None,
+        threads: bool = True,
+    ) -> tuple[pyarrow.csv.ReadOptions, pyarrow.csv.ParseOptions, pyarrow.csv.ConvertOptions]:
+        """The options of Arrow's reader. The arguments are those of `_parse`."""
+        from pyarrow import csv
+
+        return (
+            csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
+            csv.ParseOptions(
+                delimiter=self.file.field_delimiter,
+                quote_char=self.file.quote or False,
+                escape_char=self.file.escape or False,
+                newlines_in_values=self._scan.has_quotes,
+            ),
+            csv.ConvertOptions(
+                null_values=list(self._nulls_of("") if nulls is None else nulls),
+                strings_can_be_null=True,
+                column_types=types,
+                include_columns=list(columns),
+                decimal_point=self._decimal or ".",
+            ),
+        )
 
     @cached_property
     def _scan(self) -> _Scan:
@@ -324,8 +367,10 @@ class Reader:
         quote = (self.file.quote or "").encode()
         has_quotes = has_leading_zeros = has_hexadecimals = False
         previous = b"\n"
+        size = 0
         with self.file.open() as opened:
             while chunk := opened.read(SCAN_BYTES):
+                size += len(chunk)
                 if b"\0" in chunk:
                     raise_nul_error(self.file)
                 text = previous + chunk
@@ -335,7 +380,7 @@ class Reader:
                 )
                 has_hexadecimals = has_hexadecimals or has_hexadecimal(text)
                 previous = text[-2:]
-        return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
+        return _Scan(size, has_quotes, has_leading_zeros, has_hexadecimals)
 
     # --------------------------------------------------------------------------------------------------- the columns
 
@@ -353,12 +398,13 @@ class Reader:
         """Whether the usual spellings of a missing value are missing values among numbers and times."""
         return self.nulls is None
 
-    def _correct_columns(self, table: pyarrow.Table) -> Iterator[Column]:
-        """The columns of a table. Those that Arrow inferred wrongly are parsed again."""
+    def _correct_columns(self, columns: deque[tuple[str, pyarrow.ChunkedArray]]) -> Iterator[Column]:
+        """Takes the columns of a table one by one. Those that Arrow inferred wrongly are parsed again."""
         import pyarrow
 
         types = pyarrow.types
-        for name, array in _named_columns(table):
+        while columns:
+            name, array = columns.popleft()
             if types.is_binary(array.type):
                 raise_encoding_error(self.file)
             if name in self.column_nulls:
@@ -541,6 +587,7 @@ class Reader:
 
 
 class _Scan(NamedTuple):
+    size: int  # bytes, unpacked and as UTF-8
     has_quotes: bool
     has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs
