@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from components.data import Arrays, ImageFolders
 from components.types import DataError, UserError
 from runner.__main__ import main
 from runner.config.compose import compose
+from runner.data import order
+from runner.data.batches import gather_rows
+from runner.data.load import Features, load_encoded
 from runner.execution.execute import Result
 from runner.inference.trained_model import TrainedModel
 
@@ -188,3 +193,116 @@ def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(UserError, match=r"dog/1.bmp of images.* is damaged: .*; replace the file, or remove it"):
         runner.run("data=images", "data.path=images", *words, *QUICK)
+
+
+# ------------------------------------------------------------------------------------------- decoded for each step
+
+STEP = ("feature=image", "feature.columns.image.size=[5,4]", "training.batch_size=4", *QUICK)
+CROPS = "feature.columns.image.crop_area=[0.2,0.9]"
+
+
+def parameters(folder: Path) -> dict[str, bytes]:
+    (path,) = sorted((folder / "checkpoints").glob("step_*.npz"))[-1:]
+    with np.load(path) as archive:
+        return {name: archive[name].tobytes() for name in archive.files if name.startswith("leaf.parameters")}
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_images_decoded_once_or_for_each_step_give_the_same_bits(mixed: Path) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP)
+    once, step = (runner.run(*words, f"feature.columns.image.decode={decode}") for decode in ("once", "step"))
+    assert once.records == step.records
+    assert parameters(once.folder) == parameters(step.folder)
+    arrays = [name for folder in (once.folder, step.folder) for name in [folder / "transform.npz"] if name.exists()]
+    assert len(arrays) == 2
+    new = {"image": [mixed / "cat" / "0.png"]}
+    frames = [runner.load(result.folder.absolute()).predict(new).frame() for result in (once, step)]
+    pandas.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_random_crops_are_resumed_within_an_epoch_with_the_same_bits(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP, CROPS)
+    whole = runner.run(*words)
+    assert {record["train/loss"] for record in whole.records} != set()
+    with monkeypatch.context() as patch:
+        original = order.epoch_order
+
+        def interrupt(rows: np.ndarray, seed: int, epoch: int, **options: Any) -> order.EpochOrder:
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(rows, seed, epoch, **options)
+
+        patch.setattr("runner.training.trainer.epoch_order", interrupt)
+        stopped = runner.run(*words, "fresh=true")
+    assert stopped.status == "interrupted"
+    resumed = runner.run(*words)
+    assert (resumed.folder, resumed.status) == (stopped.folder, "finished")
+    assert resumed.records == whole.records
+    assert parameters(resumed.folder) == parameters(whole.folder)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_crops_change_with_seed_and_epoch_and_are_not_made_in_evaluation(mixed: Path) -> None:
+    config = compose(["data=images", f"data.path={mixed}", *STEP, CROPS])
+    features = Features.from_config(config.values["feature"])
+    data = load_encoded(ImageFolders(path=str(mixed)), features, identity="", cache=None)
+    rows = data.encoded["image"]["values"]
+    assert (rows.shape, rows.dtype) == ((ROWS, 5, 4, 3), np.uint8)
+    numbers = np.array([3, 1, 1, 7])
+    images = {}
+    for seed in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), None):
+        images[seed] = gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+        assert images[seed] == gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+    assert len({*images.values()}) == len(images)
+    (first, second) = gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][1:3]
+    assert (first != second).any(), "a row that is drawn twice is cropped twice"
+    later = gather_rows(data.encoded, numbers[2:], None, (0, 0, 2))["image"]["values"]
+    np.testing.assert_array_equal(gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][2:], later)
+    padded = gather_rows(data.encoded, numbers, 3, None)["image"]["values"]
+    assert not padded[3].any(), "padding is not decoded"
+    assert images[None] == np.stack([rows[number] for number in numbers.tolist()]).tobytes()
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
+    write_images(Path("images"), ((20, 30),))
+    path = Path("images/cat/0.png")
+    PIL.Image.open(path).save("images/cat/0.jpg")
+    path.unlink()
+    content = Path("images/cat/0.jpg").read_bytes()
+    Path("images/cat/0.jpg").write_bytes(content[:-50])
+    with pytest.raises(DataError, match=r"cat/0.jpg of images: is damaged: .*; replace the file, or remove it"):
+        runner.run("data=images", "data.path=images", *STEP, "feature.columns.image.decode=step")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "`crop_area` needs images that are decoded for each step"),
+        (["crop_area=[0.5,1]"], "`crop_area` needs the size to which crops are resized; set `size`"),
+        (
+            ["size=[4,4]", "crop_area=[1,0.5]"],
+            r"`crop_area` \(=\[1.0, 0.5\]\) has the smallest share of the area first",
+        ),
+        (["size=[4,4]", "crop_area=[0,1]"], r"crop_area.*0 is not"),
+        (["decode=always"], "decode.*always"),
+        (["resize=squeeze"], "resize.*squeeze"),
+        (["channels=2"], "channels.*2"),
+        (["size=[0,4]"], "size"),
+    ],
+)
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, folder: Path) -> None:
+    options = [f"feature.columns.image.{word}" for word in words]
+    with pytest.raises(UserError, match=message):
+        runner.run("data=images", f"data.path={folder}", "feature=image", *options, *QUICK)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_arrays_have_no_files_to_decode_at_a_step() -> None:
+    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
+    with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
+        runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)

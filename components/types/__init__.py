@@ -14,6 +14,8 @@ from components.types.base import bind_fields as bind_fields
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import ConvertsRows as ConvertsRows
+from components.types.column import DecodedRows as DecodedRows
+from components.types.column import DecodesRows as DecodesRows
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HostOutput as HostOutput

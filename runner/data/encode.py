@@ -11,6 +11,7 @@ from components.types import (
     Column,
     Constants,
     DataError,
+    DecodesRows,
     Encoded,
     HostOutput,
     Ragged,
@@ -110,13 +111,25 @@ def encode_source(
     returned: Sequence[str],
     *,
     workers: int | None = None,
-) -> dict[str, dict[str, Encoded]]:
+) -> dict[str, Mapping[str, Any]]:
     """Encodes all rows of a source in memory. The arguments are those of `encode_pieces`.
 
     Returns:
         The arrays by column and name.
     """
-    return join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    encoded = join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    return decode_lazily(encoded, columns, constants)
+
+
+def decode_lazily(
+    encoded: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> dict[str, Mapping[str, Any]]:
+    """The arrays for the program. Those of columns that encode files become `DecodedRows`."""
+    decoded = dict(encoded)
+    for name, column in columns.items():
+        if name in encoded and isinstance(column, DecodesRows):
+            decoded[name] = column.decoded(encoded[name], constants[name])
+    return decoded
 
 
 def encode_pieces(

@@ -32,6 +32,7 @@ from runner.data.encode import (
     blocks_with_offsets,
     check_keys,
     config_key,
+    decode_lazily,
     encode_pieces,
     encoding_order,
     first_block,
@@ -183,7 +184,7 @@ def load_encoded(
     def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
         return encode_pieces(source, columns, constants, program_column_names(features))
 
-    encoded = entries.load_or_encode(encoding_id, encode)
+    encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
     entries.remove_least_used()
     return Data(
         encoded=encoded,
