@@ -28,6 +28,8 @@ class TextFolders(Table):
         path: a folder that contains the PART folders at any depth, or a tar archive, packed or not. An archive isn't
             unpacked to the disk. A relative path is looked up below $TITRATE_DATA, then below the working folder.
         train: the name of the PART folder for training. It has a folder for each class.
+        valid: the name of the PART folder for validation; or the rows of `train` for the validation split, a share in
+            (0, 1) or a count. None: the folder `valid`, or a share of 0.15 if there is none.
         test: the name of the PART folder for testing; or the rows of `train` for the test split, a share in (0, 1) or a
             count.
         classes: the names of the CLASS folders to read. None: all.
@@ -37,6 +39,7 @@ class TextFolders(Table):
 
     path: str
     train: str = "train"
+    valid: str | Annotated[float, Range(0, bounds="()")] | None = None
     test: str | Annotated[float, Range(0, bounds="()")] = "test"
     classes: tuple[str, ...] | None = None
     suffix: str = ".txt"
@@ -65,34 +68,42 @@ class TextFolders(Table):
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
-        folders_by_part = {"train": self.train, "test": self.test}
-        folders = {folder: part for part, folder in folders_by_part.items() if isinstance(folder, str)}
-        classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
-        texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
+        folders = self._folders
+        classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders.values()}
+        texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders.values()}
         for path, text in read_entries(PackedFile(find_path(self.path), self.max_unpacked_gb), self._is_wanted):
             folder, name = _split_path(path, text is None)
             classes[folder].add(name)
             if text is not None:
                 texts[folder][path] = text  # if an archive has several entries with this path, the last one counts
-        for folder in folders:
-            self._check_classes(folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
-        names = ["all"] if len(folders) == 1 else list(folders.values())
-        return {name: _make_part(sorted(texts[folder].items())) for name, folder in zip(names, folders, strict=True)}
+        if self.valid is None and not texts.get(folders.get("valid", ""), True):
+            del folders["valid"]
+        for part, folder in folders.items():
+            self._check_classes(part, folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
+        names = ["all"] if len(folders) == 1 else list(folders)
+        parts = zip(names, folders.values(), strict=True)
+        return {name: _make_part(sorted(texts[folder].items())) for name, folder in parts}
+
+    @property
+    def _folders(self) -> dict[str, str]:
+        """The PART folders to read, by part."""
+        default = None if "valid" in (self.train, self.test) else "valid"
+        folders = {"train": self.train, "valid": default if self.valid is None else self.valid, "test": self.test}
+        return {part: folder for part, folder in folders.items() if isinstance(folder, str)}
 
     def _is_wanted(self, path: str, is_folder: bool) -> bool:
         """Whether a path is a CLASS folder to read, or a text file in it."""
         folder, label = _split_path(path, is_folder)
-        if folder not in (self.train, self.test) or label not in (self.classes or (label,)):
+        if folder not in self._folders.values() or label not in (self.classes or (label,)):
             return False
         name = path.rpartition("/")[2]
         return is_folder or (name.endswith(self.suffix) and not name.startswith("."))
 
-    def _check_classes(self, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
+    def _check_classes(self, part: str, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
         if not classes_with_text:
-            option = "train" if folder == self.train else "test"
             raise DataError(
                 f"{find_path(self.path)} has no files {folder}/CLASS/NAME{self.suffix}; "
-                f"set `{option}` (={folder}) to the name of the folder that contains a folder for each class"
+                f"set `{part}` (={folder}) to the name of the folder that contains a folder for each class"
             )
         if empty_classes := sorted(classes - classes_with_text):
             name = empty_classes[0]
