@@ -46,6 +46,9 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
     """
     ordered = np.sort(hashes)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
+    remedy = "remove the copies"
+    if len(source.sizes()) == 1:  # given splits can't change
+        remedy += ", or keep them in one split with data.group=COLUMN"
     candidates = {split: rows[_contains(repeated, hashes[rows])] for split, rows in splits.items()}
     for first, second in itertools.combinations(splits, 2):
         originals, copies = candidates[first], candidates[second]
@@ -59,8 +62,8 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
         owner = "training" if first == "train" else first
         yield (
             f"{count:,} of {len(splits[second]):,} rows of the {second} split {equal} of the {owner} split in all "
-            f"columns that are read: {places[copy]} is {places[original]}. If they are copies, the metrics are too good: "
-            "remove the copies, or keep them in one split with data.group=COLUMN"
+            f"columns that are read: {places[copy]} is {places[original]}. If they are copies, the metrics are too "
+            f"good: {remedy}"
         )
 
 

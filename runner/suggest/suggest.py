@@ -12,6 +12,7 @@ from typing import Any
 
 from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
+from components.types.splits import SPLIT_OPTIONS
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
 from runner.suggest.messages import (
     describe_infinite_numbers,
@@ -103,7 +104,9 @@ def _find_split_option(source: Any) -> str | None:
     if getattr(source, "seed", 0) is None:
         return "data.seed=null holds out the last rows"
     options = {name: getattr(source, name, None) for name in (*SPLIT_KEYS, "split_by")}
-    return next((f"data.{name}={value} decides" for name, value in options.items() if value is not None), None)
+    return next(
+        (f"data.{name}={value} decides where rows go" for name, value in options.items() if value is not None), None
+    )
 
 
 def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
@@ -271,6 +274,8 @@ def _count_training_rows(source: Source, origin: str, rows: int) -> int:
     try:
         return len(source.splits()["train"])
     except DataError as error:
+        if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
+            raise  # the options may be wrong, and not the number of rows
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
 

@@ -17,9 +17,17 @@ from components.data.table import Table
 # Where a file lies, the name of a table for messages, what a suggestion begins from, and a limit
 NO_MATTER = {"path", "name", "target", "max_unpacked_gb"}
 HELD_OUT = {
-    **{"valid": 2, "test": 2, "stratify": "label", "seed": 1, "valid_from": "test"},
-    **{"split_column": "split", "split_hash": "id", "split_by": "when", "group": "patient"},
-    **{"per_class": 100, "classes": (0, 1)},
+    "valid": 2,
+    "test": 2,
+    "stratify": "label",
+    "seed": 1,
+    "valid_from": "test",
+    "split_column": "split",
+    "split_hash": "id",
+    "split_by": "when",
+    "group": "patient",
+    "per_class": 100,
+    "classes": (0, 1),
 }
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
 TEXTS = {
