@@ -15,6 +15,7 @@ import pytest
 
 import runner
 from components.data import Arrays, ImageFolders
+from components.data.files import Files
 from components.types import DataError, UserError
 from runner.__main__ import main
 from runner.config.compose import compose
@@ -176,6 +177,27 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [row["path"] for row in rows] == ["0.png", "1.bmp"]
     assert {row["prediction"] for row in rows} <= {*CLASSES}
+
+
+def test_images_of_given_parts_are_read_once_to_fit_and_once_to_encode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "valid", "test"):
+        write_images(tmp_path / part, ((6, 8),))
+    features = Features.from_config(compose(["data=images", f"data.path={tmp_path}"]).values["feature"])
+    reads, read_file = list[int](), Files.read
+
+    def read(files: Files, row: int) -> bytes:
+        reads.append(row)
+        return read_file(files, row)
+
+    monkeypatch.setattr(Files, "read", read)
+    data = load_encoded(ImageFolders(path=str(tmp_path)), features, identity="", cache=None)
+    assert len(reads) == ROWS + 3 * ROWS + 3 * ROWS, "the first block is read for the names of its columns"
+    assert data.warnings[0].startswith(
+        "30 of 30 rows of the valid split equal rows of the training split in all columns that are read: "
+        f"valid/cat/0.png of {tmp_path} (valid) is train/cat/0.png of {tmp_path} (train)."
+    )
 
 
 @pytest.mark.usefixtures("in_empty_folder")

@@ -28,6 +28,7 @@ from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings

@@ -143,6 +143,14 @@ class Foldable(Protocol):
 
 
 @runtime_checkable
+class LocatesRows(Protocol):
+    """A source that locates a row without reading blocks."""
+
+    def locate_row(self, row: int) -> str:
+        """The location of a row, counted over all parts, for messages."""
+
+
+@runtime_checkable
 class LeavesOut(Protocol):
     """A source that can leave out rows without a target."""
 

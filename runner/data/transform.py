@@ -15,8 +15,9 @@ from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
 from runner.data.columns import ArrayLayout, array_layouts
 from runner.data.encode import check_keys, encode_source, first_block, is_input_column, raw_keys
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
-from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
+from runner.data.python_rows import READING_OPTIONS, merge_options, open_rows
 
 FILE = "transform.npz"
 VERSION = 3

@@ -17,8 +17,9 @@ from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, used_columns
-from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, fill_gaps, open_rows
+from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
 from runner.data.transform import OnMissing
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
