@@ -29,13 +29,13 @@ from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import ParsedOverrides, describe_repetitions, parse_overrides
+from runner.config.overrides import ParsedOverrides, describe_repetitions, format_command, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
-from runner.config.recorded_config import read_config
+from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
-from runner.run_folder import find_run
+from runner.run_folder import find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import resolve_references
 
@@ -230,7 +230,10 @@ def _without_default_parts(
 
 def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:
     """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
-    folder = find_run(Path(config.values["folder"]), name, "resume")
+    folder = find_folder(Path(config.values["folder"]), name)
+    if is_sweep(folder):
+        command = format_command([*map(str, read_yaml(folder / "overrides.yaml", list))], "-m")
+        raise UserError(f"resume={name} is a sweep. The command that started it resumes it: {command}")
     resumed = _expand_home(compose(merge_overrides(folder, overrides), composer))
     check_server(resumed, config)
     # The overrides of a copied run may name the folder of the original. The copy is resumed where it was found.

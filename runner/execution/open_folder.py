@@ -238,7 +238,7 @@ def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
 
 def _lock_named(root: Path, name: str) -> RunFolder:
     """Locks the folder of a name. Raises UserError if a link in it leads out of it."""
-    return lock_folder(find_run(root, name), to_write=True)
+    return lock_folder(find_run(root, name, "resume"), to_write=True)
 
 
 def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str | None:
@@ -255,8 +255,6 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     record, summary = read_record(path), read_summary(path)
     if record.get("in_sweep"):
         return f"{path.name} belongs to a sweep. Resume it with the command that started the sweep."
-    if record.get("kind", "run") != "run":
-        return f"{path.name} is a {record['kind']}. Resume it with the command that started it."
     old, new = (
         dict(dotted_leaves(add_defaults(select_run_settings(values)))) for values in (_read_config(path), config.values)
     )

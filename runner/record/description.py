@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -14,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.config.catalog import EXPERIMENT, FROM_PYTHON, find_options, read_title
+from runner.config.catalog import EXPERIMENT, find_options, read_title
 from runner.config.config import Config
+from runner.config.overrides import format_command
 from runner.credentials import scrub
 from runner.data.load import Data
 from runner.log import LOG
@@ -23,7 +23,6 @@ from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
 from runner.signature.code import digest_code, package_version, part_packages
-from runner.user_code import packages_of_allow_option
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -131,23 +130,6 @@ def describe_purpose(config: Config, overrides: Sequence[str], *flags: str) -> s
     command = f"```\n{format_command(overrides, *flags)}\n```"
     texts = [config.values["note"], experiment and read_title(experiment), command]
     return "\n\n".join(filter(None, texts))
-
-
-def format_command(overrides: Sequence[str], *flags: str) -> str:
-    """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
-
-    The note is part of the record's description, so the command leaves it out.
-
-    Args:
-        overrides: the overrides.
-        flags: the flags of the command, such as `-m`.
-    """
-    words = [word for word in overrides if not word.startswith("note=")]
-    if (from_python := f"data={FROM_PYTHON}") in words:
-        arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
-        return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"
-    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
-    return shlex.join(["titrate", *flags, *allowed, *words])
 
 
 def run_tags(config: Config) -> dict[str, str]:

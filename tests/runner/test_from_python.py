@@ -203,8 +203,8 @@ def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
         assert f"runner.{call}, " in text
         assert ", 'data.target=sold'" in text
         assert "data=…)" in text, "the command line can't repeat it"
-    (folder, _) = [run.folder for run in sweep.runs]
-    model = runner.load(sweep.folder / str(folder))
+    assert sweep.best_folder == sweep.folder / sweep.ranking["folder"][0]
+    model = runner.load(sweep.best_folder)
     for html in (model._repr_html_(), model.predict(data)._repr_html_()):
         assert "&lt;no&gt;" in html, "texts of the data are escaped"
         assert "<no>" not in html
