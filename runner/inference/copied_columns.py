@@ -13,16 +13,22 @@ from runner.data.encode import blocks_with_offsets, first_block
 ROW = "row"  # stands for the row's number, unless the data has a column of this name
 
 
-def check_copied_columns(source: Source, names: Sequence[str]) -> None:
-    """Raises UserError for a column that isn't in the data, or has no single values."""
+def check_copied_columns(source: Source, names: Sequence[str], key: str = "output.columns") -> None:
+    """Raises UserError for a column that isn't in the data, or has no single values.
+
+    Args:
+        source: the data.
+        names: the names of the columns, where `row` may stand for the row's number.
+        key: the key or the argument that has the names, for messages.
+    """
     block = first_block(source)
     columns = {} if block is None else block.columns
     for name in names:
         if name not in columns and name != ROW:
-            raise UserError(f"output.columns: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
+            raise UserError(f"{key}: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
         values = columns.get(name)
         if isinstance(values, Ragged) or (isinstance(values, np.ndarray) and values.ndim > 1):
-            raise UserError(f"output.columns: each value of `{name}` is an array, which a file can't hold")
+            raise UserError(f"{key}: each value of `{name}` is an array, which a table can't hold. Leave it out.")
 
 
 def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -207,13 +207,14 @@ class TrainedModel:
         size = self._run.training.evaluation_batch_size
         with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
             logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
-        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {})
+        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
 
     def _make_predictions(
-        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None
     ) -> Predictions | TargetPredictions:
         predictions = {
-            name: make_predictions(spec, rows, logits[name], targets.get(name)) for name, spec in self.targets.items()
+            name: make_predictions(spec, rows, logits[name], targets.get(name), source)
+            for name, spec in self.targets.items()
         }
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 
