@@ -19,7 +19,7 @@ from runner.config.recorded_config import add_defaults, add_missing_keys, read_c
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
-from runner.record.description import DIFF_FILE, describe_changes, describe_run, dotted_leaves
+from runner.record.description import DIFF_FILE, describe_changes, describe_run
 from runner.run_folder import (
     RunFolder,
     check_root,
@@ -35,6 +35,7 @@ from runner.run_folder import (
 from runner.suggest.suggestions import COLUMNS_FILE, format_suggestion
 from runner.tracking import Delivery
 from runner.training.step_plan import Extension
+from runner.tree import dotted_leaves
 
 LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
 

@@ -23,6 +23,7 @@ from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
 from runner.signature.code import digest_code, package_version, part_packages
+from runner.tree import dotted_leaves
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -180,23 +181,6 @@ def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
     for key, value in dotted_leaves(select_run_settings(config.values)):
         if not key.endswith("_target_") and key not in options:
             yield key, value
-
-
-def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a tree of plain values, by dotted key. A list without lists and mappings in it is one leaf.
-
-    Args:
-        node: the tree.
-        prefix: the dotted key of its root.
-    """
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
-        for index, value in enumerate(node):
-            yield from dotted_leaves(value, f"{prefix}.{index}")
-    elif prefix:
-        yield prefix, node
 
 
 def describe_changes() -> str | None:

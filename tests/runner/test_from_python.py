@@ -202,9 +202,9 @@ def test_a_frame_of_predictions_has_the_index_and_columns_of_the_new_rows(model:
     mapping = model.predict({name: rows[name].tolist() for name in rows}).frame(["id"])
     assert mapping.index.tolist() == [0, 1, 2]
     assert mapping["id"].tolist() == ["f30", "f7", "f7"]
-    with pytest.raises(UserError, match="columns: there is no column `ids`. Did you mean id"):
+    with pytest.raises(UserError, match=r"columns: there is no column `ids`\. Did you mean id"):
         found.frame(["ids"])
-    with pytest.raises(UserError, match="columns: these are predictions for a split, whose rows are not here"):
+    with pytest.raises(UserError, match=r"columns: these are predictions for a split, whose rows are not here"):
         model.predict("test").frame(["id"])
 
 
