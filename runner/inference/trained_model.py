@@ -36,6 +36,7 @@ from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run
 from runner.training.evaluator import Evaluator, record_predictions
+from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
@@ -158,6 +159,34 @@ class TrainedModel:
             names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
             self._progress.note(f"warning: {each.reason}. Left out: {names}.")
         return defined
+
+    def evaluate_with_intervals(
+        self, split: str = "test", resamples: int | None = 1000
+    ) -> tuple[dict[str, float], dict[str, Interval]]:
+        """Evaluates the model on a split of the run's data, with 95 % intervals, as at the end of a run.
+
+        Args:
+            split: the split.
+            resamples: the number of bootstrap resamples. None: no intervals.
+
+        Returns:
+            The loss and metrics, and the interval, (low, high), of each. A split with too few or too many rows has no
+            intervals.
+        """
+        if resamples is None:
+            return self.evaluate(split), {}
+        check_not_forked()
+        evaluator = self._evaluator_for(split)
+        metrics, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
+        note = self._progress.note
+        if obstacle := find_obstacle(len(evaluator.data.splits[split]), resamples):
+            note(f"no intervals for the {split} split: {obstacle}")
+        if obstacle or not outputs.logits:
+            return metrics, {}
+        seed = self._run.config.values["seed"]
+        with self._progress.working("computing intervals of the metrics"):
+            drawn = bootstrap_intervals(evaluator, split, outputs, resamples, seed, note=note, is_stopped=lambda: False)
+        return metrics, drawn
 
     def predict(
         self,

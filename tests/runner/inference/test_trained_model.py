@@ -472,6 +472,9 @@ def test_evaluate_prints_the_metrics_of_a_split(digits: Path, capsys: pytest.Cap
         assert ["split", "loss", "accuracy"] in printed
         assert [split, *(f"{metrics[prefix + name]:.5g}" for name in ("loss", "accuracy"))] in printed
         assert ["status", "finished"] in printed
+        assert ["95", "%"] in [line[:2] for line in printed]
+    assert main(["mode=evaluate", f"run={digits}", "intervals=null"]) == 0
+    assert "95 %" not in capsys.readouterr().out
     assert main(["mode=evaluate", f"run={digits}", "data.split=tets"]) == 2
     assert "no split tets. Did you mean test?" in capsys.readouterr().err
 
