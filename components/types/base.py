@@ -64,6 +64,10 @@ class DataError(UserError):
     """An error in the data. Its message names the source, the row and the column."""
 
 
+class MissingFileError(DataError):
+    """A file or folder that a configuration names doesn't exist."""
+
+
 class NoValueError(DataError):
     """A column has no value in the training split, so that nothing can be learned from it.
 

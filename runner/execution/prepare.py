@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, NoValueError, Schedule, UserError, Weights
+from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
+from runner.config.catalog import find_options, read_notes
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -232,6 +233,11 @@ def load_data(
                     raise
                 dropped = [*(config.values["data"].get("drop") or ()), error.column]
                 raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
+            except MissingFileError as error:
+                path = find_options().files["data"].get(str(config.choices.get("data")))
+                if path is None or not (notes := read_notes(path)):
+                    raise
+                raise MissingFileError(f"{error}. {notes}") from error
     LOG.info("the data is ready")
     return data, features
 
