@@ -23,7 +23,7 @@ from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
 from runner.signature.code import digest_code, package_version, part_packages
-from runner.tree import dotted_leaves
+from runner.tree import dotted_leaves, is_reference
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -178,8 +178,10 @@ def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
+    raw = dict(dotted_leaves(config.raw))
     for key, value in dotted_leaves(select_run_settings(config.values)):
-        if not key.endswith("_target_") and key not in options:
+        # A reference has the value of another parameter: MLflow would list both where the runs of a sweep differ.
+        if not key.endswith("_target_") and key not in options and not is_reference(raw.get(key)):
             yield key, value
 
 

@@ -58,7 +58,7 @@ class Page:
 
 
 def print_dry_run(config: Config) -> None:
-    """Prints all sections after that of the values.
+    """Prints all sections but that of the values.
 
     Raises:
         UserError: the run itself would raise this error.
