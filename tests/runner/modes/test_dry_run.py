@@ -101,7 +101,6 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
     assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
     found = read_sections(capsys.readouterr().out)
     assert list(found) == [
-        "values",
         "a batch of 32",
         "splits",
         "layers",
@@ -109,9 +108,11 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
         "compiling",
         "memory of the compiled programs",
         "time",
+        "values",
     ]
     values = [" ".join(line.split()) for line in found["values"]]
     assert "seed=3 the command line (seed=3)" in values
+    assert "schedule.learning_rate=0.001 follows learning_rate (conf/schedule/constant.yaml)" in values
     assert 'optimizer._target_="optax.adam" conf/optimizer/adam.yaml, chosen by optimizer=adam' in values
     assert found["a batch of 32"][1:] == [
         "  inputs  float32 (32, 8, 8, 1)  image.values uint8 (32, 8, 8, 1)",

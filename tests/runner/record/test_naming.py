@@ -113,6 +113,8 @@ def test_the_record_of_a_run_has_title_description_and_tags(table: Path) -> None
     record = read_record(runner.run(*words, *own).folder)
     assert record["title"] == "epochs 1 · prices.csv · mlp · target y"
     assert record["experiment"] == record["tracking"]["experiment"] == "prices.csv"
+    assert "learning_rate" in record["parameters"]
+    assert "schedule.learning_rate" not in record["parameters"], "it follows learning_rate"
     note, command = record["description"].split("\n\n")
     assert note == "a first try"
     assert command.startswith(f"```\ntitrate data=csv data.path={table} ")
