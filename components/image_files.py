@@ -186,8 +186,8 @@ def _finish(image: Image, decoding: Decoding, crop: Crop = WHOLE) -> np.ndarray:
     """Converts an upright image to the channels and the size: uint8 (H, W, 1) or (H, W, 3)."""
     from PIL.Image import Resampling
 
-    if decoding.channels is not None:
-        image = image.convert({1: GREY, 3: RGB}[decoding.channels])
+    mode = {1: GREY, 3: RGB, None: image.mode}[decoding.channels]
+    image = image if image.mode == mode else image.convert(mode)  # `convert` copies if the mode is the same
     if crop != WHOLE and decoding.size is not None:
         width, height = image.size  # which is smaller for a draft
         left, top = round(crop.left * width), round(crop.top * height)

@@ -91,7 +91,8 @@ class ImageFolders(Table):
             stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
             columns = {name: _select(values, first, stop) for name, values in self.columns_by_part[part].items()}
             image = Strings.from_bytes([self._files.read(row) for row in rows[first:stop].tolist()])
-            yield replace(self.make_block(part, columns, first), columns={"image": image, **columns})
+            block = self.make_block(part, columns, first)
+            yield replace(block, columns={"image": image, **columns}, files=frozenset({"image"}))
             first = stop
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:

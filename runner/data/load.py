@@ -145,9 +145,8 @@ class Data:
         rows = self.splits[split]
         return rows if self.row_numbers is None else self.row_numbers[rows]
 
-    def source_rows(self, split: str) -> np.ndarray:
-        """The rows of a split in the source."""
-        rows = self.splits[split]
+    def source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of the source that are encoded as some rows."""
         return rows if self.used_rows is None else self.used_rows[rows]
 
     def find_rows(self, numbers: np.ndarray) -> np.ndarray:
