@@ -6,6 +6,8 @@ This package imports neither JAX nor NumPy, because checking a configuration mus
 from components.types.base import Clock as Clock
 from components.types.base import DataError as DataError
 from components.types.base import Duration as Duration
+from components.types.base import FieldError as FieldError
+from components.types.base import MissingFileError as MissingFileError
 from components.types.base import NoValueError as NoValueError
 from components.types.base import Range as Range
 from components.types.base import Scalar as Scalar
@@ -28,6 +30,7 @@ from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings

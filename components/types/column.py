@@ -137,8 +137,16 @@ class ReadsFiles(Protocol):
 class EncodingWarnings(Protocol):
     """A column that warns about unusual values in rows to predict. It encodes the values nevertheless."""
 
-    def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
-        """The warnings about the encoded rows, one sentence each."""
+    def warnings(
+        self, encoded: Mapping[str, Encoded], constants: Constants, read_value: Callable[[str, int], Any] | None = None
+    ) -> tuple[str, ...]:
+        """The warnings about the encoded rows, one sentence each.
+
+        Args:
+            encoded: the encoded rows.
+            constants: the constants of the column.
+            read_value: (name of a raw column, row) -> the value there, or None. None: the values are not available.
+        """
 
 
 @runtime_checkable

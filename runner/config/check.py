@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
 from components.types import Range
+from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_data import find_drop_problems
 from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
@@ -80,7 +81,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),
-        *_check_stratification(values),
+        *_check_splits(values),
         *_check_microbatches(values),
         *_check_sampling(values),
         *_check_precision(values),
@@ -332,17 +333,13 @@ def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
 
 
-def _check_stratification(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Checks that a source of ours is not both stratified and in the order of its rows."""
+def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that no options of a source of ours decide in two ways how its rows are split."""
     data = values.get("data")
     if not isinstance(data, dict) or not str(data.get("_target_")).startswith("components.data."):
         return
-    if data.get("stratify") is not None and data.get("seed", 0) is None:
-        yield Problem(
-            "data.seed",
-            f"null holds out the last rows, and data.stratify={data['stratify']} the same share of each class. "
-            "Set data.seed to a number, or data.stratify=null.",
-        )
+    for conflict in find_split_conflicts(data):
+        yield Problem(f"data.{conflict.option}", conflict.describe(data, key="data.{}={}"))
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:

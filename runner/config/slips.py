@@ -10,7 +10,7 @@ from typing import Any
 
 from components.closest import join_names, suggest_name
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
 from runner.signature.parameters import read_settings_fields, read_signature
@@ -86,6 +86,8 @@ def suggest_help(key: str, known: Collection[str]) -> str:
         return EXPLANATIONS[key]
     if meant := list(_find_meant_keys(key, {})):
         return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
+    if groups := [group for group, files in find_options().files.items() if key in files]:
+        return f"See {' or '.join(f'titrate --help {group}={key}' for group in groups)}"
     return _suggest_options("optimizer", key) or suggest_name(key, known)
 
 

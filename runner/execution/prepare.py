@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Clock, Constants, DataError, NoValueError, Schedule, UserError, Weights
+from components.closest import join_names
+from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
+from runner.config.catalog import find_options, read_notes
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -29,7 +31,9 @@ from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override
 from runner.platform import cache_folder, find_unused_accelerator
+from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
+from runner.program.trees import count_elements, list_paths, select
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
@@ -153,6 +157,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
             )
         _check_schedules(trainer)
         _note_long_durations(config, trainer.plan, progress)
+        _note_update(trainer, progress, quiet=config.values["quiet"])
         return trainer
 
 
@@ -176,6 +181,21 @@ def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> 
         steps, total = plan.count_steps(duration, plan.total_steps), plan.total_steps
         if steps > total:
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
+
+
+def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
+    """Shows how many parameters are trained if some are frozen, and a member `groups` without a group."""
+    members, parameters = trainer.parts.members, trainer.state_shapes.parameters
+    if members.freeze is not None and not quiet:
+        frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
+        free = select(parameters, lambda path: path not in frozen)
+        until = "" if members.frozen_until is None else f" until {members.frozen_until.written()}"
+        counts = f"{count_elements(free):,} of {count_elements(parameters):,} parameters"
+        progress.note(f"update.{members.freeze[0]}: {counts} are trained{until}: {join_names(list_paths(free))}")
+    if members.groups is not None and not members.groups[1].groups:
+        name = f"update.{members.groups[0]}"
+        example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
+        progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
 
 
 def load_data(
@@ -213,6 +233,11 @@ def load_data(
                     raise
                 dropped = [*(config.values["data"].get("drop") or ()), error.column]
                 raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
+            except MissingFileError as error:
+                path = find_options().files["data"].get(str(config.choices.get("data")))
+                if path is None or not (notes := read_notes(path)):
+                    raise
+                raise MissingFileError(f"{error}. {notes}") from error
     LOG.info("the data is ready")
     return data, features
 

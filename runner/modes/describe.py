@@ -16,8 +16,10 @@ from runner.config.catalog import (
     explain_missing_option,
     find_options,
     read_default_options,
+    read_notes,
     read_title,
 )
+from runner.config.check import DATA_KEYS
 from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with, list_parameters, read_part
 from runner.config.settings import SECTIONS
@@ -34,6 +36,13 @@ from runner.signature.type_hints import element_hint, part_kinds
 from runner.user_code import is_user_code
 from runner.yaml_file import OPTION_LIMITS, read
 
+MEANINGS_OF_DATA_KEYS = {
+    "split": "split of the run's data, for mode=evaluate, mode=predict and mode=look with run=…. By default test, or "
+    "valid if there is no test split.",
+    "on_missing": "for mode=evaluate and mode=predict only, of new rows (run=… data.path=…): what a missing value is "
+    "where the training split had none. fill: a number is the mean of the training split, and a category is unknown.",
+}
+"""The keys of `data` that the modes for finished runs take, beside the parameters of the source."""
 SETTING_LINE = re.compile(r"(?P<indent> *)(?P<name>\w+):[^#]*(?:#\s*(?P<comment>.*))?")  # of run.yaml
 
 
@@ -127,6 +136,10 @@ def _describe_group(group: str) -> Iterator[str]:
     takes_several = f" It takes several: {group}=[OPTION,OPTION]." if isinstance(default, list) else ""
     yield from wrap(f"The options of {group}. Default: {_format_yaml(default)}.{takes_several}")
     yield from ["", *align(options)]
+    if group == "data":
+        yield ""
+        for name in DATA_KEYS:
+            yield from _describe_data_key(name)
     yield from ["", *wrap(f"titrate --help {next(iter(options))} describes an option and its parameters.")]
 
 
@@ -138,6 +151,7 @@ def _describe_option(group: str, name: str) -> Iterator[str]:
         raise UserError(f"unknown option {name} of {group}. {hint}")
     path = files[name]
     yield from wrap(f"{group}={name}  {read_title(path)}")
+    yield from wrap(read_notes(path))
     yield ""
     yield from wrap(f"file    {path}")
     part = read_part(group, name, path)
@@ -193,6 +207,9 @@ def _describe_part(
 
 def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
     """The lines for a parameter: once for all options of the group in which it is the same."""
+    if group == "data" and name in DATA_KEYS:
+        yield from _describe_data_key(name)
+        return
     files = find_options().files[group]
     option, _, inner = name.partition(".")
     is_of_option = bool(inner) and option in files  # update.ema.decay, of a group with several options
@@ -213,6 +230,10 @@ def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
         texts.setdefault("\n".join(lines), []).append(f"{group}={option}")
     for text, options in texts.items():
         yield from [*wrap(f"of {', '.join(options)}:"), text]
+
+
+def _describe_data_key(name: str) -> list[str]:
+    return _format_parameter(f"data.{name}", describe_hint(DATA_KEYS[name].hint), MEANINGS_OF_DATA_KEYS[name])
 
 
 def _list_parts(package: str) -> Iterator[str]:

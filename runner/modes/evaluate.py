@@ -38,11 +38,14 @@ def command(config: Config) -> int:
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
         split = config.split or model.default_split
-        metrics = model.evaluate(split)
+        metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
-    summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
-    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, record=None, quiet=False)
+    summary = _describe_run(model) | {
+        "metrics": {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()},
+        "intervals": {f"{prefix}{name.removeprefix(f'{split}/')}": ends for name, ends in intervals.items()},
+    }
+    print_report(summary, model.folder, record=None, quiet=False)
     return 0
 
 

@@ -29,7 +29,7 @@ from runner.config.modes import MODES
 from runner.signature.code import package_version
 from runner.signature.source import PartNotFoundError, allowed_packages, find_definition
 from runner.signature.type_hints import format_value
-from runner.tree import iterate_leaves, join_path
+from runner.tree import follow_references, is_reference, iterate_leaves, join_path
 from runner.yaml_file import OPTION_LIMITS, read
 
 if TYPE_CHECKING:
@@ -103,8 +103,14 @@ def info_text(config: Config) -> str:
 
 def value_origins(config: Config) -> dict[str, str]:
     """The origin of each value of a configuration, by `key=value`."""
-    values = {join_path(path): format_value(value) for path, value in iterate_leaves(config.values)}
-    return {f"{key}={value}": config.origins.get(key, "") for key, value in values.items()}
+    raw = dict(iterate_leaves(config.raw))
+    origins = {}
+    for path, value in iterate_leaves(config.values):
+        key, origin = join_path(path), config.origins.get(join_path(path), "")
+        if is_reference(raw.get(path)):
+            origin = f"follows {join_path(follow_references(config.raw, path))} ({origin})"
+        origins[f"{key}={format_value(value)}"] = origin
+    return origins
 
 
 def list_options(catalog: Catalog, group: str) -> list[Option]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -14,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.config.catalog import EXPERIMENT, FROM_PYTHON, find_options, read_title
+from runner.config.catalog import EXPERIMENT, find_options, read_title
 from runner.config.config import Config
+from runner.config.overrides import format_command
 from runner.credentials import scrub
 from runner.data.load import Data
 from runner.log import LOG
@@ -23,7 +23,7 @@ from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
 from runner.signature.code import digest_code, package_version, part_packages
-from runner.user_code import packages_of_allow_option
+from runner.tree import dotted_leaves, is_reference
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -133,23 +133,6 @@ def describe_purpose(config: Config, overrides: Sequence[str], *flags: str) -> s
     return "\n\n".join(filter(None, texts))
 
 
-def format_command(overrides: Sequence[str], *flags: str) -> str:
-    """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
-
-    The note is part of the record's description, so the command leaves it out.
-
-    Args:
-        overrides: the overrides.
-        flags: the flags of the command, such as `-m`.
-    """
-    words = [word for word in overrides if not word.startswith("note=")]
-    if (from_python := f"data={FROM_PYTHON}") in words:
-        arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
-        return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"
-    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
-    return shlex.join(["titrate", *flags, *allowed, *words])
-
-
 def run_tags(config: Config) -> dict[str, str]:
     """The tags of a run: its experiment, data and architecture, environment, host, seed, overrides, user and commit."""
     choices = {"experiment": config.values["experiment"], "architecture": config.choices.get("architecture")}
@@ -195,26 +178,11 @@ def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
+    raw = dict(dotted_leaves(config.raw))
     for key, value in dotted_leaves(select_run_settings(config.values)):
-        if not key.endswith("_target_") and key not in options:
+        # A reference has the value of another parameter: MLflow would list both where the runs of a sweep differ.
+        if not key.endswith("_target_") and key not in options and not is_reference(raw.get(key)):
             yield key, value
-
-
-def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a tree of plain values, by dotted key. A list without lists and mappings in it is one leaf.
-
-    Args:
-        node: the tree.
-        prefix: the dotted key of its root.
-    """
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
-        for index, value in enumerate(node):
-            yield from dotted_leaves(value, f"{prefix}.{index}")
-    elif prefix:
-        yield prefix, node
 
 
 def describe_changes() -> str | None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.config.overrides import format_command
 from runner.display.report import record_lines
 from runner.display.tables import Section, print_tables
-from runner.record.description import format_command
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
@@ -109,6 +109,7 @@ def _summary_lines(
         yield "best", why_incomparable
     elif summary["best"]:
         yield "best", summary["best"]
+        yield "best run", str(folder / summary["best_folder"])
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     yield from record_lines(record)

@@ -10,7 +10,7 @@ from runner.display.report import print_report
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, make_plan
 from runner.sweep.ranking import rank
-from runner.sweep.report import format_command, print_end
+from runner.sweep.report import format_candidate_command, print_end
 
 SUMMARY = {
     "status": "finished",
@@ -87,7 +87,7 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def end_sweep(runs: list[SweepRun], monitor: str | None, *, quiet: bool) -> None:
     """Prints the end of a sweep over the key `a`."""
     manifest = Manifest(["a"], runs, monitor)
-    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "seconds": 3.0}
+    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "best_folder": "0", "seconds": 3.0}
     print_end(manifest, rank(manifest), summary, Path("out"), None, quiet)
 
 
@@ -112,10 +112,11 @@ def test_a_sweep_prints_its_ranking_and_its_failures(capsys: pytest.CaptureFixtu
         "a=2     [/x] is wrong  1",
         "a=3     diverged       2",
         "",
-        "status  failed: some failed",
-        "best    titrate a=1",
-        "time    3.0 s",
-        "folder  out",
+        "status    failed: some failed",
+        "best      titrate a=1",
+        "best run  out/0",
+        "time      3.0 s",
+        "folder    out",
     ]
 
 
@@ -137,6 +138,6 @@ def test_the_command_of_the_best_candidate_runs_one_run() -> None:
     plan = make_plan(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
     assert isinstance(plan, Plan)
     manifest = Manifest(["learning_rate"], [SweepRun(list(run.overrides), {}) for run in plan.runs])
-    command = format_command(plan, rank(manifest)[0])
+    command = format_candidate_command(plan, rank(manifest)[0])
     assert command == "titrate seed=4 learning_rate=0.1"
     make_plan(command.split()[1:], multirun=False)  # it is valid

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
 from runner.config.option_parts import read_part
@@ -49,6 +50,22 @@ def test_each_option_is_described_with_its_parameters(group: str, name: str, pat
     filled_in = FILLED_IN.get(group, {})
     assert all(join_lines(meanings[parameter]) in join_lines(text) for parameter in {*parameters} - {REST, *filled_in})
     assert all(len(line) <= WIDTH or len(line.split()) <= 2 for line in text.splitlines())
+
+
+def test_keys_of_data_for_finished_runs_are_described() -> None:
+    for word in ("data.on_missing", "data"):
+        assert "data.on_missing: error or fill for mode=evaluate and mode=predict only" in join_lines(describe([word]))
+    assert "data.split: text split of the run's data" in join_lines(describe(["data.split"]))
+
+
+def test_the_help_of_a_data_set_says_where_its_files_come_from() -> None:
+    text = join_lines(describe(["data=california_housing"]))
+    assert "missing values: datasets/housing/housing.csv of https://github.com/ageron/handson-ml2." in text
+
+
+def test_the_name_of_an_option_leads_to_its_help() -> None:
+    with pytest.raises(UserError, match=r"^--help sam: there is no sam\. See titrate --help step=sam$"):
+        describe(["sam"])
 
 
 def test_the_default_of_the_option_is_shown_before_that_of_the_signature(in_empty_folder: Path) -> None:

@@ -296,6 +296,11 @@ def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[st
     worst = np.argsort(-np.abs(residuals), kind="stable")[:20]
     assert [int(row[0]) for row in rows] == predictions.row[worst].tolist()
     assert [float(row[3]) for row in rows] == pytest.approx(residuals[worst], rel=1e-3)
+    raw = find_table(tables, "the first of them, as they are in the data")
+    assert raw[0] == ["row", *(row[0] for row in rows[:6])]
+    values = {name: cells for name, *cells in raw}
+    assert {"age", "sex", "bmi", "bp"} <= values.keys()
+    assert [float(value) for value in values["progression"]] == [float(row[1]) for row in rows[:6]]
     columns = find_table(tables, "the first of them, as the model gets them")
     assert columns[0][1:] == [row[0] for row in rows[:6]]
     assert [row[0] for row in columns[2:]] == ["age", "sex", "bmi", "bp", "serum"]

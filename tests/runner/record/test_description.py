@@ -10,7 +10,8 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record.description import describe_changes, dotted_leaves, list_changes
+from runner.record.description import describe_changes, list_changes
+from runner.tree import dotted_leaves
 
 DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
 

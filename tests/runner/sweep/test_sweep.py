@@ -160,12 +160,24 @@ def test_a_failed_run_does_not_stop_the_others(capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "4 runs of data=digits" in printed
     assert re.search(r"training.batch_size=100000 seed=1 +training\.batch_size=100000 is larger than", printed)
-    assert "status  failed: 2 of 4 runs failed" in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("best ")]
-    assert line.endswith(f"titrate {' '.join(words[:4])} training.batch_size=16")
-    rows = list(csv.DictReader(next(Path("outputs").glob("*/ranking.csv")).read_text().splitlines()))
+    assert "status    failed: 2 of 4 runs failed" in printed
+    assert f"best      titrate {' '.join(words[:4])} training.batch_size=16\n" in printed
+    (sweep,) = Path("outputs").iterdir()
+    rows = list(csv.DictReader((sweep / "ranking.csv").read_text().splitlines()))
     assert [row["training.batch_size"] for row in rows] == ["16", "100000"]
     assert [row["runs"] for row in rows] == ["2", "0"]
+    best = sweep / rows[0]["folder"]
+    assert f"best run  {best}\n" in printed
+    assert rows[1]["folder"] == ""
+    for mode in ("evaluate", "predict output=a.csv", "look"):
+        assert main([*f"mode={mode} run={sweep}".split()]) == 2
+        expected = f"run={sweep} is a sweep. Name one of its runs, such as its best: {best}\n"
+        assert capsys.readouterr().err == expected
+    for flag in ([], ["-m"]):
+        assert main([*flag, f"resume={sweep}"]) == 2
+        command = f"titrate -m {' '.join(words)}"
+        expected = f"resume={sweep} is a sweep. The command that started it resumes it: {command}\n"
+        assert capsys.readouterr().err == expected
 
 
 @pytest.mark.optax
@@ -299,13 +311,14 @@ def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -
     def make_run(value: float, seed: int, accuracy: float | None) -> SweepRun:
         status = "failed" if accuracy is None else "finished"
         metrics = {} if accuracy is None else {"best/valid/accuracy": accuracy, "test/accuracy": accuracy / 2}
-        return SweepRun([f"a={value}", f"seed={seed}"], {"a": value, "seed": seed}, status, "f", metrics)
+        return SweepRun([f"a={value}", f"seed={seed}"], {"a": value, "seed": seed}, status, f"{value}{seed}", metrics)
 
     accuracies = {(1, 0): None, (2, 0): 0.5, (2, 1): 0.7, (3, 0): 0.9, (3, 1): None, (4, 0): float("nan")}
     runs = [make_run(value, seed, accuracy) for (value, seed), accuracy in accuracies.items()]
     manifest = Manifest(["a", "seed"], runs, "valid/accuracy", higher_is_better=True)
     candidates = rank(manifest)
     assert [candidate.values["a"] for candidate in candidates] == [3, 2, 1, 4]
+    assert [candidate.folder for candidate in candidates] == ["30", "21", None, "40"], "each the best of its seeds"
     table = format_table(manifest, candidates)
     assert table[0] == ["rank", "a", "runs", "valid/accuracy", "test/accuracy"]
     assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
@@ -359,6 +372,7 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     assert parent.data.metrics["runs"] == 2
     assert parent.data.metrics["test_accuracy"] == result.candidates[0].metrics["test/accuracy"].mean
     assert parent.data.tags["best"].startswith("titrate ")
+    assert parent.data.tags["best_folder"] == result.candidates[0].folder
     assert "seed" not in parent.data.params
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert {"sweep.json", "ranking.csv", "overrides.yaml", "config.yaml", "figures"} <= artifacts
