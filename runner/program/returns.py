@@ -125,6 +125,23 @@ def check_measured(measured: Any, part: str, rows: int | None) -> None:
             )
 
 
+def check_sums_of_batch(sums: Mapping[str, Any], larger: Mapping[str, Any], part: str) -> None:
+    """Raises UserError if the shapes of a metric's sums depend on the size of the batch.
+
+    Args:
+        sums: the sums of a batch.
+        larger: those of a batch with one more example.
+        part: the name of the metric, for the message.
+    """
+    for name, value in sums.items():
+        if jnp.shape(value) != jnp.shape(larger[name]):
+            raise UserError(
+                f"{part}.measure returns `{name}` as {_describe(value)}, values of each example. With `collects = "
+                "False` it must return sums over the batch, such as jnp.sum(jnp.where(batch.mask, values, 0)). With "
+                "`collects = True` it returns a row of each example."
+            )
+
+
 def check_result(result: Any, part: str) -> None:
     """Raises UserError unless `Metric.result` returns one number."""
     if not _is_numeric(result) or np.ndim(result) > 0:

@@ -10,7 +10,8 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record.description import describe_changes, dotted_leaves, list_changes
+from runner.config.compose import Composer, configure
+from runner.record.description import describe_changes, dotted_leaves, list_changes, run_parameters
 
 DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
 
@@ -42,6 +43,28 @@ def test_the_record_has_tags_parameters_and_data_sets() -> None:
     rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
     assert rows == {"train": 36, "valid": 12, "test": 12}
     assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+SEVERAL = """
+target: null
+targets:
+  PRICE: {_target_: components.feature.Numeric, key: median_house_value, scale: 1e-5}
+  AGE: {_target_: components.feature.Numeric, key: housing_median_age, missing: mask}
+columns: {income: {_target_: components.feature.Numeric, key: median_income}}
+inputs: {numbers: [income]}
+"""
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_parameter_metric_names_the_metrics_of_each_target() -> None:
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/several.yaml").write_text(SEVERAL)
+    words = ["data=california_housing", "feature=several", "loss={PRICE: mse, AGE: huber}"]
+    metrics = "metric={PRICE: [rmse, mae], AGE: {error: {option: mae}}}"
+    parameters = dict(run_parameters(configure([*words, metrics], Composer())))
+    assert parameters["metric"] == "rmse,mae,error"
+    assert parameters["loss"] == "mse,huber"
+    assert dict(run_parameters(configure(words, Composer())))["metric"] == ""
 
 
 @pytest.mark.optax
