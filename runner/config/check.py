@@ -17,7 +17,7 @@ from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
-from runner.config.slips import suggest_key, suggest_parameter
+from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
@@ -202,6 +202,9 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
+            continue
+        if problem := explain_function(target, kinds, arguments):
+            yield Problem(f"{key}._target_", problem)
             continue
         for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
             if known is not None and required not in known:

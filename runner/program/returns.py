@@ -78,7 +78,9 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
     """
     part = type(architecture).__name__
     if not isinstance(output, Output):
-        raise UserError(f"{part} returns {_describe(output)}. It must return an Output; see components.types.Output.")
+        raise UserError(
+            f"{part} returns {_describe(output)}. It must return an Output; see titrate --help components.types.Output"
+        )
     returned = {} if output.outputs is None else {"logits": output.outputs}
     returned |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
     for key, logits in returned.items():
@@ -169,7 +171,9 @@ def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec
         part: the name of the augmentation, for the message.
     """
     if not isinstance(augmented, Batch):
-        raise UserError(f"{part} returns {_describe(augmented)}. It must return a Batch; see components.types.Batch.")
+        raise UserError(
+            f"{part} returns {_describe(augmented)}. It must return a Batch; see titrate --help components.types.Batch"
+        )
     _check_names("inputs", augmented.inputs, batch.inputs, part)
     _check_names("targets", augmented.targets, batch.targets, part)
     for name in augmented.inputs:
