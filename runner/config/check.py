@@ -97,10 +97,16 @@ def find_config_problems(config: Config) -> list[str]:
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
-            if problem.startswith("unknown parameter") and (origin or "").startswith("experiments/"):
+            if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{key}: {problem}", origin))
     return lines
+
+
+def _is_left_over(config: Config, key: str, origin: str) -> bool:
+    """Whether a file set a parameter for another part than that which stands there now."""
+    chosen_by = config.origins.get(f"{key.rpartition('.')[0]}._target_")
+    return origin.startswith("experiments/") or (origin.startswith("conf/") and origin != chosen_by)
 
 
 def has_valid_root(values: Mapping[str, Any]) -> bool:

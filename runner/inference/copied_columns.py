@@ -44,13 +44,16 @@ def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None =
     return columns if rows is None else {name: values[rows] for name, values in columns.items()}
 
 
-def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> dict[str, np.ndarray]:
+def copy_targets(
+    source: Source, targets: Mapping[str, Column], single: str, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Copies the columns of the targets, as far as new rows have them: `target`, or `PRICE.target` of several.
 
     Args:
-        source: the new rows.
+        source: the rows.
         targets: the targets by name.
         single: the name of a single target.
+        rows: as for `copy_columns`.
     """
     block = first_block(source)
     names: dict[str, str] = {}
@@ -63,7 +66,7 @@ def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> 
         for title, key in names.items()
         if block is not None and isinstance(values := block.columns.get(key), np.ndarray | Strings) and _is_flat(values)
     }
-    copied = copy_columns(source, [*present.values()])
+    copied = copy_columns(source, [*present.values()], rows)
     return {title: copied[key] for title, key in present.items()}
 
 

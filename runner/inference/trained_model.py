@@ -34,7 +34,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.objective import ExampleOutputs
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import find_run
+from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
 
 
@@ -61,6 +61,8 @@ def open_model(config: Config, progress: Progress) -> TrainedModel:
         progress: the progress display.
     """
     folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+    if config.values["run"] == LAST_RUN and not config.values["quiet"]:
+        progress.note(f"run={LAST_RUN} is {folder}")
     return TrainedModel(folder, config, progress=progress)
 
 
