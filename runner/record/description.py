@@ -16,6 +16,7 @@ from typing import Any
 
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON, find_options, read_title
 from runner.config.config import Config
+from runner.config.provenance import signature_defaults
 from runner.credentials import scrub
 from runner.data.load import Data
 from runner.log import LOG
@@ -191,13 +192,18 @@ def list_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 
 def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
-    """The parameters of a run for MLflow: the option of each group, and the values that affect the result, by key."""
+    """The parameters of a run for MLflow, by key.
+
+    They are the option of each group, the values that affect the result, and the defaults of signatures.
+    """
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
     for key, value in dotted_leaves(select_run_settings(config.values)):
         if not key.endswith("_target_") and key not in options:
             yield key, value
+    for key, (default, _) in signature_defaults(config.values).items():
+        yield key, default
 
 
 def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

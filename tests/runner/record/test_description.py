@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.config.compose import Composer, configure
+from runner.config.compose import Composer, compose, configure
+from runner.modes.help import value_origins
 from runner.record.description import describe_changes, dotted_leaves, list_changes, run_parameters
 
 DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
@@ -36,6 +38,7 @@ def test_the_record_has_tags_parameters_and_data_sets() -> None:
     parameters = record["parameters"]
     assert parameters["optimizer"] == "sgd"
     assert parameters["optimizer.momentum"] == 0.5
+    assert parameters["optimizer.nesterov"] is False  # the default of its signature
     assert parameters["metric"] == "accuracy,top_k"
     assert parameters["architecture.widths"] == [64, 64]
     assert parameters["training.epochs"] == 1
@@ -43,6 +46,21 @@ def test_the_record_has_tags_parameters_and_data_sets() -> None:
     rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
     assert rows == {"train": 36, "valid": 12, "test": 12}
     assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_defaults_of_signatures_are_parameters_with_their_origin(write_module: Callable[[str, str], None]) -> None:
+    write_module("mine", "class Focal:\n    def __init__(self, gamma: float = 2.0, other=None, name=str): ...\n")
+    words = ["loss={_target_: mine.Focal}", "architecture=sequential", "update=[ema]", "metric=[top_k]"]
+    config = compose(words)
+    assert value_origins(config)["loss.gamma=2.0"] == "the signature of mine.Focal"
+    parameters = dict(run_parameters(config))
+    expected = {"loss.gamma": 2.0, "update.ema.decay": 0.999, "metric.top_k.k": 5, "optimizer.b1": 0.9}
+    assert parameters.items() >= expected.items()
+    unlisted = {"loss.other", "loss.name", "architecture.outputs", "optimizer.learning_rate"}
+    assert not parameters.keys() & unlisted
+    same = dict(run_parameters(compose([*words, "loss.gamma=2.0", "metric.top_k.k=5"])))
+    assert same == parameters
 
 
 SEVERAL = """
