@@ -366,7 +366,7 @@ def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that nothing contradicts `training.sampling`."""
-    training, feature = (values.get(name) or {} for name in ("training", "feature"))
+    training, feature = values.get("training") or {}, values.get("feature")
     sampling = training.get("sampling") if isinstance(training, dict) else None
     if sampling is None or not isinstance(feature, dict):
         return
