@@ -92,6 +92,7 @@ def test_each_group_is_described(group: str) -> None:
         ("components.types.Output", "losses: internal losses by name, (B,) each. They are added to the objective."),
         ("components.types.AfterUpdate", "after("),
         ("components.feature.statistic.Moments", "Mean and population standard deviation."),
+        ("components.pretrained.Rule", "theirs: name of the layer in the library."),
         ("feature.weight", "the key of a column of the data, such as population"),
         ("feature.inputs", "such as {numbers: [age, income]}"),
         ("mode", "mode=look shows the data as the model gets it"),
