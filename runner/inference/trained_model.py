@@ -87,7 +87,7 @@ class TrainedModel:
         self.features = self.transform.features
         self.targets = self.features.bind_targets(self.transform.constants)
         changes = code_versions(self._run.config) | arithmetic_settings()
-        for change in list_changes(self._run.record["tags"], changes):
+        for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     def __repr__(self) -> str:

@@ -11,7 +11,11 @@ from runner.signature.docstring import ENTRY
 from runner.signature.source import find_module, list_public_names
 
 TYPES = "components.types"
-PACKAGES = (f"{TYPES}.", "components.feature.", "components.pretrained.")  # have classes that are described, also those that are no parts
+PACKAGES = (
+    f"{TYPES}.",
+    "components.feature.",
+    "components.pretrained.",
+)  # have classes that are described, also those that are no parts
 
 
 def describe_class(name: str) -> list[str] | None:

@@ -13,7 +13,7 @@ import runner
 from components.data import Arrays
 from runner.config.compose import Composer, compose, configure
 from runner.modes.help import value_origins
-from runner.record.description import describe_changes, dotted_leaves, list_changes, run_parameters
+from runner.record.description import code_versions, describe_changes, dotted_leaves, list_changes, run_parameters
 
 DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
 
@@ -176,4 +176,21 @@ def test_leaves_have_dotted_keys() -> None:
 
 def test_only_code_and_versions_count_as_changed() -> None:
     before, now = {"jax": "1", "seed": "0", "code": "a"}, {"jax": "2", "code": "a"}
-    assert list_changes(before, now) == ["jax was 1, is 2"]
+    assert list_changes({"tags": before}, compose([]), now) == ["jax was 1, is 2"]
+    assert list_changes({"tags": before}, compose([]), {"code": "b"}) == ["code was a, is b"]
+
+
+@pytest.mark.optax
+def test_the_files_whose_code_has_changed_are_named(write_module: Callable[[str, str], None]) -> None:
+    source = "class Squares:\n    def outputs(self, target): return 3\n"
+    source += "    def __call__(self, logits, target): return (logits**2).mean(1)\n"
+    write_module("squares", source)
+    images = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    words = ["loss={_target_: squares.Squares}", "training.epochs=1", "tracking=none", "quiet=true"]
+    result = runner.run(*words, source=Arrays(columns=images, valid=12, test=12))
+    record = json.loads((result.folder / "record.json").read_text())
+    assert record["code"].keys() == {"components", "runner", "squares.py"}
+    config = compose(words[:1])
+    assert not list_changes(record, config, code_versions(config))
+    write_module("squares", source.replace("mean", "sum"))
+    assert list_changes(record, config, code_versions(config)) == ["the code of squares.py has changed"]
