@@ -180,7 +180,7 @@ def _format_example(value: Any, position: int, id_name: IdName | None) -> str:
 
 
 def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int, id_name: IdName | None) -> str:
-    """The valid ids or their values, with the weights that are not 1. Ids outside [0, size) stand for missing values."""
+    """The valid ids or their values, with weights that are not 1. Ids outside [0, size) stand for missing values."""
     valid = np.flatnonzero((ids >= 0) & (ids < size))
     if not len(valid):
         return "no id"
