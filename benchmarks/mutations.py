@@ -291,11 +291,12 @@ def _is_text_of(text: str, value: Any) -> bool:
     if isinstance(value, int | float):
         if value != value:
             return text.lower().lstrip("+-") == "nan"
-        if isinstance(value, int) and re.fullmatch(r"\s*[+-]?\d+\s*", text):
-            return int(text) == value
         number = re.sub(r"[^0-9.eE+-]", "", text) if re.search(r"[$,_'() ]|kg", text) else text
+        number = f"-{number}" if text.startswith("(") else number
+        if isinstance(value, int) and re.fullmatch(r"\s*[+-]?\d+\s*", number):  # float rounds large ones
+            return int(number) == value
         try:
-            return float(f"-{number}" if text.startswith("(") else number) == value
+            return float(number) == value
         except ValueError:
             return False
     if isinstance(value, date):

@@ -63,7 +63,7 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
         column: the column.
 
     Raises:
-        DataError: the values aren't of one type.
+        DataError: the values aren't of one type, or an integer exceeds 64 bits.
     """
     import pyarrow
 
@@ -74,8 +74,14 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
             return pyarrow.chunked_array([_strings_to_arrow(column)])
         if hasattr(column, "__arrow_c_stream__"):
             return pyarrow.chunked_array(column)
+        if hasattr(column, "to_series"):  # an index of pandas, which would lose its time zone
+            return to_arrow(name, column.to_series())
         array = pyarrow.array(column)  # for objects of pandas, Arrow treats NaN as missing
         return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
+    except OverflowError as error:
+        raise DataError(
+            f"column `{name}` has an integer beyond 64 bits. Convert the column to floats or texts."
+        ) from error
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"column `{name}` doesn't have values of one type: {str(error).splitlines()[0]}") from error
 

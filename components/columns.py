@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
@@ -79,6 +79,8 @@ def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
     if is_table(column):
         raise DataError(f"column `{name}` is a table ({type(column).__name__}), not a column")
     is_pandas = type(column).__module__.partition(".")[0] == "pandas"
+    if is_pandas and column.dtype == object and any(isinstance(value, date) for value in column):
+        return _to_array(name, column.to_numpy()), None
     if is_pandas or any(hasattr(column, method) for method in ARROW_METHODS):
         return convert_column(name, to_arrow(name, column))
     if isinstance(column, np.ma.MaskedArray):
@@ -108,7 +110,10 @@ def _to_array(name: str, column: Any) -> np.ndarray:
     try:
         array = np.array(column, object) if is_text else np.asarray(column)
     except (ValueError, TypeError) as error:
-        raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
+        if not is_list or not all(isinstance(value, np.ndarray) or hasattr(value, "getbands") for value in column):
+            raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
+        array = np.empty(len(column), object)  # of images of different sizes
+        array[:] = [np.asarray(value) for value in column]
     if array.ndim == 0:
         raise DataError(f"column `{name}` is {column!r}, not an array of rows")
     # NumPy converts integers without a common 64-bit type to float64, and numbers among texts to texts.
@@ -122,6 +127,8 @@ def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
     """Replaces missing values by None, and decimals by floats. Converts times to datetime64."""
     values = [_convert_object(value) for value in array.flat]
     if any(isinstance(value, date) for value in values) and array.ndim == 1:
+        if any(isinstance(value, datetime) for value in values):  # Arrow takes the type of the first, such as a date
+            values = [datetime.combine(value, time()) if type(value) is date else value for value in values]
         times, _ = convert_column(name, to_arrow(name, values))
         assert isinstance(times, np.ndarray)
         return times

@@ -29,6 +29,8 @@ def find_fault(format: str) -> str:
         return "has no directive, such as %Y"
     if "%p" in directives and "%I" not in directives:
         return _describe_ignored("%p")
+    if "%Z" in directives:  # it accepts UTC, GMT and the names of this machine's zone, and converts nothing
+        return "has %Z, which Python's strptime ignores. Use %z for offsets such as +0100, or write a name such as UTC"
     try:
         for distance in DISTANCES:
             texts = [time.strftime(format) for time in (EXAMPLE, EXAMPLE + distance)]

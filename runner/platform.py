@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import resource
@@ -142,6 +143,26 @@ def cache_folder() -> Path:
         return Path(os.path.expanduser(own))
     common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
     return (common if common.is_absolute() else _temporary_cache()) / "titrate"
+
+
+def encoded_cache_bytes() -> float:
+    """The maximum size of the cache of encoded data: $TITRATE_CACHE_GB gigabytes (10^9 bytes), by default 20.
+
+    20 GB hold a hundred tables of five million rows, and are a tenth of the disk of a small computer.
+
+    Raises:
+        UserError: the variable is not a number of at least 0.
+    """
+    value = os.environ.get("TITRATE_CACHE_GB") or "20"
+    try:
+        limit = float(value)
+    except ValueError:
+        limit = math.nan
+    if not limit >= 0:
+        raise UserError(
+            f"TITRATE_CACHE_GB: is not a size in gigabytes, got {value}. Allowed: a number of at least 0, or inf."
+        )
+    return limit * 1e9
 
 
 @functools.cache

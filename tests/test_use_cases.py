@@ -138,7 +138,7 @@ def test_each_step_sees_the_examples_of_its_position(words: tuple[str, ...], opt
 
 def test_balanced_sampling_needs_classes() -> None:
     words = ("data=diabetes", "feature=diabetes", "loss=mse", "metric=[rmse]", "training.sampling=balanced")
-    with pytest.raises(UserError, match="training.sampling: balanced needs a single target with one class for each"):
+    with pytest.raises(UserError, match=r"training\.sampling: balanced needs a single target with one class for each"):
         runner.run(*words, "tracking=none", "quiet=true")
 
 

@@ -16,26 +16,32 @@ from components.columns import Columns as RawColumns
 from components.columns import as_columns, columns_by_name, is_table
 from components.data.arrays import list_arrays
 from components.data.csv.dialect import CsvFile
+from components.data.csv.errors import make_problem_error
+from components.data.csv.numbers import parse_plain_number
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import check_drop
 from components.data.csv.text_table import TextTable
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
+from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.packed import MemoryFile
 from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Strings, TableProfile, Values, row_count
+from components.types import ColumnType, DataError, Reading, Strings, TableProfile, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
 
 CATEGORIES = ("category", "Categorical", "Enum")  # start the names of the types of pandas and Polars
 KINDS: dict[str, ColumnType] = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp"}  # of dtypes
+MISSING = {"float": np.array(np.nan), "int": np.array(0), "timestamp": np.array("NaT", "M8[us]")}  # by type
+ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame(TextTable):
     """A table from Python. Its columns of text are read like those of a CSV file.
 
-    Columns of numbers, booleans and times keep their type, unless `types` or `nulls` lists them. Columns of categories
-    of pandas or Polars are text. Columns of arrays, such as images, are kept as they are.
+    Columns of numbers, booleans and times keep their type, unless `types` lists them. Columns of categories of pandas
+    or Polars are text. Columns of arrays, such as images, are kept as they are.
 
     Attributes:
         columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow. A column is anything that
@@ -60,7 +66,8 @@ class Frame(TextTable):
                 digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         options = (self._types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
         required = self._targets if self.on_missing_target == "drop" else ()
-        return f"{digest.hexdigest()}, {options}, {required}"
+        zoned = f", {sorted(self._zoned)}" if self._zoned else ""
+        return f"{digest.hexdigest()}, {options}, {required}{zoned}"
 
     @property
     def label(self) -> str:
@@ -94,22 +101,32 @@ class Frame(TextTable):
         check_drop(self.name, self.drop, self._raw.values, self._targets)
         read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.reader.read()
         values: dict[str, Values] = {}
-        valid, types = dict(read.valid), dict[str, ColumnType]()
+        valid, types, readings = dict(read.valid), dict[str, ColumnType](), dict(read.readings)
         for name, array in self._raw.values.items():
             if name in self.drop:
                 continue
-            values[name] = read.values.get(name, array)
             kind = read.types.get(name) or _find_kind(array)
             types |= {} if kind is None else {name: kind}
-            if name in self._texts:
+            values[name], mask = read.values.get(name, array), self._raw.valid.get(name)
+            if name in read.values:
                 continue
-            mask = self._raw.valid.get(name)
-            if kind is not None and (is_missing := _find_missing(np.asarray(array))).any():
-                mask = ~is_missing if mask is None else mask & ~is_missing
+            if isinstance(array, Strings):  # the reader leaves out texts without a name and a value
+                values[name], mask = Strings.from_bytes([b""] * row_count(array)), np.zeros(row_count(array), bool)
+            elif kind is not None:
+                values[name], mask = self._mask_missing(name, np.asarray(array), kind)
+            if kind == "timestamp" and (reading := self._describe_zone(name, mask)) is not None:
+                readings[name] = reading
             valid |= {} if mask is None else {name: mask}
-        return read._replace(
-            values=values, valid=valid, types=types, rows=max(map(row_count, values.values()), default=0)
-        )
+        rows = max(map(row_count, values.values()), default=0)
+        return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
+
+    def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
+        """The values of a column with a type, and its mask. None: no value is missing."""
+        is_null = np.logical_or.reduce([np.zeros(len(values), bool), *self._find_nulls(name, values).values()])
+        if is_null.any():
+            values = np.where(is_null, MISSING[kind].astype(values.dtype), values)
+        valid = self._raw.valid.get(name, np.True_) & ~_find_missing(values) & ~is_null
+        return values, None if valid.all() else valid
 
     def profile(self) -> TableProfile:
         """The facts about the columns. Columns of arrays have none, and are left out, with a note."""
@@ -123,6 +140,39 @@ class Frame(TextTable):
             )
         notes = tuple(f"{name} is left out: nothing is inferred for a column of arrays or objects" for name in arrays)
         return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
+
+    def _count_spellings(
+        self, types: Mapping[str, ColumnType], records: np.ndarray | None
+    ) -> Mapping[str, Mapping[str, int]]:
+        counts = dict(super()._count_spellings({name: types[name] for name in types if name in self._texts}, records))
+        for name in types.keys() - self._texts.keys():
+            nulls = self._find_nulls(name, self._raw.values[name]).items()
+            rows = {text: int(is_null[slice(None) if records is None else records].sum()) for text, is_null in nulls}
+            counts[name] = {text: count for text, count in rows.items() if count}
+        return counts
+
+    def _find_nulls(self, name: str, values: Values) -> dict[str, np.ndarray]:
+        """Which rows of a column of numbers or times have each of the values that stand for a missing one."""
+        nulls = self._nulls_by_column.get(name, self.nulls if isinstance(self.nulls, tuple) else ())
+        return {text: _equals(np.asarray(values), text) for text in map(str, nulls)} if nulls else {}
+
+    def _describe_zone(self, name: str, mask: np.ndarray | None) -> Reading | None:
+        """Whether the times of a column have a zone, as for texts. Raises DataError if that contradicts `dates`.
+
+        Args:
+            name: the column.
+            mask: its mask.
+        """
+        valid = np.ones(row_count(self._raw.values[name]), bool) if mask is None else mask
+        zoned, own = self._zoned.get(name, np.False_) & valid, self._dates.get(name)
+        with_zone, count = int(zoned.sum()), int(valid.sum())
+        without_zone = count - with_zone
+        zone = own or self._dates.get("")
+        if (problem := find_zone_problem(with_zone, without_zone, zone)) is not None:
+            raise make_problem_error(name, "timestamp", problem)
+        if own == ASSUME_UTC and without_zone:
+            return Reading("times", unusual=describe_assumed_zone(without_zone, count))
+        return Reading("", {"dates": ASSUME_UTC if with_zone else NO_ZONE}) if own is None and count else None
 
     def _locate(self, row: int) -> str:
         return f"row {int(self._find_records(np.array([row]))[0])} of {self.name}"
@@ -145,6 +195,14 @@ class Frame(TextTable):
                 values[name], mask = convert_column(name, to_arrow(name, column))
                 valid |= {} if mask is None else {name: mask}
         return RawColumns(values, valid)
+
+    @cached_property
+    def _zoned(self) -> dict[str, np.ndarray]:
+        """Which times have a zone, (rows,), bool, of the columns that have such times. Their values are in UTC."""
+        columns = columns_by_name(self.columns, self.name)
+        times = {name: values for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"}
+        zoned = {name: _have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
+        return {name: rows for name, rows in zoned.items() if rows.any()}
 
     @cached_property
     def _types(self) -> dict[str, ColumnType]:
@@ -172,9 +230,7 @@ class Frame(TextTable):
         if (kind := _find_kind(values)) is None:
             return False
         declared = self._types.get(name, kind)
-        is_other = declared != kind and not (declared == "float" and kind in ("int", "bool"))
-        is_null = isinstance(self.nulls, tuple) or name in self._nulls_by_column
-        return is_other or (is_null and kind in ("int", "float"))
+        return declared != kind and not (declared == "float" and kind in ("int", "bool"))
 
 
 def _has_python_values(column: Values) -> bool:
@@ -201,21 +257,52 @@ def _find_missing(values: np.ndarray) -> np.ndarray:
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
 
 
-def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
-    """The values of a column as texts. Whole numbers have no decimals, so that `1.0` is the same code as `1`."""
-    import pyarrow
+def _equals(values: np.ndarray, text: str) -> np.ndarray:
+    """Which values are the number or the time of a text, whatever its spelling, (rows,), bool."""
+    none = np.zeros(len(values), bool)
+    if values.dtype.kind == "M":
+        return np.isin(values.astype("M8[us]"), parse_plain_times([text]))
+    number = parse_plain_number(text)
+    if number is None or values.dtype.kind not in "iuf":
+        return none
+    if values.dtype.kind != "f":
+        return values == int(number) if number == int(number) else none
+    with np.errstate(over="ignore"):
+        return (values == np.array(float(number)).astype(values.dtype)) & np.isfinite(values)
 
+
+def _have_zone(name: str, column: Any, rows: int) -> np.ndarray:
+    """Which rows of a column of times have a zone, (rows,), bool."""
+    if isinstance(column, list | tuple) or str(getattr(column, "dtype", "")) == "object":
+        return np.array([getattr(value, "tzinfo", None) is not None for value in column], bool)
+    kind = None if isinstance(column, np.ndarray) else to_arrow(name, column).type
+    return np.full(rows, getattr(kind, "tz", None) is not None)
+
+
+def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
+    """The values of a column as texts. Each depends on its own value alone, so that other rows have the same ones.
+
+    Whole numbers have no decimals, so that `1.0` is the same code as `1`. Times have no zeros at the end: `2020-01-31`.
+    """
+    import pyarrow
+    import pyarrow.compute as compute
+
+    text = pyarrow.large_string()
     if isinstance(values, Strings):
-        array = to_arrow(name, values)
+        texts = to_arrow(name, values).cast(text)
     else:
         assert isinstance(values, np.ndarray)
+        if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] not in ARROW_UNITS:
+            values = values.astype("M8[s]")
         is_missing = _find_missing(values)
-        numbers = values
-        if values.dtype.kind == "f" and is_whole(values[~is_missing].astype(np.float64)).all():
-            numbers = np.where(is_missing, 0, values).astype(np.int64)
         valid = ~is_missing if valid is None else valid & ~is_missing
-        array = to_arrow(name, numbers)
-    array = array.cast(pyarrow.large_string())
+        texts = to_arrow(name, values).cast(text)
+        if values.dtype.kind == "f":
+            whole = is_whole(np.where(is_missing, 0.5, values))
+            texts = compute.if_else(whole, pyarrow.array(np.where(whole, values, 0).astype(np.int64)).cast(text), texts)
+        elif values.dtype.kind == "M":
+            texts = compute.replace_substring_regex(texts, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")  # of the second
+            texts = compute.replace_substring_regex(texts, " 00:00:00$", "")
     if valid is None or valid.all():
-        return array
-    return pyarrow.compute.if_else(pyarrow.array(valid), array, pyarrow.scalar(None, pyarrow.large_string()))
+        return texts
+    return compute.if_else(pyarrow.array(valid), texts, pyarrow.scalar(None, text))

@@ -58,8 +58,8 @@ def split(
             f"{options} hold out {sum(counts.values())} of {len(pool)} rows, "
             f"so no row is left for the {valid_from} split; choose smaller splits"
         )
-    strata = np.zeros(len(pool), int) if strata is None else strata
-    splits = _hold_out(counts, _shuffle(len(pool), seed), strata)
+    order = _shuffle(len(pool), seed)
+    splits = _hold_out(counts, order) if strata is None else _hold_out_strata(counts, order, strata)
     if valid_from == "test":
         return {"train": rows["train"], "valid": pool[splits["valid"]], "test": pool[splits["rest"]]}
     return {
@@ -139,7 +139,17 @@ def _shuffle(rows: int, seed: int | None) -> np.ndarray:
     return np.argsort(np.random.Philox(seed).random_raw(rows), kind="stable")
 
 
-def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) -> dict[str, np.ndarray]:
+def _hold_out(counts: Mapping[str, int], order: np.ndarray) -> dict[str, np.ndarray]:
+    """Takes each split from the end of `order`; the other rows are `rest`. It is the same as with a single class."""
+    splits = {}
+    for name, count in counts.items():
+        order, taken = order[:-count], order[-count:]
+        splits[name] = np.sort(taken)
+    splits["rest"] = np.sort(order)
+    return splits
+
+
+def _hold_out_strata(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) -> dict[str, np.ndarray]:
     """Takes each split from the end of `order`, the same share of every class; the other rows are `rest`."""
     classes, ids = np.unique(strata, return_inverse=True)
     class_sizes = np.bincount(ids)

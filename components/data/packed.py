@@ -49,6 +49,11 @@ class PackedFile:
             format = _find_format(file.peek(16))
             yield io.BufferedReader(ChunkReader(self._unpack(format, file)), CHUNK_BYTES) if format else file
 
+    def is_packed(self) -> bool:
+        """Whether the file is packed. Raises DataError if it can't be read."""
+        with open_file(self.path) as file:
+            return _find_format(file.peek(16)) is not None
+
     def check_size(self, unpacked_bytes: int) -> None:
         """Raises DataError for an unpacked size above the maximum."""
         if unpacked_bytes > self.max_unpacked_gb * 1e9:

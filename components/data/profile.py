@@ -12,7 +12,7 @@ import numpy as np
 
 from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
-MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
+MAX_EXACT = 2.0**53 - 1  # beyond it, different whole numbers are the same float64
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
 SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose
@@ -138,8 +138,10 @@ class Profile:
     def skewness(self) -> float:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
-        # The difference of two integers beyond 2**53 is exact only if it is computed in integers.
-        return skewness(self.numbers - (self.median if self.distinct_count is None else round(self.median)))
+        if self.numbers.dtype.kind in "iu":  # beyond 2**53, differences are exact in integers only, which need a sign
+            whole = self.numbers.astype(np.int64)
+            return skewness(whole - whole[0])
+        return skewness(self.numbers - self.median)
 
     @cached_property
     def is_far_from_zero(self) -> bool:
@@ -181,13 +183,17 @@ class Profile:
             rows = np.flatnonzero((values == code) & usable)
             if len(rows) < min_rows:
                 continue
-            if self.list_spellings is None:
-                texts = tuple(dict.fromkeys(map(str, np.asarray(self.values)[rows].tolist())))
-            else:
-                texts = self.list_spellings(rows)
+            texts = self._list_values(rows) if self.list_spellings is None else self.list_spellings(rows)
             if len(texts) <= MAX_SPELLINGS:  # many times of one day are no code
                 found.append(Sentinel(texts, len(rows)))
         return tuple(found)
+
+    def _list_values(self, rows: np.ndarray) -> tuple[str, ...]:
+        """The distinct values in some rows, as texts."""
+        values = np.unique(np.asarray(self.values)[rows])
+        if values.dtype.kind == "M":
+            return tuple(str(np.datetime_as_string(value, unit="auto")) for value in values)
+        return tuple(map(str, values.tolist()))
 
     @cached_property
     def is_prose(self) -> bool:
@@ -212,7 +218,8 @@ class Profile:
 
 def is_whole(values: np.ndarray) -> np.ndarray:
     """Which numbers are whole, and small enough to be exact in float64."""
-    return (np.abs(values) <= MAX_EXACT) & (values == np.floor(values))
+    numbers = values.astype(np.float64, copy=False)  # float16 can't hold MAX_EXACT
+    return (np.abs(numbers) <= MAX_EXACT) & (numbers == np.floor(numbers))
 
 
 def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:

@@ -48,11 +48,15 @@ class Entry(NamedTuple):
         name: its path.
         kind: one of the values of KINDS, or "an entry of type …".
         content: the content of the file. None: it wasn't read.
+        offset: the position of the content in the archive.
+        size: the size of the content in bytes.
     """
 
     name: str
     kind: str
     content: bytes | None
+    offset: int
+    size: int
 
 
 def read_tar(file: BinaryIO, needs_content: Callable[[str, str, int], bool]) -> Iterator[Entry]:
@@ -83,10 +87,10 @@ def read_tar(file: BinaryIO, needs_content: Callable[[str, str, int], bool]) -> 
             size = 0 if type_flag in TYPES_WITHOUT_CONTENT else _choose_size(attributes.get("size"), size, position)
             extended = {}
             if needs_content(name, kind, size):
-                yield Entry(name, kind, _read_content(file, size, content_start))
+                yield Entry(name, kind, _read_content(file, size, content_start), content_start, size)
             else:
                 _skip(file, size + _padding(size), content_start)
-                yield Entry(name, kind, None)
+                yield Entry(name, kind, None, content_start, size)
         position = content_start + size + _padding(size)
     if extended:
         raise TarError(f"no header follows the extended header before byte {position}")

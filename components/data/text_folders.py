@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.archive import read_entries
+from components.data.files import FileBlock, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table import Table
 from components.input_files import find_path, hash_file
@@ -61,31 +63,39 @@ class TextFolders(Table):
         return {name: {"text": part.texts, "label": part.labels} for name, part in self._parts.items()}
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
-        return _FileBlock(columns, origin=self.origin(part), first_row=first_row, names=self._parts[part].names)
+        names = self._parts[part].names[first_row:].tolist()
+        return FileBlock(columns, origin=self.origin(part), first_row=first_row, names=names)
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
         folders_by_part = {"train": self.train, "test": self.test}
         folders = {folder: part for part, folder in folders_by_part.items() if isinstance(folder, str)}
+        packed = PackedFile(path := find_path(self.path), self.max_unpacked_gb)
+        files = open_files(packed, self._is_wanted)
+        if not path.is_dir():
+            packed.check_size(int(files.sizes.sum()))
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
+        for name in files.folders:
+            folder, label = _split_path(f"{name}/")
+            if self._is_class(folder, label):
+                classes[folder].add(label)
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-        for path, text in read_entries(PackedFile(find_path(self.path), self.max_unpacked_gb), self._is_wanted):
-            folder, name = _split_path(path, text is None)
-            classes[folder].add(name)
-            if text is not None:
-                texts[folder][path] = text  # if an archive has several entries with this path, the last one counts
+        for number, name in enumerate(files.names):
+            folder, label = _split_path(name)
+            classes[folder].add(label)
+            texts[folder][name] = files.read(number)
+            _check_utf_8(path, name, texts[folder][name])
         for folder in folders:
             self._check_classes(folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
         names = ["all"] if len(folders) == 1 else list(folders.values())
-        return {name: _make_part(sorted(texts[folder].items())) for name, folder in zip(names, folders, strict=True)}
+        return {name: _make_part([*texts[folder].items()]) for name, folder in zip(names, folders, strict=True)}
 
-    def _is_wanted(self, path: str, is_folder: bool) -> bool:
-        """Whether a path is a CLASS folder to read, or a text file in it."""
-        folder, label = _split_path(path, is_folder)
-        if folder not in (self.train, self.test) or label not in (self.classes or (label,)):
-            return False
-        name = path.rpartition("/")[2]
-        return is_folder or (name.endswith(self.suffix) and not name.startswith("."))
+    def _is_wanted(self, path: str) -> bool:
+        """Whether a file is in a CLASS folder to read, and a text file."""
+        return self._is_class(*_split_path(path)) and path.endswith(self.suffix)
+
+    def _is_class(self, folder: str, label: str) -> bool:
+        return folder in (self.train, self.test) and label in (self.classes or (label,))
 
     def _check_classes(self, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
         if not classes_with_text:
@@ -106,20 +116,24 @@ class _Part(NamedTuple):
     labels: Strings
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FileBlock(Block):
-    """A block in which each row is a file. Messages name a row by its file."""
-
-    names: np.ndarray
-
-    def locate(self, row: int) -> str:
-        return f"{self.names[self.first_row + row]} of {self.origin}"
+def _split_path(path: str) -> tuple[str, str]:
+    """The names of the PART folder and of the CLASS folder of a file."""
+    *_, folder, label, _ = ["", "", *path.split("/")]
+    return folder, label
 
 
-def _split_path(path: str, is_folder: bool = False) -> tuple[str, str]:
-    """The names of the PART folder and of the CLASS folder."""
-    *_, folder, label, name = ["", "", *path.split("/")]
-    return (label, name) if is_folder else (folder, label)
+def _check_utf_8(path: Path, name: str, content: bytes) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path} contains a file name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        value = error.object[error.start]
+        raise DataError(
+            f"{name} in {path} isn't UTF-8: byte {value:#04x} at offset {error.start}; convert it"
+        ) from error
 
 
 def _make_part(files: list[tuple[str, bytes]]) -> _Part:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
@@ -13,22 +15,69 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.number import scaling
+from components.feature.pixels.image_rows import ImageRows, pack_bytes
 from components.feature.statistic import Moments, OffsetScale
-from components.feature.statistic.classes import RowShape
-from components.types import Block, Constants, DataError, Range, Statistic, TargetSpec, UserError, Values
+from components.image_files import (
+    Decoding,
+    ImageError,
+    Resize,
+    convert_array,
+    decode_image,
+    encode_png,
+    is_image_file,
+    read_shape,
+)
+from components.input_files import open_file
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    DecodedRows,
+    Encoded,
+    Ragged,
+    Range,
+    Statistic,
+    Strings,
+    TargetSpec,
+    UserError,
+    Values,
+)
 
 WHITE = 255
+BAD_FILE_REMEDY = "replace the file, or remove it"
+MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
+Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
+
+
+Shapes: TypeAlias = "dict[tuple[int, ...], tuple[int, str]]"
+"""The number of images of each shape, (H, W, C), and the location of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """An image, uint8 (H, W, C) from 0, black, to 255, white. The device converts it to float32.
 
+    The raw column has arrays, or the bytes of JPEG, PNG, BMP, GIF, WebP and TIFF files. Files are decoded once, before
+    they are cached, to 8-bit grey or RGB: turned as EXIF says, the first frame only, transparent pixels on white,
+    palettes and CMYK as RGB, 16-bit grey divided by 257.
+
     Attributes:
         key: the raw column.
         size: the height and width of resized images. They are resized once, before they are cached, with Pillow's
-            bilinear filter, which averages over all covered pixels. None: images keep their size.
+            bilinear filter, which averages over all covered pixels. None: images keep their size, which all share.
+        resize: how images with another aspect ratio are resized: `stretch` changes it, `fit` adds black borders, `crop`
+            cuts the longer side on both ends.
+        channels: 1 converts all images to grey, 3 to RGB. None: as in the data, and all images have the same.
+        draft: whether JPEG files are decoded at a half, a quarter or an eighth of their size where that is at least
+            `size`: faster, with slightly other pixels.
+        decode: `once`: images are decoded once, and cached. `step`: only the files are cached, and decoded for each
+            step, which needs less of the disk and allows random crops. None: once, unless images are cropped at random
+            or the decoded training images need more than 8 GB.
+        crop_area: the smallest and the largest share of its area, such as [0.08, 1], to which an image is cropped at
+            random in training before it is resized. The ratio of width to height is 3:4 to 4:3 (Szegedy et al., 2015).
+            None: it is not cropped at random.
+        max_megapixels: the maximum number of pixels of a file in millions, because a small file may have billions.
         normalize: `unit` divides by 255. `standardize` gives each channel mean 0 and standard deviation 1 over the
             training split; a constant channel is shifted and divided by 255. None: neither.
         mean: is subtracted after `normalize`: one number, or one for each channel, in the order of `order`.
@@ -42,20 +91,40 @@ class Image:
     mean: tuple[float, ...] | float | None = None
     std: tuple[Positive, ...] | Positive | None = None
     order: Literal["rgb", "bgr"] = "rgb"
+    resize: Resize = "stretch"
+    channels: Literal[1, 3] | None = None
+    draft: bool = False
+    decode: Literal["once", "step"] | None = None
+    crop_area: tuple[Share, Share] | None = None
+    max_megapixels: Annotated[float, Range(0, math.inf, "()")] = 100.0
 
     def __post_init__(self) -> None:
         if self.normalize == "standardize" and (self.mean is not None or self.std is not None):
             raise UserError(
                 "`mean` and `std` can't be set if `normalize` is standardize; set `normalize` to unit or null"
             )
+        if self.crop_area is not None:
+            if self.decode == "once":
+                raise UserError("`crop_area` needs images that are decoded for each step; set `decode` to step or null")
+            if self.size is None:
+                raise UserError("`crop_area` needs the size to which crops are resized; set `size`")
+            if self.crop_area[0] > self.crop_area[1]:
+                raise UserError(f"`crop_area` (={list(self.crop_area)}) has the smallest share of the area first")
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
+    @property
+    def decoding(self) -> Decoding:
+        """How images are decoded and resized."""
+        max_pixels = int(self.max_megapixels * 1e6)
+        return Decoding(self.size, self.resize, self.channels, self.draft, max_pixels, self.crop_area)
+
     def statistics(self) -> Mapping[str, Statistic]:
-        key = self.key if self.size is None else _ReadPixels(self.key, self.size)
-        return {"channels": Moments(key)} if self.normalize == "standardize" else {}
+        shapes: dict[str, Statistic] = {"shapes": ImageShapes(self.key, self.decoding)}
+        pixels = {"channels": Moments(_ReadPixels(self.key, self.decoding))}
+        return shapes | (pixels if self.normalize == "standardize" else {})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         fitted = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
@@ -65,23 +134,51 @@ class Image:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
-        return Constants(device=device)
+        shape = _choose_shape(self.key, results["shapes"])
+        decoded_bytes = math.prod(shape) * sum(count for count, _ in results["shapes"].values())
+        is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
+        host = {"shape": np.array(shape, np.int32)}
+        if self.decode == "step" or self.crop_area is not None or is_large:
+            host["decode"] = np.array(True)
+        return Constants(host=host, device=device)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
-    ) -> Mapping[str, np.ndarray]:
-        """`values`: uint8 (rows, H, W, C)."""
-        return {"values": _read_images(block, self.key, self.size)}
+    ) -> Mapping[str, Values]:
+        """`values`: uint8 (rows, H, W, C). If files are decoded for each step: `files` and `locations`, their bytes."""
+        if "decode" not in constants.host:
+            return {"values": self._read(block, constants)}
+        files = block.columns.get(self.key)
+        if not isinstance(files, Strings):
+            raise DataError(f"column `{self.key}` of {block.origin} has no files, only arrays; set `decode` to once")
+        for row, shape in enumerate(ImageShapes(self.key, self.decoding).read_shapes(block)):
+            self._check_shape(block, row, shape, tuple(constants.host["shape"].tolist()))
+        locations = [block.locate(row).encode() for row in range(files.rows)]
+        return {"files": pack_bytes([*files.iterate_bytes()]), "locations": pack_bytes(locations)}
+
+    def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
+        """The images, which are decoded now if only the files are encoded."""
+        files, locations = encoded.get("files"), encoded.get("locations")
+        if not isinstance(files, Ragged) or not isinstance(locations, Ragged):
+            return encoded
+        return {"values": ImageRows(files, locations, self.decoding, tuple(constants.host["shape"].tolist()))}
 
     def host_output(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> np.ndarray:
         """The scaled image, float64 (rows, H, W, C)."""
-        images = _arrange_channels(_read_images(block, self.key, self.size), constants.device, self.order)
+        images = _arrange_channels(self._read(block, constants), constants.device, self.order)
         return (images - np.asarray(constants.device["offset"])) / np.asarray(constants.device["divisor"])
 
-    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
-        """Converts images of floats or integers to uint8. Floats are from 0 to 1, or from 0 to 255."""
+    def convert_rows(self, values: np.ndarray | Strings) -> tuple[Values, str]:
+        """Converts images to uint8, or to files.
+
+        Floats are from 0 to 1, or from 0 to 255. If rows don't form one array, each is the path or the bytes of a file,
+        an image of Pillow, or an array of uint8.
+        """
+        if isinstance(values, Strings) or values.dtype.kind in "OUST":
+            rows = values.iterate_bytes() if isinstance(values, Strings) else iter(values)
+            return Strings.from_bytes([_as_file(self.key, row, image) for row, image in enumerate(rows)]), ""
         if values.dtype.kind not in "iuf" or values.dtype == np.uint8 or not values.size:
             return values, ""
         low, high = values.min(), values.max()
@@ -107,6 +204,20 @@ class Image:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
 
+    def _read(self, block: Block, constants: Constants) -> np.ndarray:
+        """The decoded images, uint8 (rows, H, W, C). Raises DataError if their shape differs from training."""
+        images = read_images(block, self.key, self.decoding)
+        shape = constants.host.get("shape")  # earlier versions fitted none
+        needed = tuple(shape.tolist()) if shape is not None and len(images) else np.shape(images[:1])[1:]
+        for row, image in enumerate(images):
+            self._check_shape(block, row, image.shape, needed)
+        return images if isinstance(images, np.ndarray) else np.stack(images)
+
+    def _check_shape(self, block: Block, row: int, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
+        if shape != needed:
+            fault = f"has {_describe_shape(shape)}, where the training split has {_describe_shape(needed)}"
+            raise raw.make_value_error(block, self.key, row, fault, _resize_remedy(shape, needed))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTarget(Image):
@@ -115,13 +226,14 @@ class ImageTarget(Image):
     Metrics are in the unit of the scaled image. Attributes are those of `Image`.
     """
 
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {**super().statistics(), "shape": RowShape(self.key)}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop_area is not None:
+            raise UserError("`crop_area` would cut another part of the target than of the input; leave it out")
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        height, width, *channels = results["shape"]
-        shape = (*(self.size or (height, width)), *(channels or (1,)))
-        return super().fit(results, parents)._replace(static={"shape": shape})
+        fitted = super().fit(results, parents)
+        return fitted._replace(static={"shape": tuple(fitted.host["shape"].tolist())})
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Images need no check."""
@@ -152,34 +264,137 @@ def _arrange_channels(images: Any, constants: Mapping[str, Any], order: str) -> 
 
 
 @dataclass(frozen=True)
-class _ReadPixels:
-    """The key of a statistic: the pixels of resized images, float64 (pixels, channels)."""
+class ImageShapes:
+    """The shapes of the decoded images of a column: the number of images of each, and the location of the first.
+
+    Attributes:
+        key: the raw column.
+        decoding: how images are decoded. Of files, only the header is read.
+    """
 
     key: str
-    size: tuple[int, int]
+    decoding: Decoding
+
+    def summarize(self, block: Block) -> Shapes:
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, shape in enumerate(self.read_shapes(block)):
+            rows.setdefault(shape, []).append(row)
+        return {shape: (len(same), block.locate(same[0])) for shape, same in rows.items()}
+
+    def merge(self, state: Shapes, other: Shapes) -> Shapes:
+        merged = {shape: (count + state.get(shape, (0, ""))[0], location) for shape, (count, location) in other.items()}
+        first = {shape: (merged.get(shape, (count, ""))[0], location) for shape, (count, location) in state.items()}
+        return first | {shape: value for shape, value in merged.items() if shape not in state}
+
+    def result(self, state: Shapes) -> Shapes:
+        return state
+
+    def read_shapes(self, block: Block) -> Iterator[tuple[int, ...]]:
+        """Yields the shape of each decoded image of a block, (H, W, C)."""
+        size, channels = self.decoding.size, self.decoding.channels
+        if isinstance(block.columns.get(self.key), Strings):
+            read = partial(read_shape, max_pixels=self.decoding.max_pixels)
+            shapes: Iterable[tuple[int, ...]] = _map_files(block, self.key, read)
+        else:
+            images = _read_arrays(block, self.key)
+            shapes = [images.shape[1:]] * len(images)
+        for height, width, natural in shapes:
+            yield (*(size or (height, width)), natural if channels is None else channels)
+
+
+@dataclass(frozen=True)
+class _ReadPixels:
+    """The key of a statistic: the pixels of decoded images, float64 (pixels, channels)."""
+
+    key: str
+    decoding: Decoding
 
     def __call__(self, block: Block) -> np.ndarray:
-        images = _read_images(block, self.key, self.size)
-        return images.reshape(-1, images.shape[-1]).astype(np.float64)
+        images = read_images(block, self.key, self.decoding)
+        if len({image.shape[-1] for image in images}) > 1:
+            raise DataError(f"column `{self.key}` has grey images and others; set `channels` to 3, or to 1")
+        return np.concatenate([image.reshape(-1, image.shape[-1]) for image in images]).astype(np.float64)
 
 
-def _read_images(block: Block, key: str, size: tuple[int, int] | None) -> np.ndarray:
+def read_images(block: Block, key: str, decoding: Decoding) -> np.ndarray | list[np.ndarray]:
+    """The decoded images of a block, uint8 (H, W, C) each, whose shapes may differ. Raises DataError naming the row."""
+    if isinstance(block.columns.get(key), Strings):
+        return [*_map_files(block, key, partial(decode_image, decoding=decoding))]
+    images = _read_arrays(block, key)
+    if decoding.size in (None, images.shape[1:3]) and decoding.channels in (None, images.shape[-1]):
+        return images
+    try:
+        return [convert_array(image, decoding) for image in images]
+    except ImageError as error:
+        raise DataError(f"column `{key}` of {block.origin} {error}") from error
+
+
+def _as_file(key: str, row: int, image: Any) -> bytes:
+    """The bytes of an image file. Raises DataError if there is none.
+
+    Args:
+        key: the column, for messages.
+        row: the row of the image, for messages.
+        image: the path or the bytes of a file, an image of Pillow, or an array (H, W, C) of uint8.
+    """
+    if isinstance(image, bytes) and (is_image_file(image) or b"\0" in image):
+        return image
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] in (1, 3):
+        return encode_png(image)
+    if hasattr(image, "getbands"):  # of Pillow
+        return encode_png(image)
+    try:
+        path = Path(os.fsdecode(image))
+    except (TypeError, ValueError):
+        shape = f" {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else ""
+        raise DataError(
+            f"column `{key}`: row {row} is of the type {type(image).__name__}{shape}; an image is the path or the "
+            "bytes of a file, an image of Pillow, or an array of uint8 (height, width, 1 or 3 channels)"
+        ) from None
+    with open_file(path) as file:
+        return file.read()
+
+
+def _read_arrays(block: Block, key: str) -> np.ndarray:
     images = raw.read_column(block, key)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
             f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels)"
         )
-    return images if size in (None, images.shape[1:3]) else _resize(images, *size)
+    return images
 
 
-def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes each channel separately, because Pillow would treat the last of four channels as opacity."""
-    import PIL.Image  # takes 50 ms, and most runs don't need it
+def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iterator[Any]:
+    """Calls a function with the bytes of each file. An ImageError becomes a DataError that names the row."""
+    files, valid_mask = block.columns[key], block.valid.get(key)
+    assert isinstance(files, Strings)
+    for row, data in enumerate(files.iterate_bytes()):
+        if valid_mask is not None and not valid_mask[row]:
+            raise raw.make_value_error(block, key, row, "has no value", "add the image, or remove the row")
+        try:
+            yield function(data)
+        except ImageError as error:
+            raise raw.make_value_error(block, key, row, str(error), BAD_FILE_REMEDY) from error
 
-    result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
-    for image, resized in zip(images, result, strict=True):
-        for channel in range(images.shape[-1]):
-            plane = PIL.Image.fromarray(image[..., channel])
-            resized[..., channel] = np.asarray(plane.resize((width, height), PIL.Image.Resampling.BILINEAR))
-    return result
+
+def _choose_shape(key: str, shapes: Shapes) -> tuple[int, ...]:
+    """The shape that all images share. Raises DataError if there are several."""
+    first, *others = shapes
+    for other in others:
+        (_, one), (_, another) = shapes[first], shapes[other]
+        fault = f"{one} has {_describe_shape(first)}, {another} has {_describe_shape(other)}"
+        raise DataError(f"the images of column `{key}` have different shapes: {fault}; {_resize_remedy(other, first)}")
+    return first
+
+
+def _describe_shape(shape: Sequence[int]) -> str:
+    height, width, channels = shape
+    return f"{height} x {width} pixels and {channels} channel{'' if channels == 1 else 's'}"
+
+
+def _resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
+    """How images of two shapes become equal."""
+    words = [f"`size` to [height, width], such as [{needed[0]}, {needed[1]}]"] if shape[:2] != needed[:2] else []
+    words += [f"`channels` to {max(shape[2], needed[2])}"] if shape[2] != needed[2] else []
+    return f"set {' and '.join(words)}"

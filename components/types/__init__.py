@@ -14,6 +14,8 @@ from components.types.base import bind_fields as bind_fields
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import ConvertsRows as ConvertsRows
+from components.types.column import DecodedRows as DecodedRows
+from components.types.column import DecodesRows as DecodesRows
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HostOutput as HostOutput
@@ -44,6 +46,7 @@ from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import Gap as Gap
+from components.types.profile import ImageProfile as ImageProfile
 from components.types.profile import InfersTypes as InfersTypes
 from components.types.profile import Problem as Problem
 from components.types.profile import Profiled as Profiled

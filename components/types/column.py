@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from components.types.data import Block, Encoded, Values
+from components.types.data import Block, Encoded, Strings, Values
 from components.types.model import TargetSpec
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class ConvertsRows(Protocol):
 
     key: str
 
-    def convert_rows(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+    def convert_rows(self, values: np.ndarray | Strings) -> tuple[Values, str]:
         """Converts the values of all new rows to those of a source.
 
         Returns:
@@ -176,6 +176,45 @@ class ConvertsRows(Protocol):
         Raises:
             DataError: the values can't be converted, or it isn't clear how.
         """
+
+
+class DecodedRows(Protocol):
+    """An encoded column whose rows are decoded on the host each time they are read, (rows, …).
+
+    Attributes:
+        shape: the shape of the decoded array.
+        dtype: its type.
+        nbytes: the bytes that are kept.
+        draws: how many random numbers each row takes in training; 0: decoding is not random.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    draws: int
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """The decoded rows, as in evaluation."""
+
+    def decode(self, rows: np.ndarray, random: np.ndarray | None = None) -> np.ndarray:
+        """Decodes rows.
+
+        Args:
+            rows: the rows.
+            random: uniform random numbers in [0, 1), float64 (rows, draws). None: as in evaluation.
+        """
+
+
+@runtime_checkable
+class DecodesRows(Protocol):
+    """A column that may encode rows to a form, such as files, which is decoded for each batch."""
+
+    def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
+        """The arrays for the program, as `layer` gets them. Unchanged: `encode` has returned them already."""
 
 
 @runtime_checkable

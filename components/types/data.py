@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Strings(NamedTuple):
-    """Strings in Arrow's layout: string i is `data[offsets[i]:offsets[i + 1]]`, in UTF-8.
+    """Strings in Arrow's layout: string i is `data[offsets[i]:offsets[i + 1]]`, in UTF-8; or the bytes of files.
 
     With `indices` the strings are dictionary-encoded: row i is string `indices[i]`. Code that loops over the dictionary
     processes each repeated string only once.
@@ -39,6 +39,11 @@ class Strings(NamedTuple):
     def rows(self) -> int:
         """The number of rows."""
         return len(self.offsets) - 1 if self.indices is None else len(self.indices)
+
+    def iterate_bytes(self) -> Iterator[bytes]:
+        """Yields the bytes of each row."""
+        for index in range(len(self.offsets) - 1) if self.indices is None else self.indices.tolist():
+            yield self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def tolist(self) -> list[str]:
         """The string of each row."""

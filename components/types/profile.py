@@ -191,6 +191,19 @@ class ColumnProfile(Protocol):
         """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
 
 
+class ImageProfile(NamedTuple):
+    """Facts about a column of images.
+
+    Attributes:
+        name: the column's name.
+        shapes: the height, width and number of channels (1: grey, 3: colors) of some of the images, and how many of
+            these have each.
+    """
+
+    name: str
+    shapes: Mapping[tuple[int, int, int], int]
+
+
 @dataclass(frozen=True)
 class TableProfile:
     """Facts about a table.
@@ -201,6 +214,7 @@ class TableProfile:
         target: the name of the column to predict, if the source specifies it; or several names.
         options: options of the source that were inferred and read other rows in the same way, for the whole table.
         notes: sentences for the user about what the source left out.
+        images: the facts about each column of images.
     """
 
     origin: str
@@ -208,6 +222,7 @@ class TableProfile:
     target: str | tuple[str, ...] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    images: Sequence[ImageProfile] = ()
 
 
 @runtime_checkable

@@ -27,7 +27,10 @@ MODES = {
         "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)"
     ),
     "runs": Mode("lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…", imports_jax=False),
-    "clean": Mode("removes the checkpoints or folders of the runs that runs.where=… selects", imports_jax=False),
+    "clean": Mode(
+        "removes the checkpoints or folders of the runs that runs.where=… selects, or (runs.delete=cache) encoded data",
+        imports_jax=False,
+    ),
     "init": Mode(
         "creates a project in the working folder; with data=csv data.path=… data.target=…, writes what is suggested",
         imports_jax=False,

@@ -73,7 +73,7 @@ class Runs:
     where: str | None
     sort: str
     last: Annotated[int, Range(1)] | None
-    delete: Literal["checkpoints", "folders"]
+    delete: Literal["checkpoints", "folders", "cache"]
     confirm: bool
 
 

@@ -1,68 +1,134 @@
 """Saves trees of arrays and plain values, for the cache of encoded data.
 
-Each tree is a folder with an npy file for each array and one JSON file. The folder is written atomically.
+Each tree is a folder with a file for the bytes of each array, and one JSON file with the structure, the shapes and the
+checksums. Arrays are written piece by piece. The folder appears when it is complete.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from components.types import Ragged
-from runner.run_folder import LOCK, remove_abandoned_folders, try_lock
+from runner.data.cache_entries import INDEX, remove_temporary_folders
+from runner.data.cached_array import ArrayWriter, CachedArray, DamagedArrayError, read_array
+from runner.run_folder import LOCK, try_lock
 
-_INDEX = "index.json"
-_TEMPORARY = ".?*.????????"  # the folders that `save_tree` makes: a dot, the name, a dot, and `mkdtemp`'s 8 characters
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
 _MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
+_MAX_MAPPED = 256  # likewise: of more large files, the smaller ones are read, as many systems allow 1,024 open files
+_BUFFER_BYTES = 2**25  # of pieces that are written together, so that no file is opened for each piece
 
 
-def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values. Replaces the folder if it exists."""
+class _Array(NamedTuple):
+    """An array of a tree, which may be the offsets of a `Ragged`."""
+
+    values: np.ndarray
+    is_offsets: bool = False
+
+
+def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = "") -> None:
+    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values. Replaces a damaged folder of that name.
+
+    Args:
+        folder: the folder of the tree.
+        pieces: the tree, as consecutive pieces of its rows, which are not kept in memory. All pieces have the same
+            plain values, and arrays of the same types.
+        about: what the tree holds, for a list of the cache.
+
+    Raises:
+        OSError: the folder can't be written. Nothing is left of it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned_folders(folder.parent, _TEMPORARY)
+    remove_temporary_folders(folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     lock = try_lock(temporary)
     assert lock is not None
     try:
-        arrays: list[np.ndarray] = []
-        content: dict[str, Any] = {"tree": _flatten(tree, arrays)}
-        for number, array in enumerate(arrays):
-            np.save(temporary / f"{number}.npy", array, allow_pickle=False)
-        content["checksums"] = [_file_checksum(temporary / f"{number}.npy") for number in range(len(arrays))]
-        (temporary / _INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
+        tree, writers = _write_pieces(temporary, pieces)
+        content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}
+        (temporary / INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
         (temporary / LOCK).unlink()
-        _move_into_place(temporary, folder)
+        if load_tree(folder) is None:  # otherwise another process has just written the same tree
+            _move_into_place(temporary, folder)
     finally:
         os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_tree(folder: Path) -> Any:
-    """Reads a tree that `save_tree` wrote. Lists become tuples, and large arrays are memory maps.
+def load_tree(folder: Path, *, whole: bool = False) -> Any:
+    """Opens a tree that `save_tree` wrote, and marks its use. Large arrays are not read.
+
+    Args:
+        folder: the folder of the tree.
+        whole: whether all bytes are checked now, and all arrays are NumPy arrays. Otherwise, large ones are
+            `CachedArray`.
 
     Returns:
-        The tree; None: it is missing or damaged.
+        The tree, with tuples in place of lists; None: it is missing or damaged.
     """
     try:
-        index = json.loads(_check_regular(folder / _INDEX).read_text())
+        index = json.loads(_check_regular(folder / INDEX).read_text())
         content = index["content"]
         if index["checksum"] != _json_checksum(content):
             return None
-        arrays = [
-            _read_array(folder / f"{number}.npy", checksum) for number, checksum in enumerate(content["checksums"])
-        ]
-        return _restore(content["tree"], arrays)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        arrays = _open_arrays(folder, content["arrays"])
+        tree = _restore(content["tree"], [np.asarray(array) for array in arrays] if whole else arrays)
+        with suppress(OSError):  # the folder is read-only
+            os.utime(folder / INDEX)
+        return tree
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, DamagedArrayError):
         return None
+
+
+def _write_pieces(folder: Path, pieces: Iterable[Mapping[str, Any]]) -> tuple[Any, list[ArrayWriter]]:
+    """Writes the arrays of all pieces. Returns the tree as JSON values, and the writers of its arrays."""
+    tree: Any = None
+    writers: list[ArrayWriter] = []
+    waiting_bytes = 0
+    for piece in pieces:
+        arrays: list[_Array] = []
+        flat = _flatten(piece, arrays)
+        if tree is None:
+            tree = flat
+            writers = [ArrayWriter(folder / f"{number}.bin", *array) for number, array in enumerate(arrays)]
+        for writer, (array, _) in zip(writers, arrays, strict=True):
+            writer.append(array)
+            waiting_bytes += array.nbytes
+        if waiting_bytes >= _BUFFER_BYTES:
+            _flush(writers)
+            waiting_bytes = 0
+    _flush(writers)
+    return tree, writers
+
+
+def _flush(writers: Iterable[ArrayWriter]) -> None:
+    for writer in writers:
+        writer.flush()
+
+
+def _open_arrays(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarray | CachedArray]:
+    """Opens the arrays of an index. Raises OSError or ValueError if a file is missing or has another size."""
+    sizes = [np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"]) for entry in entries]
+    too_many = sorted(sizes, reverse=True)[_MAX_MAPPED:]
+    min_bytes = max([_MIN_MAPPED_BYTES, *(size + 1 for size in too_many)])
+    arrays: list[np.ndarray | CachedArray] = []
+    for number, (size, entry) in enumerate(zip(sizes, entries, strict=True)):
+        file = _check_regular(folder / f"{number}.bin")
+        if file.stat().st_size != size:
+            raise ValueError(f"{file} is damaged")
+        arrays.append((CachedArray if size >= min_bytes else read_array)(file, **entry))
+    return arrays
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
@@ -78,12 +144,6 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _read_array(file: Path, checksum: int) -> np.ndarray:
-    if _file_checksum(_check_regular(file)) != checksum:
-        raise ValueError(f"{file} is damaged")
-    return np.load(file, mmap_mode="r" if file.stat().st_size >= _MIN_MAPPED_BYTES else None)
-
-
 def _check_regular(file: Path) -> Path:
     """Returns the path of a regular file. Raises ValueError for anything else: a pipe would block."""
     if not file.is_file():
@@ -91,13 +151,14 @@ def _check_regular(file: Path) -> Path:
     return file
 
 
-def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:
+def _flatten(node: Any, arrays: list[_Array]) -> Any:
     """The tree as JSON values, with an index into `arrays` in place of each array. Appends the arrays to `arrays`."""
     if isinstance(node, np.ndarray):
-        arrays.append(node)
+        arrays.append(_Array(node))
         return {_ARRAY: len(arrays) - 1}
     if isinstance(node, Ragged):
-        return {_RAGGED: [_flatten(array, arrays) for array in node]}
+        arrays += [_Array(node.values), _Array(node.offsets, is_offsets=True)]
+        return {_RAGGED: [{_ARRAY: len(arrays) - 2}, {_ARRAY: len(arrays) - 1}]}
     if isinstance(node, Mapping):
         return {key: _flatten(value, arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):
@@ -105,7 +166,7 @@ def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:
     return node
 
 
-def _restore(node: Any, arrays: list[np.ndarray]) -> Any:
+def _restore(node: Any, arrays: Sequence[Any]) -> Any:
     if isinstance(node, dict):
         if _ARRAY in node:
             return arrays[node[_ARRAY]]
@@ -117,11 +178,3 @@ def _restore(node: Any, arrays: list[np.ndarray]) -> Any:
 
 def _json_checksum(content: Any) -> int:
     return zlib.crc32(json.dumps(content).encode())
-
-
-def _file_checksum(file: Path) -> int:
-    checksum = 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(2**20):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum

@@ -1,14 +1,41 @@
-"""Takes and concatenates rows of columns. A column is a dense array, `Strings` or `Ragged`."""
+"""Rows of columns: taken, concatenated and described. A column is a dense array, `Strings` or `Ragged`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Ragged, Strings
+from components.types import Block, Encoded, Ragged, Strings
+
+
+class ArrayLayout(NamedTuple):
+    """The layout of one row in an array of a column.
+
+    Attributes:
+        dtype: the name of the array's dtype.
+        shape: the shape of a row, or of an element of a ragged row.
+        ragged: whether rows have different numbers of elements.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    ragged: bool
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
+
+
+def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, ArrayLayout]]:
+    """The layout of each array, by column and name."""
+    return {name: {key: _layout_of(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
+
+
+def _layout_of(values: Encoded) -> ArrayLayout:
+    array = values.values if isinstance(values, Ragged) else values
+    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
 def take_rows(values: Any, rows: np.ndarray) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.closest import suggest_name
@@ -11,6 +11,7 @@ from components.types import (
     Column,
     Constants,
     DataError,
+    DecodesRows,
     Encoded,
     HostOutput,
     Ragged,
@@ -20,7 +21,7 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import concatenate_rows
+from runner.data.columns import array_layouts, concatenate_rows
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import count_cores
@@ -87,6 +88,11 @@ def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
     return [key for key in keys if key in columns and key != name and is_input_column(key)]
 
 
+def raw_keys(columns: Mapping[str, Column]) -> set[str]:
+    """The raw columns that columns read."""
+    return {key for name, column in columns.items() for key in set(column.keys).difference(parent_keys(columns, name))}
+
+
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     for name, column in columns.items():
@@ -105,8 +111,36 @@ def encode_source(
     returned: Sequence[str],
     *,
     workers: int | None = None,
-) -> dict[str, dict[str, Encoded]]:
-    """Encodes all rows of a source. Several threads encode blocks.
+) -> dict[str, Mapping[str, Any]]:
+    """Encodes all rows of a source in memory. The arguments are those of `encode_pieces`.
+
+    Returns:
+        The arrays by column and name.
+    """
+    encoded = join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    return decode_lazily(encoded, columns, constants)
+
+
+def decode_lazily(
+    encoded: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> dict[str, Mapping[str, Any]]:
+    """The arrays for the program. Those of columns that encode files become `DecodedRows`."""
+    decoded = dict(encoded)
+    for name, column in columns.items():
+        if name in encoded and isinstance(column, DecodesRows):
+            decoded[name] = column.decoded(encoded[name], constants[name])
+    return decoded
+
+
+def encode_pieces(
+    source: Source,
+    columns: Mapping[str, Column],
+    constants: Mapping[str, Constants],
+    returned: Sequence[str],
+    *,
+    workers: int | None = None,
+) -> Iterator[dict[str, dict[str, Encoded]]]:
+    """Encodes a source, block by block. Several threads encode blocks, a few blocks ahead.
 
     Args:
         source: the data.
@@ -115,8 +149,11 @@ def encode_source(
         returned: the names of the columns whose arrays are returned.
         workers: the number of threads; None: one per core.
 
-    Returns:
-        The arrays by column and name.
+    Yields:
+        The arrays of each block, by column and name.
+
+    Raises:
+        UserError: a column doesn't return the arrays that a program takes, or they differ between blocks.
     """
 
     def encode(block_with_offset: tuple[int, Block]) -> dict[str, dict[str, Any]]:
@@ -125,12 +162,22 @@ def encode_source(
             _check_dtype(name, encoded[name])
         return {name: dict(encoded[name]) for name in returned}
 
-    pieces = list(ordered_map(encode, blocks_with_offsets(source), workers or count_cores()))
-    keys = {name: list(pieces[0][name]) for name in returned}
+    expected = None
+    for piece in ordered_map(encode, blocks_with_offsets(source), workers or count_cores()):
+        layouts = array_layouts(piece)
+        _check_layouts(layouts, expected or layouts)
+        expected = layouts
+        yield piece
+
+
+def join_pieces(pieces: Iterable[dict[str, dict[str, Encoded]]]) -> dict[str, dict[str, Encoded]]:
+    """Concatenates the rows of pieces."""
+    pieces = list(pieces)
+    keys = {name: list(arrays) for name, arrays in pieces[0].items()}
     # `pop` frees the pieces of an array once they are concatenated, so that at most one array is in memory twice.
     return {
-        name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in keys[name]}
-        for name in returned
+        name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in names}
+        for name, names in keys.items()
     }
 
 
@@ -223,3 +270,14 @@ def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
             raise UserError(
                 f"feature column `{name}`: `encode` returned `{key}` as {values.dtype}. At most 32 bits are allowed."
             )
+
+
+def _check_layouts(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises UserError unless the arrays of a block have the layouts of those of the block before it."""
+    for name, layouts in found.items():
+        for key in {**layouts, **expected[name]}:
+            if (layout := layouts.get(key)) != (other := expected[name].get(key)):
+                raise UserError(
+                    f"feature column `{name}`: `encode` returned `{key}` as {layout} for some rows, and as {other} for "
+                    "others. It must return one type and shape for all rows."
+                )

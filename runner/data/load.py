@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,18 +26,20 @@ from components.types import (
     TargetSpec,
     UserError,
 )
-from runner.data.cache import load_tree, save_tree
 from runner.data.encode import (
     TARGET,
     WEIGHT,
     blocks_with_offsets,
     check_keys,
     config_key,
-    encode_source,
+    decode_lazily,
+    encode_pieces,
     encoding_order,
+    first_block,
     parent_keys,
     target_column,
 )
+from runner.data.encoded_cache import EncodedCache
 from runner.data.order import shuffle_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass
 from runner.errors import column_location
@@ -110,8 +112,8 @@ class Data:
     """Encoded rows, by column. A single target is the column `target`.
 
     Attributes:
-        encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Arrays
-            from the cache are read-only, and large ones are memory maps.
+        encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Large
+            arrays from the cache are `CachedArray`: read-only, on the disk, and indexed like NumPy arrays.
         splits: the row numbers of `train`, `valid` and `test`, sorted int64.
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
@@ -157,7 +159,7 @@ def load_encoded(
         source: the rows.
         features: the columns. A column that no input uses is not encoded.
         identity: the configuration of the source and the columns, as text. "": nothing identifies the source.
-        cache: the folder of the cache, in which a damaged entry is replaced. None: no cache.
+        cache: the folder of all caches. A damaged entry is replaced, if reading it shows the damage. None: no cache.
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
         constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
 
@@ -165,6 +167,7 @@ def load_encoded(
         UserError: the columns don't fit together, or don't fit the source.
         DataError: rows are wrong, or a split is empty.
     """
+    entries = EncodedCache(cache, lambda: _describe_rows(source))
     content = source.fingerprint()
     columns = used_columns(features)
     content += "".join(_file_fingerprints(columns))
@@ -173,21 +176,22 @@ def load_encoded(
     def fit() -> dict[str, Any]:
         return _fit_columns(source, features, source.splits() if fold is None else _fold_splits(source, *fold))
 
-    fitted, fit_warnings = _load_or_compute(cache, _digest(f"{rows_id}\n{fold}"), fit)
+    fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
     if constants is None:
         constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
     encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}")  # folds with equal constants share it
 
-    def encode() -> dict[str, Any]:
-        return encode_source(source, columns, constants, program_column_names(features))
+    def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
+        return encode_pieces(source, columns, constants, program_column_names(features))
 
-    encoded, encode_warnings = _load_or_compute(cache, encoding_id, encode)
+    encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+    entries.remove_least_used()
     return Data(
         encoded=encoded,
         splits=fitted["splits"],
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
-        warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *fit_warnings, *encode_warnings))),
+        warnings=tuple(dict.fromkeys((*fitted["left_out"], *fitted["warnings"], *entries.warnings))),
         source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
@@ -226,26 +230,10 @@ def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarr
     return source.folds(folds, fold)
 
 
-def _load_or_compute(
-    cache: Path | None, name: str, compute: Callable[[], dict[str, Any]]
-) -> tuple[dict[str, Any], list[str]]:
-    """Loads an entry of the cache, or computes it and saves it there.
-
-    Returns:
-        The entry, and a warning if it could not be saved.
-    """
-    if cache is None:
-        return compute(), []
-    folder = cache / "data" / name
-    cached = load_tree(folder)
-    if cached is not None:
-        return cached, []
-    computed = compute()
-    try:
-        save_tree(folder, computed)
-    except OSError as error:
-        return computed, [f"the encoded data could not be saved in {folder.parent}: {error}"]
-    return computed, []
+def _describe_rows(source: Source) -> str:
+    """The name of a source and the number of its rows."""
+    block = first_block(source)
+    return f"{type(source).__name__ if block is None else block.origin}, {sum(source.sizes().values()):,} rows"
 
 
 def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from components.types import (
     ConvertsRows,
     FillsGaps,
     Source,
+    Strings,
     UserError,
     row_count,
 )
@@ -32,6 +33,8 @@ from runner.signature.schema import SCHEMA
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"  # the name of the rows in messages
 NEW_SPLIT = "new"  # the split of labeled rows
+ALL = ""  # the key of all columns in `dates`
+ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
 READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
@@ -103,7 +106,7 @@ def open_rows(
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     for column in converting:
         array = values.get(column.key)
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.ndarray | Strings):
             values[column.key], note = column.convert_rows(array)
             notes |= {note: None} if note else {}
     if options:
@@ -119,9 +122,19 @@ def merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[
     """The settings of a source, and what it inferred from a run's data, so that new rows are read like these."""
     merged = {**inferred, **data}
     for option, by_column in inferred.items():
-        if isinstance(by_column, dict) and isinstance(data.get(option), dict):
+        if not isinstance(by_column, dict):
+            continue
+        if isinstance(data.get(option), dict):
             merged[option] = {**by_column, **data[option]}
+        elif option == "dates" and isinstance(data.get(option), str):
+            own = {name: dates for name, dates in by_column.items() if not _is_replaced(dates, data[option])}
+            merged[option] = {**own, ALL: data[option]}
     return merged
+
+
+def _is_replaced(dates: str, by: str) -> bool:
+    """Whether a column's `dates` don't hold beside those of all columns, since both tell the order, or the zone."""
+    return dates in ZONES if by in ZONES else dates.endswith("_first") or "%" in dates
 
 
 def fill_gaps(
@@ -160,7 +173,7 @@ def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) 
     if not columns:
         return Columns({}, {})
     own = {
-        name: {key: item for key, item in value.items() if key in columns} if isinstance(value, dict) else value
+        name: {key: item for key, item in value.items() if key in (*columns, ALL)} if isinstance(value, dict) else value
         for name, value in options.items()
         if name in READING_OPTIONS
     }

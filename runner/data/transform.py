@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UpgradesConstants, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Source, UpgradesConstants, UserError
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.encode import check_keys, encode_source, first_block, is_input_column
+from runner.data.columns import ArrayLayout, array_layouts
+from runner.data.encode import check_keys, encode_source, first_block, is_input_column, raw_keys
 from runner.data.load import Data, Features, program_column_names, used_columns
 from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
 
@@ -27,23 +28,6 @@ OnMissing: TypeAlias = Literal["error", "fill"]
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 """Encoded arrays by column and name."""
-
-
-class ArrayLayout(NamedTuple):
-    """The layout of one row in an array of a column.
-
-    Attributes:
-        dtype: the name of the array's dtype.
-        shape: the shape of a row, or of an element of a ragged row.
-        ragged: whether rows have different numbers of elements.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    ragged: bool
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
 
 
 @dataclass(frozen=True)
@@ -122,16 +106,6 @@ class Transform:
                     )
 
 
-def array_layouts(encoded: Rows) -> dict[str, dict[str, ArrayLayout]]:
-    """The layout of each array, by column and name."""
-    return {name: {key: _layout_of(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
-
-
-def _layout_of(values: Encoded) -> ArrayLayout:
-    array = values.values if isinstance(values, Ragged) else values
-    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
-
-
 def save_transform(
     folder: Path, feature: Mapping[str, Any], data: Data, source: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
@@ -149,12 +123,15 @@ def save_transform(
             arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
     reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
+    columns = used_columns(Features.from_config(feature))
+    inputs = {name: column for name, column in columns.items() if is_input_column(name)}
     metadata = {
         "version": VERSION,
         "feature": feature,
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
+        "keys": {"inputs": sorted(raw_keys(inputs)), "all": sorted(raw_keys(columns))},
     }
     npz.write(folder / FILE, arrays, metadata)
 
@@ -162,6 +139,17 @@ def save_transform(
 def read_source_options(folder: Path) -> dict[str, Any]:
     """The options with which a run's source reads new rows as in training; empty for runs of earlier versions."""
     return npz.read_meta(folder / FILE).get("source", {})
+
+
+def read_raw_keys(folder: Path, *, with_target: bool) -> frozenset[str] | None:
+    """The raw columns that a run reads; None for runs of earlier versions.
+
+    Args:
+        folder: the run folder.
+        with_target: whether the columns of targets and weights are among them.
+    """
+    keys = npz.read_meta(folder / FILE).get("keys")
+    return None if keys is None else frozenset(keys["all" if with_target else "inputs"])
 
 
 def load_transform(path: Path) -> Transform:

@@ -15,7 +15,8 @@ from runner.config.config import Config
 from runner.config.recorded_config import add_missing_keys
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
-from runner.data.transform import ArrayLayout, load_transform
+from runner.data.columns import ArrayLayout
+from runner.data.transform import load_transform
 from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
 from runner.program.program import evaluated_weights

@@ -1,4 +1,7 @@
-"""`mode=clean`: removes checkpoints, or whole folders, of selected runs. Without `runs.confirm` it only lists them."""
+"""`mode=clean`: removes checkpoints, or whole folders, of selected runs, or the cache.
+
+Without `runs.confirm`, it only lists them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.types import UserError
 from runner.display.tables import Section, print_tables
+from runner.modes.clean_cache import clean_cache
 from runner.modes.listing import DAMAGED, RunInfo, read_runs
 from runner.modes.runs import describe_no_runs
 from runner.modes.selection import select_runs
@@ -36,14 +40,21 @@ class Removal(NamedTuple):
 
 
 def command(config: Config) -> int:
-    """Removes the checkpoints or the folders of the runs that `runs.where` selects, or only lists them.
+    """Removes the checkpoints or the folders of the runs that `runs.where` selects, or the cache, or only lists them.
 
-    `runs.delete` is `checkpoints` or `folders`. Nothing is removed unless `runs.confirm` is set.
+    `runs.delete` is `checkpoints`, `folders` or `cache`. Nothing is removed unless `runs.confirm` is set.
 
     Returns:
         The exit code. 1: something could not be removed.
     """
     root, settings = Path(config.values["folder"]), config.values["runs"]
+    if settings["delete"] == "cache":
+        if settings["where"] is not None:
+            raise UserError(
+                f"runs.where: selects runs, and runs.delete=cache removes data that belongs to no run, got "
+                f"{settings['where']}. Leave it out."
+            )
+        return clean_cache(confirmed=settings["confirm"])
     if not (settings["where"] or "").strip():
         raise UserError('runs.where: is missing. mode=clean needs a condition, such as "status = failed".')
     runs = read_runs(root)

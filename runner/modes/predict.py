@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from components.types import DataError, InfersTypes, UserError
 from runner.config.settings import Output
 from runner.data.encode import TARGET, first_block
 from runner.data.load import target_nodes
-from runner.data.python_rows import merge_options
-from runner.data.transform import read_source_options
+from runner.data.python_rows import ALL, merge_options
+from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location
 from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns, copy_targets
@@ -155,10 +155,13 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         )
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-        options = merge_options(read_source_options(folder), config.values["data"])
+        recorded = read_source_options(folder)
+        options = merge_options(recorded, config.values["data"])
         # A dropped column is not read, and new rows need not have it.
         options = {key: value for key, value in options.items() if key != "drop"}
         data = options if with_target else _without_target_options(options, config.values["feature"])
+        if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
+            data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
         source: Source = build(data, {}, SCHEMA["data"])
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
@@ -191,6 +194,19 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
     return {**data, **kept}
 
 
+def _select_columns(value: Any, recorded: Any, keys: Collection[str]) -> Any:
+    """An option of the source without the columns that the run lists and doesn't read: new rows need not have them.
+
+    Args:
+        value: the option, by column or not.
+        recorded: the option of the run. Names that only the command has stay, so that a wrong one is an error.
+        keys: the columns that the run reads.
+    """
+    if not isinstance(value, dict) or not isinstance(recorded, dict):
+        return value
+    return {name: item for name, item in value.items() if name in keys or name not in recorded or name == ALL}
+
+
 @contextmanager
 def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
     """Adds to a DataError that the run's columns are fixed, and replaces remedies that would change them."""
@@ -202,7 +218,8 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
         run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-            if read_source_options(folder).get("types", {}).keys() >= set(re.findall("`(.*?)`", match["names"])):
+            keys = read_raw_keys(folder, with_target=True) or read_source_options(folder).get("types", {}).keys()
+            if set(re.findall("`(.*?)`", match["names"])) <= keys:
                 message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
         raise DataError(
             f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}, or set by the keys of "

@@ -13,6 +13,7 @@ from typing import Any
 from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
+from runner.suggest.images import suggest_from_images
 from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_problem,
@@ -55,6 +56,9 @@ def suggest(source: Any) -> dict[str, Any]:
     target_plan, options = _plan_target(columns[target], table.origin)
     if getattr(source, "seed", 0) is None and options["values"].pop("data", None):
         options["notes"].append("data.seed=null holds out the last rows, so the splits aren't stratified.")
+    if table.images:
+        train_rows = _count_training_rows(source, table.origin, columns[target].rows)
+        return suggest_from_images(table, target, target_plan, options, train_rows)
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:  # a number of the row is better than nothing
@@ -109,7 +113,7 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
                 "several, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
             )
         (target,) = target
-    if len(columns) < 2:
+    if len(columns) < 2 and not table.images:
         raise DataError(
             f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
         )

@@ -134,7 +134,7 @@ class Evaluator:
         """
         if WEIGHT not in self.data.encoded:
             return None
-        encoded = {WEIGHT: self.data.encoded[WEIGHT]}
+        encoded = {WEIGHT: jax.tree.map(np.asarray, self.data.encoded[WEIGHT])}
         values = self.program.forward.apply_layers(self.program_inputs, encoded)[WEIGHT]
         column = type(self.program.features.weight).__name__
         if not isinstance(values, jax.Array) or values.shape[1:] != (1,):

@@ -52,6 +52,8 @@ def read(column: Any) -> tuple[str, list[Any]]:
         (Series([Decimal("1.5"), None]), "float64", [1.5, MISSING]),
         (Series([NOON, NaT]), "datetime64[us]", [INSTANT, MISSING]),
         (Series([date(2024, 1, 1), None]), "datetime64[D]", [date(2024, 1, 1), MISSING]),
+        (Series([date(2024, 1, 1), INSTANT], dtype=object), "datetime64[us]", [datetime(2024, 1, 1), INSTANT]),
+        ([date(2024, 1, 1), None, INSTANT], "datetime64[us]", [datetime(2024, 1, 1), MISSING, INSTANT]),
         (pyarrow.chunked_array([["a"], [None, "b"]]), "text", ["a", MISSING, "b"]),
         (pyarrow.array([None, None]), "text", [MISSING, MISSING]),
         (pyarrow.array([1, None], pyarrow.decimal128(5, 2)), "float64", [1, MISSING]),
@@ -64,7 +66,7 @@ def read(column: Any) -> tuple[str, list[Any]]:
         ([datetime(2024, 1, 1, 10, tzinfo=UTC), None, NaT], "datetime64[us]", [INSTANT, MISSING, MISSING]),
         (np.array(["2024-01-01", "NaT"], "M8[D]"), "datetime64[D]", [date(2024, 1, 1), MISSING]),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_values_keep_their_type_and_missing_values_are_masked(column: Any, kind: str, rows: list[Any]) -> None:
     assert read(column) == (kind, rows)

@@ -19,7 +19,7 @@ import numpy as np
 
 from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile, guess_utf_16
 from components.data.packed import MemoryFile
-from components.types import DataError
+from components.types import ColumnType, DataError, Problem, Remedy
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
 FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -47,6 +47,8 @@ TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
 
+AS_TEXT = Remedy("to read all values as text", "types", "string")
+
 
 def make_type_error(
     place: str, column: str, value: str, needed: str, *, odd: int, total: int, remedy: str
@@ -64,6 +66,12 @@ def make_type_error(
     """
     others = f" ({odd:,} of {total:,} values aren't)" if odd > 1 else ""
     return DataError(f"{place}: column `{column}` is {value}, not {needed}{others}; correct the value, or set {remedy}")
+
+
+def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataError:
+    """Makes the error for a problem of a column whose type is declared."""
+    remedies = "; ".join(f"{each.purpose}, set `{each.option}` to {each.value}" for each in problem.remedies)
+    return DataError(f"column `{name}` of type {kind}: {problem.fault}; {remedies}")
 
 
 def raise_read_error(file: CsvFile, message: str) -> NoReturn:

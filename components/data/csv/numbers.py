@@ -33,6 +33,7 @@ NUMBER = re.compile(
 CURRENCY_MARK = re.compile(CURRENCY)
 PLAIN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 GROUPS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+|[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}")  # the second is usual in India
+INT64_DIGITS = 19
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 ORDINALS = {"1": "st", "2": "nd", "3": "rd"}  # by the last digit; all others end in th
 # Sign, days, hours, minutes and seconds
@@ -148,14 +149,14 @@ class Numbers(NamedTuple):
     """The numbers of a column.
 
     Attributes:
-        values: (texts,), float64; NaN where a text is no number.
+        values: (texts,), float64; NaN where a text is no number. If all numbers are whole, by their spelling, and each
+            fits: int64; 0 where a text is no number.
         is_number: (texts,), bool.
         mark: the mark that was taken off: a currency, a unit, or "".
         other_marks: the number of rows with each other mark.
         descriptions: what was taken off or converted, for messages.
         unclear_clock: a text such as 45:30 if it may be hours and minutes, or minutes and seconds; "": there is none.
         unmarked: how many numbers have no mark although the others have one; "": none.
-        are_whole: whether all numbers are whole, by their spelling.
     """
 
     values: np.ndarray
@@ -164,7 +165,6 @@ class Numbers(NamedTuple):
     other_marks: dict[str, int]
     descriptions: tuple[str, ...]
     unmarked: str
-    are_whole: bool
     unclear_clock: str = ""
 
 
@@ -234,8 +234,9 @@ class NumberTexts:
         is_unit = bool(mark) and not optional and mark not in PERCENT_SIGNS
         accepted_marks = (*optional, "") if optional or not mark else (mark, "") if is_unit else (mark,)
         values = np.full(len(self._texts), np.nan)
+        whole: dict[int, int] = {}  # by position, since float64 rounds large ones
         separators_found: set[str] = set()
-        are_whole, has_multipliers, has_parentheses, unmarked_rows = True, False, False, 0
+        has_multipliers, has_parentheses, unmarked_rows = False, False, 0
         for position, parts in enumerate(self._parts):
             if parts is None:
                 continue
@@ -246,8 +247,12 @@ class NumberTexts:
             digits, separator = remove_separators(parts.body, separators)
             if own_mark not in accepted_marks or not digits:
                 continue
-            values[position] = parts.sign * multiplier * float(digits + parts.exponent)
-            are_whole &= "." not in digits and not parts.exponent and multiplier == 1
+            size = float(digits + parts.exponent) * multiplier
+            if multiplier != 1 and not parts.exponent:  # 1.001k is 1001, which no product of float64 is
+                size = float(Decimal(digits) * int(multiplier))
+            values[position] = parts.sign * size
+            if "." not in digits and not parts.exponent and multiplier == 1 and len(digits) <= INT64_DIGITS:
+                whole[position] = int(digits) if parts.sign > 0 else -int(digits)
             unmarked_rows += int(self._rows[position]) if own_mark != mark else 0
             separators_found.add(separator)
             has_multipliers |= multiplier != 1
@@ -259,7 +264,10 @@ class NumberTexts:
         unmarked = ""
         if unmarked_rows and is_unit and mark != ORDINAL:
             unmarked = f"{unmarked_rows:,} of {int(self._rows.sum()):,} values have no `{mark}`"
-        return Numbers(values, ~np.isnan(values), mark, other_marks, tuple(descriptions), unmarked, are_whole)
+        is_number = ~np.isnan(values)
+        if len(whole) == is_number.sum() and all(-(2**63) <= number < 2**63 for number in whole.values()):
+            values = np.array([whole.get(position, 0) for position in range(len(values))], np.int64)
+        return Numbers(values, is_number, mark, other_marks, tuple(descriptions), unmarked)
 
     def _find_mark(self) -> tuple[str, dict[str, int]]:
         """The mark of the numbers, and the number of rows with each other mark."""
@@ -301,7 +309,7 @@ class NumberTexts:
         divisor = {DURATION: np.nan, HOURS_MINUTES: 1, MINUTES_SECONDS: 60}[mark]  # of the seconds in hours and minutes
         values = np.where(is_pair, self._seconds / divisor, self._seconds)
         description = (MARK_DESCRIPTIONS[mark],)
-        return Numbers(values, ~np.isnan(values), mark, {}, description, "", are_whole=False, unclear_clock=unclear)
+        return Numbers(values, ~np.isnan(values), mark, {}, description, "", unclear)
 
 
 def decide_separators(evidence: Iterable[Evidence], decimal: str | None, thousands: str | None) -> Separators | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -14,6 +15,13 @@ import numpy as np
 from components.arrow import convert_column, read_dictionary
 from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
+from components.data.csv.epoch import (
+    NUMBER_READINGS,
+    describe_epoch_unit,
+    find_epoch_unit,
+    have_epoch_unit,
+    read_epoch,
+)
 from components.data.csv.errors import (
     BLOCK_BYTES,
     check_delimiter,
@@ -27,16 +35,7 @@ from components.data.csv.errors import (
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
 from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
-from components.data.csv.times import (
-    ASSUME_UTC,
-    EPOCH_UNITS,
-    NO_ZONE,
-    YEAR_MONTH_DAY,
-    describe_epoch_unit,
-    find_epoch_unit,
-    have_epoch_unit,
-    read_epoch,
-)
+from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.types import (
     are_whole,
     convert_type,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 
 
+LARGE_BYTES = 1 << 26  # a file from this size on is not kept in memory while its types are inferred
 SCAN_BYTES = 1 << 18  # the file is scanned in chunks that fit into the processor's cache
 
 
@@ -147,16 +147,24 @@ class Reader:
         if not self.file.is_in_memory:
             check_format(self.file)
         everything = self._read_table()
+        pyarrow.default_memory_pool().release_unused()  # Arrow would keep as much again for its next file
         check_drop(str(self.file), self.drop, everything.column_names, self.targets)
         table, nameless = select_columns(everything, self.drop)
-        values: dict[str, Any] = dict.fromkeys(table.column_names)
+        rows, columns = table.num_rows, deque(_named_columns(table))
+        del everything, table  # so that the memory of each column is free once it is converted
+        values: dict[str, Any] = dict.fromkeys(name for name, _ in columns)
         valid: dict[str, np.ndarray] = {}
         types: dict[str, ColumnType] = {}
         readings: dict[str, Reading] = {}
         problems: dict[str, Problem] = {}
         texts: dict[str, TextColumn] = {}
-        for column in self._correct_columns(table):
+        freed = 0
+        for column in self._correct_columns(columns):
+            if freed >= LARGE_BYTES:
+                pyarrow.default_memory_pool().release_unused()
+                freed = 0
             name, array = column.name, column.values
+            freed += array.nbytes
             reading = self._describe_times(name, array)
             if column.gaps:
                 kind = "times" if self.types.get(name) == "timestamp" else "numbers"
@@ -183,14 +191,14 @@ class Reader:
                 problems[name] = result.problem
             if result.values is not None:
                 types[name] = result.kind
-                values[name], mask = self._mask_null_numbers(name, result.values, result.valid)
+                values[name], mask = self._mask_nulls(name, result.values, result.valid)
                 valid.pop(name, None)
                 if not mask.all():
                     valid[name] = mask
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
         inferred = separators if is_inferred else None
-        return Columns(values, valid, types, table.num_rows, readings, problems, inferred, nameless)
+        return Columns(values, valid, types, rows, readings, problems, inferred, nameless)
 
     def count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None = None
@@ -213,8 +221,10 @@ class Reader:
             rows = np.bincount(indices[indices >= 0], minlength=len(texts))
             nulls = self._nulls_of(name)
             if types[name] != "string":
-                numbers = self._null_numbers(name)
+                numbers, times = self._null_numbers(name), parse_plain_times(nulls)
                 nulls += tuple(text for text in texts if parse_plain_number(text) in numbers)
+                if types[name] == "timestamp" and len(times):
+                    nulls += tuple(text for text in texts if np.isin(parse_plain_times([text]), times).any())
                 nulls += tuple(filter(is_gap, texts)) if self._accepts_gaps else ()
             counts[name] = {
                 text: int(count) for text, count in zip(texts, rows, strict=True) if count and text in nulls
@@ -231,8 +241,13 @@ class Reader:
         """The spellings of a missing value that are numbers. They stand for any spelling of the number."""
         return {number for text in self._nulls_of(name) if (number := parse_plain_number(text)) is not None}
 
-    def _mask_null_numbers(self, name: str, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the values of a column and its mask, without the numbers that stand for a missing value."""
+    def _mask_nulls(self, name: str, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the values of a column and its mask, without the numbers and times that stand for a missing value."""
+        if values.dtype.kind == "M":
+            if not len(times := parse_plain_times(self._nulls_of(name))):
+                return values, valid
+            is_null = np.isin(values.astype("M8[us]"), times)
+            return np.where(is_null, np.datetime64("NaT"), values), valid & ~is_null
         numbers = self._null_numbers(name) if values.dtype.kind in "if" else set()
         if not numbers:
             return values, valid
@@ -258,7 +273,7 @@ class Reader:
         declared = {name: pyarrow.string() for name, kind in self.types.items() if kind == "string"}
         declared |= {name: pyarrow.string() for name, dates in self.dates.items() if "%" in dates}
         try:
-            table = self._parse(declared)
+            table = self._parse_table(declared)
             if not self.file.is_in_memory:
                 check_delimiter(self.file, table.column_names)
                 if self._scan.has_quotes:
@@ -275,6 +290,27 @@ class Reader:
         if repeated := [name for name, count in counts.items() if count > 1]:
             raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
         return table
+
+    def _parse_table(self, declared: Mapping[str, Any]) -> pyarrow.Table:
+        """Parses all columns. The types of those that aren't declared are inferred.
+
+        While Arrow infers types, it keeps the text of the whole file. So a large file is parsed with the types of its
+        first block, which are those of the file unless another block doesn't fit them.
+        """
+        import pyarrow
+
+        if self._scan.size >= LARGE_BYTES:
+            with suppress(pyarrow.ArrowInvalid):
+                return self._parse({**self._infer_types(), **declared})
+        return self._parse(declared)
+
+    def _infer_types(self) -> dict[str, pyarrow.DataType]:
+        """The Arrow types of the columns in the first block. Empty if names are repeated, and so name no column."""
+        from pyarrow import csv
+
+        with self.file.open() as opened, csv.open_csv(opened, *self._options({}, threads=False)) as reader:
+            types = {field.name: field.type for field in reader.schema}
+            return types if len(types) == len(reader.schema) else {}
 
     def _parse(
         self,
@@ -295,23 +331,35 @@ class Reader:
         from pyarrow import csv
 
         with self.file.open() as opened:
-            return csv.read_csv(
-                opened,
-                csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
-                csv.ParseOptions(
-                    delimiter=self.file.field_delimiter,
-                    quote_char=self.file.quote or False,
-                    escape_char=self.file.escape or False,
-                    newlines_in_values=self._scan.has_quotes,
-                ),
-                csv.ConvertOptions(
-                    null_values=list(self._nulls_of("") if nulls is None else nulls),
-                    strings_can_be_null=True,
-                    column_types=types,
-                    include_columns=list(columns),
-                    decimal_point=self._decimal or ".",
-                ),
-            )
+            return csv.read_csv(opened, *self._options(types, columns, nulls=nulls, threads=threads))
+
+    def _options(
+        self,
+        types: Mapping[str, Any],
+        columns: Iterable[str] = (),
+        *,
+        nulls: tuple[str, ...] | None = None,
+        threads: bool = True,
+    ) -> tuple[pyarrow.csv.ReadOptions, pyarrow.csv.ParseOptions, pyarrow.csv.ConvertOptions]:
+        """The options of Arrow's reader. The arguments are those of `_parse`."""
+        from pyarrow import csv
+
+        return (
+            csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
+            csv.ParseOptions(
+                delimiter=self.file.field_delimiter,
+                quote_char=self.file.quote or False,
+                escape_char=self.file.escape or False,
+                newlines_in_values=self._scan.has_quotes,
+            ),
+            csv.ConvertOptions(
+                null_values=list(self._nulls_of("") if nulls is None else nulls),
+                strings_can_be_null=True,
+                column_types=types,
+                include_columns=list(columns),
+                decimal_point=self._decimal or ".",
+            ),
+        )
 
     @cached_property
     def _scan(self) -> _Scan:
@@ -319,8 +367,10 @@ class Reader:
         quote = (self.file.quote or "").encode()
         has_quotes = has_leading_zeros = has_hexadecimals = False
         previous = b"\n"
+        size = 0
         with self.file.open() as opened:
             while chunk := opened.read(SCAN_BYTES):
+                size += len(chunk)
                 if b"\0" in chunk:
                     raise_nul_error(self.file)
                 text = previous + chunk
@@ -330,7 +380,7 @@ class Reader:
                 )
                 has_hexadecimals = has_hexadecimals or has_hexadecimal(text)
                 previous = text[-2:]
-        return _Scan(has_quotes, has_leading_zeros, has_hexadecimals)
+        return _Scan(size, has_quotes, has_leading_zeros, has_hexadecimals)
 
     # --------------------------------------------------------------------------------------------------- the columns
 
@@ -348,12 +398,13 @@ class Reader:
         """Whether the usual spellings of a missing value are missing values among numbers and times."""
         return self.nulls is None
 
-    def _correct_columns(self, table: pyarrow.Table) -> Iterator[Column]:
-        """The columns of a table. Those that Arrow inferred wrongly are parsed again."""
+    def _correct_columns(self, columns: deque[tuple[str, pyarrow.ChunkedArray]]) -> Iterator[Column]:
+        """Takes the columns of a table one by one. Those that Arrow inferred wrongly are parsed again."""
         import pyarrow
 
         types = pyarrow.types
-        for name, array in _named_columns(table):
+        while columns:
+            name, array = columns.popleft()
             if types.is_binary(array.type):
                 raise_encoding_error(self.file)
             if name in self.column_nulls:
@@ -414,7 +465,7 @@ class Reader:
         if self.types.get(name) == "timestamp" and (types.is_integer(array.type) or types.is_floating(array.type)):
             values, valid = self._read_values(name, array)
             numbers = np.asarray(values)[slice(None) if valid is None else valid]
-            unit = find_epoch_unit(numbers) if len(numbers) else None
+            unit = find_epoch_unit(numbers)
             return None if unit is None else Reading(f"times, {describe_epoch_unit(unit)}", {"dates": unit})
         return None
 
@@ -464,8 +515,9 @@ class Reader:
         self, name: str, array: pyarrow.ChunkedArray, dictionary: tuple[list[str], np.ndarray] | None = None
     ) -> TextColumn:
         texts, indices = read_dictionary(array) if dictionary is None else dictionary
-        dates = self.dates.get(name, self.dates.get(""))
-        options = TextOptions(self.types.get(name), dates, self.marks.get(name), self._accepts_gaps)
+        options = TextOptions(
+            self.types.get(name), self.dates.get(name), self.marks.get(name), self._accepts_gaps, self.dates.get("")
+        )
         return TextColumn(name, texts, indices, options, str(self.file), self.file.locate)
 
     def _convert(self, name: str, array: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
@@ -489,7 +541,7 @@ class Reader:
             return values, valid
         if values.dtype.kind == "f" and self._accepts_gaps and np.isnan(values).any():  # such as -nan
             valid = ~np.isnan(values)
-        values, mask = self._mask_null_numbers(name, values, np.ones(len(values), bool) if valid is None else valid)
+        values, mask = self._mask_nulls(name, values, np.ones(len(values), bool) if valid is None else valid)
         return values, None if mask.all() else mask
 
     def _convert_declared(
@@ -521,7 +573,7 @@ class Reader:
         """Converts numbers to times."""
         dates = self.dates.get(name)
         unit = find_epoch_unit(values[present]) if dates is None else dates
-        if unit is None or unit not in (*EPOCH_UNITS, YEAR_MONTH_DAY):
+        if unit is None or unit not in NUMBER_READINGS:
             self._check_declared(name, values, present, present, "timestamp")
         times = read_epoch(np.where(present, values, 0), str(unit))
         is_odd = np.isnat(times)
@@ -545,6 +597,7 @@ class Reader:
 
 
 class _Scan(NamedTuple):
+    size: int  # bytes, unpacked and as UTF-8
     has_quotes: bool
     has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs

@@ -91,7 +91,10 @@ class Csv(TextTable):
         return self.table.types.keys()
 
     def read_columns(self) -> Columns:
+        import pyarrow
+
         columns = self.reader.read()
+        pyarrow.default_memory_pool().release_unused()  # what was read of the file, besides the columns
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
         return columns

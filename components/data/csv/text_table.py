@@ -35,16 +35,16 @@ class TextTable(Table):
             comma are an error.
         thousands: the separator of thousands, in addition to blanks, apostrophes and underscores. None: the one that
             the numbers show.
-        nulls: the spellings of a missing value, quoted or not. A number stands for all its spellings. A list has those
-            of all columns. A mapping has those of some columns; among numbers and times they are added to the usual
-            ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and times
-            also other usual spellings, such as ?, - or unknown.
+        nulls: the spellings of a missing value, quoted or not. A number or a time stands for all its spellings. A list
+            has those of all columns. A mapping has those of some columns; among numbers and times they are added to the
+            usual ones. None: the empty field, NA, N/A, n/a, NaN, nan, NULL, null, #N/A and <NA>; and among numbers and
+            times also other usual spellings, such as ?, - or unknown.
         types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
             `bool` (true, false), `timestamp` or `string`. Columns of digits are also `string` if a value has a leading
             zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
         dates: how times are written: `day_first`, `month_first` or (20/12/31) `year_first`; `utc` for times without a
             zone among times with one; `seconds`, `milliseconds` or `microseconds` since 1970; `yyyymmdd`; or a format
-            of strptime. For all columns (day_first, month_first, utc), or by column.
+            of strptime. For all columns (day_first, month_first, utc), or by column; "" is the key of all columns.
         marks: the mark of the numbers of some columns, such as $, % or kg. A number with another mark is an error.
             None: the mark that most numbers of a column have.
         target: the column to predict, or several. Rows to predict need not have it.
@@ -79,7 +79,7 @@ class TextTable(Table):
         if isinstance(self.dates, str):
             _check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
-            _check_dates(f"dates.{name}", dates, READINGS)
+            _check_dates(f"dates.{name}", dates, READINGS if name else FILE_READINGS)
         self._check_kinds()
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
@@ -87,7 +87,7 @@ class TextTable(Table):
     def _check_kinds(self) -> None:
         """Raises DataError if two options of a column need different types."""
         decimals = self.decimal if isinstance(self.decimal, dict) else {}
-        dates = self.dates if isinstance(self.dates, dict) else {}
+        dates = {name: dates for name, dates in self._dates.items() if name}
         needed: dict[str, tuple[str, tuple[str, ...]]] = {}  # the option of each column, and the types that it allows
         for option, values in (("dates", dates), ("marks", self.marks or {}), ("decimal", decimals)):
             allowed = ("timestamp",) if option == "dates" else ("int", "float")
@@ -192,7 +192,8 @@ class TextTable(Table):
             raise DataError(f"{self.label} has no rows")
         for option in ("types", "nulls", "dates", "marks", "decimal"):
             value = getattr(self, option)
-            self._check_names(option, value if isinstance(value, dict) else {}, columns.types)
+            names = list(value) if isinstance(value, dict) else []
+            self._check_names(option, [name for name in names if name or option != "dates"], columns.types)
         return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
 
     def _leave_out_rows(self, columns: Columns) -> Columns:
@@ -221,7 +222,7 @@ class TextTable(Table):
                 unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
                 yield name, reading._replace(gaps=gaps, unusual=unusual)
 
-    def _check_names(self, option: str, names: Mapping[str, object], columns: Mapping[str, object]) -> None:
+    def _check_names(self, option: str, names: Collection[str], columns: Mapping[str, object]) -> None:
         """Raises DataError if an option has a value for a column that doesn't exist."""
         unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
         if len(unknown) == 1:
@@ -238,8 +239,7 @@ class TextTable(Table):
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            types = {name: table.types[name] for name in table.valid if name in self.text_names}
-            return self.reader.count_spellings(types, table.records)
+            return self._count_spellings({name: table.types[name] for name in table.valid}, table.records)
 
         profiles = tuple(
             Profile(
@@ -260,6 +260,12 @@ class TextTable(Table):
         target = self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None)
         notes = (*self._describe_columns_left_out(), *self.left_out())
         return TableProfile(self.label, profiles, target, self.inferred_dialect, notes)
+
+    def _count_spellings(
+        self, types: Mapping[str, ColumnType], records: np.ndarray | None
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Counts the spellings of missing values, by column and spelling. The arguments are those of the reader."""
+        return self.reader.count_spellings(types, records)
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence about rows without a target that are left out, if there are such rows."""
@@ -305,7 +311,7 @@ class TextTable(Table):
                 types[name] = other_kind
         options: dict[str, Any] = {"types": types}
         for name, reading in self.table.readings.items():
-            for option, value in reading.options.items() if name in columns else ():
+            for option, value in reading.options.items() if name and name in columns else ():  # "" is not a column
                 options.setdefault(option, {})[name] = value
         return options | self.inferred_dialect
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.csv.errors import make_type_error
+from components.data.csv.epoch import (
+    NUMBER_READINGS,
+    describe_epoch_unit,
+    find_epoch_unit,
+    have_epoch_unit,
+    read_epoch,
+)
+from components.data.csv.errors import AS_TEXT, make_problem_error, make_type_error
 from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
     NOTATIONS,
     OPTIONAL_MARKS,
     Evidence,
+    Numbers,
     NumberTexts,
     Separators,
     find_mark,
     remove_separators,
 )
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, ORDERS, Times, TimeTexts
+from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy
+from components.types import ColumnType, Gap, Problem, Reading, Remedy
 
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
 SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
@@ -78,12 +87,18 @@ class TextOptions(NamedTuple):
             None: as the texts show.
         mark: the mark of the numbers, such as a unit. None: the most frequent one.
         accept_gaps: whether the usual spellings of a missing value are missing values among numbers and times.
+        file_dates: how times are read in all columns, one of `times.FILE_READINGS`, where `dates` tells nothing else.
     """
 
     kind: ColumnType | None = None
     dates: str | None = None
     mark: str | None = None
     accept_gaps: bool = True
+    file_dates: str | None = None
+
+    def find_dates(self, allowed: Collection[str]) -> str | None:
+        """Which of some ways to read times is set, for the column or else for all columns."""
+        return next((dates for dates in (self.dates, self.file_dates) if dates in allowed), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +139,11 @@ class TextColumn:
         if self.options.kind == "bool":
             return self._read_booleans()
         if self.options.kind == "timestamp":
-            return self._finish_times(self._parse_times())
+            return self._finish_times(self._parse_times(separators))
         if self.options.kind is None:
             if not self._looks_like_times and not self._looks_like_numbers:
                 return TextResult()
-            times = self._parse_times()
+            times = self._parse_times(separators)
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
@@ -200,8 +215,8 @@ class TextColumn:
             needed = f"number with `{numbers.mark}`" if numbers.mark and numbers.mark not in NOTATIONS else "number"
             problem = self._find_odd(numbers.is_number, needed)
         values = numbers.values
-        are_whole = numbers.are_whole and bool(is_whole(values[numbers.is_number]).all())
-        if self.options.kind == "int":
+        are_whole = values.dtype.kind == "i"
+        if self.options.kind == "int" and not are_whole:
             self._check_declared(numbers.is_number & is_whole(values))
         kind: ColumnType = self.options.kind or ("int" if are_whole else "float")
         options = {"marks": numbers.mark} if numbers.mark and self.options.mark is None else {}
@@ -248,37 +263,47 @@ class TextColumn:
 
     # -------------------------------------------------------------------------------------------------------- times
 
-    def _parse_times(self) -> Times:
-        dates = self.options.dates
-        times = TimeTexts(self.texts, self._rows)
+    def _parse_times(self, separators: Separators | None) -> Times:
+        times, dates = TimeTexts(self.texts, self._rows), self.options.dates
         if dates is not None and "%" in dates:
             return times.read_format(dates)
-        return times.read(dates if dates in ORDERS else None)
+        if dates in NUMBER_READINGS or (dates is None and self.options.kind == "timestamp"):
+            numbers = self._numbers.read(separators or Separators(), "")
+            if dates is not None or self._share(numbers.is_number) >= 0.5:
+                return self._read_epoch(numbers)
+        return times.read(self.options.find_dates(ORDERS))
+
+    def _read_epoch(self, numbers: Numbers) -> Times:
+        """Reads numbers that stand for times. The other texts are no times."""
+        per_row = numbers.values[self.indices[np.append(numbers.is_number, False)[self.indices]]]
+        unit = self.options.dates or find_epoch_unit(per_row)
+        if unit is None:
+            return TimeTexts(self.texts, self._rows).read()
+        values = read_epoch(np.where(numbers.is_number, numbers.values, 0), unit)
+        is_time = numbers.is_number & ~np.isnat(values)
+        if self.options.dates is None:  # numbers of another size have another unit
+            is_time &= have_epoch_unit(numbers.values, unit)
+        return Times(values, is_time, is_time, "", "", (), 0, 0, (describe_epoch_unit(unit),), unit)
 
     def _finish_times(self, times: Times) -> TextResult:
-        problem = None
+        zone = self.options.find_dates((ASSUME_UTC, NO_ZONE))
         orders = [Remedy(f"to read the {order.replace('_', ' ')}", "dates", order) for order in times.possible_orders]
         if times.order_problem:
-            problem = Problem(times.order_problem, (*orders, AS_TEXT))
-        elif times.with_zone and self.options.dates == NO_ZONE:
-            total = times.without_zone + times.with_zone
-            fault = f"{times.with_zone:,} of {total:,} times have a time zone, although `dates` is {NO_ZONE}"
-            problem = Problem(fault, (Remedy("to convert them to UTC", "dates", ASSUME_UTC), AS_TEXT))
-        elif times.with_zone and times.without_zone and self.options.dates != ASSUME_UTC:
-            total = times.without_zone + times.with_zone
-            fault = f"{times.without_zone:,} of {total:,} times have no time zone, and the others have one"
-            problem = Problem(fault, (Remedy("to read them as UTC", "dates", ASSUME_UTC), AS_TEXT))
+            problem: Problem | None = Problem(times.order_problem, (*orders, AS_TEXT))
+        else:
+            problem = find_zone_problem(times.with_zone, times.without_zone, zone)
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(times.is_time)
             problem = self._find_odd(times.is_time, "time", orders)
-        options = {}
-        if self.options.dates is None:
-            options["dates"] = times.order or (ASSUME_UTC if times.with_zone else NO_ZONE)
+        order = "" if self.options.file_dates in ORDERS else times.order
+        found = times.unit or order or (ASSUME_UTC if times.with_zone else NO_ZONE)
+        is_inferred = self.options.dates is None and (self.options.file_dates is None or times.unit or order)
+        options = {"dates": found} if is_inferred else {}
         unusual = ""
-        if times.without_zone and self.options.dates == ASSUME_UTC:
-            unusual = f"{times.without_zone:,} of {int(self._rows.sum()):,} times have no zone and are taken as UTC"
-        if times.with_zone and self.options.dates in ORDERS:
+        if times.without_zone and zone == ASSUME_UTC:
+            unusual = describe_assumed_zone(times.without_zone, int(self._rows.sum()))
+        if times.with_zone and zone is None and self.options.find_dates(ORDERS) is not None:
             unusual = f"{times.with_zone:,} of {int(self._rows.sum()):,} times have a zone and are converted to UTC"
         reading = Reading(", ".join(("times", *times.descriptions)), options, unusual=unusual)
         return self._make_result(times.values, times.is_time, "timestamp", reading, problem)
@@ -361,8 +386,4 @@ class TextColumn:
     def _raise_if_declared(self, problem: Problem | None) -> None:
         """Raises DataError for a problem of a column whose type is declared."""
         if problem is not None and self.options.kind is not None:
-            remedies = "; ".join(f"{each.purpose}, set `{each.option}` to {each.value}" for each in problem.remedies)
-            raise DataError(f"column `{self.name}` of type {self.options.kind}: {problem.fault}; {remedies}")
-
-
-AS_TEXT = Remedy("to read all values as text", "types", "string")
+            raise make_problem_error(self.name, self.options.kind, problem)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
+from components.data.csv.epoch import MAX_MICROSECONDS, MIN_MICROSECONDS, NUMBER_READINGS
 from components.time_format import parse_time
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = ORDERS = ("day_first", "month_first", "year_first")  # the last: 20/12/31
 ASSUME_UTC, NO_ZONE = "utc", "no_zone"  # times without a zone are UTC; no time has a zone
-EPOCH_UNITS = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}  # since 1970, in microseconds
-EPOCH_LIMITS = (1e7, 1e8, 1e11, 1e14, 1e17)  # of yyyymmdd, seconds, milliseconds and microseconds
-YEAR_MONTH_DAY = "yyyymmdd"  # numbers such as 20201231
 FILE_READINGS = (DAY_FIRST, MONTH_FIRST, ASSUME_UTC)  # of all columns
-READINGS = (*FILE_READINGS, YEAR_FIRST, NO_ZONE, *EPOCH_UNITS, YEAR_MONTH_DAY)
+READINGS = (*FILE_READINGS, YEAR_FIRST, NO_ZONE, *NUMBER_READINGS)
 # In English, German, French, Spanish, Italian, Portuguese and Dutch; also the first three letters of each
 MONTH_NAMES = (
     "january januar janvier enero gennaio janeiro januari",
@@ -63,8 +61,6 @@ PATTERNS = [re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in D
 EPOCH = date(1970, 1, 1).toordinal()
 DAY_MICROSECONDS = 86_400 * 10**6
 MAX_ZONE_HOURS = 14
-MIN_MICROSECONDS = -62_135_596_800_000_000  # since 1970: the first of the year 1
-MAX_MICROSECONDS = 8000 * 366 * DAY_MICROSECONDS  # since 1970: until the year 9999
 MIN_SHARE_OF_ORDER = 0.95  # of the dates that show their order; the others are wrong
 
 
@@ -111,7 +107,8 @@ class _Parts(NamedTuple):
         found = self.find_date(order)
         if found is None or self.microseconds is None:
             return None
-        return (found.toordinal() - EPOCH) * DAY_MICROSECONDS + self.microseconds
+        microseconds = (found.toordinal() - EPOCH) * DAY_MICROSECONDS + self.microseconds
+        return microseconds if MIN_MICROSECONDS <= microseconds < MAX_MICROSECONDS else None  # in UTC
 
 
 class Times(NamedTuple):
@@ -127,6 +124,7 @@ class Times(NamedTuple):
         without_zone: the number of rows without a time zone.
         with_zone: the number of rows with one.
         descriptions: how the texts are read, for messages.
+        unit: one of `epoch.NUMBER_READINGS` if the texts are numbers; "": they aren't.
     """
 
     values: np.ndarray
@@ -138,6 +136,7 @@ class Times(NamedTuple):
     without_zone: int
     with_zone: int
     descriptions: tuple[str, ...]
+    unit: str = ""
 
 
 class TimeTexts:
@@ -277,44 +276,10 @@ def _describe_orders(dates: Sequence[tuple[str, _Parts, int]], orders: Sequence[
     return ""
 
 
-def find_epoch_unit(numbers: np.ndarray) -> str | None:
-    """The unit of numbers that stand for times, by their size. None: it isn't clear."""
-    position = int(np.digitize(np.median(np.abs(numbers)), EPOCH_LIMITS))
-    return (None, YEAR_MONTH_DAY, *EPOCH_UNITS, None)[position]
-
-
-def have_epoch_unit(numbers: np.ndarray, unit: str) -> np.ndarray:
-    """Which numbers have the size of a unit, bool (rows,)."""
-    position = (YEAR_MONTH_DAY, *EPOCH_UNITS).index(unit) + 1
-    return np.digitize(np.abs(numbers), EPOCH_LIMITS) == position
-
-
-def describe_epoch_unit(unit: str) -> str:
-    """Describes a unit of `read_epoch`, for messages."""
-    return "numbers such as 20201231" if unit == YEAR_MONTH_DAY else f"{unit} since 1970"
-
-
-def read_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
-    """Converts numbers to datetime64[us]; NaT if there is no such time.
-
-    Args:
-        numbers: (rows,): times since 1970, or dates such as 20201231.
-        unit: one of EPOCH_UNITS, or YEAR_MONTH_DAY.
-    """
-    if unit != YEAR_MONTH_DAY:
-        factor = EPOCH_UNITS[unit]
-        scaled = numbers * factor if numbers.dtype.kind == "i" else np.round(numbers * factor)
-        microseconds = numbers.astype(np.float64) * factor
-        in_range = (microseconds >= MIN_MICROSECONDS) & (microseconds < MAX_MICROSECONDS)
-        return np.where(in_range, scaled, np.iinfo(np.int64).min).astype(np.int64).view("datetime64[us]")
-    whole = np.where((numbers >= 10101) & (numbers < 10**8) & (numbers == np.floor(numbers)), numbers, 0).astype(
-        np.int64
-    )
-    years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
-    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (months - 1).astype("m8[M]")
-    dates = first.astype("datetime64[D]") + (days - 1).astype("m8[D]")
-    exists = (whole > 0) & (months >= 1) & (months <= 12) & (days >= 1) & (dates.astype("datetime64[M]") == first)
-    return np.where(exists, dates.astype("datetime64[us]"), np.datetime64("NaT", "us"))
+def parse_plain_times(texts: Iterable[str]) -> np.ndarray:
+    """The times among texts, datetime64[us], without those that other orders read as another time."""
+    found = [TimeTexts([text], np.ones(1)).read() for text in texts]
+    return np.array([times.values[0] for times in found if times.is_time[0] and not times.order_problem], "M8[us]")
 
 
 def _split(text: str) -> _Parts | None:

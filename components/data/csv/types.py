@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from components.types import ColumnType, Values
 
 if TYPE_CHECKING:
     import pyarrow
+
+PIECE_ROWS = 2**16  # rows that are compared at a time: most columns need no more, and none needs much memory
 
 
 def convert_type(kind: pyarrow.DataType) -> ColumnType:
@@ -35,21 +38,24 @@ def can_be_timestamp(kind: pyarrow.DataType) -> bool:
 
 
 def has_wrong_years(column: pyarrow.ChunkedArray) -> bool:
-    """Whether some times are before the year 1, which Arrow accepts."""
+    """Whether some times are before the year 1 or after 9999, which Arrow accepts."""
     import pyarrow
     import pyarrow.compute as compute
 
     types = pyarrow.types
     if not (types.is_date(column.type) or types.is_timestamp(column.type)) or column.null_count == len(column):
         return False
-    return compute.year(compute.min(column)).as_py() < 1
+    return compute.year(compute.min(column)).as_py() < 1 or compute.year(compute.max(column)).as_py() > 9999
 
 
 def are_whole(column: pyarrow.ChunkedArray) -> bool:
     """Whether all numbers are whole, as float64, or infinite. Missing values and NaN don't count."""
-    values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
-    present = values[~np.isnan(values)]
-    return len(present) > 0 and bool((present == np.floor(present)).all())
+    count = 0
+    for numbers in _iterate_numbers(column):
+        if (numbers != np.floor(numbers)).any():
+            return False
+        count += len(numbers)
+    return count > 0
 
 
 def may_have_thousands(column: pyarrow.ChunkedArray) -> bool:
@@ -61,22 +67,33 @@ def may_have_thousands(column: pyarrow.ChunkedArray) -> bool:
 
     if not pyarrow.types.is_floating(column.type):
         return False
-    values = convert_numbers(column, "f8", read_valid_mask(column), np.nan)
-    sizes = np.abs(values[~np.isnan(values)])
-    is_whole = sizes == np.floor(sizes)
-    fractions = sizes[~is_whole]
-    return (
-        0 < is_whole.sum() < len(sizes)
-        and bool((sizes < 1000).all())
-        and bool((fractions > 1).all())
-        and not has_decimal_point(fractions)
-    )
+    whole = fractions = 0
+    for numbers in _iterate_numbers(column):
+        sizes = np.abs(numbers)
+        parts = sizes[sizes != np.floor(sizes)]
+        if (sizes >= 1000).any() or (parts <= 1).any() or has_decimal_point(parts):
+            return False
+        whole += len(sizes) - len(parts)
+        fractions += len(parts)
+    return whole > 0 and fractions > 0
+
+
+def _iterate_numbers(column: pyarrow.ChunkedArray) -> Iterator[np.ndarray]:
+    """The numbers of a column as float64, piece by piece, without missing values and NaN."""
+    for first in range(0, len(column), PIECE_ROWS):
+        piece = column.slice(first, PIECE_ROWS)
+        values = convert_numbers(piece, "f8", read_valid_mask(piece), np.nan)
+        yield values[~np.isnan(values)]
 
 
 def has_decimal_point(values: Values) -> bool:
     """Whether some number is below 1 or doesn't have exactly three decimals, so that its point separates decimals."""
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
         return False
+    return any(_has_decimal_point(values[first : first + PIECE_ROWS]) for first in range(0, len(values), PIECE_ROWS))
+
+
+def _has_decimal_point(values: np.ndarray) -> bool:
     sizes = np.abs(values[np.isfinite(values)])
     sizes = sizes[sizes != np.floor(sizes)]
     thousandths = sizes * 1000

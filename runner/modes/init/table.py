@@ -1,4 +1,4 @@
-"""The files that `mode=init` writes for a table: the suggested data, feature and experiment, for the user to edit."""
+"""The files that `mode=init` writes for a table or images: the suggested data, feature and experiment, to be edited."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def _make_name(path: str) -> str:
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
     path, origin = _make_printable(data["path"]), _make_printable(suggestion.origin)
-    lines = [f"# The table {path}, and the types of its columns, {origin}."]
+    types = data.get("types")
+    lines = [f"# The {f'table {path}, and the types of its columns' if types else f'images {path}'}, {origin}."]
     lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]
-    lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in (data.get("types") or {}).items())]
+    lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in types.items())] if types else []
     return "\n".join(lines) + "\n"
 
 
@@ -84,8 +85,10 @@ def _format_profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]
 
 def _format_experiment_file(config: Config, name: str) -> str:
     options = [dump_entry(f"override /{group}", option) for group, option in _changed_options(config, name).items()]
+    predictors = "other columns" if "target" in config.values["data"] else "images"
+    target = _make_printable(str(config.values["feature"]["target"]["key"]))
     lines = [
-        f"# Question:  How well do the other columns predict {_make_printable(str(config.values['data']['target']))}?",
+        f"# Question:  How well do the {predictors} predict {target}?",
         "# Result:    not measured yet",
         "# Time:      not measured yet",
         f"# Command:   titrate experiment={name}",

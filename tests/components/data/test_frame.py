@@ -1,6 +1,7 @@
 """Tables from Python: texts are read as in a CSV file, and other columns keep their types."""
 
 import csv
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,108 @@ def test_a_declared_type_and_missing_spellings_hold_for_columns_with_types() -> 
         _ = Frame(columns={"x": [1, 1.5]}, types={"x": "int"}).table
 
 
+def test_numbers_and_times_that_stand_for_missing_values_keep_their_type() -> None:
+    days = np.array(["1900-01-01", "2020-01-01T10:30", "NaT"], "M8[ns]")
+    columns = {"day": days, "x": np.array([1.25, 56, -1], np.float32), "n": np.array([5, -9, 99], np.int8)}
+    for spelling in ("1900-01-01", "1900-01-01 00:00:00", "1900-01-01T00:00"):
+        frame = Frame(columns=columns, nulls={"day": ("", spelling), "x": ("-1.00",), "n": (-9, 99, 1000)})
+        assert {name: mask.tolist() for name, mask in frame.table.valid.items()} == {
+            "day": [False, True, False],
+            "x": [True, True, False],
+            "n": [True, False, False],
+        }
+        assert values(frame, "day") == ["NaT", "2020-01-01T10:30:00.000000000", "NaT"]
+        assert values(frame, "x") == ["1.25", "56.0", "nan"]
+        assert frame.table.values["n"].dtype == np.int8  # type: ignore[union-attr]
+        spellings = {column.name: column.missing_spellings for column in frame.profile().columns}
+        assert spellings == {"day": {spelling: 1}, "x": {"-1.00": 1}, "n": {"-9": 1, "99": 1}}
+    everywhere = Frame(columns=columns, nulls=("2020-01-01T10:30", -1))
+    assert everywhere.table.valid["day"].tolist() == [True, False, False]
+    unclear = Frame(columns={"day": days[:2]}, nulls={"day": ("1/2/1900", "1900", "soon")})
+    assert "day" not in unclear.table.valid
+
+
+@pytest.mark.parametrize("unit", ["D", "us", "ns"])
+def test_a_date_that_may_stand_for_a_missing_value_is_set_by_its_own_text(unit: str) -> None:
+    days = np.array(["1900-01-01", *(f"2020-01-0{day}" for day in range(1, 8))], f"M8[{unit}]")
+    (sentinel,) = Frame(columns={"day": days}).profile().columns[0].sentinels
+    assert sentinel.texts == ("1900-01-01",)
+    assert not Frame(columns={"day": days}, nulls={"day": sentinel.texts}).table.valid["day"][0]
+    texts = Frame(columns={"day": days}, types={"day": "string"}, nulls={"day": sentinel.texts})
+    assert values(texts, "day")[:2] == ["", "2020-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("time", "unit", "text"),
+    [
+        ("2020-01-01", "Y", "2020-01-01"),
+        ("2020-01-01T10:00", "m", "2020-01-01 10:00:00"),
+        ("2020-01-01T10:00:20", "s", "2020-01-01 10:00:20"),
+        ("2020-01-01T10:00:20.500", "ns", "2020-01-01 10:00:20.5"),
+        ("2020-01-01T00:00:00.020", "ms", "2020-01-01 00:00:00.02"),
+    ],
+)
+def test_the_text_of_a_time_does_not_depend_on_its_unit(time: str, unit: str, text: str) -> None:
+    assert values(Frame(columns={"x": np.array([time], f"M8[{unit}]")}, types={"x": "string"}), "x") == [text]
+
+
+def test_the_text_of_a_number_does_not_depend_on_other_numbers() -> None:
+    numbers = [1e15, 1e6, -3.0, 0.1, 1e20]
+    texts = ["1000000000000000", "1000000", "-3", "0.1", "1e+20"]
+    assert values(Frame(columns={"x": numbers}, types={"x": "string"}), "x") == texts
+    assert [values(Frame(columns={"x": [x]}, types={"x": "string"}), "x")[0] for x in numbers] == texts
+
+
+AWARE = [datetime(2020, 1, 1, 10, tzinfo=timezone(timedelta(hours=2))), datetime(2020, 1, 2, 10, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    "convert", [list, pandas.Series, pyarrow.array, lambda times: pandas.DatetimeIndex(times, tz="UTC")]
+)
+def test_zones_of_times_count_as_in_texts(convert: Any) -> None:
+    times = convert(AWARE)
+    frame = Frame(columns={"t": times})
+    assert values(frame, "t") == ["2020-01-01T08:00:00.000000", "2020-01-02T10:00:00.000000"]
+    assert frame.inferred_options({"t": None})["dates"] == {"t": "utc"}
+    with pytest.raises(
+        DataError, match="column `t` of type timestamp: 2 of 2 times have a time zone, although `dates`"
+    ):
+        _ = Frame(columns={"t": times}, dates={"t": "no_zone"}).table
+    naive = Frame(columns={"t": convert([time.replace(tzinfo=None) for time in AWARE])})
+    if not isinstance(times, pandas.DatetimeIndex):
+        assert naive.inferred_options({"t": None})["dates"] == {"t": "no_zone"}
+        assert naive.fingerprint() != frame.fingerprint()
+
+
+def test_times_of_which_some_have_a_zone_are_left_to_the_user() -> None:
+    times = [AWARE[0], None, datetime(2020, 1, 2)]
+    with pytest.raises(DataError, match="1 of 2 times have no time zone, and the others have one; to read them as UTC"):
+        _ = Frame(columns={"t": times}).table
+    frame = Frame(columns={"t": times}, dates={"t": "utc"})
+    assert frame.table.readings["t"].unusual == "1 of 2 times have no zone and are taken as UTC"
+    assert frame.table.valid["t"].tolist() == [True, False, True]
+    zoned = Frame(columns={"t": AWARE}, nulls={"t": ("2020-01-02 10:00",)})
+    assert zoned.inferred_options({"t": None})["dates"] == {"t": "utc"}
+    assert Frame(columns={"t": times}, nulls={"t": ("2020-01-02",)}).inferred_options({"t": None})["dates"] == {
+        "t": "utc"
+    }
+
+
+@pytest.mark.parametrize("gaps", [[None, None], [np.nan, np.nan], ["", ""]])
+def test_a_column_without_a_name_or_a_value_is_missing(gaps: list[Any]) -> None:
+    for columns in ({"": gaps, "s": ["a", "b"]}, pandas.DataFrame({"": gaps, "s": ["a", "b"]})):
+        frame = Frame(columns=columns)
+        assert frame.table.valid[""].tolist() == [False, False]
+        assert frame.profile().columns[0].missing_count == 2
+        assert frame.profile().notes == ()
+
+
+def test_numbers_of_half_precision_have_facts() -> None:
+    halves = np.array([0, 1, 6e4, np.nan, 9.5], np.float16)
+    found = Frame(columns={"x": halves, "n": halves[[0, 1, 2, 1, 0]]}).profile().columns
+    assert [column.distinct_count for column in found] == [None, 3]
+
+
 def test_the_fingerprint_depends_on_the_values_and_the_options() -> None:
     columns = {"x": ["1", "2", "3", "4"], "y": [1, 2, 3, 4]}
     tables = [
@@ -139,6 +242,7 @@ def test_rows_without_a_target_are_left_out_and_their_numbers_kept() -> None:
         ({"x": [1], "y": [1, 2]}, "must have columns with the same number of rows, got x 1, y 2"),
         ({"x": [1, "a"]}, "column `x` doesn't have values of one type"),
         ({"x": ["a\0"]}, "have a text with a NUL character"),
+        ({"x": [2**64, 1]}, "column `x` has an integer beyond 64 bits. Convert the column to floats or texts."),
     ],
 )
 def test_what_is_no_table_is_an_error(columns: Any, message: str) -> None:

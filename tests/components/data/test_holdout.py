@@ -75,6 +75,16 @@ def test_a_stratified_split_has_the_share_of_every_class_within_one_row(
         pool = np.setdiff1d(pool, splits[name])
 
 
+@given(st.integers(3, 40), st.integers(1, 40), st.integers(1, 40), st.none() | st.integers(0, 5))
+def test_splits_without_classes_are_those_of_a_single_class(rows: int, valid: int, test: int, seed: int | None) -> None:
+    if valid + test < rows:
+        found, expected = (
+            split({"all": rows}, valid=valid, test=test, seed=seed, strata=strata) for strata in (None, np.zeros(rows))
+        )
+        for name, part in expected.items():
+            np.testing.assert_array_equal(found[name], part)
+
+
 def test_without_a_seed_the_last_rows_are_held_out_in_order() -> None:
     splits = split({"all": 10}, valid=2, test=0.3)
     assert splits["train"].tolist() == [0, 1, 2, 3, 4]

@@ -48,6 +48,9 @@ def test_numbers() -> None:
     far = of(10**17 + np.array([0] * 9 + [1000]), "int")
     assert far.is_far_from_zero
     assert far.skewness == tail.skewness
+    for dtype in (np.uint32, np.uint64, np.int64, np.float64):
+        seconds = of(np.array([1_600_000_000, *[1_600_000_009] * 9], dtype), "float" if dtype == np.float64 else "int")
+        assert seconds.skewness == pytest.approx(-tail.skewness), "differences of unsigned integers have a sign"
     assert of(np.array([2.0, 2.0])).is_constant
     assert of(np.array([2.0, 2.0])).skewness == 0
     assert of(np.array([1.0, 2.0, 2.0, 0.0]), valid=np.array([True, True, True, False])).distinct_count == 2

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 
 from components.feature import Image
-from components.types import Block, DataError, UserError
+from components.types import Block, Constants, DataError, UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
+
+
+def fit(column: Image, block: Block) -> Constants:
+    """The constants of a column, fitted to a block."""
+    results = {name: one.result(one.summarize(block)) for name, one in column.statistics().items()}
+    return column.fit(results, {})
 
 
 def device(column: Image, images: np.ndarray) -> np.ndarray:
     """What the model gets, learned from the same images."""
     block = Block({"image": images})
-    results = {name: one.result(one.summarize(block)) for name, one in column.statistics().items()}
-    constants = column.fit(results, {})
+    constants = fit(column, block)
     encoded = column.encode(block, {}, constants)
     assert encoded["values"] is images
     array = jax.jit(column.layer(constants.static))(encoded, constants.device)
@@ -79,16 +84,17 @@ def test_fields_for_other_channels_raise_an_error(options: dict[str, Any], messa
 
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])
 def test_what_is_no_image_of_bytes_raises_an_error(images: Any) -> None:
-    column = Image(key="image")
-    with pytest.raises(
-        DataError, match=r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
-    ):
-        column.encode(Block({"image": images}), {}, column.fit({}, {}))
+    message = r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
+    column, block = Image(key="image"), Block({"image": images})
+    with pytest.raises(DataError, match=message):
+        fit(column, block)
+    with pytest.raises(DataError, match=message):
+        column.encode(block, {}, fit(column, Block({"image": IMAGES})))
 
 
 def resized(images: np.ndarray, *size: int) -> np.ndarray:
-    column = Image(key="image", size=size)
-    return np.asarray(column.encode(Block({"image": images}), {}, column.fit({}, {}))["values"])
+    column, block = Image(key="image", size=size), Block({"image": images})
+    return np.asarray(column.encode(block, {}, fit(column, block))["values"])
 
 
 @pytest.mark.parametrize("size", [(3, 9), (4, 5)])
@@ -103,9 +109,8 @@ def test_images_are_resized_by_the_triangle_filter(size: tuple[int, int]) -> Non
 
 def test_resized_images_are_what_is_standardized() -> None:
     column, block = Image(key="image", size=(2, 2), normalize="standardize"), Block({"image": IMAGES})
-    (statistic,) = column.statistics().values()
-    assert {*column.statistics().values(), statistic} == {statistic}
-    constants = column.fit({"channels": statistic.result(statistic.summarize(block))}, {})
+    assert {*column.statistics().values()} == {*column.statistics().values()}, "equal statistics are computed once"
+    constants = fit(column, block)
     array = np.asarray(column.layer({})(column.encode(block, {}, constants), constants.device))
     np.testing.assert_allclose(array.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(array.std(axis=(0, 1, 2)), 1, rtol=1e-6)

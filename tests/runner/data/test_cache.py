@@ -2,7 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,10 @@ import pytest
 
 from components.types import Ragged
 from runner.data.cache import load_tree, save_tree
+from runner.data.cached_array import CachedArray
 from runner.run_folder import try_lock
 
+NAME, OTHER = "0123456789abcdef" * 2, "f" * 32  # names of entries are digests
 TREE = {
     "encoded": {
         "x": {"values": np.arange(6, dtype=np.float32).reshape(3, 2)},
@@ -42,10 +49,21 @@ def assert_equal(found: Any, expected: Any) -> None:
         assert found == expected
 
 
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Lets this process write files of at most `size` bytes, as on a disk that is nearly full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
-    save_tree(tmp_path / "entry", TREE)
-    return tmp_path / "entry"
+    save_tree(tmp_path / NAME, [TREE])
+    return tmp_path / NAME
 
 
 def test_a_tree_is_read_as_it_was_written(entry: Path) -> None:
@@ -55,17 +73,19 @@ def test_a_tree_is_read_as_it_was_written(entry: Path) -> None:
 def test_only_the_entry_is_left_in_the_cache(entry: Path) -> None:
     assert list(entry.parent.iterdir()) == [entry]
     assert json.loads((entry / "index.json").read_text())
-    assert {path.suffix for path in entry.iterdir()} == {".json", ".npy"}
+    assert {path.suffix for path in entry.iterdir()} == {".json", ".bin"}
 
 
-def test_large_arrays_are_memory_maps_and_small_ones_are_not(tmp_path: Path) -> None:
-    save_tree(tmp_path / "entry", {"large": np.zeros(2**20, np.uint8), "small": np.zeros(10)})
-    tree = load_tree(tmp_path / "entry")
-    assert isinstance(tree["large"], np.memmap)
-    assert not isinstance(tree["small"], np.memmap)
+def test_large_arrays_stay_on_the_disk_and_small_ones_are_read(tmp_path: Path) -> None:
+    save_tree(tmp_path / NAME, [{"large": np.zeros(2**20, np.uint8), "small": np.zeros(10)}])
+    tree = load_tree(tmp_path / NAME)
+    assert isinstance(tree["large"], CachedArray)
+    assert isinstance(tree["small"], np.ndarray)
+    tree = load_tree(tmp_path / NAME, whole=True)
+    assert isinstance(tree["large"], np.ndarray)
 
 
-@pytest.mark.parametrize("file", ["index.json", "0.npy", "2.npy"])
+@pytest.mark.parametrize("file", ["index.json", "0.bin", "2.bin"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "longer", "one bit"])
 def test_a_damaged_entry_loads_as_none_and_can_be_replaced(entry: Path, file: str, damage: str) -> None:
     content = bytearray((entry / file).read_bytes())
@@ -76,7 +96,7 @@ def test_a_damaged_entry_loads_as_none_and_can_be_replaced(entry: Path, file: st
         written = {"empty": b"", "truncated": content[:-9], "longer": content + b"0", "one bit": changed}
         (entry / file).write_bytes(written[damage])
     assert load_tree(entry) is None
-    save_tree(entry, TREE)
+    save_tree(entry, [TREE])
     assert_equal(load_tree(entry), TREE)
 
 
@@ -89,7 +109,7 @@ def test_a_changed_bit_anywhere_in_the_index_is_noticed(entry: Path) -> None:
         assert load_tree(entry) is None
 
 
-@pytest.mark.parametrize("name", [".", "index.json", "0.npy"])
+@pytest.mark.parametrize("name", [".", "index.json", "0.bin"])
 @pytest.mark.parametrize("kind", ["a file", "a pipe", "a folder", "a dangling link"])
 def test_anything_with_the_name_of_an_entry_or_its_file_is_replaced(entry: Path, name: str, kind: str) -> None:
     path = entry / name
@@ -104,40 +124,71 @@ def test_anything_with_the_name_of_an_entry_or_its_file_is_replaced(entry: Path,
         case "a dangling link":
             path.symlink_to("nowhere")
     assert load_tree(entry) is None
-    save_tree(entry, TREE)
+    save_tree(entry, [TREE])
     assert_equal(load_tree(entry), TREE)
 
 
 def test_temporary_folders_of_killed_processes_are_removed_and_those_of_running_ones_are_kept(entry: Path) -> None:
     (entry / "index.json").unlink()
-    for name in (".entry.abcdefgh", ".other.abcdefgh", ".entry.ijklmnop"):
+    for name in (f".{NAME}.abcdefgh", f".{OTHER}.abcdefgh", f".{NAME}.ijklmnop"):
         (entry.parent / name).mkdir()
-        (entry.parent / name / "0.npy").write_bytes(b"half")
-    lock = try_lock(entry.parent / ".entry.ijklmnop")
+        (entry.parent / name / "0.bin").write_bytes(b"half")
+    lock = try_lock(entry.parent / f".{NAME}.ijklmnop")
     assert lock is not None
-    for name in (".entry.abcdefgh", ".entry.ijklmnop"):
+    for name in (f".{NAME}.abcdefgh", f".{NAME}.ijklmnop"):
         os.utime(entry.parent / name, (0, 0))
-    save_tree(entry, TREE)
-    assert {path.name for path in entry.parent.iterdir()} == {"entry", ".other.abcdefgh", ".entry.ijklmnop"}
+    save_tree(entry, [TREE])
+    assert {path.name for path in entry.parent.iterdir()} == {NAME, f".{OTHER}.abcdefgh", f".{NAME}.ijklmnop"}
     os.close(lock)
 
 
 def test_a_missing_entry_loads_as_none(tmp_path: Path) -> None:
-    assert load_tree(tmp_path / "entry") is None
+    assert load_tree(tmp_path / NAME) is None
 
 
-def test_a_full_disk_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: Any, **options: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("runner.data.cache.np.save", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_tree(tmp_path / "cache" / "entry", TREE)
+def test_a_full_disk_leaves_no_files_behind(tmp_path: Path) -> None:
+    with largest_file(100_000), pytest.raises(OSError, match="File too large"):
+        save_tree(tmp_path / "cache" / NAME, [{"x": np.zeros(2**18)}])
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_two_processes_can_write_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_tree(tmp_path / "other", TREE)
+WRITE = """
+import os, sys
+from pathlib import Path
+import numpy as np
+import runner.data.cache
+from runner.data.cache import save_tree
+runner.data.cache._BUFFER_BYTES = 1
+def pieces():
+    for number in range(40):
+        yield {"x": np.full(1000, number)}
+        if len(sys.argv) > 2 and number == 20:
+            os.kill(os.getpid(), 9)
+save_tree(Path(sys.argv[1]), pieces())
+"""
+
+
+def test_a_kill_while_an_entry_is_written_leaves_nothing_that_is_loaded(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WRITE, str(tmp_path / NAME), "kill"], check=False)
+    assert done.returncode == -9
+    assert load_tree(tmp_path / NAME) is None
+    (half,) = tmp_path.iterdir()
+    os.utime(half, (0, 0))
+    save_tree(tmp_path / NAME, [TREE])
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_two_processes_write_the_same_entry(tmp_path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path / NAME)]) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    np.testing.assert_array_equal(load_tree(tmp_path / NAME)["x"], np.repeat(np.arange(40), 1000))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_an_entry_that_another_process_has_just_written_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tree(tmp_path / "other", [TREE])
     rename = Path.rename
 
     def rename_second(self: Path, target: Path) -> Path:
@@ -145,6 +196,6 @@ def test_two_processes_can_write_at_the_same_time(tmp_path: Path, monkeypatch: p
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", rename_second)
-    save_tree(tmp_path / "cache" / "entry", TREE)
-    assert_equal(load_tree(tmp_path / "cache" / "entry"), TREE)
+    save_tree(tmp_path / "cache" / NAME, [TREE])
+    assert_equal(load_tree(tmp_path / "cache" / NAME), TREE)
     assert len(list((tmp_path / "cache").iterdir())) == 1

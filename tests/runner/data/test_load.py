@@ -1,11 +1,12 @@
 """Loading data: statistics of the training split, columns that read columns, the cache, and errors."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data.load import Data, Features, load_encoded
+from runner.errors import RunError
 from runner.platform import cache_folder
 
 ROWS, BLOCK = 5000, 4096
@@ -324,7 +326,7 @@ def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*args: Any) -> None:
         raise AssertionError("the rows were encoded again")
 
-    monkeypatch.setattr("runner.data.load.encode_source", encode)
+    monkeypatch.setattr("runner.data.load.encode_pieces", encode)
 
 
 def test_encoded_data_is_read_from_the_cache_as_it_was_written(
@@ -348,7 +350,7 @@ def test_the_cache_keeps_warnings(tmp_path: Path) -> None:
 def test_a_damaged_entry_of_the_cache_is_encoded_again_and_replaced(
     tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (entry / "1.npy").write_bytes(b"")
+    (entry / "1.bin").write_bytes(b"")
     expected = prepared(source(), everything())
     assert_equal(prepared(source(), everything(), tmp_path), expected)
     forbid_encoding(monkeypatch)
@@ -433,6 +435,84 @@ assert data.warnings == ()
     exec(program, {"folder": tmp_path})
     repeated = f"folder = {str(tmp_path)!r}{program}assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", repeated], check=True)
+
+
+def test_after_damage_the_same_command_encodes_the_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.data.cache._MIN_MAPPED_BYTES", 1)  # as if all arrays were large
+    expected = prepared(source(), everything())
+    prepared(source(), everything(), tmp_path)
+    failures = 0
+    for file in sorted((tmp_path / "data").glob("*/*.bin")):
+        prepared(source(), everything(), tmp_path)
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        try:
+            assert_equal(prepared(source(), everything(), tmp_path), expected)
+        except RunError as error:  # encoded rows are checked when they are used, fitted values when they are loaded
+            failures += 1
+            assert_equal(prepared(source(), everything(), tmp_path), expected)
+            assert str(file) in str(error)  # noqa: PT017
+    assert failures == 5  # the arrays of encoded rows
+
+
+def test_without_room_on_the_disk_the_data_is_encoded_in_memory(tmp_path: Path) -> None:
+    expected = prepared(source(), everything())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # bytes of a file
+    try:
+        data = prepared(source(), everything(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [warning.partition(":")[0] for warning in data.warnings] == [
+        f"the encoded data could not be saved in {tmp_path / 'data'}"
+    ]
+    assert_equal(replace(data, warnings=()), expected)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_the_cache_keeps_to_its_size_and_removes_what_was_not_used_for_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count() -> int:
+        return len(list((tmp_path / "data").iterdir()))
+
+    for seed in range(3):
+        prepared(source(seed=seed), features(), tmp_path)
+    assert count() == 6
+    for number, file in enumerate(sorted((tmp_path / "data").glob("*/index.json"))):
+        os.utime(file, (number, number))
+    prepared(source(seed=0), features(), tmp_path)  # is used now
+    size = sum(file.stat().st_size for file in (tmp_path / "data").glob("*/*"))
+    monkeypatch.setenv("TITRATE_CACHE_GB", str(size / 1e9))
+    prepared(source(seed=3), features(), tmp_path)
+    assert 3 < count() <= 6
+    with monkeypatch.context() as patched:
+        forbid_encoding(patched)
+        for seed in (0, 3):
+            prepared(source(seed=seed), features(), tmp_path)
+    monkeypatch.setenv("TITRATE_CACHE_GB", "0")
+    prepared(source(seed=4), features(), tmp_path)
+    assert count() == 2  # those of the run itself
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "20 GB"])
+def test_a_size_of_the_cache_that_is_no_number_is_an_error(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_CACHE_GB", value)
+    with pytest.raises(UserError, match=f"TITRATE_CACHE_GB: is not a size in gigabytes, got {value}"):
+        prepared(source(), features())
+
+
+def test_a_column_must_return_one_type_for_all_rows() -> None:
+    class Mixed(Ids):
+        def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+            ids = super().encode(block, parents, constants)["ids"]
+            assert isinstance(ids, np.ndarray)
+            return {"ids": ids.astype(np.int8 if block.first_row == 0 else np.int16)}
+
+    message = r"feature column `city`: `encode` returned `ids` as int16 \(\) for some rows, and as int8 \(\) for others"
+    with pytest.raises(UserError, match=message):
+        prepared(source(), features({"city": Mixed("city")}))
 
 
 def test_environment_variables_choose_the_folder_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.types import DataError
-from runner.data.python_rows import open_rows
+from runner.data.python_rows import merge_options, open_rows
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_lists_of_numbers_become_arrays_of_numbers() -> None:
 def test_values_that_are_not_a_table_are_an_error(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_rows(columns, {})
+
+
+@pytest.mark.parametrize(
+    ("dates", "kept"),
+    [
+        ("day_first", {"zone": "utc", "none": "no_zone", "unit": "seconds", "": "day_first"}),
+        ("utc", {"order": "year_first", "format": "%Y", "unit": "seconds", "": "utc"}),
+        ({"order": "day_first"}, {"": "month_first", "order": "day_first"}),
+    ],
+)
+def test_dates_of_all_columns_replace_only_what_they_tell(dates: Any, kept: dict[str, str]) -> None:
+    inferred = {"zone": "utc", "none": "no_zone", "order": "year_first", "format": "%Y", "unit": "seconds"}
+    recorded = {"types": {"unit": "timestamp"}, "dates": {"": "month_first", **inferred}}
+    merged = merge_options(recorded, {"dates": dates, "types": {"x": "int"}, "seed": 1})
+    expected = kept if isinstance(dates, str) else {**inferred, **kept}
+    assert merged == {"types": {"unit": "timestamp", "x": "int"}, "dates": expected, "seed": 1}

@@ -1,6 +1,7 @@
 """`mode=runs` lists and selects runs; `mode=clean` removes checkpoints and folders that nothing needs any more."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runner.__main__ import main
+from runner.data.cache import save_tree
 from runner.record.outbox import write_checkpointed_size
 from runner.run_folder import lock_folder
 
@@ -339,6 +342,26 @@ def test_clean_removes_the_folder_of_a_sweep_only_with_its_runs(run_command: Run
     assert two.exists()
     assert run_command(*arguments, 'runs.where="seed = 0"')[-1][0].startswith("removed 2 folders")
     assert not sweep.exists()
+
+
+def test_clean_lists_the_cache_and_empties_it_once_confirmed(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "data"
+    arguments = ["mode=clean", "runs.delete=cache"]
+    assert run_command(*arguments) == [[f"nothing to remove: the cache of encoded data, {folder}, is empty"]]
+    for number in range(2):
+        save_tree(folder / (str(number) * 32), [{"x": np.zeros(125_000)}], f"encoded rows of table {number}")
+        os.utime(folder / (str(number) * 32) / "index.json", (number, number))
+    lines = run_command(*arguments)
+    assert [row[-2:] for row in lines[1:3]] == [["1.00 MB", f"encoded rows of table {number}"] for number in (1, 0)]
+    assert lines[-1] == [f"would remove 2 entries of {folder}, 2.00 MB; add runs.confirm=true to remove them"]
+    assert len(list(folder.iterdir())) == 2
+    assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
+    assert list(folder.iterdir()) == []
+    assert main([*arguments, "runs.where=seed = 1"]) == 2
+    assert "runs.where: selects runs, and runs.delete=cache removes data" in capsys.readouterr().err
 
 
 @pytest.mark.optax

@@ -1,11 +1,13 @@
 """An own feature file, without a suggestion: how a file is read is printed, and recorded for new rows."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import runner
 from components.data import Csv
+from components.types import DataError
 from runner.__main__ import main
 from runner.data.transform import read_source_options
 
@@ -115,3 +117,41 @@ def test_an_order_of_dates_is_said_once(capsys: pytest.CaptureFixture[str], opti
     word = "data.types.day=timestamp" if option == "types" else "data.dates.day=day_first"
     assert main([*LINE, *QUICK, word]) == 0
     assert capsys.readouterr().out.count("day first") == (1 if option == "types" else 0)
+
+
+def test_new_rows_need_the_columns_that_the_run_reads_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    days = [f"2024-01-{n % 28 + 1:02},0{n % 9 + 1}/02/2024" for n in range(60)]
+    rows = [f"{10**9 + 1000 * n},{day},{n % 5},{n % 3 + 1},x,{n % 7}.5" for n, day in enumerate(days)]
+    Path("train.csv").write_text("\n".join(["epoch,day,when,size,weight,note,y", *rows]))
+    time = "components.feature.Time, parts: [day]"
+    times = "".join(f"  {key}: {{_target_: {time}, key: {key}}}\n" for key in ("epoch", "day", "when"))
+    total = (
+        "  note: {_target_: components.feature.Numeric, expression: size + 1}\n"
+        "  total: {_target_: components.feature.Numeric, key: note, normalize: z_score}\n"
+    )
+    target = "target: {_target_: components.feature.Numeric, key: y}\nweight: weight\n"
+    inputs = "inputs: {columns: [epoch, day, when, total]}\n"
+    Path("conf/feature/mine.yaml").write_text(f"{target}columns:\n{times}{total}{inputs}")
+    types = ("data.types.epoch=timestamp", "data.types.note=string", "data.types.weight=float", 'data.nulls.note=[""]')
+    folder = Path(runner.run(*LINE, *QUICK, *types, "data.dates=month_first", "quiet=true").folder)
+    header = "epoch,day,when,size\n"
+    assert len(predict(folder, f"{header}1000000000,2024-01-02,03/02/2024,4\n")) == 1
+    assert len(predict(folder, f"{header}50000000,2024-01-02,03/02/2024,4\n")) == 1, "seconds, whatever their size"
+    words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv", "quiet=true"]
+    for text, more, message in (
+        (f"{header}1,2024-01-02T10:00Z,03/02/2024,4\n", (), "1 of 1 times have a time zone, although `dates` is"),
+        (f"{header}1,2024-01-02,13/02/2024,4\n", (), "column `when` is '13/02/2024', not of type timestamp"),
+        (f"{header}1,2024-01-02,03/02/2024,4\n", ("data.types.dai=timestamp",), "Did you mean day?"),
+        ("epoch,when,size\n1,03/02/2024,4\n", (), "new.csv has no column `day`, which the run reads"),
+        ("epoch,day,when\n1,2024-01-02,03/02/2024\n", (), "new.csv has no column `size`"),
+    ):
+        Path("new.csv").write_text(text)
+        assert main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+    Path("new.csv").write_text(f"{header}1,2024-01-02,13/02/2024,4\n")
+    assert main([*words, "data.dates=day_first"]) == 0
+    model, day = runner.load(folder), datetime(2024, 1, 2)
+    columns = {"epoch": [1_000_000_000], "when": ["03/02/2024"], "size": [4]}
+    assert len(model.predict({**columns, "day": [day]}).prediction) == 1
+    with pytest.raises(DataError, match="1 of 1 times have a time zone"):
+        model.predict({**columns, "day": [day.replace(tzinfo=UTC)]})

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from components.data.csv.dialect import CsvFile
 from components.data.csv.reader import NULLS, Reader
@@ -35,6 +37,46 @@ def kinds(source: Csv) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------- values and types
+
+
+FIELDS = ("", "7", "0", "2.5", "1e400", "99999999999999999999", "true", "2020-01-02", "2020-01-02 10:00:00", "10:30:00")
+FIELDS += ("2020-01-02T10:00:00Z", "2020-01-02 10:00:00.5", "word", "007", "1.234", "1,234", "n/a", "-nan", "0x1f")
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from(FIELDS)] * 3), min_size=1, max_size=4),
+    st.lists(st.tuples(*[st.sampled_from(FIELDS)] * 3), max_size=4),
+    st.sampled_from(["a,b,c", "a,,", "a,a,b", "a,b"]),
+    st.binary(max_size=2),
+)
+@example([("1", "7", "word")], [], "a,,", b"")  # two columns have the same name, and different types
+def test_a_large_file_is_read_as_a_small_one(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: list[tuple[str, ...]],
+    others: list[tuple[str, ...]],
+    header: str,
+    end: bytes,
+) -> None:
+    """The types of its first block are tried first. They may not fit the others."""
+    lines = [",".join(f'"{field}"' if "," in field else field for field in row) for row in [*first * 20, *others]]
+    path = tmp_path_factory.getbasetemp() / "large.csv"
+    path.write_bytes("\n".join([header, *lines, ""]).encode() + end)
+    results = []
+    for size in (0, 1 << 30):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("components.data.csv.reader.LARGE_BYTES", size)
+            patched.setattr("components.data.csv.reader.BLOCK_BYTES", 128)
+            try:
+                source = Csv(path=str(path))
+                values = {
+                    name: (values.dtype if isinstance(values, np.ndarray) else "text", repr(values.tolist()))
+                    for name, values in source.table.values.items()
+                }
+                valid = {name: mask.tolist() for name, mask in source.table.valid.items()}
+                results.append((values, valid, source.table.types, source.table.readings, source.table.nameless))
+            except DataError as error:
+                results.append(str(error))
+    assert results[0] == results[1]
 
 
 def test_types_are_inferred_from_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Texts that are read as numbers and times, and what stays text."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def values_of(source: Csv) -> list[Any]:
         (["\u22125", "\u20137", "3"], [-5, -7, 3], ""),
         (["1st", "2nd", "3rd", "11th", "22nd"], [1, 2, 3, 11, 22], "without st, nd, rd or th"),
         (["1.2k", "500", "3M", "2bn"], [1200, 500, 3e6, 2e9], "k, M and B are thousands, millions and billions"),
+        (["1.001k", "2.3M", "1e3k"], [1001, 2_300_000, 1e6], "k, M and B are thousands, millions and billions"),
         (["$1.5M", "$200k"], [1.5e6, 2e5], "without `$`, k, M and B are thousands, millions and billions"),
         (["1:30:00", "25:00:00"], [5400, 90_000], "durations as seconds"),
         (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
@@ -188,6 +190,37 @@ def test_the_user_says_how_times_are_written(
     found = source.table.values["x"]
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found.astype("datetime64[us]"), np.array(expected, "datetime64[us]"))
+
+
+def test_a_column_has_the_order_or_the_zone_of_all_columns(tmp_path: Path) -> None:
+    values = ["01/02/2020 10:00", "03/04/2020 11:00"]
+    months = ["2020-01-02T10:00:00.000000", "2020-03-04T11:00:00.000000"]
+    for own in ("utc", "no_zone"):
+        assert values_of(read(tmp_path, values, dates={"": "month_first", "x": own})) == months
+    assert values_of(read(tmp_path, [values[0], "03/04/2020 11:00Z"], dates={"": "utc", "x": "month_first"})) == months
+    assert values_of(read(tmp_path, values, dates={"": "day_first", "x": "month_first"})) == months
+    zoned = [f"{value}Z" for value in values]
+    with pytest.raises(DataError, match="2 of 2 times have a time zone, although `dates` is no_zone"):
+        read(tmp_path, zoned, dates={"": "month_first", "x": "no_zone"}).sizes()
+    with pytest.raises(DataError, match=r"`dates\.` \(=seconds\) must be one of day_first, month_first, utc\."):
+        read(tmp_path, values, dates={"": "seconds"})
+
+
+@pytest.mark.parametrize(
+    ("values", "dates", "options", "found"),
+    [
+        (["1581292800", "0100000000"], "month_first", {"types": {"x": "timestamp"}}, "seconds"),
+        (["2020-01-05T10:00Z"], "month_first", {}, "utc"),
+        (["2020-01-05"], "month_first", {}, "no_zone"),
+        (["13/02/2020 10:00", "01/02/2020 10:00Z"], "utc", {}, "day_first"),
+        (["12/13/2020", "01/02/2020"], "month_first", {}, None),
+    ],
+)
+def test_what_dates_of_all_columns_leave_open_is_recorded(
+    tmp_path: Path, values: list[str], dates: str, options: Any, found: str | None
+) -> None:
+    inferred = read(tmp_path, values, dates=dates, **options).inferred_options({"x": None})
+    assert inferred.get("dates", {}).get("x") == found
 
 
 @pytest.mark.parametrize(
@@ -358,6 +391,28 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             "line 2: .* is 1500000000, not",
         ),
         (["2020-01-05T10:00:00+99:00"], {"types": {"x": "timestamp"}}, "not of type timestamp"),
+        (
+            ["1600000000", "1600000001.5", "soon"],
+            {"dates": {"x": "seconds"}},
+            "line 4: column `x` is 'soon', not of type timestamp; correct the value",
+        ),
+        (["1600000000", "1600000001", "soon"], {"types": {"x": "timestamp"}}, "line 4: column `x` is 'soon', not"),
+        (["1600000000", "16", "soon"], {"types": {"x": "timestamp"}}, r"is '16', not of type timestamp \(2 of 3"),
+        (["20200131", "20200230", "soon"], {"dates": {"x": "yyyymmdd"}}, "is '20200230', not of type timestamp"),
+        (
+            ["1600000000,5", "1600000001", "soon"],
+            {"types": {"x": "timestamp"}, "decimal": "comma"},
+            "line 4: column `x` is 'soon'",
+        ),
+        (
+            ["1600000000.5", "soon"],
+            {"dates": {"x": "seconds"}, "decimal": "comma"},
+            "line 2: .* is '1600000000.5', not",
+        ),
+        (["1600000000", "inf"], {"types": {"x": "timestamp"}}, "line 3: column `x` is inf, not of type timestamp; cor"),
+        (["1600000000", "soon"], {"dates": {"x": "no_zone"}}, "line 2: column `x` is '1600000000', not"),
+        (["5", "soon"], {"types": {"x": "timestamp"}}, "line 2: column `x` is '5', not of type timestamp"),
+        (["9007199254740993.0"], {"types": {"x": "int"}}, "not of type int"),
     ],
 )
 def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: Any, message: str) -> None:
@@ -477,6 +532,46 @@ def test_a_number_stands_for_its_spellings_among_times_since_1970(tmp_path: Path
     assert source.profile().columns[0].missing_spellings == {f"{number}": 1, f"{number}.0": 1, "-": 1}
 
 
+@pytest.mark.parametrize(
+    ("values", "spellings"),
+    [
+        (["2020-01-05 10:00", "1900-01-01 00:00:00", "1900-01-01"], {"1900-01-01 00:00:00": 1, "1900-01-01": 1}),
+        (["2020-01-05", "1900-01-01"], {"1900-01-01": 1}),
+        (["31.01.2020", "01.01.1900"], {"01.01.1900": 1}),
+    ],
+)
+def test_a_time_stands_for_its_spellings(tmp_path: Path, values: list[str], spellings: dict[str, int]) -> None:
+    for nulls in ({"x": ("1900-01-01",)}, ("", "1900-01-01T00:00")):
+        source = read(tmp_path, values, nulls=nulls)
+        assert values_of(source)[1:] == [None] * (len(values) - 1)
+        assert source.profile().columns[0].missing_spellings == spellings
+    unclear = read(tmp_path, ["01.02.2020", "02.01.1900"], nulls={"x": ("1/2/1900",)}, dates={"x": "day_first"})
+    assert None not in values_of(unclear)
+
+
+@pytest.mark.parametrize("kind", [None, "int"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["9,007,199,254,740,993", "-1,000,000"],
+        ["9 007 199 254 740 993", "-1 000 000"],
+        ["9_223_372_036_854_775_807", f"-{2**63}"],
+        ["9007199254740993", "1'000"],
+    ],
+)
+def test_a_whole_number_is_exact_whatever_separates_its_thousands(tmp_path: Path, values: list[str], kind: Any) -> None:
+    source = read(tmp_path, [*values, "-"], types={"x": kind} if kind else None)
+    assert values_of(source) == [*(int(re.sub("[^-0-9]", "", value)) for value in values), None]
+    assert source.table.types["x"] == "int"
+
+
+def test_a_number_with_a_mark_is_exact_up_to_64_bits(tmp_path: Path) -> None:
+    assert values_of(read(tmp_path, ["$9007199254740993", "($5)"])) == [2**53 + 1, -5]
+    beyond = read(tmp_path, [f"${2**63}", "$5"])
+    assert (beyond.table.types["x"], values_of(beyond)) == ("float", [2.0**63, 5])
+    assert values_of(read(tmp_path, [f"${'0' * 5000}7", "$5.0"])) == [7, 5]
+
+
 @pytest.mark.parametrize("gaps", [[], ["-"]])
 def test_a_number_that_float64_rounds_is_missing_alone(tmp_path: Path, gaps: list[str]) -> None:
     values = ["9007199254740993", "9007199254740992", "3", *gaps]
@@ -553,11 +648,29 @@ def test_a_number_without_a_year_is_no_date(tmp_path: Path, number: str) -> None
         _ = read(tmp_path, ["20201231", number], dates={"x": "yyyymmdd"}).table
 
 
-@pytest.mark.parametrize(("number", "is_time"), [("-62135596800", True), ("-62135596801", False), ("-1e11", False)])
-def test_times_since_1970_begin_in_the_year_1(tmp_path: Path, number: str, is_time: bool) -> None:
+@pytest.mark.parametrize("other", ["2020-01-05T10:00Z", "5 Jan 2020 10:00Z"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+02:00", "9999-12-31T23:00-02:00"])
+def test_a_time_is_in_the_years_1_to_9999_in_utc(tmp_path: Path, time: str, other: str) -> None:
+    with pytest.raises(DataError, match=rf"line 2: column `x` is '{re.escape(time)}', not of type timestamp"):
+        _ = read(tmp_path, [time, other], types={"x": "timestamp"}).table
+    first, last = "0001-01-01T00:00-02:00", "9999-12-31T23:00+02:00"
+    assert values_of(read(tmp_path, [first, last, other]))[0].startswith("0001-01-01T02")
+
+
+@pytest.mark.parametrize(
+    ("number", "is_time"),
+    [
+        ("-62135596800", True),
+        ("-62135596801", False),
+        ("-1e11", False),
+        ("253402300799", True),
+        ("253402300800", False),
+    ],
+)
+def test_times_since_1970_are_in_the_years_1_to_9999(tmp_path: Path, number: str, is_time: bool) -> None:
     source = read(tmp_path, ["1581292800", number], dates={"x": "seconds"})
     if is_time:
-        assert str(source.table.values["x"][1])[:4] == "0001"
+        assert str(source.table.values["x"][1])[:4] in ("0001", "9999")
     else:
         with pytest.raises(DataError, match="not of type timestamp"):
             _ = source.table

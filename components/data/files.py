@@ -1,0 +1,269 @@
+"""The files of a folder, or of a tar or zip archive of it, each of which can be read alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from components.data.packed import PackedFile
+from components.data.tar import FILE, FOLDER, TarError, read_tar
+from components.input_files import hash_file, open_descriptor, open_file
+from components.types import Block, DataError
+
+ZIP_START = b"PK\x03\x04"
+IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating systems
+ENCRYPTED = 0x1  # a flag of zip
+MAX_HASHED_BYTES = 2**30  # of an archive; the content of a larger one isn't read at each start of a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileBlock(Block):
+    """A block in which each row is a file. Messages name a row by its file.
+
+    Attributes:
+        names: the path of the file of each row of the block.
+    """
+
+    names: Sequence[str]
+
+    def locate(self, row: int) -> str:
+        return f"{self.names[row]} of {self.origin}"
+
+
+class Entry(NamedTuple):
+    """A file.
+
+    Attributes:
+        name: its path within the folder or archive, with slashes.
+        size: its size in bytes.
+        read: returns its content.
+    """
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Files in the order of their paths.
+
+    Attributes:
+        entries: the files.
+        folders: the paths of all folders, also of those without files.
+        version: a text that changes when a file changes: a digest of the archive's content, or of the files' paths,
+            sizes and times of modification; of an archive above 1 GiB, its size and time of modification.
+    """
+
+    entries: Sequence[Entry]
+    folders: Sequence[str]
+    version: str
+    names: Sequence[str] = field(init=False)
+    sizes: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", [entry.name for entry in self.entries])
+        object.__setattr__(self, "sizes", np.array([entry.size for entry in self.entries], np.int64))
+
+    def read(self, number: int) -> bytes:
+        """The content of a file.
+
+        Raises:
+            DataError: it can't be read, or has another size than before.
+        """
+        entry = self.entries[number]
+        content = entry.read()
+        if len(content) != entry.size:
+            raise DataError(
+                f"{entry.name} had {entry.size:,} bytes, and has {len(content):,}: another program writes it"
+            )
+        return content
+
+
+def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
+    """Lists the files of a folder or archive. Hidden files and folders are left out.
+
+    Args:
+        packed: a folder, or a tar or zip archive. A packed tar archive is unpacked in memory, up to its maximum size.
+        is_wanted: maps the path of a file to whether it is listed.
+
+    Raises:
+        DataError: a folder can't be read, the archive is damaged, or an entry is no regular file or lies outside.
+    """
+    path = packed.path
+    if path.is_dir():
+        return _list_folder(path, is_wanted)
+    with open_file(path) as file:
+        is_zip = file.read(len(ZIP_START)) == ZIP_START
+    entries, folders = _list_zip(path, is_wanted) if is_zip else _list_tar(packed, is_wanted)
+    # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
+    by_name = {entry.name: entry for entry in entries}
+    return Files([by_name[name] for name in sorted(by_name)], sorted(folders), _find_version(path))
+
+
+def _find_version(path: Path) -> str:
+    """A digest of an archive that changes when it changes."""
+    status = path.stat()
+    if status.st_size <= MAX_HASHED_BYTES:
+        return hash_file(path, 16).hexdigest()
+    return f"{status.st_size} bytes, {status.st_mtime_ns}"
+
+
+def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
+    """Links are followed, except links to a folder that contains the link."""
+    entries, folders, versions = [], [], []
+    pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(root, "", ())]
+    while pending:
+        folder, path, parent_ids = pending.pop()
+        try:
+            status, children = folder.stat(), list(os.scandir(folder))
+        except OSError as error:
+            raise DataError(f"{folder} can't be read: {error.strerror}") from error
+        folder_id = (status.st_dev, status.st_ino)
+        if folder_id in parent_ids:
+            continue
+        folders += [path] if path else []
+        for child in children:
+            name = f"{path}/{child.name}" if path else child.name
+            if _is_ignored(child.name):
+                continue
+            if os.path.isdir(child.path):  # `child.is_dir` raises an error for a link to itself
+                pending.append((Path(child.path), name, (*parent_ids, folder_id)))
+            elif is_wanted(name):
+                try:
+                    status = child.stat()
+                except OSError as error:
+                    raise DataError(f"{child.path} can't be read: {error.strerror}") from error
+                if not stat.S_ISREG(status.st_mode):
+                    raise DataError(f"{child.path} is no regular file; remove it")
+                entries.append(Entry(name, status.st_size, FileReader(Path(child.path))))
+                versions.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
+    digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)
+    return Files(sorted(entries, key=lambda entry: entry.name), sorted(folders), digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads a file, or a part of it.
+
+    Attributes:
+        path: the file.
+        offset: the first byte.
+        size: the number of bytes. None: all.
+    """
+
+    path: Path
+    offset: int = 0
+    size: int | None = None
+
+    def __call__(self) -> bytes:
+        if self.size is None:
+            with open_file(self.path) as file:
+                return file.read()
+        descriptor = open_descriptor(self.path)
+        try:
+            return os.pread(descriptor, self.size, self.offset)
+        finally:
+            os.close(descriptor)
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in IGNORED
+
+
+def _check_name(path: Path, name: str) -> str | None:
+    """The normal form of the name of an entry; None: it is hidden. Raises DataError if it lies outside the archive."""
+    normal = posixpath.normpath(name.replace("\\", "/"))
+    folders = normal.split("/")
+    if normal.startswith("/") or ".." in folders:
+        raise DataError(f"{path} has an entry {name!r}, which lies outside of the archive; pack it again")
+    return None if normal == "." or any(map(_is_ignored, folders)) else normal
+
+
+def _list_zip(path: Path, is_wanted: Callable[[str], bool]) -> tuple[list[Entry], set[str]]:
+    entries, folders = [], set[str]()
+    try:
+        archive = zipfile.ZipFile(path)
+        for info in archive.infolist():
+            name = _check_name(path, info.filename)
+            if name is None:
+                continue
+            folders |= _parent_folders(name, is_folder=info.is_dir())
+            if info.is_dir() or not is_wanted(name):
+                continue
+            if info.flag_bits & ENCRYPTED:
+                raise DataError(f"{name} in {path} is encrypted; unpack the archive")
+            if (kind := stat.S_IFMT(info.external_attr >> 16)) not in (0, stat.S_IFREG):
+                raise DataError(f"{name} in {path} is no regular file (its type is {kind:#o}); pack the file itself")
+            entries.append(Entry(name, info.file_size, _ZipReader(archive, info, path)))
+    except DataError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for damaged archives, also struct.error and IndexError
+        raise _make_damage_error(path, "zip", error) from error
+    return entries, folders
+
+
+@dataclass(frozen=True)
+class _ZipReader:
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    path: Path
+
+    def __call__(self) -> bytes:
+        try:
+            with self.archive.open(self.info) as file:
+                return file.read(self.info.file_size + 1)  # more than that would be an error in the header
+        except Exception as error:
+            raise _make_damage_error(self.path, f"zip at {self.info.filename}", error) from error
+
+
+def _list_tar(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[list[Entry], set[str]]:
+    entries, folders, path = [], set[str](), packed.path
+    total_bytes, is_packed = 0, packed.is_packed()
+
+    def needs_content(raw_name: str, kind: str, size: int) -> bool:
+        nonlocal total_bytes
+        name = _check_name(path, raw_name)
+        if name is None or kind == FOLDER or not is_wanted(name):
+            return False
+        if kind != FILE:
+            raise DataError(f"{name} in {path} is {kind}, not a regular file; pack the file itself")
+        total_bytes += size if is_packed else 0
+        packed.check_size(total_bytes)
+        return is_packed
+
+    try:
+        with packed.open() as file:
+            for entry in read_tar(file, needs_content):
+                if (name := _check_name(path, entry.name)) is None:
+                    continue
+                folders |= _parent_folders(name, is_folder=entry.kind == FOLDER)
+                if entry.kind == FOLDER or not is_wanted(name):
+                    continue
+                reader: Callable[[], bytes] = FileReader(path, entry.offset, entry.size)
+                if entry.content is not None:
+                    reader = partial(bytes, entry.content)
+                entries.append(Entry(name, entry.size, reader))
+    except TarError as error:
+        raise DataError(f"{path} is damaged, or no tar or zip archive: {error}; download or pack it again") from error
+    return entries, folders
+
+
+def _parent_folders(name: str, *, is_folder: bool) -> set[str]:
+    """The folders that contain an entry, and the entry itself if it is a folder."""
+    parts = name.split("/")
+    return {"/".join(parts[:stop]) for stop in range(1, len(parts) + is_folder)}
+
+
+def _make_damage_error(path: Path, kind: str, error: Exception) -> DataError:
+    return DataError(f"{path} is damaged {kind}: {error or type(error).__name__}; download or pack it again")

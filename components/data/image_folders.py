@@ -1,0 +1,243 @@
+"""The source for images that are sorted into one folder for each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from components.data.files import FileBlock, Files, open_files
+from components.data.holdout import split
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.profile import Profile
+from components.data.table import BLOCK_BYTES, Table
+from components.image_files import ImageError, ImageShape, read_shape
+from components.input_files import find_path
+from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+PROFILED_FILES = 2000  # of which the sizes are read
+MAX_PROFILED_PIXELS = 10**9
+SHARE = 0.15  # of the rows, for a split that isn't given
+BLOCK_FILES = 64  # the maximum number of files of a block, whose decoded images are in memory at once
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The splits, by the names of folders that hold them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolders(Table):
+    """Image files, CLASS/…/NAME.jpg, as columns `image`, the bytes of the file, `label`, which is CLASS, and `path`.
+
+    Class folders may stand in folders train, valid (validation, val) and test, which are then the splits. Rows are in
+    the order of their paths. Names that start with a dot are left out.
+
+    Attributes:
+        path: the folder, or a tar or zip archive of it, which isn't unpacked to the disk. A relative path is looked up
+            below $TITRATE_DATA, then below the working folder.
+        valid: the rows of the validation split: a share in (0, 1) or a count. None: those of the folder `valid`, or a
+            share of 0.15 if there is none.
+        test: the rows of the test split, likewise.
+        labels: whether each image is in a folder of its class. If not, there is no column `label`.
+        suffix: the ends of the names of the files to read; other files are left out. None: those of JPEG, PNG, BMP,
+            GIF, WebP and TIFF files, and any other file is an error.
+        max_unpacked_gb: the maximum size in gigabytes (10^9 bytes) of a packed tar archive, unpacked in memory.
+    """
+
+    path: str
+    valid: Annotated[float, Range(0, bounds="()")] | None = None  # type: ignore[assignment]
+    test: Annotated[float, Range(0, bounds="()")] | None = None
+    labels: bool = True
+    suffix: str | tuple[str, ...] | None = None
+    max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
+
+    def content_digest(self) -> str:
+        names = "\0".join(self._files.names[row] for rows in self._parts.values() for row in rows.tolist())
+        digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(errors="surrogateescape"), digest_size=16)
+        return f"{digest.hexdigest()}, {self.labels=}"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {part: len(rows) for part, rows in self._parts.items()}
+
+    def origin(self, part: str) -> str:
+        return self.path if part == "all" else f"{self.path} ({part})"
+
+    def read(self) -> Mapping[str, Mapping[str, Values]]:
+        """The columns without the images, which are read block by block."""
+        columns = {}
+        for part, rows in self._parts.items():
+            names = [self._files.names[row] for row in rows.tolist()]
+            columns[part] = {"path": Strings.from_bytes([name.encode(errors="surrogateescape") for name in names])}
+            if self.labels:
+                columns[part]["label"] = _encode_dictionary([self._classes[row] for row in rows.tolist()])
+        return columns
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        """Yields the rows of a part in consecutive blocks, and reads their files."""
+        rows, sizes = self._parts[part], self._files.sizes[self._parts[part]]
+        first = 0
+        while first < len(rows):
+            total = np.cumsum(sizes[first : first + BLOCK_FILES])
+            stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
+            columns = {name: _select(values, first, stop) for name, values in self.columns_by_part[part].items()}
+            contents = [self._files.read(row) for row in rows[first:stop].tolist()]
+            names = [self._files.names[row] for row in rows[first:stop].tolist()]
+            yield FileBlock(
+                {"image": Strings.from_bytes(contents), **columns},
+                origin=self.origin(part),
+                first_row=first,
+                names=names,
+            )
+            first = stop
+
+    def profile(self) -> TableProfile:
+        """The facts about the classes and, from the headers of some files, about the sizes.
+
+        Raises:
+            DataError: a file is no image.
+        """
+        if not self.labels:
+            raise DataError(
+                "`labels` (=false) leaves no target, so nothing is inferred; choose features with feature=…"
+            )
+        rows = np.concatenate([*self._parts.values()])
+        labels = _encode_dictionary([self._classes[row] for row in rows.tolist()])
+        label = Profile("label", "string", True, labels, None, lambda row: self._files.names[rows[row]], dict)
+        count = min(len(rows), PROFILED_FILES)
+        numbers = rows[np.arange(count) * len(rows) // count].tolist()
+        with ThreadPoolExecutor() as pool:
+            shapes: Counter[tuple[int, int, int]] = Counter(pool.map(self._read_shape, numbers))
+        return TableProfile(self.path, (label,), "label", images=(ImageProfile("image", shapes),))
+
+    def _read_shape(self, number: int) -> ImageShape:
+        try:
+            return read_shape(self._files.read(number), MAX_PROFILED_PIXELS)
+        except ImageError as error:
+            raise DataError(
+                f"{self._files.names[number]} of {self.path} {error}; replace the file, or remove it"
+            ) from error
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """The row numbers of `train`, `valid` and `test`, counted over all parts."""
+        sizes = self.sizes()
+        if {*sizes} == {"train", "valid", "test"}:
+            stops = np.cumsum([*sizes.values()]).tolist()
+            return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
+        test = None if "test" in sizes else self.test or SHARE
+        strata = self._read_classes(["all" if "all" in sizes else "train"])
+        return split(sizes, valid=self.valid or SHARE, test=test, seed=self.seed, strata=strata)
+
+    @cached_property
+    def _files(self) -> Files:
+        suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
+        ends = tuple(suffix.lower() for suffix in suffixes or ("",))
+        packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
+        files = open_files(packed, lambda name: name.lower().endswith(ends))
+        if suffixes is None and (strays := [name for name in files.names if not name.lower().endswith(SUFFIXES)]):
+            more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
+            raise DataError(
+                f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
+                f"names to read, such as {SUFFIXES[0]}"
+            )
+        if not files.names:
+            raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
+        return files
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        return _find_layout(self.path, self._files, labels=self.labels)
+
+    @property
+    def _classes(self) -> Sequence[str]:
+        """The class of each file."""
+        return self._layout.classes
+
+    @property
+    def _parts(self) -> Mapping[str, np.ndarray]:
+        """The files of each part."""
+        return self._layout.parts
+
+
+class _Layout(NamedTuple):
+    """What the folders mean.
+
+    Attributes:
+        parts: the positions of the files of each part.
+        classes: the class of each file; empty without labels.
+    """
+
+    parts: Mapping[str, np.ndarray]
+    classes: Sequence[str]
+
+
+def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
+    """Finds parts and classes in the paths of files. Raises DataError for files without a class, and empty classes."""
+    depth = _count_outer_folders(files.names, levels=1 + labels)
+    split_names = [name.split("/")[depth:] for name in files.names]
+    has_parts = any(len(names) > 1 + labels and PARTS.get(names[0]) == "train" for names in split_names)
+    part_of_file, classes = [], []
+    for name, folders in zip(files.names, split_names, strict=True):
+        part = PARTS.get(folders[0]) if has_parts and len(folders) > 1 else None
+        if has_parts and part is None:
+            raise DataError(f"{name} in {path} is in none of the folders train, valid and test. Move or remove it")
+        below = folders[1:] if has_parts else folders
+        if labels and len(below) < 2:
+            where = f" in {folders[0]}" if has_parts else ""
+            raise DataError(
+                f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
+                f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it; for images without "
+                "classes set `labels` to false"
+            )
+        part_of_file.append(part or "all")
+        classes.append(below[0] if labels else "")
+    if labels:
+        _check_folders(path, files, depth, has_parts=has_parts)
+    names = np.array(part_of_file)
+    parts: dict[str, np.ndarray] = {
+        part: np.flatnonzero(names == part) for part in ("all", "train", "valid", "test") if part in part_of_file
+    }
+    return _Layout(parts, classes)
+
+
+def _count_outer_folders(names: Sequence[str], levels: int) -> int:
+    """The number of folders around the parts or classes: an archive often has one, in which all others are."""
+    folders = [name.split("/")[:-1] for name in names]
+    depth = 0
+    while (
+        min(map(len, folders)) > depth + levels - 1
+        and len({folder[depth] for folder in folders}) == 1
+        and folders[0][depth] not in PARTS
+    ):
+        depth += 1
+    return depth
+
+
+def _check_folders(path: str, files: Files, depth: int, *, has_parts: bool) -> None:
+    """Raises DataError for a class folder without images."""
+    with_images = {"/".join(name.split("/")[: depth + 1 + has_parts]) for name in files.names}
+    for folder in files.folders:
+        if folder.count("/") == depth + has_parts and folder not in with_images:
+            raise DataError(f"the folder {folder} in {path} has no images. Add some, or remove it")
+
+
+def _encode_dictionary(texts: Sequence[str]) -> Strings:
+    classes, class_of_row = np.unique(np.array(texts), return_inverse=True)
+    labels = Strings.from_bytes([name.encode(errors="surrogateescape") for name in classes.tolist()])
+    return labels._replace(indices=class_of_row)
+
+
+def _select(values: Values, first: int, stop: int) -> Values:
+    """Consecutive rows of strings."""
+    assert isinstance(values, Strings)
+    if values.indices is not None:
+        return values._replace(indices=values.indices[first:stop])
+    return values._replace(offsets=values.offsets[first : stop + 1])

@@ -1,0 +1,334 @@
+"""Decodes image files with Pillow: JPEG, PNG, BMP, GIF, WebP and TIFF, recognized by their first bytes.
+
+Every file becomes 8-bit grey or RGB, as it is meant to be seen: turned as its EXIF orientation says, its first frame
+only, transparent pixels on white, palettes and CMYK as RGB, 16-bit grey scaled. A damaged file is an error. PNG files
+have checksums, which Pillow doesn't check for pixels; in the other formats, damage within the pixels may go unnoticed.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Resize: TypeAlias = Literal["stretch", "fit", "crop"]
+
+GREY, RGB = "L", "RGB"
+ORIENTATION = 0x0112  # the EXIF tag
+TURNED = (5, 6, 7, 8)  # the orientations that exchange height and width
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+COLOR_MODES = ("P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+PNG_START = b"\x89PNG\r\n\x1a\n"
+EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif")
+WHITE, BLACK = 255, 0
+CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
+CROP_TRIES = 10
+CROP_DRAWS = 4 * CROP_TRIES  # random numbers that a random crop takes
+
+
+class ImageError(ValueError):
+    """The bytes are no image, or can't be decoded. The message continues the name of a file: `is truncated`."""
+
+
+class ImageShape(NamedTuple):
+    """The shape of a decoded image.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        channels: 1 for grey, 3 for RGB.
+    """
+
+    height: int
+    width: int
+    channels: int
+
+
+class Decoding(NamedTuple):
+    """How images are decoded.
+
+    Attributes:
+        size: the height and width to resize to; None: images keep their size.
+        resize: `stretch` changes the aspect ratio; `fit` adds black borders; `crop` cuts the longer side on both ends.
+        channels: 1 for grey, 3 for RGB; None: as the file has it.
+        draft: whether JPEG files are decoded at a half, a quarter or an eighth of their size, but not below `size`.
+        max_pixels: the maximum number of pixels of an image file.
+        crop_area: the smallest and the largest share of the image's area that a random crop has in training. None:
+            images are not cropped at random.
+    """
+
+    size: tuple[int, int] | None
+    resize: Resize
+    channels: int | None
+    draft: bool
+    max_pixels: int
+    crop_area: tuple[float, float] | None = None
+
+
+def read_shape(data: bytes, max_pixels: int) -> ImageShape:
+    """The shape of an image, from its header. Raises ImageError if it is no image, or has too many pixels."""
+    return _read(data, max_pixels, _find_shape)
+
+
+def is_image_file(data: bytes) -> bool:
+    """Whether the first bytes are those of a format that can be read."""
+    try:
+        _find_reader(data)
+    except ImageError:
+        return False
+    return True
+
+
+def encode_png(image: np.ndarray | Image) -> bytes:
+    """A PNG file of an image of Pillow, or of an array, uint8 (H, W, 1) or (H, W, 3)."""
+    import PIL.Image
+
+    if isinstance(image, np.ndarray):
+        image = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def convert_array(image: np.ndarray, decoding: Decoding) -> np.ndarray:
+    """Resizes an image in memory, uint8 (H, W, C), and converts it to grey or RGB, as `decode_image` does.
+
+    Raises:
+        ImageError: it can't be converted to `channels`.
+    """
+    from PIL import Image
+
+    channels = image.shape[-1]
+    if channels in (1, 3):
+        plane = Image.fromarray(image[..., 0] if channels == 1 else image)
+        return _finish(plane, decoding)
+    if decoding.channels not in (None, channels):
+        raise ImageError(f"has {channels} channels; only images with 1 or 3 can be converted to {decoding.channels}")
+    # Pillow would treat the last of four channels as opacity.
+    planes = [_finish(Image.fromarray(image[..., number]), decoding) for number in range(channels)]
+    return np.concatenate(planes, axis=-1)
+
+
+def decode_image(data: bytes, decoding: Decoding, random: np.ndarray | None = None) -> np.ndarray:
+    """Decodes and resizes an image: uint8 (H, W, 1) or (H, W, 3).
+
+    Args:
+        data: the bytes of the file.
+        decoding: how it is decoded.
+        random: the random numbers of a crop, float64 (CROP_DRAWS,), in [0, 1). None: it is not cropped at random.
+
+    Raises:
+        ImageError: it is no image, is damaged, or has too many pixels.
+    """
+
+    def decode(image: Image, orientation: int) -> np.ndarray:
+        shape = _find_shape(image, orientation)
+        crop = WHOLE
+        if random is not None and decoding.crop_area is not None:
+            crop = choose_crop(shape.height, shape.width, decoding.crop_area, random)
+        if decoding.draft and decoding.size is not None:
+            height, width = math.ceil(decoding.size[0] / crop.height), math.ceil(decoding.size[1] / crop.width)
+            image.draft(None, (height, width) if orientation in TURNED else (width, height))
+        image.load()
+        return _finish(_turn(_as_8_bits(image), orientation), decoding, crop)
+
+    return _read(data, decoding.max_pixels, decode)
+
+
+class Crop(NamedTuple):
+    """A rectangle of an image, as shares of its height and width."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+WHOLE = Crop(0.0, 0.0, 1.0, 1.0)
+
+
+def choose_crop(height: int, width: int, area: tuple[float, float], random: np.ndarray) -> Crop:
+    """Chooses a random rectangle of whole pixels, by its share of the area and its ratio of width to height.
+
+    The ratio is 3:4 to 4:3 (Szegedy et al., 2015). If none of ten rectangles fits, the largest one in the middle with
+    an allowed ratio is taken.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        area: the smallest and the largest share of the area.
+        random: uniform random numbers, float64 (CROP_DRAWS,), in [0, 1).
+    """
+    low, high = math.log(CROP_RATIO), -math.log(CROP_RATIO)
+    for share, ratio, top, left in random.reshape(CROP_TRIES, 4).tolist():
+        pixels = (area[0] + share * (area[1] - area[0])) * height * width
+        aspect = math.exp(low + ratio * (high - low))
+        rows, columns = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))
+        if 0 < rows <= height and 0 < columns <= width:
+            first_row, first_column = int(top * (height - rows + 1)), int(left * (width - columns + 1))
+            return Crop(first_row / height, first_column / width, rows / height, columns / width)
+    rows = min(height, max(round(width / CROP_RATIO), 1))
+    columns = min(width, max(round(height / CROP_RATIO), 1))
+    return Crop((height - rows) // 2 / height, (width - columns) // 2 / width, rows / height, columns / width)
+
+
+def _finish(image: Image, decoding: Decoding, crop: Crop = WHOLE) -> np.ndarray:
+    """Converts an upright image to the channels and the size: uint8 (H, W, 1) or (H, W, 3)."""
+    from PIL.Image import Resampling
+
+    if decoding.channels is not None:
+        image = image.convert({1: GREY, 3: RGB}[decoding.channels])
+    if crop != WHOLE and decoding.size is not None:
+        width, height = image.size  # which is smaller for a draft
+        left, top = round(crop.left * width), round(crop.top * height)
+        right, bottom = round((crop.left + crop.width) * width), round((crop.top + crop.height) * height)
+        # `resize(…, box=…)` would mix in pixels outside of the box.
+        cropped = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+        image = cropped.resize(decoding.size[::-1], Resampling.BILINEAR)
+    elif decoding.size is not None:
+        image = _resize(image, decoding.size, decoding.resize)
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def _resize(image: Image, size: tuple[int, int], resize: Resize) -> Image:
+    """Resizes an image to a height and width with Pillow's bilinear filter, which averages over all covered pixels."""
+    from PIL import Image, ImageOps
+
+    bilinear, (height, width) = Image.Resampling.BILINEAR, size
+    if image.size == (width, height):
+        return image
+    if resize == "fit":
+        return ImageOps.pad(image, (width, height), bilinear, color=BLACK)
+    if resize == "crop":
+        return ImageOps.fit(image, (width, height), bilinear)
+    return image.resize((width, height), bilinear)
+
+
+def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any:
+    """Opens an image, checks it, and calls a function with it and its EXIF orientation (1: upright).
+
+    Raises ImageError for any error in between.
+    """
+    if not data:
+        raise ImageError("is empty")
+    try:
+        with _find_reader(data)(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed")
+            if min(width, height) == 0:
+                raise ImageError("has no pixels")
+            _read_channels(image)  # raises for a mode that can't be shown in 8 bits
+            is_turned = image.format != "TIFF"  # Pillow turns TIFF files itself
+            if image.format == "PNG":
+                _check_png(data)
+                is_turned = any(name in data for name in EXIF_IN_PNG)  # Pillow would decode the pixels to look for EXIF
+            return use(image, int(image.getexif().get(ORIENTATION, 1)) if is_turned else 1)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError("doesn't fit into the free memory") from error
+    except Exception as error:  # Pillow's readers raise many kinds for damaged files, also KeyError and struct.error
+        raise ImageError(f"is damaged: {error or type(error).__name__}") from error
+
+
+def _find_reader(data: bytes) -> Callable[[io.BytesIO], Image]:
+    """The class of Pillow that reads a format. `Image.open` would try all formats, and warn of large images."""
+    readers = _import_readers()
+    for start, reader in readers.items():
+        if data.startswith(start):
+            return reader
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return readers[b"RIFF....WEBP"]
+    raise ImageError(f"is no JPEG, PNG, BMP, GIF, WebP or TIFF file; it starts with {data[:8]!r}")
+
+
+@functools.cache
+def _import_readers() -> dict[bytes, Callable[[io.BytesIO], Image]]:
+    """The readers by the first bytes of their format. Pillow takes 50 ms, and most runs don't need it."""
+    from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    tiff = TiffImagePlugin.TiffImageFile
+    return {
+        b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
+        PNG_START: PngImagePlugin.PngImageFile,
+        b"BM": BmpImagePlugin.BmpImageFile,
+        b"GIF87a": GifImagePlugin.GifImageFile,
+        b"GIF89a": GifImagePlugin.GifImageFile,
+        **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff),
+        b"RIFF....WEBP": WebPImagePlugin.WebPImageFile,
+    }
+
+
+def _check_png(data: bytes) -> None:
+    """Raises ImageError if a checksum of a PNG file is wrong."""
+    position, kind = len(PNG_START), b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise ImageError("is truncated")
+        (length,), kind = struct.unpack_from(">I", data, position), data[position + 4 : position + 8]
+        stop = position + 8 + length
+        if stop + 4 > len(data):
+            raise ImageError("is truncated")
+        if zlib.crc32(data[position + 4 : stop]) != struct.unpack_from(">I", data, stop)[0]:
+            raise ImageError(f"is damaged: the checksum at byte {stop:,} is wrong")
+        position = stop + 4
+
+
+def _find_shape(image: Image, orientation: int) -> ImageShape:
+    width, height = image.size
+    if orientation in TURNED:
+        width, height = height, width
+    return ImageShape(height, width, _read_channels(image))
+
+
+def _read_channels(image: Image) -> int:
+    if image.mode in GREY_MODES:
+        return 1
+    if image.mode in (*ALPHA_MODES, *COLOR_MODES):
+        return 3
+    depth = {"I": "32-bit integers", "F": "floats"}.get(image.mode, f"the mode {image.mode}")
+    raise ImageError(f"has pixels of {depth}, whose black and white aren't known; convert it to 8 or 16 bits")
+
+
+def _turn(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _as_8_bits(image: Image) -> Image:
+    """Converts a loaded image to grey or RGB, 8 bits per channel."""
+    import PIL.Image
+
+    is_grey = _read_channels(image) == 1
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would make most pixels white
+        numbers = np.asarray(image).astype(np.uint32)
+        if "transparency" in image.info:
+            numbers[numbers == image.info["transparency"]] = 65535
+        image = PIL.Image.fromarray(((numbers * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        opaque = PIL.Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
+        opaque.alpha_composite(image.convert("RGBA"))
+        return opaque.getchannel("R") if is_grey else opaque.convert(RGB)
+    return image if image.mode == (GREY if is_grey else RGB) else image.convert(GREY if is_grey else RGB)

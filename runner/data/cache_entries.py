@@ -1,0 +1,132 @@
+"""The entries of the cache of encoded data: their folder, their sizes, and the removal of those not used for long.
+
+Several processes share the folder. On Linux, files that are removed stay readable for processes that have opened them.
+Other users who share the cache have folders of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.run_folder import LOCK, remove_abandoned_folders
+
+INDEX = "index.json"
+TEMPORARY = "." + "[0-9a-f]" * 32 + ".????????"  # the entry's name between dots, and `mkdtemp`'s 8 characters
+_NAME = re.compile(r"[0-9a-f]{32}")
+_FILE = re.compile(rf"{re.escape(INDEX)}|{LOCK}|\d+\.(bin|npy)")  # npy: of earlier versions
+
+
+class CacheEntry(NamedTuple):
+    """An entry of the cache.
+
+    Attributes:
+        path: its folder.
+        size: bytes.
+        used: the time of its last use, in seconds since 1970.
+        about: what it holds.
+    """
+
+    path: Path
+    size: int
+    used: float
+    about: str
+
+
+def entries_folder(cache: Path) -> Path:
+    """The folder of this user's entries.
+
+    Args:
+        cache: the folder of all caches.
+    """
+    folder = cache / "data"
+    with suppress(OSError):
+        if folder.stat().st_uid != os.getuid():
+            return cache / f"data-{os.getuid()}"
+    return folder
+
+
+def list_entries(folder: Path) -> list[CacheEntry]:
+    """Lists this user's entries, those that were not used for the longest time first."""
+    entries = []
+    with suppress(OSError):  # there is no cache yet
+        for path in folder.iterdir():
+            with suppress(OSError):  # another process has removed it
+                if _is_entry(path):
+                    index = path / INDEX
+                    used = (index if index.exists() else path).stat().st_mtime
+                    size = sum(file.lstat().st_size for file in path.iterdir())
+                    entries.append(CacheEntry(path, size, used, _read_about(index)))
+    return sorted(entries, key=lambda entry: entry.used)
+
+
+def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list[CacheEntry]:
+    """Removes the entries that were not used for the longest time, until the others have at most `limit` bytes.
+
+    Args:
+        folder: the folder of the entries.
+        limit: bytes of all entries together.
+        keep: the names of entries that are kept in any case.
+
+    Returns:
+        The removed entries.
+    """
+    entries = list_entries(folder)
+    excess = sum(entry.size for entry in entries) - limit
+    removed = []
+    for entry in entries:
+        if excess > 0 and entry.path.name not in keep and remove_entry(entry.path):
+            removed.append(entry)
+            excess -= entry.size
+    return removed
+
+
+def remove_entry(path: Path) -> bool:
+    """Removes an entry. It disappears at once, so that no process finds half of it.
+
+    Returns:
+        Whether it is gone. Nothing of another user is removed, and nothing but the files of an entry.
+    """
+    try:
+        if _is_entry(path):
+            renamed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            try:
+                path.rename(renamed)  # replaces the empty folder
+            finally:
+                remove_files(renamed)
+    except OSError:  # the folder is read-only, or another process has removed the entry
+        pass
+    return not os.path.lexists(path)
+
+
+def remove_files(folder: Path) -> None:
+    """Removes the folder of an entry, also of one that is only half written."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def remove_temporary_folders(folder: Path) -> None:
+    """Removes what killed processes left."""
+    remove_abandoned_folders(folder, TEMPORARY)
+
+
+def _is_entry(path: Path) -> bool:
+    """Whether a path is the folder of an entry of this user. TITRATE_CACHE may name a folder with other things too."""
+    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    return path.stat().st_uid == os.getuid() and all(_FILE.fullmatch(file.name) for file in path.iterdir())
+
+
+def _read_about(index: Path) -> str:
+    try:
+        return str(json.loads(index.read_text())["content"]["about"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return "unknown: another version of Titrate wrote it, or it is damaged"

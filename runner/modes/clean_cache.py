@@ -1,0 +1,52 @@
+"""`mode=clean runs.delete=cache`: lists and removes the entries of the cache of encoded data."""
+
+from __future__ import annotations
+
+import time
+
+from runner.data.cache_entries import (
+    CacheEntry,
+    entries_folder,
+    list_entries,
+    remove_entry,
+    remove_temporary_folders,
+)
+from runner.display.tables import Section, print_tables
+from runner.platform import cache_folder
+
+TIME_FORMAT = "%Y-%m-%d %H:%M"
+
+
+def clean_cache(*, confirmed: bool) -> int:
+    """Lists this user's entries, the last used first, and removes them if `confirmed`.
+
+    A running process keeps the entries that it has opened.
+
+    Returns:
+        The exit code. 1: an entry could not be removed.
+    """
+    folder = entries_folder(cache_folder())
+    entries = list_entries(folder)[::-1]
+    if not entries:
+        print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
+        return 0
+    print_tables([Section("", [["last use", "size", "content"], *map(_row, entries)], right_columns=(1,))])
+    size = _megabytes(sum(entry.size for entry in entries))
+    if not confirmed:
+        print(f"would remove {len(entries)} entries of {folder}, {size}; add runs.confirm=true to remove them")
+        return 0
+    remove_temporary_folders(folder)
+    kept = [entry for entry in entries if not remove_entry(entry.path)]
+    for entry in kept:
+        print(f"kept {entry.path}: it can't be removed; {folder} may be read-only")
+    removed = sum(entry.size for entry in entries) - sum(entry.size for entry in kept)
+    print(f"removed {len(entries) - len(kept)} entries of {folder}, {_megabytes(removed)}")
+    return 1 if kept else 0
+
+
+def _row(entry: CacheEntry) -> list[str]:
+    return [time.strftime(TIME_FORMAT, time.localtime(entry.used)), _megabytes(entry.size), entry.about]
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"

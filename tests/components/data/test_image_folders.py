@@ -1,0 +1,226 @@
+"""Images in folders and archives: what their paths mean, and what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+import random
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from components.data import ImageFolders
+from components.types import DataError, Strings
+
+
+def make_image(number: int, format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((2, 3, 3), number, np.uint8)).save(file, format)
+    return file.getvalue()
+
+
+FILES = {f"{label}/{number}.png": make_image(number) for label in ("cat", "dog") for number in range(4)}
+PARTS = {f"{part}/{name}": content for part in ("train", "val", "test") for name, content in FILES.items()}
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def write_tar(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, bytes]], Path]] = {
+    "folder": write_folder,
+    "tar": write_tar,
+    "tar.gz": lambda path, files: write_tar(path, files, "w:gz"),
+    "zip": write_zip,
+}
+
+
+def list_rows(source: ImageFolders, part: str) -> list[tuple[str, str, bytes]]:
+    """Path, label and content of each row."""
+    rows = []
+    for block in source.blocks(part):
+        image = block.columns["image"]
+        assert isinstance(image, Strings)
+        columns = [block.columns[name].tolist() for name in ("path", "label")]
+        rows += zip(*columns, image.iterate_bytes(), strict=True)
+    return rows
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_folders_and_archives_are_read_alike(kind: str, tmp_path: Path) -> None:
+    hidden = {".git/x.png": b"", "cat/._1.png": b"", "__MACOSX/cat/1.png": b"", "dog/Thumbs.db": b""}
+    source = ImageFolders(path=str(WRITERS[kind](tmp_path / "images", FILES | hidden)))
+    assert source.sizes() == {"all": 8}
+    assert list_rows(source, "all") == [(name, name.split("/")[0], content) for name, content in FILES.items()]
+    splits = source.splits()
+    assert sorted(np.concatenate([*splits.values()]).tolist()) == [*range(8)]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_folders_of_the_splits_are_parts_below_any_outer_folder(kind: str, tmp_path: Path) -> None:
+    files = {f"set/{name}": content for name, content in PARTS.items()}
+    source = ImageFolders(path=str(WRITERS[kind](tmp_path / "images", files)))
+    assert source.sizes() == {"train": 8, "valid": 8, "test": 8}
+    splits = {name: rows.tolist() for name, rows in source.splits().items()}
+    assert splits == {"train": [*range(8)], "valid": [*range(8, 16)], "test": [*range(16, 24)]}
+    (path, label, content) = list_rows(source, "valid")[5]
+    assert (path, label, content) == ("set/val/dog/1.png", "dog", FILES["dog/1.png"])
+
+
+def test_images_may_be_deeper_and_without_labels(tmp_path: Path) -> None:
+    source = ImageFolders(path=str(write_folder(tmp_path, {"cat/a/b/1.png": b"1", "dog/2.png": b"2"})))
+    assert [row[:2] for row in list_rows(source, "all")] == [("cat/a/b/1.png", "cat"), ("dog/2.png", "dog")]
+    source = ImageFolders(path=str(write_folder(tmp_path, {"1.png": b"1"})), labels=False, stratify=None)
+    (block,) = source.blocks("all")
+    assert [*block.columns] == ["image", "path"]
+    assert source.sizes() == {"all": 3}
+
+
+def test_other_files_are_left_out_by_a_suffix(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat/1.PNG": b"1", "cat/readme.txt": b"2", "dog/2.jpg": b"3", "dog/1.png": b"4"})
+    source = ImageFolders(path=str(tmp_path), suffix=".png")
+    assert [row[0] for row in list_rows(source, "all")] == ["cat/1.PNG", "dog/1.png"]
+    source = ImageFolders(path=str(tmp_path), suffix=(".png", ".jpg"))
+    assert source.sizes() == {"all": 3}
+
+
+def test_the_fingerprint_changes_with_a_file(tmp_path: Path) -> None:
+    prints = set()
+    for kind, write in WRITERS.items():
+        for content in (b"1", b"22"):
+            path = write(tmp_path / f"{kind}{content!r}", FILES | {"dog/4.png": content})
+            prints.add(ImageFolders(path=str(path)).fingerprint())
+            assert ImageFolders(path=str(path)).fingerprint() in prints
+            prints.add(ImageFolders(path=str(path), valid=0.5).fingerprint())
+    assert len(prints) == 4 * len(WRITERS)
+
+
+def test_blocks_are_small(tmp_path: Path) -> None:
+    files = {f"cat/{number:03}.png": bytes(10) for number in range(150)} | {"dog/1.png": bytes(5 << 20)}
+    source = ImageFolders(path=str(write_folder(tmp_path, files)))
+    sizes = [block.columns["path"].rows for block in source.blocks("all")]  # type: ignore[union-attr]
+    assert sizes == [64, 64, 22, 1]
+    assert [row[0] for row in list_rows(source, "all")] == [*files]
+    *_, block = source.blocks("all")
+    assert block.locate(0) == f"dog/1.png of {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({"cat/1.png": b"", "cat/notes.txt": b""}, {}, "cat/notes.txt in .* is no image file. Remove it, or set `suf"),
+        ({"cat/1.png": b"", "a.md": b"", "b.md": b""}, {}, "a.md in .* is no image file, and 1 other files are none"),
+        ({"cat/1.txt": b""}, {"suffix": ".jpg"}, r"has no file whose name ends in \.jpg"),
+        ({".hidden": b""}, {}, r"has no file whose name ends in \.jpg, \.jpeg"),
+        ({"1.png": b"", "cat/2.png": b""}, {}, "1.png in .* is in no class folder.* set `labels` to false"),
+        (
+            {"train/cat/1.png": b"", "train/1.png": b""},
+            {},
+            "train/1.png in .* is in no class folder: there is a folder for in the",
+        ),
+        ({"train/cat/1.png": b"", "tset/cat/1.png": b""}, {}, "tset/cat/1.png in .* is in none of the folders train"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_stray_file_is_named(
+    kind: str, files: dict[str, bytes], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    source = ImageFolders(path=str(WRITERS[kind](tmp_path / "images", files)), **options)
+    with pytest.raises(DataError, match=message):
+        source.sizes()
+
+
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_a_class_without_images_is_named(part: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, {f"{part}{name}": content for name, content in FILES.items()})
+    (tmp_path / part / "owl").mkdir()
+    with pytest.raises(DataError, match=f"the folder {part}owl in .* has no images. Add some, or remove it"):
+        ImageFolders(path=str(tmp_path)).sizes()
+
+
+@pytest.mark.parametrize("name", ["../cat/1.png", "cat/../../1.png", "/cat/1.png", "..\\cat\\1.png"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_an_entry_outside_of_its_archive_is_an_error(kind: str, name: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path / "images", {**FILES, name: b"1"})
+    with pytest.raises(DataError, match=r"has an entry '.*', which lies outside of the archive; pack it again"):
+        ImageFolders(path=str(path)).sizes()
+
+
+def test_a_zip_entry_that_is_no_file_is_an_error(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", FILES)
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("dog/9.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "1.png")
+    with pytest.raises(DataError, match=r"dog/9.png in .* is no regular file \(its type is 0o120000\)"):
+        ImageFolders(path=str(path)).sizes()
+    content = bytearray(write_zip(tmp_path / "a.zip", FILES).read_bytes())
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):
+        content[content.index(start) + (6 if start[2] == 3 else 8)] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cat/0.png in .* is encrypted; unpack the archive"):
+        ImageFolders(path=str(path)).sizes()
+
+
+def test_a_zip_entry_may_not_be_larger_than_it_says(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", FILES | {"dog/9.png": bytes(1 << 20)})
+    content = bytearray(path.read_bytes())
+    size = (1 << 20).to_bytes(4, "little")
+    assert content.count(size) == 2
+    path.write_bytes(content.replace(size, (1000).to_bytes(4, "little")))
+    with pytest.raises(DataError, match=r"is damaged zip at dog/9.png|dog/9.png had 1,000 bytes"):
+        list_rows(ImageFolders(path=str(path)), "all")
+
+
+def test_a_file_that_changes_or_disappears_is_an_error(tmp_path: Path) -> None:
+    source = ImageFolders(path=str(write_folder(tmp_path, FILES)))
+    assert source.sizes() == {"all": 8}
+    (tmp_path / "cat" / "1.png").write_bytes(b"1")
+    with pytest.raises(DataError, match=r"cat/1.png had \d+ bytes, and has 1: another program writes it"):
+        list_rows(source, "all")
+    (tmp_path / "cat" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"cat/1.png can't be read: No such file"):
+        list_rows(source, "all")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_a_changed_archive_is_read_or_an_error(kind: str, tmp_path: Path) -> None:
+    """Never another exception. In a zip archive, a changed content is always an error."""
+    path, choices = WRITERS[kind](tmp_path / "images", FILES), random.Random(kind)
+    content = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(choices.choice([1, 1, 4])):
+            changed[choices.randrange(len(changed))] ^= 1 << choices.randrange(8)
+        path.write_bytes(changed[: choices.choice([len(changed), len(changed), choices.randrange(len(changed))])])
+        try:
+            source = ImageFolders(path=str(path))
+            rows = [row for part in source.sizes() for row in list_rows(source, part)]
+        except DataError:
+            continue
+        if kind != "tar":
+            assert {found for _, _, found in rows} <= {*FILES.values()}

@@ -1,0 +1,253 @@
+"""Image files: each format and mode as it is meant to be seen, and an error for what can't be decoded."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import pytest
+
+from components.image_files import (
+    CROP_DRAWS,
+    Decoding,
+    ImageError,
+    choose_crop,
+    convert_array,
+    decode_image,
+    read_shape,
+)
+
+RANDOM = np.random.default_rng(0)
+HEIGHT, WIDTH = 12, 20
+COLORS = PIL.Image.fromarray(RANDOM.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+GREYS = PIL.Image.fromarray(RANDOM.integers(0, 256, (HEIGHT, WIDTH), np.uint8))
+PLAIN = Decoding(None, "stretch", None, draft=False, max_pixels=10**6)
+LOSSLESS = ("PNG", "BMP", "TIFF")
+
+
+def encode(image: PIL.Image.Image, format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def decode(data: bytes, **options: Any) -> np.ndarray:
+    image = decode_image(data, PLAIN._replace(**options))
+    assert (image.dtype, image.ndim) == (np.uint8, 3)
+    if not options:
+        assert read_shape(data, PLAIN.max_pixels) == image.shape, "the header promises the shape"
+    return image
+
+
+def with_pillow(data: bytes) -> np.ndarray:
+    return np.asarray(PIL.Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_each_format_has_pillow_s_pixels(format: str) -> None:
+    data = encode(COLORS, format)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    if format in LOSSLESS:
+        np.testing.assert_array_equal(decode(data), np.asarray(COLORS))
+        np.testing.assert_array_equal(decode(encode(GREYS, format))[..., 0], np.asarray(GREYS))
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:0"}])
+def test_each_kind_of_jpeg_has_pillow_s_pixels(options: dict[str, Any]) -> None:
+    data = encode(COLORS, "JPEG", **options)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    assert decode(encode(GREYS, "JPEG")).shape == (HEIGHT, WIDTH, 1)
+
+
+def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return np.round(colors * (alpha / 255.0) + 255 * (1 - alpha / 255.0))
+
+
+def test_transparent_pixels_are_seen_on_white() -> None:
+    alpha = RANDOM.integers(0, 256, (HEIGHT, WIDTH, 1), np.uint8)
+    image = PIL.Image.fromarray(np.concatenate([np.asarray(COLORS), alpha], axis=-1))
+    np.testing.assert_allclose(decode(encode(image, "PNG")), on_white(np.asarray(COLORS), alpha), atol=1)
+    grey = PIL.Image.fromarray(np.concatenate([np.asarray(GREYS)[..., None], alpha], axis=-1))
+    np.testing.assert_allclose(decode(encode(grey, "PNG")), on_white(np.asarray(GREYS)[..., None], alpha), atol=1)
+
+
+def test_a_palette_becomes_colors_and_its_transparent_color_white() -> None:
+    palette = COLORS.quantize(8)
+    seen = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(decode(encode(palette, "PNG")), seen)
+    numbers = np.asarray(palette)
+    expected = np.where((numbers == numbers[0, 0])[..., None], 255, seen)
+    for format in ("PNG", "GIF"):
+        data = encode(palette, format, transparency=int(numbers[0, 0]))
+        np.testing.assert_array_equal(decode(data), expected)
+    grey = encode(GREYS, "PNG", transparency=int(np.asarray(GREYS)[0, 0]))
+    assert decode(grey)[0, 0] == 255
+
+
+def test_16_bits_are_divided_by_257() -> None:
+    numbers = RANDOM.integers(0, 2**16, (HEIGHT, WIDTH), np.uint16)
+    for format in ("PNG", "TIFF"):
+        found = decode(encode(PIL.Image.fromarray(numbers), format))
+        np.testing.assert_array_equal(found[..., 0], np.floor(numbers / 257 + 0.5))
+
+
+def test_black_and_white_and_print_colors() -> None:
+    bits = GREYS.convert("1")
+    np.testing.assert_array_equal(decode(encode(bits, "PNG"))[..., 0], np.asarray(bits) * 255)
+    inks = COLORS.convert("CMYK")
+    for format in ("JPEG", "TIFF"):
+        data = encode(inks, format)
+        np.testing.assert_array_equal(decode(data), with_pillow(data))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_image_is_turned_as_its_camera_was_held(orientation: int, format: str) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(COLORS, format, exif=exif)
+    upright = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(decode(data), np.asarray(upright.convert("RGB")))
+    if format == "PNG":  # the orientation may follow the pixels
+        chunks = data[8:]
+        start = data.index(b"eXIf") - 4
+        length = 12 + struct.unpack_from(">I", data, start)[0]
+        moved = data[:start] + data[start + length : -12] + data[start : start + length] + chunks[-12:]
+        np.testing.assert_array_equal(decode(moved), decode(data))
+
+
+def test_of_an_animation_the_first_frame_is_seen() -> None:
+    frames = [COLORS.rotate(180), COLORS]
+    for format in ("GIF", "WEBP", "TIFF", "PNG"):
+        moving = encode(COLORS, format, save_all=True, append_images=frames, duration=10, loop=0)
+        first = np.asarray(PIL.Image.open(io.BytesIO(moving)).convert("RGB"))
+        np.testing.assert_array_equal(decode(moving), first)
+
+
+@pytest.mark.parametrize("image", [COLORS, GREYS], ids=["colors", "greys"])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("resize", ["stretch", "fit", "crop"])
+def test_files_and_arrays_are_resized_and_converted_alike(image: Any, channels: int | None, resize: str) -> None:
+    options = {"size": (8, 6), "resize": resize, "channels": channels}
+    found = decode(encode(image, "PNG"), **options)
+    assert found.shape == (8, 6, channels or len(image.getbands()))
+    array = np.asarray(image).reshape(HEIGHT, WIDTH, -1)
+    np.testing.assert_array_equal(convert_array(array, PLAIN._replace(**options)), found)
+
+
+def test_fit_keeps_the_whole_image_and_crop_its_middle() -> None:
+    columns = np.repeat(np.arange(WIDTH, dtype=np.uint8)[None] * 10 + 50, HEIGHT, axis=0)
+    data = encode(PIL.Image.fromarray(columns), "PNG")
+    fitted = decode(data, size=(WIDTH, WIDTH), resize="fit")[..., 0]
+    np.testing.assert_array_equal(fitted[4:-4], columns)
+    assert not fitted[[0, 3, -4, -1]].any(), "borders are black"
+    np.testing.assert_array_equal(decode(data, size=(HEIGHT, HEIGHT), resize="crop")[..., 0], columns[:, 4:-4])
+
+
+def test_a_draft_is_decoded_smaller_but_not_below_the_size() -> None:
+    large = PIL.Image.effect_mandelbrot((400, 640), (-2, -1, 1, 1), 50).convert("RGB")
+    for orientation in (1, 6):
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        data = encode(large, "JPEG", exif=exif)
+        exact, draft = (decode(data, size=(64, 40), draft=draft).astype(float) for draft in (False, True))
+        assert 0 < np.abs(exact - draft).mean() < 8
+
+
+def test_random_crops_are_rectangles_of_the_image_with_the_stated_area_and_ratio() -> None:
+    numbers = np.random.default_rng(0).random((500, CROP_DRAWS))
+    for height, width in ((100, 100), (60, 200), (300, 50), (1, 1), (3, 2)):
+        shares = []
+        for random_numbers in numbers:
+            crop = choose_crop(height, width, (0.25, 0.5), random_numbers)
+            rows, columns = crop.height * height, crop.width * width
+            for pixels in (rows, columns, crop.top * height, crop.left * width):
+                assert pixels == pytest.approx(round(pixels))
+            assert 0 <= crop.top <= 1 - crop.height + 1e-9
+            assert 0 <= crop.left <= 1 - crop.width + 1e-9
+            shares.append(crop.height * crop.width)
+            if min(height, width) >= 50:
+                assert 0.7 < columns / rows < 1.4
+        if (height, width) == (100, 100):
+            assert 0.24 < min(shares) < 0.27 < 0.48 < max(shares) < 0.51
+            corners = [choose_crop(100, 100, (0.25, 0.5), one)[:2] for one in numbers]
+            assert min(map(min, corners)) == 0.0
+
+
+def test_a_crop_is_resized_as_a_cropped_image_is() -> None:
+    decoding = PLAIN._replace(size=(6, 5), crop_area=(0.3, 0.6))
+    random_numbers = np.random.default_rng(1).random(CROP_DRAWS)
+    crop = choose_crop(HEIGHT, WIDTH, (0.3, 0.6), random_numbers)
+    left, top = round(crop.left * WIDTH), round(crop.top * HEIGHT)
+    box = (left, top, left + round(crop.width * WIDTH), top + round(crop.height * HEIGHT))
+    expected = COLORS.crop(box).resize((5, 6), PIL.Image.Resampling.BILINEAR)
+    found = decode_image(encode(COLORS, "PNG"), decoding, random_numbers)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+    assert (decode_image(encode(COLORS, "PNG"), decoding) != found).any(), "evaluation sees the whole image"
+
+
+HUGE = struct.pack(">II", 60_000, 60_000)
+
+
+def large_png() -> bytes:
+    """The header of an image of 3.6 billion pixels."""
+    header = b"IHDR" + HUGE + bytes([8, 2, 0, 0, 0])
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return encode(COLORS, "PNG")[:8] + chunk + encode(COLORS, "PNG")[33:]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"# not an image", r"is no JPEG, PNG, BMP, GIF, WebP or TIFF file; it starts with b'# not an'"),
+        (encode(COLORS, "PNG")[:-30], "is truncated"),
+        (encode(COLORS, "PNG")[:20], "is damaged"),
+        (encode(COLORS, "JPEG")[:-2], "is damaged"),
+        (encode(COLORS, "JPEG")[:-40], "is damaged"),
+        (encode(COLORS, "BMP")[:-40], "is damaged"),
+        (encode(COLORS, "WEBP")[:-20], "is damaged"),
+        (encode(COLORS, "TIFF")[:-60], "is damaged"),
+        (large_png(), r"has 60,000 x 60,000 pixels; at most 1,000,000 are allowed"),
+        (encode(PIL.Image.new("F", (3, 3)), "TIFF"), "has pixels of floats"),
+        (encode(PIL.Image.new("I", (3, 3)), "TIFF"), "has pixels of 32-bit integers"),
+    ],
+)
+def test_what_is_no_sound_image_is_an_error(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        decode(data, size=(4, 4))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 2)])
+def test_any_sides_are_allowed(size: tuple[int, int]) -> None:
+    image = PIL.Image.new("RGB", size, (1, 2, 3))
+    assert (decode(encode(image, "PNG"), size=(5, 7)) == [1, 2, 3]).all()
+    assert decode(encode(image, "PNG"), size=(5, 7), resize="fit").shape == (5, 7, 3)
+    assert (decode(encode(image, "PNG"), size=(5, 7), resize="crop") == [1, 2, 3]).all()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_a_changed_file_is_an_image_or_an_error(format: str) -> None:
+    """Never another exception. A changed byte of a PNG file is always an error."""
+    data, choices = encode(COLORS, format), random.Random(format)
+    decoding = PLAIN._replace(size=(4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+        for _ in range(400):
+            changed = bytearray(data)
+            for _ in range(choices.choice([1, 1, 2, 8])):
+                changed[choices.randrange(len(changed))] ^= 1 << choices.randrange(8)
+            cut = changed[: choices.choice([len(changed), len(changed), choices.randrange(len(changed))])]
+            try:
+                image = decode_image(bytes(cut), decoding)
+            except ImageError:
+                continue
+            assert image.shape in ((4, 4, 1), (4, 4, 3))
+            assert format != "PNG" or bytes(cut) == data

@@ -1,0 +1,308 @@
+"""Images from folders, from the one-line command to predictions of new images."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import PIL.Image
+import pytest
+
+import runner
+from components.data import Arrays, ImageFolders
+from components.types import DataError, UserError
+from runner.__main__ import main
+from runner.config.compose import compose
+from runner.data import order
+from runner.data.batches import gather_rows
+from runner.data.load import Features, load_encoded
+from runner.execution.execute import Result
+from runner.inference.trained_model import TrainedModel
+
+pytestmark = pytest.mark.optax
+CLASSES = ("cat", "dog", "owl")
+SUFFIXES = ("png", "bmp", "tiff")  # exact
+ROWS = 30
+QUICK = ("tracking=none", "quiet=true", "training.epochs=2", "architecture=mlp", "architecture.widths=[4]")
+
+
+def write_images(folder: Path, sizes: tuple[tuple[int, int], ...], *, grey: bool = False) -> None:
+    choices = np.random.default_rng(0)
+    for number in range(ROWS):
+        height, width = sizes[number % len(sizes)]
+        shape = (height, width) if grey else (height, width, 3)
+        pixels = choices.integers(0, 200, shape) + 50 * (number % 3 == 0)
+        path = folder / CLASSES[number % 3] / f"{number}.{SUFFIXES[number % len(SUFFIXES)]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of one size."""
+    path = tmp_path_factory.mktemp("images")
+    write_images(path, ((6, 8),))
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of several sizes."""
+    path = tmp_path_factory.mktemp("images")
+    write_images(path, ((30, 50), (40, 40), (60, 33)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("runs"))
+        words = ("data=images", f"data.path={mixed}", "training.batch_size=8", *QUICK)
+        return runner.run(*words, "feature.columns.image.size=[5,4]")
+
+
+@pytest.fixture(scope="module")
+def model(result: Result) -> TrainedModel:
+    return runner.load(result.folder.absolute())
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_same_images_from_arrays_give_the_same_bits(folder: Path) -> None:
+    source = ImageFolders(path=str(folder))
+    names = [name for block in source.blocks("all") for name in block.columns["path"].tolist()]  # type: ignore[union-attr]
+    columns = {"image": np.stack([read(folder / name) for name in names])}
+    columns["label"] = np.array([name.split("/")[0] for name in names])
+    arrays = Arrays(columns=columns, valid=0.15, test=0.15)
+    words = ("feature=image", "training.batch_size=8", *QUICK)
+    from_files = runner.run(*words, "data=images", f"data.path={folder}")
+    from_arrays = runner.run(*words, source=arrays)
+    assert from_files.records == from_arrays.records
+    names = [name for name in from_files.metrics if name.startswith(("test/", "best/"))]
+    assert [from_files.metrics[name] for name in names] == [from_arrays.metrics[name] for name in names]
+    assert "test/loss" in names
+
+
+@pytest.mark.parametrize(
+    ("sizes", "grey", "image", "choices"),
+    [
+        (((28, 28),), True, {}, ("resnet20", ["crop"])),
+        (((32, 32),), False, {}, ("resnet20", ["crop", "flip"])),
+        (((30, 50), (40, 40), (60, 33)), False, {"size": [32, 32], "resize": "crop"}, ("resnet20", ["crop", "flip"])),
+        (((64, 64), (80, 80)), False, {"size": [64, 64]}, ("resnet18", ["crop", "flip"])),
+        (((200, 300),), False, {"size": [96, 96], "resize": "crop"}, ("resnet18", ["crop", "flip"])),
+        (((5, 5),), True, {}, ("resnet20", ["crop"])),
+    ],
+)
+def test_size_network_and_augmentation_are_suggested(
+    sizes: Any, grey: bool, image: dict[str, Any], choices: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    write_images(tmp_path, sizes, grey=grey)
+    config = compose(["data=images", f"data.path={tmp_path}"])
+    assert (config.choices["architecture"], sorted(config.choices["augmentation"])) == choices
+    assert config.values["feature"]["columns"]["image"] == {
+        "_target_": "components.feature.Image",
+        "key": "image",
+        **image,
+    }
+    assert config.values["training"]["epochs"] == 60
+    assert config.suggestion is not None
+    assert config.suggestion.notes[0] == "30 images of 3 classes"
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_grey_and_colored_images_become_colors() -> None:
+    write_images(Path("images"), ((6, 8),))
+    PIL.Image.fromarray(np.zeros((6, 8), np.uint8)).save("images/cat/grey.png")
+    assert compose(["data=images", "data.path=images"]).values["feature"]["columns"]["image"]["channels"] == 3
+    with pytest.raises(
+        DataError, match=r"cat/grey.png of images.* has 6 x 8 pixels and 1 channel.*; set `channels` to 3"
+    ):
+        runner.run("data=images", "data.path=images", "feature=image", *QUICK)
+    assert len(runner.run("data=images", "data.path=images", "training.batch_size=8", *QUICK).records) == 2
+
+
+def test_new_images_are_predicted_in_any_form(model: TrainedModel, mixed: Path) -> None:
+    paths = [mixed / "cat" / "0.png", mixed / "dog" / "1.bmp"]
+    images = [PIL.Image.open(path) for path in paths]
+    forms: list[Any] = [
+        [path.read_bytes() for path in paths],
+        paths,
+        [str(path) for path in paths],
+        pandas.Series([str(path) for path in paths]),
+        np.array([str(path) for path in paths]),
+        images,
+        [np.asarray(image) for image in images],
+    ]
+    first, *others = (model.predict({"image": form}).frame() for form in forms)
+    for other in others:
+        pandas.testing.assert_frame_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (["nowhere.png"], r"nowhere\.png can't be read: No such file"),
+        ([b"\x89PNG\r\n\x1a\n nothing more"], "row 0 of the new rows: column `image` is damaged"),
+        ([np.zeros((3, 3)), np.zeros((2, 2))], r"row 0 is of the type ndarray float64 \(3, 3\); an image is the path"),
+        ([[1, 2]], r"column `image` of the new rows is uint8 \(1, 2\)"),
+    ],
+)
+def test_what_is_no_image_can_t_be_predicted(model: TrainedModel, images: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        model.predict({"image": images})
+
+
+def test_a_folder_without_classes_is_predicted_with_its_paths(
+    result: Result, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat/0.png", "dog/1.bmp"):
+        (tmp_path / "new" / Path(name).name).parent.mkdir(exist_ok=True)
+        (tmp_path / "new" / Path(name).name).write_bytes((mixed / name).read_bytes())
+    output = tmp_path / "predictions.csv"
+    words = [f"run={result.folder.absolute()}", "mode=predict", f"data.path={tmp_path / 'new'}", f"output={output}"]
+    assert main(words) == 2
+    assert "0.png in " in (error := capsys.readouterr().err)
+    assert "for images without classes set `labels` to false" in error
+    assert main([*words, "data.labels=false", "output.columns=[path]"]) == 0
+    rows = [*csv.DictReader(output.read_text().splitlines())]
+    assert [row["path"] for row in rows] == ["0.png", "1.bmp"]
+    assert {row["prediction"] for row in rows} <= {*CLASSES}
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_init_writes_an_experiment_that_runs(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=init", "data=images", f"data.path={mixed}"]) == 0
+    name = capsys.readouterr().out.split("experiment=")[-1].strip()
+    assert compose([f"experiment={name}"]).values["feature"]["columns"]["image"]["size"] == [32, 32]
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize("words", [(), ("feature=image", "feature.columns.image.size=[4,4]")])
+def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
+    write_images(Path("images"), ((6, 8),))
+    path = Path("images/dog/1.bmp")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(UserError, match=r"dog/1.bmp of images.* is damaged: .*; replace the file, or remove it"):
+        runner.run("data=images", "data.path=images", *words, *QUICK)
+
+
+# ------------------------------------------------------------------------------------------- decoded for each step
+
+STEP = ("feature=image", "feature.columns.image.size=[5,4]", "training.batch_size=4", *QUICK)
+CROPS = "feature.columns.image.crop_area=[0.2,0.9]"
+
+
+def parameters(folder: Path) -> dict[str, bytes]:
+    (path,) = sorted((folder / "checkpoints").glob("step_*.npz"))[-1:]
+    with np.load(path) as archive:
+        return {name: archive[name].tobytes() for name in archive.files if name.startswith("leaf.parameters")}
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_images_decoded_once_or_for_each_step_give_the_same_bits(mixed: Path) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP)
+    once, step = (runner.run(*words, f"feature.columns.image.decode={decode}") for decode in ("once", "step"))
+    assert once.records == step.records
+    assert parameters(once.folder) == parameters(step.folder)
+    arrays = [name for folder in (once.folder, step.folder) for name in [folder / "transform.npz"] if name.exists()]
+    assert len(arrays) == 2
+    new = {"image": [mixed / "cat" / "0.png"]}
+    frames = [runner.load(result.folder.absolute()).predict(new).frame() for result in (once, step)]
+    pandas.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_random_crops_are_resumed_within_an_epoch_with_the_same_bits(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP, CROPS)
+    whole = runner.run(*words)
+    assert {record["train/loss"] for record in whole.records} != set()
+    with monkeypatch.context() as patch:
+        original = order.epoch_order
+
+        def interrupt(rows: np.ndarray, seed: int, epoch: int, **options: Any) -> order.EpochOrder:
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(rows, seed, epoch, **options)
+
+        patch.setattr("runner.training.trainer.epoch_order", interrupt)
+        stopped = runner.run(*words, "fresh=true")
+    assert stopped.status == "interrupted"
+    resumed = runner.run(*words)
+    assert (resumed.folder, resumed.status) == (stopped.folder, "finished")
+    assert resumed.records == whole.records
+    assert parameters(resumed.folder) == parameters(whole.folder)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_crops_change_with_seed_and_epoch_and_are_not_made_in_evaluation(mixed: Path) -> None:
+    config = compose(["data=images", f"data.path={mixed}", *STEP, CROPS])
+    features = Features.from_config(config.values["feature"])
+    data = load_encoded(ImageFolders(path=str(mixed)), features, identity="", cache=None)
+    rows = data.encoded["image"]["values"]
+    assert (rows.shape, rows.dtype) == ((ROWS, 5, 4, 3), np.uint8)
+    numbers = np.array([3, 1, 1, 7])
+    images = {}
+    for seed in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), None):
+        images[seed] = gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+        assert images[seed] == gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+    assert len({*images.values()}) == len(images)
+    (first, second) = gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][1:3]
+    assert (first != second).any(), "a row that is drawn twice is cropped twice"
+    later = gather_rows(data.encoded, numbers[2:], None, (0, 0, 2))["image"]["values"]
+    np.testing.assert_array_equal(gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][2:], later)
+    padded = gather_rows(data.encoded, numbers, 3, None)["image"]["values"]
+    assert not padded[3].any(), "padding is not decoded"
+    assert images[None] == np.stack([rows[number] for number in numbers.tolist()]).tobytes()
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
+    write_images(Path("images"), ((20, 30),))
+    path = Path("images/cat/0.png")
+    PIL.Image.open(path).save("images/cat/0.jpg")
+    path.unlink()
+    content = Path("images/cat/0.jpg").read_bytes()
+    Path("images/cat/0.jpg").write_bytes(content[:-50])
+    with pytest.raises(DataError, match=r"cat/0.jpg of images: is damaged: .*; replace the file, or remove it"):
+        runner.run("data=images", "data.path=images", *STEP, "feature.columns.image.decode=step")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "`crop_area` needs images that are decoded for each step"),
+        (["crop_area=[0.5,1]"], "`crop_area` needs the size to which crops are resized; set `size`"),
+        (
+            ["size=[4,4]", "crop_area=[1,0.5]"],
+            r"`crop_area` .* has the smallest share of the area first",
+        ),
+        (["size=[4,4]", "crop_area=[0,1]"], r"crop_area.*0 is not"),
+        (["decode=always"], "decode.*always"),
+        (["resize=squeeze"], "resize.*squeeze"),
+        (["channels=2"], "channels.*2"),
+        (["size=[0,4]"], "size"),
+    ],
+)
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, folder: Path) -> None:
+    options = [f"feature.columns.image.{word}" for word in words]
+    with pytest.raises(UserError, match=message):
+        runner.run("data=images", f"data.path={folder}", "feature=image", *options, *QUICK)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_arrays_have_no_files_to_decode_at_a_step() -> None:
+    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
+    with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
+        runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)
