@@ -10,6 +10,7 @@ import functools
 import gzip
 import importlib
 import inspect
+import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -20,18 +21,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
 from components.data import Arrays, write_idx
 from components.feature.text.string_ops import to_strings
-from components.types import Ragged, UserError
+from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.signature.build import build
 from runner.signature.parameters import Parameter, read_signature
 
 ROWS = 24
+
+
+def make_files() -> Strings:
+    """JPEG files of 40 x 48 pixels."""
+    pictures = np.random.default_rng(2).integers(0, 256, (ROWS, 40, 48, 3), np.uint8)
+    contents = []
+    for picture in pictures:
+        file = io.BytesIO()
+        PIL.Image.fromarray(picture).save(file, "JPEG")
+        contents.append(file.getvalue())
+    return Strings.from_bytes(contents)
+
+
 IDX = ["a-images", "a-labels"]
 NUMBERS = np.arange(ROWS)
 RAW: dict[str, Any] = {
@@ -53,6 +68,7 @@ RAW: dict[str, Any] = {
     "when_missing": np.array([None if n % 5 == 0 else f"2020-01-02 0{n % 9}:30:00" for n in NUMBERS], object),
     "photo": np.random.default_rng(1).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
     "image": np.random.default_rng(0).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
+    "file": make_files(),
     "label": NUMBERS % 3,
     "missing_label": np.array([[0, 1, 2, None][n % 4] for n in NUMBERS], object),
 }
@@ -93,6 +109,7 @@ FRAME_TEXTS = [f"{1 + n}.{100 + n}" for n in range(20)]
 SOURCES: dict[str, dict[str, Any]] = {
     "Csv": {"path": "table.csv", "valid": 4, "test": 4},
     "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
+    "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "TextFolders": {"path": "texts", "valid": 5},
@@ -113,6 +130,13 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Identity.check": {"buckets": 3, "check": False},
     "Indicator.formula": LEARNED,
     "Indicator.documents": {"key": "hashed", "mode": "tf_idf", "documents": "counted"},
+    **{f"{name}.resize": {"size": [4, 3]} for name in ("Image", "ImageTarget")},
+    **{f"{name}.draft": {"key": "file", "size": [3, 3]} for name in ("Image", "ImageTarget")},
+    **{f"{name}.decode": {"key": "file"} for name in ("Image", "ImageTarget")},
+    **{f"{name}.crop_area": {"key": "file", "size": [4, 4]} for name in ("Image", "ImageTarget")},
+    **{f"{name}.max_megapixels": {"key": "file"} for name in ("Image", "ImageTarget")},
+    "ImageFolders.max_unpacked_gb": {"path": "images.tar.gz"},
+    "ImageFolders.split_hash": {"valid": 0.3, "test": 0.3},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
@@ -176,6 +200,15 @@ VALUES: dict[str, list[Any]] = {
     "Identity.key": ["label"],
     "Image.key": ["photo"],
     "ImageTarget.key": ["photo"],
+    **{f"{name}.crop_area": [[0.3, 0.7]] for name in ("Image", "ImageTarget")},
+    **{f"{name}.max_megapixels": [1e-6] for name in ("Image", "ImageTarget")},
+    "ImageFolders.path": ["images.tar.gz"],
+    "ImageFolders.stratify": ["label"],
+    "ImageFolders.suffix": [".bmp"],
+    "ImageFolders.max_unpacked_gb": [1e-9],
+    "ImageFolders.classes": [["a", "b"]],
+    "ImageFolders.split_hash": ["path"],
+    "ImageFolders.group": ["label"],
     "Indicator.key": ["ids"],
     "Indicator.documents": ["learned"],
     "Label.key": ["id"],
@@ -257,6 +290,8 @@ VALUES: dict[str, list[Any]] = {
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
+ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
+ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
@@ -304,6 +339,13 @@ def write_files() -> None:
                 file.write_text(f"{n} {copy}")
                 if copy < 5:
                     archive.add(file, file.relative_to("texts"))
+    for n in range(24):
+        label, suffix = "abc"[n % 3], ("png", "bmp")[n % 2]
+        path = Path("images", label, f"{n}.{suffix}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(np.full((2, 2), n, np.uint8)).save(path)
+    with tarfile.open("images.tar.gz", "w:gz") as archive:
+        archive.add("images", ".")
     Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
 
 

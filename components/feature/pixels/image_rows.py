@@ -97,4 +97,5 @@ def pack_bytes(contents: list[bytes]) -> Ragged:
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     """The threads of all columns, one for each core that this process may use."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ThreadPoolExecutor(cores or 1, "decode")
