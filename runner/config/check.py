@@ -18,7 +18,7 @@ from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
-from runner.config.slips import suggest_key, suggest_parameter
+from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
@@ -98,10 +98,16 @@ def find_config_problems(config: Config) -> list[str]:
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
-            if problem.startswith("unknown parameter") and (origin or "").startswith("experiments/"):
+            if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{key}: {problem}", origin))
     return lines
+
+
+def _is_left_over(config: Config, key: str, origin: str) -> bool:
+    """Whether a file set a parameter for another part than that which stands there now."""
+    chosen_by = config.origins.get(f"{key.rpartition('.')[0]}._target_")
+    return origin.startswith("experiments/") or (origin.startswith("conf/") and origin != chosen_by)
 
 
 def has_valid_root(values: Mapping[str, Any]) -> bool:
@@ -203,6 +209,9 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
+            continue
+        if problem := explain_function(target, kinds, arguments):
+            yield Problem(f"{key}._target_", problem)
             continue
         for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
             if known is not None and required not in known:
@@ -354,7 +363,7 @@ def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that nothing contradicts `training.sampling`."""
-    training, feature = (values.get(name) or {} for name in ("training", "feature"))
+    training, feature = values.get("training") or {}, values.get("feature")
     sampling = training.get("sampling") if isinstance(training, dict) else None
     if sampling is None or not isinstance(feature, dict):
         return

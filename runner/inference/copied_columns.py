@@ -64,13 +64,16 @@ def list_flat_columns(source: Source) -> list[str]:
     return [] if block is None else [name for name in block.columns if _is_flat(block, name)]
 
 
-def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> dict[str, np.ndarray]:
+def copy_targets(
+    source: Source, targets: Mapping[str, Column], single: str, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Copies the columns of the targets, as far as new rows have them: `target`, or `PRICE.target` of several.
 
     Args:
-        source: the new rows.
+        source: the rows.
         targets: the targets by name.
         single: the name of a single target.
+        rows: as for `copy_columns`.
     """
     block = first_block(source)
     names: dict[str, str] = {}
@@ -83,7 +86,7 @@ def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> 
         for title, key in names.items()
         if block is not None and key in block.columns and _is_flat(block, key)
     }
-    copied = copy_columns(source, [*present.values()])
+    copied = copy_columns(source, [*present.values()], rows)
     return {title: copied[key] for title, key in present.items()}
 
 

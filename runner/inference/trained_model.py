@@ -35,7 +35,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.objective import ExampleOutputs
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import find_run
+from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 
@@ -63,6 +63,8 @@ def open_model(config: Config, progress: Progress) -> TrainedModel:
         progress: the progress display.
     """
     folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+    if config.values["run"] == LAST_RUN and not config.values["quiet"]:
+        progress.note(f"run={LAST_RUN} is {folder}")
     return TrainedModel(folder, config, progress=progress)
 
 
@@ -87,7 +89,7 @@ class TrainedModel:
         self.features = self.transform.features
         self.targets = self.features.bind_targets(self.transform.constants)
         changes = code_versions(self._run.config) | arithmetic_settings()
-        for change in list_changes(self._run.record["tags"], changes):
+        for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
-    from components.types import Source
+    from components.types import Source, Target
     from runner.config.config import Config
     from runner.display.progress import Progress
     from runner.inference.trained_model import TrainedModel
@@ -68,11 +68,24 @@ def command(config: Config) -> int:
             if new_rows is not None:
                 targets = copy_targets(new_rows, model.features.targets, TARGET)
                 columns = {ROW: columns.pop(ROW), **targets, **columns}
+            elif numbers := _find_numbers(model):
+                source = _open_copied(config, None, ())
+                columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
         print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
     return 0
+
+
+def _find_numbers(model: TrainedModel) -> dict[str, Target]:
+    """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
+    targets = model.features.targets
+    return {
+        name: targets[name]
+        for name, spec in model.targets.items()
+        if spec.kind == "real" and not spec.is_image and getattr(targets[name], "key", None) is not None
+    }
 
 
 def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> Source | None:

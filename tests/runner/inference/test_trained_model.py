@@ -498,6 +498,20 @@ def test_predict_writes_a_new_file_only(digits: Path, capsys: pytest.CaptureFixt
     assert csv.read_csv("found.csv").num_rows == 359
 
 
+def test_predict_writes_targets_as_the_data_has_them(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prices = np.random.default_rng(0).integers(100_000, 400_000, 80)
+    Path("homes.csv").write_text("x,price\n" + "".join(f"{index},{price}\n" for index, price in enumerate(prices)))
+    words = ["data=csv", "data.path=homes.csv", "architecture=mlp", "loss=mse", "metric=[mae]", "training.epochs=1"]
+    assert main([*words, "tracking=none", "quiet=true", "data.target=price"]) == 0
+    capsys.readouterr()
+    assert main(["mode=predict", "run=last", "output=found.csv"]) == 0
+    (run,) = Path("outputs").glob("2*")
+    assert f"run=last is {run}" in capsys.readouterr().out
+    found = csv.read_csv("found.csv").to_pydict()
+    assert found["target"] == prices[found["row"]].tolist()
+    assert list(found) == ["row", "target", "prediction"]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
