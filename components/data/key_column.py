@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import convert_column, read_dictionary, to_arrow
+from components.arrow import convert_column, read_dictionary, read_strings, to_arrow
 from components.closest import suggest_name
 from components.types import DataError, Strings
 
@@ -57,9 +57,7 @@ class KeyColumn(NamedTuple):
             values = values.astype(np.int64)
         if values.dtype.kind == "M":
             values = values.astype("M8[us]")
-        texts, _ = convert_column(self.name, to_arrow(self.name, values).cast(pyarrow.large_string()))
-        assert isinstance(texts, Strings)
-        return texts
+        return read_strings(to_arrow(self.name, values).cast(pyarrow.large_string()))
 
 
 def join_parts(option: str, name: str, parts: Sequence[tuple[Any, np.ndarray]]) -> KeyColumn:

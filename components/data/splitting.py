@@ -225,7 +225,7 @@ class SplitOptions(ABC):
                 group = format_key(self._read_column("group", name).number_values()[0][divided[0]])
                 other = [*splits][split_of[divided[0]]]
                 raise DataError(
-                    f"`group` (={name}): {group} has rows in the given {other} and {split_name} splits. Correct the "
-                    "splits, or set `group` to null."
+                    f"`group` (={name}): {group} has rows in two splits, {other} and {split_name}, because splits are "
+                    "given. Correct them, or set `group` to null."
                 )
             split_of[ids] = number

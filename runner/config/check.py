@@ -348,7 +348,8 @@ def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(data, dict) or not str(data.get("_target_")).startswith("components.data."):
         return
     for conflict in find_split_conflicts(data):
-        yield Problem(f"data.{conflict.option}", conflict.describe(data, key="data.{}={}"))
+        key = f"data.{conflict.option}"
+        yield Problem(key, conflict.describe(data, key="data.{}={}").removeprefix(f"{key}="))
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override
-from runner.platform import cache_folder, find_unused_accelerator
+from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_paths, select
@@ -135,6 +135,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
+        release_unused_memory()  # the data that was read is encoded
         training = Training.from_config(config.values["training"])
         data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:

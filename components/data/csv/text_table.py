@@ -310,7 +310,7 @@ class TextTable(Table):
         if not count:
             return
         reasons = [f"no value of {self._describe_targets()}"] if self.on_missing_target == "drop" else []
-        reasons += [] if self.classes is None else [f"no class of {join_names(map(format_key, self.classes))}"]
+        reasons += [] if self.classes is None else [f"another class than {join_names(map(format_key, self.classes))}"]
         rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} {' or '.join(reasons)}"
         yield f"{rows} and {'is' if count == 1 else 'are'} left out"
 

@@ -172,7 +172,7 @@ def test_a_monitor_may_be_the_metric_of_a_target() -> None:
         (["loss_weights.price=2"], "loss_weights.price: there is no target price."),
         (
             ["data.seed=null"],
-            "data.seed: data.seed=null and data.stratify=label exclude each other: without a seed the last rows",
+            "data.seed: null and data.stratify=label exclude each other: without a seed the last rows",
         ),
         (["training.microbatches=5"], "training.microbatches: 5 does not divide training.batch_size=32."),
         (
