@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.config.catalog import (
     EXPERIMENT,
@@ -105,7 +105,7 @@ def info_text(config: Config) -> str:
 def value_origins(config: Config) -> dict[str, str]:
     """The origin of each value, by `key=value`. The defaults of signatures follow the values of their group."""
     raw = dict(iterate_leaves(config.raw))
-    values = {}
+    values: dict[str, tuple[Any, str]] = {}
     for path, value in iterate_leaves(config.values):
         key, origin = join_path(path), config.origins.get(join_path(path), "")
         if is_reference(raw.get(path)):

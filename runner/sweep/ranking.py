@@ -96,7 +96,7 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
 
 
 def tabulate(manifest: Manifest, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The ranking as rows of values by column.
+    """The ranking as rows of values by column, with the folder of the best run.
 
     Each metric has a column of means, and one of deviations if a candidate has several runs. The last column is the
     folder of the best run.
