@@ -98,8 +98,7 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
 def tabulate(manifest: Manifest, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     """The ranking as rows of values by column, with the folder of the best run.
 
-    Each metric has a column of means, and one of deviations if a candidate has several runs. The last column is the
-    folder of the best run.
+    Each metric has a column of means, and one of deviations if a candidate has several runs.
     """
     keys, names = _table_columns(manifest)
     deviating = {name for candidate in candidates for name, (_, std) in candidate.metrics.items() if std is not None}
