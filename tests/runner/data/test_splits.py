@@ -101,7 +101,7 @@ def test_gaps_and_unknown_values_of_given_parts_are_allowed_and_counted(tmp_path
     assert data.warnings == (
         "the given test split: column `x` has no value in 1 of 3 rows; the mean of the training split stands for it",
         "the given test split: column `word` has no value in 1 of 3 rows; an unknown value stands for it",
-        "the given test split: 2 of 3 values of column `word` aren't in its vocabulary, the first in row 1",
+        "the given test split: 2 of 3 values of column `word` aren't in its vocabulary, the first in row 1, counted from 0",
     )
     assert data.splits["test"].tolist() == [20, 21, 22]
     numbers = np.asarray(data.encoded["x"]["values"])
@@ -123,15 +123,18 @@ def test_rows_in_no_split_are_not_encoded_and_counted(tmp_path: Path) -> None:
         assert {name: len(rows) for name, rows in data.splits.items()} == {"train": 6, "valid": 3, "test": 3}
         assert len(data.encoded["x"]["values"]) == 12
         for split, numbers in source.splits().items():
-            assert data.source_rows(split).tolist() == data.number_rows(split).tolist() == numbers.tolist()
+            assert data.source_rows(data.splits[split]).tolist() == data.number_rows(split).tolist() == numbers.tolist()
             assert np.asarray(data.encoded["x"]["values"])[data.splits[split], 0].tolist() == numbers.tolist()
     other = load(Arrays(columns=columns, classes=(0, 1), stratify="y", per_class=4), cache=tmp_path)
     assert len(other.encoded["x"]["values"]) == 14
 
 
-def test_the_rows_after_a_fold_of_time_are_in_no_split() -> None:
+def test_the_rows_after_a_fold_of_time_are_in_no_split(tmp_path: Path) -> None:
     source = Arrays(columns=rows(), split_by="x")
-    data = load(source, fold=(3, 0))
+    later = load(source, cache=tmp_path, fold=(3, 1))
+    assert len(later.encoded["x"]["values"]) == 32
+    data = load(source, cache=tmp_path, fold=(3, 0))
+    assert len(data.encoded["x"]["values"]) == 24  # although the constants are those of the other fold
     assert data.left_out == ("16 of 40 rows are in no split",)
     assert {split: data.number_rows(split).tolist() for split in data.splits} == {
         "train": [*range(8)],
@@ -146,5 +149,5 @@ def test_numbers_of_rows_count_those_that_the_source_leaves_out(tmp_path: Path) 
     source = Csv(path=str(tmp_path / "t.csv"), target="y", on_missing_target="drop", per_class=2, seed=None)
     data = load(source)
     assert data.number_rows("train").tolist() == [3, 4, 5, 6]
-    assert data.source_rows("train").tolist() == [0, 1, 2, 3]
+    assert data.source_rows(data.splits["train"]).tolist() == [0, 1, 2, 3]
     assert data.left_out == ("3 of 20 rows have no value of y and are left out", "7 of 17 rows are in no split")
