@@ -130,9 +130,12 @@ def test_rows_in_no_split_are_not_encoded_and_counted(tmp_path: Path) -> None:
     assert len(other.encoded["x"]["values"]) == 14
 
 
-def test_the_rows_after_a_fold_of_time_are_in_no_split() -> None:
+def test_the_rows_after_a_fold_of_time_are_in_no_split(tmp_path: Path) -> None:
     source = Arrays(columns=rows(), split_by="x")
-    data = load(source, fold=(3, 0))
+    later = load(source, cache=tmp_path, fold=(3, 1))
+    assert len(later.encoded["x"]["values"]) == 32
+    data = load(source, cache=tmp_path, fold=(3, 0))
+    assert len(data.encoded["x"]["values"]) == 24  # although the constants are those of the other fold
     assert data.left_out == ("16 of 40 rows are in no split",)
     assert {split: data.number_rows(split).tolist() for split in data.splits} == {
         "train": [*range(8)],
