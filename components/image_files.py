@@ -132,13 +132,15 @@ def decode_image(data: bytes, decoding: Decoding, random: np.ndarray | None = No
     """
 
     def decode(image: Image, orientation: int) -> np.ndarray:
-        shape = _find_shape(image, orientation)
-        crop = WHOLE
+        shape, crop = _find_shape(image, orientation), None
         if random is not None and decoding.crop_area is not None:
             crop = choose_crop(shape.height, shape.width, decoding.crop_area, random)
         if decoding.draft and decoding.size is not None:
-            height, width = math.ceil(decoding.size[0] / crop.height), math.ceil(decoding.size[1] / crop.width)
+            shares = (1.0, 1.0) if crop is None else (crop.height, crop.width)
+            height, width = (math.ceil(side / share) for side, share in zip(decoding.size, shares, strict=True))
             image.draft(None, (height, width) if orientation in TURNED else (width, height))
+        elif orientation == 1 and (pixels := _decode_jpeg(data, image)) is not None:
+            return _finish(pixels, decoding, crop)
         image.load()
         return _finish(_turn(_as_8_bits(image), orientation), decoding, crop)
 
@@ -152,9 +154,6 @@ class Crop(NamedTuple):
     left: float
     height: float
     width: float
-
-
-WHOLE = Crop(0.0, 0.0, 1.0, 1.0)
 
 
 def choose_crop(height: int, width: int, area: tuple[float, float], random: np.ndarray) -> Crop:
@@ -182,23 +181,29 @@ def choose_crop(height: int, width: int, area: tuple[float, float], random: np.n
     return Crop((height - rows) // 2 / height, (width - columns) // 2 / width, rows / height, columns / width)
 
 
-def _finish(image: Image, decoding: Decoding, crop: Crop = WHOLE) -> np.ndarray:
-    """Converts an upright image to the channels and the size: uint8 (H, W, 1) or (H, W, 3)."""
-    from PIL.Image import Resampling
+def _finish(image: Image | np.ndarray, decoding: Decoding, crop: Crop | None = None) -> np.ndarray:
+    """Cuts an upright image, and converts it to the channels and the size: uint8 (H, W, 1) or (H, W, 3)."""
+    import PIL.Image
 
+    if crop is not None:
+        # `resize(…, box=…)` would mix in pixels outside of the box.
+        image = _cut(image, crop)
+    if isinstance(image, np.ndarray):
+        image = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     mode = {1: GREY, 3: RGB, None: image.mode}[decoding.channels]
     image = image if image.mode == mode else image.convert(mode)  # `convert` copies if the mode is the same
-    if crop != WHOLE and decoding.size is not None:
-        width, height = image.size  # which is smaller for a draft
-        left, top = round(crop.left * width), round(crop.top * height)
-        right, bottom = round((crop.left + crop.width) * width), round((crop.top + crop.height) * height)
-        # `resize(…, box=…)` would mix in pixels outside of the box.
-        cropped = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
-        image = cropped.resize(decoding.size[::-1], Resampling.BILINEAR)
-    elif decoding.size is not None:
-        image = _resize(image, decoding.size, decoding.resize)
+    if decoding.size is not None:
+        image = _resize(image, decoding.size, decoding.resize if crop is None else "stretch")
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
+
+
+def _cut(image: Image | np.ndarray, crop: Crop) -> Image | np.ndarray:
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]  # smaller for a draft
+    left, top = round(crop.left * width), round(crop.top * height)
+    right = max(round((crop.left + crop.width) * width), left + 1)
+    bottom = max(round((crop.top + crop.height) * height), top + 1)
+    return image[top:bottom, left:right] if isinstance(image, np.ndarray) else image.crop((left, top, right, bottom))
 
 
 def _resize(image: Image, size: tuple[int, int], resize: Resize) -> Image:
@@ -269,6 +274,41 @@ def _import_readers() -> dict[bytes, Callable[[io.BytesIO], Image]]:
         **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff),
         b"RIFF....WEBP": WebPImagePlugin.WebPImageFile,
     }
+
+
+def _decode_jpeg(data: bytes, image: Image) -> np.ndarray | None:
+    """The pixels of a JPEG file, uint8 (H, W, C), from simplejpeg, which takes a fifth less time.
+
+    None: it isn't installed, or leaves the file to Pillow.
+    """
+    decode = _find_jpeg_decoder() if image.format == "JPEG" and image.mode in (GREY, RGB) else None
+    return None if decode is None else decode(data, image.mode)
+
+
+@functools.cache
+def _find_jpeg_decoder() -> Callable[[bytes, str], np.ndarray | None] | None:
+    """(file, mode) -> pixels; None: simplejpeg isn't installed, or doesn't give the pixels that Pillow gives."""
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    import PIL.Image
+
+    def decode(data: bytes, mode: str) -> np.ndarray | None:
+        try:
+            pixels: np.ndarray = simplejpeg.decode_jpeg(
+                data, "GRAY" if mode == GREY else "RGB", fastdct=False, fastupsample=False, strict=True
+            )
+        except ValueError:  # Pillow then says what is wrong
+            return None
+        return pixels
+
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)).save(file, "JPEG")
+    with PIL.Image.open(file) as image:
+        expected = np.asarray(image)
+    found = decode(file.getvalue(), RGB)
+    return decode if found is not None and np.array_equal(found, expected) else None
 
 
 def _check_png(data: bytes) -> None:

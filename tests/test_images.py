@@ -29,6 +29,8 @@ CLASSES = ("cat", "dog", "owl")
 SUFFIXES = ("png", "bmp", "tiff")  # exact
 ROWS = 30
 QUICK = ("tracking=none", "quiet=true", "training.epochs=2", "architecture=mlp", "architecture.widths=[4]")
+STEP = ("feature=image", "feature.columns.image.size=[5,4]", "training.batch_size=4", *QUICK)
+CROPS = "feature.columns.image.crop_area=[0.2,0.9]"
 
 
 def write_images(folder: Path, sizes: tuple[tuple[int, int], ...], *, grey: bool = False) -> None:
@@ -97,8 +99,8 @@ def test_the_same_images_from_arrays_give_the_same_bits(folder: Path) -> None:
         (((28, 28),), True, {}, ("resnet20", ["crop"])),
         (((32, 32),), False, {}, ("resnet20", ["crop", "flip"])),
         (((30, 50), (40, 40), (60, 33)), False, {"size": [32, 32], "resize": "crop"}, ("resnet20", ["crop", "flip"])),
-        (((64, 64), (80, 80)), False, {"size": [64, 64]}, ("resnet18", ["crop", "flip"])),
-        (((200, 300),), False, {"size": [96, 96], "resize": "crop"}, ("resnet18", ["crop", "flip"])),
+        (((64, 64), (80, 80)), False, {"size": [64, 64]}, ("resnet20", ["crop", "flip"])),
+        (((200, 300),), False, {"size": [96, 96], "resize": "crop"}, ("resnet20", ["crop", "flip"])),
         (((5, 5),), True, {}, ("resnet20", ["crop"])),
     ],
 )
@@ -113,7 +115,7 @@ def test_size_network_and_augmentation_are_suggested(
         "key": "image",
         **image,
     }
-    assert config.values["training"]["epochs"] == 60
+    assert config.values["training"]["epochs"] == 40
     assert config.suggestion is not None
     assert config.suggestion.notes[0] == "30 images of 3 classes"
 
@@ -195,10 +197,19 @@ def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
         runner.run("data=images", "data.path=images", *words, *QUICK)
 
 
-# ------------------------------------------------------------------------------------------- decoded for each step
+@pytest.mark.usefixtures("in_empty_folder")
+def test_look_draws_the_images_of_each_class_and_augmented(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=look", "data=images", f"data.path={mixed}", "training.batch_size=8", CROPS]) == 0
+    figures = Path(capsys.readouterr().out.split()[-1])
+    names = {path.name for path in figures.glob("*.png")}
+    assert names == {"augmented_image.png", "class_balance.png", "classes_image.png", "examples_image.png"}
+    shapes = {name: read(figures / name).shape for name in names}
+    assert shapes["classes_image.png"][0] > 1.1 * shapes["examples_image.png"][0], "three rows of images"
+    assert main(["mode=dry_run", "data=images", f"data.path={mixed}", *STEP, CROPS, "quiet=false"]) == 0
+    assert "the batches of a dispatch; image is decoded for each step" in capsys.readouterr().out
 
-STEP = ("feature=image", "feature.columns.image.size=[5,4]", "training.batch_size=4", *QUICK)
-CROPS = "feature.columns.image.crop_area=[0.2,0.9]"
+
+# ------------------------------------------------------------------------------------------- decoded for each step
 
 
 def parameters(folder: Path) -> dict[str, bytes]:

@@ -48,6 +48,7 @@ class Batches:
     Attributes:
         encoded: the encoded data.
         is_ragged: whether a column has rows of different lengths.
+        decoded_columns: the columns that are decoded for each step.
         device_data: the encoded data on the device, if it is small, not ragged, and decoded. None: a thread gathers the
             rows of each chunk ahead of time.
     """
@@ -57,8 +58,8 @@ class Batches:
         self.is_ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.device_data = None
         leaves = jax.tree.leaves(data.encoded)
-        is_decoded = not any(_is_lazy(leaf) for leaf in leaves)
-        if is_decoded and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
+        self.decoded_columns = [name for name, arrays in data.encoded.items() if any(map(_is_lazy, arrays.values()))]
+        if not self.decoded_columns and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
             self.device_data = _put_on_device(data)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 

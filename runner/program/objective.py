@@ -5,7 +5,7 @@ All functions can be traced, except `decode_targets` and `decode_logits`: they r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -38,9 +38,9 @@ class ExampleOutputs(NamedTuple):
     losses: Mapping[str, Any]
 
 
-def augment(parts: BuiltParts, key: jax.Array, batch: Batch) -> Batch:
-    """Applies the augmentations to a batch, one after another."""
-    for number, (name, augmentation) in enumerate(parts.augmentations.items()):
+def augment(augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]], key: jax.Array, batch: Batch) -> Batch:
+    """Applies augmentations to a batch, one after another."""
+    for number, (name, augmentation) in enumerate(augmentations.items()):
         with error_location(f"augmentation.{name}"):
             batch = augmentation(jax.random.fold_in(key, number), batch)
     return batch

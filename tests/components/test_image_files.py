@@ -14,6 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
+from components import image_files
 from components.image_files import (
     CROP_DRAWS,
     Decoding,
@@ -64,6 +65,33 @@ def test_each_kind_of_jpeg_has_pillow_s_pixels(options: dict[str, Any]) -> None:
     data = encode(COLORS, "JPEG", **options)
     np.testing.assert_array_equal(decode(data), with_pillow(data))
     assert decode(encode(GREYS, "JPEG")).shape == (HEIGHT, WIDTH, 1)
+
+
+def test_simplejpeg_gives_the_same_pixels_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("simplejpeg")
+    assert image_files._find_jpeg_decoder() is not None
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    options: list[dict[str, Any]] = [{}, {"progressive": True}, {"subsampling": "4:4:4"}, {"exif": exif}]
+    files = [encode(image, "JPEG", **each) for each in options for image in (COLORS, GREYS)]
+    files += [encode(COLORS.convert("CMYK"), "JPEG"), files[0][:-2], files[0][:-60], files[0][:300]]
+    decodings = [PLAIN, PLAIN._replace(size=(5, 5), resize="crop", channels=1)]
+    decodings += [PLAIN._replace(size=(5, 5), crop_area=(0.1, 0.5))]
+    numbers = np.random.default_rng(0).random(CROP_DRAWS)
+
+    def decode_all() -> list[object]:
+        found: list[object] = []
+        for data in files:
+            for decoding in decodings:
+                try:
+                    found.append(decode_image(data, decoding, numbers).tolist())
+                except ImageError as error:
+                    found.append(str(error))
+        return found
+
+    with_simplejpeg = decode_all()
+    monkeypatch.setattr(image_files, "_find_jpeg_decoder", lambda: None)
+    assert decode_all() == with_simplejpeg
 
 
 def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -78,7 +78,9 @@ def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
     yield "best weights", format_bytes(memory.parameters + memory.model_state), "a copy of the best weights so far"
     if memory.checkpoint:
         yield "checkpoint", format_bytes(memory.checkpoint), "a copy of the state, to be written to a file"
-    data = "all data, which stays on the device" if resident else "the batches of a dispatch"
+    decoded = ", ".join(run.trainer.batches.decoded_columns)
+    batches = "the batches of a dispatch" + (f"; {decoded} is decoded for each step" if decoded else "")
+    data = "all data, which stays on the device" if resident else batches
     yield "data", format_bytes(memory.data), data
     kept = f"kept for the backward pass of {training.batch_size} examples"
     yield "activations, training", format_bytes(memory.activations), kept

@@ -129,9 +129,9 @@ def _make_sections(
     if view is not None and source is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
         rows = view.data.find_rows(predictions.row[first])
-        sections += _raw_tables(predictions.row[first], rows, source, view)
         examples = view.examples(rows)
-        if set(examples.inputs) - set(image_inputs(examples)):  # images are drawn instead
+        if set(examples.inputs) - set(image_inputs(examples.inputs)):  # images are drawn instead
+            sections += _raw_tables(predictions.row[first], rows, source, view)
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
             sections.append(examples_table(examples, named, "the first of them, as the model gets them"))
@@ -205,7 +205,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     """Draws the worst examples of each input that is an image."""
     if not len(worst):
         return
-    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])))
+    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])).inputs)
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"

@@ -111,7 +111,7 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
         ["test", "359 (20.0%)"],
     ]
     figures = find_folder("look_digits_mlp") / "figures"
-    assert image_names(figures) == {"class_balance.png", "examples_image.png"}
+    assert image_names(figures) == {"class_balance.png", "classes_image.png", "examples_image.png"}
     labels, splits = load_digits().target, ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label").splits()
     expected = np.stack([np.bincount(labels[rows]) for rows in splits.values()], axis=1)
     assert read_counts(figures / "class_balance.csv") == {
@@ -356,7 +356,7 @@ def test_the_figures_of_a_run_reach_mlflow_and_those_of_data_make_no_run(
         time.sleep(0.1)
     (found,) = figures_in(database).values()
     assert {"worst_mistakes.png", "worst_mistakes.txt", "learning_curves.png"} <= found
-    assert {"class_balance.csv", "class_balance.png", "examples_image.png", "look.txt"} == {
+    assert {"class_balance.csv", "class_balance.png", "classes_image.png", "examples_image.png", "look.txt"} == {
         path.name for path in (find_folder("look_digits_mlp") / "figures").iterdir()
     }
 
