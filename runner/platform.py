@@ -120,6 +120,12 @@ def _process_peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def release_unused_memory() -> None:
+    """Returns to the system the memory of freed tables, which Arrow keeps for the next ones."""
+    if (pyarrow := sys.modules.get("pyarrow")) is not None:
+        pyarrow.default_memory_pool().release_unused()
+
+
 def find_unused_accelerator() -> str | None:
     """A warning about an accelerator that JAX does not use; None: there is none, or JAX_PLATFORMS is set."""
     import jax

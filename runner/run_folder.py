@@ -209,7 +209,8 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
         if (path / "record.json").is_file():
             return path
     known = [path.name for path in list_runs(root)]
-    near = closest_names(name, known, cutoff=0.4) or known[-3:]
+    containing = [folder for folder in known if name in folder][-3:]  # the latest ones
+    near = containing or closest_names(name, known, cutoff=0.4) or known[-3:]
     runs = f"Nearest runs: {', '.join(near)}." if near else "It has no runs."
     raise UserError(f"{key}={name}: there is no such run below {root}. {runs}")
 

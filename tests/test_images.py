@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import runner
 from components.data import Arrays, ImageFolders
+from components.data.files import Files
 from components.types import DataError, UserError
 from runner.__main__ import main
 from runner.config.compose import compose
@@ -178,6 +180,44 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [row["path"] for row in rows] == ["0.png", "1.bmp"]
     assert {row["prediction"] for row in rows} <= {*CLASSES}
+
+
+def test_images_of_given_parts_are_read_once_to_fit_and_once_to_encode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "valid", "test"):
+        write_images(tmp_path / part, ((6, 8),))
+    features = Features.from_config(compose(["data=images", f"data.path={tmp_path}"]).values["feature"])
+    reads, read_file = list[int](), Files.read
+
+    def read(files: Files, row: int) -> bytes:
+        reads.append(row)
+        return read_file(files, row)
+
+    monkeypatch.setattr(Files, "read", read)
+    data = load_encoded(ImageFolders(path=str(tmp_path)), features, identity="", cache=None)
+    assert len(reads) == ROWS + 3 * ROWS + 3 * ROWS, "the first block is read for the names of its columns"
+    assert data.warnings[0].startswith(
+        "30 of 30 rows of the valid split equal rows of the training split in all columns that are read: "
+        f"valid/cat/0.png of {tmp_path} (valid) is train/cat/0.png of {tmp_path} (train)."
+    )
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_worst_of_the_images_in_splits_are_shown_with_their_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "test"):
+        write_images(Path("images") / part, ((6, 8),))
+    result = runner.run("data=images", "data.path=images", "data.per_class=3", *QUICK)
+    assert "17 of 60 rows are in no split" in capsys.readouterr().err
+    assert main([f"run={result.folder}", "mode=look"]) == 0
+    output = capsys.readouterr().out
+    (rows,) = re.findall(r"(?m)^  row +(\d.*)$", output)
+    (paths,) = re.findall(r"(?m)^  path +(.*)$", output)
+    files = sorted(str(path.relative_to("images")) for path in Path("images").rglob("*.*"))
+    in_order = [name for part in ("train", "test") for name in files if name.startswith(part)]
+    assert paths.split() == [in_order[int(row)] for row in rows.split()]
+    assert main([f"run={result.folder}", "mode=predict", "output=p.csv", "output.columns=[image]"]) == 2
+    assert "output.columns: each value of `image` is a file, which a table can't hold" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_empty_folder")

@@ -16,6 +16,7 @@ from components.feature.text.fingerprint import fingerprint64, format_integers, 
 from components.feature.text.string_ops import (
     concatenate_categories,
     format_category,
+    gather,
     map_strings,
     take,
     to_categories,
@@ -157,6 +158,16 @@ class Vocabulary(Categorical):
             unknown = self._first_oov_id(len(constants.host["ids"])) if self.oov else self.default
             ids, column = np.where(column.valid_mask, ids, np.int32(unknown)), column._replace(valid_mask=None)
         return column.encode_ids(ids)
+
+    def id_name(self, number: int, constants: Constants) -> str | None:
+        """The value of the list that an id stands for; None: the id is one of unknown values."""
+        host = constants.host
+        positions = np.flatnonzero(host["ids"] == number)
+        if not len(positions):
+            return None
+        if not is_text(host):
+            return str(host["values"][positions[0]])
+        return str(gather(Strings(host["data"], host["offsets"]), positions[:1]).tolist()[0])
 
     @property
     def gap_value(self) -> str:

@@ -22,6 +22,7 @@ from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
+from components.types.column import NamesIds as NamesIds
 from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
@@ -30,6 +31,7 @@ from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings

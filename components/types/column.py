@@ -150,6 +150,14 @@ class EncodingWarnings(Protocol):
 
 
 @runtime_checkable
+class NamesIds(Protocol):
+    """A column whose ids stand for the values of a list."""
+
+    def id_name(self, number: int, constants: Constants) -> str | None:
+        """The value that an id stands for; None: the id is one of unknown values."""
+
+
+@runtime_checkable
 class FillsGaps(Protocol):
     """A column that can fill gaps in new rows, although the training split had none and a gap is an error."""
 

@@ -23,6 +23,7 @@ from runner.config.catalog import (
     read_default_options,
 )
 from runner.config.check import check_config, find_config_problems, has_valid_root
+from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
@@ -188,7 +189,7 @@ def _merge(
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
-    options = choices.options | tree.choices
+    options = choices.options | tree.choices | _metrics_of_targets(raw)
     config = Config(
         values=values,
         raw=raw,
@@ -237,6 +238,15 @@ def _without_default_parts(
         }
         changed[group] = kept or (None if group == "loss" else {})
     return changed
+
+
+def _metrics_of_targets(raw: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of the metrics below the targets, as the options of `metric`; empty: there are not several targets."""
+    feature, metric = raw.get("feature"), raw.get("metric")
+    if not isinstance(feature, dict) or not feature.get("targets") or not isinstance(metric, dict):
+        return {}
+    below = [metrics for metrics in metric.values() if isinstance(metrics, dict) and target_of(metrics) is None]
+    return {"metric": list(dict.fromkeys(name for metrics in below for name in metrics))}
 
 
 def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:

@@ -24,8 +24,9 @@ from runner.data.encode import (
     is_input_column,
     raw_keys,
 )
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
-from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
+from runner.data.python_rows import READING_OPTIONS, merge_options, open_rows
 
 FILE = "transform.npz"
 VERSION = 3

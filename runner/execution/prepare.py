@@ -19,7 +19,8 @@ from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
-from runner.data.load import Data, Features, load_encoded
+from runner.data.encode import WEIGHT
+from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
@@ -30,7 +31,7 @@ from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override
-from runner.platform import cache_folder, find_unused_accelerator
+from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_paths, select
@@ -44,6 +45,7 @@ from runner.training.step_plan import StepPlan
 from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
+MAX_MEAN_WEIGHT = 10.0  # of the training examples; a larger mean, or one below its inverse, gets a note
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 
 
@@ -133,6 +135,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
+        release_unused_memory()  # the data that was read is encoded
         training = Training.from_config(config.values["training"])
         data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
@@ -158,6 +161,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         _check_schedules(trainer)
         _note_long_durations(config, trainer.plan, progress)
         _note_update(trainer, progress, quiet=config.values["quiet"])
+        _note_weights(config, data, progress)
         return trainer
 
 
@@ -171,6 +175,25 @@ def _check_schedules(trainer: Trainer) -> None:
         if schedule is not None and schedule.check is not None:
             with error_location(key):
                 schedule.check(Clock(0, trainer.plan.total_steps, trainer.plan.steps_per_epoch))
+
+
+def _note_weights(config: Config, data: Data, progress: Progress) -> None:
+    """Prints a note if the mean weight of the training examples, which scales the objective, is far from 1."""
+    if WEIGHT not in data.encoded or config.values["training"]["sampling"] == "weighted":
+        return
+    values = next(iter(data.encoded[WEIGHT].values()))
+    mean = float(np.mean(np.asarray(values)[data.splits["train"]], dtype=np.float64))
+    if MAX_MEAN_WEIGHT >= mean >= 1 / MAX_MEAN_WEIGHT:
+        return
+    node, remedy = config.values["feature"]["weight"], "Divide them by their mean."
+    if isinstance(node, str):
+        remedy = f"Write 'feature.weight={{_target_: {EXAMPLE_WEIGHT}, key: {node}, normalize: true}}'"
+    elif node["_target_"] == EXAMPLE_WEIGHT:
+        remedy = "Write feature.weight.normalize=true"
+    progress.note(
+        f"note: the weights of the training examples have a mean of {mean:.4g}, which multiplies train/loss and the "
+        f"gradients. {remedy}"
+    )
 
 
 def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:

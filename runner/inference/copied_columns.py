@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Block, Column, Ragged, Source, Strings, UserError, Values
+from components.types import Block, Column, Ragged, Source, Strings, UserError
 from runner.data.columns import select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, first_block
 
@@ -27,8 +27,9 @@ def check_copied_columns(source: Source, names: Sequence[str], key: str = "outpu
     for name in names:
         if name not in columns and name != ROW:
             raise UserError(f"{key}: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
-        if name in columns and not _is_flat(columns[name]):
-            raise UserError(f"{key}: each value of `{name}` is an array, which a table can't hold. Leave it out.")
+        if block is not None and name in columns and not _is_flat(block, name):
+            kind = "a file" if name in block.files else "an array"
+            raise UserError(f"{key}: each value of `{name}` is {kind}, which a table can't hold. Leave it out.")
 
 
 def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -60,16 +61,19 @@ def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None =
 def list_flat_columns(source: Source) -> list[str]:
     """The names of the columns that have single values."""
     block = first_block(source)
-    return [] if block is None else [name for name, values in block.columns.items() if _is_flat(values)]
+    return [] if block is None else [name for name in block.columns if _is_flat(block, name)]
 
 
-def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> dict[str, np.ndarray]:
+def copy_targets(
+    source: Source, targets: Mapping[str, Column], single: str, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Copies the columns of the targets, as far as new rows have them: `target`, or `PRICE.target` of several.
 
     Args:
-        source: the new rows.
+        source: the rows.
         targets: the targets by name.
         single: the name of a single target.
+        rows: as for `copy_columns`.
     """
     block = first_block(source)
     names: dict[str, str] = {}
@@ -80,13 +84,17 @@ def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> 
     present = {
         title: key
         for title, key in names.items()
-        if block is not None and key in block.columns and _is_flat(block.columns[key])
+        if block is not None and key in block.columns and _is_flat(block, key)
     }
-    copied = copy_columns(source, [*present.values()])
+    copied = copy_columns(source, [*present.values()], rows)
     return {title: copied[key] for title, key in present.items()}
 
 
-def _is_flat(values: Values) -> bool:
+def _is_flat(block: Block, name: str) -> bool:
+    """Whether a column has single values, which are no files."""
+    values = block.columns[name]
+    if name in block.files:
+        return False
     return isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.ndim == 1)
 
 

@@ -17,8 +17,9 @@ from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, used_columns
-from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, fill_gaps, open_rows
+from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
 from runner.data.transform import OnMissing
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
@@ -34,7 +35,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.objective import ExampleOutputs
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import find_run
+from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 
@@ -62,6 +63,8 @@ def open_model(config: Config, progress: Progress) -> TrainedModel:
         progress: the progress display.
     """
     folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+    if config.values["run"] == LAST_RUN and not config.values["quiet"]:
+        progress.note(f"run={LAST_RUN} is {folder}")
     return TrainedModel(folder, config, progress=progress)
 
 
@@ -86,7 +89,7 @@ class TrainedModel:
         self.features = self.transform.features
         self.targets = self.features.bind_targets(self.transform.constants)
         changes = code_versions(self._run.config) | arithmetic_settings()
-        for change in list_changes(self._run.record["tags"], changes):
+        for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     def __repr__(self) -> str:

@@ -53,9 +53,11 @@ def _describe_run(model: TrainedModel) -> dict[str, Any]:
     """The status of the run and its best epoch, as entries of a summary."""
     from runner.run_folder import is_running, read_record, read_summary
 
-    status = "running" if is_running(model.folder) else read_summary(model.folder).get("status", "interrupted")
+    summary = read_summary(model.folder)
+    status = "running" if is_running(model.folder) else summary.get("status", "interrupted")
     if status == "interrupted":
         is_in_sweep = read_record(model.folder).get("in_sweep")
         remedy = "the command that started its sweep" if is_in_sweep else f"resume={model.folder.name}"
         status = f"interrupted; {remedy} resumes it"
-    return {"status": status, "best_epoch": model.weights.epoch, "epochs": model.weights.epochs}
+    epochs = {"best_epoch": model.weights.epoch, "epochs": model.weights.epochs}
+    return {"status": status, "history": summary.get("history", ()), **epochs}

@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.config.catalog import (
     EXPERIMENT,
@@ -26,6 +26,7 @@ from runner.config.catalog import (
     read_title,
 )
 from runner.config.modes import MODES
+from runner.config.provenance import signature_defaults
 from runner.signature.code import package_version
 from runner.signature.source import PartNotFoundError, allowed_packages, find_definition
 from runner.signature.type_hints import format_value
@@ -102,15 +103,18 @@ def info_text(config: Config) -> str:
 
 
 def value_origins(config: Config) -> dict[str, str]:
-    """The origin of each value of a configuration, by `key=value`."""
+    """The origin of each value, by `key=value`. The defaults of signatures follow the values of their group."""
     raw = dict(iterate_leaves(config.raw))
-    origins = {}
+    values: dict[str, tuple[Any, str]] = {}
     for path, value in iterate_leaves(config.values):
         key, origin = join_path(path), config.origins.get(join_path(path), "")
         if is_reference(raw.get(path)):
             origin = f"follows {join_path(follow_references(config.raw, path))} ({origin})"
-        origins[f"{key}={format_value(value)}"] = origin
-    return origins
+        values[key] = value, origin
+    values |= signature_defaults(config.values)
+    groups = dict.fromkeys(key.partition(".")[0] for key in values)
+    ordered = [(key, *values[key]) for group in groups for key in values if key.partition(".")[0] == group]
+    return {f"{key}={format_value(value)}": origin for key, value, origin in ordered}
 
 
 def list_options(catalog: Catalog, group: str) -> list[Option]:

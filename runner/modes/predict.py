@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import DataError, InfersTypes, UserError
+from components.types.splits import SPLIT_OPTIONS
+from runner.config.catalog import CSV
 from runner.config.settings import Output
 from runner.data.encode import TARGET
 from runner.data.load import target_nodes
@@ -29,7 +31,7 @@ COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
-    from components.types import Source
+    from components.types import Source, Target
     from runner.config.config import Config
     from runner.display.progress import Progress
     from runner.inference.trained_model import TrainedModel
@@ -57,7 +59,7 @@ def command(config: Config) -> int:
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
             predictions = model.predict(rows, on_missing=config.on_missing, on_warning=progress.note)
-        split_rows = None if split is None else model.data.splits[split]
+        split_rows = None if split is None else model.data.source_rows(model.data.splits[split])
         if output.columns is not None:
             assert source is not None
             columns = copy_beside(predictions, source, output.columns, split_rows)
@@ -66,11 +68,24 @@ def command(config: Config) -> int:
             if new_rows is not None:
                 targets = copy_targets(new_rows, model.features.targets, TARGET)
                 columns = {ROW: columns.pop(ROW), **targets, **columns}
+            elif numbers := _find_numbers(model):
+                source = _open_copied(config, None, ())
+                columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
         print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
     return 0
+
+
+def _find_numbers(model: TrainedModel) -> dict[str, Target]:
+    """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
+    targets = model.features.targets
+    return {
+        name: targets[name]
+        for name, spec in model.targets.items()
+        if spec.kind == "real" and not spec.is_image and getattr(targets[name], "key", None) is not None
+    }
 
 
 def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> Source | None:
@@ -116,8 +131,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
         recorded = read_source_options(folder)
         options = merge_options(recorded, config.values["data"])
-        # A dropped column is not read, and new rows need not have it.
-        options = {key: value for key, value in options.items() if key != "drop"}
+        options = {key: value for key, value in options.items() if key not in _options_of_runs(options)}
         data = options if with_target else _without_target_options(options, config.values["feature"])
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
@@ -126,6 +140,16 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         with explain_errors_in_new_rows(config):
             source.sizes()
     return source
+
+
+def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options of a source that have no meaning for new rows.
+
+    They need no column that is dropped or decides about splits. All their rows are used, and no other file.
+    """
+    if data.get("_target_") != CSV:
+        return ("drop", *SPLIT_OPTIONS[:-1])  # `classes` may be the names of folders
+    return ("drop", "valid", "test", *SPLIT_OPTIONS)
 
 
 def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progress) -> None:

@@ -17,7 +17,7 @@ from components.types import Batch, Metric, Output, Regularizer, TargetSpec
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
 from runner.program.parts import BuiltParts, part_key, part_name, record_name
-from runner.program.returns import check_measured, check_numbers, check_same_shapes
+from runner.program.returns import check_measured, check_numbers, check_same_shapes, check_sums_of_batch
 from runner.program.trees import copy_containers
 
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
@@ -198,8 +198,25 @@ def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: b
                     continue
                 measured = metric.measure(narrowed, own_batch)
                 check_measured(measured, part_name(metric), len(batch.present) if metric.collects else None)
+                if not metric.collects:
+                    _check_sums(metric, narrowed, own_batch, measured)
             sums[record_name(target, name)] = dict(measured)
     return sums
+
+
+def _check_sums(metric: Metric, output: Output, batch: Batch, sums: Mapping[str, Any]) -> None:
+    """Raises UserError if `Metric.measure` returns values of each example, whose shapes depend on the batch's size."""
+    rows = len(batch.present)
+    if not any(rows in jnp.shape(value) for value in sums.values()):
+        return
+
+    def add_row(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (rows,):
+            return leaf
+        return jax.ShapeDtypeStruct((rows + 1, *leaf.shape[1:]), leaf.dtype)
+
+    larger = jax.eval_shape(metric.measure, *jax.tree.map(add_row, (output, batch)))
+    check_sums_of_batch(sums, larger, part_name(metric))
 
 
 def _reads_weight(metric: Metric, output: Output, batch: Batch) -> bool:

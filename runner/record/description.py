@@ -13,16 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from components.closest import join_names
 from runner.config.catalog import EXPERIMENT, find_options, read_title
 from runner.config.config import Config
 from runner.config.overrides import format_command
+from runner.config.provenance import signature_defaults
 from runner.credentials import scrub
 from runner.data.load import Data
 from runner.log import LOG
 from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
-from runner.signature.code import digest_code, package_version, part_packages
+from runner.signature.code import digest_code, digest_files, package_version, part_packages
 from runner.tree import dotted_leaves, is_reference
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
@@ -58,6 +60,7 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         "description": describe_purpose(config, config.overrides),
         "digest": digest,
         "created": int(time.time() * 1000),
+        "code": digest_files(_code_packages(config)),
         "tags": run_tags(config)
         | {"digest": digest}
         | ({"left_out": "; ".join(data.left_out)} if data.left_out else {}),
@@ -159,8 +162,13 @@ def _source_tags() -> dict[str, str]:
 def code_versions(config: Config) -> dict[str, str]:
     """The versions of packages and the digest of the code that a configuration runs now."""
     packages = {package: package_version(package) for package in PACKAGES}
-    code = digest_code({"runner", *part_packages(select_run_settings(config.values))})
+    code = digest_code(_code_packages(config))
     return packages | {"python": platform.python_version(), "code": code}
+
+
+def _code_packages(config: Config) -> set[str]:
+    """The packages whose code a configuration runs, without libraries."""
+    return {"runner", *part_packages(select_run_settings(config.values))}
 
 
 def describe_environment(config: Config) -> dict[str, str]:
@@ -168,13 +176,29 @@ def describe_environment(config: Config) -> dict[str, str]:
     return code_versions(config) | hardware_settings()
 
 
-def list_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for each tag that changed since a run started. A tag that the run did not record is skipped."""
-    return [f"{key} was {before[key]}, is {value}" for key, value in now.items() if before.get(key, value) != value]
+def list_changes(record: Mapping[str, Any], config: Config, now: Mapping[str, str]) -> list[str]:
+    """A line for each tag that changed since a run started. A tag that the run did not record is skipped.
+
+    Args:
+        record: the record of the run.
+        config: its configuration, whose code may have changed.
+        now: the tags of today.
+    """
+    before = record["tags"]
+    changes = {key: f"{key} was {before[key]}, is {now[key]}" for key in now if before.get(key, now[key]) != now[key]}
+    recorded = record.get("code")  # records of earlier versions have none
+    if "code" in changes and recorded:
+        files = digest_files(_code_packages(config))
+        changed = [name for name in recorded.keys() | files.keys() if recorded.get(name) != files.get(name)]
+        changes["code"] = f"the code of {join_names(changed)} has changed" if changed else changes["code"]
+    return [*changes.values()]
 
 
 def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
-    """The parameters of a run for MLflow: the option of each group, and the values that affect the result, by key."""
+    """The parameters of a run for MLflow, by key.
+
+    They are the option of each group, the values that affect the result, and the defaults of signatures.
+    """
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
@@ -183,6 +207,8 @@ def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
         # A reference has the value of another parameter: MLflow would list both where the runs of a sweep differ.
         if not key.endswith("_target_") and key not in options and not is_reference(raw.get(key)):
             yield key, value
+    for key, (default, _) in signature_defaults(config.values).items():
+        yield key, default
 
 
 def describe_changes() -> str | None:

@@ -96,14 +96,21 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
 
 
 def tabulate(manifest: Manifest, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The ranking as rows of values by column: means and deviations of each metric, and the folder of the best run."""
+    """The ranking as rows of values by column, with the folder of the best run.
+
+    Each metric has a column of means, and one of deviations if a candidate has several runs.
+    """
     keys, names = _table_columns(manifest)
+    deviating = {name for candidate in candidates for name, (_, std) in candidate.metrics.items() if std is not None}
     rows = []
     for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
-        row = {"rank": int(rank_text) if rank_text else None} | {key: candidate.values.get(key) for key in keys}
+        row: dict[str, Any] = {"rank": int(rank_text) if rank_text else None} | {
+            key: candidate.values.get(key) for key in keys
+        }
         row["runs"] = len(candidate.runs)
         for name in names:
-            row[name], row[f"{name} deviation"] = candidate.metrics.get(name, (None, None))
+            row[name], deviation = candidate.metrics.get(name, (None, None))
+            row |= {f"{name} deviation": deviation} if name in deviating else {}
         row["folder"] = candidate.folder
         rows.append(row)
     return rows

@@ -131,7 +131,7 @@ def _make_sections(
         rows = view.data.find_rows(predictions.row[first])
         examples = view.examples(rows)
         if set(examples.inputs) - set(image_inputs(examples.inputs)):  # images are drawn instead
-            sections += _raw_tables(predictions.row[first], rows, source, view)
+            sections += _raw_tables(predictions.row[first], view.data.source_rows(rows), source, view)
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
             sections.append(examples_table(examples, named, "the first of them, as the model gets them"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Output, Padded, TargetSpec
+from components.types import NamesIds, Output, Padded, TargetSpec
 from runner.config.config import Config
 from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
@@ -33,12 +33,14 @@ class Examples:
         columns: the output of each column's layer; a `MultiHot` for categories.
         inputs: the inputs of the architecture.
         targets: the targets as losses get them, by name.
+        id_names: by column of ids, the function (id) -> the value that it stands for, or None.
     """
 
     rows: np.ndarray
     columns: Mapping[str, Any]
     inputs: Mapping[str, Any]
     targets: Mapping[str, np.ndarray]
+    id_names: Mapping[str, Callable[[int], str | None]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,19 @@ class View:
         }
         targets = {name: np.asarray(self.load(target_column(name), rows)) for name in self.features.targets}
         numbers = rows if self.data.row_numbers is None else self.data.row_numbers[rows]
-        return Examples(numbers, _to_host(columns), _to_host(inputs), targets)
+        found = {name: self._find_id_name(name) for name in names}
+        id_names = {name: function for name, function in found.items() if function is not None}
+        return Examples(numbers, _to_host(columns), _to_host(inputs), targets, id_names)
+
+    def _find_id_name(self, name: str) -> Callable[[int], str | None] | None:
+        """The function (id) -> value of a column, or of the only column that it reads, if both have the same ids."""
+        column, constants = self.features.columns[name], self.data.constants
+        if isinstance(column, NamesIds):
+            return partial(column.id_name, constants=constants[name])
+        parents = [key for key in column.keys if key in self.features.columns and key != name]
+        buckets = constants[name].static.get("buckets")
+        is_same = len(parents) == 1 and buckets is not None and constants[parents[0]].static.get("buckets") == buckets
+        return self._find_id_name(parents[0]) if is_same else None
 
     def augment(self, config: Config, rows: np.ndarray) -> Mapping[str, Any]:
         """The inputs of the first training batch, whose rows are `rows`, after the augmentations."""

@@ -173,9 +173,17 @@ def test_a_kill_while_an_entry_is_written_leaves_nothing_that_is_loaded(tmp_path
     assert done.returncode == -9
     assert load_tree(tmp_path / NAME) is None
     (half,) = tmp_path.iterdir()
+    assert (half / "0.bin").stat().st_size >= 20 * 8000  # pieces are not kept in memory
     os.utime(half, (0, 0))
     save_tree(tmp_path / NAME, [TREE])
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_an_entry_that_is_whole_is_kept_as_it_is(entry: Path) -> None:
+    before = entry.stat().st_ino
+    save_tree(entry, [TREE])
+    assert entry.stat().st_ino == before
+    assert list(entry.parent.iterdir()) == [entry]
 
 
 def test_two_processes_write_the_same_entry(tmp_path: Path) -> None:

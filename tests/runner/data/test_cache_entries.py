@@ -63,6 +63,7 @@ def test_nothing_but_entries_is_listed_or_removed(folder: Path) -> None:
         (path / "picture.png").write_bytes(bytes(10_000))
     other[2].write_text("a file")
     (link := folder / ("d" * 32)).symlink_to(folder / NAMES[0])
+    assert [entry.path.name for entry in list_entries(folder)] == NAMES
     remove_least_used(folder, 0, ())
     for path in (*other, link):
         assert not remove_entry(path)

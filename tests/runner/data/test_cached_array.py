@@ -115,6 +115,19 @@ def test_a_changed_byte_is_never_read(saved: Path, index: Any, position: int) ->
         np.asarray(array)
 
 
+@pytest.mark.parametrize("width", [3, 25])  # a row lies in one or two chunks, or in up to five
+def test_all_chunks_of_a_row_are_checked(tmp_path: Path, width: int) -> None:
+    values = VALUES.reshape(-1, width)
+    for row in range(len(values)):
+        for position in (row * width * 2, (row + 1) * width * 2 - 1):  # its first and its last byte
+            for index in (np.array([row]), slice(row, row + 1), np.array([[row, 0]])):
+                save_tree(tmp_path / NAME, [{"x": values}])
+                array = load(tmp_path / NAME)
+                flip(tmp_path / NAME / "0.bin", position)
+                with pytest.raises(RunError):
+                    array[index]
+
+
 def test_a_row_outside_of_the_array_is_an_error(saved: Path) -> None:
     for index in (ROWS, np.array([0, ROWS]), np.array([-ROWS - 1])):
         with pytest.raises(IndexError):

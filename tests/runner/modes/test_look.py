@@ -194,6 +194,16 @@ def test_padded_inputs_have_a_table_of_lengths(
     assert [row[0] for row in find_table(tables, "rows of each class")[1:]] == ["[y]", "x"]
 
 
+def test_the_values_of_ids_are_shown(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+    cities = [("Oslo", "Rome")[n % 3 == 0] for n in range(60)]
+    lines = [f"{city},{n % 5},{n}" for n, city in enumerate(cities)]
+    (in_empty_folder / "homes.csv").write_text("city,rooms,price\n" + "\n".join(lines))
+    words = ["data=csv", "data.path=homes.csv", "data.target=price", "data.types.rooms=int", "tracking=none"]
+    rows, _, *columns = find_table(look(capsys, *words), "first examples of the first training batch")
+    (shown,) = [column[1:] for column in columns if column[0] == "city"]
+    assert shown == [cities[int(row)] for row in rows[1:]]
+
+
 def test_no_run_resumes_in_the_folder_of_a_look(capsys: pytest.CaptureFixture[str]) -> None:
     look(capsys, "tracking=none", *QUICK)
     folder = find_folder("look_digits_mlp")

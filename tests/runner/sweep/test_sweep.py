@@ -337,6 +337,7 @@ def test_the_table_and_the_file_have_ranks_only_if_runs_are_comparable(
     saved = list(csv.DictReader((tmp_path / "ranking.csv").read_text().splitlines()))
     assert [row["rank"] for row in saved] == ranks
     assert [row["a"] for row in saved] == ["1", "2"]
+    assert "best/valid/loss deviation" not in saved[0]  # each candidate has one run
     assert [row[0] for row in format_table(manifest, candidates)[1:]] == ranks
 
 
@@ -405,6 +406,28 @@ def test_runs_are_ranked_if_their_metrics_can_be_compared(words: list[str], why:
     assert explain_incomparable(plan.runs) == why
 
 
+@pytest.mark.parametrize(
+    ("monitor", "why"),
+    [
+        (
+            "valid/top_k",
+            "valid/top_k can't be compared between parameters of the metric; set training.monitor to another",
+        ),
+        (
+            "train/top_k",
+            "train/top_k can't be compared between parameters of the metric; set training.monitor to another",
+        ),
+        ("valid/accuracy", None),
+        ("valid/loss", None),
+    ],
+)
+def test_values_of_a_metric_with_other_parameters_are_not_ranked(monitor: str, why: str | None) -> None:
+    words = ["experiment=digits_mlp", "metric=[accuracy,top_k]", "metric.top_k.k=1,3", f"training.monitor={monitor}"]
+    plan = make_plan(words, multirun=True)
+    assert isinstance(plan, Plan)
+    assert explain_incomparable(plan.runs) == (why and f"{why} metric")
+
+
 SEVERAL = """
 target: null
 targets:
@@ -417,6 +440,7 @@ weight: population
 LOSSES = "can't be compared between losses; set training.monitor to a metric"
 FACTORS = "can't be compared between weights of losses; set training.monitor to a metric"
 EXAMPLES = "can't be compared between weights of examples; set training.monitor to an unweighted metric"
+METRICS = "can't be compared between parameters of the metric; set training.monitor to another metric"
 TARGETS = "runs with different targets are not ranked"
 
 
@@ -447,6 +471,13 @@ TARGETS = "runs with different targets are not ranked"
         ),
         ("feature.targets.PRICE.scale=1e-5,1e-3", dict.fromkeys(["valid/loss", "valid/PRICE/rmse"], TARGETS)),
         ("feature.targets.AGE.missing=mask,mean", dict.fromkeys(["valid/loss", "valid/AGE/mae"], TARGETS)),
+        (
+            "metric.AGE.mae._target_=components.metric.MAE,components.metric.RMSE",
+            {
+                **{name: f"{name} {METRICS}" for name in ("valid/AGE/mae", "valid/weighted/AGE/mae")},
+                **dict.fromkeys(["valid/PRICE/rmse", "valid/loss"]),
+            },
+        ),
         ("learning_rate=0.1,0.2", dict.fromkeys(["valid/loss", "valid/weighted/loss", "train/loss", "valid/AGE/mae"])),
     ],
 )
