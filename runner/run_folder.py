@@ -199,7 +199,7 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
     with suppress(ValueError):  # a damaged file, which is reported where it is read
-        return bool(read_json(folder / "record.json").get("kind", "run") != "run")
+        return bool(read_json(folder / "record.json").get("kind") == "sweep")
     return False
 
 

@@ -129,9 +129,9 @@ def _make_sections(
     if view is not None and source is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
         rows = view.data.find_rows(predictions.row[first])
-        sections += _raw_tables(predictions.row[first], view.data.source_rows(rows), source, view)
         examples = view.examples(rows)
         if set(examples.inputs) - set(image_inputs(examples.inputs)):  # images are drawn instead
+            sections += _raw_tables(predictions.row[first], view.data.source_rows(rows), source, view)
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
             sections.append(examples_table(examples, named, "the first of them, as the model gets them"))
