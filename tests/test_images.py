@@ -6,6 +6,8 @@ import csv
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +359,17 @@ def test_arrays_have_no_files_to_decode_at_a_step() -> None:
     arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
     with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
         runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_photographs_of_the_readme_have_all_formats_and_are_learned_from() -> None:
+    script = Path(__file__).parent.parent / "docs" / "photographs.py"
+    subprocess.run([sys.executable, script, "photographs", "24"], check=True)
+    suffixes = {path.suffix for path in Path("photographs").rglob("*.*")}
+    assert suffixes == {".jpg", ".png", ".bmp", ".gif", ".webp", ".tif"}
+    image = compose(["data=images", "data.path=photographs"]).values["feature"]["columns"]["image"]
+    assert (image["size"], image["channels"], image["resize"]) == ([72, 72], 3, "crop")
+    result = runner.run("data=images", "data.path=photographs", "training.batch_size=8", *QUICK)
+    assert result.status == "finished"
+    flowers = ImageFolders(path="photographs/flower", labels=False, stratify=None)
+    assert len(runner.load(result.folder).predict(flowers).frame()) == 24
