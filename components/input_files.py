@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from components.closest import closest_name
-from components.types import DataError
+from components.types import DataError, MissingFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,8 @@ def find_path(*paths: str, file: bool = False) -> Path:
         file: whether only a regular file is allowed.
 
     Raises:
-        DataError: nothing exists at these paths, or only something that is neither a regular file nor a folder.
+        MissingFileError: nothing exists at these paths.
+        DataError: what exists is neither a regular file nor a folder.
     """
     candidates = candidate_paths(*paths)
     for path in candidates:
@@ -60,7 +61,7 @@ def find_path(*paths: str, file: bool = False) -> Path:
     nearest = closest_name(name, [other for other in _list_siblings(candidates) if other != name])
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
     hint = f"did you mean {Path(paths[0]).parent / nearest}?" if nearest else remedy
-    raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
+    raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
 
 
 def open_descriptor(path: Path, flags: int = os.O_RDONLY) -> int:

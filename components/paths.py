@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from components.closest import join_names, suggest_name
-from components.types import UserError
+from components.closest import closest_name, join_names
+from components.types import FieldError, UserError
 
 EMBEDDINGS = ("**/embedding",)
 WEIGHTS = ("**/kernel", *EMBEDDINGS)
@@ -54,14 +54,33 @@ def map_matching(
     return jax.tree_util.tree_map_with_path(map_leaf, tree)
 
 
-def check_patterns(patterns: Iterable[str], paths: Sequence[str]) -> None:
-    """Raises UserError for a pattern that matches none of the paths of a model's parameters, or if there is none."""
-    patterns = tuple(patterns)
+def check_patterns(patterns: Iterable[str], paths: Sequence[str], field: str = "paths") -> None:
+    """Checks that each pattern matches a parameter of a model.
+
+    Args:
+        patterns: the patterns.
+        paths: the paths of the model's parameters.
+        field: the parameter of the part that has the patterns.
+
+    Raises:
+        FieldError: a pattern matches no path, or there is no pattern.
+    """
+    patterns, listed = tuple(patterns), f"Parameters: {join_names(paths)}."
     if not patterns:
-        raise UserError(f"the list of patterns is empty, so it would change nothing. Parameters: {join_names(paths)}.")
+        raise FieldError(field, f"the list of patterns is empty, so it would change nothing. {listed}")
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
-            raise UserError(f"no parameter matches the pattern {pattern}. {suggest_name(pattern, paths)}")
+            nearest = closest_name(pattern, _list_patterns(paths, anywhere=pattern.startswith("**/")))
+            suggestion = f"Did you mean {nearest}? " if nearest else ""
+            raise FieldError(field, f"no parameter matches the pattern {pattern}. {suggestion}{listed}")
+
+
+def _list_patterns(paths: Sequence[str], *, anywhere: bool) -> list[str]:
+    """Patterns without `*` of all parameters and modules; `anywhere`: those of their names, after `**/`."""
+    names = [path.split("/") for path in paths]
+    if anywhere:
+        return list(dict.fromkeys(f"**/{name}" for path in names for name in path))
+    return list(dict.fromkeys("/".join(path[:depth]) for path in names for depth in range(1, len(path) + 1)))
 
 
 def select_default(paths: Sequence[str], default: Sequence[str]) -> list[str]:

@@ -100,7 +100,10 @@ class Freeze:
     until: Annotated[Duration, Range(0, math.inf, "()")] | None = None
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
-        check_patterns((*self.paths, *self.trainable), paths)
+        if self.paths or not self.trainable:
+            check_patterns(self.paths, paths)
+        if self.trainable:
+            check_patterns(self.trainable, paths, "trainable")
         frozen = _select(paths, self.paths) - _select(paths, self.trainable)
         if len(frozen) == len(paths):
             patterns = ", ".join(self.paths)
@@ -129,7 +132,7 @@ class Groups:
         for name, group in self.groups.items():
             if not group["paths"]:
                 raise UserError(f"the group {name} has no patterns. List some as `paths`, or leave the group out.")
-            check_patterns(group["paths"], paths)
+            check_patterns(group["paths"], paths, f"{name}.paths")
             rest = [path for path, owner in assigned.items() if owner == DEFAULT_GROUP]
             own = _select(rest, group["paths"])
             if not own:

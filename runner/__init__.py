@@ -122,7 +122,8 @@ def load(
     """Loads the best weights of a run as a model, with the methods `predict(columns)` and `evaluate("test")`.
 
     Args:
-        run: the path of the run's folder, the folder's name, or the id of the MLflow run.
+        run: the path of the run's folder, the folder's name, the id of the MLflow run, or `last`, the run that started
+            last.
         folder: the folder that holds the folders of all runs. Names and ids are looked up in it.
         data: the data of a run that was trained with `run(…, data=…)`. New rows need none.
         source: an earlier name of `data`.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.types import DataError, UserError
+from components.types import DataError, FieldError, UserError
 from runner.credentials import scrub
 from runner.user_code import UserFrame, user_frames
 
@@ -55,6 +55,7 @@ def error_location(key: str) -> Iterator[None]:
     except (ConfigError, LocatedError):
         raise
     except UserError as error:
+        key = f"{key}.{error.field}" if isinstance(error, FieldError) else key
         raise LocatedError(key, str(error)) from error
     except (Exception, SystemExit) as error:  # SystemExit: `sys.exit` in a part must not end a run with success
         if (part_error := as_part_error(error)) is None or part_error is error:

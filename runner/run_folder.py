@@ -177,7 +177,7 @@ def find_interrupted(
     return None
 
 
-def find_run(root: Path, name: str, key: str = "resume") -> Path:
+def find_run(root: Path, name: str, key: str = "run") -> Path:
     """Finds the folder of a run.
 
     Args:
@@ -186,13 +186,31 @@ def find_run(root: Path, name: str, key: str = "resume") -> Path:
         key: the key of the configuration with the name, for the message.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or it is a sweep.
     """
+    folder = find_folder(root, name, key)
+    if not is_sweep(folder):
+        return folder
+    runs, best = list_runs(folder), read_summary(folder).get("best_folder")
+    hint = f", such as its best: {folder / best}" if best else f", such as {runs[0]}" if runs else ""
+    raise UserError(f"{key}={name} is a sweep. Name one of its runs{hint}")
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    with suppress(ValueError):  # a damaged file, which is reported where it is read
+        return bool(read_json(folder / "record.json").get("kind", "run") != "run")
+    return False
+
+
+def find_folder(root: Path, name: str, key: str = "resume") -> Path:
+    """Finds the folder of a run or of a sweep. The arguments are those of `find_run`."""
     for path in _iterate_candidates(root, name):
         if (path / "record.json").is_file():
             return path
     known = [path.name for path in list_runs(root)]
-    near = closest_names(name, known, cutoff=0.4) or known[-3:]
+    containing = [folder for folder in known if name in folder][-3:]  # the latest ones
+    near = containing or closest_names(name, known, cutoff=0.4) or known[-3:]
     runs = f"Nearest runs: {', '.join(near)}." if near else "It has no runs."
     raise UserError(f"{key}={name}: there is no such run below {root}. {runs}")
 

@@ -6,7 +6,7 @@ A reference such as `${learning_rate}` names a key. It must be the entire value,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from components.closest import suggest_name
@@ -31,6 +31,23 @@ def iterate_leaves(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any
             yield from iterate_leaves(value, (*path, key))
     else:
         yield path, tree
+
+
+def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree of plain values, by dotted key. A list without lists and mappings in it is one leaf.
+
+    Args:
+        node: the tree.
+        prefix: the dotted key of its root.
+    """
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
+        for index, value in enumerate(node):
+            yield from dotted_leaves(value, f"{prefix}.{index}")
+    elif prefix:
+        yield prefix, node
 
 
 def iterate_parts(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

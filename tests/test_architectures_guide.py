@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from guides import read_guide
 from networks import facts, variables
 from options import built
+from safetensors.numpy import save_file
 
 from components.pretrained import plan_conversion
 from components.pretrained.detect import find_schemes
@@ -44,6 +46,24 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
             check_config(compose(arguments))
         else:
             assert main(arguments) == 0, (command, capsys.readouterr().err)
+
+
+@pytest.mark.optax
+def test_the_file_of_another_library_is_loaded_into_a_network_of_the_guide(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GUIDE.write_files(in_empty_folder, monkeypatch)
+    (command,) = re.findall(r"^    \$ titrate (--allow own_network .*)$", GUIDE.text, re.MULTILINE)
+    random = np.random.default_rng(0)
+    shapes = {"features.1": (4, 1, 3, 3), "features.2": (4, 4, 3, 3), "classifier": (10, 4)}
+    arrays = {f"{name}.weight": random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items()}
+    save_file(arrays, "small.safetensors")
+    quick = ["training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
+    assert main([*shlex.split(command), *quick]) == 0, capsys.readouterr().err
+    save_file({name: array for name, array in arrays.items() if name != "classifier.bias"}, "small.safetensors")
+    assert main([*shlex.split(command), *quick, "seed=1"]) == 2
+    assert "classifier.bias" in capsys.readouterr().err
 
 
 class Row(NamedTuple):

@@ -147,6 +147,17 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
     "Idx.max_unpacked_gb": {"path": "packed"},
+    "Csv.split_column": {"path": "splits.csv", "valid": None, "test": None},
+    "Frame.split_column": {"columns": {"x": NUMBERS, "part": ["train", "dev", "test", "train"] * (ROWS // 4)}}
+    | {"valid": None, "test": None},
+    **{f"{name}.split_hash": {"valid": 0.3, "test": 0.3} for name in ("Csv", "Frame")},
+    **{f"Csv.{option}": {"target": "word"} for option in ("per_class", "classes")},
+    **{f"Frame.{option}": {"target": "word"} for option in ("per_class", "classes")},
+    "Idx.split_hash": {"valid": 0.3},
+    "Idx.group": {"test": 0.2},
+    "Idx.split_by": {"test": 0.2},
+    "TextFolders.split_hash": {"valid": 0.3},
+    "TextFolders.group": {"test": 5},
 }
 VALUES: dict[str, list[Any]] = {
     "Bucketized.key": ["y"],
@@ -233,11 +244,22 @@ VALUES: dict[str, list[Any]] = {
     "TextFolders.suffix": [".md"],
     "TextFolders.max_unpacked_gb": [1e-9],
     "WordCount.key": ["other_tokens"],
+    **{f"{name}.{key}": ["x"] for name in ("Csv", "Frame") for key in ("split_hash", "split_by", "group")},
+    **{f"{name}.split_column": ["part"] for name in ("Csv", "Frame")},
+    **{f"{name}.classes": [["a"]] for name in ("Csv", "Frame")},
+    **{f"Idx.{key}": ["label"] for key in ("split_hash", "split_by", "group")},
+    "Idx.per_class": [1],
+    "Idx.classes": [[0, 1]],
+    "ScikitLearn.classes": [["setosa", "virginica"]],
+    "ScikitLearn.group": ["label"],
+    "TextFolders.split_hash": ["label"],
 }
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
+ERRORS |= {f"{name}.split_column" for name in ("Idx", "ScikitLearn", "TextFolders")}
+ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 """The parameters whose other values contradict the data, which an error says."""
 
 
@@ -258,6 +280,8 @@ def write_files() -> None:
     rows = [f"{n % 7 * 1.5},{n * n % 11},{'aabc'[n % 4]}" for n in NUMBERS]
     Path("table.csv").write_text("\n".join(["x,y,word", *rows]))
     Path("other.csv").write_text("\n".join(["x,y,word", *rows[::-1]]))
+    parts = ["train", "dev", "test", "train"]
+    Path("splits.csv").write_text("\n".join(["x,part", *(f"{n},{parts[n % 4]}" for n in NUMBERS)]))
     Path("gaps.csv").write_text("\n".join(["x,y,word", *rows[:-1], "1,2,"]))
     texts = [f"{n} $,{n},'é{n % 3}',a\\{n % 4},0{1 + n % 9}/0{1 + n % 8}/2020,{1 + n}.{100 + n}" for n in NUMBERS]
     Path("dialect.csv").write_text("\n".join(["x,y,word,path,when,z", *texts]), encoding="utf-8")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,13 @@ import pytest
 
 import runner
 from components.data import Arrays, ImageFolders
+from components.data.files import Files
 from components.types import DataError, UserError
 from runner.__main__ import main
 from runner.config.compose import compose
+from runner.data import order
+from runner.data.batches import gather_rows
+from runner.data.load import Features, load_encoded
 from runner.execution.execute import Result
 from runner.inference.trained_model import TrainedModel
 
@@ -24,6 +31,8 @@ CLASSES = ("cat", "dog", "owl")
 SUFFIXES = ("png", "bmp", "tiff")  # exact
 ROWS = 30
 QUICK = ("tracking=none", "quiet=true", "training.epochs=2", "architecture=mlp", "architecture.widths=[4]")
+STEP = ("feature=image", "feature.columns.image.size=[5,4]", "training.batch_size=4", *QUICK)
+CROPS = "feature.columns.image.crop_area=[0.2,0.9]"
 
 
 def write_images(folder: Path, sizes: tuple[tuple[int, int], ...], *, grey: bool = False) -> None:
@@ -92,8 +101,8 @@ def test_the_same_images_from_arrays_give_the_same_bits(folder: Path) -> None:
         (((28, 28),), True, {}, ("resnet20", ["crop"])),
         (((32, 32),), False, {}, ("resnet20", ["crop", "flip"])),
         (((30, 50), (40, 40), (60, 33)), False, {"size": [32, 32], "resize": "crop"}, ("resnet20", ["crop", "flip"])),
-        (((64, 64), (80, 80)), False, {"size": [64, 64]}, ("resnet18", ["crop", "flip"])),
-        (((200, 300),), False, {"size": [96, 96], "resize": "crop"}, ("resnet18", ["crop", "flip"])),
+        (((64, 64), (80, 80)), False, {"size": [64, 64]}, ("resnet20", ["crop", "flip"])),
+        (((200, 300),), False, {"size": [96, 96], "resize": "crop"}, ("resnet20", ["crop", "flip"])),
         (((5, 5),), True, {}, ("resnet20", ["crop"])),
     ],
 )
@@ -108,7 +117,7 @@ def test_size_network_and_augmentation_are_suggested(
         "key": "image",
         **image,
     }
-    assert config.values["training"]["epochs"] == 60
+    assert config.values["training"]["epochs"] == 40
     assert config.suggestion is not None
     assert config.suggestion.notes[0] == "30 images of 3 classes"
 
@@ -173,6 +182,44 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     assert {row["prediction"] for row in rows} <= {*CLASSES}
 
 
+def test_images_of_given_parts_are_read_once_to_fit_and_once_to_encode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "valid", "test"):
+        write_images(tmp_path / part, ((6, 8),))
+    features = Features.from_config(compose(["data=images", f"data.path={tmp_path}"]).values["feature"])
+    reads, read_file = list[int](), Files.read
+
+    def read(files: Files, row: int) -> bytes:
+        reads.append(row)
+        return read_file(files, row)
+
+    monkeypatch.setattr(Files, "read", read)
+    data = load_encoded(ImageFolders(path=str(tmp_path)), features, identity="", cache=None)
+    assert len(reads) == ROWS + 3 * ROWS + 3 * ROWS, "the first block is read for the names of its columns"
+    assert data.warnings[0].startswith(
+        "30 of 30 rows of the valid split equal rows of the training split in all columns that are read: "
+        f"valid/cat/0.png of {tmp_path} (valid) is train/cat/0.png of {tmp_path} (train)."
+    )
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_worst_of_the_images_in_splits_are_shown_with_their_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "test"):
+        write_images(Path("images") / part, ((6, 8),))
+    result = runner.run("data=images", "data.path=images", "data.per_class=3", *QUICK)
+    assert "17 of 60 rows are in no split" in capsys.readouterr().err
+    assert main([f"run={result.folder}", "mode=look"]) == 0
+    output = capsys.readouterr().out
+    (rows,) = re.findall(r"(?m)^  row +(\d.*)$", output)
+    (paths,) = re.findall(r"(?m)^  path +(.*)$", output)
+    files = sorted(str(path.relative_to("images")) for path in Path("images").rglob("*.*"))
+    in_order = [name for part in ("train", "test") for name in files if name.startswith(part)]
+    assert paths.split() == [in_order[int(row)] for row in rows.split()]
+    assert main([f"run={result.folder}", "mode=predict", "output=p.csv", "output.columns=[image]"]) == 2
+    assert "output.columns: each value of `image` is a file, which a table can't hold" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("in_empty_folder")
 def test_init_writes_an_experiment_that_runs(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=init", "data=images", f"data.path={mixed}"]) == 0
@@ -188,3 +235,125 @@ def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(UserError, match=r"dog/1.bmp of images.* is damaged: .*; replace the file, or remove it"):
         runner.run("data=images", "data.path=images", *words, *QUICK)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_look_draws_the_images_of_each_class_and_augmented(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=look", "data=images", f"data.path={mixed}", "training.batch_size=8", CROPS]) == 0
+    figures = Path(capsys.readouterr().out.split()[-1])
+    names = {path.name for path in figures.glob("*.png")}
+    assert names == {"augmented_image.png", "class_balance.png", "classes_image.png", "examples_image.png"}
+    shapes = {name: read(figures / name).shape for name in names}
+    assert shapes["classes_image.png"][0] > 1.1 * shapes["examples_image.png"][0], "three rows of images"
+    assert main(["mode=dry_run", "data=images", f"data.path={mixed}", *STEP, CROPS, "quiet=false"]) == 0
+    assert "the batches of a dispatch; image is decoded for each step" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------- decoded for each step
+
+
+def parameters(folder: Path) -> dict[str, bytes]:
+    (path,) = sorted((folder / "checkpoints").glob("step_*.npz"))[-1:]
+    with np.load(path) as archive:
+        return {name: archive[name].tobytes() for name in archive.files if name.startswith("leaf.parameters")}
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_images_decoded_once_or_for_each_step_give_the_same_bits(mixed: Path) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP)
+    once, step = (runner.run(*words, f"feature.columns.image.decode={decode}") for decode in ("once", "step"))
+    assert once.records == step.records
+    assert parameters(once.folder) == parameters(step.folder)
+    arrays = [name for folder in (once.folder, step.folder) for name in [folder / "transform.npz"] if name.exists()]
+    assert len(arrays) == 2
+    new = {"image": [mixed / "cat" / "0.png"]}
+    frames = [runner.load(result.folder.absolute()).predict(new).frame() for result in (once, step)]
+    pandas.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_random_crops_are_resumed_within_an_epoch_with_the_same_bits(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("data=images", f"data.path={mixed}", *STEP, CROPS)
+    whole = runner.run(*words)
+    assert {record["train/loss"] for record in whole.records} != set()
+    with monkeypatch.context() as patch:
+        original = order.epoch_order
+
+        def interrupt(rows: np.ndarray, seed: int, epoch: int, **options: Any) -> order.EpochOrder:
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(rows, seed, epoch, **options)
+
+        patch.setattr("runner.training.trainer.epoch_order", interrupt)
+        stopped = runner.run(*words, "fresh=true")
+    assert stopped.status == "interrupted"
+    resumed = runner.run(*words)
+    assert (resumed.folder, resumed.status) == (stopped.folder, "finished")
+    assert resumed.records == whole.records
+    assert parameters(resumed.folder) == parameters(whole.folder)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_crops_change_with_seed_and_epoch_and_are_not_made_in_evaluation(mixed: Path) -> None:
+    config = compose(["data=images", f"data.path={mixed}", *STEP, CROPS])
+    features = Features.from_config(config.values["feature"])
+    data = load_encoded(ImageFolders(path=str(mixed)), features, identity="", cache=None)
+    rows = data.encoded["image"]["values"]
+    assert (rows.shape, rows.dtype) == ((ROWS, 5, 4, 3), np.uint8)
+    numbers = np.array([3, 1, 1, 7])
+    images = {}
+    for seed in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), None):
+        images[seed] = gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+        assert images[seed] == gather_rows(data.encoded, numbers, None, seed)["image"]["values"].tobytes()
+    assert len({*images.values()}) == len(images)
+    (first, second) = gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][1:3]
+    assert (first != second).any(), "a row that is drawn twice is cropped twice"
+    later = gather_rows(data.encoded, numbers[2:], None, (0, 0, 2))["image"]["values"]
+    np.testing.assert_array_equal(gather_rows(data.encoded, numbers, None, (0, 0, 0))["image"]["values"][2:], later)
+    padded = gather_rows(data.encoded, numbers, 3, None)["image"]["values"]
+    assert not padded[3].any(), "padding is not decoded"
+    assert images[None] == np.stack([rows[number] for number in numbers.tolist()]).tobytes()
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
+    write_images(Path("images"), ((20, 30),))
+    path = Path("images/cat/0.png")
+    PIL.Image.open(path).save("images/cat/0.jpg")
+    path.unlink()
+    content = Path("images/cat/0.jpg").read_bytes()
+    Path("images/cat/0.jpg").write_bytes(content[:-50])
+    with pytest.raises(DataError, match=r"cat/0.jpg of images: is damaged: .*; replace the file, or remove it"):
+        runner.run("data=images", "data.path=images", *STEP, "feature.columns.image.decode=step")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "`crop_area` needs images that are decoded for each step"),
+        (["crop_area=[0.5,1]"], "`crop_area` needs the size to which crops are resized; set `size`"),
+        (
+            ["size=[4,4]", "crop_area=[1,0.5]"],
+            r"`crop_area` .* has the smallest share of the area first",
+        ),
+        (["size=[4,4]", "crop_area=[0,1]"], r"crop_area.*0 is not"),
+        (["decode=always"], "decode.*always"),
+        (["resize=squeeze"], "resize.*squeeze"),
+        (["channels=2"], "channels.*2"),
+        (["size=[0,4]"], "size"),
+    ],
+)
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, folder: Path) -> None:
+    options = [f"feature.columns.image.{word}" for word in words]
+    with pytest.raises(UserError, match=message):
+        runner.run("data=images", f"data.path={folder}", "feature=image", *options, *QUICK)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_arrays_have_no_files_to_decode_at_a_step() -> None:
+    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
+    with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
+        runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)

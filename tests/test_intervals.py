@@ -81,6 +81,12 @@ def test_intervals_of_classes_are_those_of_drawn_rows(capsys: pytest.CaptureFixt
     low, high = result.intervals["test/accuracy"]
     assert f"{low:.3g} to {high:.3g}" in out
     assert "to" in result._repr_html_()
+    model = runner.load(result.folder, data=make_source(y))
+    metrics, intervals = model.evaluate_with_intervals("test", 200)
+    assert metrics == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
+    assert intervals == result.intervals
+    assert model.evaluate_with_intervals("valid", None) == (model.evaluate("valid"), {})
+    assert model.evaluate_with_intervals("train", 100)[1].keys() == {f"train/{name[5:]}" for name in intervals}
 
 
 def test_intervals_of_numbers_count_rows_and_weights() -> None:

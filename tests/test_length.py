@@ -98,13 +98,18 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
             "update.freeze.until=6st is 6 steps, and the run takes 5",
         ),
         (["schedule=cosine", "schedule.warmup=5st"], None),
+        (
+            ["update=[groups]"],
+            "update.groups has no group, so it changes nothing. Add one, such as "
+            "'update.groups.body={paths: [architecture/dense_0], rate: 0.1}'",
+        ),
     ],
 )
-def test_a_duration_beyond_the_end_is_shown(
+def test_what_has_no_effect_in_the_run_is_shown(
     words: list[str], expected: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("training.steps=5", *words)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "and the run takes" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert lines == ([f"note: {expected}"] if expected else [])
 
 

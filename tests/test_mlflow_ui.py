@@ -113,10 +113,10 @@ def test_pages_tell_runs_apart_and_show_learning_curves_first(in_empty_folder: P
 
 PAGE_TEXTS = {
     "experiments": ["breast_cancer_mlp", "digits_mlp", "shop.csv", "digits_cnn"],
-    "list_sweep": ["digits · mlp · ", "digits · mlp · 4 runs over lr, seed"],
+    "list_sweep": ["digits · mlp", "4 runs over lr, seed"],
     "list_table": ["shop.csv · mlp", "shop.csv/train"],
     "run_plain": [
-        "digits · sequential · epochs 5",
+        "epochs 5 · digits · sequential",
         "the first try",
         "How well does a small CNN",
         "titrate experiment=",

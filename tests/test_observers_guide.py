@@ -13,7 +13,7 @@ from guides import read_guide
 from components.types import Event
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "Observers")
+GUIDE = read_guide("training.md", "Observers", "Splits")
 QUICK = ("training.limit_batches=1", "training.batch_size=16", "training.epochs=2", "tracking=none", "quiet=true")
 
 

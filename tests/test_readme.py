@@ -22,7 +22,7 @@ from runner.tracking import NoDelivery
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
-EXAMPLE_FILES = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
+EXAMPLE_FILES = dict(re.findall(r"```\w+\n# ((?:my_loss|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("runner/**/*.md")]
 SHELL_LINE = re.compile(r"^ +(?:\$ )?((?:\w+=\S+ )*(?:uv run .*?)?titrate .*)$", re.MULTILINE)
@@ -159,9 +159,9 @@ def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 @pytest.mark.parametrize("error", [0.0, 1e-3, 1.0, 88.0, 100.0, 1e4, -1e4])
 def test_the_example_loss_is_exact_for_large_errors(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("my_parts")
-    monkeypatch.setitem(sys.modules, "my_parts", module)
-    exec(EXAMPLE_FILES["my_parts.py"], vars(module))
+    module = ModuleType("my_loss")
+    monkeypatch.setitem(sys.modules, "my_loss", module)
+    exec(EXAMPLE_FILES["my_loss.py"], vars(module))
     loss = module.LogCosh(scale=1.0)
     value, slope = jax.value_and_grad(lambda x: loss(jnp.full((1, 1), x), jnp.zeros((1, 1)))[0])(error)
     exact = np.logaddexp(np.float64(error), -error) - np.log(2)
@@ -189,8 +189,8 @@ def test_the_example_folder_runs(
         Path(path).write_text(text)
     (command,) = [command for command in COMMANDS if "--allow" in command]
     arguments = shlex.split(command)[1:]
-    assert main([argument for argument in arguments if argument not in ("--allow", "my_parts")]) == 2
-    assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
+    assert main([argument for argument in arguments if argument not in ("--allow", "my_loss")]) == 2
+    assert "my_loss.LogCosh is not in an allowed package" in capsys.readouterr().err
     assert main([*arguments, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
     assert main([*arguments, "tracking=none"]) == 0

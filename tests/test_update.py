@@ -264,18 +264,22 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (["update=[GrowsInPlace]"], "GrowsInPlace.after returns `params/architecture/head/kernel` as float32 (3,). It"),
         (["update=[Mean,ema]"], "update: ema and Mean exclude each other. Choose one of them."),
         (
-            ["update=[freeze]", "update.freeze.paths=[architecture/dens]"],
-            "no parameter matches the pattern architecture/dens",
+            ["update=[freeze]", "update.freeze.paths=['**/Head']"],
+            "update.freeze.paths: no parameter matches the pattern **/Head. Did you mean **/head? Parameters: ",
+        ),
+        (
+            ["update=[freeze]", "update.freeze.trainable=[architecture/hea]"],
+            "update.freeze.trainable: no parameter matches the pattern architecture/hea. Did you mean architecture/he",
         ),
         (["update=[freeze]", "update.freeze.trainable=[]"], "update.freeze: the patterns ** freeze all parameters."),
         (["update=[freeze]", "update.freeze.paths=[]"], "update.freeze: Freeze.freezes chooses no parameter. Choose"),
         (
             ["update=[freeze]", "update.freeze.paths=[]", "update.freeze.trainable=[]"],
-            "update.freeze: the list of patterns is empty, so it would change nothing. Parameters: architecture/",
+            "update.freeze.paths: the list of patterns is empty, so it would change nothing. Parameters: architecture/",
         ),
         (
             ["constraint=[max_norm]", "constraint.max_norm.paths=[]"],
-            "constraint.max_norm: the list of patterns is empty",
+            "constraint.max_norm.paths: the list of patterns is empty",
         ),
         (
             ["update=[groups]", "update.groups.a={paths: []}"],
@@ -313,11 +317,11 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         ),
         (
             ["update=[decay]", "update.decay.paths=[head]"],
-            "update.decay: no parameter matches the pattern head. Allowed: architecture/",
+            "update.decay.paths: no parameter matches the pattern head. Parameters: architecture/",
         ),
         (
             ["update=[groups]", "update.groups.a={paths: ['x/*']}"],
-            "update.groups: no parameter matches the pattern x/*.",
+            "update.groups.a.paths: no parameter matches the pattern x/*. Parameters: ",
         ),
         (
             ["update=[groups]", "update.groups.a={paths: ['**']}", "update.groups.b={paths: ['**/bias']}"],

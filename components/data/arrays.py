@@ -12,21 +12,21 @@ import numpy as np
 
 from components.columns import Columns, as_columns, is_table
 from components.data.table import Table
-from components.types import Block, DataError, Range, Values, row_count
+from components.types import DataError, Range, Values, row_count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays(Table):
-    """Columns in memory: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
+    """Columns in memory: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`, also with `valid`.
 
     Attributes:
         columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow; or one of these by part. A
             column is anything that NumPy converts to an array whose first axis is the rows, `Strings`, `Ragged`, or a
             column of pandas, Polars or Arrow.
-        test: the rows of the test split, a share in (0, 1) or a count. None: there is a part `test`.
     """
 
     columns: Mapping[str, Any] | Any
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
 
     def content_digest(self) -> str:
@@ -47,10 +47,8 @@ class Arrays(Table):
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {part: columns.values for part, columns in self._parts.items()}
 
-    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
-        stop = first_row + row_count(next(iter(columns.values())))
-        valid = {name: mask[first_row:stop] for name, mask in self._parts[part].valid.items()}
-        return Block(columns, valid, self.origin(part), first_row)
+    def masks(self, part: str) -> Mapping[str, np.ndarray]:
+        return self._parts[part].valid
 
     @cached_property
     def _parts(self) -> Mapping[str, Columns]:
@@ -60,13 +58,14 @@ class Arrays(Table):
             raise DataError(f"{self.origin(next(iter(parts)))} must have columns")
         if len({frozenset(columns.values) for columns in parts.values()}) > 1:
             names = "; ".join(f"{part}: {', '.join(columns.values)}" for part, columns in parts.items())
-            raise DataError(f"the parts `train` and `test` must have the same columns, got {names}")
+            raise DataError(f"the parts must have the same columns, got {names}")
         return parts
 
     def _has_parts(self) -> bool:
         if not isinstance(self.columns, Mapping):
             return False
-        return set(self.columns) == {"train", "test"} and all(map(is_table, self.columns.values()))
+        is_parts = {"train", "test"} <= set(self.columns) <= {"train", "valid", "test"}
+        return is_parts and all(map(is_table, self.columns.values()))
 
 
 def list_arrays(values: Values) -> Iterator[np.ndarray]:

@@ -1,123 +1,158 @@
-"""Splits the rows of a data set for training, validation and testing, also for cross-validation."""
+"""Splits the rows of a data set for training, validation and testing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
+from components.data.groups import assign_groups, order_groups
 from components.types import DataError
 
 
+@dataclass(frozen=True)
+class RowKeys:
+    """What decides into which split a row goes, apart from chance. Each array has a value for each row.
+
+    Attributes:
+        strata: the class: every split gets the same shares of the classes.
+        class_names: the names of the classes for messages, if `strata` has their positions here.
+        groups: the group: the rows of a group are never divided.
+        times: a date, a time or a number: the rows with the highest values are held out. Equal values are never
+            divided.
+        hashes: a random number, uint64, which decides alone. So other rows change nothing.
+    """
+
+    strata: np.ndarray | None = None
+    class_names: Sequence[Any] | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+    hashes: np.ndarray | None = None
+
+    def select(self, rows: np.ndarray) -> RowKeys:
+        """The keys of some rows."""
+        arrays = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        return replace(self, **{name: array[rows] for name, array in arrays.items()})
+
+    def describe_small_class(self, value: Any, rows: int, parts: str) -> str:
+        """Says that a class has too few rows to be divided into some parts."""
+        name = value if self.class_names is None else self.class_names[value]
+        number = "1 row" if rows == 1 else f"{rows} rows"
+        return (
+            f"class {name!r} has {number}, too few to stratify {parts}; "
+            "remove the class, add more rows of it, or set `stratify` to null"
+        )
+
+
+NO_KEYS = RowKeys()
+
+
 def split(
-    sizes: Mapping[str, int],
+    parts: Mapping[str, int | np.ndarray],
     *,
-    valid: float,
+    valid: float | None = None,
     test: float | None = None,
     seed: int | None = None,
-    strata: np.ndarray | None = None,
+    keys: RowKeys = NO_KEYS,
     valid_from: Literal["train", "test"] = "train",
 ) -> dict[str, np.ndarray]:
     """Splits rows into `train`, `valid` and `test`: sorted row numbers, int64. Each row is in exactly one split.
 
     Args:
-        sizes: the number of rows by part: of `train` and `test`, or of `all`. Rows are numbered over all parts, in the
-            order of the mapping.
+        parts: the parts of the data: `all`, or `train` and those of `valid` and `test` that are given. Each is its row
+            numbers, or the number of its rows, which are then counted over all parts, in the order of the mapping.
         valid: the size of the validation split: a share in (0, 1) of the part that it is taken from, or a number of
-            rows.
-        test: the size of the test split, likewise, if the only part is `all`. None: the part `test` is the test
-            split.
+            rows. None: the part `valid`.
+        test: the size of the test split, likewise. None: the part `test`.
         seed: seed of the shuffling. None: rows aren't shuffled, and the last rows are held out: `test` at the end,
             `valid` before it.
-        strata: the class of each row of the part that is split. Every split then has the same shares of classes,
-            rounded by the largest-remainder method.
+        keys: the keys of all rows. With `strata`, every split has the same shares of classes, rounded by the
+            largest-remainder method; with `groups` too, about the same shares.
         valid_from: the part that `valid` is taken from; `train` also stands for `all`. If it is `test`, all rows
             of the part `train` are the training split.
 
     Raises:
-        DataError: a split would be empty, or a class has too few rows.
+        DataError: a split would be empty, or there are too few rows of a class, groups or times.
     """
-    rows = _number_rows(sizes)
-    pool = rows.get("all", rows.get("train"))
-    needs_test = "test" not in rows
-    if pool is None or (test is not None) != needs_test:
-        parts = f"the data has the parts {', '.join(sizes)}, and `test` is {test}"
-        raise DataError(f"{parts}: set `test` if there is no part `test`, otherwise leave it out")
-    if empty_parts := [part for part, size in sizes.items() if size == 0]:
+    rows_of = _number_rows(parts)
+    pool = rows_of.get("all", rows_of.get("train"))
+    shares = {name: share for name, share in (("test", test), ("valid", valid)) if share is not None}
+    if pool is None:
+        raise DataError(f"the data has the parts {', '.join(parts)}; it needs a part `train`, or only `all`")
+    for name in ("test", "valid"):
+        if name in shares and name in parts:
+            raise DataError(f"the data has a part `{name}`, and `{name}` (={shares[name]:g}) is set; leave it out")
+        if name not in shares and name not in parts:
+            raise DataError(f"the data has no part `{name}`, only {', '.join(parts)}; set `{name}` to a share")
+    if empty_parts := [part for part, rows in rows_of.items() if len(rows) == 0]:
         raise DataError(f"the part {empty_parts[0]} of the data has no rows")
     if valid_from == "test":
-        if needs_test:
+        if "test" in shares:
             raise DataError("`valid_from` (=test) needs a source with a test set; choose train")
-        pool = rows["test"]
-    shares = ({} if test is None else {"test": test}) | {"valid": valid}
-    counts = {name: _count_rows(name, share, len(pool)) for name, share in shares.items()}
-    if sum(counts.values()) >= len(pool):
-        options = " and ".join(f"`{name}` (={share:g})" for name, share in shares.items())
-        raise DataError(
-            f"{options} hold out {sum(counts.values())} of {len(pool)} rows, "
-            f"so no row is left for the {valid_from} split; choose smaller splits"
-        )
-    order = _shuffle(len(pool), seed)
-    splits = _hold_out(counts, order) if strata is None else _hold_out_strata(counts, order, strata)
+        pool = rows_of["test"]
+        if "valid" in parts:
+            raise DataError(
+                "`valid_from` (=test) takes the validation split from the test set, but the data has a part "
+                "`valid`; choose train"
+            )
+    if not shares:
+        return {name: rows_of[name] for name in ("train", "valid", "test")}
+    splits = {
+        name: pool[rows] for name, rows in _divide(shares, len(pool), seed, keys.select(pool), valid_from).items()
+    }
     if valid_from == "test":
-        return {"train": rows["train"], "valid": pool[splits["valid"]], "test": pool[splits["rest"]]}
-    return {
-        "train": pool[splits["rest"]],
-        "valid": pool[splits["valid"]],
-        "test": pool[splits["test"]] if "test" in splits else rows["test"],
+        return {"train": rows_of["train"], "valid": splits["valid"], "test": splits["rest"]}
+    return {"train": splits["rest"]} | {
+        name: splits[name] if name in splits else rows_of[name] for name in ("valid", "test")
     }
 
 
-def split_for_fold(
-    splits: Mapping[str, np.ndarray],
-    *,
-    folds: int,
-    fold: int,
-    seed: int | None = None,
-    strata: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """The splits of one run of a cross-validation: one fold is `valid`, the others are `train`.
+def limit_classes(rows: np.ndarray, classes: np.ndarray, count: int, seed: int | None) -> np.ndarray:
+    """At most `count` of the rows of each class, chosen at random. Without a seed, the first ones.
 
     Args:
-        splits: row numbers, as `split` returns them. `test` doesn't change.
-        folds: the number of folds, at least 2. Their sizes differ by at most one row.
-        fold: the fold, from 0, that is `valid`.
-        seed: seed of the shuffling. None: rows aren't shuffled; without `strata` each fold is consecutive rows.
-        strata: the class of each row of `train` and `valid`, in the order of the row numbers. The folds then differ by
-            at most one row in each class.
-
-    Raises:
-        DataError: there are more folds than rows, or than rows of a class.
+        rows: the row numbers.
+        classes: the class of each of these rows.
+        count: the number of rows to keep.
+        seed: seed of the choice.
     """
-    pool = np.sort(np.concatenate([rows for name, rows in splits.items() if name != "test"]))
-    if folds > len(pool):
-        raise DataError(f"`folds` (={folds}) must be at most {len(pool)}, the number of rows outside of the test split")
-    classes, ids = _number_classes(np.zeros(len(pool), int) if strata is None else strata)
-    class_sizes = np.bincount(ids)
-    if strata is not None and class_sizes.min() < folds:
-        smallest = classes[class_sizes.argmin()].item()
-        raise DataError(_describe_small_class(smallest, class_sizes.min(), f"{folds} folds"))
-    order = _shuffle(len(pool), seed)
-    by_class = order[np.argsort(ids[order], kind="stable")]
-    # Rows are dealt to the folds in turn, class by class, so that each fold gets its share of every class.
-    consecutive = seed is None and strata is None
-    fold_of_row = np.empty(len(pool), int)
-    fold_of_row[by_class] = _number_blocks(len(pool), folds) if consecutive else np.arange(len(pool)) % folds
-    result = {"train": pool[fold_of_row != fold], "valid": pool[fold_of_row == fold]}
-    if "test" in splits:
-        result["test"] = splits["test"]
-    return result
+    order = shuffle(len(rows), seed)
+    ids = np.unique(classes, return_inverse=True)[1][order]
+    return np.sort(rows[order[_number_in_class(ids, np.bincount(ids)) < count]])
 
 
-def _number_blocks(rows: int, count: int) -> np.ndarray:
-    """The block of each row, where rows are divided into `count` consecutive blocks as equal as possible."""
-    return np.repeat(np.arange(count), np.diff(np.arange(count + 1) * rows // count))
+def _number_rows(parts: Mapping[str, int | np.ndarray]) -> dict[str, np.ndarray]:
+    """The row numbers of each part."""
+    stops = itertools.accumulate(rows if isinstance(rows, int) else len(rows) for rows in parts.values())
+    return {
+        part: np.arange(stop - rows, stop) if isinstance(rows, int) else rows
+        for (part, rows), stop in zip(parts.items(), stops, strict=True)
+    }
 
 
-def _number_rows(sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
-    stops = np.cumsum(list(sizes.values()))
-    return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
+def _divide(
+    shares: Mapping[str, float], rows: int, seed: int | None, keys: RowKeys, source: str
+) -> dict[str, np.ndarray]:
+    """Divides rows into the splits of `shares` and the `rest`: sorted row numbers."""
+    counts = {name: _count_rows(name, share, rows) for name, share in shares.items()}
+    if sum(counts.values()) >= rows:
+        options = " and ".join(f"`{name}` (={share:g})" for name, share in shares.items())
+        verb = "hold" if len(shares) > 1 else "holds"
+        raise DataError(
+            f"{options} {verb} out {sum(counts.values())} of {rows} rows, "
+            f"so no row is left for the {source} split; choose smaller splits"
+        )
+    if keys.hashes is not None:
+        return _divide_by_hash(shares, keys.hashes, source)
+    if keys.times is not None:
+        return _divide_by_time(counts, keys.times)
+    if keys.groups is not None:
+        return _divide_groups(counts, seed, keys.groups, keys.strata)
+    order = shuffle(rows, seed)
+    return _divide_rows(counts, order) if keys.strata is None else _divide_classes(counts, order, keys.strata, keys)
 
 
 def _count_rows(name: str, share: float, rows: int) -> int:
@@ -129,7 +164,7 @@ def _count_rows(name: str, share: float, rows: int) -> int:
     return count
 
 
-def _shuffle(rows: int, seed: int | None) -> np.ndarray:
+def shuffle(rows: int, seed: int | None) -> np.ndarray:
     """A random permutation of the rows. None: their own order.
 
     It sorts raw random bits, because these are the only random numbers that NumPy promises never to change.
@@ -139,7 +174,7 @@ def _shuffle(rows: int, seed: int | None) -> np.ndarray:
     return np.argsort(np.random.Philox(seed).random_raw(rows), kind="stable")
 
 
-def _hold_out(counts: Mapping[str, int], order: np.ndarray) -> dict[str, np.ndarray]:
+def _divide_rows(counts: Mapping[str, int], order: np.ndarray) -> dict[str, np.ndarray]:
     """Takes each split from the end of `order`; the other rows are `rest`. It is the same as with a single class."""
     splits = {}
     for name, count in counts.items():
@@ -149,7 +184,9 @@ def _hold_out(counts: Mapping[str, int], order: np.ndarray) -> dict[str, np.ndar
     return splits
 
 
-def _hold_out_strata(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) -> dict[str, np.ndarray]:
+def _divide_classes(
+    counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray, keys: RowKeys
+) -> dict[str, np.ndarray]:
     """Takes each split from the end of `order`, the same share of every class; the other rows are `rest`."""
     classes, ids = _number_classes(strata)
     class_sizes = np.bincount(ids)
@@ -162,7 +199,7 @@ def _hold_out_strata(counts: Mapping[str, int], order: np.ndarray, strata: np.nd
     too_small = (class_sizes <= len(counts)) | (np.bincount(ids[order], minlength=len(classes)) == 0)
     if too_small.any():
         name, rows = classes[too_small].tolist()[0], class_sizes[too_small][0]
-        raise DataError(_describe_small_class(name, rows, f"{len(splits)} splits"))
+        raise DataError(keys.describe_small_class(name, rows, f"{len(splits)} splits"))
     return splits
 
 
@@ -184,6 +221,14 @@ def _take(order: np.ndarray, count: int, ids: np.ndarray) -> tuple[np.ndarray, n
     return order[~taken], order[taken]
 
 
+def _number_in_class(ids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The position of each row within its class, from 0."""
+    positions = np.empty(len(ids), int)
+    starts = np.cumsum(sizes) - sizes
+    positions[np.argsort(ids, kind="stable")] = np.arange(len(ids)) - np.repeat(starts, sizes)
+    return positions
+
+
 def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     """Divides `count` in proportion to `sizes` by the largest-remainder method. No share exceeds its size."""
     shares, remainders = np.divmod(sizes * count, sizes.sum())
@@ -191,9 +236,82 @@ def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     return shares
 
 
-def _describe_small_class(name: object, rows: int, parts: str) -> str:
-    number = "1 row" if rows == 1 else f"{rows} rows"
-    return (
-        f"class {name!r} has {number}, too few to stratify {parts}; "
-        "remove the class, add more rows of it, or set `stratify` to null"
-    )
+def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str) -> dict[str, np.ndarray]:
+    """Divides rows by hashes as positions in [0, 1): `test` is the first share, `valid` the next one."""
+    if counted := [name for name, share in shares.items() if share >= 1]:
+        raise DataError(
+            f"`{counted[0]}` (={shares[counted[0]]:g}) is a number of rows, which would move rows between splits as "
+            "rows are added; with `split_hash`, set a share in (0, 1)"
+        )
+    ends = np.cumsum(list(shares.values()))
+    split_of = np.searchsorted(ends, to_shares(hashes), side="right")
+    splits = {name: np.flatnonzero(split_of == number) for number, name in enumerate([*shares, "rest"])}
+    if empty := [name for name, rows in splits.items() if not len(rows)]:
+        name = source if empty[0] == "rest" else empty[0]
+        raise DataError(
+            f"`split_hash` leaves the {name} split empty: {describe_keys(len(np.unique(hashes)))} in {len(hashes)} "
+            "rows; choose a column with more different values, or another `seed`"
+        )
+    return splits
+
+
+def to_shares(hashes: np.ndarray) -> np.ndarray:
+    """Random numbers in [0, 1) from hashes."""
+    return (hashes >> np.uint64(11)) * 2.0**-53
+
+
+def describe_keys(count: int) -> str:
+    return "its column has 1 value" if count == 1 else f"its column has {count} different values"
+
+
+def _divide_by_time(counts: Mapping[str, int], times: np.ndarray) -> dict[str, np.ndarray]:
+    """Takes the latest rows for each split in turn, about as many as wanted: equal times aren't divided."""
+    ids, sizes = number_times(times, len(counts) + 1, "splits")
+    splits, stop = {}, len(sizes)
+    for number, (name, count) in enumerate(counts.items()):
+        start = stop - count_latest(sizes[:stop], count, keep=len(counts) - number)
+        splits[name] = np.flatnonzero((ids >= start) & (ids < stop))
+        stop = start
+    splits["rest"] = np.flatnonzero(ids < stop)
+    return splits
+
+
+def number_times(times: np.ndarray, needed: int, parts: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rank of each row's time among the different times, and the number of rows of each. DataError: too few."""
+    _, ids, sizes = np.unique(times, return_inverse=True, return_counts=True)
+    if len(sizes) < needed:
+        raise DataError(f"`split_by`: {describe_keys(len(sizes))}, too few for {needed} {parts} that divide none")
+    return ids, sizes
+
+
+def count_latest(sizes: np.ndarray, rows: int, keep: int) -> int:
+    """How many of the latest times have about `rows` rows; at least one, and all but `keep` at most."""
+    totals = np.cumsum(sizes[::-1])[: len(sizes) - keep]
+    return int(np.abs(totals - rows).argmin()) + 1
+
+
+def _divide_groups(
+    counts: Mapping[str, int], seed: int | None, groups: np.ndarray, strata: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Divides groups at random into splits of about the wanted sizes, and shares of classes."""
+    ids, sizes = count_groups(groups, strata, len(counts) + 1, "splits")
+    wanted = np.array([len(groups) - sum(counts.values()), *counts.values()])
+    order = order_groups(sizes, shuffle(len(sizes), seed), wanted.min())
+    split_of = assign_groups(sizes, wanted / len(groups), order)
+    return {name: np.flatnonzero(split_of[ids] == number) for number, name in enumerate(["rest", *counts])}
+
+
+def count_groups(
+    groups: np.ndarray, strata: np.ndarray | None, needed: int, parts: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each row's group, and the rows of each group and class. DataError: there are too few groups."""
+    names, ids = np.unique(groups, return_inverse=True)
+    if len(names) < needed:
+        has = "1 value, so all rows are one group" if len(names) == 1 else f"{len(names)} values"
+        raise DataError(
+            f"`group`: its column has {has}, too few for {needed} {parts}; choose a column with more values, or set "
+            "`group` to null"
+        )
+    class_ids = np.zeros(len(ids), int) if strata is None else np.unique(strata, return_inverse=True)[1]
+    classes = class_ids.max() + 1
+    return ids, np.bincount(ids * classes + class_ids, minlength=len(names) * classes).reshape(len(names), classes)

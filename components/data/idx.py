@@ -49,6 +49,7 @@ class Idx(Table):
 
     path: str
     train: tuple[str, str]
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: tuple[str, str] | Annotated[float, Range(0, bounds="()")]
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 

@@ -6,25 +6,25 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.data.files import FileBlock, Files, open_files
-from components.data.holdout import split
+from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import BLOCK_BYTES, Table
 from components.image_files import ImageError, ImageShape, read_shape
 from components.input_files import find_path
-from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values
+from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values, row_count
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 PROFILED_FILES = 2000  # of which the sizes are read
 MAX_PROFILED_PIXELS = 10**9
-SHARE = 0.15  # of the rows, for a split that isn't given
 BLOCK_FILES = 64  # the maximum number of files of a block, whose decoded images are in memory at once
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -47,6 +47,7 @@ class ImageFolders(Table):
         valid: the rows of the validation split: a share in (0, 1) or a count. None: those of the folder `valid`, or a
             share of 0.15 if there is none.
         test: the rows of the test split, likewise.
+        classes: the names of the class folders to read. None: all.
         labels: whether each image is in a folder of its class. If not, there is no column `label`.
         suffix: the ends of the names of the files to read; other files are left out. None: those of JPEG, PNG, BMP,
             GIF, WebP and TIFF files, and any other file is an error.
@@ -54,7 +55,7 @@ class ImageFolders(Table):
     """
 
     path: str
-    valid: Annotated[float, Range(0, bounds="()")] | None = None  # type: ignore[assignment]
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
     labels: bool = True
     suffix: str | tuple[str, ...] | None = None
@@ -89,15 +90,16 @@ class ImageFolders(Table):
             total = np.cumsum(sizes[first : first + BLOCK_FILES])
             stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
             columns = {name: _select(values, first, stop) for name, values in self.columns_by_part[part].items()}
-            contents = [self._files.read(row) for row in rows[first:stop].tolist()]
-            names = [self._files.names[row] for row in rows[first:stop].tolist()]
-            yield FileBlock(
-                {"image": Strings.from_bytes(contents), **columns},
-                origin=self.origin(part),
-                first_row=first,
-                names=names,
-            )
+            image = Strings.from_bytes([self._files.read(row) for row in rows[first:stop].tolist()])
+            block = self.make_block(part, columns, first)
+            yield replace(block, columns={"image": image, **columns}, files=frozenset({"image"}))
             first = stop
+
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        """Makes a block without images."""
+        rows = self._parts[part][first_row : first_row + row_count(columns["path"])]
+        names = [self._files.names[row] for row in rows.tolist()]
+        return FileBlock(columns, origin=self.origin(part), first_row=first_row, names=names)
 
     def profile(self) -> TableProfile:
         """The facts about the classes and, from the headers of some files, about the sizes.
@@ -126,16 +128,6 @@ class ImageFolders(Table):
                 f"{self._files.names[number]} of {self.path} {error}; replace the file, or remove it"
             ) from error
 
-    def splits(self) -> dict[str, np.ndarray]:
-        """The row numbers of `train`, `valid` and `test`, counted over all parts."""
-        sizes = self.sizes()
-        if {*sizes} == {"train", "valid", "test"}:
-            stops = np.cumsum([*sizes.values()]).tolist()
-            return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
-        test = None if "test" in sizes else self.test or SHARE
-        strata = self._read_classes(["all" if "all" in sizes else "train"])
-        return split(sizes, valid=self.valid or SHARE, test=test, seed=self.seed, strata=strata)
-
     @cached_property
     def _files(self) -> Files:
         suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
@@ -154,7 +146,16 @@ class ImageFolders(Table):
 
     @cached_property
     def _layout(self) -> _Layout:
-        return _find_layout(self.path, self._files, labels=self.labels)
+        layout = _find_layout(self.path, self._files, labels=self.labels)
+        if self.classes is None or not self.labels:  # images to predict may have none
+            return layout
+        wanted = [*map(format_key, self.classes)]
+        if unknown := [name for name in wanted if name not in layout.classes]:
+            hint = suggest_name(unknown[0], layout.classes)
+            raise DataError(f"`classes` lists {unknown[0]}, but {self.path} has no folder of such a class. {hint}")
+        is_wanted = np.isin(layout.classes, wanted)
+        parts = {part: rows[is_wanted[rows]] for part, rows in layout.parts.items()}
+        return layout._replace(parts={part: rows for part, rows in parts.items() if len(rows)})
 
     @property
     def _classes(self) -> Sequence[str]:

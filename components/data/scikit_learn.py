@@ -28,11 +28,11 @@ class ScikitLearn(Table):
 
     Attributes:
         name: the data set.
-        test: the rows of the test split: a share in (0, 1), or a count.
     """
 
     name: Literal["digits", "diabetes", "breast_cancer", "iris", "wine"]
-    test: Annotated[float, Range(0, bounds="()")]
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
+    test: Annotated[float, Range(0, bounds="()")] | None = None
 
     def __post_init__(self) -> None:
         if self.name not in _ROW_COUNTS:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 
-from components.closest import suggest_name
-from components.data.holdout import split, split_for_fold
-from components.types import Block, DataError, Ragged, Range, Strings, Values
+from components.data.splitting import SplitOptions
+from components.types import Block, Ragged, Strings, Values, row_count
 
 # The maximum size of a block, which should fit into the processor's cache.
 BLOCK_ROWS = 1 << 17
@@ -20,34 +19,15 @@ BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(ABC):
+class Table(SplitOptions):
     """A source that reads all its rows into memory, and splits them.
 
-    The parts of a source are `train` and `test`, or only `all` if it has no test set. Splits are made from the parts.
-
-    Attributes:
-        valid: the rows of the validation split: a share in (0, 1), or a count from 1.
-        test: the rows of the test split, likewise, if the only part is `all`. Otherwise the part `test` is the test
-            split; then subclasses that read files may have the names of its files here.
-        stratify: a column of classes. Every split gets the same shares of its classes. It needs a `seed`. None: splits
-            ignore classes.
-        seed: seed of the shuffling before the split. None: rows aren't shuffled; the last ones are held out.
-        valid_from: the part that the validation split is taken from. `test` is possible if the source has a test set.
+    The parts of a source are `train`, and those of `valid` and `test` that it has, or only `all`.
     """
-
-    valid: Annotated[float, Range(0, bounds="()")]
-    test: float | str | tuple[str, str] | None = None
-    stratify: str | None = None
-    seed: Annotated[int, Range(0)] | None = 0
-    valid_from: Literal["train", "test"] = "train"
 
     @abstractmethod
     def content_digest(self) -> str:
         """A digest that changes when the rows change. It should be cheap to compute."""
-
-    @abstractmethod
-    def sizes(self) -> Mapping[str, int]:
-        """The number of rows by part, in the order of the parts."""
 
     @abstractmethod
     def read(self) -> Mapping[str, Mapping[str, Values]]:
@@ -59,10 +39,7 @@ class Table(ABC):
 
     def fingerprint(self) -> str:
         """A digest that changes when the rows or the splits change."""
-        split_options = f"{self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
-        if self.valid_from != "train":
-            split_options += f", {self.valid_from=}"
-        return f"{self.content_digest()}, {split_options}"
+        return f"{self.content_digest()}, {self.describe_splits()}"
 
     @cached_property
     def columns_by_part(self) -> Mapping[str, Mapping[str, Values]]:
@@ -77,45 +54,24 @@ class Table(ABC):
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block of consecutive rows of a part; `first_row` is the position of the first in the part."""
-        return Block(columns, origin=self.origin(part), first_row=first_row)
+        rows = slice(first_row, first_row + row_count(next(iter(columns.values()))))
+        valid = {name: mask[rows] for name, mask in self.masks(part).items()}
+        return Block(columns, valid, self.origin(part), first_row)
 
-    def splits(self) -> dict[str, np.ndarray]:
-        """The row numbers of `train`, `valid` and `test`, counted over all parts."""
-        sizes = self.sizes()
-        test = self.test if isinstance(self.test, int | float) else None
-        split_part = "all" if "all" in sizes else self.valid_from
-        strata = self._read_classes([split_part])  # the rows of the other part all go to one split
-        return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=strata, valid_from=self.valid_from)
+    def masks(self, part: str) -> Mapping[str, np.ndarray]:
+        """The masks of the columns of a part with missing values: (rows,), bool, False where a value is missing."""
+        return {}
 
-    def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
-        """The splits of a cross-validation with `count` folds; `fold`, from 0, is the validation split."""
-        splits = self.splits()
-        classes = self._read_classes(self.sizes())  # of all parts, because row numbers are counted over all parts
-        pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
-        strata = None if classes is None else classes[pool]
-        return split_for_fold(splits, folds=count, fold=fold, seed=self.seed, strata=strata)
+    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+        return self.columns_by_part[part], self.masks(part)
 
-    def _read_classes(self, parts: Iterable[str]) -> np.ndarray | None:
-        """The class of each row of the parts. None: the splits aren't stratified."""
-        if self.stratify is None:
-            return None
-        if self.seed is None:
-            raise DataError(
-                f"`seed` (=null) holds out the last rows, `stratify` (={self.stratify}) the same share of each class; "
-                "set `seed` to a number, or `stratify` to null"
-            )
-        return np.concatenate([_read_class_column(self.columns_by_part[part], self.stratify) for part in parts])
-
-
-def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
-    if name not in columns:
-        raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
-    classes = columns[name]
-    if isinstance(classes, Strings):
-        return np.array(classes.tolist(), object)  # an array of texts would drop trailing NULs
-    if isinstance(classes, Ragged) or classes.ndim != 1:
-        raise DataError(f"`stratify` (={name}) must be a column with one value in each row")
-    return classes
+    def locate_row(self, row: int) -> str:
+        for part, size in self.sizes().items():
+            if row < size:
+                columns = {name: _slice(values, row, row + 1) for name, values in self.columns_by_part[part].items()}
+                return self.make_block(part, columns, row).locate(0)
+            row -= size
+        raise IndexError(row)
 
 
 def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:

@@ -30,6 +30,8 @@ class TextFolders(Table):
         path: a folder that contains the PART folders at any depth, or a tar archive, packed or not. An archive isn't
             unpacked to the disk. A relative path is looked up below $TITRATE_DATA, then below the working folder.
         train: the name of the PART folder for training. It has a folder for each class.
+        valid: the name of the PART folder for validation; or the rows of `train` for the validation split, a share in
+            (0, 1) or a count. None: the folder `valid`, or a share of 0.15 if there is none.
         test: the name of the PART folder for testing; or the rows of `train` for the test split, a share in (0, 1) or a
             count.
         classes: the names of the CLASS folders to read. None: all.
@@ -39,6 +41,7 @@ class TextFolders(Table):
 
     path: str
     train: str = "train"
+    valid: str | Annotated[float, Range(0, bounds="()")] | None = None
     test: str | Annotated[float, Range(0, bounds="()")] = "test"
     classes: tuple[str, ...] | None = None
     suffix: str = ".txt"
@@ -68,41 +71,49 @@ class TextFolders(Table):
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
-        folders_by_part = {"train": self.train, "test": self.test}
-        folders = {folder: part for part, folder in folders_by_part.items() if isinstance(folder, str)}
-        packed = PackedFile(path := find_path(self.path), self.max_unpacked_gb)
+        packed, folders = PackedFile(path := find_path(self.path), self.max_unpacked_gb), self._folders
         files = open_files(packed, self._is_wanted)
         if not path.is_dir():
             packed.check_size(int(files.sizes.sum()))
-        classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
+        classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders.values()}
         for name in files.folders:
             folder, label = _split_path(f"{name}/")
             if self._is_class(folder, label):
                 classes[folder].add(label)
-        texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
+        texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders.values()}
         for number, name in enumerate(files.names):
             folder, label = _split_path(name)
             classes[folder].add(label)
             texts[folder][name] = files.read(number)
             _check_utf_8(path, name, texts[folder][name])
-        for folder in folders:
-            self._check_classes(folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
-        names = ["all"] if len(folders) == 1 else list(folders.values())
-        return {name: _make_part([*texts[folder].items()]) for name, folder in zip(names, folders, strict=True)}
+        if self.valid is None and not texts.get(folders.get("valid", ""), True):
+            del folders["valid"]
+        for part, folder in folders.items():
+            self._check_classes(part, folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
+        names = ["all"] if len(folders) == 1 else list(folders)
+        return {
+            name: _make_part([*texts[folder].items()]) for name, folder in zip(names, folders.values(), strict=True)
+        }
+
+    @property
+    def _folders(self) -> dict[str, str]:
+        """The PART folders to read, by part."""
+        default = None if "valid" in (self.train, self.test) else "valid"
+        folders = {"train": self.train, "valid": default if self.valid is None else self.valid, "test": self.test}
+        return {part: folder for part, folder in folders.items() if isinstance(folder, str)}
 
     def _is_wanted(self, path: str) -> bool:
         """Whether a file is in a CLASS folder to read, and a text file."""
         return self._is_class(*_split_path(path)) and path.endswith(self.suffix)
 
     def _is_class(self, folder: str, label: str) -> bool:
-        return folder in (self.train, self.test) and label in (self.classes or (label,))
+        return folder in self._folders.values() and label in (self.classes or (label,))
 
-    def _check_classes(self, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
+    def _check_classes(self, part: str, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
         if not classes_with_text:
-            option = "train" if folder == self.train else "test"
             raise DataError(
                 f"{find_path(self.path)} has no files {folder}/CLASS/NAME{self.suffix}; "
-                f"set `{option}` (={folder}) to the name of the folder that contains a folder for each class"
+                f"set `{part}` (={folder}) to the name of the folder that contains a folder for each class"
             )
         if empty_classes := sorted(classes - classes_with_text):
             name = empty_classes[0]

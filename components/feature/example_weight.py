@@ -20,9 +20,11 @@ class ExampleWeight:
 
     Attributes:
         key: the raw column of numbers.
+        normalize: whether the weights are divided by their mean over the training split.
     """
 
     key: str
+    normalize: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -33,19 +35,23 @@ class ExampleWeight:
         return {self.key: "float"}
 
     def statistics(self) -> Mapping[str, Statistic]:
-        return {"total": _Total(self.key)}
+        return {"total": _Total(self.key)} | ({"rows": _Rows(self.key)} if self.normalize else {})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         """Raises DataError if all weights of the training split are 0."""
         if results["total"] == 0:
             raise DataError(f"column `{self.key}`: all weights of the training split are 0; one must be above 0")
-        return Constants()
+        if not self.normalize:
+            return Constants()
+        return Constants(host={"mean": np.asarray(results["total"] / results["rows"])})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, 1)."""
-        return {"values": _read_weights(block, self.key).astype(np.float32)[:, None]}
+        weights = _read_weights(block, self.key)
+        weights = weights / constants.host["mean"] if self.normalize else weights
+        return {"values": weights.astype(np.float32)[:, None]}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns float32 (B, 1)."""
@@ -65,6 +71,22 @@ class _Total:
         return state + other
 
     def result(self, state: float) -> float:
+        return state
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The number of rows."""
+
+    key: str
+
+    def summarize(self, block: Block) -> int:
+        return len(_read_weights(block, self.key))
+
+    def merge(self, state: int, other: int) -> int:
+        return state + other
+
+    def result(self, state: int) -> int:
         return state
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.number import scaling
+from components.feature.pixels.image_rows import ImageRows, pack_bytes
 from components.feature.statistic import Moments, OffsetScale
 from components.image_files import (
     Decoding,
@@ -27,12 +28,30 @@ from components.image_files import (
     read_shape,
 )
 from components.input_files import open_file
-from components.types import Block, Constants, DataError, Range, Statistic, Strings, TargetSpec, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    DecodedRows,
+    Encoded,
+    Ragged,
+    Range,
+    Statistic,
+    Strings,
+    TargetSpec,
+    UserError,
+    Values,
+)
 
 WHITE = 255
-MAX_SHAPES = 100  # different shapes that a statistic keeps
 BAD_FILE_REMEDY = "replace the file, or remove it"
+MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
+Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
+
+
+Shapes: TypeAlias = "dict[tuple[int, ...], tuple[int, str]]"
+"""The number of images of each shape, (H, W, C), and the location of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +71,12 @@ class Image:
         channels: 1 converts all images to grey, 3 to RGB. None: as in the data, and all images have the same.
         draft: whether JPEG files are decoded at a half, a quarter or an eighth of their size where that is at least
             `size`: faster, with slightly other pixels.
+        decode: `once`: images are decoded once, and cached. `step`: only the files are cached, and decoded for each
+            step, which needs less of the disk and allows random crops. None: once, unless images are cropped at random
+            or the decoded training images need more than 8 GB.
+        crop_area: the smallest and the largest share of its area, such as [0.08, 1], to which an image is cropped at
+            random in training before it is resized. The ratio of width to height is 3:4 to 4:3 (Szegedy et al., 2015).
+            None: it is not cropped at random.
         max_megapixels: the maximum number of pixels of a file in millions, because a small file may have billions.
         normalize: `unit` divides by 255. `standardize` gives each channel mean 0 and standard deviation 1 over the
             training split; a constant channel is shifted and divided by 255. None: neither.
@@ -69,6 +94,8 @@ class Image:
     resize: Resize = "stretch"
     channels: Literal[1, 3] | None = None
     draft: bool = False
+    decode: Literal["once", "step"] | None = None
+    crop_area: tuple[Share, Share] | None = None
     max_megapixels: Annotated[float, Range(0, math.inf, "()")] = 100.0
 
     def __post_init__(self) -> None:
@@ -76,6 +103,13 @@ class Image:
             raise UserError(
                 "`mean` and `std` can't be set if `normalize` is standardize; set `normalize` to unit or null"
             )
+        if self.crop_area is not None:
+            if self.decode == "once":
+                raise UserError("`crop_area` needs images that are decoded for each step; set `decode` to step or null")
+            if self.size is None:
+                raise UserError("`crop_area` needs the size to which crops are resized; set `size`")
+            if self.crop_area[0] > self.crop_area[1]:
+                raise UserError(f"`crop_area` (={list(self.crop_area)}) has the smallest share of the area first")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -84,7 +118,8 @@ class Image:
     @property
     def decoding(self) -> Decoding:
         """How images are decoded and resized."""
-        return Decoding(self.size, self.resize, self.channels, self.draft, int(self.max_megapixels * 1e6))
+        max_pixels = int(self.max_megapixels * 1e6)
+        return Decoding(self.size, self.resize, self.channels, self.draft, max_pixels, self.crop_area)
 
     def statistics(self) -> Mapping[str, Statistic]:
         shapes: dict[str, Statistic] = {"shapes": ImageShapes(self.key, self.decoding)}
@@ -99,13 +134,34 @@ class Image:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
-        return Constants(host={"shape": np.array(_choose_shape(self.key, results["shapes"]), np.int32)}, device=device)
+        shape = _choose_shape(self.key, results["shapes"])
+        decoded_bytes = math.prod(shape) * sum(count for count, _ in results["shapes"].values())
+        is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
+        host = {"shape": np.array(shape, np.int32)}
+        if self.decode == "step" or self.crop_area is not None or is_large:
+            host["decode"] = np.array(True)
+        return Constants(host=host, device=device)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
-    ) -> Mapping[str, np.ndarray]:
-        """`values`: uint8 (rows, H, W, C)."""
-        return {"values": self._read(block, constants)}
+    ) -> Mapping[str, Values]:
+        """`values`: uint8 (rows, H, W, C). If files are decoded for each step: `files` and `locations`, their bytes."""
+        if "decode" not in constants.host:
+            return {"values": self._read(block, constants)}
+        files = block.columns.get(self.key)
+        if not isinstance(files, Strings):
+            raise DataError(f"column `{self.key}` of {block.origin} has no files, only arrays; set `decode` to once")
+        for row, shape in enumerate(ImageShapes(self.key, self.decoding).read_shapes(block)):
+            self._check_shape(block, row, shape, tuple(constants.host["shape"].tolist()))
+        locations = [block.locate(row).encode() for row in range(files.rows)]
+        return {"files": pack_bytes([*files.iterate_bytes()]), "locations": pack_bytes(locations)}
+
+    def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
+        """The images, which are decoded now if only the files are encoded."""
+        files, locations = encoded.get("files"), encoded.get("locations")
+        if not isinstance(files, Ragged) or not isinstance(locations, Ragged):
+            return encoded
+        return {"values": ImageRows(files, locations, self.decoding, tuple(constants.host["shape"].tolist()))}
 
     def host_output(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -154,10 +210,13 @@ class Image:
         shape = constants.host.get("shape")  # earlier versions fitted none
         needed = tuple(shape.tolist()) if shape is not None and len(images) else np.shape(images[:1])[1:]
         for row, image in enumerate(images):
-            if image.shape != needed:
-                fault = f"has {_describe_shape(image.shape)}, where the training split has {_describe_shape(needed)}"
-                raise raw.make_value_error(block, self.key, row, fault, _resize_remedy(image.shape, needed))
+            self._check_shape(block, row, image.shape, needed)
         return images if isinstance(images, np.ndarray) else np.stack(images)
+
+    def _check_shape(self, block: Block, row: int, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
+        if shape != needed:
+            fault = f"has {_describe_shape(shape)}, where the training split has {_describe_shape(needed)}"
+            raise raw.make_value_error(block, self.key, row, fault, _resize_remedy(shape, needed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +225,11 @@ class ImageTarget(Image):
 
     Metrics are in the unit of the scaled image. Attributes are those of `Image`.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop_area is not None:
+            raise UserError("`crop_area` would cut another part of the target than of the input; leave it out")
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         fitted = super().fit(results, parents)
@@ -201,7 +265,7 @@ def _arrange_channels(images: Any, constants: Mapping[str, Any], order: str) -> 
 
 @dataclass(frozen=True)
 class ImageShapes:
-    """The shapes of the decoded images of a column: the location of the first image of each shape.
+    """The shapes of the decoded images of a column: the number of images of each, and the location of the first.
 
     Attributes:
         key: the raw column.
@@ -211,27 +275,29 @@ class ImageShapes:
     key: str
     decoding: Decoding
 
-    def summarize(self, block: Block) -> dict[tuple[int, ...], str]:
-        found: dict[tuple[int, ...], str] = {}
-        for row, shape in enumerate(self._read_shapes(block)):
-            if shape not in found:
-                found[shape] = block.locate(row)
-        return found
+    def summarize(self, block: Block) -> Shapes:
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, shape in enumerate(self.read_shapes(block)):
+            rows.setdefault(shape, []).append(row)
+        return {shape: (len(same), block.locate(same[0])) for shape, same in rows.items()}
 
-    def merge(self, state: dict[tuple[int, ...], str], other: dict[tuple[int, ...], str]) -> dict[tuple[int, ...], str]:
-        return {**other, **state} if len(state) < MAX_SHAPES else state
+    def merge(self, state: Shapes, other: Shapes) -> Shapes:
+        merged = {shape: (count + state.get(shape, (0, ""))[0], location) for shape, (count, location) in other.items()}
+        first = {shape: (merged.get(shape, (count, ""))[0], location) for shape, (count, location) in state.items()}
+        return first | {shape: value for shape, value in merged.items() if shape not in state}
 
-    def result(self, state: dict[tuple[int, ...], str]) -> dict[tuple[int, ...], str]:
+    def result(self, state: Shapes) -> Shapes:
         return state
 
-    def _read_shapes(self, block: Block) -> Iterator[tuple[int, ...]]:
+    def read_shapes(self, block: Block) -> Iterator[tuple[int, ...]]:
+        """Yields the shape of each decoded image of a block, (H, W, C)."""
         size, channels = self.decoding.size, self.decoding.channels
         if isinstance(block.columns.get(self.key), Strings):
             read = partial(read_shape, max_pixels=self.decoding.max_pixels)
             shapes: Iterable[tuple[int, ...]] = _map_files(block, self.key, read)
         else:
             images = _read_arrays(block, self.key)
-            shapes = [images.shape[1:]] if len(images) else []
+            shapes = [images.shape[1:]] * len(images)
         for height, width, natural in shapes:
             yield (*(size or (height, width)), natural if channels is None else channels)
 
@@ -312,11 +378,12 @@ def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iter
             raise raw.make_value_error(block, key, row, str(error), BAD_FILE_REMEDY) from error
 
 
-def _choose_shape(key: str, shapes: Mapping[tuple[int, ...], str]) -> tuple[int, ...]:
+def _choose_shape(key: str, shapes: Shapes) -> tuple[int, ...]:
     """The shape that all images share. Raises DataError if there are several."""
     first, *others = shapes
     for other in others:
-        fault = f"{shapes[first]} has {_describe_shape(first)}, {shapes[other]} has {_describe_shape(other)}"
+        (_, one), (_, another) = shapes[first], shapes[other]
+        fault = f"{one} has {_describe_shape(first)}, {another} has {_describe_shape(other)}"
         raise DataError(f"the images of column `{key}` have different shapes: {fault}; {_resize_remedy(other, first)}")
     return first
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from components.feature.text.fingerprint import fingerprint64, format_integers, 
 from components.feature.text.string_ops import (
     concatenate_categories,
     format_category,
+    gather,
     map_strings,
     take,
     to_categories,
@@ -158,6 +159,16 @@ class Vocabulary(Categorical):
             ids, column = np.where(column.valid_mask, ids, np.int32(unknown)), column._replace(valid_mask=None)
         return column.encode_ids(ids)
 
+    def id_name(self, number: int, constants: Constants) -> str | None:
+        """The value of the list that an id stands for; None: the id is one of unknown values."""
+        host = constants.host
+        positions = np.flatnonzero(host["ids"] == number)
+        if not len(positions):
+            return None
+        if not is_text(host):
+            return str(host["values"][positions[0]])
+        return str(gather(Strings(host["data"], host["offsets"]), positions[:1]).tolist()[0])
+
     @property
     def gap_value(self) -> str:
         return "an unknown value"
@@ -183,7 +194,9 @@ class Vocabulary(Categorical):
             self._check_known(block, column, ids, constants)
         return ids
 
-    def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
+    def warnings(
+        self, encoded: Mapping[str, Encoded], constants: Constants, read_value: Callable[[str, int], Any] | None = None
+    ) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""
         encoded_ids, host = encoded["ids"], constants.host
         ids = np.asarray(encoded_ids.values if isinstance(encoded_ids, Ragged) else encoded_ids)
@@ -192,6 +205,8 @@ class Vocabulary(Categorical):
         if is_unknown.any():
             count = f"{int(is_unknown.sum()):,} of {int((ids != NO_ID).sum()):,} values"
             first = _locate_first(encoded_ids, is_unknown)
+            value = read_value(self.key, int(is_unknown.argmax())) if first and read_value else None
+            first += "" if value is None else f": {value!r}"
             warnings.append(f"{count} of column `{self.key}` aren't in its vocabulary{first}")
         is_missing = ids == NO_ID
         # If rows have one value, the sum counts the training rows with a value of the list.
@@ -291,10 +306,12 @@ class Vocabulary(Categorical):
 
 
 def _locate_first(encoded: Encoded, is_found: np.ndarray) -> str:
-    """The end of a warning, such as `, the first in row 3`; "" if a row may have several values.
+    """The end of a warning, such as `, the first in row 3, counted from 0`; "" if a row may have several values.
 
     Args:
         encoded: the ids of all rows.
         is_found: whether the warning is about an id, bool, for each id.
     """
-    return "" if isinstance(encoded, Ragged) or is_found.ndim != 1 else f", the first in row {int(is_found.argmax())}"
+    if isinstance(encoded, Ragged) or is_found.ndim != 1:
+        return ""
+    return f", the first in row {int(is_found.argmax())}, counted from 0"

@@ -6,6 +6,8 @@ This package imports neither JAX nor NumPy, because checking a configuration mus
 from components.types.base import Clock as Clock
 from components.types.base import DataError as DataError
 from components.types.base import Duration as Duration
+from components.types.base import FieldError as FieldError
+from components.types.base import MissingFileError as MissingFileError
 from components.types.base import NoValueError as NoValueError
 from components.types.base import Range as Range
 from components.types.base import Scalar as Scalar
@@ -14,10 +16,13 @@ from components.types.base import bind_fields as bind_fields
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
 from components.types.column import ConvertsRows as ConvertsRows
+from components.types.column import DecodedRows as DecodedRows
+from components.types.column import DecodesRows as DecodesRows
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
+from components.types.column import NamesIds as NamesIds
 from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
@@ -26,6 +31,7 @@ from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings

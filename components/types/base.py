@@ -48,8 +48,24 @@ class UserError(ValueError):
     """An error that the user can fix. Its message says what is wrong, the value, what is allowed and what to do."""
 
 
+class FieldError(UserError):
+    """A problem of one parameter of a part.
+
+    Attributes:
+        field: the name of the parameter, dotted for a value in it.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class DataError(UserError):
     """An error in the data. Its message names the source, the row and the column."""
+
+
+class MissingFileError(DataError):
+    """A file or folder that a configuration names doesn't exist."""
 
 
 class NoValueError(DataError):

@@ -137,8 +137,24 @@ class ReadsFiles(Protocol):
 class EncodingWarnings(Protocol):
     """A column that warns about unusual values in rows to predict. It encodes the values nevertheless."""
 
-    def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
-        """The warnings about the encoded rows, one sentence each."""
+    def warnings(
+        self, encoded: Mapping[str, Encoded], constants: Constants, read_value: Callable[[str, int], Any] | None = None
+    ) -> tuple[str, ...]:
+        """The warnings about the encoded rows, one sentence each.
+
+        Args:
+            encoded: the encoded rows.
+            constants: the constants of the column.
+            read_value: (name of a raw column, row) -> the value there, or None. None: the values are not available.
+        """
+
+
+@runtime_checkable
+class NamesIds(Protocol):
+    """A column whose ids stand for the values of a list."""
+
+    def id_name(self, number: int, constants: Constants) -> str | None:
+        """The value that an id stands for; None: the id is one of unknown values."""
 
 
 @runtime_checkable
@@ -168,6 +184,45 @@ class ConvertsRows(Protocol):
         Raises:
             DataError: the values can't be converted, or it isn't clear how.
         """
+
+
+class DecodedRows(Protocol):
+    """An encoded column whose rows are decoded on the host each time they are read, (rows, …).
+
+    Attributes:
+        shape: the shape of the decoded array.
+        dtype: its type.
+        nbytes: the bytes that are kept.
+        draws: how many random numbers each row takes in training; 0: decoding is not random.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    draws: int
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """The decoded rows, as in evaluation."""
+
+    def decode(self, rows: np.ndarray, random: np.ndarray | None = None) -> np.ndarray:
+        """Decodes rows.
+
+        Args:
+            rows: the rows.
+            random: uniform random numbers in [0, 1), float64 (rows, draws). None: as in evaluation.
+        """
+
+
+@runtime_checkable
+class DecodesRows(Protocol):
+    """A column that may encode rows to a form, such as files, which is decoded for each batch."""
+
+    def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
+        """The arrays for the program, as `layer` gets them. Unchanged: `encode` has returned them already."""
 
 
 @runtime_checkable

@@ -93,6 +93,7 @@ class Block:
         first_row: the position of the first row in the data.
         ids: the names of those `columns` that hold the ids which a categorical feature column computed. In them, -1 is
             an id like any other, and the smallest int32 stands for a missing value.
+        files: the names of those `columns` that hold the bytes of files.
     """
 
     columns: Mapping[str, Values]
@@ -100,6 +101,7 @@ class Block:
     origin: str = "data"
     first_row: int = 0
     ids: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
 
     def locate(self, row: int) -> str:
         """The location of a row in the data, for messages; `row` counts from the start of the block."""
@@ -140,6 +142,14 @@ class Foldable(Protocol):
             count: the number of folds. The rows of the test split are in no fold.
             fold: the fold, from 0, that becomes the validation split.
         """
+
+
+@runtime_checkable
+class LocatesRows(Protocol):
+    """A source that locates a row without reading blocks."""
+
+    def locate_row(self, row: int) -> str:
+        """The location of a row, counted over all parts, for messages."""
 
 
 @runtime_checkable

@@ -47,7 +47,11 @@ class Metric(Protocol):
     collects: bool
 
     def bind(self, target: TargetSpec) -> Metric:
-        """The metric for this target; raises UserError if the metric doesn't support it."""
+        """The metric for this target; raises UserError if the metric doesn't support it.
+
+        Logits and targets that are numbers have the scale that the loss sees. `target.decode` converts both to the unit
+        of the data, so a metric in this unit keeps it: `bind_fields(self, decode=target.decode)`.
+        """
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """The counts and float32 sums over the elements whose mask is true, or rows if `collects` is true.

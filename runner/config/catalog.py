@@ -71,14 +71,25 @@ def find_options() -> Catalog:
 
 def read_title(path: Path) -> str:
     """The comment at the start of a YAML file, to the end of its sentence; "" if there is none."""
-    lines: list[str] = []
+    return _read_comment(path)[0]
+
+
+def read_notes(path: Path) -> str:
+    """The comment at the start of a YAML file, after its title; "" if there is no more."""
+    return _read_comment(path)[1]
+
+
+def _read_comment(path: Path) -> tuple[str, str]:
+    """The comment at the start of a YAML file: the lines to the end of its sentence, and those after it."""
+    title: list[str] = []
+    notes: list[str] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            while (line := file.readline(MAX_TITLE_LENGTH)).startswith("#") and not _is_complete(lines):
-                lines.append(line.removeprefix("#").strip())
+            while (line := file.readline(MAX_TITLE_LENGTH)).startswith("#"):
+                (notes if _is_complete(title) else title).append(line.removeprefix("#").strip())
     except OSError as error:
-        return f"can't be read: {error.strerror}"
-    return " ".join(lines).removeprefix("Question:").strip()
+        return f"can't be read: {error.strerror}", ""
+    return " ".join(title).removeprefix("Question:").strip(), " ".join(notes)
 
 
 def _is_complete(lines: list[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
 from components.types import Range
+from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_data import find_drop_problems
 from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
@@ -17,7 +18,7 @@ from runner.config.losses import find_call_problems
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
-from runner.config.slips import suggest_key, suggest_parameter
+from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
@@ -80,7 +81,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_length(values),
         *_check_monitor(values),
         *_check_folds(values),
-        *_check_stratification(values),
+        *_check_splits(values),
         *_check_microbatches(values),
         *_check_sampling(values),
         *_check_precision(values),
@@ -97,10 +98,16 @@ def find_config_problems(config: Config) -> list[str]:
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
-            if problem.startswith("unknown parameter") and (origin or "").startswith("experiments/"):
+            if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{key}: {problem}", origin))
     return lines
+
+
+def _is_left_over(config: Config, key: str, origin: str) -> bool:
+    """Whether a file set a parameter for another part than that which stands there now."""
+    chosen_by = config.origins.get(f"{key.rpartition('.')[0]}._target_")
+    return origin.startswith("experiments/") or (origin.startswith("conf/") and origin != chosen_by)
 
 
 def has_valid_root(values: Mapping[str, Any]) -> bool:
@@ -202,6 +209,9 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
+            continue
+        if problem := explain_function(target, kinds, arguments):
+            yield Problem(f"{key}._target_", problem)
             continue
         for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
             if known is not None and required not in known:
@@ -332,17 +342,14 @@ def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
 
 
-def _check_stratification(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Checks that a source of ours is not both stratified and in the order of its rows."""
+def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that no options of a source of ours decide in two ways how its rows are split."""
     data = values.get("data")
     if not isinstance(data, dict) or not str(data.get("_target_")).startswith("components.data."):
         return
-    if data.get("stratify") is not None and data.get("seed", 0) is None:
-        yield Problem(
-            "data.seed",
-            f"null holds out the last rows, and data.stratify={data['stratify']} the same share of each class. "
-            "Set data.seed to a number, or data.stratify=null.",
-        )
+    for conflict in find_split_conflicts(data):
+        key = f"data.{conflict.option}"
+        yield Problem(key, conflict.describe(data, key="data.{}={}").removeprefix(f"{key}="))
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -357,7 +364,7 @@ def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that nothing contradicts `training.sampling`."""
-    training, feature = (values.get(name) or {} for name in ("training", "feature"))
+    training, feature = values.get("training") or {}, values.get("feature")
     sampling = training.get("sampling") if isinstance(training, dict) else None
     if sampling is None or not isinstance(feature, dict):
         return

@@ -223,7 +223,14 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
         raise UserError(f"{display_path(path)}: Hydra's own settings have no effect. Leave `hydra` out.")
     if group != EXPERIMENT and "defaults" in content:
         raise UserError(f"{display_path(path)}: a defaults list is allowed in experiments only. Leave it out.")
+    check_key(content, group, name, path)
     return File(path, group, content)
+
+
+def check_key(content: Mapping[str, Any], group: str, name: str, path: Path) -> None:
+    """Raises UserError if the part of an option stands at the root of its file, in a group of several options."""
+    if "_target_" in content and isinstance(read_default_options().get(group), list):
+        raise UserError(f"{display_path(path)} needs one key, its own name. Write `{name}: {{_target_: …}}`.")
 
 
 def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
@@ -238,6 +245,12 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
             choices.problems.append(f"{origin}: wrong entry in defaults, {key}. Write `- override /group: option`.")
         elif (group := match[1]) not in groups:
             choices.problems.append(f"{origin}: unknown group {group}. {suggest_name(group, groups)}")
+        elif isinstance(option, dict):
+            written = ", ".join(f"{name}: …" for name in option)
+            choices.problems.append(
+                f"{origin}: `override /{group}` in `defaults` takes the name of an option, got a mapping. Write "
+                f"`{group}: {{{written}}}` outside `defaults`."
+            )
         else:
             chosen[group] = (_option_names(option), origin)
     return chosen

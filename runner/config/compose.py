@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from runner.config.catalog import (
     read_default_options,
 )
 from runner.config.check import check_config, find_config_problems, has_valid_root
+from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
@@ -29,15 +31,16 @@ from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import ParsedOverrides, describe_repetitions, parse_overrides
+from runner.config.overrides import ParsedOverrides, describe_repetitions, format_command, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
-from runner.config.recorded_config import read_config
+from runner.config.python_words import format_override
+from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
-from runner.run_folder import find_run
+from runner.run_folder import find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
-from runner.tree import resolve_references
+from runner.tree import dotted_leaves, resolve_references
 
 PATH_KEYS = ("folder", "resume", "run")
 
@@ -139,7 +142,16 @@ class Composer:
         suggestion = config.suggestion
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
-            print_suggestion(suggestion, whole=config.values["mode"] != "train")
+            print_suggestion(suggestion, _list_suggested(config, suggestion), whole=config.values["mode"] != "train")
+
+
+def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
+    """The suggested options and values that the command keeps, as overrides. Those of the columns are in the table."""
+    values = {key: value for key, value in suggestion.values.items() if key != "data"}
+    suggested = {**suggestion.choices, **dict(dotted_leaves(values))}
+    current = {**dict(dotted_leaves(config.values)), **config.choices}
+    kept = {key: value for key, value in suggested.items() if key in current and current[key] == value}
+    return [shlex.quote(format_override(key, value)) for key, value in kept.items()]
 
 
 def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
@@ -177,7 +189,7 @@ def _merge(
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
-    options = choices.options | tree.choices
+    options = choices.options | tree.choices | _metrics_of_targets(raw)
     config = Config(
         values=values,
         raw=raw,
@@ -228,9 +240,21 @@ def _without_default_parts(
     return changed
 
 
+def _metrics_of_targets(raw: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of the metrics below the targets, as the options of `metric`; empty: there are not several targets."""
+    feature, metric = raw.get("feature"), raw.get("metric")
+    if not isinstance(feature, dict) or not feature.get("targets") or not isinstance(metric, dict):
+        return {}
+    below = [metrics for metrics in metric.values() if isinstance(metrics, dict) and target_of(metrics) is None]
+    return {"metric": list(dict.fromkeys(name for metrics in below for name in metrics))}
+
+
 def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:
     """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
-    folder = find_run(Path(config.values["folder"]), name, "resume")
+    folder = find_folder(Path(config.values["folder"]), name)
+    if is_sweep(folder):
+        command = format_command([*map(str, read_yaml(folder / "overrides.yaml", list))], "-m")
+        raise UserError(f"resume={name} is a sweep. The command that started it resumes it: {command}")
     resumed = _expand_home(compose(merge_overrides(folder, overrides), composer))
     check_server(resumed, config)
     # The overrides of a copied run may name the folder of the original. The copy is resumed where it was found.

@@ -20,7 +20,9 @@ class Mode(NamedTuple):
 # The `Literal` of `Settings.mode` lists the same names, because types are read from source, without an import.
 MODES = {
     "train": Mode("trains, evaluates the best weights on the test split, and records the run"),
-    "dry_run": Mode("trains nothing; shows every value, the layers, and the memory and time that a run needs"),
+    "dry_run": Mode(
+        "trains nothing; shows the layers, the memory and time that a run needs, and every value with its origin"
+    ),
     "look": Mode("shows the data as the model gets it; with run=…, the worst mistakes of that run"),
     "evaluate": Mode("prints the metrics of run=… on data.split=… or on the rows of data.path=…"),
     "predict": Mode(

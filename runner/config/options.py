@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from components.closest import suggest_name
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, OPTION, Catalog, display_path, explain_missing_option
-from runner.config.choices import load_yaml
+from runner.config.choices import check_key, load_yaml
 from runner.config.config import OptionProblem
 from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.schema import SCHEMA, option_groups, takes_function
@@ -87,6 +87,7 @@ class OptionReader:
         """The part of an option. Raises UserError if its file can't be read, or holds several parts or none."""
         path = self.catalog.files[group][name]
         content = cast(dict[str, Any], OmegaConf.to_container(load_yaml(path)))
+        check_key(content, group, name, path)
         if "_target_" in content:
             return content
         part = content.get(name, *content.values()) if len(content) == 1 else content.get(name)

@@ -1,4 +1,4 @@
-"""Parses and applies the overrides of the command line, in Hydra's grammar."""
+"""Parses, applies and formats the overrides of the command line, in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
 from runner.config.hydra_words import explain_setting
 from runner.override_text import quote_text
 from runner.signature.type_hints import format_value
+from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
@@ -161,6 +162,23 @@ def _suggest_spellings(text: str) -> Iterator[str]:
         yield f"{key}={TRAILING_COMMA.sub('', value)}"
         if value[:1] not in NESTING:
             yield f"{key}={quote_text(value)}"
+
+
+def format_command(overrides: Sequence[str], *flags: str) -> str:
+    """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
+
+    The note is part of the record's description, so the command leaves it out.
+
+    Args:
+        overrides: the overrides.
+        flags: the flags of the command, such as `-m`.
+    """
+    words = [word for word in overrides if not word.startswith("note=")]
+    if (from_python := f"data={FROM_PYTHON}") in words:
+        arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
+        return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"
+    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
+    return shlex.join(["titrate", *flags, *allowed, *words])
 
 
 def override_origin(override: Override) -> str:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import ConfigError, LocatedError, PartError, as_part_error
+from runner.signature.parameters import REST, UNKNOWN, read_signature
+from runner.signature.schema import FILLED_IN
+from runner.signature.source import PartNotFoundError
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
     from runner.config.config import Config
+
+
+GROUPS_WITH_DEFAULTS = (
+    *("architecture", "loss", "metric", "optimizer", "schedule", "step"),
+    *("regularizer", "update", "constraint", "augmentation"),
+)
+FILLED_IN_KEYS = {f"{group}.{name}" for group, names in FILLED_IN.items() for name in names}
 
 
 def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[str, str]:
@@ -26,6 +36,24 @@ def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[st
         origins |= {join_path(path): origin for path, _ in iterate_leaves(value, prefix)}
     keys = [join_path(path) for path, _ in iterate_leaves(tree)]
     return {key: origins[key] for key in keys if key in origins}
+
+
+def signature_defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """The parameters that have the default of their part's signature, by key, with the default and its origin.
+
+    They are those of the parts of a run that affect its result beside the data: losses, metrics, the optimizer and so
+    on. Defaults of null, those that are no plain values, and those of the parts within an architecture are left out.
+    """
+    defaults: dict[str, tuple[Any, str]] = {}
+    for path, node in iterate_parts({group: values.get(group) for group in GROUPS_WITH_DEFAULTS}):
+        if path[0] == "architecture" and len(path) > 1:
+            continue
+        with suppress(PartNotFoundError):
+            for name, parameter in (read_signature(node["_target_"]) or {}).items():
+                if name not in (*node, REST) and not parameter.required and parameter.default not in (None, UNKNOWN):
+                    key = join_path((*path, name))
+                    defaults[key] = parameter.default, f"the signature of {node['_target_']}"
+    return {key: default for key, default in defaults.items() if key not in FILLED_IN_KEYS}
 
 
 def find_origin(origins: Mapping[str, str], key: str) -> str | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.closest import join_names, suggest_name
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
+from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
+from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_settings_fields, read_signature
+from runner.signature.source import find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
@@ -47,6 +51,9 @@ OTHER_NAMES = {
     "output_dir": "folder",
 }
 """Titrate's keys, by names that other libraries have for them."""
+
+OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "labels", "targets", "outputs", "params"}
+"""The names that other libraries have for the arguments of losses, metrics and penalties."""
 
 PLATFORM = (
     "JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or `tpu`. "
@@ -86,6 +93,8 @@ def suggest_help(key: str, known: Collection[str]) -> str:
         return EXPLANATIONS[key]
     if meant := list(_find_meant_keys(key, {})):
         return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
+    if groups := [group for group, files in find_options().files.items() if key in files]:
+        return f"See {' or '.join(f'titrate --help {group}={key}' for group in groups)}"
     return _suggest_options("optimizer", key) or suggest_name(key, known)
 
 
@@ -104,6 +113,36 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)
+
+
+def explain_function(target: str, kinds: Sequence[str], arguments: Mapping[str, Any]) -> str | None:
+    """The problem of a function that takes what the method of a part takes, such as `(logits, target)`; None: none.
+
+    Args:
+        target: the `_target_`.
+        kinds: the kinds of part that are allowed at its key.
+        arguments: the values of its parameters in the configuration.
+    """
+    definition = find_definition(target)
+    if definition is None or not isinstance(definition.node, ast.FunctionDef) or find_returned_class(definition):
+        return None
+    required = [name for name, parameter in (read_signature(target) or {}).items() if parameter.required]
+    if set(required) & arguments.keys():
+        return None
+    for kind in (KINDS[name] for name in kinds if name in KINDS):
+        is_own = kind.returns is not None and kind.returns.startswith("components.types.")
+        protocol = find_class(kind.returns) if kind.returns and is_own else None
+        if protocol is None or not is_protocol(protocol):
+            continue
+        methods = [node for node in protocol.node.body if isinstance(node, ast.FunctionDef)]
+        takes = {argument.arg for node in methods for argument in node.args.args} | OTHER_ARGUMENTS
+        if takes & set(required):
+            members = " and ".join(f"`{name}`" for name in sorted(member_names(protocol) or ()))
+            return (
+                f"{target} is a function of ({', '.join(required)}). {kind.title.capitalize()} is a class with "
+                f"{members}. Run: titrate --help {kind.returns}"
+            )
+    return None
 
 
 def _suggest_options(group: str, parameter: str) -> str | None:

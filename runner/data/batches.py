@@ -15,14 +15,14 @@ import numpy as np
 
 from components.types import Encoded, Padded, Ragged
 from runner.data.load import Data
-from runner.data.order import EpochOrder
+from runner.data.order import EpochOrder, draw_uniforms
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
 LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that ragged rows are padded to
 
 
-ChunkPlan: TypeAlias = tuple[np.ndarray, int, np.ndarray]
-"""The fields `rows`, as numbers of any integer type, `steps` and `mask` of a chunk."""
+ChunkPlan: TypeAlias = tuple[np.ndarray, int, np.ndarray, int]
+"""The fields `rows`, as numbers of any integer type, `steps` and `mask` of a chunk, and its first position."""
 
 
 class Chunk(NamedTuple):
@@ -48,16 +48,18 @@ class Batches:
     Attributes:
         encoded: the encoded data.
         is_ragged: whether a column has rows of different lengths.
-        device_data: the encoded data on the device, if it is small and not ragged. None: a thread gathers the rows of
-            each chunk ahead of time.
+        decoded_columns: the columns that are decoded for each step.
+        device_data: the encoded data on the device, if it is small, not ragged, and decoded. None: a thread gathers the
+            rows of each chunk ahead of time.
     """
 
     def __init__(self, data: Data) -> None:
         self.encoded = data.encoded
         self.is_ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.device_data = None
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(data.encoded))
-        if not self.is_ragged and size <= MAX_DEVICE_BYTES:
+        leaves = jax.tree.leaves(data.encoded)
+        self.decoded_columns = [name for name, arrays in data.encoded.items() if any(map(_is_lazy, arrays.values()))]
+        if not self.decoded_columns and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
             self.device_data = _put_on_device(data)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
@@ -70,6 +72,7 @@ class Batches:
         start: int = 0,
         stop: int | None = None,
         pad: bool = False,
+        seed: tuple[int, int] | None = None,
     ) -> Iterator[Chunk]:
         """The chunks of an epoch, from a step on.
 
@@ -80,22 +83,24 @@ class Batches:
             start: the first step, counted from 0 in the epoch.
             stop: the step after the last one. None: the steps to the end of the epoch.
             pad: whether the last partial batch is padded to `batch_size`. Otherwise it is a chunk with its own shape.
+            seed: the seed of the run, and the epoch, with which rows are decoded for training. None: for evaluation.
         """
         plans = _plan_chunks(rows, batch_size, chunk_size, start=start, stop=stop, pad=pad)
         if self.device_data is not None:
-            return (Chunk(self.device_data, rows.astype(np.int32), steps, mask) for rows, steps, mask in plans)
-        return self._gather_ahead(plans)
+            return (Chunk(self.device_data, rows.astype(np.int32), steps, mask) for rows, steps, mask, _ in plans)
+        return self._gather_ahead(plans, seed)
 
-    def _gather_ahead(self, plans: Iterator[ChunkPlan]) -> Iterator[Chunk]:
-        pending = [self._gatherer.submit(self._gather, plan) for plan in itertools.islice(plans, 2)]
+    def _gather_ahead(self, plans: Iterator[ChunkPlan], seed: tuple[int, int] | None) -> Iterator[Chunk]:
+        pending = [self._gatherer.submit(self._gather, plan, seed) for plan in itertools.islice(plans, 2)]
         while pending:
             chunk = pending.pop(0).result()
-            pending += [self._gatherer.submit(self._gather, plan) for plan in itertools.islice(plans, 1)]
+            pending += [self._gatherer.submit(self._gather, plan, seed) for plan in itertools.islice(plans, 1)]
             yield chunk
 
-    def _gather(self, plan: ChunkPlan) -> Chunk:
-        rows, steps, mask = plan
-        data = gather_rows(self.encoded, rows.reshape(-1))
+    def _gather(self, plan: ChunkPlan, seed: tuple[int, int] | None) -> Chunk:
+        rows, steps, mask, first = plan
+        count = (steps - 1) * rows.shape[1] + int(mask.sum())  # the rest is padding
+        data = gather_rows(self.encoded, rows.reshape(-1), count, None if seed is None else (*seed, first))
         return Chunk(data, np.arange(rows.size, dtype=np.int32).reshape(rows.shape), steps, mask)
 
 
@@ -122,18 +127,45 @@ def _plan_chunks(
         steps = min(chunk_size, whole - first)
         chunk_rows = rows[first * batch_size : (first + steps) * batch_size].reshape(steps, batch_size)
         padding = np.zeros((chunk_size - steps, batch_size), chunk_rows.dtype)
-        yield np.concatenate([chunk_rows, padding]), steps, np.ones(batch_size, bool)
+        yield np.concatenate([chunk_rows, padding]), steps, np.ones(batch_size, bool), first * batch_size
     rest = rows[whole * batch_size : count]
     if len(rest) and start <= whole:
         last_batch = np.pad(rest, (0, batch_size - len(rest) if pad else 0))
-        yield last_batch[None], 1, np.arange(len(last_batch)) < len(rest)
+        yield last_batch[None], 1, np.arange(len(last_batch)) < len(rest), whole * batch_size
 
 
-def gather_rows(encoded: Mapping[str, Mapping[str, Encoded]], rows: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Some rows of each column. Ragged rows are padded to the next of `LENGTHS`."""
-    return {
-        name: {key: _gather_array(array, rows) for key, array in arrays.items()} for name, arrays in encoded.items()
-    }
+def gather_rows(
+    encoded: Mapping[str, Mapping[str, Encoded]],
+    rows: np.ndarray,
+    count: int | None = None,
+    seed: tuple[int, int, int] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Some rows of each column. Ragged rows are padded to the next of `LENGTHS`.
+
+    Args:
+        encoded: the columns.
+        rows: the rows.
+        count: how many of them matter; the others are padding, and are not decoded. None: all.
+        seed: the seed, the epoch and the position of the first row, with which rows are decoded for training. None: for
+            evaluation.
+    """
+
+    def gather(array: Any) -> Any:
+        if not _is_lazy(array):
+            return _gather_array(array, rows)
+        needed = rows[:count]
+        random = None
+        if seed is not None and array.draws:
+            random = draw_uniforms(seed[:2], seed[2], len(needed), array.draws)
+        decoded = array.decode(needed, random)
+        return np.concatenate([decoded, np.zeros((len(rows) - len(needed), *decoded.shape[1:]), decoded.dtype)])
+
+    return {name: {key: gather(array) for key, array in arrays.items()} for name, arrays in encoded.items()}
+
+
+def _is_lazy(array: Any) -> bool:
+    """Whether the rows of an array are `DecodedRows`."""
+    return hasattr(array, "draws")
 
 
 def _gather_array(array: Encoded, rows: np.ndarray) -> Any:

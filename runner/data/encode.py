@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.closest import suggest_name
@@ -11,6 +11,7 @@ from components.types import (
     Column,
     Constants,
     DataError,
+    DecodesRows,
     Encoded,
     HostOutput,
     Ragged,
@@ -28,6 +29,7 @@ from runner.platform import count_cores
 TARGET = "target"  # the only target, as a target and among the encoded columns
 TARGETS = "targets."  # starts the names of several targets among the encoded columns
 WEIGHT = "example.weight"  # the weights of examples, among the encoded columns
+ROW = "example.row"  # what depends on whole rows, among the columns that are fitted
 
 
 def target_column(name: str) -> str:
@@ -37,7 +39,7 @@ def target_column(name: str) -> str:
 
 def is_input_column(name: str) -> bool:
     """Whether an encoded column is from `feature.columns`, and not a target or the weights."""
-    return name not in (TARGET, WEIGHT) and not name.startswith(TARGETS)
+    return name not in (TARGET, WEIGHT, ROW) and not name.startswith(TARGETS)
 
 
 def config_key(name: str) -> str:
@@ -110,13 +112,25 @@ def encode_source(
     returned: Sequence[str],
     *,
     workers: int | None = None,
-) -> dict[str, dict[str, Encoded]]:
+) -> dict[str, Mapping[str, Any]]:
     """Encodes all rows of a source in memory. The arguments are those of `encode_pieces`.
 
     Returns:
         The arrays by column and name.
     """
-    return join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    encoded = join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    return decode_lazily(encoded, columns, constants)
+
+
+def decode_lazily(
+    encoded: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> dict[str, Mapping[str, Any]]:
+    """The arrays for the program. Those of columns that encode files become `DecodedRows`."""
+    decoded = dict(encoded)
+    for name, column in columns.items():
+        if name in encoded and isinstance(column, DecodesRows):
+            decoded[name] = column.decoded(encoded[name], constants[name])
+    return decoded
 
 
 def encode_pieces(
@@ -125,6 +139,7 @@ def encode_pieces(
     constants: Mapping[str, Constants],
     returned: Sequence[str],
     *,
+    columns_by_offset: Callable[[int], Mapping[str, Column]] | None = None,
     workers: int | None = None,
 ) -> Iterator[dict[str, dict[str, Encoded]]]:
     """Encodes a source, block by block. Several threads encode blocks, a few blocks ahead.
@@ -134,6 +149,7 @@ def encode_pieces(
         columns: the columns to encode, parents first.
         constants: the constants of each column.
         returned: the names of the columns whose arrays are returned.
+        columns_by_offset: the columns that encode the block after so many rows. None: `columns`.
         workers: the number of threads; None: one per core.
 
     Yields:
@@ -144,7 +160,9 @@ def encode_pieces(
     """
 
     def encode(block_with_offset: tuple[int, Block]) -> dict[str, dict[str, Any]]:
-        encoded, _ = encode_block(block_with_offset[1], columns, constants, returned)
+        offset, block = block_with_offset
+        own_columns = columns if columns_by_offset is None else columns_by_offset(offset)
+        encoded, _ = encode_block(block, own_columns, constants, returned)
         for name in returned:
             _check_dtype(name, encoded[name])
         return {name: dict(encoded[name]) for name in returned}

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 
@@ -26,12 +26,15 @@ from components.types import (
     TargetSpec,
     UserError,
 )
+from runner.data.duplicates import RowHashes, describe_duplicates
 from runner.data.encode import (
+    ROW,
     TARGET,
     WEIGHT,
     blocks_with_offsets,
     check_keys,
     config_key,
+    decode_lazily,
     encode_pieces,
     encoding_order,
     first_block,
@@ -39,8 +42,10 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.encoded_cache import EncodedCache
+from runner.data.given_parts import columns_by_offset, describe_given_parts
 from runner.data.order import shuffle_rows
-from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass
+from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
+from runner.data.used_rows import find_used_rows, select_used
 from runner.errors import column_location
 from runner.signature.build import build
 from runner.signature.schema import COLUMN
@@ -121,6 +126,7 @@ class Data:
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
         left_out: sentences about rows that the source leaves out.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
+        used_rows: the rows of the source that are encoded, if some are in no split. None: all.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -132,11 +138,16 @@ class Data:
     encoding_id: str = ""
     left_out: tuple[str, ...] = ()
     row_numbers: np.ndarray | None = None
+    used_rows: np.ndarray | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
         """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
         rows = self.splits[split]
         return rows if self.row_numbers is None else self.row_numbers[rows]
+
+    def source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of the source that are encoded as some rows."""
+        return rows if self.used_rows is None else self.used_rows[rows]
 
     def find_rows(self, numbers: np.ndarray) -> np.ndarray:
         """The rows with some numbers, as `number_rows` returns them."""
@@ -178,12 +189,17 @@ def load_encoded(
     fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
     if constants is None:
         constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
-    encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}")  # folds with equal constants share it
+    used_rows = fitted.get("used_rows")
+    used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
+    # Folds with equal constants share it.
+    encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
 
     def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
-        return encode_pieces(source, columns, constants, program_column_names(features))
+        used = select_used(source, used_rows)
+        by_offset = columns_by_offset(used, columns, constants)
+        return encode_pieces(used, columns, constants, program_column_names(features), columns_by_offset=by_offset)
 
-    encoded = entries.load_or_encode(encoding_id, encode)
+    encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
     entries.remove_least_used()
     return Data(
         encoded=encoded,
@@ -195,6 +211,7 @@ def load_encoded(
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
         row_numbers=fitted.get("row_numbers"),
+        used_rows=used_rows,
     )
 
 
@@ -240,25 +257,43 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
 
     Returns:
         The splits, the constants of the columns, the options that the source inferred, warnings, sentences about rows
-        that the source leaves out, and, if there are such rows, the numbers of the others.
+        that are left out, and, if there are such rows, the numbers of the others, and those that are in a split.
     """
     columns = used_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
-    _, block = next(blocks_with_offsets(source))
+    used_rows = find_used_rows(splits, sum(source.sizes().values()))
+    used = select_used(source, used_rows)
+    if used_rows is not None:
+        splits = {split: np.searchsorted(used_rows, rows) for split, rows in splits.items()}
+    _, block = next(blocks_with_offsets(used))
     check_keys(columns, block)
     if isinstance(source, LeavesOut):
-        _check_targets(source, features.targets)
+        _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
-    all_columns = columns | others
+    all_columns: dict[str, Column] = columns | others
+    keys = dict.fromkeys(
+        key
+        for name, column in all_columns.items()
+        for key in column.keys
+        if name != WEIGHT and key not in parent_keys(all_columns, name)
+    )
+    hashed = {ROW: cast(Column, RowHashes(tuple(keys)))} if keys and len(splits) > 1 else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
-    for group in group_by_pass(all_columns):
+    groups = group_by_pass(all_columns)
+    # The rows are hashed in the first pass that is needed anyway.
+    first_pass = next((number for number, group in enumerate(groups) if has_statistics(group)), 0)
+    for number, group in enumerate(groups):
         group_requests = {name: request.select(group) for name, request in requests.items()}
-        results = compute_statistics(source, group_requests, all_columns, constants)
+        if hashed and number == first_pass:
+            group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
+        results = compute_statistics(used, group_requests, all_columns | hashed, constants)
+        if hashed and number == first_pass:
+            warnings += describe_duplicates(used, splits, results[ROW][ROW]["hashes"])
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 warnings += target.validate_splits({split: results[split][own_name] for split in splits})
@@ -267,13 +302,14 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
             own_results = results[ALL_COLUMNS if name in columns else "train"][name]
             with column_location(config_key(name)):
                 constants[name] = _with_arrays(column.fit(own_results, parents))
+    warnings += describe_given_parts(used, columns, constants)
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
         keys = _find_key_types(all_columns)
         source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
         warnings += notes
-    fitted = {
+    fitted: dict[str, Any] = {
         "splits": dict(splits),
         "constants": fields,
         "source_options": dict(source_options),
@@ -282,6 +318,15 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     }
     if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
         fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
+    if used_rows is not None:
+        total = sum(source.sizes().values())
+        sentence = f"{total - len(used_rows):,} of {total:,} rows are in no split"
+        numbers = fitted.get("row_numbers")
+        fitted |= {
+            "left_out": (*fitted["left_out"], sentence),
+            "row_numbers": used_rows if numbers is None else numbers[used_rows],
+            "used_rows": used_rows,
+        }
     return fitted
 
 

@@ -61,6 +61,21 @@ def epoch_order(
     return EpochOrder(rows, lambda positions: _permute_windows(positions, count, shuffle, (seed, epoch)))
 
 
+def draw_uniforms(seed: tuple[int, int], first: int, count: int, draws: int) -> np.ndarray:
+    """Uniform random numbers in [0, 1) for consecutive positions of an epoch, float64 (count, draws).
+
+    Args:
+        seed: the seed of the run, and the epoch.
+        first: the first position.
+        count: the number of positions.
+        draws: how many numbers each position has.
+    """
+    blocks = -(-draws // 4)  # the generator makes four numbers for each value of its counter
+    key = np.random.SeedSequence((*seed, 1)).generate_state(2, np.uint64)
+    bits = np.random.Philox(key=key, counter=first * blocks).random_raw(count * blocks * 4)
+    return _to_shares(bits.reshape(count, -1)[:, :draws])
+
+
 def permute(positions: np.ndarray, count: int, seed: tuple[int, ...]) -> np.ndarray:
     """The numbers at some positions of a random permutation of 0 … count - 1.
 
@@ -113,13 +128,19 @@ def _permute_windows(positions: np.ndarray, count: int, size: int, seed: tuple[i
     return result
 
 
+def _to_shares(bits: np.ndarray) -> np.ndarray:
+    """Random bits, uint64, as numbers in [0, 1)."""
+    shares: np.ndarray = (bits >> np.uint64(11)) * 2.0**-53
+    return shares
+
+
 def _draw(positions: np.ndarray, cumulative: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
     """Draws an index for each position, in proportion to the weights. An index of the weight 0 is never drawn."""
     blocks = positions // 4  # the generator makes four numbers for each value of its counter
     first, last = (int(blocks.min()), int(blocks.max())) if len(blocks) else (0, 0)
     generator = np.random.Philox(key=np.random.SeedSequence(seed).generate_state(2, np.uint64), counter=first)
     bits = generator.random_raw(4 * (last - first + 1))[positions - 4 * first]
-    shares = (bits >> np.uint64(11)) * 2.0**-53 * cumulative[-1]  # in [0, the sum of the weights)
+    shares = _to_shares(bits) * cumulative[-1]
     drawn = np.searchsorted(cumulative, shares, side="right")
     last_weighted = int(np.searchsorted(cumulative, cumulative[-1]))  # a product may be rounded up to the sum
     return np.minimum(drawn, last_weighted)

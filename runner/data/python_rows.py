@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,7 +16,6 @@ from components.types import (
     Column,
     Constants,
     ConvertsRows,
-    FillsGaps,
     Source,
     Strings,
     UserError,
@@ -25,7 +23,7 @@ from components.types import (
 )
 from runner.config.catalog import FRAME
 from runner.data.columns import take_rows
-from runner.data.encode import block_rows, blocks_with_offsets, check_keys, encode_source, first_block, parent_keys
+from runner.data.encode import check_keys, encode_source, first_block
 from runner.data.load import Data, Features, program_column_names
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -137,37 +135,6 @@ def _is_replaced(dates: str, by: str) -> bool:
     return dates in ZONES if by in ZONES else dates.endswith("_first") or "%" in dates
 
 
-def fill_gaps(
-    columns: Mapping[str, Column], constants: Mapping[str, Constants], source: Source
-) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """The columns for new rows, which fill gaps although the training split had none.
-
-    Args:
-        columns: the columns of a run.
-        constants: their constants.
-        source: the new rows.
-
-    Returns:
-        The columns, and a sentence about each raw column with gaps that they fill.
-    """
-    filled, values = dict(columns), dict[str, str]()
-    for name, column in columns.items():
-        filling = column.filling_gaps(constants[name]) if isinstance(column, FillsGaps) else None
-        if filling is not None and isinstance(column, FillsGaps):
-            filled[name] = filling
-            parents = parent_keys(columns, name)
-            values |= {key: column.gap_value for key in column.keys if key not in parents}
-    rows, gaps = 0, Counter[str]()
-    for _, block in blocks_with_offsets(source):
-        rows += block_rows(block)
-        gaps.update({key: _count_gaps(block, key) for key in values if key in block.columns})
-    return filled, tuple(
-        f"column `{key}` has no value in {count:,} of {rows:,} rows; {values[key]} stands for it"
-        for key, count in gaps.items()
-        if count
-    )
-
-
 def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Columns:
     """Reads columns with the options of a run's source."""
     if not columns:
@@ -179,17 +146,6 @@ def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) 
     }
     table = PythonTable(columns).make_source({"_target_": FRAME, "name": ORIGIN, **own}).table  # type: ignore[attr-defined]
     return Columns(table.values, table.valid)
-
-
-def _count_gaps(block: Block, key: str) -> int:
-    """The number of rows without a value of a raw column."""
-    values, mask = block.columns[key], block.valid.get(key, np.ones(block_rows(block), bool))
-    if isinstance(values, np.ndarray) and values.ndim == 1:
-        if values.dtype.hasobject:
-            mask = mask & np.array([value is not None for value in values], bool)
-        elif values.dtype.kind in "fM":
-            mask = mask & (values == values)  # NaN and NaT differ from themselves
-    return int((~mask).sum())
 
 
 def encode_labeled(

@@ -84,7 +84,7 @@ def compute_statistics(
         The results by name of the request, column and statistic.
     """
     total: dict[str, States] = {}
-    if any(_columns_with_statistics(request.columns) for request in requests.values()):
+    if any(has_statistics(request.columns) for request in requests.values()):
         summarize = functools.partial(_summarize_block, requests, columns, constants)
         total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
     return {
@@ -139,6 +139,11 @@ def _summarize_block(
             selected = _select_needed(block, columns, columns_to_fit, request.rows[low:high] - offset)
             states[name] = _summarize_columns(columns_to_fit, columns, constants, selected)
     return states
+
+
+def has_statistics(columns: Mapping[str, Column]) -> bool:
+    """Whether columns need a pass."""
+    return bool(_columns_with_statistics(columns))
 
 
 def _columns_with_statistics(columns: Mapping[str, Column]) -> dict[str, Column]:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, EncodingWarnings, Source, UpgradesConstants, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Source, Strings, UpgradesConstants, UserError
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.columns import ArrayLayout, array_layouts
-from runner.data.encode import check_keys, encode_source, first_block, is_input_column, raw_keys
+from runner.data.columns import ArrayLayout, array_layouts, take_rows
+from runner.data.encode import (
+    block_rows,
+    blocks_with_offsets,
+    check_keys,
+    encode_source,
+    first_block,
+    is_input_column,
+    raw_keys,
+)
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
-from runner.data.python_rows import READING_OPTIONS, fill_gaps, merge_options, open_rows
+from runner.data.python_rows import READING_OPTIONS, merge_options, open_rows
 
 FILE = "transform.npz"
 VERSION = 3
@@ -92,7 +102,7 @@ class Transform:
         self._check_layouts(inputs)
         warnings = [*notes]
         for name, column in warning_columns.items():
-            warnings += column.warnings(encoded[name], self.constants[name])
+            warnings += column.warnings(encoded[name], self.constants[name], partial(_read_value, source))
         return inputs, tuple(warnings)
 
     def _check_layouts(self, encoded: Rows) -> None:
@@ -104,6 +114,15 @@ class Transform:
                     raise UserError(
                         f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}"
                     )
+
+
+def _read_value(source: Source, name: str, row: int) -> Any:
+    """The value of a raw column in a row; None: the source has no such column of single values."""
+    for offset, block in blocks_with_offsets(source):
+        if row < offset + block_rows(block):
+            values = take_rows(block.columns[name], np.array([row - offset])) if name in block.columns else None
+            return values.tolist()[0] if isinstance(values, np.ndarray | Strings) else None
+    return None
 
 
 def save_transform(

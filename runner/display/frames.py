@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     import pandas
 
 
-def make_frame(data: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Makes a data frame from columns by name, or from rows. Raises UserError if pandas is not installed."""
+def make_frame(data: Mapping[str, Any] | Sequence[Mapping[str, Any]], like: Any = None) -> pandas.DataFrame:
+    """Makes a data frame from columns by name, or from rows.
+
+    Args:
+        data: the columns or the rows.
+        like: an object whose index the frame gets if it is a data frame of pandas too.
+
+    Raises:
+        UserError: pandas is not installed.
+    """
     try:
         import pandas
     except ImportError as error:
         raise UserError("a data frame needs pandas, which is not installed. Install it: pip install pandas") from error
-    return pandas.DataFrame(data if isinstance(data, Mapping) else list(data))
+    index = like.index if isinstance(like, pandas.DataFrame) else None
+    return pandas.DataFrame(data if isinstance(data, Mapping) else list(data), index)

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from runner.display.html import format_html
-from runner.display.run_length import MIN_SECONDS, RunLength, format_duration
+from runner.display.run_length import MIN_SECONDS, RunLength, format_duration, format_pace
 from runner.terminal import print_line
 
 SHOWN_EVALUATIONS = 10
@@ -77,7 +77,7 @@ class NotebookProgress:
         texts = [self._sweep_position, self._length.format_position(step)]
         if steps_per_second:
             remaining = self._length.seconds_left(step, steps_per_second)
-            texts += [f"{steps_per_second:,.4g} steps/s", f"{format_duration(remaining)} left"]
+            texts += [format_pace(steps_per_second), f"{format_duration(remaining)} left"]
         texts += [f"{name} {value:.5g}" for name, value in values.items() if name not in ("epoch", "step")]
         return f'<div><progress value="{step}" max="{total}"></progress> {escape("  ".join(filter(None, texts)))}</div>'
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from runner.display.notebook import NotebookProgress, in_notebook
-from runner.display.run_length import MIN_SECONDS, RunLength, format_duration
+from runner.display.run_length import MIN_SECONDS, RunLength, format_duration, format_pace
 from runner.terminal import on_terminal, print_line
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class TerminalProgress:
         length = self._length
         pace = remaining = ""
         if steps_per_second:
-            pace = f"{steps_per_second:,.4g} steps/s"
+            pace = format_pace(steps_per_second)
             remaining = f"{format_duration(length.seconds_left(step, steps_per_second))} left"
         texts = [self._sweep_position, length.format_position(step), remaining]
         if is_wide := self._console.width >= WIDE_TERMINAL:
@@ -218,9 +218,16 @@ def format_evaluation(position: str, values: Sequence[str], seconds: float, is_b
 
 
 def _format_values(values: Mapping[str, float], monitor: str) -> list[str]:
-    """The metrics as text, by importance: the monitored one, those of `valid`, those of `train`, the others."""
-    names = [name for name in values if name not in ("epoch", "step")]
-    names.sort(key=lambda name: (name != monitor, not name.startswith("valid/"), not name.startswith("train/")))
+    """The metrics as text, by importance: the monitored one, those of `valid`, those of `train`, the others.
+
+    The losses of a split's targets follow its metrics, because they are terms of the split's loss.
+    """
+
+    def rank(name: str) -> tuple[bool, ...]:
+        split, _, own_name = name.partition("/")
+        return name != monitor, split != "valid", split != "train", own_name.endswith("/loss")
+
+    names = sorted((name for name in values if name not in ("epoch", "step")), key=rank)
     return [f"{name} {values[name]:.5g}" for name in names]
 
 

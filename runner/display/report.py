@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from runner.display.run_length import format_pace
 from runner.display.tables import Section, print_tables
 
 T = TypeVar("T")
@@ -63,15 +64,24 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
         yield "note", note
     yield "status", _describe_status(summary)
     if summary.get("best_epoch") is not None:
-        yield "best epoch", f"{summary['best_epoch']:.6g} of {summary['epochs']:.6g}"
+        yield _describe_best(summary)
     if (seconds := summary.get("seconds")) is not None:
         pace = summary.get("metrics", {}).get("steps_per_second")
-        yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
+        yield "time", f"{seconds:.1f} s" + (f", {format_pace(pace)}" if pace else "")
     yield "folder", str(folder)
     profile = folder / "profile"
     if profile.is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(profile))}"
     yield from record_lines(record)
+
+
+def _describe_best(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """The best epoch, or in a run that is evaluated within epochs, the best step."""
+    best, last = summary["best_epoch"], summary["epochs"]
+    steps = {record["epoch"]: record["step"] for record in summary.get("history", ())}
+    if any(epoch % 1 for epoch in steps) and {best, last} <= steps.keys():
+        return "best step", f"{steps[best]} of {steps[last]}"
+    return "best epoch", f"{best:.6g} of {last:.6g}"
 
 
 def record_lines(record: str | None) -> Iterator[tuple[str, str]]:

@@ -44,3 +44,9 @@ def format_duration(seconds: float) -> str:
     """A time as hours, minutes and seconds: 3725 becomes `1:02:05`."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def format_pace(steps_per_second: float) -> str:
+    """A speed with four digits, and all before the point: 0.1234 steps/s, 2,178 steps/s, 11,260 steps/s."""
+    number = f"{steps_per_second:,.0f}" if steps_per_second >= 1000 else f"{steps_per_second:.4g}"
+    return f"{number} steps/s"

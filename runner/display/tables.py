@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 Row = Sequence[str]
 MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
+COLUMN_GAP = 2  # characters after each column of a table without borders
 MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
 
 
@@ -67,6 +69,27 @@ def print_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None
         write_tables(sections, facts)
 
 
+def fit_to_terminal(rows: Sequence[Row], removable: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """The columns of a table for which the terminal has room. If the output is not a terminal, all have room.
+
+    Args:
+        rows: the rows, with a heading.
+        removable: the headings of the columns that may be left out, the least important one first.
+
+    Returns:
+        The rows, and the headings of the columns that are left out.
+    """
+    columns = list(map(list, zip(*rows, strict=True)))
+    left_out: list[str] = []
+    room = shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
+    for name in removable:
+        if sum(max(map(len, column)) + COLUMN_GAP for column in columns) <= room:
+            break
+        columns = [column for column in columns if column[0] != name]
+        left_out.append(name)
+    return list(map(list, zip(*columns, strict=True))), left_out
+
+
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """Prints the same as `print_tables`, but raises OSError for a closed terminal or pipe."""
     filled = [section for section in sections if section.rows]
@@ -104,7 +127,7 @@ def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
     for section in sections:
         if section.title:
             console.print(Text(section.title, "bold"), soft_wrap=True)
-        tables = [_make_table(section), _make_table(section, box=None, pad_edge=False, padding=(0, 2, 0, 0))]
+        tables = [_make_table(section), _make_table(section, box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))]
         fitting = (table for table in tables if console.measure(table, options=unlimited).maximum <= console.width)
         console.print(next(fitting, tables[0]))
         if section.title:

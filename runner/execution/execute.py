@@ -255,7 +255,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     run_record = read_record(run.folder.path)
     extensions = read_extensions(run_record, run.trainer.training, len(run.data.splits["train"]))
     run.trainer.plan = replace(run.trainer.plan, extensions=tuple(extensions))
-    for change in list_changes(run_record["tags"], describe_environment(run.config)):
+    for change in list_changes(run_record, run.config, describe_environment(run.config)):
         warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
     for warning in warnings:
         _log_and_note(run, f"warning: {warning}")

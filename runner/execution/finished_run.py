@@ -21,7 +21,7 @@ from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
 from runner.program.program import evaluated_weights
 from runner.program.state import TrainState
-from runner.run_folder import list_runs, read_record
+from runner.run_folder import read_record
 from runner.training.checkpoint import load_newest_checkpoint
 
 
@@ -61,11 +61,11 @@ class FinishedRun:
         weights: the best weights, on the device.
 
     Raises:
-        UserError: it is the folder of a sweep, or it has no weights that can be read.
+        UserError: it has no weights that can be read.
     """
 
     def __init__(self, folder: Path, config: Config, on_warning: Callable[[str], None]) -> None:
-        self.folder, self.record = folder, _read_run_record(folder)
+        self.folder, self.record = folder, read_record(folder)
         values = add_missing_keys(config.values)
         self.config = replace(config, values=values, raw=values)
         self.training = Training.from_config(values["training"])
@@ -112,13 +112,3 @@ def _empty_row(layout: ArrayLayout) -> Encoded:
     """An array with one row of zeros."""
     array = np.zeros((1, *layout.shape), layout.dtype)
     return Ragged(array, np.array([0, 1])) if layout.ragged else array
-
-
-def _read_run_record(folder: Path) -> dict[str, Any]:
-    """The record of a run. Raises UserError for the folder of a sweep."""
-    record = read_record(folder)
-    kind = record.get("kind", "run")
-    if kind != "run":
-        runs = ", ".join(path.name for path in list_runs(folder)) or "none"
-        raise UserError(f"run={folder.name} is a {kind}. Name one of its runs: {runs}.")
-    return record

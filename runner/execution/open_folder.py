@@ -19,7 +19,7 @@ from runner.config.recorded_config import add_defaults, add_missing_keys, read_c
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
-from runner.record.description import DIFF_FILE, describe_changes, describe_run, dotted_leaves
+from runner.record.description import DIFF_FILE, describe_changes, describe_run
 from runner.run_folder import (
     RunFolder,
     check_root,
@@ -35,6 +35,7 @@ from runner.run_folder import (
 from runner.suggest.suggestions import COLUMNS_FILE, format_suggestion
 from runner.tracking import Delivery
 from runner.training.step_plan import Extension
+from runner.tree import dotted_leaves
 
 LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
 
@@ -238,7 +239,7 @@ def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
 
 def _lock_named(root: Path, name: str) -> RunFolder:
     """Locks the folder of a name. Raises UserError if a link in it leads out of it."""
-    return lock_folder(find_run(root, name), to_write=True)
+    return lock_folder(find_run(root, name, "resume"), to_write=True)
 
 
 def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str | None:
@@ -255,8 +256,6 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     record, summary = read_record(path), read_summary(path)
     if record.get("in_sweep"):
         return f"{path.name} belongs to a sweep. Resume it with the command that started the sweep."
-    if record.get("kind", "run") != "run":
-        return f"{path.name} is a {record['kind']}. Resume it with the command that started it."
     old, new = (
         dict(dotted_leaves(add_defaults(select_run_settings(values)))) for values in (_read_config(path), config.values)
     )

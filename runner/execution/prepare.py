@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Clock, Constants, DataError, NoValueError, Schedule, UserError, Weights
+from components.closest import join_names
+from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
+from runner.config.catalog import find_options, read_notes
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
-from runner.data.load import Data, Features, load_encoded
+from runner.data.encode import WEIGHT
+from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
@@ -29,7 +32,9 @@ from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
+from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
+from runner.program.trees import count_elements, list_paths, select
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
@@ -40,6 +45,7 @@ from runner.training.step_plan import StepPlan
 from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
+MAX_MEAN_WEIGHT = 10.0  # of the training examples; a larger mean, or one below its inverse, gets a note
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 
 
@@ -154,6 +160,8 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
             )
         _check_schedules(trainer)
         _note_long_durations(config, trainer.plan, progress)
+        _note_update(trainer, progress, quiet=config.values["quiet"])
+        _note_weights(config, data, progress)
         return trainer
 
 
@@ -169,6 +177,25 @@ def _check_schedules(trainer: Trainer) -> None:
                 schedule.check(Clock(0, trainer.plan.total_steps, trainer.plan.steps_per_epoch))
 
 
+def _note_weights(config: Config, data: Data, progress: Progress) -> None:
+    """Prints a note if the mean weight of the training examples, which scales the objective, is far from 1."""
+    if WEIGHT not in data.encoded or config.values["training"]["sampling"] == "weighted":
+        return
+    values = next(iter(data.encoded[WEIGHT].values()))
+    mean = float(np.mean(np.asarray(values)[data.splits["train"]], dtype=np.float64))
+    if MAX_MEAN_WEIGHT >= mean >= 1 / MAX_MEAN_WEIGHT:
+        return
+    node, remedy = config.values["feature"]["weight"], "Divide them by their mean."
+    if isinstance(node, str):
+        remedy = f"Write 'feature.weight={{_target_: {EXAMPLE_WEIGHT}, key: {node}, normalize: true}}'"
+    elif node["_target_"] == EXAMPLE_WEIGHT:
+        remedy = "Write feature.weight.normalize=true"
+    progress.note(
+        f"note: the weights of the training examples have a mean of {mean:.4g}, which multiplies train/loss and the "
+        f"gradients. {remedy}"
+    )
+
+
 def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
     """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10."""
     for key, duration in list_durations(config):
@@ -177,6 +204,21 @@ def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> 
         steps, total = plan.count_steps(duration, plan.total_steps), plan.total_steps
         if steps > total:
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
+
+
+def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
+    """Shows how many parameters are trained if some are frozen, and a member `groups` without a group."""
+    members, parameters = trainer.parts.members, trainer.state_shapes.parameters
+    if members.freeze is not None and not quiet:
+        frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
+        free = select(parameters, lambda path: path not in frozen)
+        until = "" if members.frozen_until is None else f" until {members.frozen_until.written()}"
+        counts = f"{count_elements(free):,} of {count_elements(parameters):,} parameters"
+        progress.note(f"update.{members.freeze[0]}: {counts} are trained{until}: {join_names(list_paths(free))}")
+    if members.groups is not None and not members.groups[1].groups:
+        name = f"update.{members.groups[0]}"
+        example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
+        progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
 
 
 def load_data(
@@ -214,6 +256,11 @@ def load_data(
                     raise
                 dropped = [*(config.values["data"].get("drop") or ()), error.column]
                 raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
+            except MissingFileError as error:
+                path = find_options().files["data"].get(str(config.choices.get("data")))
+                if path is None or not (notes := read_notes(path)):
+                    raise
+                raise MissingFileError(f"{error}. {notes}") from error
     LOG.info("the data is ready")
     return data, features
 

@@ -95,3 +95,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
 def target_suffix(target: str) -> str:
     """The part of the names of figures that tells several targets apart; "" for the only target."""
     return "" if target == TARGET else f"_{target}"
+
+
+def title_subject(split: str, target: str) -> str:
+    """The start of a title: the split, and which of several targets."""
+    return split if target == TARGET else f"{split}, {escape_tex(shorten(target))}"

@@ -19,6 +19,7 @@ from runner.figures.canvas import (
     save_figure,
     set_readable_ticks,
     shorten,
+    title_subject,
 )
 from runner.files import write_atomically
 from runner.record.predictions import RecordedPredictions
@@ -130,7 +131,7 @@ def _draw_confusion_matrix(predictions: RecordedPredictions) -> Figure:
     figure, [axis] = make_panels(1, width=side + 1, height=side)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(image, ax=axis, label="share of the class's rows", shrink=0.8)
-    axis.set(title=f"{predictions.split}: confusion of {counts.sum():,} rows", xlabel="predicted", ylabel="target")
+    axis.set(title=f"{_subject(predictions)}: confusion of {counts.sum():,} rows", xlabel="predicted", ylabel="target")
     if len(names) <= MAX_LABELED:
         label_ticks(axis, names)
         label_ticks(axis, names, vertical=True)
@@ -150,7 +151,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 def _draw_class_metrics(predictions: RecordedPredictions, metrics: ClassMetrics) -> Figure:
     """Draws F1 as bars, precision and recall as marks; of many classes only those with the lowest F1."""
-    names, title = _class_names(predictions), f"{predictions.split}: each class"
+    names, title = _class_names(predictions), f"{_subject(predictions)}: each class"
     shown = np.arange(len(names))
     if len(names) > MAX_LABELED:
         shown = np.argsort(metrics.f1, kind="stable")[:MAX_LABELED]  # NaN comes last
@@ -178,7 +179,7 @@ def _draw_predictions(predictions: RecordedPredictions, metrics: ClassMetrics) -
     confidence.set(title="confidence", xlabel="probability of the prediction", ylabel=counted)
     confidence.legend()
     set_readable_ticks(confidence)
-    figure.suptitle(f"{predictions.split}: predictions of {len(predictions.row):,} rows{note}")
+    figure.suptitle(f"{_subject(predictions)}: predictions of {len(predictions.row):,} rows{note}")
     return figure
 
 
@@ -213,7 +214,7 @@ def _draw_calibration(predictions: RecordedPredictions) -> Figure:
     filled = rows > 0
     mean_probability = np.bincount(bins, probability, BINS)[filled] / rows[filled]
     accuracy = np.bincount(bins, is_correct, BINS)[filled] / rows[filled]
-    figure, axis = _make_square(f"{predictions.split}: calibration{note}")
+    figure, axis = _make_square(f"{_subject(predictions)}: calibration{note}")
     axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
     axis.plot(mean_probability, accuracy, "o-", markersize=4)
     axis.set(xlabel="probability of the prediction", ylabel="accuracy")
@@ -225,7 +226,7 @@ def _draw_roc(predictions: RecordedPredictions, scores: np.ndarray) -> Figure:
 
     false_positive_rate, true_positive_rate, _ = roc_curve(predictions.target, scores)
     area = roc_auc_score(predictions.target, scores)
-    figure, axis = _make_square(f"{predictions.split}: ROC curve, area {area:.4g}")
+    figure, axis = _make_square(f"{_subject(predictions)}: ROC curve, area {area:.4g}")
     axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
     axis.plot(false_positive_rate, true_positive_rate)
     positive = escape_tex(shorten(_class_names(predictions)[1]))
@@ -239,12 +240,16 @@ def _draw_precision_recall(predictions: RecordedPredictions, scores: np.ndarray)
 
     precision, recall, _ = precision_recall_curve(predictions.target, scores)
     average = average_precision_score(predictions.target, scores)
-    figure, axis = _make_square(f"{predictions.split}: precision and recall, average {average:.4g}")
+    figure, axis = _make_square(f"{_subject(predictions)}: precision and recall, average {average:.4g}")
     axis.axhline(float(np.mean(predictions.target)), linestyle="--", color="tab:gray", linewidth=1)
     axis.plot(recall, precision, drawstyle="steps-post")
     positive = escape_tex(shorten(_class_names(predictions)[1]))
     axis.set(xlabel=f"recall of {positive}", ylabel=f"precision of {positive}")
     return figure
+
+
+def _subject(predictions: RecordedPredictions) -> str:
+    return title_subject(predictions.split, predictions.target_name)
 
 
 def _make_square(title: str) -> tuple[Figure, Axes]:

@@ -16,6 +16,7 @@ from runner.record.outbox import parse_points, read_checkpointed_points
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"
+BELOW, LEGEND_COLUMNS = -0.17, 3  # the legend is below the label of the x axis, where it covers no curve
 MAX_MARKED = 30  # a curve of fewer points has marks
 
 
@@ -73,7 +74,7 @@ def _draw_curves(axis: Axes, metric: str, curves: Mapping[str, Curve]) -> None:
     axis.grid(alpha=0.3)
     set_readable_ticks(axis, epochs=True)
     if set(curves) != {""}:  # the learning rate has no split, and needs no legend
-        axis.legend()
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, BELOW), ncols=LEGEND_COLUMNS)
 
 
 def _draw_metric_by_value(axis: Axes, key: str, pairs: Sequence[tuple[Any, float]]) -> None:

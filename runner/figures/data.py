@@ -69,7 +69,9 @@ def draw_target_histograms(targets: Mapping[str, np.ndarray], folder: Path, suff
     return [save_figure(figure, folder / f"target{suffix}.png")]
 
 
-def draw_image_grid(images: np.ndarray, captions: Sequence[str], title: str, path: Path) -> Path:
+def draw_image_grid(
+    images: np.ndarray, captions: Sequence[str], title: str, path: Path, columns: int = GRID_COLUMNS
+) -> Path:
     """Draws images in a grid, each above its caption.
 
     Args:
@@ -77,12 +79,13 @@ def draw_image_grid(images: np.ndarray, captions: Sequence[str], title: str, pat
         captions: a caption of one or more lines for each image.
         title: the title of the figure.
         path: the new file.
+        columns: the number of images in a row.
 
     Returns:
         The new file.
     """
     height = images.shape[1] / images.shape[2]
-    columns = min(GRID_COLUMNS, len(images))
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     caption_height = 0.12 * (1 + max(caption.count("\n") for caption in captions))
     step = height + caption_height  # from one row of images to the next; the unit is the width of an image

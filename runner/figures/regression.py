@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.figures.canvas import describe_not_finite, keep_finite, make_panels, save_figure, set_readable_ticks
+from runner.figures.canvas import (
+    describe_not_finite,
+    keep_finite,
+    make_panels,
+    save_figure,
+    set_readable_ticks,
+    title_subject,
+)
 from runner.record.predictions import RecordedPredictions
 
 MAX_OUTPUTS = 9  # outputs with a panel
@@ -54,9 +61,10 @@ def _draw_panels(
         draw_panel(axis, *keep_finite(target, prediction))
         set_readable_ticks(axis)
         note = describe_not_finite(~(np.isfinite(target) & np.isfinite(prediction)))
-        axis.set_title((f"output {output}" if outputs > 1 else title) + note)
+        axis.set_title(f"output {output}{note}" if outputs > 1 else note.removeprefix("; "))
     more = f", the first {MAX_OUTPUTS} of {outputs:,} outputs" if outputs > MAX_OUTPUTS else ""
-    figure.suptitle(f"{predictions.split}: {title} of {rows:,} rows{more}")
+    subject = title_subject(predictions.split, predictions.target_name)
+    figure.suptitle(f"{subject}: {title} of {rows:,} rows{more}")
     return figure
 
 

@@ -8,21 +8,28 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.types import Block, Column, Ragged, Source, Strings, UserError
-from runner.data.encode import blocks_with_offsets, first_block
+from runner.data.columns import select_rows
+from runner.data.encode import block_rows, blocks_with_offsets, first_block
 
 ROW = "row"  # stands for the row's number, unless the data has a column of this name
 
 
-def check_copied_columns(source: Source, names: Sequence[str]) -> None:
-    """Raises UserError for a column that isn't in the data, or has no single values."""
+def check_copied_columns(source: Source, names: Sequence[str], key: str = "output.columns") -> None:
+    """Raises UserError for a column that isn't in the data, or has no single values.
+
+    Args:
+        source: the data.
+        names: the names of the columns, where `row` may stand for the row's number.
+        key: the key or the argument that has the names, for messages.
+    """
     block = first_block(source)
     columns = {} if block is None else block.columns
     for name in names:
         if name not in columns and name != ROW:
-            raise UserError(f"output.columns: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
-        values = columns.get(name)
-        if isinstance(values, Ragged) or (isinstance(values, np.ndarray) and values.ndim > 1):
-            raise UserError(f"output.columns: each value of `{name}` is an array, which a file can't hold")
+            raise UserError(f"{key}: there is no column `{name}`. {suggest_name(name, [*columns, ROW])}")
+        if block is not None and name in columns and not _is_flat(block, name):
+            kind = "a file" if name in block.files else "an array"
+            raise UserError(f"{key}: each value of `{name}` is {kind}, which a table can't hold. Leave it out.")
 
 
 def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -37,20 +44,36 @@ def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None =
         The values by name, each (N,). A missing value is NaN, NaT or None.
     """
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for _, block in blocks_with_offsets(source):
+    order: list[np.ndarray] = []  # the positions in `rows` of the rows of each block
+    for offset, block in blocks_with_offsets(source):
+        if rows is not None:
+            order.append(np.flatnonzero((rows >= offset) & (rows < offset + block_rows(block))))
+            block = select_rows(block, rows[order[-1]] - offset)
         for name, copied in pieces.items():
             copied.append(_copy_column(block, name))
     columns = {name: np.concatenate(copied) for name, copied in pieces.items()}
-    return columns if rows is None else {name: values[rows] for name, values in columns.items()}
+    if rows is None:
+        return columns
+    positions = np.argsort(np.concatenate(order))
+    return {name: values[positions] for name, values in columns.items()}
 
 
-def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> dict[str, np.ndarray]:
+def list_flat_columns(source: Source) -> list[str]:
+    """The names of the columns that have single values."""
+    block = first_block(source)
+    return [] if block is None else [name for name in block.columns if _is_flat(block, name)]
+
+
+def copy_targets(
+    source: Source, targets: Mapping[str, Column], single: str, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Copies the columns of the targets, as far as new rows have them: `target`, or `PRICE.target` of several.
 
     Args:
-        source: the new rows.
+        source: the rows.
         targets: the targets by name.
         single: the name of a single target.
+        rows: as for `copy_columns`.
     """
     block = first_block(source)
     names: dict[str, str] = {}
@@ -61,14 +84,18 @@ def copy_targets(source: Source, targets: Mapping[str, Column], single: str) -> 
     present = {
         title: key
         for title, key in names.items()
-        if block is not None and isinstance(values := block.columns.get(key), np.ndarray | Strings) and _is_flat(values)
+        if block is not None and key in block.columns and _is_flat(block, key)
     }
-    copied = copy_columns(source, [*present.values()])
+    copied = copy_columns(source, [*present.values()], rows)
     return {title: copied[key] for title, key in present.items()}
 
 
-def _is_flat(values: np.ndarray | Strings) -> bool:
-    return isinstance(values, Strings) or values.ndim == 1
+def _is_flat(block: Block, name: str) -> bool:
+    """Whether a column has single values, which are no files."""
+    values = block.columns[name]
+    if name in block.files:
+        return False
+    return isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.ndim == 1)
 
 
 def _copy_column(block: Block, name: str) -> np.ndarray:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.closest import join_names
-from components.types import TargetSpec, UserError
+from components.types import Source, TargetSpec, UserError
+from runner.data.encode import first_block
+from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
 from runner.display.html import MAX_ROWS, format_html
+from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns
 from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
@@ -33,6 +36,7 @@ class Predictions:
             multilabel target, whose probabilities are above one half; or values in the target's own unit, float64 (N,)
             or (N, outputs), or images, float32 (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
+        source: the new rows, as `predict` got them; None: the predictions are for a split.
     """
 
     classes: tuple[str | int | bool, ...] | None
@@ -40,6 +44,7 @@ class Predictions:
     target: np.ndarray | None
     prediction: np.ndarray
     probabilities: np.ndarray | None
+    source: Any = None
 
     def __repr__(self) -> str:
         what = "numbers"
@@ -56,9 +61,17 @@ class Predictions:
         rows = [[f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row] for row in shown]
         return format_html("Predictions", table=[list(columns), *rows], count=len(self.row))
 
-    def frame(self) -> pandas.DataFrame:
-        """The predictions as a data frame with the columns of `columns`. Raises UserError if they are images."""
-        return make_frame(self.columns())
+    def frame(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """The predictions as a data frame, with the index of the new rows if these are a data frame of pandas.
+
+        Args:
+            columns: columns of the new rows to copy before the predictions, where `row` is the row's number. None: the
+                row's number, and the target if it is known.
+
+        Raises:
+            UserError: the predictions are images, or a column can't be copied.
+        """
+        return _make_frame(self, self.source, columns)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The predictions as columns of a table, each (N,).
@@ -86,9 +99,11 @@ class Predictions:
 class TargetPredictions(dict[str, Predictions]):
     """The predictions for several targets, by name."""
 
-    def frame(self) -> pandas.DataFrame:
-        """The predictions as a data frame, with columns such as `PRICE.prediction`."""
-        return make_frame(table_columns(self))
+    def frame(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """The predictions as a data frame, with columns such as `PRICE.prediction`. The argument is that of
+        `Predictions.frame`.
+        """
+        return _make_frame(self, next(iter(self.values())).source, columns)
 
     def _repr_html_(self) -> str:
         return "".join(format_html(name) + each._repr_html_() for name, each in self.items())
@@ -114,6 +129,46 @@ def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[
     return columns
 
 
+def copy_beside(
+    predictions: Predictions | Mapping[str, Predictions],
+    source: Source,
+    names: Sequence[str],
+    rows: np.ndarray | None = None,
+    key: str = "output.columns",
+) -> dict[str, np.ndarray]:
+    """The predictions as columns of a table, after columns of the data.
+
+    Args:
+        predictions: the predictions.
+        source: the data.
+        names: the names of the columns, where `row` may stand for the row's number.
+        rows: the rows of the source that are predicted. None: all.
+        key: the key or the argument that has the names, for messages.
+    """
+    check_copied_columns(source, names, key)
+    block = first_block(source)
+    in_data = [name for name in names if block is not None and name in block.columns]
+    copied = copy_columns(source, in_data, rows)
+    predicted = table_columns(drop_targets(predictions))
+    numbers = {ROW: predicted.pop(ROW)}
+    if taken := [name for name in in_data if name in predicted]:
+        raise UserError(f"{key}: `{taken[0]}` is the name of a column of the predictions too. Rename it in the data.")
+    return {name: copied[name] if name in copied else numbers[ROW] for name in names} | predicted
+
+
+def _make_frame(
+    predictions: Predictions | Mapping[str, Predictions], source: Any, names: Sequence[str] | None
+) -> pandas.DataFrame:
+    if names is None:
+        return make_frame(table_columns(predictions), source)
+    if source is None:
+        raise UserError(
+            "columns: these are predictions for a split, whose rows are not here. Predict the rows themselves, "
+            "or use `row`, the number of each row in the data."
+        )
+    return make_frame(copy_beside(predictions, open_rows(source, {}).source, names, key="columns"), source)
+
+
 def drop_targets(predictions: Predictions | Mapping[str, Predictions]) -> Predictions | dict[str, Predictions]:
     """The predictions without the true classes or values."""
     if isinstance(predictions, Predictions):
@@ -122,7 +177,7 @@ def drop_targets(predictions: Predictions | Mapping[str, Predictions]) -> Predic
 
 
 def make_predictions(
-    spec: TargetSpec, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
+    spec: TargetSpec, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None, source: Any = None
 ) -> Predictions:
     """Predictions from the output of a model.
 
@@ -132,12 +187,14 @@ def make_predictions(
         logits: the output of the model, float32 (N, …, outputs).
         target: the indices of the true classes, int32 (N,), the true labels, int32 (N, classes), or the true values,
             (N, outputs); None: unknown.
+        source: the new rows; None: the predictions are for a split.
     """
     classes = spec.values or spec.classes
     if classes is None:
         return Predictions(
             classes=None,
             row=row,
+            source=source,
             target=None if target is None else _squeeze_single_output(target),
             prediction=_squeeze_single_output(decode_logits(spec, logits)),
             probabilities=None,
@@ -146,6 +203,7 @@ def make_predictions(
         return Predictions(
             classes=classes,
             row=row,
+            source=source,
             target=None if target is None else _list_labels(classes, target),
             prediction=_list_labels(classes, predict_labels(logits)),
             probabilities=compute_label_probabilities(logits),
@@ -155,6 +213,7 @@ def make_predictions(
     return Predictions(
         classes=classes,
         row=row,
+        source=source,
         target=None if target is None else _name_classes(names, target),
         prediction=names[class_probabilities.argmax(-1)],
         probabilities=class_probabilities,

@@ -17,8 +17,9 @@ from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block
+from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, used_columns
-from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, fill_gaps, open_rows
+from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
 from runner.data.transform import OnMissing
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
@@ -34,15 +35,16 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.objective import ExampleOutputs
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import find_run
+from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
+from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
     """Loads a finished run as a model.
 
     Args:
-        name: a folder, the name of a folder below `root`, or an MLflow run id.
+        name: a folder, the name of a folder below `root`, an MLflow run id, or `last`.
         root: the folder of all runs.
         source: the data of a run that was trained on data from Python. None: the source of its configuration.
 
@@ -61,6 +63,8 @@ def open_model(config: Config, progress: Progress) -> TrainedModel:
         progress: the progress display.
     """
     folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+    if config.values["run"] == LAST_RUN and not config.values["quiet"]:
+        progress.note(f"run={LAST_RUN} is {folder}")
     return TrainedModel(folder, config, progress=progress)
 
 
@@ -85,7 +89,7 @@ class TrainedModel:
         self.features = self.transform.features
         self.targets = self.features.bind_targets(self.transform.constants)
         changes = code_versions(self._run.config) | arithmetic_settings()
-        for change in list_changes(self._run.record["tags"], changes):
+        for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     def __repr__(self) -> str:
@@ -159,6 +163,34 @@ class TrainedModel:
             self._progress.note(f"warning: {each.reason}. Left out: {names}.")
         return defined
 
+    def evaluate_with_intervals(
+        self, split: str = "test", resamples: int | None = 1000
+    ) -> tuple[dict[str, float], dict[str, Interval]]:
+        """Evaluates the model on a split of the run's data, with 95 % intervals, as at the end of a run.
+
+        Args:
+            split: the split.
+            resamples: the number of bootstrap resamples. None: no intervals.
+
+        Returns:
+            The loss and metrics, and the interval, (low, high), of each. A split with too few or too many rows has no
+            intervals.
+        """
+        if resamples is None:
+            return self.evaluate(split), {}
+        check_not_forked()
+        evaluator = self._evaluator_for(split)
+        metrics, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
+        note = self._progress.note
+        if obstacle := find_obstacle(len(evaluator.data.splits[split]), resamples):
+            note(f"no intervals for the {split} split: {obstacle}")
+        if obstacle or not outputs.logits:
+            return metrics, {}
+        seed = self._run.config.values["seed"]
+        with self._progress.working("computing intervals of the metrics"):
+            drawn = bootstrap_intervals(evaluator, split, outputs, resamples, seed, note=note, is_stopped=lambda: False)
+        return metrics, drawn
+
     def predict(
         self,
         rows: str | Mapping[str, Any] | Source,
@@ -207,13 +239,14 @@ class TrainedModel:
         size = self._run.training.evaluation_batch_size
         with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
             logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
-        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {})
+        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
 
     def _make_predictions(
-        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None
     ) -> Predictions | TargetPredictions:
         predictions = {
-            name: make_predictions(spec, rows, logits[name], targets.get(name)) for name, spec in self.targets.items()
+            name: make_predictions(spec, rows, logits[name], targets.get(name), source)
+            for name, spec in self.targets.items()
         }
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 

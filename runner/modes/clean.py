@@ -197,7 +197,9 @@ def _row(removal: Removal) -> list[str]:
 
 def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:
     """The last line: what was removed, or would be."""
-    what = f"{len(removals)} folders" if whole_folders else f"checkpoints of {len(removals)} runs"
+    unit = "folder" if whole_folders else "run"
+    count = f"{len(removals)} {unit}{'s' if len(removals) > 1 else ''}"
+    what = count if whole_folders else f"the checkpoints of {count}"
     size = _megabytes(sum(removal.size for removal in removals))
     if confirmed:
         return f"removed {what}, {size}"

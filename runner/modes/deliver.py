@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.run_folder import find_run
+from runner.run_folder import find_folder
 from runner.tracking.deliver import deliver_all
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def command(config: Config) -> int:
     """
     values = config.values
     root = Path(values["folder"])
-    folder = find_run(root, values["resume"]) if values["resume"] else None
+    folder = find_folder(root, values["resume"]) if values["resume"] else None
     outcomes = deliver_all(root, folder, user_uri=values["tracking"].get("uri"))
     print("\n".join(map(str, outcomes)) or f"no pending records below {root}")
     return 0

@@ -16,12 +16,15 @@ from runner.config.catalog import (
     explain_missing_option,
     find_options,
     read_default_options,
+    read_notes,
     read_title,
 )
+from runner.config.check import DATA_KEYS
 from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with, list_parameters, read_part
 from runner.config.settings import SECTIONS
 from runner.config.slips import suggest_help
+from runner.modes.describe_class import TYPES, describe_class, list_types
 from runner.modes.help import align, list_options, wrap
 from runner.signature.allowed_parts import find_kind_problem, is_allowed_part, list_parts
 from runner.signature.docstring import read_documentation
@@ -34,7 +37,41 @@ from runner.signature.type_hints import element_hint, part_kinds
 from runner.user_code import is_user_code
 from runner.yaml_file import OPTION_LIMITS, read
 
+MEANINGS_OF_DATA_KEYS = {
+    "split": "split of the run's data, for mode=evaluate, mode=predict and mode=look with run=…. By default test, or "
+    "valid if there is no test split.",
+    "on_missing": "for mode=evaluate and mode=predict only, of new rows (run=… data.path=…): what a missing value is "
+    "where the training split had none. fill: a number is the mean of the training split, and a category is unknown.",
+}
+"""The keys of `data` that the modes for finished runs take, beside the parameters of the source."""
 SETTING_LINE = re.compile(r"(?P<indent> *)(?P<name>\w+):[^#]*(?:#\s*(?P<comment>.*))?")  # of run.yaml
+
+
+FEATURE_KEYS = {
+    "target": (
+        SCHEMA["feature.target"],
+        "What is predicted, such as {_target_: components.feature.Label, key: species}. titrate --help "
+        "components.feature lists the targets.",
+    ),
+    "targets": (SCHEMA["feature.targets"], "Several targets by name, in place of `target`, which is null then."),
+    "columns": (SCHEMA["feature.columns"], "The feature columns by name, such as those of components.feature."),
+    "inputs": (
+        dict[str, tuple[str, ...]],
+        "The names of the columns that each input of the architecture gets side by side, such as {numbers: [age, "
+        "income]}. An architecture with one input takes any name for it.",
+    ),
+    "weight": (
+        SCHEMA["feature.weight"],
+        "The weights of the examples in the training objective: the key of a column of the data, such as population, "
+        "or a column, such as components.feature.ExampleWeight.",
+    ),
+    "sample": (
+        int | None,
+        "The number of random rows of the training split that the columns are fitted on; null: all rows. The targets "
+        "are fitted on all rows.",
+    ),
+}
+"""The keys of a feature file, with the hint and the meaning of each."""
 
 
 class Setting(NamedTuple):
@@ -82,6 +119,8 @@ def _describe_word(word: str) -> list[str]:
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip() not in ("", "null")]
         texts = ["\n".join(_describe_option(group, name)) for name in names]
         return ["\n\n".join(texts)] if texts else [*_describe_group(group)]
+    if key == TYPES:
+        return list_types()
     if any(key == kind.packages[0] for kind in KINDS.values()):
         return [*_list_parts(key)]
     in_allowed_package = key.startswith(tuple(f"{name}." for name in allowed_packages()))
@@ -127,6 +166,10 @@ def _describe_group(group: str) -> Iterator[str]:
     takes_several = f" It takes several: {group}=[OPTION,OPTION]." if isinstance(default, list) else ""
     yield from wrap(f"The options of {group}. Default: {_format_yaml(default)}.{takes_several}")
     yield from ["", *align(options)]
+    if group == "data":
+        yield ""
+        for name in DATA_KEYS:
+            yield from _describe_data_key(name)
     yield from ["", *wrap(f"titrate --help {next(iter(options))} describes an option and its parameters.")]
 
 
@@ -138,6 +181,7 @@ def _describe_option(group: str, name: str) -> Iterator[str]:
         raise UserError(f"unknown option {name} of {group}. {hint}")
     path = files[name]
     yield from wrap(f"{group}={name}  {read_title(path)}")
+    yield from wrap(read_notes(path))
     yield ""
     yield from wrap(f"file    {path}")
     part = read_part(group, name, path)
@@ -152,6 +196,8 @@ def _describe_option(group: str, name: str) -> Iterator[str]:
 def _describe_target(target: str) -> Iterator[str]:
     """The lines for a part that is named by its dotted path. The kind of a user's part is not known."""
     if problem := find_kind_problem(target):
+        if lines := describe_class(target):
+            return iter(lines)
         raise UserError(problem)
     kinds = () if is_user_code(target) else tuple(name for name in KINDS if is_allowed_part(target, [name]))
     return _describe_part(target, kinds)
@@ -193,6 +239,9 @@ def _describe_part(
 
 def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
     """The lines for a parameter: once for all options of the group in which it is the same."""
+    if group == "data" and name in DATA_KEYS:
+        yield from _describe_data_key(name)
+        return
     files = find_options().files[group]
     option, _, inner = name.partition(".")
     is_of_option = bool(inner) and option in files  # update.ema.decay, of a group with several options
@@ -200,8 +249,12 @@ def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
     found = find_options_with(group, name)
     if is_of_option:
         found = {each: parameter for each, parameter in found.items() if each == option}
+    if not found and group == "feature" and name in FEATURE_KEYS:
+        yield from _format_parameter(name, describe_hint(FEATURE_KEYS[name][0]), FEATURE_KEYS[name][1])
+        return
     if not found:
-        names = [each for each in list_parameters(group) if each.isidentifier()]
+        known = FEATURE_KEYS if group == "feature" else list_parameters(group)
+        names = [each for each in known if each.isidentifier()]
         if not names:
             raise UserError(f"the options of {group} have no parameters of their own. Run: titrate --help {group}")
         raise UserError(f"no option of {group} has the parameter {name}. {suggest_name(name, names)}")
@@ -213,6 +266,10 @@ def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
         texts.setdefault("\n".join(lines), []).append(f"{group}={option}")
     for text, options in texts.items():
         yield from [*wrap(f"of {', '.join(options)}:"), text]
+
+
+def _describe_data_key(name: str) -> list[str]:
+    return _format_parameter(f"data.{name}", describe_hint(DATA_KEYS[name].hint), MEANINGS_OF_DATA_KEYS[name])
 
 
 def _list_parts(package: str) -> Iterator[str]:

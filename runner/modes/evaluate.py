@@ -38,11 +38,14 @@ def command(config: Config) -> int:
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
         split = config.split or model.default_split
-        metrics = model.evaluate(split)
+        metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
-    summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
-    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, record=None, quiet=False)
+    summary = _describe_run(model) | {
+        "metrics": {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()},
+        "intervals": {f"{prefix}{name.removeprefix(f'{split}/')}": ends for name, ends in intervals.items()},
+    }
+    print_report(summary, model.folder, record=None, quiet=False)
     return 0
 
 
@@ -50,9 +53,11 @@ def _describe_run(model: TrainedModel) -> dict[str, Any]:
     """The status of the run and its best epoch, as entries of a summary."""
     from runner.run_folder import is_running, read_record, read_summary
 
-    status = "running" if is_running(model.folder) else read_summary(model.folder).get("status", "interrupted")
+    summary = read_summary(model.folder)
+    status = "running" if is_running(model.folder) else summary.get("status", "interrupted")
     if status == "interrupted":
         is_in_sweep = read_record(model.folder).get("in_sweep")
         remedy = "the command that started its sweep" if is_in_sweep else f"resume={model.folder.name}"
         status = f"interrupted; {remedy} resumes it"
-    return {"status": status, "best_epoch": model.weights.epoch, "epochs": model.weights.epochs}
+    epochs = {"best_epoch": model.weights.epoch, "epochs": model.weights.epochs}
+    return {"status": status, "history": summary.get("history", ()), **epochs}

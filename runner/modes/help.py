@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.config.catalog import (
     EXPERIMENT,
@@ -26,10 +26,11 @@ from runner.config.catalog import (
     read_title,
 )
 from runner.config.modes import MODES
+from runner.config.provenance import signature_defaults
 from runner.signature.code import package_version
 from runner.signature.source import PartNotFoundError, allowed_packages, find_definition
 from runner.signature.type_hints import format_value
-from runner.tree import iterate_leaves, join_path
+from runner.tree import follow_references, is_reference, iterate_leaves, join_path
 from runner.yaml_file import OPTION_LIMITS, read
 
 if TYPE_CHECKING:
@@ -102,9 +103,18 @@ def info_text(config: Config) -> str:
 
 
 def value_origins(config: Config) -> dict[str, str]:
-    """The origin of each value of a configuration, by `key=value`."""
-    values = {join_path(path): format_value(value) for path, value in iterate_leaves(config.values)}
-    return {f"{key}={value}": config.origins.get(key, "") for key, value in values.items()}
+    """The origin of each value, by `key=value`. The defaults of signatures follow the values of their group."""
+    raw = dict(iterate_leaves(config.raw))
+    values: dict[str, tuple[Any, str]] = {}
+    for path, value in iterate_leaves(config.values):
+        key, origin = join_path(path), config.origins.get(join_path(path), "")
+        if is_reference(raw.get(path)):
+            origin = f"follows {join_path(follow_references(config.raw, path))} ({origin})"
+        values[key] = value, origin
+    values |= signature_defaults(config.values)
+    groups = dict.fromkeys(key.partition(".")[0] for key in values)
+    ordered = [(key, *values[key]) for group in groups for key in values if key.partition(".")[0] == group]
+    return {f"{key}={format_value(value)}": origin for key, value, origin in ordered}
 
 
 def list_options(catalog: Catalog, group: str) -> list[Option]:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import DataError, InfersTypes, UserError
+from components.types.splits import SPLIT_OPTIONS
+from runner.config.catalog import CSV
 from runner.config.settings import Output
-from runner.data.encode import TARGET, first_block
+from runner.data.encode import TARGET
 from runner.data.load import target_nodes
 from runner.data.python_rows import ALL, merge_options
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location
-from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns, copy_targets
+from runner.inference.copied_columns import ROW, check_copied_columns, copy_targets
 from runner.inference.new_rows import FILL, replace_training_remedies
 from runner.inference.output import check_output_path, write_table
-from runner.inference.predictions import Predictions, check_has_target, drop_targets, table_columns
+from runner.inference.predictions import check_has_target, copy_beside, table_columns
 from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -29,9 +31,7 @@ COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from components.types import Source
+    from components.types import Source, Target
     from runner.config.config import Config
     from runner.display.progress import Progress
     from runner.inference.trained_model import TrainedModel
@@ -59,19 +59,33 @@ def command(config: Config) -> int:
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
             predictions = model.predict(rows, on_missing=config.on_missing, on_warning=progress.note)
-        split_rows = None if split is None else model.data.splits[split]
+        split_rows = None if split is None else model.data.source_rows(model.data.splits[split])
         if output.columns is not None:
-            columns = _copy_beside(predictions, source, output.columns, split_rows)
+            assert source is not None
+            columns = copy_beside(predictions, source, output.columns, split_rows)
         else:
             columns = table_columns(predictions)
             if new_rows is not None:
                 targets = copy_targets(new_rows, model.features.targets, TARGET)
                 columns = {ROW: columns.pop(ROW), **targets, **columns}
+            elif numbers := _find_numbers(model):
+                source = _open_copied(config, None, ())
+                columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
         print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
     return 0
+
+
+def _find_numbers(model: TrainedModel) -> dict[str, Target]:
+    """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
+    targets = model.features.targets
+    return {
+        name: targets[name]
+        for name, spec in model.targets.items()
+        if spec.kind == "real" and not spec.is_image and getattr(targets[name], "key", None) is not None
+    }
 
 
 def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> Source | None:
@@ -85,33 +99,6 @@ def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] |
     if source is not None:  # otherwise the data came from Python, which is an error of its own
         check_copied_columns(source, names)
     return source
-
-
-def _copy_beside(
-    predictions: Predictions | Mapping[str, Predictions],
-    source: Source | None,
-    names: Sequence[str],
-    rows: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """The predictions as columns of a table, after columns of the data.
-
-    Args:
-        predictions: the predictions.
-        source: the data.
-        names: the names of the columns, where `row` may stand for the row's number.
-        rows: the rows of the source that are predicted. None: all.
-    """
-    assert source is not None
-    block = first_block(source)
-    in_data = [name for name in names if block is not None and name in block.columns]
-    copied = copy_columns(source, in_data, rows)
-    predicted = table_columns(drop_targets(predictions))
-    numbers = {ROW: predicted.pop(ROW)}
-    if taken := [name for name in in_data if name in predicted]:
-        raise UserError(
-            f"output.columns: `{taken[0]}` is the name of a column of the predictions too. Rename it in the data."
-        )
-    return {name: copied[name] if name in copied else numbers[ROW] for name in names} | predicted
 
 
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
@@ -144,8 +131,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
         recorded = read_source_options(folder)
         options = merge_options(recorded, config.values["data"])
-        # A dropped column is not read, and new rows need not have it.
-        options = {key: value for key, value in options.items() if key != "drop"}
+        options = {key: value for key, value in options.items() if key not in _options_of_runs(options)}
         data = options if with_target else _without_target_options(options, config.values["feature"])
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
@@ -154,6 +140,16 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         with explain_errors_in_new_rows(config):
             source.sizes()
     return source
+
+
+def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options of a source that have no meaning for new rows.
+
+    They need no column that is dropped or decides about splits. All their rows are used, and no other file.
+    """
+    if data.get("_target_") != CSV:
+        return ("drop", *SPLIT_OPTIONS[:-1])  # `classes` may be the names of folders
+    return ("drop", "valid", "test", *SPLIT_OPTIONS)
 
 
 def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progress) -> None:

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
 MAX_NAMED = 10  # names of other parameters that differ, in the line below the table
 IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
-COLUMN_FRAME = 3  # characters of padding and border for each column of a terminal's table
-ALWAYS_SHOWN = ("status", "folder")
+COLUMN_PADDING = 2  # characters between the columns of a table without borders, the narrowest that a terminal gets
 REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that are left out first on a narrow terminal
-MIN_FOLDER_WIDTH = 22  # characters of the column `folder`; a longer name takes several lines
 
 
 def command(config: Config) -> int:
@@ -35,9 +33,11 @@ def command(config: Config) -> int:
         return 0
     names = [condition.field for condition in parse_conditions(settings["where"] or "")]
     names.append(settings["sort"].removeprefix("-"))
-    requested = [resolve_field(name, runs, "where") for name in names]
+    fields = dict.fromkeys(resolve_field(name, runs, "where") for name in names)
+    requested = [field for field in fields if field not in ("age", "created", "name", "folder")]
     differing = _find_differing(shown)
-    columns, left_out = _fit_to_terminal(_choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS]), shown)
+    columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
+    columns, left_out = _fit_to_terminal(columns, requested, shown)
     print_tables([Section("", [_headings(columns), *_rows(shown, columns)])])
     if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
         rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
@@ -70,8 +70,8 @@ def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing
     tested = [name for run in runs for name in run.metrics if name.startswith("test/")]
     known = {name for run in runs for name in run.metrics}
     metrics = [name for name in (*monitored, *tested) if name in known]
-    chosen = [*(name for name in requested if name not in ("age", "folder")), *differing]
-    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *metrics, *chosen, "folder"]))
+    facts = ["created", "name", *requested, *kinds, "status", "epochs", "seconds"]
+    return list(dict.fromkeys([*facts, *metrics, *differing, "folder"]))
 
 
 def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
@@ -94,26 +94,30 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     return [name for name in columns if name != "name"]
 
 
-def _fit_to_terminal(columns: list[str], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
-    """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room."""
+def _fit_to_terminal(
+    columns: list[str], requested: Sequence[str], runs: Sequence[RunInfo]
+) -> tuple[list[str], list[str]]:
+    """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room.
+
+    The columns that `runs.where` and `runs.sort` name are left out last.
+    """
     left_out: list[str] = []
     terminal_width = shutil.get_terminal_size().columns
-    while on_terminal() and len(columns) > len(ALWAYS_SHOWN) and _width(columns, runs) > terminal_width:
-        tested = [name for name in reversed(columns) if name.startswith("test/")]
-        others = [name for name in reversed(columns) if name not in (*REMOVED_FIRST, *tested, "name", *ALWAYS_SHOWN)]
-        removable = [*REMOVED_FIRST, *tested, *others, "name"]
-        left_out.append(next(name for name in removable if name in columns))
+    first = [*REMOVED_FIRST, *(["status"] if {run.facts["status"] for run in runs} == {"finished"} else [])]
+    tested = [name for name in reversed(columns) if name.startswith("test/")]
+    others = [name for name in reversed(columns) if name not in (*first, *tested, "name", "status", "folder")]
+    removable = sorted([*first, *tested, *others, "name"], key=lambda name: name in requested)
+    removable = [name for name in removable if name in columns]
+    while on_terminal() and removable and _width(columns, runs) > terminal_width:
+        left_out.append(removable.pop(0))
         columns = [name for name in columns if name != left_out[-1]]
     return columns, left_out
 
 
 def _width(columns: Sequence[str], runs: Sequence[RunInfo]) -> int:
-    """Characters that a terminal's table needs. Only the folder's name, the widest cell, may take several lines."""
+    """Characters that a terminal's table needs."""
     rows = [_headings(columns), *_rows(runs, columns)]
-    widths = dict(zip(columns, (max(map(len, column)) for column in zip(*rows, strict=True)), strict=True))
-    folder = widths.pop("folder")
-    broken_folder = max(MIN_FOLDER_WIDTH, *widths.values())  # the table breaks the lines of its widest column only
-    return sum(widths.values()) + min(folder, broken_folder) + COLUMN_FRAME * len(columns) + 1
+    return sum(max(map(len, column)) + COLUMN_PADDING for column in zip(*rows, strict=True))
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
@@ -130,6 +134,8 @@ def _rows(runs: Sequence[RunInfo], columns: Sequence[str]) -> Iterator[list[str]
 def _format_cell(run: RunInfo, name: str) -> str:
     """A field as text; "" if the run lacks it."""
     value: Any = run.fields.get(name, "")
+    if name == "folder" and on_terminal():  # without the folder of its sweep, which `run=` doesn't need
+        return run.path.name
     if name == "seconds" and value != "":
         return f"{value:.1f}"
     if name in run.metrics and name not in run.facts:

@@ -79,7 +79,7 @@ class ForwardPass:
                 keys = [jax.random.fold_in(key, microbatch) for key in keys]
             arguments = {
                 "train": True,
-                "augment": partial(augment, parts, keys[0]) if parts.augmentations else None,
+                "augment": partial(augment, parts.augmentations, keys[0]) if parts.augmentations else None,
                 "mutable": [name for name in variables if name != "params"],
                 "rngs": {"dropout": keys[1]},
             }

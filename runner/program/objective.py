@@ -5,7 +5,7 @@ All functions can be traced, except `decode_targets` and `decode_logits`: they r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -17,7 +17,7 @@ from components.types import Batch, Metric, Output, Regularizer, TargetSpec
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
 from runner.program.parts import BuiltParts, part_key, part_name, record_name
-from runner.program.returns import check_measured, check_numbers, check_same_shapes
+from runner.program.returns import check_measured, check_numbers, check_same_shapes, check_sums_of_batch
 from runner.program.trees import copy_containers
 
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
@@ -38,9 +38,9 @@ class ExampleOutputs(NamedTuple):
     losses: Mapping[str, Any]
 
 
-def augment(parts: BuiltParts, key: jax.Array, batch: Batch) -> Batch:
-    """Applies the augmentations to a batch, one after another."""
-    for number, (name, augmentation) in enumerate(parts.augmentations.items()):
+def augment(augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]], key: jax.Array, batch: Batch) -> Batch:
+    """Applies augmentations to a batch, one after another."""
+    for number, (name, augmentation) in enumerate(augmentations.items()):
         with error_location(f"augmentation.{name}"):
             batch = augmentation(jax.random.fold_in(key, number), batch)
     return batch
@@ -198,8 +198,25 @@ def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: b
                     continue
                 measured = metric.measure(narrowed, own_batch)
                 check_measured(measured, part_name(metric), len(batch.present) if metric.collects else None)
+                if not metric.collects:
+                    _check_sums(metric, narrowed, own_batch, measured)
             sums[record_name(target, name)] = dict(measured)
     return sums
+
+
+def _check_sums(metric: Metric, output: Output, batch: Batch, sums: Mapping[str, Any]) -> None:
+    """Raises UserError if `Metric.measure` returns values of each example, whose shapes depend on the batch's size."""
+    rows = len(batch.present)
+    if not any(rows in jnp.shape(value) for value in sums.values()):
+        return
+
+    def add_row(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (rows,):
+            return leaf
+        return jax.ShapeDtypeStruct((rows + 1, *leaf.shape[1:]), leaf.dtype)
+
+    larger = jax.eval_shape(metric.measure, *jax.tree.map(add_row, (output, batch)))
+    check_sums_of_batch(sums, larger, part_name(metric))
 
 
 def _reads_weight(metric: Metric, output: Output, batch: Batch) -> bool:

@@ -138,7 +138,7 @@ def build_parts(
     # Only targets get their `device` arrays here. The columns get their arrays when the model is applied.
     device = program_inputs.constants
     constants = {name: each._replace(device=device.get(name, {})) for name, each in host_constants.items()}
-    augmentations, specs = _build_augmentations(static, numbers, features.bind_targets(constants))
+    augmentations, specs = build_augmentations(static, numbers, features.bind_targets(constants))
     targets = {name: _build_target(name, spec, static, numbers) for name, spec in specs.items()}
     heads = {name: parts.head for name, parts in targets.items()}
     with error_location("architecture"):
@@ -244,7 +244,7 @@ def _takes_mapping(target: str) -> bool:
     return element_hint(read_parameter_hints(target).get("outputs", Any), "name") is int
 
 
-def _build_augmentations(
+def build_augmentations(
     static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec]
 ) -> tuple[dict[str, Callable[[jax.Array, Batch], Batch]], Mapping[str, TargetSpec]]:
     """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them."""

@@ -78,7 +78,9 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
     """
     part = type(architecture).__name__
     if not isinstance(output, Output):
-        raise UserError(f"{part} returns {_describe(output)}. It must return an Output; see components.types.Output.")
+        raise UserError(
+            f"{part} returns {_describe(output)}. It must return an Output; see titrate --help components.types.Output"
+        )
     returned = {} if output.outputs is None else {"logits": output.outputs}
     returned |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
     for key, logits in returned.items():
@@ -125,6 +127,23 @@ def check_measured(measured: Any, part: str, rows: int | None) -> None:
             )
 
 
+def check_sums_of_batch(sums: Mapping[str, Any], larger: Mapping[str, Any], part: str) -> None:
+    """Raises UserError if the shapes of a metric's sums depend on the size of the batch.
+
+    Args:
+        sums: the sums of a batch.
+        larger: those of a batch with one more example.
+        part: the name of the metric, for the message.
+    """
+    for name, value in sums.items():
+        if jnp.shape(value) != jnp.shape(larger[name]):
+            raise UserError(
+                f"{part}.measure returns `{name}` as {_describe(value)}, values of each example. With `collects = "
+                "False` it must return sums over the batch, such as jnp.sum(jnp.where(batch.mask, values, 0)). With "
+                "`collects = True` it returns a row of each example."
+            )
+
+
 def check_result(result: Any, part: str) -> None:
     """Raises UserError unless `Metric.result` returns one number."""
     if not _is_numeric(result) or np.ndim(result) > 0:
@@ -152,7 +171,9 @@ def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec
         part: the name of the augmentation, for the message.
     """
     if not isinstance(augmented, Batch):
-        raise UserError(f"{part} returns {_describe(augmented)}. It must return a Batch; see components.types.Batch.")
+        raise UserError(
+            f"{part} returns {_describe(augmented)}. It must return a Batch; see titrate --help components.types.Batch"
+        )
     _check_names("inputs", augmented.inputs, batch.inputs, part)
     _check_names("targets", augmented.targets, batch.targets, part)
     for name in augmented.inputs:

@@ -23,6 +23,11 @@ def list_paths(tree: Any) -> list[str]:
     return [join_keys(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
+def count_elements(tree: Any) -> int:
+    """The number of elements of all arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
 def select(tree: Any, is_selected: Callable[[str], bool], prefix: str = "") -> Any:
     """The nested dictionaries with those leaves whose paths are selected."""
     if not isinstance(tree, Mapping):

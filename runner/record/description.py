@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -14,16 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.config.catalog import EXPERIMENT, FROM_PYTHON, find_options, read_title
+from components.closest import join_names
+from runner.config.catalog import EXPERIMENT, find_options, read_title
 from runner.config.config import Config
+from runner.config.overrides import format_command
+from runner.config.provenance import signature_defaults
 from runner.credentials import scrub
 from runner.data.load import Data
 from runner.log import LOG
 from runner.platform import hardware_settings
 from runner.record.naming import data_name, default_experiment, title_run, varied_groups
 from runner.run_folder import select_run_settings
-from runner.signature.code import digest_code, package_version, part_packages
-from runner.user_code import packages_of_allow_option
+from runner.signature.code import digest_code, digest_files, package_version, part_packages
+from runner.tree import dotted_leaves, is_reference
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches nothing from other machines
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -58,6 +60,7 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         "description": describe_purpose(config, config.overrides),
         "digest": digest,
         "created": int(time.time() * 1000),
+        "code": digest_files(_code_packages(config)),
         "tags": run_tags(config)
         | {"digest": digest}
         | ({"left_out": "; ".join(data.left_out)} if data.left_out else {}),
@@ -133,23 +136,6 @@ def describe_purpose(config: Config, overrides: Sequence[str], *flags: str) -> s
     return "\n\n".join(filter(None, texts))
 
 
-def format_command(overrides: Sequence[str], *flags: str) -> str:
-    """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
-
-    The note is part of the record's description, so the command leaves it out.
-
-    Args:
-        overrides: the overrides.
-        flags: the flags of the command, such as `-m`.
-    """
-    words = [word for word in overrides if not word.startswith("note=")]
-    if (from_python := f"data={FROM_PYTHON}") in words:
-        arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
-        return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"
-    allowed = [argument for name in packages_of_allow_option() for argument in ("--allow", name)]
-    return shlex.join(["titrate", *flags, *allowed, *words])
-
-
 def run_tags(config: Config) -> dict[str, str]:
     """The tags of a run: its experiment, data and architecture, environment, host, seed, overrides, user and commit."""
     choices = {"experiment": config.values["experiment"], "architecture": config.choices.get("architecture")}
@@ -176,8 +162,13 @@ def _source_tags() -> dict[str, str]:
 def code_versions(config: Config) -> dict[str, str]:
     """The versions of packages and the digest of the code that a configuration runs now."""
     packages = {package: package_version(package) for package in PACKAGES}
-    code = digest_code({"runner", *part_packages(select_run_settings(config.values))})
+    code = digest_code(_code_packages(config))
     return packages | {"python": platform.python_version(), "code": code}
+
+
+def _code_packages(config: Config) -> set[str]:
+    """The packages whose code a configuration runs, without libraries."""
+    return {"runner", *part_packages(select_run_settings(config.values))}
 
 
 def describe_environment(config: Config) -> dict[str, str]:
@@ -185,36 +176,39 @@ def describe_environment(config: Config) -> dict[str, str]:
     return code_versions(config) | hardware_settings()
 
 
-def list_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for each tag that changed since a run started. A tag that the run did not record is skipped."""
-    return [f"{key} was {before[key]}, is {value}" for key, value in now.items() if before.get(key, value) != value]
+def list_changes(record: Mapping[str, Any], config: Config, now: Mapping[str, str]) -> list[str]:
+    """A line for each tag that changed since a run started. A tag that the run did not record is skipped.
+
+    Args:
+        record: the record of the run.
+        config: its configuration, whose code may have changed.
+        now: the tags of today.
+    """
+    before = record["tags"]
+    changes = {key: f"{key} was {before[key]}, is {now[key]}" for key in now if before.get(key, now[key]) != now[key]}
+    recorded = record.get("code")  # records of earlier versions have none
+    if "code" in changes and recorded:
+        files = digest_files(_code_packages(config))
+        changed = [name for name in recorded.keys() | files.keys() if recorded.get(name) != files.get(name)]
+        changes["code"] = f"the code of {join_names(changed)} has changed" if changed else changes["code"]
+    return [*changes.values()]
 
 
 def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
-    """The parameters of a run for MLflow: the option of each group, and the values that affect the result, by key."""
+    """The parameters of a run for MLflow, by key.
+
+    They are the option of each group, the values that affect the result, and the defaults of signatures.
+    """
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
+    raw = dict(dotted_leaves(config.raw))
     for key, value in dotted_leaves(select_run_settings(config.values)):
-        if not key.endswith("_target_") and key not in options:
+        # A reference has the value of another parameter: MLflow would list both where the runs of a sweep differ.
+        if not key.endswith("_target_") and key not in options and not is_reference(raw.get(key)):
             yield key, value
-
-
-def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a tree of plain values, by dotted key. A list without lists and mappings in it is one leaf.
-
-    Args:
-        node: the tree.
-        prefix: the dotted key of its root.
-    """
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
-        for index, value in enumerate(node):
-            yield from dotted_leaves(value, f"{prefix}.{index}")
-    elif prefix:
-        yield prefix, node
+    for key, (default, _) in signature_defaults(config.values).items():
+        yield key, default
 
 
 def describe_changes() -> str | None:

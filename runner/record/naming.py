@@ -11,12 +11,13 @@ from runner.override_text import overridden_key
 
 SEPARATOR = " · "
 MIXED_EXPERIMENT = "titrate"  # the MLflow experiment of a sweep over data
-MAX_CHANGES = 6  # of a name; a long name is cut in every list
+MAX_CHANGES = 6  # of a name
 MAX_VALUE = 24  # characters of a value in a name
+TARGET = "data.target"  # follows the data in a name
 SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
 # Keys that are in the name anyway, or that the results don't depend on.
 UNNAMED_KEYS = (
-    *("experiment", "data", "data.path", "architecture", "mode", "folds"),
+    *("experiment", "data", "data.path", TARGET, "architecture", "mode", "folds"),
     *("folder", "fresh", "resume", "quiet", "tracking", "note"),
 )
 
@@ -42,11 +43,13 @@ def default_experiment(config: Config, varied: Iterable[str] = ()) -> str:
 
 
 def title_run(config: Config) -> str:
-    """The title of a run: its data and architecture, and what its command changes.
+    """The title of a run: what its command changes, as lists cut a title at its end, then its data and architecture.
 
-    Example: `housing.csv · mlp · lr 0.003 · seed 2`.
+    Example: `lr 0.003 · seed 2 · housing.csv · mlp`.
     """
-    return SEPARATOR.join([*_subject(config), *_describe_changes(config.overrides)])
+    return SEPARATOR.join(
+        [*_describe_changes(config.overrides), *_subject(config), *_describe_target(config.overrides)]
+    )
 
 
 def title_member(config: Config, overrides: Sequence[str]) -> str:
@@ -67,7 +70,7 @@ def title_sweep(config: Config, common: Sequence[str], varied: Sequence[str], ru
     """
     keys = [_shorten_key(key) for key in varied if key != "fold"]
     extent = f"{runs} runs over {', '.join(keys)}" if keys else f"{runs} folds" if runs > 1 else "1 run"
-    return SEPARATOR.join([*_subject(config, varied), extent, *_describe_changes(common)])
+    return SEPARATOR.join([extent, *_describe_changes(common), *_subject(config, varied), *_describe_target(common)])
 
 
 def _subject(config: Config, varied: Iterable[str] = ()) -> Iterator[str]:
@@ -91,6 +94,10 @@ def _describe_changes(overrides: Sequence[str]) -> list[str]:
     changes = [_describe(override) for override in overrides if not _is_unnamed(override)]
     more = len(changes) - MAX_CHANGES
     return [*changes[:MAX_CHANGES], f"{more} more"] if more > 0 else changes
+
+
+def _describe_target(overrides: Sequence[str]) -> list[str]:
+    return [_describe(override) for override in overrides if overridden_key(override) == TARGET]
 
 
 def _is_unnamed(override: str) -> bool:

@@ -197,7 +197,13 @@ def _find_member_problem(part: Any, target: str, title: str, cls: type, class_na
     if not missing:
         return _find_parameter_problem(part, target, title, cls)
     returned = " returns None, which" if part is None else ""
-    return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
+    allowed = f"To be {title}, it needs all members of {class_name}.{_name_help(class_name)}"
+    return f"`{target}`{returned} has no {', '.join(missing)}. {allowed}"
+
+
+def _name_help(class_name: str) -> str:
+    """What to run to see the members of a protocol; "": it is the user's."""
+    return f" Run: titrate --help {class_name}" if class_name.startswith("components.types.") else ""
 
 
 def _find_method_problem(part: Any, target: str, kind: PartKind) -> str | None:

@@ -30,6 +30,21 @@ def digest_code(names: Iterable[str]) -> str:
     return content.hexdigest()
 
 
+def digest_files(names: Iterable[str]) -> dict[str, str]:
+    """The digest of each source file of the user's packages, and of each package of Titrate, by its name."""
+    digests = {}
+    for name in sorted(names):
+        module = find_module(name)
+        if name in OUR_PACKAGES or module is None:
+            digests[name] = _digest_own_package(name).hex()[:16]
+            continue
+        for path in _source_files(module.path):
+            is_package = module.path.name == "__init__.py"
+            file = path.relative_to(module.path.parent.parent if is_package else module.path.parent).as_posix()
+            digests[file] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return digests
+
+
 def package_version(package: str) -> str:
     """The installed version of a package; `not installed` for Titrate itself if it runs from a clone."""
     from importlib import metadata  # takes 15 ms, and most error messages need no version

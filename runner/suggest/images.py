@@ -11,9 +11,10 @@ from runner.suggest.column_plan import ColumnPlan, make_feature_column
 
 MAX_SIDE = 96  # pixels; on two cores, ResNet-18 learns from some twenty images of 96 x 96 a second
 MULTIPLE = 8  # suggested sides are multiples of it
-SMALL_SIDE = 48  # up to it, ResNet-20 is suggested, whose first layers keep the size
+SMALL_SIDE = 48  # up to it, and for few images, ResNet-20 is suggested, which has 0.3 million parameters
 EXAMPLES = {"resnet20": 200_000, "resnet18": 60_000}  # the approximate number of training examples of a whole run
 FEW_ROWS = 3200  # with fewer training images, a batch has 32 of them, else 128
+MAX_EPOCHS, MIN_EPOCHS, PATIENCE = 40, 10, 10
 MAX_LISTED = 10  # classes in a note
 
 
@@ -60,7 +61,7 @@ def suggest_from_images(
     (part,) = (plan.feature_columns[0] for plan in plans.values())
     (image,) = table.images
     side = max(part.get("size") or max(shape[:2] for shape in image.shapes))
-    network = "resnet20" if side <= SMALL_SIDE else "resnet18"
+    network = "resnet20" if side <= SMALL_SIDE or train_rows < FEW_ROWS else "resnet18"
     is_grey = {shape[2] for shape in image.shapes} == {1}
     augmentations = ["crop"] if is_grey else ["crop", "flip"]
     changes = "moved by a few pixels at random" + ("" if is_grey else ", and half of them flipped left to right")
@@ -115,5 +116,5 @@ def _median_side(image: ImageProfile) -> int:
 def _suggest_sizes(train_rows: int, examples: int) -> dict[str, Any]:
     """The learning rate, the batch size and the epochs."""
     batch = min(32, max(train_rows, 1)) if train_rows < FEW_ROWS else 128
-    epochs = min(60, max(10, round(examples / max(train_rows, 1))))
-    return {"learning_rate": 1e-3, "training": {"epochs": epochs, "batch_size": batch, "patience": 20}}
+    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(examples / max(train_rows, 1))))
+    return {"learning_rate": 1e-3, "training": {"epochs": epochs, "batch_size": batch, "patience": PATIENCE}}

@@ -13,7 +13,12 @@ RENAMED = "after you rename the column to NAME in the first line of the file"
 
 def format_target_override(name: str) -> str:
     """The override that sets the target: `data.target=y`, `'data.target="a b"'`."""
-    return format_override("data.target", name) if is_writable(name) else f"data.target=NAME {RENAMED}"
+    return format_name_override("data.target", name)
+
+
+def format_name_override(key: str, name: str) -> str:
+    """The override that sets a key to the name of a column."""
+    return format_override(key, name) if is_writable(name) else f"{key}=NAME {RENAMED}"
 
 
 def format_column_override(option: str, name: str, value: str | Sequence[str]) -> str:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
+from components.types.splits import SPLIT_OPTIONS
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
 from runner.suggest.images import suggest_from_images
 from runner.suggest.messages import (
@@ -19,6 +20,7 @@ from runner.suggest.messages import (
     describe_problem,
     describe_reading,
     describe_sentinel,
+    format_name_override,
     format_row_count,
     format_target_override,
     format_type_override,
@@ -34,6 +36,7 @@ RARE = 0.4  # of the rows that each class would have if all had as many: for two
 # predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
 TRAINING_STEPS = 10_000  # the approximate length of the suggested training
 RARE_CLASS_METRICS = ("average_precision", "f1")
+SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that aren't features, but keys
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
@@ -54,15 +57,22 @@ def suggest(source: Any) -> dict[str, Any]:
     if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     target_plan, options = _plan_target(columns[target], table.origin)
-    if getattr(source, "seed", 0) is None and options["values"].pop("data", None):
-        options["notes"].append("data.seed=null holds out the last rows, so the splits aren't stratified.")
+    if (deciding := _find_split_option(source)) is not None:
+        if options["values"].pop("data", None):
+            options["notes"].append(f"{deciding}, so the splits aren't stratified.")
+    elif (time := _find_time(columns.values(), target)) and not isinstance(getattr(source, "test", None), str):
+        options["notes"].append(
+            f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
+            f"{format_name_override('data.split_by', time)}"
+        )
     if table.images:
         train_rows = _count_training_rows(source, table.origin, columns[target].rows)
         return suggest_from_images(table, target, target_plan, options, train_rows)
-    others = {name: plan_column(column) for name, column in columns.items() if name != target}
+    keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
+    others = {name: _plan_other(column, keys) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:  # a number of the row is better than nothing
-        others = {name: plan_column(columns[name], keep_counter=bool(name.strip())) for name in others}
+        others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:
         reasons = "; ".join(f"{name}: {plan.description}" for name, plan in others.items())
@@ -91,6 +101,29 @@ def suggest(source: Any) -> dict[str, Any]:
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
         "notes": [*table.notes, *options["notes"], *notes],
     }
+
+
+def _find_split_option(source: Any) -> str | None:
+    """Says which option of a source decides how rows are split, so that classes can't. None: the split is random."""
+    if getattr(source, "seed", 0) is None:
+        return "data.seed=null holds out the last rows"
+    options = {name: getattr(source, name, None) for name in (*SPLIT_KEYS, "split_by")}
+    return next(
+        (f"data.{name}={value} decides where rows go" for name, value in options.items() if value is not None), None
+    )
+
+
+def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
+    """The first column by which the rows can be split by time: one of several dates or times, without gaps."""
+    times = (column for column in columns if column.kind == "timestamp" and column.name != target)
+    return next((column.name for column in times if not column.missing_count and not column.is_constant), None)
+
+
+def _plan_other(column: ColumnProfile, keys: Mapping[str | None, str], *, keep_counter: bool = False) -> ColumnPlan:
+    """Plans a column that is not the target. Those of `keys` only decide how rows are split."""
+    if column.name in keys:
+        return ColumnPlan(f"left out: data.{keys[column.name]} names it")
+    return plan_column(column, keep_counter=keep_counter)
 
 
 def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> dict[str, Any]:
@@ -245,6 +278,8 @@ def _count_training_rows(source: Source, origin: str, rows: int) -> int:
     try:
         return len(source.splits()["train"])
     except DataError as error:
+        if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
+            raise  # the options may be wrong, and not the number of rows
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
 

@@ -88,8 +88,16 @@ class SweepResult:
         return tuple(self.manifest.runs)
 
     @property
+    def best_folder(self) -> Path | None:
+        """The folder of the best run, for `runner.load`; None: no run has finished, or the runs can't be ranked."""
+        best = None if self.manifest.incomparable or not self.candidates else self.candidates[0].folder
+        return self.folder / best if best else None
+
+    @property
     def ranking(self) -> pandas.DataFrame:
-        """The candidates from best to worst as a data frame: their values, and the means and deviations of metrics."""
+        """The candidates from best to worst as a data frame: their values, the means and deviations of metrics, and
+        the folder of the best run of each.
+        """
         return make_frame(tabulate(self.manifest, self.candidates))
 
     def figures(self) -> Figures:
@@ -320,6 +328,7 @@ def _summarize(plan: Plan, manifest: Manifest, candidates: list[Candidate], sign
         "error": f"{len(failed)} of {len(manifest.runs)} runs failed" if failed else None,
         "run_id": None,
         "best": format_candidate_command(plan, candidates[0]) if best else "",
+        "best_folder": candidates[0].folder if best else "",
         "metrics": means | deviations | {"runs": len(manifest.runs), "failures": len(failed)},
         "seconds": sum(run.seconds for run in manifest.runs),
     }

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import read_json, write_atomically
-from runner.record.description import MANIFEST, dotted_leaves
+from runner.record.description import MANIFEST
 from runner.sweep.plan import Plan, PlannedRun, explain_incomparable, override_key
+from runner.tree import dotted_leaves
 
 
 @dataclass

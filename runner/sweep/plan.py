@@ -21,7 +21,12 @@ ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line 
 
 
 MIXING = "augmentations that mix examples"
-OTHER_MONITORS = {"weights of examples": "an unweighted metric", MIXING: "a loss or metric of valid"}
+PARAMETERS = "parameters of the metric"
+OTHER_MONITORS = {
+    "weights of examples": "an unweighted metric",
+    MIXING: "a loss or metric of valid",
+    PARAMETERS: "another metric",
+}
 
 
 class PlannedRun(NamedTuple):
@@ -117,6 +122,8 @@ def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         settings["losses"] = (values["loss"] or {}).get(target) if target else values["loss"]
         if any(map(may_read_teacher, losses_by_key(settings["losses"]).values())):
             settings["teachers"] = values["teacher"]
+    elif own_name in (metrics or {}):
+        settings[PARAMETERS] = metrics[own_name]
     if split == "train" and values["loss"] is not None and (is_loss or own_name in (metrics or {})):
         augmentations = values["augmentation"].items()
         settings[MIXING] = {name: node for name, node in augmentations if has_member(node, "mixes_classes")}

@@ -42,6 +42,7 @@ class Candidate:
         runs: its runs that have finished.
         planned: how many runs it has in all.
         metrics: the compared metrics, by name.
+        folder: the name of the folder of its best run; None: none has finished.
     """
 
     overrides: tuple[str, ...]
@@ -49,6 +50,7 @@ class Candidate:
     runs: tuple[SweepRun, ...]
     planned: int
     metrics: dict[str, MetricSummary]
+    folder: str | None = None
 
 
 def rank(manifest: Manifest) -> list[Candidate]:
@@ -60,11 +62,11 @@ def rank(manifest: Manifest) -> list[Candidate]:
     for run in manifest.runs:
         overrides = tuple(override for override in run.overrides if override_key(override) not in REPEAT_KEYS)
         groups.setdefault(overrides, []).append(run)
-    names = compared_metrics(manifest)
-    candidates = [_make_candidate(overrides, runs, names) for overrides, runs in groups.items()]
+    candidates = [_make_candidate(overrides, runs, manifest) for overrides, runs in groups.items()]
     if manifest.incomparable:
         return candidates
-    return sorted(candidates, key=lambda candidate: _sort_key(candidate, manifest))
+    name = _monitored_metric(manifest)
+    return sorted(candidates, key=lambda each: _sort_key((metric := each.metrics.get(name)) and metric.mean, manifest))
 
 
 def compared_metrics(manifest: Manifest) -> list[str]:
@@ -94,14 +96,22 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
 
 
 def tabulate(manifest: Manifest, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The ranking as rows of values by column, with a column of means and one of deviations for each metric."""
+    """The ranking as rows of values by column, with the folder of the best run.
+
+    Each metric has a column of means, and one of deviations if a candidate has several runs.
+    """
     keys, names = _table_columns(manifest)
+    deviating = {name for candidate in candidates for name, (_, std) in candidate.metrics.items() if std is not None}
     rows = []
     for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
-        row = {"rank": int(rank_text) if rank_text else None} | {key: candidate.values.get(key) for key in keys}
+        row: dict[str, Any] = {"rank": int(rank_text) if rank_text else None} | {
+            key: candidate.values.get(key) for key in keys
+        }
         row["runs"] = len(candidate.runs)
         for name in names:
-            row[name], row[f"{name} deviation"] = candidate.metrics.get(name, (None, None))
+            row[name], deviation = candidate.metrics.get(name, (None, None))
+            row |= {f"{name} deviation": deviation} if name in deviating else {}
+        row["folder"] = candidate.folder
         rows.append(row)
     return rows
 
@@ -131,12 +141,14 @@ def _table_columns(manifest: Manifest) -> tuple[list[str], list[str]]:
     return [key for key in manifest.keys if key not in REPEAT_KEYS], compared_metrics(manifest)
 
 
-def _make_candidate(overrides: tuple[str, ...], runs: Sequence[SweepRun], names: Sequence[str]) -> Candidate:
+def _make_candidate(overrides: tuple[str, ...], runs: Sequence[SweepRun], manifest: Manifest) -> Candidate:
+    names, monitored = compared_metrics(manifest), _monitored_metric(manifest)
     finished = tuple(run for run in runs if run.status == "finished")
     columns = {name: [run.metrics[name] for run in finished if name in run.metrics] for name in names}
     metrics = {name: _summarize(numbers) for name, numbers in columns.items() if numbers}
     values = {key: value for key, value in runs[0].values.items() if key not in REPEAT_KEYS}
-    return Candidate(overrides, values, finished, len(runs), metrics)
+    best = min(finished, key=lambda run: _sort_key(run.metrics.get(monitored), manifest), default=None)
+    return Candidate(overrides, values, finished, len(runs), metrics, best.folder if best else None)
 
 
 def _summarize(numbers: Sequence[float]) -> MetricSummary:
@@ -145,9 +157,8 @@ def _summarize(numbers: Sequence[float]) -> MetricSummary:
     return MetricSummary(statistics.fmean(numbers), deviation)
 
 
-def _sort_key(candidate: Candidate, manifest: Manifest) -> tuple[bool, float]:
-    """Sorts by the monitored metric. The first element puts candidates without it, or with NaN, last."""
-    monitored = candidate.metrics.get(_monitored_metric(manifest))
-    if monitored is None or math.isnan(monitored.mean):
+def _sort_key(value: float | None, manifest: Manifest) -> tuple[bool, float]:
+    """Sorts by the monitored metric. The first element puts runs and candidates without it, or with NaN, last."""
+    if value is None or math.isnan(value):
         return True, 0.0
-    return False, -monitored.mean if manifest.higher_is_better else monitored.mean
+    return False, -value if manifest.higher_is_better else value

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.config.overrides import format_command
 from runner.display.report import record_lines
-from runner.display.tables import Section, print_tables
-from runner.record.description import format_command
+from runner.display.tables import Section, fit_to_terminal, print_tables
+from runner.record.description import RANKING
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
@@ -84,7 +85,11 @@ def print_end(
             print_line(f"{overrides}: {reason}", error=True)
         return
     if manifest.monitor:  # otherwise no run has ended, and there is nothing to rank
-        print_tables([Section("", format_table(manifest, candidates))])
+        table = format_table(manifest, candidates)
+        rows, left_out = fit_to_terminal(table, [*reversed(table[0][table[0].index("runs") + 2 :]), "runs"])
+        print_tables([Section("", rows)])
+        if left_out:
+            print_line(f"the terminal is too narrow for the columns {', '.join(left_out)}; {folder / RANKING} has all")
     if failures:
         print_line("")
         print_tables([Section("", [("failed", "why", "folder"), *failures])])
@@ -109,6 +114,7 @@ def _summary_lines(
         yield "best", why_incomparable
     elif summary["best"]:
         yield "best", summary["best"]
+        yield "best run", str(folder / summary["best_folder"])
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     yield from record_lines(record)

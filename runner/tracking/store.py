@@ -36,7 +36,7 @@ ENVIRONMENT = {
 FOLDER_TAG = "titrate.folder"  # identifies the run folder
 PARENT_TAG = "mlflow.parentRunId"
 DESCRIPTION_TAG = "mlflow.note.content"
-END_TAGS = ("status", "ended_by", "stopped_by", "error", "best")  # only a sweep has `best`
+END_TAGS = ("status", "ended_by", "stopped_by", "error", "best", "best_folder")  # only a sweep has the last two
 LONGEST_RUN_NAME = 250  # characters of a column in PostgreSQL and MySQL
 
 

@@ -340,7 +340,8 @@ class Trainer(Evaluator):
                 next_end = min(next_end, (step // self.training.log_steps + 1) * self.training.log_steps)
             stop = min(start + next_end - step, self.plan.steps_per_epoch)
             order = self._order(epoch)
-            yield from self.batches.chunks(order, batch_size, self.steps_per_dispatch, start=start, stop=stop)
+            seed, size = (self.seed, epoch), self.steps_per_dispatch
+            yield from self.batches.chunks(order, batch_size, size, start=start, stop=stop, seed=seed)
             step += stop - start
 
     def _dispatch(self, trainer_state: TrainerState, chunk: Chunk) -> Any:

@@ -14,7 +14,16 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from components.image_files import Decoding, ImageError, convert_array, decode_image, read_shape
+from components import image_files
+from components.image_files import (
+    CROP_DRAWS,
+    Decoding,
+    ImageError,
+    choose_crop,
+    convert_array,
+    decode_image,
+    read_shape,
+)
 
 RANDOM = np.random.default_rng(0)
 HEIGHT, WIDTH = 12, 20
@@ -56,6 +65,33 @@ def test_each_kind_of_jpeg_has_pillow_s_pixels(options: dict[str, Any]) -> None:
     data = encode(COLORS, "JPEG", **options)
     np.testing.assert_array_equal(decode(data), with_pillow(data))
     assert decode(encode(GREYS, "JPEG")).shape == (HEIGHT, WIDTH, 1)
+
+
+def test_simplejpeg_gives_the_same_pixels_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("simplejpeg")
+    assert image_files._find_jpeg_decoder() is not None
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    options: list[dict[str, Any]] = [{}, {"progressive": True}, {"subsampling": "4:4:4"}, {"exif": exif}]
+    files = [encode(image, "JPEG", **each) for each in options for image in (COLORS, GREYS)]
+    files += [encode(COLORS.convert("CMYK"), "JPEG"), files[0][:-2], files[0][:-60], files[0][:300]]
+    decodings = [PLAIN, PLAIN._replace(size=(5, 5), resize="crop", channels=1)]
+    decodings += [PLAIN._replace(size=(5, 5), crop_area=(0.1, 0.5))]
+    numbers = np.random.default_rng(0).random(CROP_DRAWS)
+
+    def decode_all() -> list[object]:
+        found: list[object] = []
+        for data in files:
+            for decoding in decodings:
+                try:
+                    found.append(decode_image(data, decoding, numbers).tolist())
+                except ImageError as error:
+                    found.append(str(error))
+        return found
+
+    with_simplejpeg = decode_all()
+    monkeypatch.setattr(image_files, "_find_jpeg_decoder", lambda: None)
+    assert decode_all() == with_simplejpeg
 
 
 def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -151,6 +187,38 @@ def test_a_draft_is_decoded_smaller_but_not_below_the_size() -> None:
         data = encode(large, "JPEG", exif=exif)
         exact, draft = (decode(data, size=(64, 40), draft=draft).astype(float) for draft in (False, True))
         assert 0 < np.abs(exact - draft).mean() < 8
+
+
+def test_random_crops_are_rectangles_of_the_image_with_the_stated_area_and_ratio() -> None:
+    numbers = np.random.default_rng(0).random((500, CROP_DRAWS))
+    for height, width in ((100, 100), (60, 200), (300, 50), (1, 1), (3, 2)):
+        shares = []
+        for random_numbers in numbers:
+            crop = choose_crop(height, width, (0.25, 0.5), random_numbers)
+            rows, columns = crop.height * height, crop.width * width
+            for pixels in (rows, columns, crop.top * height, crop.left * width):
+                assert pixels == pytest.approx(round(pixels))
+            assert 0 <= crop.top <= 1 - crop.height + 1e-9
+            assert 0 <= crop.left <= 1 - crop.width + 1e-9
+            shares.append(crop.height * crop.width)
+            if min(height, width) >= 50:
+                assert 0.7 < columns / rows < 1.4
+        if (height, width) == (100, 100):
+            assert 0.24 < min(shares) < 0.27 < 0.48 < max(shares) < 0.51
+            corners = [choose_crop(100, 100, (0.25, 0.5), one)[:2] for one in numbers]
+            assert min(map(min, corners)) == 0.0
+
+
+def test_a_crop_is_resized_as_a_cropped_image_is() -> None:
+    decoding = PLAIN._replace(size=(6, 5), crop_area=(0.3, 0.6))
+    random_numbers = np.random.default_rng(1).random(CROP_DRAWS)
+    crop = choose_crop(HEIGHT, WIDTH, (0.3, 0.6), random_numbers)
+    left, top = round(crop.left * WIDTH), round(crop.top * HEIGHT)
+    box = (left, top, left + round(crop.width * WIDTH), top + round(crop.height * HEIGHT))
+    expected = COLORS.crop(box).resize((5, 6), PIL.Image.Resampling.BILINEAR)
+    found = decode_image(encode(COLORS, "PNG"), decoding, random_numbers)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+    assert (decode_image(encode(COLORS, "PNG"), decoding) != found).any(), "evaluation sees the whole image"
 
 
 HUGE = struct.pack(">II", 60_000, 60_000)

@@ -104,7 +104,7 @@ def test_each_of_the_given_patterns_and_one_of_the_default_need_a_match() -> Non
     assert map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel", "a"]) == {"a": {"bias": -1}}
     with pytest.raises(UserError, match=r"no parameter is a kernel, so it would change nothing\. Parameters: a/bias\."):
         map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel"])
-    with pytest.raises(UserError, match=r"no parameter matches the pattern \*\*/kernel\. Allowed: a/bias\."):
+    with pytest.raises(UserError, match=r"no parameter matches the pattern \*\*/kernel\. Parameters: a/bias\."):
         map_matching(lambda path, leaf: -leaf, tree, ["**/kernel"], default=["a"])
 
 

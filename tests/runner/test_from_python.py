@@ -188,6 +188,26 @@ def test_a_model_and_its_predictions_are_shown(model: TrainedModel) -> None:
     assert frame["prediction"].tolist() == found.prediction.tolist()
 
 
+def test_a_frame_of_predictions_has_the_index_and_columns_of_the_new_rows(model: TrainedModel) -> None:
+    rows = flats().assign(id=[f"f{number}" for number in range(ROWS)]).iloc[[30, 7, 7]]
+    found = model.predict(rows)
+    frame = found.frame()
+    assert frame.index.tolist() == [30, 7, 7]
+    assert frame["row"].tolist() == [0, 1, 2]
+    frame = found.frame(columns=["id", "row", "rent"])
+    assert [*frame.columns] == ["id", "row", "rent", "prediction", "probability_no", "probability_yes"]
+    assert frame["id"].tolist() == ["f30", "f7", "f7"]
+    assert frame["rent"].tolist() == rows["rent"].tolist()
+    assert frame.index.tolist() == [30, 7, 7]
+    mapping = model.predict({name: rows[name].tolist() for name in rows}).frame(["id"])
+    assert mapping.index.tolist() == [0, 1, 2]
+    assert mapping["id"].tolist() == ["f30", "f7", "f7"]
+    with pytest.raises(UserError, match=r"columns: there is no column `ids`\. Did you mean id"):
+        found.frame(["ids"])
+    with pytest.raises(UserError, match=r"columns: these are predictions for a split, whose rows are not here"):
+        model.predict("test").frame(["id"])
+
+
 def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
     data = flats().assign(sold=np.array(["<no>", "yes"])[np.arange(ROWS) % 2])
     sweep = runner.multirun("learning_rate=0.1,1e-9", QUICK | {"training.epochs": 1}, data=data, target="sold")
@@ -203,8 +223,8 @@ def test_a_sweep_is_one_line_a_table_and_a_ranking() -> None:
         assert f"runner.{call}, " in text
         assert ", 'data.target=sold'" in text
         assert "data=…)" in text, "the command line can't repeat it"
-    (folder, _) = [run.folder for run in sweep.runs]
-    model = runner.load(sweep.folder / str(folder))
+    assert sweep.best_folder == sweep.folder / sweep.ranking["folder"][0]
+    model = runner.load(sweep.best_folder)
     for html in (model._repr_html_(), model.predict(data)._repr_html_()):
         assert "&lt;no&gt;" in html, "texts of the data are escaped"
         assert "<no>" not in html

@@ -77,6 +77,16 @@ def test_a_run_is_found_by_path_name_and_run_id(tmp_path: Path) -> None:
         lock_folder(created.path)
 
 
+def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Path) -> None:
+    names = ["digits_mlp", "digits_cnn", "digits_mlp_wide", "digits_mlq"]
+    folders = [create_folder(tmp_path, name, digest, FILES) for digest, name in zip("abcd", names, strict=True)]
+    for folder in folders:
+        folder.close()
+    nearest = ", ".join(sorted(folder.path.name for folder in folders if "digits_mlp" in folder.path.name))
+    with pytest.raises(UserError, match=f"Nearest runs: {nearest}.$"):
+        find_run(tmp_path, "digits_mlp", "teacher.run")
+
+
 def test_the_digest_ignores_keys_that_change_no_result() -> None:
     values = {"seed": 1, "training": {"epochs": 2}, "quiet": False, "folder": "a", "tracking": {"uri": None}}
     same = values | {"quiet": True, "folder": "b", "tracking": {"uri": "x"}}

@@ -177,7 +177,7 @@ class Reader:
             if mask is not None:
                 valid[name] = mask
         evidence = [text.evidence for name, text in texts.items() if name not in self.column_decimals]
-        if any(map(has_decimal_point, values.values())):  # Arrow reads a decimal point only
+        if any(map(has_decimal_point, values.values())) or self._has_decimals(evidence, values):
             evidence.append(Evidence(decimal_point="0.5"))
         separators = decide_separators(evidence, self._decimal, self.thousands)
         is_mixed = bool(self.column_decimals) or len({each.kind for each in evidence} - {""}) > 1
@@ -482,6 +482,16 @@ class Reader:
         if name in self.types or self._decimal is not None or not may_have_thousands(array):
             return False
         return bool(self._make_text_column(name, self._parse_texts(name)).evidence.point)
+
+    def _has_decimals(self, evidence: Sequence[Evidence], values: Mapping[str, Values]) -> bool:
+        """Whether the texts of numbers that Arrow has read decide the meaning of a comma in another column.
+
+        The values don't tell 10.5 from 10.500, whose point may separate thousands. Arrow reads a decimal point only.
+        """
+        if {each.kind for each in evidence} - {""} != {"comma"}:
+            return False
+        fractions = [name for name, each in values.items() if isinstance(each, np.ndarray) and each.dtype.kind == "f"]
+        return any(self._make_text_column(name, self._parse_texts(name)).evidence.decimal_point for name in fractions)
 
     def _read_gaps(self, name: str, array: pyarrow.ChunkedArray) -> Column:
         """Parses a column of texts as numbers, if all but the usual spellings of a missing value are numbers."""

@@ -5,21 +5,22 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import name_character
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import Nameless
 from components.data.csv.text_table import TextTable, check_different
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.profile import is_whole
 from components.input_files import candidate_paths, find_path, hash_file
 from components.types import DataError, Range, TableProfile
 
@@ -45,6 +46,9 @@ class Csv(TextTable):
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
         max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
+        valid: the rows of the validation split: a share in (0, 1), a count from 1, or a file, which is read like
+            `path`. None: 0.15.
+        test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
     """
 
     path: str
@@ -85,6 +89,12 @@ class Csv(TextTable):
     @cached_property
     def reader(self) -> Reader:
         return self._make_reader(self.file, self._declared_types, self.drop)
+
+    @cached_property
+    def tables(self) -> Mapping[str, TextTable]:
+        files = {name: path for name in ("valid", "test") if isinstance(path := getattr(self, name), str)}
+        given = {name: _GivenFile.like(self, path) for name, path in files.items()}
+        return {"train" if files else "all": self, **given}
 
     @property
     def text_names(self) -> Collection[str]:
@@ -138,11 +148,62 @@ class Csv(TextTable):
         return (f"{text}, {sorted(options.items())}" if options else text) + required
 
     def content_digest(self) -> str:
-        return self._content_digest
+        others = [path for path in (self.valid, self.test) if isinstance(path, str)]
+        digests = [hash_file(find_path(path, file=True), digest_size=16).hexdigest() for path in others]
+        return ", ".join([self._content_digest, *digests])
 
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
         return f"{self.path}, {self.file.locate(record)}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _GivenFile(Csv):
+    """A file of the validation or test split, which is read like the training file.
+
+    Attributes:
+        training: the training file. Columns that it doesn't have are left out.
+    """
+
+    training: Csv
+
+    @property
+    def has_all_classes(self) -> bool:
+        return False
+
+    @classmethod
+    def like(cls, training: Csv, path: str) -> _GivenFile:
+        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
+        columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
+        inferred = training.inferred_options(columns)
+        for name in ("types", "dates", "marks", "nulls", "decimal", "thousands"):
+            own, value = options[name], inferred.get(name)
+            if isinstance(own, dict):  # without columns that are dropped
+                own = {key: item for key, item in own.items() if key in columns}
+                options[name] = {**(value if isinstance(value, dict) else {}), **own}
+            elif own is None:
+                options[name] = value
+        return cls(**options | {"path": path, "valid": None, "test": None, "drop": (), "training": training})
+
+    def read_columns(self) -> Columns:
+        columns, types = super().read_columns(), self.training.table.types
+        if missing := [name for name in types if name not in columns.types]:
+            raise DataError(
+                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. Add the column, or list it "
+                f"in `drop`. Columns: {join_names(columns.types)}."
+            )
+        values = {name: columns.values[name] for name in types}
+        for name, kind in types.items():  # whole numbers may be codes, for which 1.0 isn't 1
+            if kind == "int" and columns.types[name] == "float":
+                values[name] = _as_integers(np.asarray(values[name]), columns.valid.get(name))
+        valid = {name: mask for name, mask in columns.valid.items() if name in types}
+        return columns._replace(values=values, valid=valid, types={name: columns.types[name] for name in types})
+
+
+def _as_integers(numbers: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Numbers as int64, if all are whole. A missing one is 0."""
+    present = np.where(True if valid is None else valid, numbers, 0)
+    return present.astype(np.int64) if is_whole(present).all() else numbers
 
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}

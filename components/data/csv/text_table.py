@@ -18,10 +18,12 @@ from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
 from components.data.csv.texts import PLAIN_READINGS
 from components.data.csv.times import FILE_READINGS, READINGS
+from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
+from components.data.splitting import DEFAULT_SHARE
 from components.data.table import Table
 from components.time_format import find_fault
-from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values, row_count
+from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values
 
 NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
 
@@ -51,8 +53,6 @@ class TextTable(Table):
         drop: columns to leave out.
         on_missing_target: `error`: a row without a value of `target` is an error. `drop`: it is left out and counted.
             A row needs one of several targets.
-        valid: the rows of the validation split: a share in (0, 1), or a count.
-        test: the rows of the test split: a share in (0, 1), or a count.
     """
 
     decimal: str | dict[str, str] | None = None
@@ -64,8 +64,8 @@ class TextTable(Table):
     target: str | int | tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     on_missing_target: Literal["error", "drop"] = "error"
-    valid: Annotated[float, Range(0, bounds="()")] = 0.15
-    test: Annotated[float, Range(0, bounds="()")] = 0.15
+    valid: Annotated[float, Range(0, bounds="()")] | str | None = None
+    test: Annotated[float, Range(0, bounds="()")] | str | None = None
 
     def __post_init__(self) -> None:
         decimals = [decimal for decimal in (self._decimal, *self._column_decimals.values()) if decimal is not None]
@@ -122,6 +122,25 @@ class TextTable(Table):
     @abstractmethod
     def _locate(self, row: int) -> str:
         """The location of a row that isn't left out, for messages."""
+
+    @property
+    def tables(self) -> Mapping[str, TextTable]:
+        """The table of each part."""
+        return {"all": self}
+
+    @property
+    def has_all_classes(self) -> bool:
+        """Whether each of `classes` must be in the table."""
+        return True
+
+    @property
+    def class_column(self) -> str:
+        return self.stratify or next(iter(self._targets), super().class_column)
+
+    @property
+    def omitted_share(self) -> float | None:
+        is_default = self.split_by is None and self.split_column is None
+        return DEFAULT_SHARE if is_default else None
 
     def _make_reader(self, file: CsvFile, types: Mapping[str, ColumnType], drop: tuple[str, ...]) -> Reader:
         """Makes a reader of a file, with the types that are declared for its columns, and the columns to leave out."""
@@ -194,16 +213,31 @@ class TextTable(Table):
             value = getattr(self, option)
             names = list(value) if isinstance(value, dict) else []
             self._check_names(option, [name for name in names if name or option != "dates"], columns.types)
-        return columns if self.on_missing_target == "error" else self._leave_out_rows(columns)
+        return self._leave_out_rows(columns, self._find_used_rows(columns))
 
-    def _leave_out_rows(self, columns: Columns) -> Columns:
-        """The columns without the rows that have no target. Raises DataError if no row has one."""
-        targets = [name for name in self._targets if name in columns.types]
-        rows = find_rows_with_target(columns.valid, targets)
+    def _find_used_rows(self, columns: Columns) -> np.ndarray | None:
+        """The rows that have a target, and one of `classes`. None: all rows. Raises DataError if there is none."""
+        rows = None
+        if self.on_missing_target == "drop":
+            targets = [name for name in self._targets if name in columns.types]
+            rows = find_rows_with_target(columns.valid, targets)
+            if rows is not None and not len(rows):
+                raise DataError(f"{self.label} has no row with a value of {self._describe_targets()}")
+        if self.classes is None:
+            return rows
+        name = self.class_column
+        if name not in columns.values:
+            raise DataError(f"`classes`: {self.label} has no column `{name}`. {suggest_name(name, columns.values)}")
+        mask = columns.valid.get(name, np.ones(columns.rows, bool))
+        is_used = join_parts("classes", name, [(columns.values[name], mask)]).find_values(
+            self.classes, check=self.has_all_classes
+        )
+        return np.flatnonzero(is_used) if rows is None else rows[is_used[rows]]
+
+    def _leave_out_rows(self, columns: Columns, rows: np.ndarray | None) -> Columns:
+        """The columns of some rows. None: all rows."""
         if rows is None:
             return columns
-        if not len(rows):
-            raise DataError(f"{self.label} has no row with a value of {self._describe_targets()}")
         masks = {name: mask[rows] for name, mask in columns.valid.items()}
         return columns._replace(
             values={name: take_rows(values, rows) for name, values in columns.values.items()},
@@ -268,16 +302,26 @@ class TextTable(Table):
         return self.reader.count_spellings(types, records)
 
     def left_out(self) -> tuple[str, ...]:
-        """A sentence about rows without a target that are left out, if there are such rows."""
+        """Sentences about rows that are left out, if there are such rows."""
+        return tuple(sentence for table in self.tables.values() for sentence in table._describe_rows_left_out())
+
+    def _describe_rows_left_out(self) -> Iterator[str]:
         count, everything = self.table.left_out, self.table.left_out + self.table.rows
         if not count:
-            return ()
-        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} no value"
-        return (f"{rows} of {self._describe_targets()} and {'is' if count == 1 else 'are'} left out",)
+            return
+        reasons = [f"no value of {self._describe_targets()}"] if self.on_missing_target == "drop" else []
+        reasons += [] if self.classes is None else [f"another class than {join_names(map(format_key, self.classes))}"]
+        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} {' or '.join(reasons)}"
+        yield f"{rows} and {'is' if count == 1 else 'are'} left out"
 
     def row_numbers(self) -> np.ndarray | None:
-        """The number in the file, from 0, of each row that isn't left out. None: no row is left out."""
-        return self.table.records
+        """The number in the data, from 0, of each row that isn't left out. None: no row is left out."""
+        tables = [table.table for table in self.tables.values()]
+        if all(table.records is None for table in tables):
+            return None
+        starts = np.cumsum([0, *(table.rows + table.left_out for table in tables)])
+        numbers = (np.arange(table.rows) if table.records is None else table.records for table in tables)
+        return np.concatenate([own + start for own, start in zip(numbers, starts, strict=False)])
 
     def _describe_targets(self) -> str:
         return " or ".join(map(format_name, self._targets))
@@ -333,20 +377,20 @@ class TextTable(Table):
         return tuple(f"{self.label}: {note}" for note in notes)
 
     def sizes(self) -> Mapping[str, int]:
-        return {"all": self.table.rows}
+        return {part: table.table.rows for part, table in self.tables.items()}
 
     def origin(self, part: str) -> str:
-        return self.label
+        return self.tables[part].label
 
     def read(self) -> Mapping[str, Mapping[str, Values]]:
-        return {"all": self.table.values}
+        return {part: table.table.values for part, table in self.tables.items()}
+
+    def masks(self, part: str) -> Mapping[str, np.ndarray]:
+        return self.tables[part].table.valid
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
-        rows = slice(first_row, first_row + row_count(next(iter(columns.values()))))
-        valid = {name: mask[rows] for name, mask in self.table.valid.items()}
-        return _TableBlock(
-            columns=columns, valid=valid, origin=self.label, first_row=first_row, locate_in_table=self._locate
-        )
+        block = super().make_block(part, columns, first_row)
+        return _TableBlock(**vars(block), locate_in_table=self.tables[part]._locate)
 
     def _find_records(self, rows: np.ndarray) -> np.ndarray:
         """The positions of rows in the file, which may have more rows."""

@@ -1,4 +1,4 @@
-"""`mode=dry_run`: prints the values, layers, memory and time of a run, without training or a folder."""
+"""`mode=dry_run`: prints the layers, memory, time and values of a run, without training or a folder."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def command(config: Config) -> int:
         UserError: the run itself would raise this error.
         RunError: the device has too little memory.
     """
-    if not config.values["quiet"]:
-        write_tables([Section("values", list(_value_rows(value_origins(config))), has_heading=False)])
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
     print_dry_run(config)
+    if not config.values["quiet"]:  # last, as they are many
+        write_tables([Section("values", list(_value_rows(value_origins(config))), has_heading=False)])
     return 0
 
 

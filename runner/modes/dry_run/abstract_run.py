@@ -10,6 +10,7 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
+from runner.program.freeze import find_frozen, split
 from runner.program.objective import compute_penalties, compute_sums, count_batch, objective_terms
 from runner.program.parts import BuiltParts
 from runner.training.trainer import Trainer
@@ -67,6 +68,10 @@ class AbstractRun:
         sums = compute_sums(parts, output, batch, training=True)
         losses, others = objective_terms(parts, output, batch, sums, count_batch([batch]))
         return sum([*losses, *others, *compute_penalties(parts, parameters)], jnp.float32(0))
+
+    def split(self, parameters: Any) -> tuple[Any, Any]:
+        """The parameters that the first step trains, and those that are frozen."""
+        return split(parameters, find_frozen(self.trainer.parts.members.freeze, parameters, unfrozen=False))
 
     def _build_parts(self) -> BuiltParts:
         return self.trainer.program.build_parts(self.trainer.program_inputs)

@@ -23,6 +23,7 @@ from runner.memory import (
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.timing import Compiled
+from runner.program.trees import merge
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class MemoryEstimate:
     """The memory that a run needs on the device, estimated from shapes.
 
     Attributes:
-        parameters: bytes of the parameters; the gradients need as many.
+        parameters: bytes of the parameters.
+        gradients: bytes of the gradients, which frozen parameters don't have.
         optimizer_state: bytes of the state of the optimizer and of the update set.
         model_state: bytes of other variables, such as BatchNorm's averages.
         checkpoint: bytes of the copy that a checkpoint is written from, if it is in the device's memory.
@@ -40,6 +42,7 @@ class MemoryEstimate:
     """
 
     parameters: int
+    gradients: int
     optimizer_state: int
     model_state: int
     checkpoint: int
@@ -55,7 +58,7 @@ class MemoryEstimate:
     @property
     def working(self) -> int:
         """Bytes that a training step needs in addition, for the gradients and the activations."""
-        return self.parameters + self.activations
+        return self.gradients + self.activations
 
 
 def estimate_memory(run: AbstractRun, layers: Sequence[LayerCall]) -> MemoryEstimate:
@@ -64,6 +67,7 @@ def estimate_memory(run: AbstractRun, layers: Sequence[LayerCall]) -> MemoryEsti
     scale = run.trainer.evaluation_batch_size / run.batch_size
     return MemoryEstimate(
         parameters=count_bytes(shapes.parameters),
+        gradients=count_bytes(run.split(shapes.parameters)[0]),
         optimizer_state=count_bytes((shapes.optimizer_state, shapes.update_state)),
         model_state=count_bytes(shapes.model_state),
         checkpoint=estimate_training_bytes(shapes) - count_bytes((shapes, shapes.parameters, shapes.model_state)),
@@ -77,7 +81,8 @@ def _activation_bytes(run: AbstractRun, size: int) -> int:
     """Bytes that JAX keeps for the backward pass of `size` examples, without parameters and inputs."""
 
     def linearize(parameters: Any, model_state: Any, encoded: Any) -> Any:
-        return jax.vjp(lambda values: run.objective(values, model_state, encoded), parameters)[1]
+        free, frozen = run.split(parameters)
+        return jax.vjp(lambda values: run.objective(merge(values, frozen), model_state, encoded), free)[1]
 
     shapes = run.state_shapes
     jaxpr = jax.make_jaxpr(linearize)(shapes.parameters, shapes.model_state, run.encoded_shapes(size)).jaxpr
@@ -119,7 +124,7 @@ class MemoryCheck:
 
     def check_held(self) -> None:
         """Raises RunError, or warns, if no batch size fits."""
-        if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
+        if self.limit is not None and self._memory.held + self._memory.gradients > self.limit:
             need = self._memory.held + self._memory.working
             raise_or_warn(self._describe_excess(need, self._describe_no_fit()), self._warn)
             self._has_warned = True
@@ -168,7 +173,7 @@ class MemoryCheck:
         memory = self._memory
         return (
             f"no batch size would fit, because parameters, gradients, the optimizer's state, their copies and the "
-            f"data alone take {format_bytes(memory.held + memory.parameters)}"
+            f"data alone take {format_bytes(memory.held + memory.gradients)}"
         )
 
     def _describe_excess(self, need: int, remedy: str) -> str:

@@ -58,7 +58,7 @@ class Page:
 
 
 def print_dry_run(config: Config) -> None:
-    """Prints all sections after that of the values.
+    """Prints all sections but that of the values.
 
     Raises:
         UserError: the run itself would raise this error.
@@ -83,7 +83,7 @@ def print_dry_run(config: Config) -> None:
     )
     page.print_section("splits", tables.split_rows(run))
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
-    page.print_section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYER_HEADING, right=(3, 4, 5))
+    page.print_section(title, tables.layer_rows(layers, run), heading=tables.LAYER_HEADING, right=(3, 4, 5))
     memory = estimate_memory(run, layers)
     page.print_section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
     evaluation_work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size

@@ -15,6 +15,7 @@ from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
+from runner.program.trees import count_elements
 from runner.training.trainer import Trainer
 
 LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
@@ -53,12 +54,16 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
         yield "evaluations", f"every {trainer.plan.evaluation_interval:,} steps, and at the end"
 
 
-def layer_rows(layers: Sequence[LayerCall], batch_size: int) -> Iterator[Row]:
-    """A row for each layer, and a row with the sums."""
+def layer_rows(layers: Sequence[LayerCall], run: AbstractRun) -> Iterator[Row]:
+    """A row for each layer, and rows with the sums and with the number of parameters that are trained."""
+    batch_size = run.batch_size
     for layer in layers:
         outputs = " ".join(_format_shape(dimensions, dtype) for dimensions, dtype in layer.outputs)
         yield layer.name, layer.kind, outputs, *_sum_layers([layer], batch_size)
     yield "total", "", "", *_sum_layers(layers, batch_size)
+    if run.trainer.parts.members.freeze is not None:
+        free, _ = run.split(run.state_shapes.parameters)
+        yield "trained, the others are frozen", "", "", f"{count_elements(free):,}", "", ""
 
 
 def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
@@ -66,14 +71,16 @@ def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
     training = run.trainer.training
     resident = run.trainer.batches.device_data is not None
     yield "parameters", format_bytes(memory.parameters), ""
-    yield "gradients", format_bytes(memory.parameters), ""
+    yield "gradients", format_bytes(memory.gradients), ""
     yield "optimizer state", format_bytes(memory.optimizer_state), ""
     if memory.model_state:
         yield "model state", format_bytes(memory.model_state), "such as running averages of BatchNorm"
     yield "best weights", format_bytes(memory.parameters + memory.model_state), "a copy of the best weights so far"
     if memory.checkpoint:
         yield "checkpoint", format_bytes(memory.checkpoint), "a copy of the state, to be written to a file"
-    data = "all data, which stays on the device" if resident else "the batches of a dispatch"
+    decoded = ", ".join(run.trainer.batches.decoded_columns)
+    batches = "the batches of a dispatch" + (f"; {decoded} is decoded for each step" if decoded else "")
+    data = "all data, which stays on the device" if resident else batches
     yield "data", format_bytes(memory.data), data
     kept = f"kept for the backward pass of {training.batch_size} examples"
     yield "activations, training", format_bytes(memory.activations), kept

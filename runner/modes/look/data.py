@@ -21,7 +21,7 @@ from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.prepare import limit_batches, load_data
 from runner.figures.canvas import shorten, target_suffix
-from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
+from runner.figures.data import GRID_COLUMNS, draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
 from runner.modes.look import tables
 from runner.modes.look.view import Examples, View, image_inputs
@@ -30,6 +30,7 @@ from runner.run_folder import RunFolder, check_root, create_folder, run_digest, 
 from runner.training.sampling import accumulate_weights
 
 MAX_IMAGES = 32
+MAX_CLASSES = 20  # with a row of images
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def _make_sections(config: Config, view: View, figures: Path, progress: Progress
         rows, training = view.data.splits["train"], Training.from_config(config.values["training"])
         cumulative = accumulate_weights(training.sampling, view.targets, lambda column: view.load(column, rows))
         order = epoch_order(rows, config.values["seed"], 0, shuffle=training.shuffle, cumulative=cumulative)
-        examples = view.examples(order[: training.batch_size])
+        batch = order[: training.batch_size]
+        examples = view.examples(batch)
         targets = {split: view.compute_targets(split) for split in view.data.splits}
     with progress.working("drawing"):
         sections = [
@@ -87,6 +89,8 @@ def _make_sections(config: Config, view: View, figures: Path, progress: Progress
             *_show_distributions(view, targets, figures),
             *_show_examples(view, examples, figures),
         ]
+        _draw_augmented(view, config, batch, figures)
+        _draw_classes(view, targets["train"], figures)
     figures.mkdir(exist_ok=True)  # no figure is drawn without targets and images
     write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return [shorten_section(section, "look.txt has all") for section in sections]
@@ -120,7 +124,7 @@ def _show_examples(view: View, examples: Examples, figures: Path) -> list[Sectio
     }
     texts = [", ".join(shorten(text, 16) for text in row) for row in zip(*targets.values(), strict=True)]
     texts = texts or [""] * len(examples.rows)
-    for name, values in image_inputs(examples).items():
+    for name, values in image_inputs(examples.inputs).items():
         title = f"{name}: the first training examples"
         draw_image_grid(values[:MAX_IMAGES], texts[:MAX_IMAGES], title, figures / f"examples_{name}.png")
     sections = [
@@ -129,6 +133,34 @@ def _show_examples(view: View, examples: Examples, figures: Path) -> list[Sectio
         tables.examples_table(examples, targets, "first examples of the first training batch"),
     ]
     return [section for section in sections if section is not None]
+
+
+def _draw_augmented(view: View, config: Config, rows: np.ndarray, figures: Path) -> None:
+    """Draws the images of the first batch with the augmentations, if there are any, and their random crops."""
+    columns = view.data.encoded.values()
+    is_decoded = any(getattr(array, "draws", 0) for arrays in columns for array in arrays.values())
+    if not config.values["augmentation"] and not is_decoded:
+        return
+    for name, values in image_inputs(view.augment(config, rows)).items():
+        title, path = f"{name}: the first training examples, augmented", figures / f"augmented_{name}.png"
+        draw_image_grid(values[:MAX_IMAGES], [""] * len(values[:MAX_IMAGES]), title, path)
+
+
+def _draw_classes(view: View, targets: Mapping[str, np.ndarray], figures: Path) -> None:
+    """Draws a row of training images for each class, of the largest classes if there are many."""
+    for target, spec in view.targets.items():
+        if spec.classes is None or spec.kind != "classes" or spec.shape != () or target not in targets:
+            continue
+        counts = np.bincount(targets[target][targets[target] >= 0], minlength=len(spec.classes))
+        shown = np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
+        columns = min(GRID_COLUMNS, max(int(counts[shown].min()), 1))
+        chosen = [np.flatnonzero(targets[target] == number)[:columns] for number in shown.tolist()]
+        rows = view.data.splits["train"][np.concatenate(chosen)]
+        names = [spec.classes[number] for number, positions in zip(shown, chosen, strict=True) for _ in positions]
+        for name, values in image_inputs(view.examples(rows).inputs).items():
+            title = f"{name}: training examples of each class"
+            path = figures / f"classes_{name}{target_suffix(target)}.png"
+            draw_image_grid(values, [shorten(str(each), 16) for each in names], title, path, columns=columns)
 
 
 def _create_folder(config: Config, data: Data) -> RunFolder:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.types import UserError
+from components.types import Source, UserError
 from runner import figures as run_figures
 from runner.config.config import Config
 from runner.data.encode import TARGET
@@ -18,16 +18,21 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
+from runner.inference.copied_columns import copy_columns, list_flat_columns
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look.data import MAX_IMAGES, Look
 from runner.modes.look.tables import MAX_EXAMPLES, examples_table, format_number, format_share, format_targets
 from runner.modes.look.view import View, image_inputs
 from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
 MAX_ROWS = 20  # rows of the table of the worst examples
 MAX_CONFUSIONS = 10
+MAX_RAW_COLUMNS = 12
+MAX_TEXT = 30  # characters of a raw value
 
 
 @contextlib.contextmanager
@@ -42,6 +47,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     check_no_links(folder / "figures")
     predictions, suffix = _load_predictions(model, config.split)
     view = _load_view(model, progress)
+    source = build(config.values["data"], {}, SCHEMA["data"]) if view is not None else None
     tracking = read_record(folder)["tracking"]
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
@@ -52,7 +58,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
             if suffix:
                 run_figures.draw_predictions(each, folder / "figures", suffix)
             worst = order_worst(each)
-            sections += _make_sections(each, worst, view)
+            sections += _make_sections(each, worst, view, source)
             if view is not None:
                 own_suffix = target_suffix(each.target_name) + suffix
                 _draw_images(each, view, worst[:MAX_IMAGES], folder / "figures", own_suffix)
@@ -108,12 +114,24 @@ def _load_view(model: TrainedModel, progress: Progress) -> View | None:
         return None
 
 
-def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: View | None) -> list[Section]:
+def _make_sections(
+    predictions: RecordedPredictions, worst: np.ndarray, view: View | None, source: Source | None
+) -> list[Section]:
+    """The tables of the worst predictions for a target.
+
+    Args:
+        predictions: the predictions.
+        worst: the positions of the worst.
+        view: the run's data. None: it is not available.
+        source: the source of the data. None: it is not available.
+    """
     sections = [_worst_table(predictions, worst)]
-    if view is not None and len(worst):
+    if view is not None and source is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
-        examples = view.examples(view.data.find_rows(predictions.row[first]))
-        if set(examples.inputs) - set(image_inputs(examples)):  # images are drawn instead
+        rows = view.data.find_rows(predictions.row[first])
+        sections += _raw_tables(predictions.row[first], view.data.source_rows(rows), source, view)
+        examples = view.examples(rows)
+        if set(examples.inputs) - set(image_inputs(examples.inputs)):  # images are drawn instead
             targets = format_targets(predictions.target[first], predictions.classes)
             named = {predictions.target_name: targets}
             sections.append(examples_table(examples, named, "the first of them, as the model gets them"))
@@ -123,6 +141,25 @@ def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: Vi
         class_sizes = np.bincount(predictions.target)
         sections.append(_confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes))
     return sections
+
+
+def _raw_tables(numbers: np.ndarray, rows: np.ndarray, source: Source, view: View) -> Iterator[Section]:
+    """The rows as they are in the data; nothing if they have no column of single values but the target.
+
+    Args:
+        numbers: the numbers of the rows, for the heading.
+        rows: the positions of the rows in the source.
+        source: the source.
+        view: the encoded data.
+    """
+    names = list_flat_columns(source)
+    if not {*names} - {key for target in view.features.targets.values() for key in target.keys}:
+        return
+    copied = copy_columns(source, names[:MAX_RAW_COLUMNS], rows)
+    lines = [[shorten(name), *(shorten(value, MAX_TEXT) for value in copied[name].tolist())] for name in copied]
+    more = f" ({len(names) - MAX_RAW_COLUMNS:,} more columns)" if len(names) > MAX_RAW_COLUMNS else ""
+    heading = ["row", *(f"{number:,}" for number in numbers)]
+    yield Section(f"the first of them, as they are in the data{more}", [heading, *lines])
 
 
 def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section:
@@ -147,7 +184,7 @@ def _title(predictions: RecordedPredictions) -> str:
     if predictions.target_name != TARGET:
         return f"{predictions.target_name}: {_title(replace(predictions, target_name=TARGET))}"
     if predictions.classes is None:
-        return f"largest errors in {rows:,} rows of {predictions.split}"
+        return f"largest errors in {rows:,} rows of {predictions.split} (rows are counted from 0)"
     wrong = int(predictions.is_wrong.sum())
     if not wrong:
         return f"no mistakes in {rows:,} rows of {predictions.split}; the largest losses"
@@ -168,7 +205,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     """Draws the worst examples of each input that is an image."""
     if not len(worst):
         return
-    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])))
+    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])).inputs)
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"

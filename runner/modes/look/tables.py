@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from runner.data.encode import TARGET
 from runner.display.tables import Section
 from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
+
+IdName: TypeAlias = Callable[[int], str | None]
 
 MAX_EXAMPLES = 6
 MAX_ELEMENTS = 3  # elements of a vector that are shown
@@ -96,7 +98,7 @@ def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], tit
     positions = range(min(MAX_EXAMPLES, len(examples.rows)))
     rows = [[name, *(texts[position] for position in positions)] for name, texts in targets.items()]
     rows += [
-        [shorten(name), *(_format_example(value, position) for position in positions)]
+        [shorten(name), *(_format_example(value, position, examples.id_names.get(name)) for position in positions)]
         for name, value in examples.columns.items()
     ]
     return Section(title, [["row", *(f"{examples.rows[position]:,}" for position in positions)], *rows])
@@ -158,29 +160,37 @@ def _summarize(value: Any) -> Iterator[str]:
     yield f"{unpadded.size - finite.size:,}"
 
 
-def _format_example(value: Any, position: int) -> str:
-    """One example of a column: the first elements of a vector, the shape or range of a larger array."""
+def _format_example(value: Any, position: int, id_name: IdName | None) -> str:
+    """One example of a column: the first elements of a vector, the shape or range of a larger array.
+
+    Args:
+        value: the examples of the column.
+        position: which of them.
+        id_name: (id) -> the value that it stands for; None: the ids of the column have no names.
+    """
     if isinstance(value, Padded):
         row = np.asarray(value.values[position])[np.asarray(value.mask[position])]
         return f"{_format_vector(row)} ({len(row)})" if row.ndim == 1 else " x ".join(map(str, row.shape))
     if isinstance(value, MultiHot):
-        return _format_ids(np.asarray(value.ids[position]), np.asarray(value.weights[position]), value.size)
+        return _format_ids(np.asarray(value.ids[position]), np.asarray(value.weights[position]), value.size, id_name)
     row = value[position]
     if row.ndim <= 1:
         return _format_vector(np.atleast_1d(row))
     return f"{format_number(row.min())} to {format_number(row.max())}"
 
 
-def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int) -> str:
-    """The valid ids, with the weights that are not 1. Ids outside [0, size) stand for missing values."""
+def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int, id_name: IdName | None) -> str:
+    """The valid ids or their values, with weights that are not 1. Ids outside [0, size) stand for missing values."""
     valid = np.flatnonzero((ids >= 0) & (ids < size))
     if not len(valid):
         return "no id"
+    values = [id_name(int(ids[n])) if id_name else None for n in valid[:MAX_ELEMENTS]]
+    names = [f"id {ids[n]}" if value is None else shorten(value) for n, value in zip(valid, values, strict=False)]
     texts = [
-        f"{ids[n]}" if weights[n] == 1 else f"{ids[n]} x {format_number(float(weights[n]))}"
-        for n in valid[:MAX_ELEMENTS]
+        name if weights[n] == 1 else f"{name} x {format_number(float(weights[n]))}"
+        for n, name in zip(valid, names, strict=False)
     ]
-    return " ".join(["id", *texts]) + (" …" if len(valid) > MAX_ELEMENTS else "")
+    return ", ".join(texts) + (" …" if len(valid) > MAX_ELEMENTS else "")
 
 
 def _format_vector(row: np.ndarray, digits: Sequence[int] = ()) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from components.types import Output, Padded, TargetSpec
+from components.types import NamesIds, Output, Padded, TargetSpec
+from runner.config.config import Config
+from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
+from runner.program.forward import random_key
 from runner.program.model import Model, as_dense, join_columns
-from runner.program.objective import decode_targets
+from runner.program.objective import augment, decode_targets, make_targets
+from runner.program.parts import ProgramInputs, build_augmentations, numbers_to_arrays
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,14 @@ class Examples:
         columns: the output of each column's layer; a `MultiHot` for categories.
         inputs: the inputs of the architecture.
         targets: the targets as losses get them, by name.
+        id_names: by column of ids, the function (id) -> the value that it stands for, or None.
     """
 
     rows: np.ndarray
     columns: Mapping[str, Any]
     inputs: Mapping[str, Any]
     targets: Mapping[str, np.ndarray]
+    id_names: Mapping[str, Callable[[int], str | None]]
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,16 @@ class View:
         """Converts a target as losses get it, (N, …), to the form that `compute_targets` returns."""
         return decode_targets(self.targets[name], target)
 
-    def examples(self, rows: np.ndarray) -> Examples:
-        """Computes the examples of some rows of `data`."""
+    def examples(self, rows: np.ndarray, seed: tuple[int, int, int] | None = None) -> Examples:
+        """Computes the examples of some rows of `data`.
+
+        Args:
+            rows: the rows.
+            seed: the seed, the epoch and the position of the first row, with which they are decoded for training. None:
+                for evaluation.
+        """
         names = [name for name in program_column_names(self.features) if is_input_column(name)]
-        encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
+        encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows, None, seed)
         fitted = self.data.constants
         constants = {name: {**fitted[name].device, **fitted[name].init_only} for name in names}
         layers = {name: self.features.columns[name].layer(fitted[name].static) for name in names}
@@ -77,7 +90,32 @@ class View:
         }
         targets = {name: np.asarray(self.load(target_column(name), rows)) for name in self.features.targets}
         numbers = rows if self.data.row_numbers is None else self.data.row_numbers[rows]
-        return Examples(numbers, _to_host(columns), _to_host(inputs), targets)
+        found = {name: self._find_id_name(name) for name in names}
+        id_names = {name: function for name, function in found.items() if function is not None}
+        return Examples(numbers, _to_host(columns), _to_host(inputs), targets, id_names)
+
+    def _find_id_name(self, name: str) -> Callable[[int], str | None] | None:
+        """The function (id) -> value of a column, or of the only column that it reads, if both have the same ids."""
+        column, constants = self.features.columns[name], self.data.constants
+        if isinstance(column, NamesIds):
+            return partial(column.id_name, constants=constants[name])
+        parents = [key for key in column.keys if key in self.features.columns and key != name]
+        buckets = constants[name].static.get("buckets")
+        is_same = len(parents) == 1 and buckets is not None and constants[parents[0]].static.get("buckets") == buckets
+        return self._find_id_name(parents[0]) if is_same else None
+
+    def augment(self, config: Config, rows: np.ndarray) -> Mapping[str, Any]:
+        """The inputs of the first training batch, whose rows are `rows`, after the augmentations."""
+        static, numbers = split_scalars(config)
+        seed = config.values["seed"]
+        arrays = numbers_to_arrays(numbers, seed)
+        augmentations, _ = build_augmentations(static, arrays, self.targets)
+        examples = self.examples(rows, (seed, 0, 0))
+        targets = {name: jnp.asarray(target) for name, target in examples.targets.items()}
+        batch = make_targets(self.targets, targets, jnp.ones(len(rows), bool), None)
+        batch = batch._replace(inputs=jax.tree.map(jnp.asarray, dict(examples.inputs)))
+        key = random_key(ProgramInputs(arrays, {}), "augment", jnp.int32(0))
+        return _to_host(augment(augmentations, key, batch).inputs)
 
     def load(self, column: str, rows: np.ndarray) -> jax.Array:
         """What the layer of a target or of the weights returns for some rows; `column` is its encoded column."""
@@ -87,9 +125,9 @@ class View:
         return values
 
 
-def image_inputs(examples: Examples) -> dict[str, np.ndarray]:
+def image_inputs(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs that are images, (B, H, W, C)."""
-    return {name: value for name, value in examples.inputs.items() if not isinstance(value, Padded) and value.ndim == 4}
+    return {name: value for name, value in inputs.items() if not isinstance(value, Padded) and value.ndim == 4}
 
 
 def _to_host(arrays: Mapping[str, Any]) -> dict[str, Any]:

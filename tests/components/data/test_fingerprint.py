@@ -10,13 +10,25 @@ import numpy as np
 import pytest
 
 import components.data
-from components.data import Arrays, Csv, Frame, Idx, ScikitLearn, TextFolders
+from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ScikitLearn, TextFolders
 from components.data.idx import write_idx
 from components.data.table import Table
 
 # Where a file lies, the name of a table for messages, what a suggestion begins from, and a limit
 NO_MATTER = {"path", "name", "target", "max_unpacked_gb"}
-HELD_OUT = {"valid": 2, "test": 2, "stratify": "label", "seed": 1, "valid_from": "test"}
+HELD_OUT = {
+    "valid": 2,
+    "test": 2,
+    "stratify": "label",
+    "seed": 1,
+    "valid_from": "test",
+    "split_column": "split",
+    "split_hash": "id",
+    "split_by": "when",
+    "group": "patient",
+    "per_class": 100,
+    "classes": (0, 1),
+}
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
 TEXTS = {
     "decimal": "comma",
@@ -33,6 +45,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Csv: HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"},
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
+    ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
@@ -55,6 +68,11 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
             write_idx(folder / name, array.astype(np.uint8))
         names = ("image", "label")
         return Idx(**{"path": str(folder), "train": names, "test": names, "valid": 1, **changes})
+    if kind is ImageFolders:
+        for name in ("a/1.png", "a/2.jpg", "b/3.png", "c/4.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+        return ImageFolders(**{"path": str(folder), "valid": 1, "test": 1, **changes})
     with tarfile.open(folder / "texts.tar", "w") as file:
         for name in ("train/a/1.txt", "train/b/2.txt.txt", "train/c/3.txt", "test/a/1.txt", "learn/a/1.txt"):
             file.addfile(tarfile.TarInfo(name), io.BytesIO())

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data import Arrays, split
-from components.data.holdout import split_for_fold
+from components.data.folds import split_for_fold
+from components.data.holdout import RowKeys
 from components.types import DataError
 
 SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
@@ -50,7 +51,7 @@ def test_validation_out_of_the_test_part_leaves_the_training_rows_whole(
 def test_a_validation_split_from_the_test_part_must_be_smaller_than_it() -> None:
     with pytest.raises(DataError, match=r"`valid_from` \(=test\) needs a source with a test set"):
         split({"all": 10}, valid=2, test=2, valid_from="test")
-    with pytest.raises(DataError, match=r"hold out 4 of 4 rows, so no row is left for the test split"):
+    with pytest.raises(DataError, match=r"holds out 4 of 4 rows, so no row is left for the test split"):
         split({"train": 10, "test": 4}, valid=4, valid_from="test")
 
 
@@ -64,7 +65,7 @@ def test_a_stratified_split_has_the_share_of_every_class_within_one_row(
     sizes: list[int], valid: float, test: float, seed: int | None
 ) -> None:
     strata = np.random.default_rng(0).permutation(np.repeat([f"class {c}" for c in range(len(sizes))], sizes))
-    splits = split({"all": len(strata)}, valid=valid, test=test, seed=seed, strata=strata)
+    splits = split({"all": len(strata)}, valid=valid, test=test, seed=seed, keys=RowKeys(strata=strata))
     assert sorted(np.concatenate(list(splits.values()))) == list(range(len(strata)))
     pool = np.arange(len(strata))
     for name, share in (("test", test), ("valid", valid)):
@@ -79,7 +80,8 @@ def test_a_stratified_split_has_the_share_of_every_class_within_one_row(
 def test_splits_without_classes_are_those_of_a_single_class(rows: int, valid: int, test: int, seed: int | None) -> None:
     if valid + test < rows:
         found, expected = (
-            split({"all": rows}, valid=valid, test=test, seed=seed, strata=strata) for strata in (None, np.zeros(rows))
+            split({"all": rows}, valid=valid, test=test, seed=seed, keys=RowKeys(strata=strata))
+            for strata in (None, np.zeros(rows))
         )
         for name, part in expected.items():
             np.testing.assert_array_equal(found[name], part)
@@ -94,7 +96,7 @@ def test_without_a_seed_the_last_rows_are_held_out_in_order() -> None:
 
 def test_largest_remainders_get_the_rows_left_over() -> None:
     strata = np.repeat(["a", "b", "c"], [5, 3, 4])  # of 4 rows: 1.67, 1, 1.33
-    splits = split({"train": 12, "test": 1}, valid=4, strata=strata)
+    splits = split({"train": 12, "test": 1}, valid=4, keys=RowKeys(strata=np.append(strata, "a")))
     assert splits["valid"].tolist() == [3, 4, 7, 11]
 
 
@@ -122,7 +124,7 @@ def test_another_seed_holds_out_other_rows() -> None:
             {"valid": 5, "test": 0.5},
             r"`test` \(=0\.5\) and `valid` \(=5\) hold out 10 of 10",
         ),
-        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows, so no row is left for the train split"),
+        ({"train": 10, "test": 1}, {"valid": 11}, "holds out 11 of 10 rows, so no row is left for the train split"),
         (
             {"all": 10},
             {"valid": 1.5, "test": 2},
@@ -130,8 +132,20 @@ def test_another_seed_holds_out_other_rows() -> None:
         ),
         ({"all": 10}, {"valid": 0, "test": 2}, "must be a share"),
         ({"all": 10}, {"valid": float("nan"), "test": 2}, "must be a share"),
-        ({"all": 10}, {"valid": 2}, "`test` is None: set `test`"),
-        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, "the parts train, test, and `test` is 2: "),
+        ({"all": 10}, {"valid": 2}, "the data has no part `test`, only all; set `test`"),
+        ({"all": 10, "test": 2}, {}, "the data has no part `valid`, only all, test; set `valid`"),
+        (
+            {"train": 10, "valid": 1, "test": 2},
+            {"valid": 2},
+            r"has a part `valid`, and `valid` \(=2\) is set; leave it out",
+        ),
+        ({"valid": 1, "test": 2}, {}, "the data has the parts valid, test; it needs a part `train`"),
+        (
+            {"train": 10, "valid": 1, "test": 2},
+            {"valid_from": "test"},
+            r"`valid_from` \(=test\) takes .* a part `valid`",
+        ),
+        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, r"a part `test`, and `test` \(=2\) is set; leave it out"),
         ({"train": 10, "test": 0}, {"valid": 2}, "part test of the data has no rows"),
         ({"all": 0}, {"valid": 2, "test": 2}, "part all of the data has no rows"),
     ],
@@ -146,19 +160,19 @@ def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, c
     strata = np.repeat(["common", "rare"], [20, rows])
     message = f"class 'rare' has {count}, too few to stratify 3 splits; remove .* or set `stratify` to null"
     with pytest.raises(DataError, match=message):
-        split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
+        split({"all": len(strata)}, valid=4, test=4, seed=0, keys=RowKeys(strata=strata))
 
 
 def test_as_many_classes_as_rows_raise_an_error_at_once() -> None:
     """A pass over the rows for each class would take minutes."""
     with pytest.raises(DataError, match="class 0 has 1 row, too few to stratify 3 splits"):
-        split({"all": 300_000}, valid=0.15, test=0.15, seed=0, strata=np.arange(300_000))
+        split({"all": 300_000}, valid=0.15, test=0.15, seed=0, keys=RowKeys(strata=np.arange(300_000)))
 
 
 def test_a_class_that_stratifying_would_take_from_training_raises_an_error() -> None:
     strata = np.repeat(["common", "rare"], [40, 3])
     with pytest.raises(DataError, match="class 'rare' has 3 rows, too few to stratify 3 splits; remove"):
-        split({"all": 43}, valid=20, test=20, strata=strata)
+        split({"all": 43}, valid=20, test=20, keys=RowKeys(strata=strata))
 
 
 @given(
@@ -173,10 +187,8 @@ def test_folds_hold_out_every_row_once_and_of_every_class_as_many(
     strata = np.random.default_rng(0).permutation(np.repeat(range(len(sizes)), sizes))
     rows = len(strata)
     splits = split({"train": rows, "test": 3}, valid=1, seed=seed)
-    parts = [
-        split_for_fold(splits, folds=folds, fold=number, seed=seed, strata=strata if stratified else None)
-        for number in range(folds)
-    ]
+    keys = RowKeys(strata=np.append(strata, [0, 0, 0]) if stratified else None)
+    parts = [split_for_fold(splits, folds=folds, fold=number, seed=seed, keys=keys) for number in range(folds)]
     assert sorted(np.concatenate([part["valid"] for part in parts])) == list(range(rows))
     assert np.ptp([len(part["valid"]) for part in parts]) <= 1
     for part in parts:
@@ -197,12 +209,12 @@ def test_without_a_seed_folds_are_consecutive_rows() -> None:
     ("folds", "strata", "message"),
     [
         (8, None, r"`folds` \(=8\) must be at most 7, the number of rows outside of the test split"),
-        (3, np.array([0, 0, 0, 0, 0, 1, 1]), "class 1 has 2 rows, too few to stratify 3 folds"),
+        (3, np.array([0, 0, 0, 0, 0, 1, 1, 1]), "class 1 has 2 rows, too few to stratify 3 folds"),
     ],
 )
 def test_impossible_folds_raise_an_error(folds: int, strata: np.ndarray | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        split_for_fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
+        split_for_fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, keys=RowKeys(strata=strata))
 
 
 def test_folds_of_a_table_are_dealt_by_its_seed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -140,7 +141,7 @@ def test_blocks_are_small(tmp_path: Path) -> None:
         (
             {"train/cat/1.png": b"", "train/1.png": b""},
             {},
-            "train/1.png in .* is in no class folder: there is a folder for in the",
+            "train/1.png in .* is in no class folder: there is a folder for each class in train, such",
         ),
         ({"train/cat/1.png": b"", "tset/cat/1.png": b""}, {}, "tset/cat/1.png in .* is in none of the folders train"),
     ],
@@ -224,3 +225,38 @@ def test_a_changed_archive_is_read_or_an_error(kind: str, tmp_path: Path) -> Non
             continue
         if kind != "tar":
             assert {found for _, _, found in rows} <= {*FILES.values()}
+
+
+def test_rows_of_other_classes_are_not_read(tmp_path: Path) -> None:
+    source = ImageFolders(path=str(write_folder(tmp_path, FILES)), classes=("dog",))
+    (tmp_path / "cat" / "1.png").unlink()
+    assert {label for _, label, _ in list_rows(source, "all")} == {"dog"}
+    profile = source.profile()
+    assert (profile.columns[0].rows, profile.columns[0].distinct_count) == (4, 1)
+    with pytest.raises(DataError, match=r"`classes` lists dogs, but .* has no folder of such a class. Did you mean"):
+        ImageFolders(path=str(tmp_path), classes=("dogs",)).sizes()
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "sizes"),
+    [
+        (("train", "test"), {}, {"train": 7, "valid": 1, "test": 8}),
+        (("train", "val"), {}, {"train": 7, "valid": 8, "test": 1}),
+        (("train", "test"), {"valid": 0.5, "valid_from": "test"}, {"train": 8, "valid": 4, "test": 4}),
+        (("train", "test"), {"per_class": 2, "stratify": "label", "valid": 2}, {"train": 4, "valid": 2, "test": 8}),
+        (("train", "val", "test"), {"stratify": "label"}, {"train": 8, "valid": 8, "test": 8}),
+    ],
+)
+def test_a_split_without_a_folder_is_a_share(
+    parts: tuple[str, ...], options: dict[str, Any], sizes: dict[str, int], tmp_path: Path
+) -> None:
+    files = {name: content for name, content in PARTS.items() if name.startswith(parts)}
+    source = ImageFolders(path=str(write_folder(tmp_path, files)), **options)
+    assert {name: len(rows) for name, rows in source.splits().items()} == sizes
+
+
+def test_a_row_is_located_without_reading_it(tmp_path: Path) -> None:
+    source = ImageFolders(path=str(write_folder(tmp_path, PARTS)))
+    assert source.sizes() == {"train": 8, "valid": 8, "test": 8}
+    shutil.rmtree(tmp_path / "val")
+    assert source.locate_row(8 + 5) == f"val/dog/1.png of {tmp_path} (valid)"

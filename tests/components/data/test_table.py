@@ -85,7 +85,7 @@ def test_strings_are_classes_to_stratify_by(name: str) -> None:
     splits = Some(columns={"all": columns(60)}, valid=0.5, test=1 / 6, stratify=name).splits()
     for rows in splits.values():
         assert np.ptp(np.unique(classes[rows], return_counts=True)[1]) <= 1
-    with pytest.raises(DataError, match=r"`seed` \(=null\) holds out the last rows, `stratify` \(=strings\)"):
+    with pytest.raises(DataError, match=r"`seed` \(=null\) and `stratify` \(=strings\) exclude each other"):
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="strings", seed=None).splits()
     with pytest.raises(DataError, match="must be a column with one value in each row"):
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="tokens").splits()

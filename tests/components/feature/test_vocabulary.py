@@ -336,11 +336,17 @@ def test_values_of_another_kind_raise_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"oov": 2}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
-        ({"oov": 2, "oov_first": True}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
-        ({}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
+        ({"oov": 2}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1, counted from 0"]),
+        (
+            {"oov": 2, "oov_first": True},
+            ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1, counted from 0"],
+        ),
+        ({}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1, counted from 0"]),
         ({"default": 0}, []),
-        ({"oov": 1, "missing": "a"}, ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1"]),
+        (
+            {"oov": 1, "missing": "a"},
+            ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1, counted from 0"],
+        ),
     ],
 )
 def test_unknown_values_are_warned_of(options: dict[str, Any], expected: list[str]) -> None:
@@ -349,7 +355,7 @@ def test_unknown_values_are_warned_of(options: dict[str, Any], expected: list[st
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
     warnings = list(column.warnings({"ids": found}, constants))
     assert warnings[: len(expected)] == expected
-    missing = "column `x` has 1 missing value, the first in row 2; in training it had none"
+    missing = "column `x` has 1 missing value, the first in row 2, counted from 0; in training it had none"
     assert warnings[len(expected) :] == ([] if "missing" in options else [missing])
     assert column.warnings({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
 
@@ -359,7 +365,7 @@ def test_masked_values_are_no_unknown_values(oov_first: bool) -> None:
     column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
     constants = fitted(column)
     found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
-    warnings = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
+    warnings = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2, counted from 0",)
     assert column.warnings({"ids": found}, constants) == warnings
     assert column.warnings({"ids": found[:2]}, constants) == ()
 

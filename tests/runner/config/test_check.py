@@ -249,6 +249,14 @@ def test_the_file_that_set_a_value_is_named(in_empty_folder: Path) -> None:
     assert all(line.endswith("[set by experiments/mine.yaml]") for line in problems[1:])
 
 
+def test_a_parameter_of_the_part_that_an_override_replaces_is_left_out_by_a_tilde(in_empty_folder: Path) -> None:
+    words = ["experiment=diabetes_mlp", "loss=huber", "loss={_target_: components.loss.MSE}"]
+    (problem,) = compose_and_find_problems(*words)
+    assert problem.startswith("loss.delta: unknown parameter of components.loss.MSE. ")
+    assert "To leave it out, add '~loss.delta' to the command. [set by conf/loss/huber.yaml" in problem
+    assert not compose_and_find_problems(*words, "~loss.delta")
+
+
 def test_a_system_call_in_an_untrusted_experiment_is_a_problem(in_empty_folder: Path) -> None:
     Path("experiments").mkdir()
     for target in ("os.system", "components.data.os.system"):

@@ -170,7 +170,10 @@ def test_a_monitor_may_be_the_metric_of_a_target() -> None:
         (["feature.target=null", "metric=[accuracy]"], "metric: is set without a target: accuracy. Set metric to []."),
         (["loss=null"], "loss: is null, but there is a target. Choose a loss."),
         (["loss_weights.price=2"], "loss_weights.price: there is no target price."),
-        (["data.seed=null"], "data.seed: null holds out the last rows, and data.stratify=label the same share of each"),
+        (
+            ["data.seed=null"],
+            "data.seed: null and data.stratify=label exclude each other: without a seed the last rows",
+        ),
         (["training.microbatches=5"], "training.microbatches: 5 does not divide training.batch_size=32."),
         (
             ["training.sampling=weighted"],

@@ -426,6 +426,11 @@ def check_problems(word: str) -> tuple[str, ...]:
         ("defaults: [_self_]\n", "experiments/mine.yaml: wrong entry in defaults, _self_. Write `- override /"),
         ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: unknown group optimiser. Did you mean"),
         ("defaults: [override /optimizer: sdg]\n", "optimizer: unknown option sdg. Did you mean sgd?"),
+        (
+            "defaults: [override /loss: {price: huber, age: mse}]\n",
+            "experiments/mine.yaml: `override /loss` in `defaults` takes the name of an option, got a mapping. Write "
+            "`loss: {price: …, age: …}` outside `defaults`.",
+        ),
         ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another experiment. Copy"),
         (
             "architecture: [1]\n",
@@ -515,6 +520,16 @@ def test_a_defaults_list_in_an_option_is_a_problem(in_empty_folder: Path) -> Non
     assert find_problems("loss=mine") == (
         "conf/loss/mine.yaml: a defaults list is allowed in experiments only. Leave it out.",
     )
+
+
+@pytest.mark.parametrize("group", ["metric", "regularizer", "update", "constraint", "augmentation", "observer"])
+def test_a_part_at_the_root_of_the_file_of_a_group_with_several_options_is_a_problem(
+    in_empty_folder: Path, group: str
+) -> None:
+    write(f"conf/{group}/within.yaml", "# Mine.\n_target_: parts.Within\n")
+    problem = f"conf/{group}/within.yaml needs one key, its own name. Write `within: {{_target_: …}}`."
+    assert problem in find_problems(f"{group}=[within]")
+    assert any(problem in text for text in check_problems(f"{group}={{mine: {{option: within}}}}"))
 
 
 def test_settings_of_a_group_with_an_unknown_option_are_not_reported(in_empty_folder: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runner.__main__ import main
-from runner.config.check import check_config
+from runner.config.check import check_config, find_config_problems
 from runner.config.compose import compose
 from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
@@ -97,3 +98,36 @@ def test_options_with_a_parameter_are_found() -> None:
     assert list(find_options_with("optimizer", "momentum")) == ["rmsprop", "sgd"]
     assert find_options_with("metric", "k").keys() == {"top_k"}
     assert not find_options_with("feature", "columns")
+
+
+FUNCTIONS = """
+from components.loss import MSE
+
+def mse(logits, target): ...
+def tensorflow(y_true, y_pred): ...
+def correct(output, batch): ...
+def penalty(params): ...
+def factory(target) -> MSE: ...
+def other(scale): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        ("loss", "mse", "mine.mse is a function of (logits, target). A loss is a class with `__call__` and `outputs`."),
+        ("loss", "tensorflow", "mine.tensorflow is a function of (y_true, y_pred). A loss is a class with"),
+        ("metric.mine", "correct", "mine.correct is a function of (output, batch). A metric is a class with `bind`"),
+        ("regularizer.mine", "penalty", "mine.penalty is a function of (params). A regularizer is a class with"),
+        ("loss", "factory", "is missing, and has no default"),
+        ("loss", "other", "is missing, and has no default"),
+    ],
+)
+def test_a_function_that_takes_what_a_part_takes_is_explained(
+    in_empty_folder: Path, write_module: Callable[[str, str], None], key: str, name: str, message: str
+) -> None:
+    write_module("mine", FUNCTIONS)
+    (problem,) = find_config_problems(compose([f"{key}={{_target_: mine.{name}}}"]))
+    assert message in problem
+    if "a function" in message:
+        assert f"Run: titrate --help components.types.{key.partition('.')[0].capitalize()}" in problem

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.data import order
-from runner.data.order import epoch_order, permute
+from runner.data.order import draw_uniforms, epoch_order, permute
 
 OPTIONS = {
     "shuffled": {},
@@ -101,6 +101,17 @@ def test_rows_are_drawn_in_proportion_to_their_weights(weights: list[float], see
     assert not frequencies[np.equal(weights, 0)].any(), "a weight of 0 is never drawn"
     shares = np.divide(weights, np.sum(weights))
     assert np.abs(frequencies - shares).max() < 5 * np.sqrt(0.25 / len(rows)), "within five standard deviations"
+
+
+def test_random_numbers_of_any_positions_are_computed_alone() -> None:
+    for draws in (1, 4, 6):
+        whole = draw_uniforms((1, 2), 0, 20, draws)
+        assert whole.shape == (20, draws)
+        assert ((whole >= 0) & (whole < 1)).all()
+        assert len(np.unique(whole)) == whole.size
+        for first in range(20):
+            np.testing.assert_array_equal(draw_uniforms((1, 2), first, 20 - first, draws), whole[first:])
+        assert not (draw_uniforms((1, 3), 0, 20, draws) == whole).any()
 
 
 def test_the_orders_never_change() -> None:

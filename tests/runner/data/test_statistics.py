@@ -134,14 +134,14 @@ class Counted(Blocks):
 @pytest.mark.parametrize(
     ("columns", "passes"),
     [
-        ({"a": Scaled("x"), "b": Scaled("a")}, 0),
+        ({"a": Scaled("x"), "b": Scaled("a")}, 1),
         ({"a": Scaled("x"), "b": Scaled("a", learn=True), "c": Scaled("x", learn=True)}, 1),
         ({"c": Scaled("b", learn=True), "b": Scaled("a", learn=True), "a": Scaled("x", learn=True)}, 3),
         ({"d": Scaled("c"), "c": Scaled("b", learn=True), "b": Scaled("a"), "a": Scaled("x", learn=True)}, 2),
     ],
 )
 def test_a_column_that_reads_a_fitted_column_is_fitted_in_a_later_pass(columns: Mapping[str, Any], passes: int) -> None:
-    """Two passes more: one finds the first block, and one encodes."""
+    """Two passes more: one finds the first block, and one encodes. Rows are hashed in the first pass."""
     Counted.passes = 0
     data = load_encoded(Counted(50), features(**columns), identity="", cache=None)
     assert Counted.passes == passes + 2

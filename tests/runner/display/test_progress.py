@@ -45,6 +45,18 @@ def test_an_epoch_that_is_not_the_best_has_no_star(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "epoch 1/9  train/loss nan  1.0 s\n"
 
 
+def test_metrics_stand_before_the_losses_of_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    display = PlainProgress()
+    display.start(RunLength(45, 5), 0, "valid/loss")
+    names = ["train/loss", "train/a/loss", "train/a/mae", "valid/loss", "valid/a/loss", "valid/b/loss", "valid/a/mae"]
+    display.show_evaluation(5, dict.fromkeys(names, 1), 1.0, is_best=False)
+    words = capsys.readouterr().out.split()
+    assert [word for word in words if "/" in word[1:]][1:] == [
+        *("valid/loss", "valid/a/mae", "valid/a/loss", "valid/b/loss"),
+        *("train/loss", "train/a/mae", "train/a/loss"),
+    ]
+
+
 def test_a_run_that_is_evaluated_within_epochs_counts_steps(
     terminal: tuple[TerminalProgress, io.StringIO], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """The reports at the end of a run and of a sweep: status, metrics, failures and places."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from runner.display.report import print_report
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, make_plan
 from runner.sweep.ranking import rank
-from runner.sweep.report import format_command, print_end
+from runner.sweep.report import format_candidate_command, print_end
 
 SUMMARY = {
     "status": "finished",
@@ -47,6 +48,20 @@ def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
         "record      mlflow ui",
         "            http://127.0.0.1:5000/#/experiments/1/runs/a",
     ]
+
+
+def test_a_run_that_is_evaluated_within_epochs_has_a_best_step(capsys: pytest.CaptureFixture[str]) -> None:
+    history = [
+        {"epoch": epoch, "step": step} for epoch, step in ((13 / 37, 13), (1, 37), (1300 / 37, 1300), (40, 1480))
+    ]
+    lines = report_lines(capsys, history=history, best_epoch=1300 / 37, epochs=40)
+    assert "best step  1300 of 1480" in lines
+
+
+@pytest.mark.parametrize(("pace", "text"), [(0.01234, "0.01234"), (216.94, "216.9"), (11264.4, "11,264")])
+def test_a_pace_has_no_exponent(pace: float, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = report_lines(capsys, metrics={"steps_per_second": pace})
+    assert f"time        12.3 s, {text} steps/s" in lines
 
 
 def test_an_interrupted_run_says_how_to_resume_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +102,7 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def end_sweep(runs: list[SweepRun], monitor: str | None, *, quiet: bool) -> None:
     """Prints the end of a sweep over the key `a`."""
     manifest = Manifest(["a"], runs, monitor)
-    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "seconds": 3.0}
+    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "best_folder": "0", "seconds": 3.0}
     print_end(manifest, rank(manifest), summary, Path("out"), None, quiet)
 
 
@@ -112,10 +127,11 @@ def test_a_sweep_prints_its_ranking_and_its_failures(capsys: pytest.CaptureFixtu
         "a=2     [/x] is wrong  1",
         "a=3     diverged       2",
         "",
-        "status  failed: some failed",
-        "best    titrate a=1",
-        "time    3.0 s",
-        "folder  out",
+        "status    failed: some failed",
+        "best      titrate a=1",
+        "best run  out/0",
+        "time      3.0 s",
+        "folder    out",
     ]
 
 
@@ -125,6 +141,25 @@ def test_a_terminal_gets_tables_of_a_sweep(capsys: pytest.CaptureFixture[str], m
     out = capsys.readouterr().out
     assert "│ 1    │ [/b] │ 1      │ 0.5        │" in out
     assert "│ a=2    │ [/x] is wrong │ 1      │" in out
+
+
+def test_the_table_of_a_sweep_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = {"best/valid/loss": 0.5} | {f"test/metric_{number}": 0.25 for number in range(20)}
+    runs = [SweepRun([f"a={number}"], {"a": number}, "finished", "0", metrics) for number in (1, 2)]
+    end_sweep(runs, "valid/loss", quiet=False)
+    assert capsys.readouterr().out.splitlines()[0].split()[-1] == "test/metric_19"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "110")
+    end_sweep(runs, "valid/loss", quiet=False)
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(line for line in lines if "rank" in line)
+    assert re.findall(r"\S*/\S*", heading)[:2] == ["valid/loss", "test/metric_0"]
+    assert "test/metric_19" not in heading
+    assert sum("test/metric" in line for line in lines) == 2  # the heading, and the line about the others
+    (note,) = [line for line in lines if "too narrow" in line]
+    assert re.search(r"test/metric_19.* out/ranking.csv has all$", note)
 
 
 def test_a_quiet_sweep_prints_its_failures_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,6 +172,6 @@ def test_the_command_of_the_best_candidate_runs_one_run() -> None:
     plan = make_plan(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
     assert isinstance(plan, Plan)
     manifest = Manifest(["learning_rate"], [SweepRun(list(run.overrides), {}) for run in plan.runs])
-    command = format_command(plan, rank(manifest)[0])
+    command = format_candidate_command(plan, rank(manifest)[0])
     assert command == "titrate seed=4 learning_rate=0.1"
     make_plan(command.split()[1:], multirun=False)  # it is valid

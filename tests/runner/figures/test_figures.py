@@ -4,15 +4,18 @@ import csv
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from runner import figures
+from runner.figures import classification, regression
 from runner.figures.canvas import make_panels, set_readable_ticks
 from runner.figures.classification import confusion_matrix, measure_classes, score_second_class
 from runner.figures.data import draw_image_grid, scale_images
@@ -79,6 +82,34 @@ def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(tmp_p
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
         write_checkpointed_size(tmp_path, box.flush())
     assert [path.name for path in figures.draw(tmp_path)] == ["learning_curves.png"]
+
+
+def list_titles(monkeypatch: pytest.MonkeyPatch, folder: Path, predictions: RecordedPredictions) -> list[list[str]]:
+    """The titles of each figure of predictions, and of its panels."""
+    titles: list[list[str]] = []
+
+    def record_titles(figure: Figure, path: Path) -> Path:
+        found = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
+        titles.append([title for title in found if title])
+        return path
+
+    for module in (classification, regression):
+        monkeypatch.setattr(module, "save_figure", record_titles)
+    figures.draw_predictions(predictions, folder)
+    return titles
+
+
+def test_titles_name_one_of_several_targets_and_a_single_output_has_one_title(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = replace(predict_values(np.arange(9.0)[:, None], np.arange(9.0)[:, None]), target_name="PRICE")
+    of_values = list_titles(monkeypatch, tmp_path, values)
+    assert of_values[0] == ["valid, PRICE: predicted against true of 9 rows"]
+    assert all(len(titles) == 1 for titles in of_values)
+    classes = predict_classes([0, 1, 0, 1], [0, 1, 1, 1], ("a", "b"))
+    of_classes = list_titles(monkeypatch, tmp_path, replace(classes, target_name="KIND"))
+    assert all(titles[0].startswith("test, KIND: ") for titles in of_classes)
+    assert all(titles[0].startswith("test: ") for titles in list_titles(monkeypatch, tmp_path, classes))
 
 
 def test_the_table_of_classes_equals_counts_by_hand(tmp_path: Path) -> None:

@@ -387,7 +387,10 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
             "has floats up to 1, which may be from 0 to 1 or from 0 to 255",
         ),
         ({"image": np.zeros((2, 8, 8))}, r"column `image` of the new rows is uint8 \(2, 8, 8\)"),
-        ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), but a row of the run as uint8 \(8, 8, 1\)"),
+        (
+            {"image": np.zeros((2, 8, 7, 1), np.uint8)},
+            "has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 ",
+        ),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
         ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
@@ -447,7 +450,7 @@ def test_a_folder_without_weights_is_an_error(copied: Path) -> None:
 def test_a_folder_that_is_not_a_run_is_an_error(copied: Path) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
-    with pytest.raises(UserError, match=r"is a sweep\. Name one of its runs: none"):
+    with pytest.raises(UserError, match=r"is a sweep\. Name one of its runs"):
         load_model(copied)
 
 
@@ -472,6 +475,9 @@ def test_evaluate_prints_the_metrics_of_a_split(digits: Path, capsys: pytest.Cap
         assert ["split", "loss", "accuracy"] in printed
         assert [split, *(f"{metrics[prefix + name]:.5g}" for name in ("loss", "accuracy"))] in printed
         assert ["status", "finished"] in printed
+        assert ["95", "%"] in [line[:2] for line in printed]
+    assert main(["mode=evaluate", f"run={digits}", "intervals=null"]) == 0
+    assert "95 %" not in capsys.readouterr().out
     assert main(["mode=evaluate", f"run={digits}", "data.split=tets"]) == 2
     assert "no split tets. Did you mean test?" in capsys.readouterr().err
 
@@ -490,6 +496,20 @@ def test_predict_writes_a_new_file_only(digits: Path, capsys: pytest.CaptureFixt
     assert main([*words[:2], "output=found.csv", "quiet=true"]) == 0
     assert capsys.readouterr() == ("", "")
     assert csv.read_csv("found.csv").num_rows == 359
+
+
+def test_predict_writes_targets_as_the_data_has_them(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prices = np.random.default_rng(0).integers(100_000, 400_000, 80)
+    Path("homes.csv").write_text("x,price\n" + "".join(f"{index},{price}\n" for index, price in enumerate(prices)))
+    words = ["data=csv", "data.path=homes.csv", "architecture=mlp", "loss=mse", "metric=[mae]", "training.epochs=1"]
+    assert main([*words, "tracking=none", "quiet=true", "data.target=price"]) == 0
+    capsys.readouterr()
+    assert main(["mode=predict", "run=last", "output=found.csv"]) == 0
+    (run,) = Path("outputs").glob("2*")
+    assert f"run=last is {run}" in capsys.readouterr().out
+    found = csv.read_csv("found.csv").to_pydict()
+    assert found["target"] == prices[found["row"]].tolist()
+    assert list(found) == ["row", "target", "prediction"]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,23 @@ def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_compiling")
+def test_frozen_parameters_have_no_gradients(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = []
+    for words in ([], ["update=[freeze]", "update.freeze.until=2ep"]):
+        assert main(["mode=dry_run", *MLP, *words]) == 1
+        out, err = capsys.readouterr()
+        sections = read_sections(out)
+        lines = [re.split(" {2,}", line.strip()) for line in sections["memory estimated from shapes"]]
+        sizes = {name: size for name, size, *_ in lines}
+        kept.append(sizes["activations, training"])
+    assert sections["layers"][-1].split() == ["trained,", "the", "others", "are", "frozen", "650"]
+    assert sizes["parameters"] == "35.9 kB"
+    assert sizes["gradients"] == "2.6 kB"
+    assert kept[0] != kept[1], "the layers below the head keep nothing for the backward pass"
+    assert "update.freeze: 650 of 8,970 parameters are trained until 2ep: architecture/head/bias, architecture/h" in err
+
+
+@pytest.mark.usefixtures("without_compiling")
 @pytest.mark.parametrize("overrides", [LENET5, MLP, CNN], ids=["lenet5", "mlp", "cnn"])
 def test_parameters_and_multiply_adds_of_layers_are_exact(
     overrides: tuple[str, ...], capsys: pytest.CaptureFixture[str]
@@ -84,7 +101,6 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
     assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
     found = read_sections(capsys.readouterr().out)
     assert list(found) == [
-        "values",
         "a batch of 32",
         "splits",
         "layers",
@@ -92,9 +108,11 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
         "compiling",
         "memory of the compiled programs",
         "time",
+        "values",
     ]
     values = [" ".join(line.split()) for line in found["values"]]
     assert "seed=3 the command line (seed=3)" in values
+    assert "schedule.learning_rate=0.001 follows learning_rate (conf/schedule/constant.yaml)" in values
     assert 'optimizer._target_="optax.adam" conf/optimizer/adam.yaml, chosen by optimizer=adam' in values
     assert found["a batch of 32"][1:] == [
         "  inputs  float32 (32, 8, 8, 1)  image.values uint8 (32, 8, 8, 1)",

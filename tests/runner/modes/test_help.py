@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
 from runner.config.option_parts import read_part
@@ -51,6 +52,22 @@ def test_each_option_is_described_with_its_parameters(group: str, name: str, pat
     assert all(len(line) <= WIDTH or len(line.split()) <= 2 for line in text.splitlines())
 
 
+def test_keys_of_data_for_finished_runs_are_described() -> None:
+    for word in ("data.on_missing", "data"):
+        assert "data.on_missing: error or fill for mode=evaluate and mode=predict only" in join_lines(describe([word]))
+    assert "data.split: text split of the run's data" in join_lines(describe(["data.split"]))
+
+
+def test_the_help_of_a_data_set_says_where_its_files_come_from() -> None:
+    text = join_lines(describe(["data=california_housing"]))
+    assert "missing values: datasets/housing/housing.csv of https://github.com/ageron/handson-ml2." in text
+
+
+def test_the_name_of_an_option_leads_to_its_help() -> None:
+    with pytest.raises(UserError, match=r"^--help sam: there is no sam\. See titrate --help step=sam$"):
+        describe(["sam"])
+
+
 def test_the_default_of_the_option_is_shown_before_that_of_the_signature(in_empty_folder: Path) -> None:
     assert "\n  delta: a number in (0, inf). Default: 1.0\n" in describe(["loss=huber"])
     Path("conf/loss").mkdir(parents=True)
@@ -87,6 +104,14 @@ def test_each_group_is_described(group: str) -> None:
         ("optimizer.momentum", "of optimizer=rmsprop, optimizer=sgd"),
         ("data.max_unpacked_gb", "Default: 2.0"),
         ("metric=[accuracy,top_k]", "metric.top_k.NAME=VALUE"),
+        ("components.types", "components.types.Metric A number that describes a whole split, computed from sums over"),
+        ("components.types.Metric", "measure(output: Output, batch: Batch) -> Mapping[str, jax.Array] The counts and"),
+        ("components.types.Output", "losses: internal losses by name, (B,) each. They are added to the objective."),
+        ("components.types.AfterUpdate", "after("),
+        ("components.feature.statistic.Moments", "Mean and population standard deviation."),
+        ("components.pretrained.Rule", "theirs: name of the layer in the library."),
+        ("feature.weight", "the key of a column of the data, such as population"),
+        ("feature.inputs", "such as {numbers: [age, income]}"),
         ("mode", "mode=look shows the data as the model gets it"),
         ("teacher=null", "teacher=run"),
         ("seed", "a whole number in [0, 4294967295]. Default: 0"),
@@ -111,6 +136,8 @@ def test_any_part_and_key_can_be_named(word: str, shown: str, capsys: pytest.Cap
         ("momentum", "there is no momentum. Options of optimizer that have it: "),
         ("training.epoch", "there is no training.epoch. Did you mean training.epochs?"),
         ("components.loss.Hubr", "components.loss has no Hubr. Did you mean Huber?"),
+        ("feature.colums", "no option of feature has the parameter colums. Did you mean columns?"),
+        ("components.types.Metrc", "components.types has no Metrc. Did you mean Metric?"),
         ("os.system", "os.system is not in an allowed package. Allowed: components, "),
         ("jax.nn.nothing", "jax.nn has no nothing."),
         ("optax.apply_updates", "optax.apply_updates is not a part. Did you mean"),
@@ -178,5 +205,5 @@ def test_a_key_that_help_prints_is_described(word: str, text: str, capsys: pytes
 
 
 def test_a_group_whose_options_have_no_parameters_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help", "feature.columns"]) == 2
-    assert "the options of feature have no parameters of their own" in capsys.readouterr().err
+    assert main(["--help", "experiment.columns"]) == 2
+    assert "the options of experiment have no parameters of their own" in capsys.readouterr().err

@@ -148,6 +148,13 @@ def test_a_command_of_its_readme_runs(project: Path, command: str) -> None:
     assert main([*words, *(SHORT if "experiment" in command else [])]) == 0
 
 
+@pytest.mark.optax
+@pytest.mark.parametrize("choice", ["loss=pinball", "metric=[relative_error]"])
+def test_the_command_that_checks_a_part_runs(project: Path, choice: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = re.findall(r"`titrate (.* GROUP=NAME mode=dry_run)`", README)
+    assert main([*command.replace("GROUP=NAME", choice).split(), "data.rows=200", "quiet=true"]) == 0
+
+
 def test_the_error_in_its_readme_is_current(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command, message = re.search(r"^ *\$ titrate (.*)\n *(.*)$", README, re.MULTILINE).groups()  # type: ignore[union-attr]
     capsys.readouterr()

@@ -111,7 +111,7 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
         ["test", "359 (20.0%)"],
     ]
     figures = find_folder("look_digits_mlp") / "figures"
-    assert image_names(figures) == {"class_balance.png", "examples_image.png"}
+    assert image_names(figures) == {"class_balance.png", "classes_image.png", "examples_image.png"}
     labels, splits = load_digits().target, ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label").splits()
     expected = np.stack([np.bincount(labels[rows]) for rows in splits.values()], axis=1)
     assert read_counts(figures / "class_balance.csv") == {
@@ -192,6 +192,16 @@ def test_padded_inputs_have_a_table_of_lengths(
     shown = {row[0]: row[1:] for row in find_table(tables, "first examples of the first training batch")}
     assert shown["digit"] == [f"id {size}" for size in shown["number"]]
     assert [row[0] for row in find_table(tables, "rows of each class")[1:]] == ["[y]", "x"]
+
+
+def test_the_values_of_ids_are_shown(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+    cities = [("Oslo", "Rome")[n % 3 == 0] for n in range(60)]
+    lines = [f"{city},{n % 5},{n}" for n, city in enumerate(cities)]
+    (in_empty_folder / "homes.csv").write_text("city,rooms,price\n" + "\n".join(lines))
+    words = ["data=csv", "data.path=homes.csv", "data.target=price", "data.types.rooms=int", "tracking=none"]
+    rows, _, *columns = find_table(look(capsys, *words), "first examples of the first training batch")
+    (shown,) = [column[1:] for column in columns if column[0] == "city"]
+    assert shown == [cities[int(row)] for row in rows[1:]]
 
 
 def test_no_run_resumes_in_the_folder_of_a_look(capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,6 +306,11 @@ def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[st
     worst = np.argsort(-np.abs(residuals), kind="stable")[:20]
     assert [int(row[0]) for row in rows] == predictions.row[worst].tolist()
     assert [float(row[3]) for row in rows] == pytest.approx(residuals[worst], rel=1e-3)
+    raw = find_table(tables, "the first of them, as they are in the data")
+    assert raw[0] == ["row", *(row[0] for row in rows[:6])]
+    values = {name: cells for name, *cells in raw}
+    assert {"age", "sex", "bmi", "bp"} <= values.keys()
+    assert [float(value) for value in values["progression"]] == [float(row[1]) for row in rows[:6]]
     columns = find_table(tables, "the first of them, as the model gets them")
     assert columns[0][1:] == [row[0] for row in rows[:6]]
     assert [row[0] for row in columns[2:]] == ["age", "sex", "bmi", "bp", "serum"]
@@ -351,7 +366,7 @@ def test_the_figures_of_a_run_reach_mlflow_and_those_of_data_make_no_run(
         time.sleep(0.1)
     (found,) = figures_in(database).values()
     assert {"worst_mistakes.png", "worst_mistakes.txt", "learning_curves.png"} <= found
-    assert {"class_balance.csv", "class_balance.png", "examples_image.png", "look.txt"} == {
+    assert {"class_balance.csv", "class_balance.png", "classes_image.png", "examples_image.png", "look.txt"} == {
         path.name for path in (find_folder("look_digits_mlp") / "figures").iterdir()
     }
 

@@ -248,16 +248,25 @@ def test_the_runs_of_a_sweep_are_listed(run_command: RunCommand) -> None:
 def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     for n, rate in enumerate((0.1, 0.2)):
         make_scored_run("digits", 0.5, day=n + 1, parameters={"learning_rate": rate})
+    sweep = make_run("sweep", day=3, kind="sweep", summary={"metrics": {}})
+    run = make_scored_run("00", 0.25, day=4, parent=sweep.name)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "100")
-    lines = ["  ".join(cells) for cells in run_command("mode=runs")]
-    assert lines[-1] == "the terminal is too narrow for the columns created, seconds, epochs; `| cat` shows all columns"
-    assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= 100
-    assert any("│ digits │ finished │ 0.5             │ 0.5           │ 0.2           │" in line for line in lines)
-    monkeypatch.setenv("COLUMNS", "40")
-    assert "learning_rate" in run_command("mode=runs")[-1][0]
-    monkeypatch.setenv("COLUMNS", "160")
-    assert "learning_rate" in "  ".join(run_command("mode=runs")[1])
+
+    def read_lines(width: int, *arguments: str) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = ["  ".join(cells) for cells in run_command("mode=runs", *arguments)]
+        assert max(len(re.sub(r"\x1b\[\d*m", "", line).rstrip()) for line in lines[:-1]) <= width
+        assert any(re.search(rf"(^|[ │]){run.name}( +│)?$", line.rstrip()) for line in lines), "what run= takes, whole"
+        return lines
+
+    lines = read_lines(100)
+    assert lines[-1].startswith("the terminal is too narrow for the columns created, seconds, kind, epochs, status; ")
+    assert re.search("name.*best/valid/loss.*test/accuracy.*learning_rate.*folder", "\n".join(lines))
+    assert "learning_rate" in read_lines(40)[-1]
+    assert "learning_rate" in "".join(read_lines(160)[:2])
+    narrow = read_lines(76, "runs.where=seconds > 1 and batch_size = 32", "runs.sort=test/accuracy")
+    assert re.search("seconds.*batch_size.*test/accuracy.*folder", "".join(narrow[:2])), "the command names these"
+    assert re.search("name.*status", "".join(read_lines(80, "runs.sort=status")[:2]))
 
 
 def test_listing_does_not_import_jax() -> None:
@@ -293,9 +302,9 @@ def test_clean_lists_the_checkpoints_and_removes_them_once_confirmed(run_command
         ["interrupted", "1.00 MB", stopped.name],
         ["finished", "", " 4.00 MB", done.name],
     ]
-    assert lines[-1] == ["would remove checkpoints of 2 runs, 5.00 MB; add runs.confirm=true to remove them"]
+    assert lines[-1] == ["would remove the checkpoints of 2 runs, 5.00 MB; add runs.confirm=true to remove them"]
     assert len(checkpoint_names(done)) == 5
-    assert run_command(*arguments, "runs.confirm=true")[-1] == ["removed checkpoints of 2 runs, 5.00 MB"]
+    assert run_command(*arguments, "runs.confirm=true")[-1] == ["removed the checkpoints of 2 runs, 5.00 MB"]
     assert checkpoint_names(done) == ["best_2.npz"]
     assert checkpoint_names(stopped) == ["best_1.npz", "step_2.npz"]
     assert run_command(*arguments) == [["nothing to remove"]]
@@ -323,7 +332,7 @@ def test_clean_removes_a_folder_only_once_its_record_is_delivered(run_command: R
     assert any(line.startswith(f"kept {path.name}: part of its record is not in MLflow") for line in lines)
     assert path.exists()
     assert not damaged.exists()
-    assert run_command(*arguments, "tracking=none")[-1][0].startswith("removed 1 folders, ")
+    assert run_command(*arguments, "tracking=none")[-1][0].startswith("removed 1 folder, ")
     assert list(Path("outputs").iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record.description import describe_changes, dotted_leaves, list_changes
+from runner.config.compose import Composer, compose, configure
+from runner.modes.help import value_origins
+from runner.record.description import code_versions, describe_changes, list_changes, run_parameters
+from runner.tree import dotted_leaves
 
 DIFF_SETTINGS = ("diff.external", "diff.theirs.textconv", "diff.theirs.command")
 
@@ -35,6 +39,7 @@ def test_the_record_has_tags_parameters_and_data_sets() -> None:
     parameters = record["parameters"]
     assert parameters["optimizer"] == "sgd"
     assert parameters["optimizer.momentum"] == 0.5
+    assert parameters["optimizer.nesterov"] is False  # the default of its signature
     assert parameters["metric"] == "accuracy,top_k"
     assert parameters["architecture.widths"] == [64, 64]
     assert parameters["training.epochs"] == 1
@@ -42,6 +47,43 @@ def test_the_record_has_tags_parameters_and_data_sets() -> None:
     rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
     assert rows == {"train": 36, "valid": 12, "test": 12}
     assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_defaults_of_signatures_are_parameters_with_their_origin(write_module: Callable[[str, str], None]) -> None:
+    write_module("mine", "class Focal:\n    def __init__(self, gamma: float = 2.0, other=None, name=str): ...\n")
+    words = ["loss={_target_: mine.Focal}", "architecture=sequential", "update=[ema]", "metric=[top_k]"]
+    config = compose(words)
+    assert value_origins(config)["loss.gamma=2.0"] == "the signature of mine.Focal"
+    parameters = dict(run_parameters(config))
+    expected = {"loss.gamma": 2.0, "update.ema.decay": 0.999, "metric.top_k.k": 5, "optimizer.b1": 0.9}
+    assert parameters.items() >= expected.items()
+    unlisted = {"loss.other", "loss.name", "architecture.outputs", "optimizer.learning_rate"}
+    assert not parameters.keys() & unlisted
+    same = dict(run_parameters(compose([*words, "loss.gamma=2.0", "metric.top_k.k=5"])))
+    assert same == parameters
+
+
+SEVERAL = """
+target: null
+targets:
+  PRICE: {_target_: components.feature.Numeric, key: median_house_value, scale: 1e-5}
+  AGE: {_target_: components.feature.Numeric, key: housing_median_age, missing: mask}
+columns: {income: {_target_: components.feature.Numeric, key: median_income}}
+inputs: {numbers: [income]}
+"""
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_parameter_metric_names_the_metrics_of_each_target() -> None:
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/several.yaml").write_text(SEVERAL)
+    words = ["data=california_housing", "feature=several", "loss={PRICE: mse, AGE: huber}"]
+    metrics = "metric={PRICE: [rmse, mae], AGE: {error: {option: mae}}}"
+    parameters = dict(run_parameters(configure([*words, metrics], Composer())))
+    assert parameters["metric"] == "rmse,mae,error"
+    assert parameters["loss"] == "mse,huber"
+    assert dict(run_parameters(configure(words, Composer())))["metric"] == ""
 
 
 @pytest.mark.optax
@@ -135,4 +177,21 @@ def test_leaves_have_dotted_keys() -> None:
 
 def test_only_code_and_versions_count_as_changed() -> None:
     before, now = {"jax": "1", "seed": "0", "code": "a"}, {"jax": "2", "code": "a"}
-    assert list_changes(before, now) == ["jax was 1, is 2"]
+    assert list_changes({"tags": before}, compose([]), now) == ["jax was 1, is 2"]
+    assert list_changes({"tags": before}, compose([]), {"code": "b"}) == ["code was a, is b"]
+
+
+@pytest.mark.optax
+def test_the_files_whose_code_has_changed_are_named(write_module: Callable[[str, str], None]) -> None:
+    source = "class Squares:\n    def outputs(self, target): return 3\n"
+    source += "    def __call__(self, logits, target): return (logits**2).mean(1)\n"
+    write_module("squares", source)
+    images = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    words = ["loss={_target_: squares.Squares}", "training.epochs=1", "tracking=none", "quiet=true"]
+    result = runner.run(*words, source=Arrays(columns=images, valid=12, test=12))
+    record = json.loads((result.folder / "record.json").read_text())
+    assert record["code"].keys() == {"components", "runner", "squares.py"}
+    config = compose(words[:1])
+    assert not list_changes(record, config, code_versions(config))
+    write_module("squares", source.replace("mean", "sum"))
+    assert list_changes(record, config, code_versions(config)) == ["the code of squares.py has changed"]

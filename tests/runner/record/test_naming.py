@@ -26,31 +26,31 @@ def table(in_empty_folder: Path) -> Path:
     ("words", "title", "experiment"),
     [
         ("experiment=digits_cnn", "digits · sequential", "digits_cnn"),
-        ("optimizer=sgd seed=3", "digits · mlp · optimizer sgd · seed 3", "digits"),
+        ("optimizer=sgd seed=3", "optimizer sgd · seed 3 · digits · mlp", "digits"),
         (
             "experiment=digits_mlp learning_rate=3e-3 training.batch_size=8",
-            "digits · mlp · lr 3e-3 · batch 8",
+            "lr 3e-3 · batch 8 · digits · mlp",
             "digits_mlp",
         ),
         (
             "data=csv data.path=data/prices.csv data.target=y seed=2",
-            "prices.csv · mlp · target y · seed 2",
+            "seed 2 · prices.csv · mlp · target y",
             "prices.csv",
         ),
         ("experiment=digits_mlp folder=a quiet=true tracking=none tracking.x=1 note=b", "digits · mlp", "digits_mlp"),
-        ("experiment=digits_mlp folds=5 fold=2", "digits · mlp · fold 2", "digits_mlp"),
-        ("~optimizer.eps", "digits · mlp · no eps", "digits"),
-        ("architecture.widths=[100,100,100,100,100,100]", "digits · mlp · widths [100,100,100,100,100,10…", "digits"),
+        ("experiment=digits_mlp folds=5 fold=2", "fold 2 · digits · mlp", "digits_mlp"),
+        ("~optimizer.eps", "no eps · digits · mlp", "digits"),
+        ("architecture.widths=[100,100,100,100,100,100]", "widths [100,100,100,100,100,10… · digits · mlp", "digits"),
         (
             "seed=1 training.epochs=2 training.steps=3 training.patience=4 training.min_delta=5 training.profile=true "
             "training.max_minutes=7 training.microbatches=8",
-            "digits · mlp · seed 1 · epochs 2 · steps 3 · patience 4 · min_delta 5 · profile true · 2 more",
+            "seed 1 · epochs 2 · steps 3 · patience 4 · min_delta 5 · profile true · 2 more · digits · mlp",
             "digits",
         ),
     ],
 )
 @pytest.mark.usefixtures("table")
-def test_a_title_shows_the_data_the_architecture_and_what_the_command_changes(
+def test_a_title_shows_what_the_command_changes_the_data_and_the_architecture(
     words: str, title: str, experiment: str
 ) -> None:
     overrides = [word for word in words.split() if word not in ("~optimizer.eps", "tracking.x=1")]
@@ -71,16 +71,16 @@ def plan(*words: str) -> Plan:
     [
         (
             "learning_rate=1e-3,1e-2 seed=1,2 optimizer=sgd",
-            "digits · mlp · 4 runs over lr, seed · optimizer sgd",
+            "4 runs over lr, seed · optimizer sgd · digits · mlp",
             "lr 0.001 · seed 1 · digits · mlp",
             "digits",
         ),
-        ("experiment=digits_mlp seed=3", "digits · mlp · 1 run · seed 3", "digits · mlp", "digits_mlp"),
-        ("experiment=digits_mlp folds=3", "digits · mlp · 3 folds", "fold 0 · digits · mlp", "digits_mlp"),
-        ("architecture=mlp,lenet5", "digits · 2 runs over architecture", "architecture mlp · digits", "digits"),
+        ("experiment=digits_mlp seed=3", "1 run · seed 3 · digits · mlp", "digits · mlp", "digits_mlp"),
+        ("experiment=digits_mlp folds=3", "3 folds · digits · mlp", "fold 0 · digits · mlp", "digits_mlp"),
+        ("architecture=mlp,lenet5", "2 runs over architecture · digits", "architecture mlp · digits", "digits"),
         (
             "data.path=data/prices.csv,data/other.csv data=csv data.target=y",
-            "mlp · 2 runs over path · target y",
+            "2 runs over path · mlp · target y",
             "path data/prices.csv · mlp",
             "titrate",
         ),
@@ -111,8 +111,10 @@ def test_the_record_of_a_run_has_title_description_and_tags(table: Path) -> None
     words = ["data=csv", f"data.path={table}", "data.target=y", "training.epochs=1", "quiet=true", "tracking=mlflow"]
     own = ["tracking.tags={team: blue, round: 3}", "note=a first try", "tracking.diff=false"]
     record = read_record(runner.run(*words, *own).folder)
-    assert record["title"] == "prices.csv · mlp · target y · epochs 1"
+    assert record["title"] == "epochs 1 · prices.csv · mlp · target y"
     assert record["experiment"] == record["tracking"]["experiment"] == "prices.csv"
+    assert "learning_rate" in record["parameters"]
+    assert "schedule.learning_rate" not in record["parameters"], "it follows learning_rate"
     note, command = record["description"].split("\n\n")
     assert note == "a first try"
     assert command.startswith(f"```\ntitrate data=csv data.path={table} ")

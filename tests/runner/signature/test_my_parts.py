@@ -134,6 +134,12 @@ class MeasuresOutput(Metric):
 class MeasuresTruth(Metric):
     def measure(self, output, batch): return {"any": jnp.any(batch.mask)}
 
+class MeasuresExamples(Metric):
+    def measure(self, output, batch): return {"hits": jnp.where(batch.mask, 1.0, 0.0)}
+
+class SquareSums(Metric):
+    def measure(self, output, batch): return {"matrix": jnp.zeros((32, 32))}
+
 class DirectionInWords(Metric):
     higher_is_better = "yes"
 
@@ -348,6 +354,11 @@ CASES = [
         "MeasuresTruth",
         "MeasuresTruth.measure returns `any` as bool (). Sums are numbers. Return a count",
     ),
+    (
+        "metric.mine",
+        "MeasuresExamples",
+        "MeasuresExamples.measure returns `hits` as float32 (32,), values of each example. With `collects = False` it",
+    ),
     ("metric.mine", "DirectionInWords", "DirectionInWords.higher_is_better is 'yes'. It must be True or False"),
     (
         "regularizer.mine",
@@ -502,7 +513,7 @@ def test_wrong_values_of_an_augmentation_end_the_run(name: str, capsys: pytest.C
 
 @pytest.mark.optax
 def test_parts_that_fit_train() -> None:
-    fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "WithStrength"}
+    fit = {"loss": "Loss", "architecture": "Net", "metric.m": "SquareSums", "augmentation.a": "WithStrength"}
     words = [word for key, name in fit.items() for word in write_option("strange_parts", key, name)]
     assert main([*dict.fromkeys(words)]) == 0
 

@@ -122,6 +122,7 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
     listed = ["a_b_2", "a_b", "tail", "place", "city_embedding", "price", "seats", "on", "day", "at", "target_2"]
     assert found["feature"]["inputs"] == {"columns": listed}
     assert found["notes"] == [
+        "day has dates, and the rows are split at random. To test on the latest rows, set data.split_by=day",
         "price is read as numbers, without `$`. To keep the text, set data.types.price=string",
         "seats is read as numbers; missing: '?' in 40 rows (first: line 4). To keep the text, set "
         "data.types.seats=string",

@@ -50,7 +50,13 @@ def test_many_columns_are_summarized_with_the_unusual_ones(
     assert heading.split() == ["column", "type", "missing", "distinct", "becomes"]
     shown = rows[: rows.index("")]
     assert [row.split()[0] for row in shown] == ["x0", "sometimes", "constant", "row", "price", "y"]
-    assert rows[-1] == "All columns are in columns.txt of the run's folder. mode=look and mode=init print them."
+    assert rows[-3] == "All columns are in columns.txt of the run's folder. mode=look and mode=init print them."
+    assert rows[-2] == "also inferred (to change one, set it on the command line):"
+    loss, sizes = "loss=binary_cross_entropy 'metric=[accuracy]'", "training.batch_size=32 training.patience=10"
+    rest = "optimizer=adamw schedule=cosine learning_rate=0.003 'architecture.widths=[32,32]' training.epochs=60"
+    assert rows[-1] == f"  {loss} architecture=mlp {rest} {sizes}"
+    *_, last = print_suggestion(capsys, "learning_rate=0.1", "optimizer=sgd", "training={epochs: 5, patience: 10}")
+    assert last == f"  {loss} architecture=mlp schedule=cosine 'architecture.widths=[32,32]' {sizes}"
 
 
 def test_many_unusual_columns_are_cut(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

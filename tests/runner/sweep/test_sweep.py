@@ -160,12 +160,24 @@ def test_a_failed_run_does_not_stop_the_others(capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "4 runs of data=digits" in printed
     assert re.search(r"training.batch_size=100000 seed=1 +training\.batch_size=100000 is larger than", printed)
-    assert "status  failed: 2 of 4 runs failed" in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("best ")]
-    assert line.endswith(f"titrate {' '.join(words[:4])} training.batch_size=16")
-    rows = list(csv.DictReader(next(Path("outputs").glob("*/ranking.csv")).read_text().splitlines()))
+    assert "status    failed: 2 of 4 runs failed" in printed
+    assert f"best      titrate {' '.join(words[:4])} training.batch_size=16\n" in printed
+    (sweep,) = Path("outputs").iterdir()
+    rows = list(csv.DictReader((sweep / "ranking.csv").read_text().splitlines()))
     assert [row["training.batch_size"] for row in rows] == ["16", "100000"]
     assert [row["runs"] for row in rows] == ["2", "0"]
+    best = sweep / rows[0]["folder"]
+    assert f"best run  {best}\n" in printed
+    assert rows[1]["folder"] == ""
+    for mode in ("evaluate", "predict output=a.csv", "look"):
+        assert main([*f"mode={mode} run={sweep}".split()]) == 2
+        expected = f"run={sweep} is a sweep. Name one of its runs, such as its best: {best}\n"
+        assert capsys.readouterr().err == expected
+    for flag in ([], ["-m"]):
+        assert main([*flag, f"resume={sweep}"]) == 2
+        command = f"titrate -m {' '.join(words)}"
+        expected = f"resume={sweep} is a sweep. The command that started it resumes it: {command}\n"
+        assert capsys.readouterr().err == expected
 
 
 @pytest.mark.optax
@@ -299,13 +311,14 @@ def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -
     def make_run(value: float, seed: int, accuracy: float | None) -> SweepRun:
         status = "failed" if accuracy is None else "finished"
         metrics = {} if accuracy is None else {"best/valid/accuracy": accuracy, "test/accuracy": accuracy / 2}
-        return SweepRun([f"a={value}", f"seed={seed}"], {"a": value, "seed": seed}, status, "f", metrics)
+        return SweepRun([f"a={value}", f"seed={seed}"], {"a": value, "seed": seed}, status, f"{value}{seed}", metrics)
 
     accuracies = {(1, 0): None, (2, 0): 0.5, (2, 1): 0.7, (3, 0): 0.9, (3, 1): None, (4, 0): float("nan")}
     runs = [make_run(value, seed, accuracy) for (value, seed), accuracy in accuracies.items()]
     manifest = Manifest(["a", "seed"], runs, "valid/accuracy", higher_is_better=True)
     candidates = rank(manifest)
     assert [candidate.values["a"] for candidate in candidates] == [3, 2, 1, 4]
+    assert [candidate.folder for candidate in candidates] == ["30", "21", None, "40"], "each the best of its seeds"
     table = format_table(manifest, candidates)
     assert table[0] == ["rank", "a", "runs", "valid/accuracy", "test/accuracy"]
     assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
@@ -324,6 +337,7 @@ def test_the_table_and_the_file_have_ranks_only_if_runs_are_comparable(
     saved = list(csv.DictReader((tmp_path / "ranking.csv").read_text().splitlines()))
     assert [row["rank"] for row in saved] == ranks
     assert [row["a"] for row in saved] == ["1", "2"]
+    assert "best/valid/loss deviation" not in saved[0]  # each candidate has one run
     assert [row[0] for row in format_table(manifest, candidates)[1:]] == ranks
 
 
@@ -359,6 +373,7 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     assert parent.data.metrics["runs"] == 2
     assert parent.data.metrics["test_accuracy"] == result.candidates[0].metrics["test/accuracy"].mean
     assert parent.data.tags["best"].startswith("titrate ")
+    assert parent.data.tags["best_folder"] == result.candidates[0].folder
     assert "seed" not in parent.data.params
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert {"sweep.json", "ranking.csv", "overrides.yaml", "config.yaml", "figures"} <= artifacts
@@ -391,6 +406,28 @@ def test_runs_are_ranked_if_their_metrics_can_be_compared(words: list[str], why:
     assert explain_incomparable(plan.runs) == why
 
 
+@pytest.mark.parametrize(
+    ("monitor", "why"),
+    [
+        (
+            "valid/top_k",
+            "valid/top_k can't be compared between parameters of the metric; set training.monitor to another",
+        ),
+        (
+            "train/top_k",
+            "train/top_k can't be compared between parameters of the metric; set training.monitor to another",
+        ),
+        ("valid/accuracy", None),
+        ("valid/loss", None),
+    ],
+)
+def test_values_of_a_metric_with_other_parameters_are_not_ranked(monitor: str, why: str | None) -> None:
+    words = ["experiment=digits_mlp", "metric=[accuracy,top_k]", "metric.top_k.k=1,3", f"training.monitor={monitor}"]
+    plan = make_plan(words, multirun=True)
+    assert isinstance(plan, Plan)
+    assert explain_incomparable(plan.runs) == (why and f"{why} metric")
+
+
 SEVERAL = """
 target: null
 targets:
@@ -403,6 +440,7 @@ weight: population
 LOSSES = "can't be compared between losses; set training.monitor to a metric"
 FACTORS = "can't be compared between weights of losses; set training.monitor to a metric"
 EXAMPLES = "can't be compared between weights of examples; set training.monitor to an unweighted metric"
+METRICS = "can't be compared between parameters of the metric; set training.monitor to another metric"
 TARGETS = "runs with different targets are not ranked"
 
 
@@ -433,6 +471,13 @@ TARGETS = "runs with different targets are not ranked"
         ),
         ("feature.targets.PRICE.scale=1e-5,1e-3", dict.fromkeys(["valid/loss", "valid/PRICE/rmse"], TARGETS)),
         ("feature.targets.AGE.missing=mask,mean", dict.fromkeys(["valid/loss", "valid/AGE/mae"], TARGETS)),
+        (
+            "metric.AGE.mae._target_=components.metric.MAE,components.metric.RMSE",
+            {
+                **{name: f"{name} {METRICS}" for name in ("valid/AGE/mae", "valid/weighted/AGE/mae")},
+                **dict.fromkeys(["valid/PRICE/rmse", "valid/loss"]),
+            },
+        ),
         ("learning_rate=0.1,0.2", dict.fromkeys(["valid/loss", "valid/weighted/loss", "train/loss", "valid/AGE/mae"])),
     ],
 )

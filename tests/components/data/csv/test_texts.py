@@ -443,6 +443,19 @@ def test_an_option_says_what_a_notation_means(
     assert values_of(read(tmp_path, values, **options)) == expected
 
 
+@pytest.mark.parametrize(("temperatures", "is_decided"), [(["10.5", "26.25"], True), (["10.500", "26.250"], False)])
+def test_a_point_before_one_or_two_digits_decides_what_a_comma_means(
+    tmp_path: Path, temperatures: list[str], is_decided: bool
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f'"310,{index}00",{text}\n' for index, text in enumerate(temperatures)))
+    table = Csv(path=str(path)).table
+    assert ("x" in table.problems) != is_decided
+    if is_decided:
+        assert np.asarray(table.values["x"]).tolist() == [310000, 310100]
+        assert np.asarray(table.values["y"]).tolist() == [10.5, 26.25]
+
+
 def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('x,y\n"41,2",0.31\n"7,25",1.5\n')

@@ -1,0 +1,122 @@
+"""Rows beside those that columns are fitted on: given parts `valid` and `test`, and new rows. Their gaps are filled."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from components.types import Block, Column, Constants, EncodingWarnings, FillsGaps, Source
+from runner.data.encode import block_rows, blocks_with_offsets, encode_source, parent_keys
+
+GIVEN = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a source, with the methods of a source that encoding needs.
+
+    Attributes:
+        source: the source.
+        part: the name of the part.
+    """
+
+    source: Source
+    part: str
+
+    def sizes(self) -> Mapping[str, int]:
+        return {self.part: self.source.sizes()[self.part]}
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        return self.source.blocks(part)
+
+
+def describe_given_parts(
+    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> Iterator[str]:
+    """Sentences about gaps in given parts where the training split has none, and about unknown categories.
+
+    Args:
+        source: the rows.
+        columns: the columns that encode them.
+        constants: their constants.
+    """
+    # Unknown words of texts are usual, and are not counted.
+    counted = {
+        name: column
+        for name, column in columns.items()
+        if isinstance(column, EncodingWarnings) and not parent_keys(columns, name)
+    }
+    for part in (part for part in source.sizes() if part in GIVEN):
+        rows = cast(Source, Part(source, part))
+        filled, notes = fill_gaps(columns, constants, rows)
+        if counted:
+            filled = {name: filled[name] for name in counted}
+            encoded = encode_source(rows, filled, constants, list(counted))
+            for name, column in counted.items():
+                notes += column.warnings(encoded[name], constants[name])
+        yield from (f"the given {part} split: {note}" for note in notes)
+
+
+def columns_by_offset(
+    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> Callable[[int], Mapping[str, Column]]:
+    """The columns that encode the block after so many rows: those of given parts fill gaps.
+
+    The arguments are those of `describe_given_parts`.
+    """
+    parts, stops = [*source.sizes()], [*itertools.accumulate(source.sizes().values())]
+    filled = {name: _fill_column(column, constants[name]) or column for name, column in columns.items()}
+    return lambda offset: filled if parts[bisect.bisect_right(stops, offset)] in GIVEN else columns
+
+
+def fill_gaps(
+    columns: Mapping[str, Column], constants: Mapping[str, Constants], source: Source
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns for new rows, which fill gaps although the training split had none.
+
+    Args:
+        columns: the columns of a run.
+        constants: their constants.
+        source: the new rows.
+
+    Returns:
+        The columns, and a sentence about each raw column with gaps that they fill.
+    """
+    filled, values = dict(columns), dict[str, str]()
+    for name, column in columns.items():
+        filling = _fill_column(column, constants[name])
+        if filling is not None and isinstance(column, FillsGaps):
+            filled[name] = filling
+            parents = parent_keys(columns, name)
+            values |= {key: column.gap_value for key in column.keys if key not in parents}
+    rows, gaps = 0, Counter[str]()
+    for _, block in blocks_with_offsets(source) if values else ():  # without columns to count, nothing is read
+        rows += block_rows(block)
+        gaps.update({key: _count_gaps(block, key) for key in values if key in block.columns})
+    return filled, tuple(
+        f"column `{key}` has no value in {count:,} of {rows:,} rows; {values[key]} stands for it"
+        for key, count in gaps.items()
+        if count
+    )
+
+
+def _fill_column(column: Column, constants: Constants) -> Column | None:
+    """The column that fills gaps; None: it needs no other, or can't."""
+    return column.filling_gaps(constants) if isinstance(column, FillsGaps) else None
+
+
+def _count_gaps(block: Block, key: str) -> int:
+    """The number of rows without a value of a raw column."""
+    values, mask = block.columns[key], block.valid.get(key, np.ones(block_rows(block), bool))
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        if values.dtype.hasobject:
+            mask = mask & np.array([value is not None for value in values], bool)
+        elif values.dtype.kind in "fM":
+            mask = mask & (values == values)  # NaN and NaT differ from themselves
+    return int((~mask).sum())

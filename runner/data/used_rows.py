@@ -1,0 +1,70 @@
+"""A source without the rows that are in no split, so that these are neither read into columns nor encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from components.types import Block, LocatesRows, Source
+from runner.data.columns import select_rows
+from runner.data.encode import block_rows, blocks_with_offsets
+
+
+def find_used_rows(splits: Mapping[str, np.ndarray], total: int) -> np.ndarray | None:
+    """The sorted rows of all splits. None: all rows are in a split."""
+    rows = np.unique(np.concatenate(list(splits.values())))
+    return None if len(rows) == total else rows
+
+
+def select_used(source: Source, rows: np.ndarray | None) -> Source:
+    """A source of some rows of another one, with the methods that statistics and encoding need. None: all rows."""
+    return source if rows is None else cast(Source, UsedRows(source, rows))
+
+
+def locate_row(source: Source, row: int) -> str:
+    """The location of a row, counted over all parts, for messages. Rows are read only if the source can't locate it."""
+    if isinstance(source, UsedRows):
+        return locate_row(source.source, int(source.rows[row]))
+    if isinstance(source, LocatesRows):
+        return source.locate_row(row)
+    blocks = blocks_with_offsets(source)
+    return next(block.locate(row - offset) for offset, block in blocks if row < offset + block_rows(block))
+
+
+@dataclass(frozen=True, eq=False)
+class UsedRows:
+    """Some rows of a source.
+
+    Attributes:
+        source: the source.
+        rows: the rows, sorted int64. Row i of this source is row `rows[i]` of the other one.
+    """
+
+    source: Source
+    rows: np.ndarray
+
+    def sizes(self) -> Mapping[str, int]:
+        return {part: len(rows) for part, rows in self._rows_by_part().items()}
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        rows, start = self._rows_by_part()[part], 0
+        for block in self.source.blocks(part):
+            stop = start + block_rows(block)
+            low, high = np.searchsorted(rows, (start, stop))
+            if high - low == stop - start:
+                yield block
+            elif high > low:
+                yield select_rows(block, rows[low:high] - start)
+            start = stop
+
+    def _rows_by_part(self) -> dict[str, np.ndarray]:
+        """The rows of each part, counted from its start."""
+        result, start = {}, 0
+        for part, size in self.source.sizes().items():
+            low, high = np.searchsorted(self.rows, (start, start + size))
+            result[part] = self.rows[low:high] - start
+            start += size
+        return result
