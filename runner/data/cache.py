@@ -131,11 +131,11 @@ def _open_arrays(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Renames a temporary folder to `folder`, after it has removed a file or folder of that name."""
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        folder.unlink(missing_ok=True)
     try:
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
         temporary.rename(folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process has just written the same tree

@@ -15,8 +15,10 @@ from runner.data.encode import block_rows, blocks_with_offsets
 
 def find_used_rows(splits: Mapping[str, np.ndarray], total: int) -> np.ndarray | None:
     """The sorted rows of all splits. None: all rows are in a split."""
-    rows = np.unique(np.concatenate(list(splits.values())))
-    return None if len(rows) == total else rows
+    is_used = np.zeros(total, bool)
+    for rows in splits.values():
+        is_used[rows] = True
+    return None if is_used.all() else np.flatnonzero(is_used)
 
 
 def select_used(source: Source, rows: np.ndarray | None) -> Source:

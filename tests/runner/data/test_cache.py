@@ -193,17 +193,19 @@ def test_two_processes_write_the_same_entry(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
+@pytest.mark.parametrize("call", ["unlink", "rename"])  # before which the other process writes the entry
 def test_an_entry_that_another_process_has_just_written_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     save_tree(tmp_path / "other", [TREE])
-    rename = Path.rename
+    folder, original = tmp_path / "cache" / NAME, getattr(Path, call)
 
-    def rename_second(self: Path, target: Path) -> Path:
-        shutil.copytree(tmp_path / "other", target)  # another process has just written the entry
-        return rename(self, target)
+    def write_first(self: Path, *arguments: Any, **options: Any) -> Any:
+        if folder in (self, *arguments):
+            shutil.copytree(tmp_path / "other", folder)
+        return original(self, *arguments, **options)
 
-    monkeypatch.setattr(Path, "rename", rename_second)
-    save_tree(tmp_path / "cache" / NAME, [TREE])
-    assert_equal(load_tree(tmp_path / "cache" / NAME), TREE)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    monkeypatch.setattr(Path, call, write_first)
+    save_tree(folder, [TREE])
+    assert_equal(load_tree(folder), TREE)
+    assert list(folder.parent.iterdir()) == [folder]

@@ -49,6 +49,9 @@ FIELDS += ("2020-01-02T10:00:00Z", "2020-01-02 10:00:00.5", "word", "007", "1.23
     st.sampled_from(["a,b,c", "a,,", "a,a,b", "a,b"]),
     st.binary(max_size=2),
 )
+@example(
+    [("1", "7", "0")], [("word", "7", "0")], "a,b,c", b'"a"b,1,1\n'
+)  # is checked for misplaced quotes all the same
 @example([("1", "7", "word")], [], "a,,", b"")  # two columns have the same name, and different types
 def test_a_large_file_is_read_as_a_small_one(
     tmp_path_factory: pytest.TempPathFactory,
@@ -73,7 +76,7 @@ def test_a_large_file_is_read_as_a_small_one(
                     for name, values in source.table.values.items()
                 }
                 valid = {name: mask.tolist() for name, mask in source.table.valid.items()}
-                results.append((values, valid, source.table.types, source.table.readings, source.table.nameless))
+                results.append((values, valid, source.table.types, source.table.readings, repr(source.table.nameless)))
             except DataError as error:
                 results.append(str(error))
     assert results[0] == results[1]
