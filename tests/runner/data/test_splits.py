@@ -101,7 +101,8 @@ def test_gaps_and_unknown_values_of_given_parts_are_allowed_and_counted(tmp_path
     assert data.warnings == (
         "the given test split: column `x` has no value in 1 of 3 rows; the mean of the training split stands for it",
         "the given test split: column `word` has no value in 1 of 3 rows; an unknown value stands for it",
-        "the given test split: 2 of 3 values of column `word` aren't in its vocabulary, the first in row 1, counted from 0",
+        "the given test split: 2 of 3 values of column `word` aren't in its vocabulary, the first in row 1, "
+        "counted from 0",
     )
     assert data.splits["test"].tolist() == [20, 21, 22]
     numbers = np.asarray(data.encoded["x"]["values"])
