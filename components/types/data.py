@@ -111,8 +111,8 @@ class Block:
 class Source(Protocol):
     """A data set: rows in a fixed order.
 
-    It comes in parts, as it was published: `train` and `test`, or only `all` if it has no test set. `splits` then
-    chooses the rows for training, validation and test.
+    It comes in parts, as it was published: `train`, and those of `valid` and `test` that it has, or only `all`.
+    `splits` then chooses the rows for training, validation and test. A row may be in no split.
     """
 
     def fingerprint(self) -> str:

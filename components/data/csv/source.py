@@ -16,9 +16,10 @@ import numpy as np
 from components.closest import join_names, suggest_name
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import name_character
+from components.data.csv.options import check_different
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import Nameless
-from components.data.csv.text_table import TextTable, check_different
+from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import is_whole
 from components.input_files import candidate_paths, find_path, hash_file

@@ -7,13 +7,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import name_character
+from components.data.csv.options import check_dates, check_different, raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
 from components.data.csv.texts import PLAIN_READINGS
@@ -22,7 +23,6 @@ from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.splitting import DEFAULT_SHARE
 from components.data.table import Table
-from components.time_format import find_fault
 from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values
 
 NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
@@ -77,9 +77,9 @@ class TextTable(Table):
         if self._decimal is not None:  # a column with a decimal of its own doesn't have these thousands
             check_different({"decimal": self._decimal} | ({} if thousands is None else {"thousands": thousands}))
         if isinstance(self.dates, str):
-            _check_dates("dates", self.dates, FILE_READINGS)
+            check_dates("dates", self.dates, FILE_READINGS)
         for name, dates in self._dates.items() if isinstance(self.dates, dict) else ():
-            _check_dates(f"dates.{name}", dates, READINGS if name else FILE_READINGS)
+            check_dates(f"dates.{name}", dates, READINGS if name else FILE_READINGS)
         self._check_kinds()
         if self.on_missing_target == "drop" and not self._targets:
             raise DataError("`on_missing_target` (=drop) needs `target`, the column whose gaps are meant")
@@ -95,10 +95,10 @@ class TextTable(Table):
                 described = f"`{option}` (={value})"
                 kind = (self.types or {}).get(name)
                 if kind is not None and kind not in allowed:
-                    _raise_contradiction(name, described, f"`types` (={kind})")
+                    raise_contradiction(name, described, f"`types` (={kind})")
                 other, other_allowed = needed.setdefault(name, (described, allowed))
                 if other_allowed != allowed:
-                    _raise_contradiction(name, other, described)
+                    raise_contradiction(name, other, described)
 
     @property
     @abstractmethod
@@ -413,26 +413,3 @@ class _TableBlock(Block):
 
     def locate(self, row: int) -> str:
         return self.locate_in_table(self.first_row + row)
-
-
-def _raise_contradiction(column: str, option: str, other: str) -> NoReturn:
-    raise DataError(f"column `{column}` has {option}, but {other}; remove one of them")
-
-
-def check_different(characters: Mapping[str, str]) -> None:
-    """Raises DataError if two options are the same character."""
-    for name, character in characters.items():
-        for other in characters:
-            if other != name and characters[other] == character:
-                raise DataError(f"`{name}` and `{other}` must be different, both are {name_character(character)}")
-
-
-def _check_dates(option: str, dates: str, allowed: tuple[str, ...]) -> None:
-    """Raises DataError for an unknown way to write times."""
-    if "%" in dates and allowed is READINGS:
-        if fault := find_fault(dates):
-            raise DataError(f"`{option}` (={dates}) {fault}")
-    elif dates not in allowed:
-        formats = ", or a format such as %d/%m/%Y" if allowed is READINGS else ""
-        hint = suggest_name(dates, allowed)
-        raise DataError(f"`{option}` (={dates}) must be one of {', '.join(allowed)}{formats}. {hint}")
