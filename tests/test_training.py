@@ -237,7 +237,7 @@ def test_every_epoch_and_seed_has_another_order(monkeypatch: pytest.MonkeyPatch)
 
     def record_order(self: Batches, rows: np.ndarray, *arguments: Any, **options: Any) -> Any:
         if "start" in options:
-            orders.append(rows.tolist())
+            orders.append(rows[:].tolist())
         return chunks(self, rows, *arguments, **options)
 
     monkeypatch.setattr(Batches, "chunks", record_order)

@@ -145,7 +145,7 @@ def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
                 except OSError as error:
                     raise DataError(f"{child.path} can't be read: {error.strerror}") from error
                 if not stat.S_ISREG(status.st_mode):
-                    raise DataError(f"{child.path} is no regular file; remove it")
+                    os.close(open_descriptor(Path(child.path)))  # raises an error that names the kind
                 entries.append(Entry(name, status.st_size, FileReader(Path(child.path))))
                 versions.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
     digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)

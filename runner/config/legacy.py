@@ -66,6 +66,9 @@ STEPS = {"components.schedule.exponential": ("decay_steps",)}
 """Parameters that are durations today, by the part's dotted path. In earlier versions they were numbers of steps."""
 
 
+TABLES, TABLE_SHARE = ("components.data.Csv", "components.data.Frame"), 0.15
+"""Sources whose `valid` and `test` were a share by default, and that share."""
+
 NUMERIC = "components.feature.Numeric"
 NOW_READ_OTHERWISE = tuple(
     f"components.feature.{name}" for name in ("PrincipalComponents", "Image", "Embedding", "Indicator")
@@ -117,6 +120,15 @@ def steps_to_durations(tree: Any) -> Any:
             if isinstance(node.get(name), int | float):
                 node[name] = Duration(node[name], "step").written()
     return tree
+
+
+def fill_shares(tree: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the shares of a table's splits that stand for null. Earlier versions recorded them."""
+    data = tree.get("data")
+    if not isinstance(data, dict) or data.get("_target_") not in TABLES or data.get("split_by") is not None:
+        return tree
+    shares = {name: TABLE_SHARE for name in ("valid", "test") if data.get(name) is None}
+    return {**tree, "data": {**data, **shares}}
 
 
 def read_numbers_as_data(feature: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from components.types import UserError
 from runner import yaml_file
 from runner.config.config import Config
+from runner.config.legacy import fill_shares
 from runner.config.recorded_config import add_defaults, add_missing_keys, read_config
 from runner.config.settings import Training
 from runner.data.load import Data
@@ -257,7 +258,8 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     if record.get("in_sweep"):
         return f"{path.name} belongs to a sweep. Resume it with the command that started the sweep."
     old, new = (
-        dict(dotted_leaves(add_defaults(select_run_settings(values)))) for values in (_read_config(path), config.values)
+        dict(dotted_leaves(fill_shares(add_defaults(select_run_settings(values)))))
+        for values in (_read_config(path), config.values)
     )
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     longer = [f"training.{name}" for name in LIMITS if _is_longer(old[f"training.{name}"], new[f"training.{name}"])]

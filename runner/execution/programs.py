@@ -75,7 +75,7 @@ def get_program(
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
     nodes = [static[name] for name in PROGRAM_KEYS]
-    training = [static["training"][name] for name in ("microbatches", "sampling")]
+    training = [static["training"].get(name) for name in ("microbatches", "sampling")]
     key = repr((nodes, training, static_constants, teacher and id(teacher), compiled))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:

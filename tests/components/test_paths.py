@@ -109,5 +109,5 @@ def test_each_of_the_given_patterns_and_one_of_the_default_need_a_match() -> Non
 
 
 def test_an_error_suggests_the_nearest_path() -> None:
-    with pytest.raises(UserError, match=r"pattern head/kernels\. Did you mean head/kernel\? Allowed: body/bias, head/"):
+    with pytest.raises(UserError, match=r"pattern head/kernels\. Did you mean head/kernel\? Parameters: body/b"):
         check_patterns(["body", "head/kernels"], ["body/bias", "head/kernel"])

@@ -153,7 +153,7 @@ def test_the_table_of_a_sweep_fits_the_terminal(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "110")
     end_sweep(runs, "valid/loss", quiet=False)
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     heading = next(line for line in lines if "rank" in line)
     assert re.findall(r"\S*/\S*", heading)[:2] == ["valid/loss", "test/metric_0"]
     assert "test/metric_19" not in heading
