@@ -135,21 +135,22 @@ def _sum_target(parts: BuiltParts, name: str, output: Output, batch: Batch, *, t
     """The sum and the count of a target's loss."""
     mask, weight = batch.mask_of(name), batch.weight
     losses = _element_losses(parts, name, output, batch)
-    if losses is None:
-        losses = jnp.zeros(mask.shape, jnp.float32)
     if training:
         weight = _multiply(weight, _class_weights(parts.targets[name].spec, batch, name))
     counted = _sum_elements(jnp.ones(mask.shape, bool), mask, None if training else weight)
     return {"sum": _sum_elements(losses, mask, weight), "count": counted}
 
 
-def _element_losses(parts: BuiltParts, name: str, output: Output, batch: Batch) -> jax.Array | None:
-    """The loss of each element of a target, (B, …). None: the network has no head."""
-    if output.outputs is None:
-        return None
-    narrowed = output._replace(outputs={name: cast(Mapping[str, jax.Array], output.outputs)[name]})
+def _element_losses(parts: BuiltParts, name: str, output: Output, batch: Batch) -> jax.Array:
+    """The loss of each element of a target, (B, …)."""
     with error_location(part_key("loss", name)), STRICT_SHAPES():
-        return parts.targets[name].loss(narrowed, batch.narrow(name))
+        return parts.targets[name].loss(_narrow(output, name), batch.narrow(name))
+
+
+def _narrow(output: Output, name: str) -> Output:
+    """The output with the logits of one target only; unchanged if there is no head."""
+    heads = cast("Mapping[str, jax.Array] | None", output.outputs)
+    return output if heads is None else output._replace(outputs={name: heads[name]})
 
 
 def _class_weights(spec: TargetSpec, batch: Batch, name: str) -> jax.Array | None:
@@ -187,9 +188,7 @@ def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: b
     """The sums of each metric. With weights, only of the metrics that read them."""
     sums: StepSums = {}
     for target, target_parts in parts.targets.items():
-        heads = cast("Mapping[str, jax.Array] | None", output.outputs)
-        narrowed = output._replace(outputs=None if heads is None else {target: heads[target]})
-        own_batch = batch.narrow(target)
+        narrowed, own_batch = _narrow(output, target), batch.narrow(target)
         for name, metric in target_parts.metrics.items():
             if training and metric.collects:
                 continue
@@ -287,15 +286,12 @@ def _scale(mean: jax.Array, factor: Any | None) -> jax.Array:
 def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
     """The outputs for each example, whatever its mask, for the targets that aren't images.
 
-    Without logits, there are no outputs, and each loss is 0.
+    A model without a head has logits (B, 0).
     """
     names = [name for name, target in parts.targets.items() if not target.spec.is_image]
-    size = len(batch.present)
-    if output.outputs is None:
-        return ExampleOutputs(dict.fromkeys(names, jnp.zeros((size, 0))), dict.fromkeys(names, jnp.zeros(size)))
-    logits = cast(Mapping[str, jax.Array], output.outputs)
-    losses = {name: cast(jax.Array, _element_losses(parts, name, output, batch)) for name in names}
-    return ExampleOutputs({name: logits[name] for name in names}, losses)
+    heads = cast("Mapping[str, jax.Array] | None", output.outputs)
+    logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
+    return ExampleOutputs(logits, {name: _element_losses(parts, name, output, batch) for name in names})
 
 
 def decode_logits(target: TargetSpec, logits: np.ndarray) -> np.ndarray:

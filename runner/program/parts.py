@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from components.types import (
@@ -191,6 +192,8 @@ def part_key(group: str, target: str) -> str:
 def as_loss_function(loss: Any) -> LossFunction:
     """A loss as a function of (output, batch). It may take these, or (logits, target), or (logits, target, soft).
 
+    Without a head, a loss of (output, batch) still computes, and a loss of logits is 0 beside internal losses.
+
     Raises:
         UserError: it takes other parameters.
     """
@@ -208,6 +211,13 @@ def as_loss_function(loss: Any) -> LossFunction:
                 "Choose softmax_cross_entropy, for labels binary_cross_entropy, or remove the augmentation that mixes "
                 "examples."
             )
+        if names[0] != "output" and output.logits is None:
+            if not output.losses:
+                raise UserError(
+                    f"{part} needs logits, but the architecture returns none, and no internal losses (Output.losses). "
+                    "Choose an architecture with a head, or a loss that takes (output, batch)."
+                )
+            return jnp.zeros(batch.mask.shape, jnp.float32)
         if names[0] == "output":
             losses = loss(output, batch)
         elif "soft" in names[2:]:

@@ -185,6 +185,27 @@ class LossesInTraining(nn.Module):
         return Output(None, {"square": jnp.square(x * scale).mean(1)} if train else {})
 
 
+class Embedding(nn.Module):
+    """A network without a head, whose only feature is its input times a parameter."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Output:
+        return Output(None, features={"embedding": x * self.param("scale", nn.initializers.ones, ())})
+
+
+class FeatureLoss:
+    """The mean square of the features, which needs no logits."""
+
+    def outputs(self, target: TargetSpec) -> int:
+        return target.outputs
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        return jnp.square(output.features["embedding"]).mean(1)
+
+
 @dataclass(frozen=True)
 class ConstantWeight:
     """Gives each example the same weight. It is compiled by itself, so all arrays of the batch are new."""

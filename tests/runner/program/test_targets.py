@@ -212,6 +212,26 @@ def test_without_a_target_an_evaluation_without_internal_losses_raises() -> None
         session.evaluate(session.rows)
 
 
+def test_a_loss_of_features_trains_a_network_without_a_head() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    session = Session(
+        features, architecture={"_target_": "parts.Embedding"}, loss={"_target_": "parts.FeatureLoss"}, metric={}
+    )
+    expected = np.square(columns()["x"][session.rows].astype(np.float32)).mean()
+    assert session.evaluate(session.rows)["valid/loss"] == pytest.approx(expected, rel=1e-5)
+    assert session.train(session.rows)[1]["train/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_logits_without_a_head_needs_internal_losses() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    loss = {"_target_": LOSS + "SoftmaxCrossEntropy"}
+    session = Session(features, architecture={"_target_": "parts.LossesInTraining"}, loss=loss, metric={})
+    metrics = session.train(session.rows)[1]
+    assert metrics["train/loss"] == 0 < metrics["train/objective"]
+    with pytest.raises(UserError, match="loss: SoftmaxCrossEntropy needs logits, but the architecture returns none"):
+        session.evaluate(session.rows)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
