@@ -300,9 +300,9 @@ def _as_batch_augmentation(
 
 
 def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Builds the parts of a group that may have several."""
+    """Builds the parts of a group that may have several, in the order of their names, as the group is a set."""
     parts = {}
-    for name, node in static[group].items():
+    for name, node in sorted(static[group].items()):
         with error_location(f"{group}.{name}"):
             parts[name] = build(node, numbers, element_hint(SCHEMA[group], name))
     return parts

@@ -232,6 +232,16 @@ def test_a_loss_of_logits_without_a_head_needs_internal_losses() -> None:
         session.evaluate(session.rows)
 
 
+def test_the_order_of_the_augmentations_changes_no_result() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    noise = {"noise": {"_target_": "components.augmentation.GaussianNoise", "std": 0.3}}
+    mixup = {"mixup": {"_target_": "components.augmentation.Mixup", "alpha": 0.4}}
+    loss = {"_target_": LOSS + "SoftmaxCrossEntropy"}
+    orders = (mixup | noise, noise | mixup)
+    sums = [Session(features, loss=loss, augmentation=order).train(np.arange(ROWS))[0]["loss"] for order in orders]
+    assert sums[0] == sums[1]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
