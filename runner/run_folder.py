@@ -59,6 +59,8 @@ RESULT_NEUTRAL_KEYS = (
     "training.keep_checkpoints",
 )
 """Keys of a configuration that the results of a run do not depend on."""
+ORDERED_KEYS = (("update", "groups"), ("feature", "targets"))
+"""Keys with a mapping whose order counts: the first group that matches, and the logits and loss of each target."""
 
 
 class RunFolder:
@@ -84,8 +86,20 @@ def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
         values: the resolved configuration. Keys that the results do not depend on are left out of the digest.
         fingerprint: the fingerprint of the data.
     """
-    text = json.dumps(select_run_settings(values), sort_keys=True)
+    settings = select_run_settings(values)
+    orders = {key: names for key, names in list_orders(values).items() if names != sorted(names)}
+    text = json.dumps(settings | {"orders": orders} if orders else settings, sort_keys=True)
     return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
+
+
+def list_orders(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Lists the names below each key of `ORDERED_KEYS` that has some, in their order."""
+    orders = {}
+    for group, key in ORDERED_KEYS:
+        names = [name for name in values.get(group, {}).get(key) or {} if name != "_target_"]
+        if names:
+            orders[f"{group}.{key}"] = names
+    return orders
 
 
 def select_run_settings(values: Mapping[str, Any]) -> dict[str, Any]:

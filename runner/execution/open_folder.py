@@ -27,6 +27,7 @@ from runner.run_folder import (
     create_folder,
     find_interrupted,
     find_run,
+    list_orders,
     lock_folder,
     read_record,
     read_summary,
@@ -258,7 +259,7 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     if record.get("in_sweep"):
         return f"{path.name} belongs to a sweep. Resume it with the command that started the sweep."
     old, new = (
-        dict(dotted_leaves(fill_shares(add_defaults(select_run_settings(values)))))
+        dict(dotted_leaves(fill_shares(add_defaults(select_run_settings(values))))) | list_orders(values)
         for values in (_read_config(path), config.values)
     )
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

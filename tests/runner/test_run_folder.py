@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,17 @@ def test_the_digest_ignores_keys_that_change_no_result() -> None:
     assert run_digest(values, "data") == run_digest(same, "data")
     assert run_digest(values, "data") != run_digest(values | {"seed": 2}, "data")
     assert run_digest(values, "data") != run_digest(values, "other data")
+
+
+@pytest.mark.parametrize(("group", "key"), [("update", "groups"), ("feature", "targets")])
+def test_the_digest_has_the_order_where_it_counts(group: str, key: str) -> None:
+    def digest(names: str, **others: Any) -> str:
+        return run_digest(
+            {group: {key: {"_target_": "own.Part"} | {name: {"rate": 1} for name in names}, **others}}, "data"
+        )
+
+    assert digest("ab") != digest("ba")
+    assert digest("ba", a=1, b=2) == digest("ba", b=2, a=1)
 
 
 def test_the_last_run_is_neither_a_sweep_nor_damaged(tmp_path: Path) -> None:
