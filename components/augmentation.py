@@ -48,7 +48,8 @@ class Crop:
         fill: content of a constant padding, in the unit of the input; 0 is black if pixels were divided by 255.
 
     Raises:
-        UserError: `mode` is `reflect`, and the images are not larger than the padding.
+        UserError: `mode` is `reflect`, and the images are not larger than the padding; or a target has images of
+            another size than the inputs.
     """
 
     padding: Annotated[int, Range(1, 2**16)] = 4
@@ -63,6 +64,10 @@ class Crop:
 
         if self.mode == "constant":
             batch = _add_masks_of_pixels(batch)
+        sizes = [value.shape[1:3] for value in batch.inputs.values() if _is_images(value)]
+        for name, target in batch.targets.items():
+            if sizes and target.ndim > 2 and target.shape[1:3] not in sizes:
+                _check_size("crop", name, target, sizes[0])
         return _change_images("crop", crop, batch)
 
     def _pad(self, images: jax.Array, fill: Scalar) -> jax.Array:
@@ -185,13 +190,18 @@ class CutMix:
 
 def _cut(name: str, target: jax.Array, inside: jax.Array, partners: jax.Array) -> jax.Array:
     """Cuts the images of a target; raises UserError unless they have the size of the inputs."""
-    if target.shape[1:3] != inside.shape[1:3]:
-        size, input_size = (" x ".join(map(str, array.shape[1:3])) for array in (target, inside))
-        raise UserError(
-            f"cutmix needs a target of images of the size of the inputs, {input_size} pixels, got `{name}` of {size} "
-            "pixels. Remove the augmentation, or resize one of them."
-        )
+    _check_size("cutmix", name, target, inside.shape[1:3])
     return jnp.where(inside, target[partners], target)
+
+
+def _check_size(augmentation: str, name: str, target: jax.Array, input_size: tuple[int, ...]) -> None:
+    """Raises UserError unless the images of a target have the height and width of the inputs."""
+    if target.shape[1:3] != input_size:
+        size, needed = (" x ".join(map(str, shape)) for shape in (target.shape[1:3], input_size))
+        raise UserError(
+            f"{augmentation} needs a target of images of the size of the inputs, {needed} pixels, got `{name}` of "
+            f"{size} pixels. Remove the augmentation, or resize one of them."
+        )
 
 
 def _draw_partners(key: jax.Array, alpha: Scalar, batch: Batch) -> tuple[jax.Array, jax.Array]:

@@ -277,10 +277,13 @@ def test_cutmix_cuts_a_target_of_images_with_the_input() -> None:
     assert "picture" not in mixed.soft
 
 
-def test_cutmix_needs_a_target_of_images_of_the_size_of_the_inputs() -> None:
+def test_cutmix_and_crop_need_a_target_of_images_of_the_size_of_the_inputs() -> None:
     message = r"of the size of the inputs, 5 x 7 pixels, got `picture` of 5 x 6 pixels\. Remove the augmentation"
     with pytest.raises(UserError, match=f"cutmix needs a target of images {message}"):
         cutmix_of(IMAGES[:, :, 1:])
+    for target in (IMAGES[:, :, 1:], jnp.zeros((len(IMAGES), 5, 6), jnp.int32)):
+        with pytest.raises(UserError, match=f"crop needs a target of images {message}"):
+            Crop(padding=1)(jax.random.key(0), batch_of(IMAGES, targets={"picture": target}))
 
 
 @pytest.mark.parametrize("augmentation", [Flip(probability=1.0), Crop(padding=1, mode="constant")])
