@@ -103,6 +103,10 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
             "update.groups has no group, so it changes nothing. Add one, such as "
             "'update.groups.body={paths: [architecture/dense_0], rate: 0.1}'",
         ),
+        (
+            ["update=[groups,freeze]", "update.groups.body={paths: [architecture/dense_0], rate: 0.1}"],
+            "update.groups.body changes nothing, because update.freeze freezes its parameters",
+        ),
     ],
 )
 def test_what_has_no_effect_in_the_run_is_shown(

@@ -207,7 +207,7 @@ def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> 
 
 
 def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
-    """Shows how many parameters are trained if some are frozen, and a member `groups` without a group."""
+    """Shows how many parameters are trained if some are frozen, and a group without effect."""
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
     if members.freeze is not None and not quiet:
         frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
@@ -219,6 +219,12 @@ def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
+    elif members.groups is not None and members.freeze is not None and members.frozen_until is None:
+        assigned = members.groups[1].assign(list_paths(parameters))
+        free = assigned.keys() - find_frozen(members.freeze, parameters, unfrozen=False).parameters
+        for group in sorted(members.groups[1].groups.keys() - {assigned[path] for path in free}):
+            name = f"update.{members.groups[0]}.{group}"
+            progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
 
 
 def load_data(
