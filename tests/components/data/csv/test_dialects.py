@@ -439,6 +439,7 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"decimal": ",", "thousands": "comma"}, "`decimal` and `thousands` must be different, both are comma"),
         ({"encoding": "utf8x"}, r"`encoding` \(=utf8x\) is not a text encoding of Python. Did you mean utf-8\?"),
         ({"encoding": "base64"}, "is not a text encoding of Python"),
+        ({"encoding": "rot13"}, "is not a text encoding of Python"),
         ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
         ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
         ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),

@@ -55,6 +55,8 @@ def values_of(source: Csv) -> list[Any]:
         (["1:30:00", "25:00:00"], [5400, 90_000], "durations as seconds"),
         (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
         (["2 days 03:00:00", "0 days 00:00:01.5"], [183_600, 1.5], "durations as seconds"),
+        (["-1 day, 23:59:00", "-1 days +23:59:30", "1 day, 0:00:01"], [-60, -30, 86_401], "durations as seconds"),
+        (["-2 days 01:00:00", "-1:00:00"], [-176_400, -3600], "durations as seconds"),
         (["PT1H30M", "P1DT2S"], [5400, 86_402], "durations as seconds"),
         (["1h 30m", "2d 4h"], [5400, 187_200], "durations as seconds"),
         (["300 K", "310 K"], [300, 310], "without `K`"),
@@ -290,6 +292,7 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             ["dates", "types"],
         ),
         (["45:30", "1:02:30"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
+        (["-1:30", "0:10"], "'-1:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
         (["45:30", "59:10"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
         (["56.700 €", "1.200 €"], "'56.700' may be 56700 or 56.700", ["decimal", "decimal", "types"]),
         (
@@ -424,6 +427,7 @@ def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: A
     ("values", "options", "expected"),
     [
         (["45:30", "1:02:30"], {"marks": {"x": "m:ss"}}, [2730, 3750]),
+        (["-1:30", "0:45"], {"marks": {"x": "m:ss"}}, [-90, 45]),
         (["45:30", "1:02:30"], {"marks": {"x": "h:mm"}}, [163_800, 3750]),
         (["5M", "7 M"], {"marks": {"x": "M"}}, [5, 7]),
         (["300K", "310 K"], {"marks": {"x": "K"}}, [300, 310]),
