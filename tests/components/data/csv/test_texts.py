@@ -149,6 +149,12 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
             ", converted to UTC",
         ),
         (["9999-12-31 23:59:59.5", "0001-01-01"], ["9999-12-31T23:59:59.5", "0001-01-01"], ""),
+        (["20141013T000000", "20141231T2359"], ["2014-10-13T00:00", "2014-12-31T23:59"], ""),
+        (
+            ["20141013T103015.5Z", "20141013T103015+0200"],
+            ["2014-10-13T10:30:15.5", "2014-10-13T08:30:15"],
+            ", converted to UTC",
+        ),
         (["unknown", "2020-01-05"], [None, "2020-01-05"], ""),
     ],
 )
@@ -374,6 +380,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
                 {"marks": {"x": "parentheses"}},
             )
         ),
+        (["0.5%"], {"marks": {"x": "%"}, "types": {"x": "int"}}, "'0.5%', not a whole number with `%`"),
         (["30th"], {"types": {"x": "int"}}, "'30th', not of type int"),
         (["0x1F"], {"types": {"x": "float"}}, "'0x1F', not of type float"),
         (["45"], {"marks": {"x": "duration"}}, "'45', not a number with `duration`"),
