@@ -106,6 +106,14 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[s
     [
         (["10 kg", "20 kg", "12 lb"], "its numbers have different marks: `kg` (2), `lb` (1)"),
         (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` (2), `USD` (1)"),
+        (
+            [*map(str, range(30)), "007"],
+            "'007' (line 32) has a leading zero; for numbers, set `types` (x: float)",
+        ),
+        (
+            [*map(str, range(30)), "9223372036854775808"],
+            "'9223372036854775808' (line 32) exceeds 64 bits; for numbers, set `types` (x: float)",
+        ),
         (["113803", "373450", "A/5 21171"], "1 of 3 values is not a number; the first is 'A/5 21171' (line 4)"),
     ],
 )
