@@ -218,9 +218,10 @@ class Frame(TextTable):
     def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
         """As for files; None among texts is missing, whatever `nulls` lists."""
         nulls = super()._nulls_by_column
-        shared = tuple(map(str, self.nulls)) if isinstance(self.nulls, tuple) else ()
+        is_shared = self.nulls is not None and not isinstance(self.nulls, dict)
+        shared = tuple(map(str, self.nulls or ())) if is_shared else ()
         gaps = {name for name, texts in self._texts.items() if texts.null_count}
-        listed = gaps if isinstance(self.nulls, tuple) else gaps & nulls.keys()
+        listed = gaps if is_shared else gaps & nulls.keys()
         return nulls | {name: (*nulls.get(name, shared), "") for name in listed}
 
     @cached_property
