@@ -214,6 +214,16 @@ class Frame(TextTable):
         }
         return categories | self._declared_types
 
+    @property
+    def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
+        """As for files; None among texts is missing, whatever `nulls` lists."""
+        nulls = super()._nulls_by_column
+        is_shared = self.nulls is not None and not isinstance(self.nulls, dict)
+        shared = tuple(map(str, self.nulls or ())) if is_shared else ()
+        gaps = {name for name, texts in self._texts.items() if texts.null_count}
+        listed = gaps if is_shared else gaps & nulls.keys()
+        return nulls | {name: (*nulls.get(name, shared), "") for name in listed}
+
     @cached_property
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
         """The columns that are read as texts."""

@@ -52,12 +52,16 @@ class KeyColumn(NamedTuple):
         if isinstance(values, Strings):
             return values
         import pyarrow
+        import pyarrow.compute as compute
 
-        if values.dtype.kind == "f" and bool(((values == np.floor(values)) & (np.abs(values) < 2**63)).all()):
-            values = values.astype(np.int64)
         if values.dtype.kind == "M":
             values = values.astype("M8[us]")
-        return read_strings(to_arrow(self.name, values).cast(pyarrow.large_string()))
+        texts = to_arrow(self.name, values).cast(pyarrow.large_string())
+        if values.dtype.kind == "f":  # Arrow writes 1e16 as 1e+16
+            whole = (values == np.floor(values)) & (np.abs(values) < 2**63)
+            integers = pyarrow.array(np.where(whole, values, 0).astype(np.int64)).cast(pyarrow.large_string())
+            texts = compute.if_else(pyarrow.array(whole), integers, texts)
+        return read_strings(texts)
 
 
 def join_parts(option: str, name: str, parts: Sequence[tuple[Any, np.ndarray]]) -> KeyColumn:

@@ -22,6 +22,8 @@ DIGITS = "^[-+]?[0-9]+$"
 GROUPS = f"^[0-9][0-9{NEUTRAL}]*$"
 DIGITS_OR_EXPONENT = "^[0-9]+([eE][0-9]+)?$"
 PADDED, NEGATIVE = "^0[0-9]", "^-"
+LONG = "^[-+]?[0-9]{19,}$"
+MAX_RARE_SHARE = 0.05
 MIN_CODE_LENGTH = 6  # characters of codes with an E inside
 
 
@@ -51,6 +53,22 @@ def are_codes(texts: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
     shortest, longest = compute.min_max(compute.binary_length(numbers)).as_py().values()
     same_length = shortest == longest >= MIN_CODE_LENGTH
     return are_padded or (len(digits) > 0 and (same_length or _exceed_int64(digits)))
+
+
+def find_rare_code(texts: pyarrow.ChunkedArray) -> tuple[int, str] | None:
+    """The row of the first text that makes a column of numbers codes, and why, if few rows do. None: many rows do."""
+    import pyarrow.compute as compute
+
+    trimmed = compute.utf8_trim_whitespace(texts)
+    for pattern, reason in ((PADDED, "has a leading zero"), (LONG, "exceeds 64 bits")):
+        found = compute.fill_null(compute.match_substring_regex(trimmed, pattern), False).to_numpy()
+        if 0 < found.sum() <= MAX_RARE_SHARE * len(found):
+            rows = np.flatnonzero(found).tolist()
+            if pattern == LONG:
+                rows = [row for row in rows if not -(2**63) <= int(trimmed[row].as_py()) < 2**63]
+            if rows:
+                return rows[0], reason
+    return None
 
 
 def _match_any(texts: pyarrow.Array, pattern: str) -> bool:

@@ -232,8 +232,11 @@ def check_format(file: CsvFile) -> None:
 
 
 def _format_conversion(path: Path, reader: str, options: str = "") -> str:
-    """The command that converts a file with a function of pandas into a CSV file beside it."""
-    source, destination = json.dumps(str(path)), json.dumps(str(path.with_suffix(".csv")))
+    """The command that converts a file with a function of pandas into a new CSV file beside it."""
+    converted = path.with_suffix(".csv")
+    if converted.exists():  # also if it is the file itself
+        converted = path.with_name(f"{path.stem}_converted.csv")
+    source, destination = json.dumps(str(path)), json.dumps(str(converted))
     code = f"import pandas; pandas.{reader}({source}{options}).to_csv({destination}, index=False)"
     return f"python -c {shlex.quote(code)}"
 

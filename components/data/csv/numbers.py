@@ -37,14 +37,15 @@ INT64_DIGITS = 19
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 ORDINALS = {"1": "st", "2": "nd", "3": "rd"}  # by the last digit; all others end in th
 # Sign, days, hours, minutes and seconds
-CLOCK = re.compile(rf"([{MINUS}])?(?:(\d+) days?,? )?(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
+DAYS_BEFORE = re.compile(r"-\d+ days?(?:, | \+)\d+:\d\d:\d\d(?:\.\d+)?")  # of Python and pandas: the days are negative
+CLOCK = re.compile(rf"([{MINUS}])?(?:(\d+) days?,? \+?)?(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
 UNITS_OF_TIME = re.compile(
     r"()(?:(\d+) ?d(?:ays?)?)? ?(?:(\d+) ?h(?:ours?)?)? ?(?:(\d+) ?m(?:in)?)? ?(?:(\d+(?:\.\d+)?) ?s)?"
 )
 ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
-TWO_PARTS = re.compile(r"[0-9]+:[0-9]{2}")  # hours and minutes, or minutes and seconds
+TWO_PARTS = re.compile(rf"[{MINUS}]?[0-9]+:[0-9]{{2}}")  # hours and minutes, or minutes and seconds
 HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 # Marks that aren't part of the text: notations that new rows may only have if the training rows have them.
 ORDINAL, MULTIPLIERS_MARK, PARENTHESES = "ordinal", "multipliers", "parentheses"
@@ -296,13 +297,14 @@ class NumberTexts:
         """Reads times of day and durations as seconds.
 
         A text of two parts, such as 45:30, isn't read if the mark is `duration`. If the mark is None, two parts are
-        hours and minutes, unless there are more than 23 hours, or texts of three parts.
+        hours and minutes, unless there are more than 23 hours, negative ones, or texts of three parts.
         """
         clocks = [text for text, rows in zip(self._texts, self._rows, strict=True) if rows and ":" in text]
         pairs = [text for text in clocks if TWO_PARTS.fullmatch(text)]
         unclear = ""
         if mark is None:
-            is_time_of_day = len(pairs) == len(clocks) and all(int(text.split(":")[0]) < 24 for text in pairs)
+            are_hours = [text[0] not in MINUS and int(text.split(":")[0]) < 24 for text in pairs]
+            is_time_of_day = len(pairs) == len(clocks) and all(are_hours)
             mark = HOURS_MINUTES if pairs and is_time_of_day else DURATION
             unclear = pairs[0] if pairs and not is_time_of_day else ""
         is_pair = np.array([TWO_PARTS.fullmatch(text) is not None for text in self._texts], bool)
@@ -393,5 +395,7 @@ def _read_duration(text: str) -> float | None:
     sign, *parts = match.groups()
     if all(part is None for part in parts):
         return None
-    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
-    return -seconds if sign else seconds
+    days, *clock = (float(part or 0) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    if DAYS_BEFORE.fullmatch(text):
+        return sum(clock) - days
+    return -days - sum(clock) if sign else days + sum(clock)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
-from components.data.csv.codes import are_codes, has_hexadecimal, has_leading_zero
+from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero
 from components.data.csv.dialect import CsvFile
 from components.data.csv.epoch import (
     NUMBER_READINGS,
@@ -169,6 +169,12 @@ class Reader:
             if column.gaps:
                 kind = "times" if self.types.get(name) == "timestamp" else "numbers"
                 reading = (reading or Reading(kind))._replace(gaps=column.gaps)
+            if column.is_text and name not in self.types and (code := find_rare_code(array)) is not None:
+                row, reason = code
+                reading = Reading(
+                    f"text, since {array[row].as_py()!r} ({self.file.locate(row)}) {reason}; "
+                    f"for numbers, set `types` ({name}: float)"
+                )
             if reading is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:

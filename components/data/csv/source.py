@@ -215,8 +215,8 @@ LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands
 def _check_encoding(encoding: str) -> None:
     """Raises DataError unless Python can decode a text in the encoding piece by piece."""
     try:
-        is_text = codecs.getincrementaldecoder(encoding)().decode(b"", final=True) == ""
-        known = is_text and codecs.lookup(encoding)._is_text_encoding
+        known = codecs.lookup(encoding)._is_text_encoding
+        known = known and codecs.getincrementaldecoder(encoding)().decode(b"", final=True) == ""
     except (LookupError, UnicodeError):
         known = False
     if not known:

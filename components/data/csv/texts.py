@@ -365,7 +365,8 @@ class TextColumn:
         if self.options.kind is None or not is_odd.any():
             return
         row = self._first_row(is_odd)
-        needed = f"a number with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
+        number = "whole number" if self.options.kind == "int" else "number"
+        needed = f"a {number} with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         text = self.texts[self.indices[row]]
         remedy = "`dates`" if self.options.kind == "timestamp" else "`types`"
         mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])

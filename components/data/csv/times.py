@@ -46,8 +46,13 @@ TIME = (
     r"(?:(?:\s*T\s*|,?\s+(?:at\s+)?)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<half>[ap]\.?m\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?"
 )
+COMPACT_TIME = (
+    r"T(?P<hour>\d\d)(?P<minute>\d\d)(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"(?P<half>)(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?"
+)
 NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
 DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+COMPACT_DATE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
 DATES = (
     r"(?P<year>\d{4})(?P<separator>[-/.])(?P<month>\d{1,2})(?P=separator)(?P<day>\d{1,2})",
     r"(?P<first>\d{1,2})(?P<separator>[-/.])(?P<second_number>\d{1,2})(?P=separator)(?P<year>\d{4}|\d\d)",
@@ -55,9 +60,12 @@ DATES = (
     rf"{NAME}[-\s]*{DAY},?[-\s]+(?P<year>\d{{4}})",
     r"(?P<year>\d{4})-(?P<month>\d\d)",
     rf"{NAME}[-\s,]+(?P<year>\d{{4}})",
-    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?=\s*T)",
+    rf"{COMPACT_DATE}(?=\s*T)",
 )
-PATTERNS = [re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in DATES]
+PATTERNS = [
+    *(re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in DATES),
+    re.compile(COMPACT_DATE + COMPACT_TIME, re.IGNORECASE),
+]
 EPOCH = date(1970, 1, 1).toordinal()
 DAY_MICROSECONDS = 86_400 * 10**6
 MAX_ZONE_HOURS = 14

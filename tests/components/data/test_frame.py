@@ -97,6 +97,16 @@ def test_a_declared_type_and_missing_spellings_hold_for_columns_with_types() -> 
         _ = Frame(columns={"x": [1, 1.5]}, types={"x": "int"}).table
 
 
+@pytest.mark.parametrize("nulls", [("?",), {"kind": ("?",), "size": ("?",)}])
+def test_none_is_missing_whatever_texts_are(nulls: Any) -> None:
+    columns = {"kind": ["a", None, "?", "b"], "size": ["1", None, "?", "2"], "other": ["a", "", "b", "c"]}
+    frame = Frame(columns=columns, nulls=nulls)
+    masks = {name: mask.tolist() for name, mask in frame.table.valid.items() if name != "other"}
+    assert masks == {"kind": [True, False, False, True], "size": [True, False, False, True]}
+    assert frame.table.types["size"] == "int"
+    assert ("other" in frame.table.valid) == isinstance(nulls, dict), "an empty text is no None"
+
+
 def test_numbers_and_times_that_stand_for_missing_values_keep_their_type() -> None:
     days = np.array(["1900-01-01", "2020-01-01T10:30", "NaT"], "M8[ns]")
     columns = {"day": days, "x": np.array([1.25, 56, -1], np.float32), "n": np.array([5, -9, 99], np.int8)}

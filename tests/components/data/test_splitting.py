@@ -123,6 +123,13 @@ def test_a_hash_depends_on_the_key_and_not_on_how_it_is_stored() -> None:
     assert [found["test"].tolist() for found in splits] == [[0, 3, 17, 21, 25, 27, 28, 29, 34]] * 4
 
 
+def test_a_large_whole_key_is_the_same_beside_a_key_with_decimals() -> None:
+    keys = np.arange(40) * 1e16
+    alone = Arrays(columns={"k": keys}, split_hash="k").splits()
+    beside = Arrays(columns={"k": np.append(keys, 0.5)}, split_hash="k").splits()
+    assert [rows[rows < 40].tolist() for rows in beside.values()] == [rows.tolist() for rows in alone.values()]
+
+
 def test_the_seed_changes_a_hash_split() -> None:
     assert len({str(arrays(seed, split_hash="id").splits()) for seed in range(4)}) == 4
 

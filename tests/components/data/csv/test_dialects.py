@@ -417,6 +417,14 @@ def test_the_command_that_converts_another_kind_of_file_works(tmp_path: Path, na
     assert found_values(Csv(path=str(path.with_suffix(".csv"))), "y") == ["a", "b"]
 
 
+def test_the_command_that_converts_a_file_overwrites_none(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"x": [0.5, 1.5]})
+    for name in ("table.csv", "table.parquet"):
+        frame.to_parquet(tmp_path / name)
+        with pytest.raises(DataError, match=r"to_csv\(\S*/table_converted\.csv"):
+            Csv(path=str(tmp_path / name)).sizes()
+
+
 def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "table.xlsx"
     path.write_bytes(b"PK\x03\x04" + bytes(30))
@@ -439,6 +447,7 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"decimal": ",", "thousands": "comma"}, "`decimal` and `thousands` must be different, both are comma"),
         ({"encoding": "utf8x"}, r"`encoding` \(=utf8x\) is not a text encoding of Python. Did you mean utf-8\?"),
         ({"encoding": "base64"}, "is not a text encoding of Python"),
+        ({"encoding": "rot13"}, "is not a text encoding of Python"),
         ({"dates": "dayfirst"}, r"`dates` \(=dayfirst\) must be one of .* Did you mean day_first\?"),
         ({"dates": "%d/%m/%Y"}, "`dates` .* must be one of day_first, month_first, utc"),
         ({"dates": {"x": "%Q"}}, "`dates.x` .* is not a format of Python's strptime"),

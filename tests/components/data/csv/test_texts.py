@@ -55,6 +55,8 @@ def values_of(source: Csv) -> list[Any]:
         (["1:30:00", "25:00:00"], [5400, 90_000], "durations as seconds"),
         (["12:30", "1:05"], [45_000, 3900], "hours:minutes as seconds"),
         (["2 days 03:00:00", "0 days 00:00:01.5"], [183_600, 1.5], "durations as seconds"),
+        (["-1 day, 23:59:00", "-1 days +23:59:30", "1 day, 0:00:01"], [-60, -30, 86_401], "durations as seconds"),
+        (["-2 days 01:00:00", "-1:00:00"], [-176_400, -3600], "durations as seconds"),
         (["PT1H30M", "P1DT2S"], [5400, 86_402], "durations as seconds"),
         (["1h 30m", "2d 4h"], [5400, 187_200], "durations as seconds"),
         (["300 K", "310 K"], [300, 310], "without `K`"),
@@ -104,6 +106,14 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[s
     [
         (["10 kg", "20 kg", "12 lb"], "its numbers have different marks: `kg` (2), `lb` (1)"),
         (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` (2), `USD` (1)"),
+        (
+            [*map(str, range(30)), "007"],
+            "'007' (line 32) has a leading zero; for numbers, set `types` (x: float)",
+        ),
+        (
+            [*map(str, range(30)), "9223372036854775808"],
+            "'9223372036854775808' (line 32) exceeds 64 bits; for numbers, set `types` (x: float)",
+        ),
         (["113803", "373450", "A/5 21171"], "1 of 3 values is not a number; the first is 'A/5 21171' (line 4)"),
     ],
 )
@@ -147,6 +157,12 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
             ", converted to UTC",
         ),
         (["9999-12-31 23:59:59.5", "0001-01-01"], ["9999-12-31T23:59:59.5", "0001-01-01"], ""),
+        (["20141013T000000", "20141231T2359"], ["2014-10-13T00:00", "2014-12-31T23:59"], ""),
+        (
+            ["20141013T103015.5Z", "20141013T103015+0200"],
+            ["2014-10-13T10:30:15.5", "2014-10-13T08:30:15"],
+            ", converted to UTC",
+        ),
         (["unknown", "2020-01-05"], [None, "2020-01-05"], ""),
     ],
 )
@@ -290,6 +306,7 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             ["dates", "types"],
         ),
         (["45:30", "1:02:30"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
+        (["-1:30", "0:10"], "'-1:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
         (["45:30", "59:10"], "'45:30' may be hours:minutes or minutes:seconds", ["marks", "marks", "types"]),
         (["56.700 €", "1.200 €"], "'56.700' may be 56700 or 56.700", ["decimal", "decimal", "types"]),
         (
@@ -371,6 +388,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
                 {"marks": {"x": "parentheses"}},
             )
         ),
+        (["0.5%"], {"marks": {"x": "%"}, "types": {"x": "int"}}, "'0.5%', not a whole number with `%`"),
         (["30th"], {"types": {"x": "int"}}, "'30th', not of type int"),
         (["0x1F"], {"types": {"x": "float"}}, "'0x1F', not of type float"),
         (["45"], {"marks": {"x": "duration"}}, "'45', not a number with `duration`"),
@@ -424,6 +442,7 @@ def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: A
     ("values", "options", "expected"),
     [
         (["45:30", "1:02:30"], {"marks": {"x": "m:ss"}}, [2730, 3750]),
+        (["-1:30", "0:45"], {"marks": {"x": "m:ss"}}, [-90, 45]),
         (["45:30", "1:02:30"], {"marks": {"x": "h:mm"}}, [163_800, 3750]),
         (["5M", "7 M"], {"marks": {"x": "M"}}, [5, 7]),
         (["300K", "310 K"], {"marks": {"x": "K"}}, [300, 310]),
