@@ -31,6 +31,7 @@ COLOR_MODES = ("P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif")
 WHITE, BLACK = 255, 0
+BAD_FILE_REMEDY = "replace the file, or remove it"
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
 CROP_TRIES = 10
 CROP_DRAWS = 4 * CROP_TRIES  # random numbers that a random crop takes

@@ -17,8 +17,9 @@ from components.data.files import FileBlock, Files, open_files
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
-from components.data.table import BLOCK_BYTES, Table
-from components.image_files import ImageError, ImageShape, read_shape
+from components.data.splitting import SPLIT_NAMES
+from components.data.table import BLOCK_BYTES, Table, slice_rows
+from components.image_files import BAD_FILE_REMEDY, ImageError, ImageShape, read_shape
 from components.input_files import find_path
 from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values, row_count
 
@@ -26,11 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 PROFILED_FILES = 2000  # of which the sizes are read
 MAX_PROFILED_PIXELS = 10**9
 BLOCK_FILES = 64  # the maximum number of files of a block, whose decoded images are in memory at once
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+PARTS = SPLIT_NAMES | {"training": "train", "testing": "test"}
 """The splits, by the names of folders that hold them."""
 
 
@@ -89,7 +86,7 @@ class ImageFolders(Table):
         while first < len(rows):
             total = np.cumsum(sizes[first : first + BLOCK_FILES])
             stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
-            columns = {name: _select(values, first, stop) for name, values in self.columns_by_part[part].items()}
+            columns = {name: slice_rows(values, first, stop) for name, values in self.columns_by_part[part].items()}
             image = Strings.from_bytes([self._files.read(row) for row in rows[first:stop].tolist()])
             block = self.make_block(part, columns, first)
             yield replace(block, columns={"image": image, **columns}, files=frozenset({"image"}))
@@ -124,9 +121,7 @@ class ImageFolders(Table):
         try:
             return read_shape(self._files.read(number), MAX_PROFILED_PIXELS)
         except ImageError as error:
-            raise DataError(
-                f"{self._files.names[number]} of {self.path} {error}; replace the file, or remove it"
-            ) from error
+            raise DataError(f"{self._files.names[number]} of {self.path} {error}; {BAD_FILE_REMEDY}") from error
 
     @cached_property
     def _files(self) -> Files:
@@ -234,11 +229,3 @@ def _encode_dictionary(texts: Sequence[str]) -> Strings:
     classes, class_of_row = np.unique(np.array(texts), return_inverse=True)
     labels = Strings.from_bytes([name.encode(errors="surrogateescape") for name in classes.tolist()])
     return labels._replace(indices=class_of_row)
-
-
-def _select(values: Values, first: int, stop: int) -> Values:
-    """Consecutive rows of strings."""
-    assert isinstance(values, Strings)
-    if values.indices is not None:
-        return values._replace(indices=values.indices[first:stop])
-    return values._replace(offsets=values.offsets[first : stop + 1])

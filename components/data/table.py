@@ -50,7 +50,9 @@ class Table(SplitOptions):
         """Yields the rows of a part in consecutive blocks."""
         columns = self.columns_by_part[part]
         for first, stop in _find_bounds(columns, self.sizes()[part]):
-            yield self.make_block(part, {name: _slice(values, first, stop) for name, values in columns.items()}, first)
+            yield self.make_block(
+                part, {name: slice_rows(values, first, stop) for name, values in columns.items()}, first
+            )
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block of consecutive rows of a part; `first_row` is the position of the first in the part."""
@@ -68,7 +70,9 @@ class Table(SplitOptions):
     def locate_row(self, row: int) -> str:
         for part, size in self.sizes().items():
             if row < size:
-                columns = {name: _slice(values, row, row + 1) for name, values in self.columns_by_part[part].items()}
+                columns = {
+                    name: slice_rows(values, row, row + 1) for name, values in self.columns_by_part[part].items()
+                }
                 return self.make_block(part, columns, row).locate(0)
             row -= size
         raise IndexError(row)
@@ -107,7 +111,8 @@ def _row_bytes(values: Any) -> int:
     return 0 if isinstance(values, Ragged) else values.nbytes // max(len(values), 1)
 
 
-def _slice(values: Any, start: int, stop: int) -> Any:
+def slice_rows(values: Any, start: int, stop: int) -> Any:
+    """The rows of a column from `start` to before `stop`."""
     if isinstance(values, Strings) and values.indices is not None:
         return values._replace(indices=values.indices[start:stop])
     if not isinstance(values, Ragged | Strings):
@@ -116,4 +121,4 @@ def _slice(values: Any, start: int, stop: int) -> Any:
     low, high = int(offsets[0]), int(offsets[-1])
     if isinstance(values, Strings):
         return Strings(values.data[low:high], offsets - low)
-    return Ragged(_slice(values.values, low, high), offsets - low)
+    return Ragged(slice_rows(values.values, low, high), offsets - low)

@@ -18,6 +18,7 @@ from components.feature.number import scaling
 from components.feature.pixels.image_rows import ImageRows, pack_bytes
 from components.feature.statistic import Moments, OffsetScale
 from components.image_files import (
+    BAD_FILE_REMEDY,
     Decoding,
     ImageError,
     Resize,
@@ -44,7 +45,6 @@ from components.types import (
 )
 
 WHITE = 255
-BAD_FILE_REMEDY = "replace the file, or remove it"
 MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
 Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
@@ -282,9 +282,11 @@ class ImageShapes:
         return {shape: (len(same), block.locate(same[0])) for shape, same in rows.items()}
 
     def merge(self, state: Shapes, other: Shapes) -> Shapes:
-        merged = {shape: (count + state.get(shape, (0, ""))[0], location) for shape, (count, location) in other.items()}
-        first = {shape: (merged.get(shape, (count, ""))[0], location) for shape, (count, location) in state.items()}
-        return first | {shape: value for shape, value in merged.items() if shape not in state}
+        merged = dict(state)
+        for shape, (count, location) in other.items():
+            before, first_location = merged.get(shape, (0, location))
+            merged[shape] = before + count, first_location
+        return merged
 
     def result(self, state: Shapes) -> Shapes:
         return state

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from components.image_files import CROP_DRAWS, Decoding, ImageError, decode_image
-from components.types import DataError, Ragged
+from components.image_files import BAD_FILE_REMEDY, CROP_DRAWS, Decoding, ImageError, decode_image
+from components.types import DataError, Ragged, Strings
 
 FILES_PER_TASK = 4  # of a thread: few, so that all threads end at about the same time
 
@@ -70,7 +70,7 @@ class ImageRows:
                         self._read(self._files, row), self._decoding, None if random is None else random[position]
                     )
                 except ImageError as error:
-                    raise DataError(f"{self._locate(row)}: {error}; replace the file, or remove it") from error
+                    raise DataError(f"{self._locate(row)}: {error}; {BAD_FILE_REMEDY}") from error
                 if image.shape != result.shape[1:]:
                     raise DataError(f"{self._locate(row)} has the shape {image.shape} instead of {result.shape[1:]}")
                 result[position] = image
@@ -90,8 +90,8 @@ class ImageRows:
 
 def pack_bytes(contents: list[bytes]) -> Ragged:
     """Bytes as rows of uint8."""
-    offsets = np.cumsum([0, *map(len, contents)], dtype=np.int64)
-    return Ragged(np.frombuffer(b"".join(contents), np.uint8), offsets)
+    packed = Strings.from_bytes(contents)
+    return Ragged(packed.data, packed.offsets)
 
 
 @functools.cache
