@@ -530,6 +530,7 @@ def test_the_end_of_a_run_waits_two_seconds_at_most_and_names_the_process_in_the
 ) -> None:
     slow = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)]
     monkeypatch.setattr("runner.tracking._start_child", lambda folder, uri: slow[0])
+    monkeypatch.setattr("runner.tracking.CREATION_SECONDS", 0.0)
     waits: list[float] = []
     close = ChildDelivery.close
     monkeypatch.setattr(ChildDelivery, "close", lambda self, seconds: waits.append(seconds) or close(self, 0.0))
