@@ -229,10 +229,11 @@ class _ZipReader:
 
 def _list_tar(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[list[Entry], set[str]]:
     entries, folders, path = [], set[str](), packed.path
-    total_bytes, is_packed = 0, packed.is_packed()
+    total_bytes, is_packed, is_tar = 0, packed.is_packed(), False
 
     def needs_content(raw_name: str, kind: str, size: int) -> bool:
-        nonlocal total_bytes
+        nonlocal total_bytes, is_tar
+        is_tar = True
         name = _check_name(path, raw_name)
         if name is None or kind == FOLDER or not is_wanted(name):
             return False
@@ -255,7 +256,12 @@ def _list_tar(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[lis
                     reader = partial(bytes, entry.content)
                 entries.append(Entry(name, entry.size, reader))
     except TarError as error:
-        raise DataError(f"{path} is damaged, or no tar or zip archive: {error}; download or pack it again") from error
+        if not is_tar:
+            raise DataError(
+                f"{path} is a file, but no tar or zip archive: {error}. Choose a folder or such an archive. If it "
+                "should be one, download or pack it again."
+            ) from error
+        raise DataError(f"{path} is damaged tar: {error}; download or pack it again") from error
     return entries, folders
 
 

@@ -27,8 +27,9 @@ class RecordedPredictions:
         target: the true classes, int32 (N,), labels of 0 and 1, int32 (N, classes), or values, float64 (N, outputs) in
             the target's own unit.
         prediction: the predicted classes, labels or values, with the same dtype and shape.
-        probability: the probability of the predicted class, float32 (N,), or of each predicted 0 or 1, float32
-            (N, classes); None: the target is real-valued.
+        probability: the probability of the predicted class, float64 (N,), or of each predicted 0 or 1, float64
+            (N, classes); None: the target is real-valued. float32 would round those of confident predictions to 1,
+            and the area under the ROC curve depends on their order.
         loss: the loss of each example, float32 (N,).
     """
 
@@ -85,10 +86,10 @@ class RecordedPredictions:
         if classes is not None and target.ndim == 2:
             logits = logits if logits.shape[1] else np.zeros(target.shape, np.float32)
             prediction = predict_labels(logits).astype(np.int32)
-            probabilities = compute_label_probabilities(logits)
+            probabilities = compute_label_probabilities(logits, np.float64)
             probability = np.where(prediction == 1, probabilities, 1 - probabilities)
         elif classes is not None:
-            probabilities = compute_probabilities(logits)
+            probabilities = compute_probabilities(logits, np.float64)
             prediction = probabilities.argmax(1).astype(np.int32)
             probability = probabilities[np.arange(len(probabilities)), prediction]
         return cls(
@@ -103,8 +104,8 @@ class RecordedPredictions:
         )
 
 
-def compute_probabilities(logits: np.ndarray) -> np.ndarray:
-    """The probabilities, float32 (N, …, classes), of logits (N, …, classes), or (N, …, 1) for the second of two.
+def compute_probabilities(logits: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """The probabilities (N, …, classes) of logits (N, …, classes), or (N, …, 1) for the second of two.
 
     Logits that are not finite, as of a diverged network, give NaN.
     """
@@ -112,7 +113,7 @@ def compute_probabilities(logits: np.ndarray) -> np.ndarray:
         logits = np.concatenate([np.zeros((*logits.shape[:-1], 1), logits.dtype), logits], axis=-1)
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-        return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+        return (powers / powers.sum(-1, keepdims=True)).astype(dtype)
 
 
 def predict_labels(logits: np.ndarray) -> np.ndarray:
@@ -120,9 +121,9 @@ def predict_labels(logits: np.ndarray) -> np.ndarray:
     return logits > 0
 
 
-def compute_label_probabilities(logits: np.ndarray) -> np.ndarray:
-    """The probability of each label, float32 (N, classes), of logits (N, classes)."""
-    return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
+def compute_label_probabilities(logits: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """The probability of each label (N, classes) of logits (N, classes)."""
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(dtype)
 
 
 def save_predictions(folder: Path, predictions: Sequence[RecordedPredictions]) -> None:
