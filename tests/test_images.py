@@ -25,6 +25,7 @@ from runner.data import order
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.execution.execute import Result
+from runner.inference.copied_columns import copy_columns
 from runner.inference.trained_model import TrainedModel
 
 pytestmark = pytest.mark.optax
@@ -183,8 +184,11 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     assert {row["prediction"] for row in rows} <= {*CLASSES}
 
 
-def test_images_of_given_parts_are_read_once_to_fit_and_once_to_encode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "rows"), [({}, 3 * ROWS), ({"per_class": 2}, 2 * 3 + 2 * ROWS), ({"classes": ("cat", "owl")}, 2 * ROWS)]
+)
+def test_images_of_the_splits_are_read_once_to_fit_and_once_to_encode(
+    tmp_path: Path, options: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in ("train", "valid", "test"):
         write_images(tmp_path / part, ((6, 8),))
@@ -196,12 +200,16 @@ def test_images_of_given_parts_are_read_once_to_fit_and_once_to_encode(
         return read_file(files, row)
 
     monkeypatch.setattr(Files, "read", read)
-    data = load_encoded(ImageFolders(path=str(tmp_path)), features, identity="", cache=None)
-    assert len(reads) == ROWS + 3 * ROWS + 3 * ROWS, "the first block is read for the names of its columns"
-    assert data.warnings[0].startswith(
-        "30 of 30 rows of the valid split equal rows of the training split in all columns that are read: "
-        f"valid/cat/0.png of {tmp_path} (valid) is train/cat/0.png of {tmp_path} (train)."
-    )
+    source = ImageFolders(path=str(tmp_path), **options)
+    data = load_encoded(source, features, identity="", cache=None)
+    assert len(reads) == 2 * rows
+    if not options:
+        assert data.warnings[0].startswith(
+            "30 of 30 rows of the valid split equal rows of the training split in all columns that are read: "
+            f"valid/cat/0.png of {tmp_path} (valid) is train/cat/0.png of {tmp_path} (train)."
+        )
+    copied = copy_columns(source, ["path", "label"])
+    assert (copied["label"][0], copied["path"][0], len(reads)) == ("cat", "train/cat/0.png", 2 * rows)
 
 
 @pytest.mark.usefixtures("in_empty_folder")

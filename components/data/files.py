@@ -18,7 +18,7 @@ import numpy as np
 from components.data.packed import PackedFile
 from components.data.tar import FILE, FOLDER, TarError, read_tar
 from components.input_files import hash_file, open_descriptor, open_file
-from components.types import Block, DataError
+from components.types import Block, DataError, Strings
 
 ZIP_START = b"PK\x03\x04"
 IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating systems
@@ -90,11 +90,37 @@ class Files:
         return content
 
 
+class FileContents:
+    """The contents of some files, each of which is read once.
+
+    Args:
+        files: all files.
+        numbers: the numbers of the files, int64.
+    """
+
+    def __init__(self, files: Files, numbers: np.ndarray) -> None:
+        self._files, self._numbers = files, numbers
+        self._contents: dict[int, bytes] = {}
+
+    def read(self, indices: np.ndarray) -> Strings:
+        """The contents of the files at some indices, int64.
+
+        Raises:
+            DataError: a file can't be read, or has another size than before.
+        """
+        numbers = self._numbers[indices].tolist()
+        for number in numbers:
+            if number not in self._contents:
+                self._contents[number] = self._files.read(number)
+        return Strings.from_bytes([self._contents[number] for number in numbers])
+
+
 def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
     """Lists the files of a folder or archive. Hidden files and folders are left out.
 
     Args:
-        packed: a folder, or a tar or zip archive. A packed tar archive is unpacked in memory, up to its maximum size.
+        packed: a folder, or a tar or zip archive. A packed tar archive is unpacked in memory, up to its maximum size,
+            which is also that of each file in a zip archive.
         is_wanted: maps the path of a file to whether it is listed.
 
     Raises:
@@ -105,7 +131,7 @@ def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
         return _list_folder(path, is_wanted)
     with open_file(path) as file:
         is_zip = file.read(len(ZIP_START)) == ZIP_START
-    entries, folders = _list_zip(path, is_wanted) if is_zip else _list_tar(packed, is_wanted)
+    entries, folders = (_list_zip if is_zip else _list_tar)(packed, is_wanted)
     # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
     by_name = {entry.name: entry for entry in entries}
     return Files([by_name[name] for name in sorted(by_name)], sorted(folders), _find_version(path))
@@ -167,14 +193,16 @@ class FileReader:
     size: int | None = None
 
     def __call__(self) -> bytes:
-        if self.size is None:
-            with open_file(self.path) as file:
-                return file.read()
-        descriptor = open_descriptor(self.path)
-        try:
-            return os.pread(descriptor, self.size, self.offset)
-        finally:
-            os.close(descriptor)
+        with open_file(self.path) as file:
+            return file.read() if self.size is None else os.pread(file.fileno(), self.size, self.offset)
+
+
+def check_utf_8_name(path: Path, name: str) -> None:
+    """Raises DataError if the name of a file in a folder or archive isn't UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path} contains a file name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
 
 
 def _is_ignored(name: str) -> bool:
@@ -190,8 +218,8 @@ def _check_name(path: Path, name: str) -> str | None:
     return None if normal == "." or any(map(_is_ignored, folders)) else normal
 
 
-def _list_zip(path: Path, is_wanted: Callable[[str], bool]) -> tuple[list[Entry], set[str]]:
-    entries, folders = [], set[str]()
+def _list_zip(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[list[Entry], set[str]]:
+    entries, folders, path = [], set[str](), packed.path
     try:
         archive = zipfile.ZipFile(path)
         for info in archive.infolist():
@@ -203,6 +231,7 @@ def _list_zip(path: Path, is_wanted: Callable[[str], bool]) -> tuple[list[Entry]
                 continue
             if info.flag_bits & ENCRYPTED:
                 raise DataError(f"{name} in {path} is encrypted; unpack the archive")
+            packed.check_size(info.file_size)  # only one file at a time is in memory
             if (kind := stat.S_IFMT(info.external_attr >> 16)) not in (0, stat.S_IFREG):
                 raise DataError(f"{name} in {path} is no regular file (its type is {kind:#o}); pack the file itself")
             entries.append(Entry(name, info.file_size, _ZipReader(archive, info, path)))

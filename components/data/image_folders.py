@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.files import FileBlock, Files, open_files
+from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, open_files
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
@@ -21,7 +21,17 @@ from components.data.splitting import SPLIT_NAMES
 from components.data.table import BLOCK_BYTES, Table, slice_rows
 from components.image_files import BAD_FILE_REMEDY, ImageError, ImageShape, read_shape
 from components.input_files import find_path
-from components.types import Block, DataError, ImageProfile, Range, Strings, TableProfile, Values, row_count
+from components.types import (
+    Block,
+    DataError,
+    ImageProfile,
+    LazyColumns,
+    Range,
+    Strings,
+    TableProfile,
+    Values,
+    row_count,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 PROFILED_FILES = 2000  # of which the sizes are read
@@ -48,7 +58,8 @@ class ImageFolders(Table):
         labels: whether each image is in a folder of its class. If not, there is no column `label`.
         suffix: the ends of the names of the files to read; other files are left out. None: those of JPEG, PNG, BMP,
             GIF, WebP and TIFF files, and any other file is an error.
-        max_unpacked_gb: the maximum size in gigabytes (10^9 bytes) of a packed tar archive, unpacked in memory.
+        max_unpacked_gb: the maximum size in gigabytes (10^9 bytes) of a packed tar archive, unpacked in memory, and of
+            each file in a zip archive.
     """
 
     path: str
@@ -60,7 +71,7 @@ class ImageFolders(Table):
 
     def content_digest(self) -> str:
         names = "\0".join(self._files.names[row] for rows in self._parts.values() for row in rows.tolist())
-        digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(errors="surrogateescape"), digest_size=16)
+        digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(), digest_size=16)
         return f"{digest.hexdigest()}, {self.labels=}"
 
     def sizes(self) -> Mapping[str, int]:
@@ -74,22 +85,23 @@ class ImageFolders(Table):
         columns = {}
         for part, rows in self._parts.items():
             names = [self._files.names[row] for row in rows.tolist()]
-            columns[part] = {"path": Strings.from_bytes([name.encode(errors="surrogateescape") for name in names])}
+            columns[part] = {"path": Strings.from_bytes([name.encode() for name in names])}
             if self.labels:
                 columns[part]["label"] = _encode_dictionary([self._classes[row] for row in rows.tolist()])
         return columns
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """Yields the rows of a part in consecutive blocks, and reads their files."""
+        """Yields the rows of a part in consecutive blocks. Their files are read when the column `image` is used."""
         rows, sizes = self._parts[part], self._files.sizes[self._parts[part]]
         first = 0
         while first < len(rows):
             total = np.cumsum(sizes[first : first + BLOCK_FILES])
             stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
             columns = {name: slice_rows(values, first, stop) for name, values in self.columns_by_part[part].items()}
-            image = Strings.from_bytes([self._files.read(row) for row in rows[first:stop].tolist()])
             block = self.make_block(part, columns, first)
-            yield replace(block, columns={"image": image, **columns}, files=frozenset({"image"}))
+            contents = FileContents(self._files, rows[first:stop])
+            with_image = LazyColumns(columns, {"image": contents.read}, np.arange(stop - first))
+            yield replace(block, columns=with_image, files=frozenset({"image"}))
             first = stop
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
@@ -135,6 +147,8 @@ class ImageFolders(Table):
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
                 f"names to read, such as {SUFFIXES[0]}"
             )
+        for name in files.names:
+            check_utf_8_name(packed.path, name)
         if not files.names:
             raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
         return files
@@ -149,8 +163,7 @@ class ImageFolders(Table):
             hint = suggest_name(unknown[0], layout.classes)
             raise DataError(f"`classes` lists {unknown[0]}, but {self.path} has no folder of such a class. {hint}")
         is_wanted = np.isin(layout.classes, wanted)
-        parts = {part: rows[is_wanted[rows]] for part, rows in layout.parts.items()}
-        return layout._replace(parts={part: rows for part, rows in parts.items() if len(rows)})
+        return layout._replace(parts={part: rows[is_wanted[rows]] for part, rows in layout.parts.items()})
 
     @property
     def _classes(self) -> Sequence[str]:
@@ -179,10 +192,10 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
     """Finds parts and classes in the paths of files. Raises DataError for files without a class, and empty classes."""
     depth = _count_outer_folders(files.names, levels=1 + labels)
     split_names = [name.split("/")[depth:] for name in files.names]
-    has_parts = any(len(names) > 1 + labels and PARTS.get(names[0]) == "train" for names in split_names)
+    has_parts = any(len(names) > 1 + labels and _find_part(names[0]) == "train" for names in split_names)
     part_of_file, classes = [], []
     for name, folders in zip(files.names, split_names, strict=True):
-        part = PARTS.get(folders[0]) if has_parts and len(folders) > 1 else None
+        part = _find_part(folders[0]) if has_parts and len(folders) > 1 else None
         if has_parts and part is None:
             raise DataError(f"{name} in {path} is in none of the folders train, valid and test. Move or remove it")
         below = folders[1:] if has_parts else folders
@@ -204,6 +217,11 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
     return _Layout(parts, classes)
 
 
+def _find_part(folder: str) -> str | None:
+    """The part that a folder holds, by its name in any case; None: it holds none."""
+    return PARTS.get(folder.lower())
+
+
 def _count_outer_folders(names: Sequence[str], levels: int) -> int:
     """The number of folders around the parts or classes: an archive often has one, in which all others are."""
     folders = [name.split("/")[:-1] for name in names]
@@ -211,7 +229,7 @@ def _count_outer_folders(names: Sequence[str], levels: int) -> int:
     while (
         min(map(len, folders)) > depth + levels - 1
         and len({folder[depth] for folder in folders}) == 1
-        and folders[0][depth] not in PARTS
+        and _find_part(folders[0][depth]) is None
     ):
         depth += 1
     return depth
@@ -227,5 +245,5 @@ def _check_folders(path: str, files: Files, depth: int, *, has_parts: bool) -> N
 
 def _encode_dictionary(texts: Sequence[str]) -> Strings:
     classes, class_of_row = np.unique(np.array(texts), return_inverse=True)
-    labels = Strings.from_bytes([name.encode(errors="surrogateescape") for name in classes.tolist()])
+    labels = Strings.from_bytes([name.encode() for name in classes.tolist()])
     return labels._replace(indices=class_of_row)

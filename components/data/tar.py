@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = 512  # the size of a header; content is padded to a multiple of it
 CHUNK_BYTES = 1 << 20
+SEEK_BYTES = 1 << 14  # more bytes are skipped without reading them, where the file is not packed
 MAX_EXTENSION_BYTES = 1 << 20  # the maximum size of an extended header
 
 FILE, FOLDER = "a file", "a folder"
@@ -181,7 +182,7 @@ def _read_exactly(file: BinaryIO, size: int, position: int) -> bytes:
 
 
 def _skip(file: BinaryIO, size: int, position: int) -> None:
-    if size > CHUNK_BYTES and file.seekable():
+    if size > SEEK_BYTES and file.seekable():
         file.seek(min(position + size, file.seek(0, os.SEEK_END)))
         return
     while size > 0 and (chunk := file.read(min(size, CHUNK_BYTES))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.files import FileBlock, open_files
+from components.data.files import FileBlock, check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table import Table
 from components.input_files import find_path, hash_file
@@ -134,10 +133,7 @@ def _split_path(path: str) -> tuple[str, str]:
 
 
 def _check_utf_8(path: Path, name: str, content: bytes) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{path} contains a file name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
+    check_utf_8_name(path, name)
     try:
         content.decode()
     except UnicodeDecodeError as error:

@@ -30,6 +30,7 @@ from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
+from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged

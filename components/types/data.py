@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -81,12 +81,51 @@ def row_count(values: Values) -> int:
     return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
 
 
+class LazyColumns(Mapping[str, "Values"]):
+    """Columns of a block, of which some are read when they are used, such as the contents of files.
+
+    Args:
+        columns: the other columns by name, at least one.
+        readers: by name of a column, the function that reads it: (indices of rows, int64) -> the column of these rows.
+        rows: the indices of the rows, int64.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, Values], readers: Mapping[str, Callable[[np.ndarray], Values]], rows: np.ndarray
+    ) -> None:
+        self._columns, self._readers, self._rows = dict(columns), readers, rows
+
+    def __getitem__(self, name: str) -> Values:
+        if name not in self._columns and name in self._readers:
+            self._columns[name] = self._readers[name](self._rows)
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._columns, *self._readers]))
+
+    def __len__(self) -> int:
+        return len(self._columns.keys() | self._readers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns or name in self._readers
+
+    def select(self, rows: np.ndarray, take: Callable[[Values, np.ndarray], Values]) -> LazyColumns:
+        """Some rows. What was not read is read for these rows only.
+
+        Args:
+            rows: the indices of the rows among these.
+            take: (a column, indices) -> its rows at the indices.
+        """
+        taken = {name: take(values, rows) for name, values in self._columns.items()}
+        return LazyColumns(taken, self._readers, self._rows[rows])
+
+
 @dataclass(frozen=True)
 class Block:
     """Consecutive rows of a data set, column by column.
 
     Attributes:
-        columns: the values by column name.
+        columns: the values by column name. `LazyColumns` reads some of them when they are used.
         valid: masks (rows,), bool, by column name: False where a value is missing. A column without a mask has no
             missing values.
         origin: the name of the data for messages.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Encoded, Ragged, Strings
+from components.types import Block, Encoded, LazyColumns, Ragged, Strings, Values
 
 
 class ArrayLayout(NamedTuple):
@@ -59,12 +59,30 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
     return Ragged(np.concatenate([piece.values for piece in pieces]), _offsets(lengths))
 
 
-def select_rows(block: Block, rows: np.ndarray) -> Block:
-    """A block of some rows of another block. Messages name a row by its number in the other block."""
+def select_columns(block: Block, names: Collection[str]) -> dict[str, Values]:
+    """Some columns of a block. Others aren't read."""
+    return {name: block.columns[name] for name in block.columns if name in names}
+
+
+def select_rows(block: Block, rows: np.ndarray, names: Collection[str] | None = None) -> Block:
+    """A block of some rows of another block. Messages name a row by its number in the other block.
+
+    Args:
+        block: the other block.
+        rows: the index of each row in the other block.
+        names: the columns that are selected. None: all.
+    """
+    columns: Mapping[str, Values]
+    if isinstance(block.columns, LazyColumns):
+        columns = block.columns.select(rows, take_rows)
+    else:
+        wanted = block.columns if names is None else select_columns(block, names)
+        columns = {name: take_rows(values, rows) for name, values in wanted.items()}
     return _Selection(
-        columns={name: take_rows(values, rows) for name, values in block.columns.items()},
-        valid={name: mask[rows] for name, mask in block.valid.items()},
+        columns=columns,
+        valid={name: mask[rows] for name, mask in block.valid.items() if names is None or name in names},
         origin=block.origin,
+        files=block.files,
         block=block,
         rows=rows,
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.types import Block, Column, Constants, Source, Statistic
-from runner.data.columns import select_rows
+from runner.data.columns import select_columns, select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
 from runner.platform import count_cores
@@ -156,10 +156,9 @@ def _select_needed(
 ) -> Block:
     """Some rows of the raw columns that the statistics need."""
     keys = {key for column in {**_ancestors(columns, columns_to_fit), **columns_to_fit}.values() for key in column.keys}
-    block = replace(block, columns={key: values for key, values in block.columns.items() if key in keys})
-    if len(rows) == block_rows(block):
-        return block
-    return select_rows(replace(block, valid={key: mask for key, mask in block.valid.items() if key in keys}), rows)
+    if len(rows) < block_rows(block):
+        block = select_rows(block, rows, keys)
+    return replace(block, columns=select_columns(block, keys))
 
 
 def _summarize_columns(

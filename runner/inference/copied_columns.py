@@ -92,9 +92,9 @@ def copy_targets(
 
 def _is_flat(block: Block, name: str) -> bool:
     """Whether a column has single values, which are no files."""
-    values = block.columns[name]
     if name in block.files:
         return False
+    values = block.columns[name]
     return isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.ndim == 1)
 
 

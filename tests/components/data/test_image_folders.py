@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import shutil
 import tarfile
@@ -16,6 +17,7 @@ import PIL.Image
 import pytest
 
 from components.data import ImageFolders
+from components.data.tar import read_tar
 from components.types import DataError, Strings
 
 
@@ -82,14 +84,18 @@ def test_folders_and_archives_are_read_alike(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_folders_of_the_splits_are_parts_below_any_outer_folder(kind: str, tmp_path: Path) -> None:
-    files = {f"set/{name}": content for name, content in PARTS.items()}
+@pytest.mark.parametrize("rename", [str, str.title])
+def test_folders_of_the_splits_are_parts_below_any_outer_folder(
+    kind: str, rename: Callable[[str], str], tmp_path: Path
+) -> None:
+    parts = ("train", "val", "test")
+    files = {f"set/{rename(part)}/{name}": PARTS[f"{part}/{name}"] for part in parts for name in FILES}
     source = ImageFolders(path=str(WRITERS[kind](tmp_path / "images", files)))
     assert source.sizes() == {"train": 8, "valid": 8, "test": 8}
     splits = {name: rows.tolist() for name, rows in source.splits().items()}
     assert splits == {"train": [*range(8)], "valid": [*range(8, 16)], "test": [*range(16, 24)]}
     (path, label, content) = list_rows(source, "valid")[5]
-    assert (path, label, content) == ("set/val/dog/1.png", "dog", FILES["dog/1.png"])
+    assert (path, label, content) == (f"set/{rename('val')}/dog/1.png", "dog", FILES["dog/1.png"])
 
 
 def test_images_may_be_deeper_and_without_labels(tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_images_may_be_deeper_and_without_labels(tmp_path: Path) -> None:
     assert [row[:2] for row in list_rows(source, "all")] == [("cat/a/b/1.png", "cat"), ("dog/2.png", "dog")]
     source = ImageFolders(path=str(write_folder(tmp_path, {"1.png": b"1"})), labels=False, stratify=None)
     (block,) = source.blocks("all")
-    assert [*block.columns] == ["image", "path"]
+    assert [*block.columns] == ["path", "image"]
     assert source.sizes() == {"all": 3}
 
 
@@ -197,6 +203,46 @@ def test_a_zip_entry_may_not_be_larger_than_it_says(tmp_path: Path) -> None:
         list_rows(ImageFolders(path=str(path)), "all")
 
 
+def test_a_file_in_a_zip_has_a_maximum_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/1.png", b"\0" * 2_000_000)
+    with pytest.raises(DataError, match=r"a.zip unpacks to more than 0.001 GB; .* increase `max_unpacked_gb`"):
+        ImageFolders(path=str(path), max_unpacked_gb=0.001).sizes()
+
+
+def test_listing_a_tar_skips_the_contents(tmp_path: Path) -> None:
+    class Counting(io.BytesIO):
+        bytes_read = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(size)
+            self.bytes_read += len(content)
+            return content
+
+    path = write_tar(tmp_path / "a.tar", {f"cat/{number}.png": bytes(100_000) for number in range(20)})
+    file = Counting(path.read_bytes())
+    assert len([*read_tar(file, lambda *entry: False)]) == 20
+    assert file.bytes_read < 40_000
+
+
+def test_a_name_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    folder = os.fsencode(write_folder(tmp_path, FILES))
+    with open(folder + b"/cat/caf\xe9.png", "wb") as file:
+        file.write(FILES["cat/1.png"])
+    with pytest.raises(DataError, match=r"contains a file name that isn't UTF-8, b'cat/caf\\xe9.png'; rename it"):
+        ImageFolders(path=str(tmp_path)).sizes()
+
+
+def test_an_archive_that_disappears_is_an_error(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", FILES)
+    source = ImageFolders(path=str(path))
+    assert source.sizes() == {"all": 8}
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.tar can't be read: No such file"):
+        list_rows(source, "all")
+
+
 def test_a_file_that_changes_or_disappears_is_an_error(tmp_path: Path) -> None:
     source = ImageFolders(path=str(write_folder(tmp_path, FILES)))
     assert source.sizes() == {"all": 8}
@@ -225,6 +271,13 @@ def test_a_changed_archive_is_read_or_an_error(kind: str, tmp_path: Path) -> Non
             continue
         if kind != "tar":
             assert {found for _, _, found in rows} <= {*FILES.values()}
+
+
+def test_a_part_without_rows_of_the_chosen_classes_is_an_error(tmp_path: Path) -> None:
+    files = {name: content for name, content in PARTS.items() if not name.startswith("test/dog")}
+    source = ImageFolders(path=str(write_folder(tmp_path, files)), classes=("dog",))
+    with pytest.raises(DataError, match="the part test of the data has no rows"):
+        source.splits()
 
 
 def test_rows_of_other_classes_are_not_read(tmp_path: Path) -> None:
