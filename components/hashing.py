@@ -28,6 +28,11 @@ def mix(numbers: np.ndarray) -> np.ndarray:
     return numbers ^ (numbers >> SHIFT)
 
 
+def to_shares(hashes: np.ndarray) -> np.ndarray:
+    """Random numbers in [0, 1) from hashes."""
+    return (hashes >> np.uint64(11)) * 2.0**-53
+
+
 def hash_values(values: Values, valid: np.ndarray | None = None) -> np.ndarray:
     """The hash of each row of a column, uint64 (rows,). Equal rows have equal hashes, also 1, 1.0 and True.
 

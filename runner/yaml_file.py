@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -118,6 +119,7 @@ def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = par
         raise UserError(f"{name}: can't be read: {reason}") from error
 
 
+@functools.lru_cache(maxsize=256)
 def _count_aliased(text: str, depth: int) -> int:
     """The number of values that the aliases of a text expand to. Raises RecursionError if it exceeds `depth` levels."""
     try:

@@ -69,10 +69,16 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def rare_garbage_collection() -> Iterator[None]:
-    """Makes Python's garbage collection rare, as it would visit millions of objects of JAX's traces each time."""
+    """Makes Python's garbage collection rare, as it would visit millions of objects of JAX's traces each time.
+
+    It never visits those of the modules that the tests have imported.
+    """
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.set_threshold(*before)
 
 
@@ -114,10 +120,11 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {*sys.modules}
     yield tmp_path
     prefix = f"{tmp_path}/"
-    for name, module in [*sys.modules.items()]:
-        if str(getattr(module, "__file__", None)).startswith(prefix):  # `Path` would take 15 ms for each test
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(prefix):
             del sys.modules[name]
 
 

@@ -15,9 +15,8 @@ from components.data.holdout import (
     describe_keys,
     number_times,
     shuffle,
-    to_shares,
 )
-from components.hashing import mix
+from components.hashing import mix, to_shares
 from components.types import DataError
 
 FOLD_KEY = np.uint64(0xD6E8FEB86659FD93)  # mixed into the hash of a key, so that folds don't depend on the splits

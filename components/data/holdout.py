@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from components.data.groups import assign_groups, order_groups
+from components.hashing import to_shares
 from components.types import DataError
 
 
@@ -253,11 +254,6 @@ def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str
             "rows; choose a column with more different values, or another `seed`"
         )
     return splits
-
-
-def to_shares(hashes: np.ndarray) -> np.ndarray:
-    """Random numbers in [0, 1) from hashes."""
-    return (hashes >> np.uint64(11)) * 2.0**-53
 
 
 def describe_keys(count: int) -> str:

@@ -172,9 +172,13 @@ def _read_chosen_source(
 
 
 def load_yaml(path: Path) -> DictConfig:
-    """Reads a YAML file with a mapping at its root. Raises UserError, with the line if it is known."""
+    """Reads a YAML file with a mapping at its root. The caller must copy the result before changing it.
+
+    Raises:
+        UserError: the file can't be read. The message has the line if it is known.
+    """
     try:
-        content = yaml_file.read(path, display_path(path), OPTION_LIMITS, lambda text: copy.deepcopy(_parse(text)))
+        content = yaml_file.read(path, display_path(path), OPTION_LIMITS, _parse)
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
@@ -185,9 +189,8 @@ def load_yaml(path: Path) -> DictConfig:
     return content
 
 
-@functools.lru_cache(maxsize=256)  # a sweep reads the same files for each of its runs, and a copy is five times faster
+@functools.lru_cache(maxsize=256)  # a sweep reads the same files for each of its runs
 def _parse(text: str) -> Any:
-    """Parses the text of a YAML file. The caller must copy the result before changing it."""
     return OmegaConf.load(io.StringIO(text))
 
 
@@ -224,7 +227,7 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
     if group != EXPERIMENT and "defaults" in content:
         raise UserError(f"{display_path(path)}: a defaults list is allowed in experiments only. Leave it out.")
     check_key(content, group, name, path)
-    return File(path, group, content)
+    return File(path, group, copy.deepcopy(content) if group == EXPERIMENT else content)
 
 
 def check_key(content: Mapping[str, Any], group: str, name: str, path: Path) -> None:

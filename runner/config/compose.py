@@ -110,6 +110,7 @@ class Composer:
         self.options = OptionReader(self.catalog)
         self.suggestions = Suggestions(table)
         self._merged: dict[tuple[str, ...], MergedFiles] = {}
+        self._requested = set[tuple[str, ...]]()
         self._printed: set[str] = set()
 
     def merge(
@@ -123,14 +124,18 @@ class Composer:
             is_partial: whether groups that a suggestion may still choose are skipped.
         """
         key = (*(str(choice.input_line) for choice in choices_on_command_line), repr(suggestion), str(is_partial))
-        if key not in self._merged:
+        merged = self._merged.get(key)
+        if merged is None:
             choices = choose_options(self.catalog, choices_on_command_line, suggestion, is_partial=is_partial)
             tree = start_tree(self.options, choices)
             tree.merge_files(choices)
             if suggestion is not None:
                 tree.merge_values(suggestion.values, suggestion.origin)
-            self._merged[key] = MergedFiles(choices, tree)
-        merged = self._merged[key]
+            merged = MergedFiles(choices, tree)
+            if key not in self._requested:  # most commands need it once, and copying takes time
+                self._requested.add(key)
+                return merged
+            self._merged[key] = merged
         return merged._replace(tree=merged.tree.copy())
 
     def print_notes(self, config: Config) -> None:

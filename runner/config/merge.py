@@ -130,7 +130,8 @@ class MergedTree:
 
     def _read_file(self, file: File, merged: Mapping[str, Any], origin: str, choices: Choices) -> tuple[File, Layer]:
         """Reads a file. Options of an experiment are left out in groups whose option the command line chooses."""
-        values = cast(dict[str, Any], OmegaConf.to_container(_at_its_key(file)))
+        content = cast(dict[str, Any], OmegaConf.to_container(file.content))
+        values = content if file.group == EXPERIMENT else {file.group: content}
         layer = self._reader.read(values, merged, origin)
         chosen = {str(place[0]) for place in layer.replaced if len(place) == 1}
         if file.group == EXPERIMENT and (left_out := chosen & choices.chosen_on_command_line):
@@ -172,7 +173,7 @@ class MergedTree:
 
 def start_tree(reader: OptionReader, choices: Choices) -> MergedTree:
     """The tree of `conf/run.yaml`. A group without other values has the origin of its choice."""
-    content = load_yaml(RUN_YAML)
+    content = copy.deepcopy(load_yaml(RUN_YAML))
     settings: list[tuple[str, Any, str]] = [(group, {}, origin) for group, origin in choices.origins.items()]
     settings.append(("", OmegaConf.to_container(content), display_path(RUN_YAML)))
     del content["defaults"]

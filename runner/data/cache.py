@@ -59,8 +59,7 @@ def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = ""
         content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}
         (temporary / INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
         (temporary / LOCK).unlink()
-        if load_tree(folder) is None:  # otherwise another process has just written the same tree
-            _move_into_place(temporary, folder)
+        _move_into_place(temporary, folder)
     finally:
         os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -130,16 +129,17 @@ def _open_arrays(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Renames a temporary folder to `folder`, after it has removed a file or folder of that name."""
-    try:
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            folder.unlink(missing_ok=True)
+    """Renames a temporary folder to `folder`, and replaces a file or a damaged folder of that name."""
+    with suppress(OSError):  # there is a file, or a folder that isn't empty
         temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process has just written the same tree
-            raise
+        return
+    if load_tree(folder) is not None:  # another process has just written the same tree
+        return
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
+    temporary.rename(folder)
 
 
 def _check_regular(file: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class EncodedCache:
         fitted: dict[str, Any] | None = self._load(name, whole=True)
         if fitted is None:
             fitted = fit()
-            self._save(name, [fitted], "splits and fitted values")
+            self._save(name, lambda: [fitted], "splits and fitted values")
         return fitted
 
     def load_or_encode(
@@ -58,28 +59,41 @@ class EncodedCache:
         if self._folder is None:
             return join_pieces(encode())
         encoded = self._load(name)
-        if encoded is None and self._save(name, encode(), "encoded rows"):
+        if encoded is None and self._save(name, encode, "encoded rows"):
             encoded = self._load(name)
         return join_pieces(encode()) if encoded is None else encoded
 
     def remove_least_used(self) -> None:
         """Removes entries of other runs beyond the cache's size, those that were not used for the longest time."""
-        if self._folder is not None and self._has_saved:
-            for entry in remove_least_used(self._folder, self._max_bytes, self._names):
-                LOG.info(f"removed {entry.path} from the cache ({entry.size / 1e9:.2f} GB: {entry.about})")
+        if self._has_saved:
+            self._remove_entries(self._max_bytes)
+
+    def _remove_entries(self, max_bytes: float) -> bool:
+        """Removes entries of other runs until the cache has at most `max_bytes`. Returns whether there were some."""
+        assert self._folder is not None
+        removed = remove_least_used(self._folder, max_bytes, self._names)
+        for entry in removed:
+            LOG.info(f"removed {entry.path} from the cache ({entry.size / 1e9:.2f} GB: {entry.about})")
+        return bool(removed)
 
     def _load(self, name: str, *, whole: bool = False) -> Any:
         assert self._folder is not None
         self._names.append(name)
         return load_tree(self._folder / name, whole=whole)
 
-    def _save(self, name: str, pieces: Iterable[Mapping[str, Any]], what: str) -> bool:
-        """Saves an entry, or adds a warning. Returns whether it is saved."""
+    def _save(self, name: str, make_pieces: Callable[[], Iterable[Mapping[str, Any]]], what: str) -> bool:
+        """Saves an entry, or adds a warning. Returns whether it is saved. Entries of other runs make room for it."""
         assert self._folder is not None
-        try:
-            save_tree(self._folder / name, pieces, f"{what} of {self._describe()}")
-        except OSError as error:
-            self.warnings.append(f"the encoded data could not be saved in {self._folder}: {error}")
-            return False
-        self._has_saved = True
-        return True
+        while True:
+            try:
+                save_tree(self._folder / name, make_pieces(), f"{what} of {self._describe()}")
+            except OSError as error:
+                if error.errno == errno.ENOSPC and self._remove_entries(max_bytes=0):
+                    continue
+                self.warnings.append(
+                    f"the encoded data could not be saved in {self._folder}, so it is kept in memory: "
+                    f"{error.strerror or error}. Free some space there, or set TITRATE_CACHE to another folder."
+                )
+                return False
+            self._has_saved = True
+            return True

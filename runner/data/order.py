@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from components.hashing import mix, to_shares
+
 SMALL = 2**16  # NumPy permutes up to this many rows in some milliseconds, and faster than the Feistel network
 ROUNDS = 8  # with 4 rounds, permutations fail tests of uniformity; with 6, they pass
-# Of MurmurHash3's 64-bit finalizer (Appleby, 2008).
-FIRST_FACTOR, SECOND_FACTOR, SHIFT = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53), np.uint64(33)
 
 
 class EpochOrder:
@@ -71,9 +71,9 @@ def draw_uniforms(seed: tuple[int, int], first: int, count: int, draws: int) -> 
         draws: how many numbers each position has.
     """
     blocks = -(-draws // 4)  # the generator makes four numbers for each value of its counter
-    key = np.random.SeedSequence((*seed, 1)).generate_state(2, np.uint64)
+    key = np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(2, np.uint64)  # another one than of orders
     bits = np.random.Philox(key=key, counter=first * blocks).random_raw(count * blocks * 4)
-    return _to_shares(bits.reshape(count, -1)[:, :draws])
+    return to_shares(bits.reshape(count, -1)[:, :draws])
 
 
 def permute(positions: np.ndarray, count: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -108,30 +108,20 @@ def _apply_network(numbers: np.ndarray, sizes: tuple[np.uint64, np.uint64], keys
     halves = [*np.divmod(numbers, sizes[1])]
     for round_number, key in enumerate(keys):
         side = round_number % 2
-        halves[side] = (halves[side] + _hash(halves[1 - side] ^ key)) % sizes[side]
+        shift = mix(halves[1 - side] ^ key) >> np.uint64(1)  # below 2^63, so that the sum doesn't overflow
+        halves[side] = (halves[side] + shift) % sizes[side]
     return halves[0] * sizes[1] + halves[1]
-
-
-def _hash(numbers: np.ndarray) -> np.ndarray:
-    """The hash of each number, below 2^63, so that a sum with a half of a pair doesn't overflow."""
-    numbers = (numbers ^ (numbers >> SHIFT)) * FIRST_FACTOR
-    numbers = (numbers ^ (numbers >> SHIFT)) * SECOND_FACTOR
-    return (numbers ^ (numbers >> SHIFT)) >> np.uint64(1)
 
 
 def _permute_windows(positions: np.ndarray, count: int, size: int, seed: tuple[int, int]) -> np.ndarray:
     windows, inner = np.divmod(positions, size)
     result = windows * size
-    for window in np.unique(windows).tolist():
-        inside = windows == window
-        result[inside] += permute(inner[inside], min(size, count - window * size), (*seed, window))
+    starts = np.flatnonzero(np.diff(windows, prepend=-1))
+    for window, start, stop in zip(
+        windows[starts].tolist(), starts, np.append(starts, len(positions))[1:], strict=True
+    ):
+        result[start:stop] += permute(inner[start:stop], min(size, count - window * size), (*seed, window))
     return result
-
-
-def _to_shares(bits: np.ndarray) -> np.ndarray:
-    """Random bits, uint64, as numbers in [0, 1)."""
-    shares: np.ndarray = (bits >> np.uint64(11)) * 2.0**-53
-    return shares
 
 
 def _draw(positions: np.ndarray, cumulative: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
@@ -140,7 +130,7 @@ def _draw(positions: np.ndarray, cumulative: np.ndarray, seed: tuple[int, int]) 
     first, last = (int(blocks.min()), int(blocks.max())) if len(blocks) else (0, 0)
     generator = np.random.Philox(key=np.random.SeedSequence(seed).generate_state(2, np.uint64), counter=first)
     bits = generator.random_raw(4 * (last - first + 1))[positions - 4 * first]
-    shares = _to_shares(bits) * cumulative[-1]
+    shares = to_shares(bits) * cumulative[-1]
     drawn = np.searchsorted(cumulative, shares, side="right")
     last_weighted = int(np.searchsorted(cumulative, cumulative[-1]))  # a product may be rounded up to the sum
     return np.minimum(drawn, last_weighted)

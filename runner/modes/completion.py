@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Sequence
@@ -46,4 +47,4 @@ def _register(group: str, path: Path) -> None:
     """Registers an option with Hydra, unless it is in our `conf/`, which Hydra reads itself."""
     if path.parent.parent != INSTALL_FOLDER / "conf":
         package = "_global_" if group == EXPERIMENT else group
-        ConfigStore.instance().store(path.stem, load_yaml(path), group, package)
+        ConfigStore.instance().store(path.stem, copy.deepcopy(load_yaml(path)), group, package)

@@ -1,5 +1,6 @@
 """Loading data: statistics of the training split, columns that read columns, the cache, and errors."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -19,6 +20,7 @@ from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
+from runner.data import encoded_cache
 from runner.data.load import Data, Features, load_encoded
 from runner.errors import RunError
 from runner.platform import cache_folder
@@ -465,10 +467,29 @@ def test_without_room_on_the_disk_the_data_is_encoded_in_memory(tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [warning.partition(":")[0] for warning in data.warnings] == [
-        f"the encoded data could not be saved in {tmp_path / 'data'}"
+        f"the encoded data could not be saved in {tmp_path / 'data'}, so it is kept in memory"
     ]
+    assert "set TITRATE_CACHE to another folder" in data.warnings[0]
     assert_equal(replace(data, warnings=()), expected)
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_entries_of_other_runs_make_room_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(folder: Path, *content: Any) -> None:
+        if any(name not in own for name in os.listdir(folder.parent)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        own.add(folder.name)
+        save_tree(folder, *content)
+
+    own: set[str] = set()
+    prepared(source(), everything(), tmp_path)
+    save_tree = encoded_cache.save_tree
+    monkeypatch.setattr(encoded_cache, "save_tree", save)
+    changed = source(seed=1)
+    data = prepared(changed, everything(), tmp_path)
+    assert data.warnings == ()
+    assert {path.name for path in (tmp_path / "data").iterdir()} == own
+    assert len(own) == 2
 
 
 def test_the_cache_keeps_to_its_size_and_removes_what_was_not_used_for_longest(
