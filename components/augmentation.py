@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -90,10 +91,12 @@ class GaussianNoise:
     Attributes:
         std: standard deviation of the noise, in the unit of the input, 0 or more.
         inputs: names of the inputs; None: all inputs of floats.
+        evaluates: whether evaluations add noise, too, so that the loss of a held-out split is that of noisy inputs.
     """
 
     std: Annotated[Scalar, Range(0)] = 0.1
     inputs: tuple[str, ...] | None = None
+    evaluates: bool = False
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         floats = [name for name, value in batch.inputs.items() if _is_float(value)]
@@ -107,8 +110,10 @@ class GaussianNoise:
                 allowed = ", ".join(floats) or "none"
                 raise UserError(f"gaussian_noise: no input of floats is called {name}. Inputs of floats: {allowed}.")
         inputs = dict(batch.inputs)
-        for number, name in enumerate(floats if self.inputs is None else self.inputs):
-            noise = jax.random.normal(jax.random.fold_in(key, number), inputs[name].shape, inputs[name].dtype)
+        for name in floats if self.inputs is None else self.inputs:
+            # By its name, an input gets the same noise among other inputs, such as those of a teacher.
+            own_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+            noise = jax.random.normal(own_key, inputs[name].shape, inputs[name].dtype)
             inputs[name] += jnp.asarray(self.std, inputs[name].dtype) * noise
         return batch._replace(inputs=inputs)
 

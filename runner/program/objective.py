@@ -5,7 +5,7 @@ All functions can be traced, except `decode_targets` and `decode_logits`: they r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +16,7 @@ import numpy as np
 from components.types import Batch, Metric, Output, Regularizer, TargetSpec
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
-from runner.program.parts import BuiltParts, part_key, part_name, record_name
+from runner.program.parts import BatchAugmentation, BuiltParts, part_key, part_name, record_name
 from runner.program.returns import check_measured, check_numbers, check_same_shapes, check_sums_of_batch
 from runner.program.trees import copy_containers
 
@@ -38,11 +38,11 @@ class ExampleOutputs(NamedTuple):
     losses: Mapping[str, Any]
 
 
-def augment(augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]], key: jax.Array, batch: Batch) -> Batch:
+def augment(augmentations: Mapping[str, BatchAugmentation], key: jax.Array, batch: Batch) -> Batch:
     """Applies augmentations to a batch, one after another."""
     for number, (name, augmentation) in enumerate(augmentations.items()):
         with error_location(f"augmentation.{name}"):
-            batch = augmentation(jax.random.fold_in(key, number), batch)
+            batch = augmentation.change(jax.random.fold_in(key, number), batch)
     return batch
 
 

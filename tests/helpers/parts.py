@@ -237,6 +237,8 @@ class SetsSoft:
 class Doubles:
     """Predicts each number twice: it changes the shape of a target in its `bind`."""
 
+    evaluates = True
+
     def bind(self, targets: Mapping[str, TargetSpec]) -> Any:
         return self, {
             name: replace(spec, shape=(2,)) if spec.kind == "real" else spec for name, spec in targets.items()
@@ -244,6 +246,34 @@ class Doubles:
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         return batch._replace(targets={**batch.targets, "size": batch.targets["size"].repeat(2, axis=1)})
+
+
+class DoublesInTraining(Doubles):
+    """Would leave evaluations with a target of another shape than the logits."""
+
+    evaluates = False
+
+
+class AddsInput:
+    """Adds an input, without the attribute that allows it."""
+
+    name, rows = "view", slice(None)
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        view = next(iter(batch.inputs.values()))[self.rows]
+        return batch._replace(inputs={**batch.inputs, self.name: view})
+
+
+class AddsShortInput(AddsInput):
+    """Adds an input with fewer rows than examples."""
+
+    adds_inputs, rows = True, slice(1, None)
+
+
+class AddsUnknownInput(AddsInput):
+    """Adds an input that the architecture doesn't take."""
+
+    adds_inputs = True
 
 
 @dataclass(frozen=True)
