@@ -128,6 +128,7 @@ def observe_step(part: Any) -> Iterator[str]:
 def observe_augmentation(part: Any) -> Iterator[str]:
     spec, _, batch = next(make_batches())
     bound = part.bind({"target": spec})[0] if isinstance(part, BindsTargets) else part
+    yield repr(getattr(part, "evaluates", None))
     yield describe(lambda images: bound(jax.random.key(0), batch._replace(inputs={"image": images})), IMAGES)
 
 
@@ -219,6 +220,7 @@ VALUES: dict[str, list[Any]] = {
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
+    **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "unit_norm")},
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""
