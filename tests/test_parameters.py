@@ -127,6 +127,7 @@ def observe_step(part: Any) -> Iterator[str]:
 
 def observe_augmentation(part: Any) -> Iterator[str]:
     spec, _, batch = next(make_batches())
+    batch = batch._replace(targets={**batch.targets, "picture": IMAGES})
     bound = part.bind({"target": spec})[0] if isinstance(part, BindsTargets) else part
     yield repr(getattr(part, "evaluates", None))
     yield describe(lambda images: bound(jax.random.key(0), batch._replace(inputs={"image": images})), IMAGES)
@@ -173,6 +174,7 @@ STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": Tru
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
     "top_k": {"k": 1},
+    "crop": {"target_fill": 0.3},
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},
