@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -124,10 +123,8 @@ class GaussianNoise:
                 allowed = ", ".join(floats) or "none"
                 raise UserError(f"gaussian_noise: no input of floats is called {name}. Inputs of floats: {allowed}.")
         inputs = dict(batch.inputs)
-        for name in floats if self.inputs is None else self.inputs:
-            # By its name, an input gets the same noise among other inputs, such as those of a teacher.
-            own_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
-            noise = jax.random.normal(own_key, inputs[name].shape, inputs[name].dtype)
+        for number, name in enumerate(floats if self.inputs is None else self.inputs):
+            noise = jax.random.normal(jax.random.fold_in(key, number), inputs[name].shape, inputs[name].dtype)
             inputs[name] += jnp.asarray(self.std, inputs[name].dtype) * noise
         return batch._replace(inputs=inputs)
 

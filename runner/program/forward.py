@@ -13,7 +13,7 @@ from components.types import Batch, Constants, Output, UserError
 from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.errors import error_location
-from runner.program.model import Augment, list_inputs
+from runner.program.model import Augment, Model, list_inputs
 from runner.program.objective import augment, make_targets
 from runner.program.parts import BuiltParts, ProgramInputs
 
@@ -143,13 +143,7 @@ class ForwardPass:
         constants, inputs = program_inputs.constants, select_inputs(encoded)
         with error_location("teacher"):
             teacher = self._build_teacher(ProgramInputs(numbers, constants))
-
-            def augment_own(batch: Batch) -> Batch:
-                """Augments a batch, without added inputs that the teacher doesn't take."""
-                changed = cast("Augment", augment)(batch)
-                taken = {*batch.inputs, *list_inputs(teacher.model.architecture)}
-                return changed._replace(inputs={name: each for name, each in changed.inputs.items() if name in taken})
-
+            augment_own = None if augment is None else _augment_teacher(augment, teacher.model, parts.model)
             given, needed = ({name: target.head for name, target in each.targets.items()} for each in (teacher, parts))
             if given != needed:
                 raise UserError(
@@ -157,7 +151,7 @@ class ForwardPass:
                     "teacher, or the loss that it was trained with."
                 )
             (_, output), _ = teacher.model.apply(
-                variables, inputs, constants, batch, train=False, mutable=[], augment=augment and augment_own
+                variables, inputs, constants, batch, train=False, mutable=[], augment=augment_own
             )
         return cast("Mapping[str, jax.Array]", output.outputs)
 
@@ -165,6 +159,39 @@ class ForwardPass:
         """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
         layers = {name: layer for name, layer in self._layers.items() if name in encoded}
         return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
+
+
+def _augment_teacher(augment: Augment, teacher: Model, student: Model) -> Augment:
+    """The function that augments the inputs of a teacher as those of the student.
+
+    The augmentation gets them by the names and in the order that the student has for inputs of the same columns, since
+    its random numbers may depend on both. Added inputs that the teacher doesn't take are left out.
+
+    Raises:
+        UserError: the inputs of the teacher join other columns than those of the student.
+    """
+    names: dict[str, str] = {}  # of the teacher's inputs, by those of the student
+    for name, columns in student.input_columns.items():
+        same = [own for own, others in teacher.input_columns.items() if others == columns and own not in names.values()]
+        if same:
+            names[name] = name if name in same else same[0]
+    if len(names) < max(len(student.input_columns), len(teacher.input_columns)):
+        own, other = (
+            ", ".join(f"{name} [{', '.join(columns)}]" for name, columns in model.input_columns.items())
+            for model in (teacher, student)
+        )
+        raise UserError(
+            f"it has the inputs {own}, and this run {other}, which augmentations would change in other ways. Give both "
+            "the same columns in the same order, or leave out the augmentations."
+        )
+
+    def augment_own(batch: Batch) -> Batch:
+        changed = augment(batch._replace(inputs={name: batch.inputs[own] for name, own in names.items()}))
+        inputs = {names.get(name, name): each for name, each in changed.inputs.items()}
+        taken = {*batch.inputs, *list_inputs(teacher.architecture)}
+        return changed._replace(inputs={name: each for name, each in inputs.items() if name in taken})
+
+    return augment_own
 
 
 def random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int) -> jax.Array:
