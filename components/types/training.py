@@ -21,7 +21,7 @@ class Loss(Protocol):
 
     A loss whose third parameter is `soft` also gets the probability of each class, float32 (B, classes), from
     augmentations that mix examples; otherwise None. A loss whose first parameter is `output` gets the whole Output and
-    Batch: `(output, batch) -> losses`.
+    Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only.
     """
 
     def outputs(self, target: TargetSpec) -> int:

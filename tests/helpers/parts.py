@@ -206,6 +206,20 @@ class FeatureLoss:
         return jnp.square(output.features["embedding"]).mean(1)
 
 
+class SumOfFeatures:
+    """The sum of all features, if there are any. It is compiled by itself."""
+
+    def outputs(self, target: TargetSpec) -> int:
+        return target.outputs
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        @jax.jit
+        def add(output: Output) -> jax.Array:
+            return sum((value.sum(1) for value in output.features.values()), jnp.zeros(batch.present.shape))
+
+        return add(output)
+
+
 @dataclass(frozen=True)
 class ConstantWeight:
     """Gives each example the same weight. It is compiled by itself, so all arrays of the batch are new."""

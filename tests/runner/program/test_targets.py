@@ -222,6 +222,14 @@ def test_a_loss_of_features_trains_a_network_without_a_head() -> None:
     assert session.train(session.rows)[1]["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_loss_of_features_beside_auxiliary_classifiers_raises() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    session = Session(features, architecture={"_target_": "parts.TwoHeads"}, loss={"_target_": "parts.SumOfFeatures"})
+    assert session.evaluate(session.rows)["valid/loss"] == 0  # there, auxiliary classifiers have no loss
+    with pytest.raises(UserError, match=r"loss: it reads Output.features, but it is also the loss of auxiliary"):
+        session.train(session.rows)
+
+
 def test_a_loss_of_logits_without_a_head_needs_internal_losses() -> None:
     features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
     loss = {"_target_": LOSS + "SoftmaxCrossEntropy"}
