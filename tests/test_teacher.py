@@ -162,11 +162,11 @@ class TwoNumbers(nn.Module):
 
 
 class DistanceOfNumbers(DistanceOfInputs):
-    """The difference of the teacher's logits and those of the inputs that the student gets."""
+    """The difference of the teacher's logits and those of the student's inputs, which have the names of each other."""
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
         assert output.logits is not None
-        student = (batch.inputs["first"] + 3 * batch.inputs["second"])[:, 0]
+        student = (batch.inputs["second"] + 3 * batch.inputs["first"])[:, 0]
         return jnp.abs(batch.teacher["target"][:, 0] - student) + 0 * output.logits.sum(-1)
 
 
@@ -181,16 +181,16 @@ inputs: {INPUTS}
 
 @pytest.mark.usefixtures("_own_parts")
 @pytest.mark.slow
-def test_the_teacher_gets_the_same_noise_whatever_the_order_of_its_inputs() -> None:
+def test_the_teacher_gets_the_same_noise_whatever_the_names_of_its_inputs() -> None:
     Path("conf/feature").mkdir()
-    inputs = {"forth": "first: [a], second: [b]", "back": "second: [b], first: [a]", "joined": "x: [b, a]"}
+    inputs = {"forth": "first: [a], second: [b]", "swapped": "first: [b], second: [a]", "joined": "x: [b, a]"}
     for name, listed in inputs.items():
         Path(f"conf/feature/{name}.yaml").write_text(FEATURE.replace("INPUTS", listed))
     columns = {name: np.arange(24.0) for name in "ab"} | {"label": np.arange(24) % 2}
     source = Arrays(columns=columns, valid=8, test=8, seed=None)
     words = ("architecture=two_numbers", "metric=[]", "optimizer=sgd", "learning_rate=0", "training.batch_size=8")
     words = (*words, ONE_EPOCH, *QUIET)
-    teacher = runner.run(*words, "feature=back", source=source).folder
+    teacher = runner.run(*words, "feature=swapped", source=source).folder
     student = ("loss=distance_of_numbers", "teacher=run", "augmentation=[gaussian_noise]")
     result = runner.run(*words, "feature=forth", *student, f"teacher.run={teacher}", source=source)
     assert result.records[-1]["train/loss"] < 1e-5
