@@ -28,7 +28,7 @@ class Flip:
     axis: Literal["horizontal", "vertical"] = "horizontal"
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def flip(images: jax.Array, fill: float | None = None) -> jax.Array:
+        def flip(images: jax.Array, fill: Scalar) -> jax.Array:
             flipped = jax.random.bernoulli(key, self.probability, (len(images), 1, 1, 1))
             return jnp.where(flipped, jnp.flip(images, AXES[self.axis]), images)
 
@@ -39,36 +39,50 @@ class Flip:
 class Crop:
     """Pads images (B, H, W, C) and crops them to their original size at random positions (He et al., 2015).
 
-    Targets that are images move with them. Classes of pixels in a constant padding don't count: their mask is false.
+    All images of an example move alike, by the same number of pixels, so they need one size. Targets that are images
+    move with them. Classes of pixels in a constant padding don't count: their mask is false.
 
     Attributes:
         padding: pixels on each side, at least 1 and at most 2^16. An image moves by at most this number of pixels.
         mode: content of the padding. `constant`: the number `fill`; `edge`: the nearest pixel; `reflect`: the mirrored
             image.
         fill: content of a constant padding, in the unit of the input; 0 is black if pixels were divided by 255.
+        target_fill: content of a constant padding of real-valued targets, in their unit, such as `fill` for an
+            autoencoder whose inputs have the unit of the targets. None: there are no such targets.
 
     Raises:
-        UserError: `mode` is `reflect`, and the images are not larger than the padding; or a target has images of
-            another size than the inputs.
+        UserError: `mode` is `reflect`, and the images are not larger than the padding; inputs or targets have images of
+            several sizes; or a real-valued target has a constant padding without `target_fill`.
     """
 
     padding: Annotated[int, Range(1, 2**16)] = 4
     mode: Literal["constant", "edge", "reflect"] = "constant"
     fill: Scalar = 0.0
+    target_fill: Scalar | None = None
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def crop(images: jax.Array, fill: float | None = None) -> jax.Array:
+        def crop(images: jax.Array, fill: Scalar) -> jax.Array:
             corners = jax.random.randint(key, (len(images), 2), 0, 2 * self.padding + 1)
-            padded = self._pad(images, self.fill if fill is None else fill)
-            return jax.vmap(_crop, (0, 0, None))(padded, corners, images.shape[1:])
+            return jax.vmap(_crop, (0, 0, None))(self._pad(images, fill), corners, images.shape[1:])
 
+        sizes = {name: value.shape[1:3] for name, value in batch.inputs.items() if _is_images(value)}
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{name} {height} x {width}" for name, (height, width) in sizes.items())
+            raise UserError(
+                "crop moves all images of an example by the same number of pixels, so it needs inputs of one size, got "
+                f"{found}. Remove the augmentation, or resize the images."
+            )
+        for name, target in batch.targets.items() if sizes else ():
+            if target.ndim > 2:
+                _check_size("crop", name, target, next(iter(sizes.values())))
+            if target.ndim == 4 and self.mode == "constant" and self.target_fill is None:
+                raise UserError(
+                    f"crop needs a `target_fill` for the padding of the target `{name}`, in its unit: the number of "
+                    "`fill` if the inputs have the same unit. Or set mode to edge or reflect, which need none."
+                )
         if self.mode == "constant":
             batch = _add_masks_of_pixels(batch)
-        sizes = [value.shape[1:3] for value in batch.inputs.values() if _is_images(value)]
-        for name, target in batch.targets.items():
-            if sizes and target.ndim > 2 and target.shape[1:3] not in sizes:
-                _check_size("crop", name, target, sizes[0])
-        return _change_images("crop", crop, batch)
+        return _change_images("crop", crop, batch, self.fill, 0.0 if self.target_fill is None else self.target_fill)
 
     def _pad(self, images: jax.Array, fill: Scalar) -> jax.Array:
         pads = ((0, 0), (self.padding, self.padding), (self.padding, self.padding), (0, 0))
@@ -90,10 +104,12 @@ class GaussianNoise:
     Attributes:
         std: standard deviation of the noise, in the unit of the input, 0 or more.
         inputs: names of the inputs; None: all inputs of floats.
+        evaluates: whether evaluations add noise, too, so that the loss of a held-out split is that of noisy inputs.
     """
 
     std: Annotated[Scalar, Range(0)] = 0.1
     inputs: tuple[str, ...] | None = None
+    evaluates: bool = False
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         floats = [name for name, value in batch.inputs.items() if _is_float(value)]
@@ -283,13 +299,21 @@ def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Ar
     return jax.lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), shape)
 
 
-def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) -> Batch:
+def _change_images(
+    name: str,
+    change: Callable[[jax.Array, Scalar], jax.Array],
+    batch: Batch,
+    fill: Scalar = 0.0,
+    target_fill: Scalar = 0.0,
+) -> Batch:
     """Changes all inputs that are images, and targets that are images with their masks and probabilities.
 
     Args:
         name: the augmentation, for the message.
-        change: (images (B, H, W, C), content of new pixels or None for that of images) -> the changed images.
+        change: (images (B, H, W, C), content of new pixels) -> the changed images.
         batch: the batch.
+        fill: the content of new pixels of inputs.
+        target_fill: the content of new pixels of real-valued targets. That of classes, masks and probabilities is 0.
 
     Raises:
         UserError: no input has images.
@@ -297,9 +321,16 @@ def _change_images(name: str, change: Callable[..., jax.Array], batch: Batch) ->
     if not any(map(_is_images, batch.inputs.values())):
         kinds = ", ".join(f"{key} {_describe(value)}" for key, value in batch.inputs.items())
         raise UserError(f"{name} needs an input of images (B, H, W, C), got {kinds}. Remove the augmentation.")
-    inputs = {key: change(value) if _is_images(value) else value for key, value in batch.inputs.items()}
-    targets = {key: _change_target(change, value) for key, value in batch.targets.items()}
-    masks = {key: _change_target(change, value) for key, value in batch.masks.items()}
+
+    def change_target(target: jax.Array) -> jax.Array:
+        if target.ndim == 3:  # classes or masks of pixels (B, H, W)
+            return change(target[..., None], 0)[..., 0]
+        return change(target, target_fill) if target.ndim == 4 else target
+
+    inputs = {key: change(value, fill) if _is_images(value) else value for key, value in batch.inputs.items()}
+    targets, masks = (
+        {key: change_target(value) for key, value in each.items()} for each in (batch.targets, batch.masks)
+    )
     soft = {key: change(value, 0) if value.ndim == 4 else value for key, value in batch.soft.items()}
     return batch._replace(inputs=inputs, targets=targets, masks=masks, soft=soft)
 
@@ -308,13 +339,6 @@ def _add_masks_of_pixels(batch: Batch) -> Batch:
     """The batch with a mask for each target of classes of pixels, also where no element can be missing."""
     masks = {name: batch.mask_of(name) for name, target in batch.targets.items() if target.ndim == 3}
     return batch._replace(masks={**batch.masks, **masks})
-
-
-def _change_target(change: Callable[..., jax.Array], target: jax.Array) -> jax.Array:
-    """Changes images (B, H, W, C), or classes or masks of pixels (B, H, W), whose new pixels are 0, or False."""
-    if target.ndim == 3:
-        return change(target[..., None], 0)[..., 0]
-    return change(target) if target.ndim == 4 else target
 
 
 def _is_images(value: Any) -> bool:

@@ -127,7 +127,9 @@ def observe_step(part: Any) -> Iterator[str]:
 
 def observe_augmentation(part: Any) -> Iterator[str]:
     spec, _, batch = next(make_batches())
+    batch = batch._replace(targets={**batch.targets, "picture": IMAGES})
     bound = part.bind({"target": spec})[0] if isinstance(part, BindsTargets) else part
+    yield repr(getattr(part, "evaluates", None))
     yield describe(lambda images: bound(jax.random.key(0), batch._replace(inputs={"image": images})), IMAGES)
 
 
@@ -172,6 +174,7 @@ STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": Tru
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
     "top_k": {"k": 1},
+    "crop": {"target_fill": 0.3},
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},
@@ -219,6 +222,7 @@ VALUES: dict[str, list[Any]] = {
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
+    **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "unit_norm")},
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""

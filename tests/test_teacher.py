@@ -150,6 +150,58 @@ class DistanceOfInputs:
         return jnp.abs(teacher[:, 0] - batch.inputs["image"].mean((1, 2, 3))) + 0 * output.logits.sum(-1)
 
 
+class TwoNumbers(nn.Module):
+    """Two logits: the first input and three times the second, times a parameter that is 1 at first, and 0."""
+
+    outputs: int
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array, *, train: bool) -> Output:
+        total = self.param("scale", nn.initializers.ones, ()) * (first + 3 * second)[:, 0]
+        return Output(jnp.stack([total, 0 * total], axis=-1))
+
+
+class DistanceOfNumbers(DistanceOfInputs):
+    """The difference of the teacher's logits and those of the student's inputs, which have the names of each other."""
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        assert output.logits is not None
+        student = (batch.inputs["second"] + 3 * batch.inputs["first"])[:, 0]
+        return jnp.abs(batch.teacher["target"][:, 0] - student) + 0 * output.logits.sum(-1)
+
+
+FEATURE = """
+target: {_target_: components.feature.Label, key: label}
+columns:
+  a: {_target_: components.feature.Numeric, key: a}
+  b: {_target_: components.feature.Numeric, key: b}
+inputs: {INPUTS}
+"""
+
+
+@pytest.mark.usefixtures("_own_parts")
+@pytest.mark.slow
+def test_the_teacher_gets_the_same_noise_whatever_the_names_of_its_inputs() -> None:
+    Path("conf/feature").mkdir()
+    inputs = {"forth": "first: [a], second: [b]", "swapped": "first: [b], second: [a]", "joined": "x: [b, a]"}
+    for name, listed in inputs.items():
+        Path(f"conf/feature/{name}.yaml").write_text(FEATURE.replace("INPUTS", listed))
+    columns = {name: np.arange(24.0) for name in "ab"} | {"label": np.arange(24) % 2}
+    source = Arrays(columns=columns, valid=8, test=8, seed=None)
+    words = ("architecture=two_numbers", "metric=[]", "optimizer=sgd", "learning_rate=0", "training.batch_size=8")
+    words = (*words, ONE_EPOCH, *QUIET)
+    teacher = runner.run(*words, "feature=swapped", source=source).folder
+    student = ("loss=distance_of_numbers", "teacher=run", "augmentation=[gaussian_noise]")
+    result = runner.run(*words, "feature=forth", *student, f"teacher.run={teacher}", source=source)
+    assert result.records[-1]["train/loss"] < 1e-5
+    words = ("architecture=mlp", "architecture.widths=[2]", *words[1:], "feature=joined")
+    joined = runner.run(*words, source=source).folder
+    with pytest.raises(UserError, match=r"it has the inputs inputs \[b, a\], and this run inputs \[a, b\], which"):
+        runner.run(
+            *words, "feature.inputs.x=[a,b]", *student[1:], f"teacher.run={joined}", "loss=distillation", source=source
+        )
+
+
 def two_classes() -> Arrays:
     images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8)
     return Arrays(columns={"image": images, "label": np.arange(40) % 2}, valid=8, test=8)
@@ -161,8 +213,12 @@ OWN = ("architecture=mean", "metric=[]", "optimizer=sgd", "learning_rate=0", "tr
 @pytest.fixture
 def _own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     module = __name__
-    for group, name, part in (("architecture", "mean", "MeanPixel"), ("loss", "distance", "DistanceOfInputs")):
-        Path("conf", group).mkdir(parents=True)
+    parts = {
+        "architecture": {"mean": "MeanPixel", "two_numbers": "TwoNumbers"},
+        "loss": {"distance": "DistanceOfInputs", "distance_of_numbers": "DistanceOfNumbers"},
+    }
+    for group, name, part in ((group, *item) for group, own in parts.items() for item in own.items()):
+        Path("conf", group).mkdir(parents=True, exist_ok=True)
         Path("conf", group, f"{name}.yaml").write_text(f"_target_: {module}.{part}\n")
     monkeypatch.setenv("TITRATE_ALLOW", module)
 

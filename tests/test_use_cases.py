@@ -330,6 +330,15 @@ inputs: {first: [one], second: [two]}
 """
 
 
+def contrastive_loss(views: np.ndarray) -> float:
+    """The mean loss of pairs, whose first views are in the first half."""
+    views = views / np.linalg.norm(views, axis=1, keepdims=True)
+    logits = views @ views.T / 0.5
+    np.fill_diagonal(logits, -np.inf)
+    partners = np.roll(np.arange(len(views)), len(views) // 2)
+    return float(cross_entropy(softmax(logits), partners).mean())
+
+
 def test_contrastive_pairs_without_a_target(write_module: Callable[[str, str], None]) -> None:
     write_module("own", CONTRASTIVE)
     write_option("architecture/contrastive", "# Pairs of views.\n_target_: own.Contrastive\n")
@@ -342,12 +351,7 @@ def test_contrastive_pairs_without_a_target(write_module: Callable[[str, str], N
     result = run(*words, one=one, two=two)
 
     def loss(kernel: np.ndarray, rows: slice) -> float:
-        views = np.concatenate([one[rows], two[rows]]) @ kernel
-        views /= np.linalg.norm(views, axis=1, keepdims=True)
-        logits = views @ views.T / 0.5
-        np.fill_diagonal(logits, -np.inf)
-        partners = np.roll(np.arange(len(views)), len(views) // 2)
-        return float(cross_entropy(softmax(logits), partners).mean())
+        return contrastive_loss(np.concatenate([one[rows], two[rows]]) @ kernel)
 
     for record in result.records:
         kernel = parameters(result.folder, int(record["step"]))["encode"]["kernel"]
@@ -355,6 +359,41 @@ def test_contrastive_pairs_without_a_target(write_module: Callable[[str, str], N
     assert not any("accuracy" in name for name in result.metrics)
     last = loss(kernel, TRAIN)
     assert last < 0.85 * loss(initial_kernel(*words, one=one, two=two), TRAIN)
+
+
+VIEWS = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Reversed:
+    '''Adds the reversed input as a second view.'''
+
+    adds_inputs = True
+    evaluates: bool = True
+
+    def __call__(self, key, batch):
+        return batch._replace(inputs={**batch.inputs, "second": batch.inputs["first"][:, ::-1]})
+"""
+
+
+def test_an_augmentation_adds_the_second_view_of_contrastive_pairs(write_module: Callable[[str, str], None]) -> None:
+    write_module("own", CONTRASTIVE + VIEWS)
+    write_option("architecture/contrastive", "# Pairs of views.\n_target_: own.Contrastive\n")
+    write_option("augmentation/reversed", "# A second view.\nreversed: {_target_: own.Reversed}\n")
+    write_option("feature/single", PAIRS.replace("{first: [one], second: [two]}", "{first: [one]}"))
+    one = np.random.default_rng(0).normal(size=(ROWS, 5))
+    words = ("feature=single", "architecture=contrastive", "augmentation=[reversed]", "optimizer=adam")
+    words = (*words, f"training.evaluation_batch_size={HELD_OUT}", "training.steps=2")
+    result = run(*words, one=one, two=one)
+    for record in result.records:
+        kernel = parameters(result.folder, int(record["step"]))["encode"]["kernel"]
+        expected = contrastive_loss(np.concatenate([one[VALID], one[VALID][:, ::-1]]) @ kernel)
+        assert record["valid/loss"] == pytest.approx(expected, rel=1e-4)
+    source = Arrays(columns={"one": one, "two": one}, valid=HELD_OUT, test=HELD_OUT, seed=None)
+    evaluated = runner.load(result.folder, source=source).evaluate("valid")["valid/loss"]
+    assert evaluated == pytest.approx(min(record["valid/loss"] for record in result.records), rel=1e-6)
+    with pytest.raises(UserError, match=r"Contrastive needs an input second.* the attribute `evaluates = True`"):
+        run(*words, "augmentation.reversed.evaluates=false", one=one, two=one)
 
 
 def initial_kernel(*words: str, **columns: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ class Loss(Protocol):
 
     A loss whose third parameter is `soft` also gets the probability of each class, float32 (B, classes), from
     augmentations that mix examples; otherwise None. A loss whose first parameter is `output` gets the whole Output and
-    Batch: `(output, batch) -> losses`.
+    Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only.
     """
 
     def outputs(self, target: TargetSpec) -> int:
@@ -134,6 +134,11 @@ class Augmentation(Protocol):
     changes have other shapes. An augmentation may add masks, weights and probabilities of classes. A weight below 0
     counts as NaN, which ends the run.
 
+    With an attribute `adds_inputs = True`, it may also add inputs, such as a second view of each image. Their names are
+    those of parameters of the architecture. With `evaluates = True`, it also changes the batches of evaluations: each
+    evaluation makes the same changes, which depend on the seed and on the position in the split. It needs both if the
+    architecture can't do without the added inputs. Predictions for new rows are never augmented.
+
     An augmentation may instead have the parameters `(key, inputs, target)`, and return the changed inputs and target.
     If it mixes classes, it has an attribute `mixes_classes = True` and sets `Batch.soft`.
     """
@@ -142,7 +147,7 @@ class Augmentation(Protocol):
         """The changed batch.
 
         Args:
-            key: the random key of the step.
+            key: the random key of the step, or of the batch in an evaluation.
             batch: the batch, with arrays (B, …).
 
         Raises:
@@ -156,6 +161,8 @@ class BindsTargets(Protocol):
 
     def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
         """The augmentation for these targets by name, and the targets as it changes them.
+
+        If it changes their kind, shape or classes, it needs `evaluates = True`.
 
         Raises:
             UserError: the augmentation doesn't support a target.

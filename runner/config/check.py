@@ -11,7 +11,7 @@ from components.types import Range
 from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_data import find_drop_problems
-from runner.config.check_targets import WEIGHTED, find_target_problems, list_metric_names
+from runner.config.check_targets import WEIGHTED, find_target_problems, has_member, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
@@ -275,7 +275,10 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
             elif isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
-        yield from _match_inputs(inputs, target)
+        augmentations = values.get("augmentation")
+        nodes = augmentations.values() if isinstance(augmentations, dict) else ()
+        may_be_added = any(has_member(node, "adds_inputs") for node in nodes)
+        yield from _match_inputs(inputs, target, may_be_added=may_be_added)
 
 
 def _architecture_target(values: Mapping[str, Any]) -> str | None:
@@ -288,8 +291,11 @@ def _architecture_target(values: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
-    """Checks the names of the inputs against those of the architecture. A single input may have any name."""
+def _match_inputs(inputs: Mapping[str, Any], target: str, *, may_be_added: bool) -> Iterator[Problem]:
+    """Checks the names of the inputs against those of the architecture. A single input may have any name.
+
+    If an augmentation adds inputs, those that are missing are checked when the program is traced.
+    """
     parameters = read_call_signature(target)
     if parameters is None:
         return
@@ -302,7 +308,7 @@ def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
         if name not in is_required:
             yield Problem(f"feature.inputs.{name}", f"{target} has no input {name}. {suggest_name(name, is_required)}")
     for name, required in is_required.items():
-        if required and name not in inputs:
+        if required and name not in inputs and not may_be_added:
             yield Problem("feature.inputs", f"{target} needs an input {name}. Add it.")
 
 

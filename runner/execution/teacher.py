@@ -127,7 +127,7 @@ def _are_equal(first: Constants, second: Constants) -> bool:
         return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
     return (
-        first.static == second.static
+        first.static == second.static  # without order: its values are read by their names
         and has_same_arrays(first.host, second.host)
         and has_same_arrays(first.device, second.device)
     )

@@ -13,11 +13,11 @@ from components.types import Batch, Constants, Output, UserError
 from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.errors import error_location
-from runner.program.model import Augment
+from runner.program.model import Augment, Model, list_inputs
 from runner.program.objective import augment, make_targets
 from runner.program.parts import BuiltParts, ProgramInputs
 
-STREAMS = {"init": 0, "train": 1, "augment": 2}  # each use of randomness has its own stream of keys
+STREAMS = {"init": 0, "train": 1, "augment": 2, "evaluate": 3}  # each use of randomness has its own stream of keys
 
 
 class ForwardPass:
@@ -50,7 +50,7 @@ class ForwardPass:
         encoded: Any,
         *,
         step: jax.Array | None,
-        microbatch: Any | None = None,
+        part: Any | None = None,
         present: jax.Array | None = None,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
@@ -60,36 +60,68 @@ class ForwardPass:
             program_inputs: numbers and constants.
             variables: the Flax variables of the model.
             encoded: the encoded columns of the examples, with the targets.
-            step: the training step. None: inference.
-            microbatch: the number of the part of the batch, which gets random keys of its own. None: the whole batch.
+            step: the training step. None: an evaluation.
+            part: the number of the part of a training batch, or of the batch in an evaluation, which gets random keys
+                of its own. None: there is one.
             present: bool (B,), false for padding. None: no example is padding.
         """
-        if present is None:
-            present = jnp.ones(len(jax.tree.leaves(encoded)[0]), bool)
-        columns = self.apply_layers(program_inputs, encoded)
-        specs = {name: target.spec for name, target in parts.targets.items()}
-        targets = {name: columns[target_column(name)] for name in specs}
-        is_weighted = WEIGHT in columns and (step is None or self._weighs_training)
-        weight = columns[WEIGHT][:, 0] if is_weighted else None
-        batch = make_targets(specs, targets, present, weight)
-        arguments: dict[str, Any] = {"train": False, "mutable": []}
+        batch = self._make_batch(parts, program_inputs, encoded, is_training=step is not None, present=present)
+        augment = self._make_augment(parts, program_inputs, step, part)
+        arguments: dict[str, Any] = {"train": False, "mutable": [], "augment": augment}
         if step is not None:
-            keys = [random_key(program_inputs, stream, step) for stream in ("augment", "train")]
-            if microbatch is not None:
-                keys = [jax.random.fold_in(key, microbatch) for key in keys]
-            arguments = {
-                "train": True,
-                "augment": partial(augment, parts.augmentations, keys[0]) if parts.augmentations else None,
-                "mutable": [name for name in variables if name != "params"],
-                "rngs": {"dropout": keys[1]},
-            }
+            key = _random_key_of_part(program_inputs, "train", step, part)
+            mutable = [name for name in variables if name != "params"]
+            arguments |= {"train": True, "mutable": mutable, "rngs": {"dropout": key}}
         with error_location("architecture"):
             # The model applies the augmentation, because augmentations change what the layers of the columns return.
             (augmented, output), model_state = parts.model.apply(
                 variables, select_inputs(encoded), program_inputs.constants, batch, **arguments
             )
-        logits = self._apply_teacher(parts, program_inputs, encoded, batch, arguments.get("augment"))
+        logits = self._apply_teacher(parts, program_inputs, encoded, batch, augment)
         return augmented._replace(teacher=logits), output, model_state
+
+    def init(self, parts: BuiltParts, program_inputs: ProgramInputs, encoded: Any) -> Any:
+        """The initial variables of the model. Of the encoded examples only the shapes matter."""
+        keys = jax.random.split(random_key(program_inputs, "init", 0), 2)
+        streams, constants = {"params": keys[0], "dropout": keys[1]}, program_inputs.constants
+        batch, augment = None, None
+        if any(augmentation.adds_inputs for augmentation in parts.augmentations.values()):
+            batch = self._make_batch(parts, program_inputs, encoded, is_training=True)
+            augment = self._make_augment(parts, program_inputs, jnp.int32(0), None)
+        with error_location("architecture"):
+            return parts.model.init(streams, select_inputs(encoded), constants, batch, train=True, augment=augment)
+
+    def _make_batch(
+        self,
+        parts: BuiltParts,
+        program_inputs: ProgramInputs,
+        encoded: Any,
+        *,
+        is_training: bool,
+        present: jax.Array | None = None,
+    ) -> Batch:
+        """The batch before it has inputs: targets, masks and weights."""
+        if present is None:
+            present = jnp.ones(len(jax.tree.leaves(encoded)[0]), bool)
+        columns = self.apply_layers(program_inputs, encoded)
+        targets = {name: columns[target_column(name)] for name in parts.data_targets}
+        is_weighted = WEIGHT in columns and (self._weighs_training or not is_training)
+        return make_targets(parts.data_targets, targets, present, columns[WEIGHT][:, 0] if is_weighted else None)
+
+    def _make_augment(
+        self, parts: BuiltParts, program_inputs: ProgramInputs, step: jax.Array | None, part: Any | None
+    ) -> Augment | None:
+        """The function that augments a batch, with its random key. The arguments are those of a call."""
+        augmentations = parts.augmentations
+        if step is None:
+            augmentations = {name: each for name, each in augmentations.items() if each.evaluates}
+        if not augmentations:
+            return None
+        if step is None:
+            key = _random_key_of_part(program_inputs, "evaluate", 0, part)
+        else:
+            key = _random_key_of_part(program_inputs, "augment", step, part)
+        return partial(augment, augmentations, key)
 
     def _apply_teacher(
         self, parts: BuiltParts, program_inputs: ProgramInputs, encoded: Any, batch: Batch, augment: Augment | None
@@ -111,6 +143,7 @@ class ForwardPass:
         constants, inputs = program_inputs.constants, select_inputs(encoded)
         with error_location("teacher"):
             teacher = self._build_teacher(ProgramInputs(numbers, constants))
+            augment_own = None if augment is None else _augment_teacher(augment, teacher.model, parts.model)
             given, needed = ({name: target.head for name, target in each.targets.items()} for each in (teacher, parts))
             if given != needed:
                 raise UserError(
@@ -118,7 +151,7 @@ class ForwardPass:
                     "teacher, or the loss that it was trained with."
                 )
             (_, output), _ = teacher.model.apply(
-                variables, inputs, constants, batch, train=False, mutable=[], augment=augment
+                variables, inputs, constants, batch, train=False, mutable=[], augment=augment_own
             )
         return cast("Mapping[str, jax.Array]", output.outputs)
 
@@ -128,10 +161,51 @@ class ForwardPass:
         return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
 
 
+def _augment_teacher(augment: Augment, teacher: Model, student: Model) -> Augment:
+    """The function that augments the inputs of a teacher as those of the student.
+
+    The augmentation gets them by the names and in the order that the student has for inputs of the same columns, since
+    its random numbers may depend on both. Added inputs that the teacher doesn't take are left out.
+
+    Raises:
+        UserError: the inputs of the teacher join other columns than those of the student.
+    """
+    names: dict[str, str] = {}  # of the teacher's inputs, by those of the student
+    for name, columns in student.input_columns.items():
+        same = [own for own, others in teacher.input_columns.items() if others == columns and own not in names.values()]
+        if same:
+            names[name] = name if name in same else same[0]
+    if len(names) < max(len(student.input_columns), len(teacher.input_columns)):
+        own, other = (
+            ", ".join(f"{name} [{', '.join(columns)}]" for name, columns in model.input_columns.items())
+            for model in (teacher, student)
+        )
+        raise UserError(
+            f"it has the inputs {own}, and this run {other}, which augmentations would change in other ways. Give both "
+            "the same columns in the same order, or leave out the augmentations."
+        )
+
+    def augment_own(batch: Batch) -> Batch:
+        changed = augment(batch._replace(inputs={name: batch.inputs[own] for name, own in names.items()}))
+        inputs = {names.get(name, name): each for name, each in changed.inputs.items()}
+        taken = {*batch.inputs, *list_inputs(teacher.architecture)}
+        return changed._replace(inputs={name: each for name, each in inputs.items() if name in taken})
+
+    return augment_own
+
+
 def random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int) -> jax.Array:
     """The random key of a stream at a step."""
     seed_key = jax.random.key(program_inputs.numbers["seed"])
     return jax.random.fold_in(jax.random.fold_in(seed_key, STREAMS[stream]), step)
+
+
+def _random_key_of_part(
+    program_inputs: ProgramInputs, stream: str, step: jax.Array | int, part: Any | None
+) -> jax.Array:
+    """The random key of a part of a batch, or of the whole batch."""
+    key = random_key(program_inputs, stream, step)
+    return key if part is None else jax.random.fold_in(key, part)
 
 
 def select_inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:

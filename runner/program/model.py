@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.closest import suggest_name
 from components.types import Batch, MultiHot, Output, Padded, UserError, register_pytrees
 from runner.program.returns import check_output
 
@@ -69,6 +70,7 @@ class Model(nn.Module):
         batch = batch._replace(inputs=inputs)
         if augment is not None:
             batch = augment(batch)
+        check_inputs(batch.inputs, self.architecture)
         output = self.architecture(**batch.inputs, train=train)
         check_output(output, self.architecture, self.heads, examples)
         return batch, split_heads(output, self.heads)
@@ -174,21 +176,55 @@ def sparse_inputs(architecture: nn.Module) -> frozenset[str]:
     return frozenset(name for name, parameter in parameters if re.search(r"\bMultiHot\b", str(parameter.annotation)))
 
 
-def match_inputs(input_columns: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
+def match_inputs(
+    input_columns: Mapping[str, tuple[str, ...]], architecture: nn.Module, adding: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """The columns of each input, by the names that the architecture has for its inputs.
+
+    Args:
+        input_columns: the columns of each input in the configuration.
+        architecture: the architecture. Its inputs with a default may be left out.
+        adding: the names of the augmentations that may add inputs.
 
     Raises:
         UserError: the names differ, unless both have exactly one input: then its name doesn't matter.
     """
-    names = [name for name in inspect.signature(architecture.__call__).parameters if name != "train"]
-    if len(input_columns) == len(names) == 1:
-        return {names[0]: next(iter(input_columns.values()))}
-    if set(input_columns) != set(names):
+    is_required = list_inputs(architecture)
+    if len(input_columns) == len(is_required) == 1:
+        return {next(iter(is_required)): next(iter(input_columns.values()))}
+    needed = {name for name, required in is_required.items() if required and not adding}
+    if not needed <= input_columns.keys() <= is_required.keys():
         raise UserError(
             f"feature.inputs has the inputs {', '.join(sorted(input_columns))}. {type(architecture).__name__} takes "
-            f"{', '.join(sorted(names))}. Use these names."
+            f"{', '.join(sorted(is_required))}. Use these names."
         )
     return dict(input_columns)
+
+
+def list_inputs(architecture: nn.Module) -> dict[str, bool]:
+    """The inputs that an architecture takes, and whether each is required."""
+    parameters = inspect.signature(architecture.__call__).parameters.items()
+    return {name: parameter.default is parameter.empty for name, parameter in parameters if name != "train"}
+
+
+def check_inputs(inputs: Mapping[str, Any], architecture: nn.Module) -> None:
+    """Raises UserError unless an architecture takes all inputs of a batch and needs no others."""
+    is_required, part = list_inputs(architecture), type(architecture).__name__
+    if any(
+        parameter.kind is parameter.VAR_KEYWORD
+        for parameter in inspect.signature(architecture.__call__).parameters.values()
+    ):
+        return
+    for name in inputs:
+        if name not in is_required:
+            suggestion = suggest_name(name, is_required)
+            raise UserError(f"{part} has no input {name}, which an augmentation adds. {suggestion}")
+    for name, required in is_required.items():
+        if required and name not in inputs:
+            raise UserError(
+                f"{part} needs an input {name}. If an augmentation adds it, it has none in predictions, nor in "
+                "evaluations unless the augmentation has the attribute `evaluates = True`. Give it a default, None."
+            )
 
 
 def parameter_count(parameters: Any) -> int:

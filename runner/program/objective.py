@@ -5,18 +5,18 @@ All functions can be traced, except `decode_targets` and `decode_logits`: they r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, Metric, Output, Regularizer, TargetSpec
+from components.types import Batch, Metric, Output, Regularizer, TargetSpec, UserError
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.errors import LocatedError, error_location
-from runner.program.parts import BuiltParts, part_key, part_name, record_name
+from runner.program.parts import BatchAugmentation, BuiltParts, part_key, part_name, record_name
 from runner.program.returns import check_measured, check_numbers, check_same_shapes, check_sums_of_batch
 from runner.program.trees import copy_containers
 
@@ -38,11 +38,44 @@ class ExampleOutputs(NamedTuple):
     losses: Mapping[str, Any]
 
 
-def augment(augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]], key: jax.Array, batch: Batch) -> Batch:
+class _NotOfAuxiliary(Mapping[str, jax.Array]):
+    """A field of an `Output` that an auxiliary classifier lacks. Reading it is an error.
+
+    If it were empty, a loss of the features could leave out a term, and if it were that of the network, the term would
+    count once more for each classifier.
+    """
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def _raise(self) -> NoReturn:
+        raise UserError(
+            f"it reads Output.{self.field}, but it is also the loss of auxiliary classifiers, which have logits only. "
+            "Choose another loss, or an architecture without them, as with architecture.auxiliary=null of GoogLeNet. "
+            "An architecture of yours can return the term of the features as an internal loss (Output.losses)."
+        )
+
+    def __getitem__(self, name: str) -> jax.Array:
+        self._raise()
+
+    def __iter__(self) -> Iterator[str]:
+        self._raise()
+
+    def __len__(self) -> int:
+        self._raise()
+
+
+# A loss may be compiled by itself.
+jax.tree_util.register_pytree_node(
+    _NotOfAuxiliary, lambda node: ((), node.field), lambda field, _: _NotOfAuxiliary(field)
+)
+
+
+def augment(augmentations: Mapping[str, BatchAugmentation], key: jax.Array, batch: Batch) -> Batch:
     """Applies augmentations to a batch, one after another."""
     for number, (name, augmentation) in enumerate(augmentations.items()):
         with error_location(f"augmentation.{name}"):
-            batch = augmentation(jax.random.fold_in(key, number), batch)
+            batch = augmentation.change(jax.random.fold_in(key, number), batch)
     return batch
 
 
@@ -268,7 +301,8 @@ def objective_terms(
         count = counts.elements[name]
         means.append(_scale(sums[record_name(name, "loss")]["sum"] / count, target.loss_weight))
         for weight, logits in output.auxiliary:
-            auxiliary = _sum_target(parts, name, Output(logits), batch, training=True)["sum"]
+            own = Output(logits, _NotOfAuxiliary("losses"), features=_NotOfAuxiliary("features"))
+            auxiliary = _sum_target(parts, name, own, batch, training=True)["sum"]
             others.append(weight * _scale(auxiliary / count, target.loss_weight))
     others += [sums[name]["sum"] / counts.examples for name in output.losses]
     return means, others

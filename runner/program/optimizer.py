@@ -162,6 +162,11 @@ def _is_schedule_free(node: Any) -> bool:
     return isinstance(node, optax.contrib.ScheduleFreeState)
 
 
+def is_lbfgs(node: Any) -> bool:
+    """Whether a node of an optimizer state is that of L-BFGS."""
+    return isinstance(node, optax.ScaleByLBFGSState)
+
+
 def partition(
     optimizers: Mapping[str, optax.GradientTransformation], assigned: Mapping[str, str]
 ) -> optax.GradientTransformationExtraArgs:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.closest import join_names
 from components.types import (
     Batch,
     BindsTargets,
@@ -30,7 +31,14 @@ from runner.data.encode import TARGET
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
-from runner.program.returns import check_augmented, check_augmented_pair, check_metric, check_numbers, check_outputs
+from runner.program.returns import (
+    check_augmented,
+    check_augmented_pair,
+    check_flag,
+    check_metric,
+    check_numbers,
+    check_outputs,
+)
 from runner.program.trees import copy_containers
 from runner.program.update import Members, build_members
 from runner.signature.build import build, check_kind
@@ -71,6 +79,20 @@ def numbers_to_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.n
     return arrays | {"seed": np.asarray(seed, np.uint32)}
 
 
+class BatchAugmentation(NamedTuple):
+    """An augmentation as a function of a batch.
+
+    Attributes:
+        change: (key, batch) -> the changed batch.
+        evaluates: whether it also changes the batches of evaluations.
+        adds_inputs: whether it may add inputs.
+    """
+
+    change: Callable[[jax.Array, Batch], Batch]
+    evaluates: bool
+    adds_inputs: bool
+
+
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]
 
 
@@ -96,12 +118,13 @@ class BuiltParts(NamedTuple):
     """The parts of an experiment, built with the numbers of the configuration, which may be traced."""
 
     model: Model
+    data_targets: Mapping[str, TargetSpec]  # before augmentations change them
     targets: Mapping[str, TargetParts]
     regularizers: Mapping[str, Regularizer]
     constraints: Mapping[str, Constraint]
     step: Step
     members: Members
-    augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]]
+    augmentations: Mapping[str, BatchAugmentation]
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -139,13 +162,15 @@ def build_parts(
     # Only targets get their `device` arrays here. The columns get their arrays when the model is applied.
     device = program_inputs.constants
     constants = {name: each._replace(device=device.get(name, {})) for name, each in host_constants.items()}
-    augmentations, specs = build_augmentations(static, numbers, features.bind_targets(constants))
+    data_targets = features.bind_targets(constants)
+    augmentations, specs = build_augmentations(static, numbers, data_targets)
     targets = {name: _build_target(name, spec, static, numbers) for name, spec in specs.items()}
     heads = {name: parts.head for name, parts in targets.items()}
     with error_location("architecture"):
         node = static["architecture"]
         architecture = build(node, numbers, SCHEMA["architecture"], outputs=_architecture_outputs(node, heads))
-        inputs = match_inputs(features.inputs, architecture)
+        adding = [name for name, augmentation in augmentations.items() if augmentation.adds_inputs]
+        inputs = match_inputs(features.inputs, architecture, adding)
     used_columns = {name for names in features.inputs.values() for name in names}
     columns = {
         name: column.layer(host_constants[name].static)
@@ -158,7 +183,7 @@ def build_parts(
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])
-    return BuiltParts(model, targets, regularizers, constraints, step, members, augmentations)
+    return BuiltParts(model, data_targets, targets, regularizers, constraints, step, members, augmentations)
 
 
 def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetParts:
@@ -256,9 +281,9 @@ def _takes_mapping(target: str) -> bool:
 
 def build_augmentations(
     static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec]
-) -> tuple[dict[str, Callable[[jax.Array, Batch], Batch]], Mapping[str, TargetSpec]]:
+) -> tuple[dict[str, BatchAugmentation], Mapping[str, TargetSpec]]:
     """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them."""
-    augmentations: dict[str, Callable[[jax.Array, Batch], Batch]] = {}
+    augmentations: dict[str, BatchAugmentation] = {}
     for name, augmentation in build_group("augmentation", static, numbers).items():
         with error_location(f"augmentation.{name}"):
             part = part_name(augmentation)
@@ -266,14 +291,31 @@ def build_augmentations(
                 bound = augmentation.bind(specs)
                 if not isinstance(bound, tuple) or len(bound) != 2:
                     raise UserError(f"{part}.bind must return the augmentation and the targets by name.")
-                augmentation, specs = bound
+                augmentation, changed = bound
+                _check_changed_targets(augmentation, specs, changed, part)
+                specs = changed
             augmentations[name] = _as_batch_augmentation(augmentation, specs, part)
     return augmentations, specs
 
 
-def _as_batch_augmentation(
-    augmentation: Any, specs: Mapping[str, TargetSpec], part: str
-) -> Callable[[jax.Array, Batch], Batch]:
+def _check_changed_targets(
+    augmentation: Any, specs: Mapping[str, TargetSpec], changed: Mapping[str, TargetSpec], part: str
+) -> None:
+    """Raises UserError if an augmentation changes targets that losses and metrics read in evaluations without it."""
+    for name, spec in specs.items():
+        fields = ("kind", "shape", "classes")
+        new = changed.get(name)
+        if new is None or changed.keys() != specs.keys():
+            raise UserError(f"{part}.bind returns the targets {join_names(changed)}. Return {join_names(specs)}.")
+        different = [field for field in fields if getattr(new, field) != getattr(spec, field)]
+        if different and not getattr(augmentation, "evaluates", False):
+            raise UserError(
+                f"{part}.bind changes `{different[0]}` of the target {name}, but evaluations get the target unchanged. "
+                "Set the attribute `evaluates = True`."
+            )
+
+
+def _as_batch_augmentation(augmentation: Any, specs: Mapping[str, TargetSpec], part: str) -> BatchAugmentation:
     """An augmentation as a function of (key, batch), also if it has the parameters (key, inputs, target).
 
     Args:
@@ -281,6 +323,9 @@ def _as_batch_augmentation(
         specs: the targets as it changes them.
         part: its name.
     """
+    flags = [getattr(augmentation, name, False) for name in ("evaluates", "adds_inputs")]
+    for name, flag in zip(("evaluates", "adds_inputs"), flags, strict=True):
+        check_flag(flag, f"{part}.{name}")
     signature = inspect.signature(augmentation)
     takes_batch, takes_pair = (can_take(signature, count) for count in (2, 3))
     if not takes_batch and not takes_pair:
@@ -289,14 +334,14 @@ def _as_batch_augmentation(
     def augment(key: jax.Array, batch: Batch) -> Batch:
         own = copy_containers(batch)  # it may change the mappings in place
         if takes_batch:
-            return check_augmented(augmentation(key, own), batch, specs, part)
+            return check_augmented(augmentation(key, own), batch, specs, part, adds_inputs=flags[1])
         augmented = augmentation(key, own.inputs, own.target)
         check_augmented_pair(augmented, part)
         inputs, target = augmented
         changed = batch._replace(inputs=inputs, targets=dict.fromkeys(batch.targets, target))
-        return check_augmented(changed, batch, specs, part)
+        return check_augmented(changed, batch, specs, part, adds_inputs=flags[1])
 
-    return augment
+    return BatchAugmentation(augment, *flags)
 
 
 def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:

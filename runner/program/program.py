@@ -19,7 +19,7 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
 from runner.program.dispatch import is_slow_in_loops, run_uncompiled
-from runner.program.forward import ForwardPass, random_key, select_inputs
+from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
 from runner.program.objective import (
@@ -33,7 +33,7 @@ from runner.program.objective import (
     example_outputs,
     objective_terms,
 )
-from runner.program.optimizer import OptimizerFactory
+from runner.program.optimizer import OptimizerFactory, is_lbfgs
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
@@ -71,8 +71,8 @@ class Program:
         unfreeze: (program inputs, state) -> the state with which all parameters are trained.
         train: (program inputs, state, data, rows, step count, rate inputs, unfrozen) -> the state after these steps,
             and the metric sums over them. `unfrozen` is static: whether `unfreeze` has returned the state.
-        evaluate: (program inputs, parameters, model state, data, rows, mask) -> the metric sums over the rows, and the
-            outputs for each row.
+        evaluate: (program inputs, parameters, model state, data, rows, mask, number of the batch) -> the metric sums
+            over the rows, and the outputs for each row.
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
             evaluator fills this cache. None: the compiler doesn't report it.
     """
@@ -124,13 +124,10 @@ class Program:
 
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
-        keys = jax.random.split(random_key(program_inputs, "init", 0), 2)
-        encoded = select_inputs(_take_rows(data, rows))
-        model = self.build_parts(program_inputs).model
+        parts, encoded = self.build_parts(program_inputs), _take_rows(data, rows)
         with error_location("architecture"):
             _check_sizes(self.static_config["architecture"])
-            streams = {"params": keys[0], "dropout": keys[1]}
-            variables = model.init(streams, encoded, program_inputs.constants, train=True)
+            variables = self.forward.init(parts, program_inputs, encoded)
             check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
@@ -155,9 +152,14 @@ class Program:
         return TrainState(parameters, model_state, optimizer_state, jnp.int32(0), jnp.int32(-1), update_state)
 
     def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
-        """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state."""
+        """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state.
+
+        So do all parameters in L-BFGS, whose memory describes the curvature of the objective in other variables.
+        """
         fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
-        return state._replace(optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state))
+        return state._replace(
+            optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state, is_whole=is_lbfgs)
+        )
 
     def _train(
         self,
@@ -210,7 +212,7 @@ class Program:
             variables = {"params": merge(free, frozen_parameters), **model_state}
             with freeze_modules(frozen):
                 batch, output, model_state = self.forward(
-                    parts, program_inputs, variables, encoded, step=state.step, microbatch=number
+                    parts, program_inputs, variables, encoded, step=state.step, part=number
                 )
             sums = compute_sums(parts, output, batch, training=True)
             losses, others = objective_terms(parts, output, batch, sums, counts or count_batch([batch]))
@@ -279,7 +281,7 @@ class Program:
         """Counts the examples and elements of a batch. XLA removes all of the forward passes but the masks."""
         variables = {"params": state.parameters, **state.model_state}
         batches = [
-            self.forward(parts, program_inputs, variables, encoded, step=state.step, microbatch=number)[0]
+            self.forward(parts, program_inputs, variables, encoded, step=state.step, part=number)[0]
             for number, encoded in enumerate(microbatches)
         ]
         return count_batch(batches)
@@ -292,12 +294,16 @@ class Program:
         data: Any,
         rows: jax.Array,
         mask: jax.Array,
+        number: jax.Array | int = 0,
     ) -> tuple[StepSums, ExampleOutputs]:
-        """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them."""
+        """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them.
+
+        `number` is that of the batch in the evaluation.
+        """
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
         encoded = _take_rows(data, rows)
-        batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, present=mask)
+        batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, part=number, present=mask)
         return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
 
     def _build_optimizer(

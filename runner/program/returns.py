@@ -101,8 +101,13 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
 def check_metric(metric: Any, part: str) -> None:
     """Raises UserError unless the attributes of a metric are truth values."""
     for name in ("higher_is_better", "collects"):
-        if not isinstance(value := getattr(metric, name), bool):
-            raise UserError(f"{part}.{name} is {value!r}. It must be True or False.")
+        check_flag(getattr(metric, name), f"{part}.{name}")
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raises UserError unless an attribute of a part, `Part.attribute`, is True or False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}. It must be True or False.")
 
 
 def check_measured(measured: Any, part: str, rows: int | None) -> None:
@@ -158,7 +163,9 @@ def check_augmented_pair(augmented: Any, part: str) -> None:
         )
 
 
-def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec], part: str) -> Batch:
+def check_augmented(
+    augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec], part: str, *, adds_inputs: bool
+) -> Batch:
     """The batch that an augmentation returns. Raises UserError unless its arrays fit the batch that it got.
 
     The program can't raise an error for the values of traced arrays. If a weight is negative, or if `present` has other
@@ -169,14 +176,19 @@ def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec
         batch: the batch before the augmentation.
         specs: the targets after the augmentation, which it may change.
         part: the name of the augmentation, for the message.
+        adds_inputs: whether it may add inputs.
     """
     if not isinstance(augmented, Batch):
         raise UserError(
             f"{part} returns {_describe(augmented)}. It must return a Batch; see titrate --help components.types.Batch"
         )
-    _check_names("inputs", augmented.inputs, batch.inputs, part)
+    if not adds_inputs or batch.inputs.keys() - augmented.inputs.keys():
+        remedy = "" if adds_inputs else " An augmentation that adds inputs has the attribute `adds_inputs = True`."
+        _check_names("inputs", augmented.inputs, batch.inputs, part, remedy)
     _check_names("targets", augmented.targets, batch.targets, part)
-    for name in augmented.inputs:
+    for name in augmented.inputs.keys() - batch.inputs.keys():
+        _check_added(augmented.inputs[name], len(batch.present), f"{part}: the added input `{name}`")
+    for name in batch.inputs:
         check_same_shapes({f"inputs.{name}": augmented.inputs[name]}, {f"inputs.{name}": batch.inputs[name]}, part)
     examples = batch.present.shape
     expected: dict[str, tuple[Any, tuple[int, ...], Any]] = {"present": (augmented.present, examples, jnp.bool_)}
@@ -208,10 +220,18 @@ def check_augmented(augmented: Any, batch: Batch, specs: Mapping[str, TargetSpec
     return augmented._replace(weight=jnp.where(is_valid, weight, jnp.float32(jnp.nan)), present=batch.present)
 
 
-def _check_names(field: str, returned: Mapping[str, Any], names: Mapping[str, Any], part: str) -> None:
+def _check_added(value: Any, examples: int, part: str) -> None:
+    leaves = jax.tree.leaves(value)
+    if not leaves or not all(_is_numeric(leaf) and jnp.shape(leaf)[:1] == (examples,) for leaf in leaves):
+        raise UserError(f"{part} is {_describe(value)}. It must have {examples} rows, one for each example.")
+
+
+def _check_names(
+    field: str, returned: Mapping[str, Any], names: Mapping[str, Any], part: str, remedy: str = ""
+) -> None:
     if returned.keys() != names.keys():
         found, allowed = (", ".join(each) or "none" for each in (returned, names))
-        raise UserError(f"{part} returns the {field} {found}. It must return {allowed}.")
+        raise UserError(f"{part} returns the {field} {found}. It must return {allowed}.{remedy}")
 
 
 def check_paths(found: Any, paths: Sequence[str], part: str) -> frozenset[str]:

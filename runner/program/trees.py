@@ -54,12 +54,21 @@ def merge(tree: Any, other: Any) -> Any:
     return merged
 
 
-def carry_over(fresh: Any, old: Any) -> Any:
-    """A fresh tree with the leaves of an old one, where both have a leaf of the same name and shape."""
-    old_leaves = dict(jax.tree_util.tree_leaves_with_path(old))
+def carry_over(fresh: Any, old: Any, *, is_whole: Callable[[Any], bool] = lambda node: False) -> Any:
+    """A fresh tree with the leaves of an old one, where both have a leaf of the same name and shape.
 
-    def carry(keys: Any, leaf: jax.Array) -> jax.Array:
-        found = old_leaves.get(keys)
-        return found if found is not None and (found.shape, found.dtype) == (leaf.shape, leaf.dtype) else leaf
+    Args:
+        fresh: the fresh tree.
+        old: the old tree.
+        is_whole: whether the leaves of a node belong together: it is old if all its leaves are, else fresh.
+    """
+    old_nodes = dict(jax.tree_util.tree_leaves_with_path(old, is_leaf=is_whole))
 
-    return jax.tree_util.tree_map_with_path(carry, fresh)
+    def describe(node: Any) -> Any:
+        return jax.tree.structure(node), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(node)]
+
+    def carry(keys: Any, node: Any) -> Any:
+        found = old_nodes.get(keys)
+        return found if found is not None and describe(found) == describe(node) else node
+
+    return jax.tree_util.tree_map_with_path(carry, fresh, is_leaf=is_whole)

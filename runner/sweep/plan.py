@@ -13,6 +13,7 @@ from runner.config.losses import losses_by_key, may_read_teacher
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.run_folder import run_digest
+from runner.signature.parameters import read_signature
 from runner.sweep import Grid
 from runner.sweep.grid import Axis, count_combinations, list_combinations, parse_axes
 
@@ -21,10 +22,12 @@ ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line 
 
 
 MIXING = "augmentations that mix examples"
+EVALUATING = "augmentations that change evaluations"
 PARAMETERS = "parameters of the metric"
 OTHER_MONITORS = {
     "weights of examples": "an unweighted metric",
     MIXING: "a loss or metric of valid",
+    EVALUATING: "a loss or metric of train",
     PARAMETERS: "another metric",
 }
 
@@ -110,7 +113,7 @@ def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of one run that define the monitored loss or metric, in addition to the data and the targets.
 
     Augmentation and dropout change the value of `train/loss`, as all of the training does, but not its definition,
-    unless an augmentation mixes the targets.
+    unless an augmentation mixes the targets. Those that also change evaluations define the values of held-out splits.
     """
     split, _, name = values["training"]["monitor"].partition("/")
     is_weighted, name = name.startswith(WEIGHTED), name.removeprefix(WEIGHTED)
@@ -124,6 +127,9 @@ def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
             settings["teachers"] = values["teacher"]
     elif own_name in (metrics or {}):
         settings[PARAMETERS] = metrics[own_name]
+    if split != "train":
+        augmentations = values["augmentation"].items()
+        settings[EVALUATING] = {name: node for name, node in augmentations if _changes_evaluations(node)}
     if split == "train" and values["loss"] is not None and (is_loss or own_name in (metrics or {})):
         augmentations = values["augmentation"].items()
         settings[MIXING] = {name: node for name, node in augmentations if has_member(node, "mixes_classes")}
@@ -136,6 +142,12 @@ def _monitored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     if is_weighted or (split == "train" and own_name not in (metrics or {})):
         settings["weights of examples"] = values["feature"].get("weight")
     return settings
+
+
+def _changes_evaluations(node: Mapping[str, Any]) -> bool:
+    """Whether an augmentation also changes evaluations: its class has an attribute or a parameter `evaluates`."""
+    parameter = (read_signature(node["_target_"]) or {}).get("evaluates")
+    return has_member(node, "evaluates") if parameter is None else bool(node.get("evaluates", parameter.default))
 
 
 def _differ(values: Sequence[Any]) -> bool:

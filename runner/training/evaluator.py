@@ -245,7 +245,8 @@ class Evaluator:
         """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
         size = self.evaluation_batch_size
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
-            arguments = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
+            examples = chunk.data, chunk.rows[0], chunk.mask, np.int32(number)
+            arguments = self.program_inputs, parameters, model_state, *examples
             need = self.compile_function("the evaluation", self.program.evaluate, chunk, *arguments)
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_memory_checked:

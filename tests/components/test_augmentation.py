@@ -217,7 +217,7 @@ def test_classes_of_pixels_move_with_the_image() -> None:
     images = jax.random.uniform(jax.random.key(0), (32, 6, 6, 1), minval=0.5)
     classes = jnp.round(images[..., 0] * 1000).astype(jnp.int32)
     batch = batch_of(images, targets={"mask": classes, "clean": images}, masks={"mask": classes > 600})
-    for augmentation in (Flip(), Crop(padding=2), Crop(padding=2, mode="edge")):
+    for augmentation in (Flip(), Crop(padding=2, target_fill=0.0), Crop(padding=2, mode="edge")):
         moved = augmentation(jax.random.key(3), batch)
         np.testing.assert_array_equal(moved.targets["clean"], moved.inputs["image"])
         expected = jnp.round(moved.inputs["image"][..., 0] * 1000).astype(jnp.int32)
@@ -284,6 +284,32 @@ def test_cutmix_and_crop_need_a_target_of_images_of_the_size_of_the_inputs() -> 
     for target in (IMAGES[:, :, 1:], jnp.zeros((len(IMAGES), 5, 6), jnp.int32)):
         with pytest.raises(UserError, match=f"crop needs a target of images {message}"):
             Crop(padding=1)(jax.random.key(0), batch_of(IMAGES, targets={"picture": target}))
+
+
+def test_the_padding_of_a_real_valued_target_has_its_own_content() -> None:
+    """As for the depth of each pixel, where the inputs are standardized."""
+    ones, key = jnp.ones((16, 4, 4, 1)), jax.random.key(0)
+    batch = batch_of(ones, targets={"depth": 3 * ones, "kind": jnp.zeros(16, jnp.int32)})
+    moved = Crop(padding=2, fill=-2.0, target_fill=7.0)(key, batch)
+    is_new = np.asarray(moved.inputs["image"] == -2)
+    assert 0.1 < is_new.mean() < 0.9
+    np.testing.assert_array_equal(moved.targets["depth"], np.where(is_new, 7, 3))
+    with pytest.raises(
+        UserError, match="crop needs a `target_fill` for the padding of the target `depth`, in its unit"
+    ):
+        Crop(padding=2)(key, batch)
+    assert (Crop(padding=2, mode="edge")(key, batch).targets["depth"] == 3).all()
+
+
+def test_images_of_several_sizes_are_mirrored_but_not_moved() -> None:
+    left, right = IMAGES, IMAGES[:, :3, :3]
+    with pytest.raises(UserError, match=r"inputs of one size, got left 5 x 7, right 3 x 3\. Remove the augmentation"):
+        augment(Crop(padding=1), left=left, right=right)
+    flipped = augment(Flip(), left=left, right=right)
+    is_flipped = [
+        (np.asarray(flipped[name]) != each).any((1, 2, 3)) for name, each in (("left", left), ("right", right))
+    ]
+    np.testing.assert_array_equal(*is_flipped)
 
 
 @pytest.mark.parametrize("augmentation", [Flip(probability=1.0), Crop(padding=1, mode="constant")])

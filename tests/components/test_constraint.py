@@ -69,6 +69,51 @@ def test_the_units_of_a_convolution_are_its_output_channels(layer: nn.Module, ch
     assert units.shape[-1] == found.shape[-1]
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=6), {"query": 1, "key": 1, "value": 1, "out": 2}),
+        (nn.Conv(5, (3,)), {"conv": 2}),
+        (nn.ConvTranspose(5, (3, 3)), {"conv": 3}),
+        (nn.LSTMCell(4), {"ii": 1, "hg": 1}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+def test_the_units_of_flax_layers_are_all_axes_after_those_of_the_inputs(
+    layer: Any, inputs: dict[str, int], use_bias: bool
+) -> None:
+    if isinstance(layer, nn.LSTMCell):
+        x, carry = jnp.ones((2, 3)), (jnp.ones((2, 4)), jnp.ones((2, 4)))
+        variables = layer.init(jax.random.key(0), carry, x)
+    else:
+        x = jnp.ones((1, 4, 4, 3) if isinstance(layer, nn.ConvTranspose) else (1, 4, 3))
+        variables = layer.clone(use_bias=use_bias).init(jax.random.key(0), x)
+    parameters: Any = variables["params"]
+    found = UnitNorm()(parameters if "kernel" not in parameters else {"conv": parameters})
+    for name, count in inputs.items():
+        kernel = np.asarray(found[name]["kernel"])
+        np.testing.assert_allclose(np.square(kernel).sum(tuple(range(count))), 1, rtol=1e-5)
+
+
+def test_the_axes_of_the_norm_can_be_chosen() -> None:
+    """Of a kernel whose outputs aren't last, such as that of a transposed convolution."""
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 4, 2))
+    parameters = {"conv": {"kernel": kernel, "bias": jnp.zeros(4)}}
+    found = UnitNorm(axis=(0, 1, -1))(parameters)["conv"]["kernel"]
+    np.testing.assert_allclose(np.square(found).sum((0, 1, 3)), 1, rtol=1e-5)
+    np.testing.assert_array_equal(MaxNorm(limit=1e-3, axis=(0, 1, 3))(parameters)["conv"]["bias"], 0)
+    with pytest.raises(
+        UserError, match=r"output units of conv/kernel are unknown: its shape \(3, 3, 4, 2\) doesn't end .* \(4,\)"
+    ):
+        MaxNorm()(parameters)
+    for axis in ((), (4,), (0, 0), (-5,)):
+        with pytest.raises(
+            UserError, match=r"conv/kernel has the shape \(3, 3, 4, 2\)\. Choose different ones of its axes"
+        ):
+            MaxNorm(axis=axis)(parameters)
+
+
 @pytest.mark.parametrize("option", options("constraint"))
 def test_every_option_changes_kernels_and_embeddings_only(option: str) -> None:
     assert changed(built("constraint", option)) == {"dense_0/kernel", "words/embedding"}

@@ -206,6 +206,20 @@ class FeatureLoss:
         return jnp.square(output.features["embedding"]).mean(1)
 
 
+class SumOfFeatures:
+    """The sum of all features, if there are any. It is compiled by itself."""
+
+    def outputs(self, target: TargetSpec) -> int:
+        return target.outputs
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        @jax.jit
+        def add(output: Output) -> jax.Array:
+            return sum((value.sum(1) for value in output.features.values()), jnp.zeros(batch.present.shape))
+
+        return add(output)
+
+
 @dataclass(frozen=True)
 class ConstantWeight:
     """Gives each example the same weight. It is compiled by itself, so all arrays of the batch are new."""
@@ -237,6 +251,8 @@ class SetsSoft:
 class Doubles:
     """Predicts each number twice: it changes the shape of a target in its `bind`."""
 
+    evaluates = True
+
     def bind(self, targets: Mapping[str, TargetSpec]) -> Any:
         return self, {
             name: replace(spec, shape=(2,)) if spec.kind == "real" else spec for name, spec in targets.items()
@@ -244,6 +260,34 @@ class Doubles:
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         return batch._replace(targets={**batch.targets, "size": batch.targets["size"].repeat(2, axis=1)})
+
+
+class DoublesInTraining(Doubles):
+    """Would leave evaluations with a target of another shape than the logits."""
+
+    evaluates = False
+
+
+class AddsInput:
+    """Adds an input, without the attribute that allows it."""
+
+    name, rows = "view", slice(None)
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        view = next(iter(batch.inputs.values()))[self.rows]
+        return batch._replace(inputs={**batch.inputs, self.name: view})
+
+
+class AddsShortInput(AddsInput):
+    """Adds an input with fewer rows than examples."""
+
+    adds_inputs, rows = True, slice(1, None)
+
+
+class AddsUnknownInput(AddsInput):
+    """Adds an input that the architecture doesn't take."""
+
+    adds_inputs = True
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,15 @@ INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
 
 def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
     """Each input with the encoded columns that it is computed from, and the targets."""
-    trainer = run.trainer
-    inputs = trainer.program.features.inputs
+    columns = run.trainer.parts.model.input_columns
     shapes = run.encoded_shapes(run.batch_size)
-    # The feature file may give a single input any name. The batch has the name of the architecture's parameter.
-    columns = dict(zip(batch.inputs, inputs.values(), strict=True)) if len(inputs) == 1 else inputs
     targets = {target_column(name): value for name, value in batch.targets.items()}
     for name, value in (*batch.inputs.items(), *targets.items()):
         encoded = [
             f"{column}.{key} {_format_shapes(array)}"
-            for column in (columns[name] if name in batch.inputs else [name])
+            for column in (columns.get(name, ()) if name in batch.inputs else [name])
             for key, array in shapes[column].items()
-        ]
+        ] or ["nothing: an augmentation adds it"]
         sparse = f", ids and weights of {value.size:,} categories" if isinstance(value, MultiHot) else ""
         yield name, _format_shapes(value) + sparse, encoded[0]
         yield from (("", "", text) for text in encoded[1:])

@@ -67,6 +67,40 @@ def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(-(10**9), "in this test"))
 
 
+VIEW = """
+import flax.linen as nn
+from components.types import Output
+
+class View:
+    adds_inputs = True
+
+    def __call__(self, key, batch):
+        return batch._replace(inputs={**batch.inputs, "view": 2 * batch.inputs["image"]})
+
+class Net(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, image, view=None, *, train):
+        return Output(nn.Dense(self.outputs)((image if view is None else view).reshape(len(image), -1)))
+"""
+
+
+@pytest.mark.usefixtures("without_compiling")
+def test_an_input_that_an_augmentation_adds_is_listed(
+    write_module: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_module("own", VIEW)
+    for group, text in (("architecture", "_target_: own.Net\n"), ("augmentation", "view: {_target_: own.View}\n")):
+        (folder := Path("conf", group)).mkdir(parents=True)
+        (folder / "view.yaml").write_text(text)
+    assert main(["mode=dry_run", *CNN[:1], "architecture=view", "augmentation=[view]"]) == 1
+    lines = read_sections(capsys.readouterr().out)["a batch of 32"]
+    rows = [re.split(" {2,}", line.strip()) for line in lines[1:]]
+    assert [row[0] for row in rows] == ["image", "view", "target"]
+    assert rows[1][1:] == [rows[0][1], "nothing: an augmentation adds it"]
+
+
 @pytest.mark.usefixtures("without_compiling")
 def test_frozen_parameters_have_no_gradients(capsys: pytest.CaptureFixture[str]) -> None:
     kept = []

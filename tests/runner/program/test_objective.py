@@ -40,7 +40,7 @@ def test_the_mean_loss_equals_keras(case: str, weighted: bool) -> None:
     names = tuple(map(str, range(max(logits.shape[1], 2))))
     spec = TargetSpec("classes", (), names, lambda x: x) if is_class else TargetSpec("real", (1,), None, lambda x: x)
     own = TargetParts(spec, (logits.shape[1],), as_loss_function(CASES[case]), None, {})
-    parts = BuiltParts(None, {"target": own}, {}, {}, None, None, {})  # type: ignore[arg-type]
+    parts = BuiltParts(None, {"target": spec}, {"target": own}, {}, {}, None, None, {})  # type: ignore[arg-type]
     weight = jnp.array(GOLDEN["sample_weight"], jnp.float32) if weighted else None
     batch = Batch({}, {"target": values}, {}, weight, jnp.ones(len(values), bool))
     output = Output({"target": logits})

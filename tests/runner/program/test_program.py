@@ -23,7 +23,7 @@ from runner.data.load import Data, Features, load_encoded
 from runner.execution.programs import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.objective import augment
-from runner.program.parts import ProgramInputs, numbers_to_arrays
+from runner.program.parts import BatchAugmentation, ProgramInputs, numbers_to_arrays
 from runner.program.program import Program
 from runner.program.state import RateInputs
 from runner.signature.build import ScalarSlot
@@ -402,7 +402,8 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
     batch = Batch({"image": mirrored}, {"target": jnp.zeros(32, int)}, {}, None, jnp.ones(32, bool))
-    inputs = augment({"one": Flip(), "two": Flip()}, jax.random.key(1), batch).inputs
+    flip = BatchAugmentation(Flip(), evaluates=False, adds_inputs=False)
+    inputs = augment({"one": flip, "two": flip}, jax.random.key(1), batch).inputs
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
     assert 0 < changed.sum() < 32, "the second flip would undo the first if both had one key"
 

@@ -222,6 +222,14 @@ def test_a_loss_of_features_trains_a_network_without_a_head() -> None:
     assert session.train(session.rows)[1]["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_loss_of_features_beside_auxiliary_classifiers_raises() -> None:
+    features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
+    session = Session(features, architecture={"_target_": "parts.TwoHeads"}, loss={"_target_": "parts.SumOfFeatures"})
+    assert session.evaluate(session.rows)["valid/loss"] == 0  # there, auxiliary classifiers have no loss
+    with pytest.raises(UserError, match=r"loss: it reads Output.features, but it is also the loss of auxiliary"):
+        session.train(session.rows)
+
+
 def test_a_loss_of_logits_without_a_head_needs_internal_losses() -> None:
     features = Features({"target": Label(key="label")}, INPUT, {"x": ("x",)})
     loss = {"_target_": LOSS + "SoftmaxCrossEntropy"}
@@ -247,18 +255,54 @@ def test_the_order_of_the_augmentations_changes_no_result() -> None:
     [
         ("DropsMasks", r"DropsMasks returns `masks.kind` as None\. It must return bool \(12,\)"),
         ("SetsSoft", r"SetsSoft sets `soft.size`, but the target size has no classes\. Leave it out"),
+        (
+            "AddsInput",
+            r"AddsInput returns the inputs inputs, view\. .* An augmentation that adds inputs has the attribute",
+        ),
+        ("AddsShortInput", r"AddsShortInput: the added input `view` is float32 \(11, 3\)\. It must have 12 rows"),
+        ("DoublesInTraining", "DoublesInTraining.bind changes `shape` of the target size, but evaluations"),
     ],
 )
 def test_an_augmentation_with_wrong_fields_raises(name: str, message: str) -> None:
-    session = Session(two_targets(), augmentation={"own": {"_target_": f"parts.{name}"}}, **TWO_TARGETS)
     with pytest.raises(UserError, match=f"augmentation.own: {message}"):
-        session.train(session.rows)
+        (session := Session(two_targets(), augmentation=own(name), **TWO_TARGETS)).train(session.rows)
+
+
+def own(name: str) -> dict[str, dict[str, str]]:
+    return {"own": {"_target_": f"parts.{name}"}}
+
+
+def test_an_added_input_that_the_architecture_does_not_take_raises() -> None:
+    with pytest.raises(
+        UserError, match=r"architecture: MLP has no input view, which an augmentation adds\. Allowed: inputs"
+    ):
+        Session(two_targets(), augmentation=own("AddsUnknownInput"), **TWO_TARGETS)
+
+
+def test_evaluations_are_augmented_in_the_same_way_each_time_where_the_augmentation_says_so() -> None:
+    noise = {"_target_": "components.augmentation.GaussianNoise", "std": 0.5}
+    noisy, plain = (
+        Session(two_targets(), augmentation={"noise": noise | {"evaluates": evaluates}}, **TWO_TARGETS)
+        for evaluates in (True, False)
+    )
+    losses = [session.evaluate(session.rows)["valid/loss"] for session in (noisy, noisy, plain)]
+    assert losses[0] == losses[1] != losses[2]
+    assert losses[2] == Session(two_targets(), **TWO_TARGETS).evaluate(plain.rows)["valid/loss"]
+    chunk = next(iter(noisy.batches.chunks(noisy.rows, 12, 1)))
+    encoded = jax.tree.map(lambda leaf: leaf[chunk.rows[0]], chunk.data)
+    variables = {"params": noisy.state.parameters}
+    inputs = [
+        noisy.program.forward(noisy.parts, noisy.inputs, variables, encoded, step=None, part=part)[0].inputs["inputs"]
+        for part in (0, 1)
+    ]
+    assert (np.asarray(inputs[0]) != np.asarray(inputs[1])).all(), "each batch has its own noise"
 
 
 def test_an_augmentation_may_change_the_shape_of_a_target_that_it_binds() -> None:
-    doubled = Session(two_targets(), augmentation={"own": {"_target_": "parts.Doubles"}}, **TWO_TARGETS)
+    doubled = Session(two_targets(), augmentation=own("Doubles"), **TWO_TARGETS)
     assert doubled.outputs(doubled.rows)["size"].shape == (12, 2)
-    assert doubled.train(doubled.rows)[1]["train/size/loss"] > 0
+    losses = doubled.train(doubled.rows)[1]["train/size/loss"], doubled.evaluate(doubled.rows)["valid/size/loss"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_an_augmentation_may_set_weights_and_compile_itself() -> None:

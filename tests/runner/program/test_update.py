@@ -19,7 +19,9 @@ from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
+from runner.program.optimizer import is_lbfgs
 from runner.program.program import evaluated_weights
+from runner.program.trees import carry_over
 
 BODY = "paths: [architecture/dense_0]"
 
@@ -263,6 +265,35 @@ def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
     assert (
         after.parameters["architecture"]["dense_0"]["kernel"] != frozen.parameters["architecture"]["dense_0"]["kernel"]
     ).any()
+
+
+@pytest.mark.optax
+def test_lbfgs_restarts_with_other_parameters_and_goes_on_with_the_same() -> None:
+    """Its memory would hold the new parameters themselves as their change in the step before."""
+    head, body = {"head": jnp.ones(2)}, {"body": jnp.ones(3)}
+    optimizer = optax.scale_by_lbfgs(memory_size=2)
+    states = {name: optimizer.init(tree) for name, tree in (("head", head), ("all", head | body))}
+    trained = states["head"]._replace(count=jnp.int32(3), weights_memory=jnp.ones(2))
+    for fresh, expected in ((states["all"], states["all"]), (states["head"], trained)):
+        carried = carry_over((fresh, {"step": jnp.int32(0)}), (trained, {"step": jnp.int32(7)}), is_whole=is_lbfgs)
+        jax.tree.map(np.testing.assert_array_equal, carried, (expected, {"step": jnp.int32(7)}))
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("lbfgs")
+@pytest.mark.slow
+def test_lbfgs_loses_no_step_at_the_unfreezing() -> None:
+    words = ("optimizer=lbfgs", "update=[freeze]", "update.freeze.until=1ep", "learning_rate=0.5")
+    session = Session(*words)
+    parameters = jax.device_get(session.step(3).parameters)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    objective, optimizer = next(itertools.islice(iterate_objectives(), 3, None)), optax.lbfgs(0.5)
+    value, gradients = jax.value_and_grad(objective)(parameters)
+    extra = {"value": value, "grad": gradients, "value_fn": objective}
+    updates, _ = optimizer.update(gradients, optimizer.init(parameters), parameters, **extra)
+    expected = optax.apply_updates(parameters, updates)
+    assert objective(expected) < value
+    assert_close(session.step(1, unfrozen=True).parameters, expected, atol=1e-4)
 
 
 def with_nan(rows: int) -> Arrays:

@@ -558,6 +558,9 @@ def test_losses_that_read_different_teachers_are_not_ranked(
         assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")
 
 
+EVALUATING = (
+    "can't be compared between augmentations that change evaluations; set training.monitor to a loss or metric of train"
+)
 MIXING = "can't be compared between augmentations that mix examples; set training.monitor to a loss or metric of valid"
 
 
@@ -571,10 +574,12 @@ MIXING = "can't be compared between augmentations that mix examples; set trainin
         ("augmentation=[flip,mixup],[crop,cutmix]", {"train/loss": MIXING}),
         ("augmentation=[flip,mixup],[mixup]", {"train/loss": None}),
         ("augmentation=[flip],[]", {"train/loss": None}),
+        ("augmentation=[gaussian_noise] augmentation.gaussian_noise.evaluates=true,false", {"valid/loss": EVALUATING}),
+        ("augmentation=[gaussian_noise] augmentation.gaussian_noise.std=0.1,0.2", {"valid/loss": None}),
     ],
 )
-def test_training_metrics_of_mixed_examples_are_not_ranked(swept: str, reasons: dict[str, str | None]) -> None:
+def test_metrics_of_mixed_or_changed_examples_are_not_ranked(swept: str, reasons: dict[str, str | None]) -> None:
     for monitor, why in reasons.items():
-        plan = make_plan(["experiment=digits_cnn", swept, f"training.monitor={monitor}"], multirun=True)
+        plan = make_plan(["experiment=digits_cnn", *swept.split(), f"training.monitor={monitor}"], multirun=True)
         assert isinstance(plan, Plan)
         assert explain_incomparable(plan.runs) == (why and f"{monitor} {why}")
