@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
-from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero
+from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero, read_signed
 from components.data.csv.dialect import CsvFile
 from components.data.csv.epoch import (
     NUMBER_READINGS,
@@ -44,7 +44,7 @@ from components.data.csv.types import (
     may_have_thousands,
 )
 from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
+from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -171,10 +171,8 @@ class Reader:
                 reading = (reading or Reading(kind))._replace(gaps=column.gaps)
             if column.is_text and name not in self.types and (code := find_rare_code(array)) is not None:
                 row, reason = code
-                reading = Reading(
-                    f"text, since {array[row].as_py()!r} ({self.file.locate(row)}) {reason}; "
-                    f"for numbers, set `types` ({name}: float)"
-                )
+                example = f"{array[row].as_py()!r} ({self.file.locate(row)})"
+                reading = Reading(f"text, since {example} {reason}", remedy=Remedy("for numbers", "types", "float"))
             if reading is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
@@ -428,8 +426,10 @@ class Reader:
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
-                is_code = are_codes(texts)
-                yield Column(name, texts if is_code else array, is_text=is_code and name not in self.types)
+                if are_codes(texts):
+                    yield Column(name, texts, is_text=name not in self.types)
+                else:
+                    yield Column(name, _read_whole(array, texts))
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
@@ -512,8 +512,10 @@ class Reader:
         parsed = self._parse({}, [name], nulls=nulls).column(name)
         if pyarrow.types.is_string(parsed.type) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
-        if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
-            return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
+        if self._may_be_codes(name, parsed):
+            if are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
+                return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
+            parsed = _read_whole(parsed, self._parse_texts(name, nulls))
         found = (make_gap(texts[number], np.flatnonzero(indices == number), self.file.locate) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
@@ -607,6 +609,14 @@ class _Scan(NamedTuple):
     has_quotes: bool
     has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs
+
+
+def _read_whole(numbers: pyarrow.ChunkedArray, texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """The numbers of a column as integers, if their texts are whole; otherwise unchanged."""
+    import pyarrow
+
+    signed = read_signed(texts) if pyarrow.types.is_floating(numbers.type) else None
+    return numbers if signed is None else signed
 
 
 def _named_columns(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:
