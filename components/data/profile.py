@@ -17,7 +17,7 @@ MAX_EXACT = 2.0**53 - 1  # beyond it, different whole numbers are the same float
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
 SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose, tags or times of a day
-SAMPLED_NUMBERS = 1000  # how many of the numbers decide whether they are likely dates
+SAMPLED_NUMBERS = 200  # how many of the numbers decide whether they are likely dates
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
 # Values that often stand for a missing one: 99, -99, 999, …, -1, and days since 1970-01-01.
 CODES = (-1, *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)))

@@ -114,9 +114,11 @@ def _find_split_option(source: Any) -> str | None:
 
 
 def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
-    """The first column by which the rows can be split by time: one of several dates or times, without gaps."""
+    """The first column by which the rows can be split by time: one of several dates, without gaps."""
     times = (column for column in columns if column.kind == "timestamp" and column.name != target)
-    return next((column.name for column in times if not column.missing_count and not column.is_constant), None)
+    # The times of a single day are often those of any day, such as 10:30 AM.
+    dates = (column for column in times if not column.missing_count and {*column.time_parts} - {"hour"})
+    return next((column.name for column in dates), None)
 
 
 def _plan_other(column: ColumnProfile, keys: Mapping[str | None, str], *, keep_counter: bool = False) -> ColumnPlan:

@@ -1,4 +1,4 @@
-"""Recognizes dates and times of a day among values that were read as numbers or as text, to point them out."""
+"""Recognizes dates and times among values that were read as numbers or as text, to point them out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ DIGITS = {  # how dates of so many digits are read
     12: "%Y%m%d%H%M",
     14: "%Y%m%d%H%M%S",
 }
-CLOCKS = ("%I:%M %p", "%I:%M%p", "%I:%M:%S %p", "%I:%M:%S%p", "%I %p", "%I%p")  # such as 10:30 AM
+FORMATS = (  # of texts that aren't read as times: they rarely occur, or could be something else
+    *("%I:%M %p", "%I:%M%p", "%I:%M:%S %p", "%I:%M:%S%p", "%I %p", "%I%p"),  # 10:30 AM
+    *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"),  # of C, and of social networks
+    *("%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%Y-%m-%d %H:%M:%S %z UTC"),  # of web servers, SAS and Go
+    *("%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H-%M-%S", "%Y-%m-%dT%H-%M-%S", "%Y-%m-%d %H.%M.%S", "%Y%m%d_%H%M%S"),
+    *("%m/%Y", "%b-%y", "%d%m%Y", "%m%d%Y", "%G-W%V-%u", "%Y\u5e74%m\u6708%d\u65e5"),
+)
 WRITTEN = (np.datetime64("1900"), np.datetime64("2101"))  # bounds of likely dates that are written in digits
 SINCE_1970 = (np.datetime64("1990"), np.datetime64("2036"))  # and of those that count seconds: more numbers are such
 MIN_SHARE = 0.95  # of the values; the others may stand for missing ones
 MIN_DISTINCT = 3  # two values may be anything
+FIRST_TEXTS = 5  # if none of so many has a format, the others aren't parsed, which is slow
 
 
 def find_dates_in_numbers(numbers: np.ndarray) -> str | None:
@@ -45,15 +52,20 @@ def find_dates_in_numbers(numbers: np.ndarray) -> str | None:
 
 
 def find_dates_in_texts(texts: Sequence[str]) -> str | None:
-    """The value of `dates` that reads texts as times of a day with AM or PM. None: most of them are no such times.
+    """The value of `dates` that reads texts as times, if almost all of them are such times. None: they aren't.
 
     Args:
         texts: some distinct texts of a column.
     """
     if len(texts) < MIN_DISTINCT:
         return None
-    shares = {format: np.mean([parse_time(text.strip(), format) is not None for text in texts]) for format in CLOCKS}
-    return next((format for format, share in shares.items() if share >= MIN_SHARE), None)
+    for format in FORMATS:
+        times = [parse_time(text.strip(), format) for text in texts[:FIRST_TEXTS]]
+        if any(times):
+            times += [parse_time(text.strip(), format) for text in texts[FIRST_TEXTS:]]
+            if _are_mostly(np.array(times, "datetime64[us]"), WRITTEN):
+                return format
+    return None
 
 
 def _are_mostly(times: np.ndarray, bounds: tuple[np.datetime64, np.datetime64]) -> bool:

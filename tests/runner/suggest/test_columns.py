@@ -319,6 +319,12 @@ def format_days(format: str) -> list[str]:
         ([f"{each}000123" for each in SECONDS], "microseconds", "2014-01-30T00:00:00.000123"),
         ([f"{1 + n // 5}:{n} AM" for n in range(10, 60)] + repeat("1:30 PM")[:10], '"%I:%M %p"', "1900-01-01T03:10"),
         (repeat("9AM", "10AM", "12PM"), '"%I%p"', "1900-01-01T09:00"),
+        (format_days("%a %b %d 10:30:00 +0200 %Y"), '"%a %b %d %H:%M:%S %z %Y"', "2014-01-30T08:30"),
+        (format_days("%d/%b/%Y:10:30:00 -0100"), '"%d/%b/%Y:%H:%M:%S %z"', "2014-01-30T11:30"),
+        (format_days("%Y%m%d_103000"), '"%Y%m%d_%H%M%S"', "2014-01-30T10:30"),
+        (format_days("%m/%Y"), '"%m/%Y"', "2014-01-01"),
+        (format_days("%m%d%Y"), '"%m%d%Y"', "2014-01-30"),
+        (format_days("%Y\u5e74%m\u6708%d\u65e5"), '"%Y\u5e74%m\u6708%d\u65e5"', "2014-01-30"),
     ],
 )
 def test_likely_dates_are_pointed_out_with_what_reads_them(values: list[Any], dates: str, first: str) -> None:
@@ -331,6 +337,8 @@ def test_likely_dates_are_pointed_out_with_what_reads_them(values: list[Any], da
     if "99991231" not in values:
         source = Csv(path="table.csv", target="y", dates={"when": dates.strip('"')})
         assert source.table.values["when"][0] == np.datetime64(first)
+        is_date = first[:4] != "1900" and "" not in values
+        assert any("data.split_by" in note for note in suggest(source)["notes"]) == is_date
     declared = suggest_for(["when", "z"], [values, repeat(1, 2)], types={"when": "string"})
     assert not [note for note in declared["notes"] if "dates" in note]
 
@@ -345,6 +353,7 @@ def test_likely_dates_are_pointed_out_with_what_reads_them(values: list[Any], da
         [round(1e6 * 1.1**n) for n in range(60)],
         repeat(20140101, 20150101),
         [f"{n} AM" for n in range(60)],
+        [f"01010{n:03}" for n in range(60)],
     ],
 )
 def test_other_numbers_and_texts_do_not_look_like_dates(values: list[Any]) -> None:
