@@ -429,7 +429,9 @@ class Reader:
                 if are_codes(texts):
                     yield Column(name, texts, is_text=name not in self.types)
                 else:
-                    yield Column(name, _read_whole(array, texts))
+                    yield Column(name, _read_whole(array, texts) if types.is_floating(array.type) else array)
+            elif self._may_have_plus_signs(name, array):
+                yield Column(name, _read_whole(array, self._parse_texts(name)))
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
@@ -483,6 +485,13 @@ class Reader:
             return self._scan.has_hexadecimals or (self._scan.has_leading_zeros and name not in self.types)
         return pyarrow.types.is_floating(array.type) and name not in self.types and are_whole(array)
 
+    def _may_have_plus_signs(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether floats may be whole numbers with a plus sign, which float64 rounds if they are large."""
+        import pyarrow
+
+        is_allowed = self.types.get(name, "int") == "int"
+        return is_allowed and pyarrow.types.is_floating(array.type) and are_whole(array)
+
     def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether the points in a column of numbers may separate thousands."""
         if name in self.types or self._decimal is not None or not may_have_thousands(array):
@@ -512,9 +521,9 @@ class Reader:
         parsed = self._parse({}, [name], nulls=nulls).column(name)
         if pyarrow.types.is_string(parsed.type) or self._has_groups(name, parsed):
             return Column(name, array, dictionary=(texts, indices))
-        if self._may_be_codes(name, parsed):
-            if are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
-                return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
+        if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
+            return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
+        if self._may_have_plus_signs(name, parsed):
             parsed = _read_whole(parsed, self._parse_texts(name, nulls))
         found = (make_gap(texts[number], np.flatnonzero(indices == number), self.file.locate) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
@@ -612,10 +621,8 @@ class _Scan(NamedTuple):
 
 
 def _read_whole(numbers: pyarrow.ChunkedArray, texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """The numbers of a column as integers, if their texts are whole; otherwise unchanged."""
-    import pyarrow
-
-    signed = read_signed(texts) if pyarrow.types.is_floating(numbers.type) else None
+    """Numbers as integers, if their texts are such; otherwise unchanged."""
+    signed = read_signed(texts)
     return numbers if signed is None else signed
 
 

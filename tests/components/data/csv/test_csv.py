@@ -230,7 +230,8 @@ def test_whole_numbers_with_a_plus_sign_are_exact(tmp_path: Path, gaps: list[str
     exact = 2**53 + 1
     rows = [f"{value},{n}" for n, value in enumerate([f"+{exact}", f"-{exact}", "5", *gaps])]
     source = write(tmp_path / "table.csv", "\n".join(["x,n", *rows]))
-    assert columns(source)["x"] == [exact, -exact, 5, *[None] * len(gaps)]
+    for types in (None, {"x": "int"}):
+        assert columns(Csv(path=source.path, types=types))["x"] == [exact, -exact, 5, *[None] * len(gaps)]
 
 
 def test_declared_integers_may_be_written_like_floats(tmp_path: Path) -> None:
