@@ -1,5 +1,7 @@
 """Conversion of columns from Python: arrays, lists, data frames of pandas and Polars, tables of Arrow.
 
+Also the options with which a table is read, and how those of the user are merged with those that another table shows.
+
 pandas, Polars and Arrow are imported only if the data are their objects.
 """
 
@@ -20,6 +22,9 @@ from components.types import DataError, Ragged, Strings, Values, row_count
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
 ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  # of objects that Arrow can convert
 PANDAS_MISSING_TYPES = ("NAType", "NaTType")  # of pd.NA and pd.NaT
+ALL = ""  # the key of all columns in `dates`
+ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
+READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
 class Columns(NamedTuple):
@@ -101,6 +106,27 @@ def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, 
     if len(set(names)) < len(names):
         raise DataError(f"{origin} have two columns {Counter(names).most_common(1)[0][0]}; rename one")
     return {name: table[label] for name, label in zip(names, labels, strict=True)}
+
+
+def merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a source, and what it inferred from its rows, so that other rows are read like these."""
+    merged = {**inferred, **data}
+    for option, by_column in inferred.items():
+        if not isinstance(by_column, dict):
+            continue
+        own = data.get(option)
+        if option == "dates":
+            own = {ALL: own} if isinstance(own, str) else own
+            if own and ALL in own:
+                by_column = {name: dates for name, dates in by_column.items() if not _is_replaced(dates, own[ALL])}
+        if isinstance(own, dict):
+            merged[option] = {**by_column, **own}
+    return merged
+
+
+def _is_replaced(dates: str, by: str) -> bool:
+    """Whether a column's `dates` don't hold beside those of all columns, since both tell the order, or the zone."""
+    return dates in ZONES if by in ZONES else dates.endswith("_first") or "%" in dates
 
 
 def _to_array(name: str, column: Any) -> np.ndarray:

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 CATEGORIES = ("category", "Categorical", "Enum")  # start the names of the types of pandas and Polars
 KINDS: dict[str, ColumnType] = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp"}  # of dtypes
-MISSING = {"float": np.array(np.nan), "int": np.array(0), "timestamp": np.array("NaT", "M8[us]")}  # by type
+MISSING = {  # by type
+    "float": np.array(np.nan),
+    "int": np.array(0),
+    "bool": np.array(False),
+    "timestamp": np.array("NaT", "M8[us]"),
+}
+BOOLEANS = {"true": True, "false": False}
 ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
 
 
@@ -152,7 +158,7 @@ class Frame(TextTable):
         return counts
 
     def _find_nulls(self, name: str, values: Values) -> dict[str, np.ndarray]:
-        """Which rows of a column of numbers or times have each of the values that stand for a missing one."""
+        """Which rows of a column of numbers, booleans or times have each of the values that stand for a missing one."""
         nulls = self._nulls_by_column.get(name, self.nulls if isinstance(self.nulls, tuple) else ())
         return {text: _equals(np.asarray(values), text) for text in map(str, nulls)} if nulls else {}
 
@@ -268,8 +274,11 @@ def _find_missing(values: np.ndarray) -> np.ndarray:
 
 
 def _equals(values: np.ndarray, text: str) -> np.ndarray:
-    """Which values are the number or the time of a text, whatever its spelling, (rows,), bool."""
+    """Which values are the number, the boolean or the time of a text, whatever its spelling, (rows,), bool."""
     none = np.zeros(len(values), bool)
+    if values.dtype.kind == "b":
+        found = BOOLEANS.get(text.strip().lower())
+        return none if found is None else values == found
     if values.dtype.kind == "M":
         return np.isin(values.astype("M8[us]"), parse_plain_times([text]))
     number = parse_plain_number(text)

@@ -10,12 +10,14 @@ from functools import cached_property
 
 import numpy as np
 
+from components.data.csv.likely_dates import find_dates_in_numbers, find_dates_in_texts
 from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53 - 1  # beyond it, different whole numbers are the same float64
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
-SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose
+SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose, tags or times of a day
+SAMPLED_NUMBERS = 200  # how many of the numbers decide whether they are likely dates
 PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
 # Values that often stand for a missing one: 99, -99, 999, …, -1, and days since 1970-01-01.
 CODES = (-1, *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
@@ -196,6 +198,14 @@ class Profile:
         return tuple(map(str, values.tolist()))
 
     @cached_property
+    def likely_dates(self) -> str | None:
+        if isinstance(self.values, Strings):
+            return find_dates_in_texts([text for text in self._sampled_texts if text])
+        numbers = self.numbers
+        is_number = self.kind in ("int", "float")
+        return find_dates_in_numbers(numbers[sample_evenly(len(numbers), SAMPLED_NUMBERS)]) if is_number else None
+
+    @cached_property
     def is_prose(self) -> bool:
         if not isinstance(self.values, Strings):
             return False
@@ -211,9 +221,15 @@ class Profile:
 
     @cached_property
     def _sampled_texts(self) -> list[str]:
-        """The first SAMPLED_TEXTS strings, which are distinct if the strings have a dictionary."""
+        """Strings from all parts of the column, which are distinct if the strings have a dictionary."""
         assert isinstance(self.values, Strings)
-        return self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
+        sample = sample_evenly(len(self.values.offsets) - 1, SAMPLED_TEXTS)
+        return [text.decode() for text in self.values._replace(indices=sample).iterate_bytes()]
+
+
+def sample_evenly(count: int, size: int) -> np.ndarray:
+    """Positions below `count` at equal distances, at most `size` of them, int64, ascending."""
+    return np.arange(min(count, size)) * count // max(min(count, size), 1)
 
 
 def is_whole(values: np.ndarray) -> np.ndarray:

@@ -36,34 +36,6 @@ class Sentinel(NamedTuple):
     row_count: int
 
 
-class Reading(NamedTuple):
-    """How the texts of a column were read as another type.
-
-    Attributes:
-        description: the type, and what was decided, such as "numbers, without `$`"; "": there is nothing to say.
-        options: the options of the source that read other rows in the same way: the value for this column, by name.
-        gaps: the texts that were read as missing values.
-        unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
-    """
-
-    description: str
-    options: Mapping[str, str] = {}
-    gaps: tuple[Gap, ...] = ()
-    unusual: str = ""
-
-    def describe(self) -> str:
-        """Describes the reading, the gaps and what is unusual."""
-        return "; ".join((f"read as {self.description}", *self.describe_unusual()))
-
-    def describe_unusual(self) -> tuple[str, ...]:
-        """Describes the gaps, and what is unusual."""
-        gaps = ", ".join(
-            f"{gap.text!r} in {gap.rows:,} {'row' if gap.rows == 1 else 'rows'} (first: {gap.first_location})"
-            for gap in self.gaps
-        )
-        return tuple(filter(None, (self.unusual, gaps and f"missing: {gaps}")))
-
-
 class Remedy(NamedTuple):
     """A value for an option of the source.
 
@@ -78,6 +50,36 @@ class Remedy(NamedTuple):
     option: str
     value: str | tuple[str, ...]
     by_column: bool = True
+
+
+class Reading(NamedTuple):
+    """How the texts of a column were read as another type.
+
+    Attributes:
+        description: the type, and what was decided, such as "numbers, without `$`"; "": there is nothing to say.
+        options: the options of the source that read other rows in the same way: the value for this column, by name.
+        gaps: the texts that were read as missing values.
+        unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
+        remedy: what reads a column of text as the type that most of its texts have. None: nothing is to be said.
+    """
+
+    description: str
+    options: Mapping[str, str] = {}
+    gaps: tuple[Gap, ...] = ()
+    unusual: str = ""
+    remedy: Remedy | None = None
+
+    def describe(self) -> str:
+        """Describes the reading, the gaps and what is unusual."""
+        return "; ".join((f"read as {self.description}", *self.describe_unusual()))
+
+    def describe_unusual(self) -> tuple[str, ...]:
+        """Describes the gaps, and what is unusual."""
+        gaps = ", ".join(
+            f"{gap.text!r} in {gap.rows:,} {'row' if gap.rows == 1 else 'rows'} (first: {gap.first_location})"
+            for gap in self.gaps
+        )
+        return tuple(filter(None, (self.unusual, gaps and f"missing: {gaps}")))
 
 
 class Problem(NamedTuple):
@@ -173,6 +175,10 @@ class ColumnProfile(Protocol):
     @property
     def sentinels(self) -> tuple[Sentinel, ...]:
         """The smallest and the largest of the numbers, as far as they seem to stand for missing values."""
+
+    @property
+    def likely_dates(self) -> str | None:
+        """The value of `dates` that would read numbers or texts as times, as which they look. None: they don't."""
 
     @property
     def reading(self) -> Reading | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from components.columns import Columns, as_columns, columns_by_name, is_table
+from components.columns import ALL, READING_OPTIONS, Columns, as_columns, columns_by_name, is_table
 from components.types import (
     Block,
     Column,
@@ -31,9 +31,6 @@ from runner.signature.schema import SCHEMA
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"  # the name of the rows in messages
 NEW_SPLIT = "new"  # the split of labeled rows
-ALL = ""  # the key of all columns in `dates`
-ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
-READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,25 +111,6 @@ def open_rows(
         values |= table.values
         valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)
     return NewRows(cast(Source, _ColumnSource(Columns(values, valid))), tuple(notes))
-
-
-def merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a source, and what it inferred from a run's data, so that new rows are read like these."""
-    merged = {**inferred, **data}
-    for option, by_column in inferred.items():
-        if not isinstance(by_column, dict):
-            continue
-        if isinstance(data.get(option), dict):
-            merged[option] = {**by_column, **data[option]}
-        elif option == "dates" and isinstance(data.get(option), str):
-            own = {name: dates for name, dates in by_column.items() if not _is_replaced(dates, data[option])}
-            merged[option] = {**own, ALL: data[option]}
-    return merged
-
-
-def _is_replaced(dates: str, by: str) -> bool:
-    """Whether a column's `dates` don't hold beside those of all columns, since both tell the order, or the zone."""
-    return dates in ZONES if by in ZONES else dates.endswith("_first") or "%" in dates
 
 
 def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Columns:

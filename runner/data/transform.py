@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from components.columns import READING_OPTIONS, merge_options
 from components.types import Column, Constants, Encoded, EncodingWarnings, Source, Strings, UpgradesConstants, UserError
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
@@ -26,7 +27,7 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
-from runner.data.python_rows import READING_OPTIONS, merge_options, open_rows
+from runner.data.python_rows import open_rows
 
 FILE = "transform.npz"
 VERSION = 3

@@ -8,13 +8,13 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import CSV
 from runner.config.settings import Output
 from runner.data.encode import TARGET
 from runner.data.load import target_nodes
-from runner.data.python_rows import ALL, merge_options
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from components.types import ColumnProfile, ColumnType
 from runner.suggest.messages import (
     describe_infinite_numbers,
+    describe_likely_dates,
     describe_sentinel,
     format_drop_override,
     format_type_override,
@@ -74,6 +75,11 @@ def plan_column(column: ColumnProfile, *, keep_counter: bool = False) -> ColumnP
         override = f". To keep it, set {format_type_override(column.name, 'float')}" if column.name.strip() else ""
         return _leave_out(f"it numbers the rows{override}")
     plan = _plan_values(column)
+    if not column.is_type_declared and column.likely_dates is not None:
+        likely_dates = describe_likely_dates(column)
+        if not plan.feature_columns:
+            return plan._replace(description=f"{plan.description}. It {likely_dates}")
+        plan = plan._replace(notes=(*plan.notes, likely_dates))
     sentinels = [describe_sentinel(column, sentinel) for sentinel in column.sentinels]
     return plan._replace(notes=(*plan.notes, *sentinels)) if plan.feature_columns else plan
 

@@ -33,6 +33,13 @@ def format_type_override(name: str, kind: str) -> str:
     return format_column_override("types", name, kind)
 
 
+def describe_likely_dates(column: ColumnProfile) -> str:
+    """Says that numbers or texts look like times, and how to read them as times."""
+    assert column.likely_dates is not None
+    override = format_column_override("dates", column.name, column.likely_dates)
+    return f"looks like dates or times. To read it as such, set {override}"
+
+
 def format_drop_override(name: str) -> str:
     """The override that leaves a column out: `'data.drop=[id]'`, `'data.drop=["a b"]'`."""
     return format_override("data.drop", [name]) if is_writable(name) else f"'data.drop=[NAME]' {RENAMED}"
@@ -59,20 +66,23 @@ def describe_infinite_numbers(column: ColumnProfile) -> str:
 def describe_problem(column: ColumnProfile) -> str:
     """Describes why a column can't be read, and what the user can set."""
     assert column.problem is not None
-    remedies = "; ".join(
-        f"{remedy.purpose}, set {_format_remedy(column.name, remedy)}"
-        for remedy in filter(_is_writable, column.problem.remedies)
-    )
-    return f"{format_name(column.name)}: {column.problem.fault}. {remedies[:1].upper()}{remedies[1:]}."
+    problem = column.problem
+    return f"{format_name(column.name)}: {problem.fault}. {_format_remedies(column.name, problem.remedies)}."
 
 
 def describe_reading(column: ColumnProfile) -> str:
     """Describes how the texts of a column were read."""
     assert column.reading is not None
     note = f"{format_name(column.name)} is {column.reading.describe()}"
-    return note + (
-        f". To keep the text, set {format_type_override(column.name, 'string')}" if column.kind != "string" else ""
-    )
+    remedy = column.reading.remedy if column.kind == "string" else Remedy("to keep the text", "types", "string")
+    return note if remedy is None else f"{note}. {_format_remedies(column.name, [remedy])}"
+
+
+def _format_remedies(name: str, remedies: Sequence[Remedy]) -> str:
+    """A sentence with the overrides of some remedies, without its period."""
+    texts = (f"{each.purpose}, set {_format_remedy(name, each)}" for each in filter(_is_writable, remedies))
+    sentence = "; ".join(texts)
+    return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
 def _format_remedy(name: str, remedy: Remedy) -> str:

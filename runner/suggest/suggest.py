@@ -74,15 +74,15 @@ def suggest(source: Any) -> dict[str, Any]:
     if not used:  # a number of the row is better than nothing
         others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
+    readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used:
-        reasons = "; ".join(f"{name}: {plan.description}" for name, plan in others.items())
+        reasons = "; ".join([*(f"{name}: {plan.description}" for name, plan in others.items()), *readings])
         raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
     plans = {name: target_plan if name == target else others[name] for name in columns}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, columns[target].rows)
     values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
-    notes = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
-    notes += [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
+    notes = [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
     notes += [f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes]
     return {
         "origin": table.origin,
@@ -99,7 +99,7 @@ def suggest(source: Any) -> dict[str, Any]:
             if name == target or is_unusual(columns[name], plan)
         ],
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
-        "notes": [*table.notes, *options["notes"], *notes],
+        "notes": [*table.notes, *options["notes"], *readings, *notes],
     }
 
 
@@ -114,9 +114,11 @@ def _find_split_option(source: Any) -> str | None:
 
 
 def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
-    """The first column by which the rows can be split by time: one of several dates or times, without gaps."""
+    """The first column by which the rows can be split by time: one of several dates, without gaps."""
     times = (column for column in columns if column.kind == "timestamp" and column.name != target)
-    return next((column.name for column in times if not column.missing_count and not column.is_constant), None)
+    # The times of a single day are often those of any day, such as 10:30 AM.
+    dates = (column for column in times if not column.missing_count and {*column.time_parts} - {"hour"})
+    return next((column.name for column in dates), None)
 
 
 def _plan_other(column: ColumnProfile, keys: Mapping[str | None, str], *, keep_counter: bool = False) -> ColumnPlan:

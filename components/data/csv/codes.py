@@ -17,12 +17,17 @@ NEUTRAL = " \u00a0\u2007\u2009\u202f'\u2019_"
 # Regular expressions of RE2, which Arrow uses
 NAN = "(?i)^[-+]?nan$"  # Arrow reads it as a number
 HEXADECIMAL = "^[-+]?0[xX]"
-TELEPHONE = "^[+][0-9][0-9 ]{6,}$"
+TELEPHONE, TELEPHONE_WITHOUT_PLUS = "^[+][0-9][0-9 ]{6,}$", "^[+]?[0-9][0-9 ]{6,}$"
 DIGITS = "^[-+]?[0-9]+$"
 GROUPS = f"^[0-9][0-9{NEUTRAL}]*$"
 DIGITS_OR_EXPONENT = "^[0-9]+([eE][0-9]+)?$"
 PADDED, NEGATIVE = "^0[0-9]", "^-"
 LONG = "^[-+]?[0-9]{19,}$"
+REASONS = (
+    (PADDED, "has a leading zero"),
+    (LONG, "exceeds 64 bits"),
+    (TELEPHONE, "starts with `+`, as telephone numbers do"),
+)
 MAX_RARE_SHARE = 0.05
 MIN_CODE_LENGTH = 6  # characters of codes with an E inside
 
@@ -30,9 +35,9 @@ MIN_CODE_LENGTH = 6  # characters of codes with an E inside
 def are_codes(texts: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
     """Whether texts, each of which can be read as a number, are codes. Blanks around a text don't count.
 
-    Codes are hexadecimal numbers, telephone numbers that all start with +, and digits of which some have a leading zero
-    or exceed an int64. Codes of digits may have an E inside, such as 0047583311587E59, if others have none: then all
-    texts must have the same length, have a leading zero, or exceed an int64.
+    Codes are hexadecimal numbers, telephone numbers of which some start with +, and digits of which some have a leading
+    zero or exceed an int64. Codes of digits may have an E inside, such as 0047583311587E59, if others have none: then
+    all texts must have the same length, have a leading zero, or exceed an int64.
     """
     import pyarrow.compute as compute
 
@@ -40,7 +45,9 @@ def are_codes(texts: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
     numbers = trimmed.filter(compute.invert(compute.match_substring_regex(trimmed, f"^$|{NAN}")))
     if not len(numbers):
         return False
-    if _match_any(numbers, HEXADECIMAL) or _match_all(numbers, TELEPHONE):
+    if _match_any(numbers, HEXADECIMAL):
+        return True
+    if _match_any(numbers, TELEPHONE) and _match_all(numbers, TELEPHONE_WITHOUT_PLUS):
         return True
     are_padded = _match_any(numbers, PADDED) and not _match_any(numbers, NEGATIVE)
     if _match_all(numbers, DIGITS):
@@ -55,14 +62,30 @@ def are_codes(texts: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
     return are_padded or (len(digits) > 0 and (same_length or _exceed_int64(digits)))
 
 
-def find_rare_code(texts: pyarrow.ChunkedArray) -> tuple[int, str] | None:
-    """The row of the first text that makes a column of numbers codes, and why, if few rows do. None: many rows do."""
+def read_signed(texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray | None:
+    """Reads whole numbers of which some have a plus sign, which Arrow reads as floats. None: some are no int64."""
+    import pyarrow
     import pyarrow.compute as compute
 
     trimmed = compute.utf8_trim_whitespace(texts)
-    for pattern, reason in ((PADDED, "has a leading zero"), (LONG, "exceeds 64 bits")):
+    present = trimmed.drop_null()
+    if not len(present) or not _match_all(present, DIGITS) or _exceed_int64(present):
+        return None
+    return compute.utf8_ltrim(trimmed, "+").cast(pyarrow.int64())
+
+
+def find_rare_code(texts: pyarrow.ChunkedArray) -> tuple[int, str] | None:
+    """The row of the first text that makes a column of numbers codes, and why, if few rows do. None: many rows do.
+
+    Of telephone numbers, only some need to lack their plus sign: the others may be numbers.
+    """
+    import pyarrow.compute as compute
+
+    trimmed = compute.utf8_trim_whitespace(texts)
+    for pattern, reason in REASONS:
         found = compute.fill_null(compute.match_substring_regex(trimmed, pattern), False).to_numpy()
-        if 0 < found.sum() <= MAX_RARE_SHARE * len(found):
+        values = len(found) - texts.null_count
+        if 0 < found.sum() <= (values - 1 if pattern == TELEPHONE else MAX_RARE_SHARE * len(found)):
             rows = np.flatnonzero(found).tolist()
             if pattern == LONG:
                 rows = [row for row in rows if not -(2**63) <= int(trimmed[row].as_py()) < 2**63]

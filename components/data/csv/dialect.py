@@ -158,6 +158,7 @@ class CsvFile:
     def _decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
         """Converts the file to UTF-8. `is_whole`: whether the last chunk ends the file."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
+        ends = io.IncrementalNewlineDecoder(None, translate=True)  # CR and LF may be in two chunks
         line = 1
         for chunk in [*chunks, b""] if not is_whole else _append(chunks, b""):
             try:
@@ -165,12 +166,13 @@ class CsvFile:
             except UnicodeError as error:
                 if not isinstance(error, UnicodeDecodeError) or "BOM" in error.reason:  # the latter from Python 3.13 on
                     raise self._make_mark_error(error, line, chunk) from None
-                line += _count_lines(error.object[: error.start].decode(self.encoding, errors="ignore"))
+                before = error.object[: error.start].decode(self.encoding, errors="ignore")
+                line += ends.decode(before, final=True).count("\n")
                 raise DataError(
                     f"{self}, line {line}: byte {error.object[error.start]:#04x} doesn't fit `encoding` "
                     f"(={self.encoding}): {error.reason}. Set `encoding` to that of the file."
                 ) from None
-            line += _count_lines(text)
+            line += ends.decode(text).count("\n")
             yield text.encode("utf-8", "surrogatepass")
 
     def _make_mark_error(self, error: UnicodeError, line: int, chunk: bytes) -> DataError:
@@ -192,7 +194,7 @@ class CsvFile:
         """
         comment, quote = (self.comment or "").encode(), (self.quote or "").encode()
         is_quoted, is_first = False, True
-        for lines in _split_lines(chunks):
+        for lines in split_lines(chunks):
             for number, line in enumerate(lines):
                 is_separator_line = is_first and self._separator_line is not None
                 if is_separator_line or (comment and not is_quoted and line.startswith(comment)):
@@ -280,7 +282,7 @@ def _append(chunks: Iterable[bytes], last: bytes) -> Iterator[bytes]:
     yield last
 
 
-def _split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+def split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Splits chunks into lines with their ends. The byte order mark is left out."""
     rest, is_first = b"", True
     for chunk in chunks:
@@ -292,5 +294,6 @@ def _split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     yield [rest]
 
 
-def _count_lines(text: str) -> int:
-    return text.count("\n")
+def count_line_ends(text: bytes) -> int:
+    """The number of line ends in a text: LF, CR LF and CR alone."""
+    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, MAX_LINE_CHARACTERS, CsvFile, guess_utf_16
+from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, CsvFile, count_line_ends, guess_utf_16, split_lines
 from components.data.packed import MemoryFile
 from components.types import ColumnType, DataError, Problem, Remedy
 
@@ -255,9 +255,9 @@ def raise_nul_error(file: CsvFile) -> NoReturn:
         line = 1
         for chunk in iter(lambda: opened.read(CHUNK_BYTES), b""):
             if (position := chunk.find(b"\0")) >= 0:
-                line += chunk.count(b"\n", 0, position)
+                line += count_line_ends(chunk[:position])
                 break
-            line += chunk.count(b"\n")
+            line += count_line_ends(chunk)
     raise DataError(f"{file}, line {line}: there is a byte 0x00, as in UTF-16; set `encoding` to that of the file")
 
 
@@ -265,8 +265,8 @@ def raise_encoding_error(file: CsvFile) -> NoReturn:
     """Raises DataError for the first line that isn't UTF-8. Only a file that is read as UTF-8 can have one."""
     _check_utf_16(file)
     with file.file.open() as opened:
-        lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), b"")
-        for number, line in enumerate(lines, start=1):
+        chunks = iter(lambda: opened.read(CHUNK_BYTES), b"")
+        for number, line in enumerate(itertools.chain.from_iterable(split_lines(chunks)), start=1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
-from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero
+from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero, read_signed
 from components.data.csv.dialect import CsvFile
 from components.data.csv.epoch import (
     NUMBER_READINGS,
@@ -44,7 +44,7 @@ from components.data.csv.types import (
     may_have_thousands,
 )
 from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Gap, Problem, Reading, Values
+from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -171,10 +171,8 @@ class Reader:
                 reading = (reading or Reading(kind))._replace(gaps=column.gaps)
             if column.is_text and name not in self.types and (code := find_rare_code(array)) is not None:
                 row, reason = code
-                reading = Reading(
-                    f"text, since {array[row].as_py()!r} ({self.file.locate(row)}) {reason}; "
-                    f"for numbers, set `types` ({name}: float)"
-                )
+                example = f"{array[row].as_py()!r} ({self.file.locate(row)})"
+                reading = Reading(f"text, since {example} {reason}", remedy=Remedy("for numbers", "types", "float"))
             if reading is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
@@ -428,8 +426,12 @@ class Reader:
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
                 texts = self._parse_texts(name)
-                is_code = are_codes(texts)
-                yield Column(name, texts if is_code else array, is_text=is_code and name not in self.types)
+                if are_codes(texts):
+                    yield Column(name, texts, is_text=name not in self.types)
+                else:
+                    yield Column(name, _read_whole(array, texts) if types.is_floating(array.type) else array)
+            elif self._may_have_plus_signs(name, array):
+                yield Column(name, _read_whole(array, self._parse_texts(name)))
             elif self._has_groups(name, array):
                 yield Column(name, self._parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
@@ -483,6 +485,13 @@ class Reader:
             return self._scan.has_hexadecimals or (self._scan.has_leading_zeros and name not in self.types)
         return pyarrow.types.is_floating(array.type) and name not in self.types and are_whole(array)
 
+    def _may_have_plus_signs(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether floats may be whole numbers with a plus sign, which float64 rounds if they are large."""
+        import pyarrow
+
+        is_allowed = self.types.get(name, "int") == "int"
+        return is_allowed and pyarrow.types.is_floating(array.type) and are_whole(array)
+
     def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether the points in a column of numbers may separate thousands."""
         if name in self.types or self._decimal is not None or not may_have_thousands(array):
@@ -514,6 +523,8 @@ class Reader:
             return Column(name, array, dictionary=(texts, indices))
         if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
             return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))
+        if self._may_have_plus_signs(name, parsed):
+            parsed = _read_whole(parsed, self._parse_texts(name, nulls))
         found = (make_gap(texts[number], np.flatnonzero(indices == number), self.file.locate) for number in gaps)
         return Column(name, parsed, gaps=tuple(found))
 
@@ -607,6 +618,12 @@ class _Scan(NamedTuple):
     has_quotes: bool
     has_leading_zeros: bool  # whether some fields seem to start with a 0 and another digit
     has_hexadecimals: bool  # whether 0x occurs
+
+
+def _read_whole(numbers: pyarrow.ChunkedArray, texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Numbers as integers, if their texts are such; otherwise unchanged."""
+    signed = read_signed(texts)
+    return numbers if signed is None else signed
 
 
 def _named_columns(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:

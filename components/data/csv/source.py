@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from components.closest import join_names, suggest_name
+from components.columns import ALL, READING_OPTIONS, merge_options
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import name_character
 from components.data.csv.options import check_different
@@ -176,14 +177,13 @@ class _GivenFile(Csv):
     def like(cls, training: Csv, path: str) -> _GivenFile:
         options = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
         columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
-        inferred = training.inferred_options(columns)
-        for name in ("types", "dates", "marks", "nulls", "decimal", "thousands"):
-            own, value = options[name], inferred.get(name)
-            if isinstance(own, dict):  # without columns that are dropped
-                own = {key: item for key, item in own.items() if key in columns}
-                options[name] = {**(value if isinstance(value, dict) else {}), **own}
-            elif own is None:
-                options[name] = value
+        options_found = training.inferred_options(columns)
+        inferred = {name: value for name, value in options_found.items() if name in READING_OPTIONS}
+        reading = {name: options[name] for name in READING_OPTIONS if options[name] is not None}
+        for name, value in reading.items():
+            if isinstance(value, dict):  # without columns that are dropped
+                reading[name] = {key: item for key, item in value.items() if key in (*columns, ALL)}
+        options |= merge_options(inferred, reading)
         return cls(**options | {"path": path, "valid": None, "test": None, "drop": (), "training": training})
 
     def read_columns(self) -> Columns:

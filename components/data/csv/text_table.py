@@ -23,8 +23,9 @@ from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.splitting import DEFAULT_SHARE
 from components.data.table import Table
-from components.types import Block, ColumnType, DataError, Range, Reading, TableProfile, Values
+from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, TableProfile, Values
 
+LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
 NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
 
 
@@ -68,6 +69,8 @@ class TextTable(Table):
     test: Annotated[float, Range(0, bounds="()")] | str | None = None
 
     def __post_init__(self) -> None:
+        for option in LISTS:
+            object.__setattr__(self, option, _make_tuples(option, getattr(self, option)))
         decimals = [decimal for decimal in (self._decimal, *self._column_decimals.values()) if decimal is not None]
         if wrong := [decimal for decimal in decimals if decimal not in (".", ",")]:
             raise DataError(f"`decimal` (={wrong[0]}) must be point or comma")
@@ -369,7 +372,10 @@ class TextTable(Table):
             if name not in columns or not reading.description:
                 continue
             if name not in self._declared_types:
-                notes.append(f"column `{name}`: {reading.describe()}. For text, set `types` ({name}: string)")
+                remedy = reading.remedy or Remedy("for text", "types", "string")
+                purpose = f"{remedy.purpose[:1].upper()}{remedy.purpose[1:]}"
+                setting = f"set `{remedy.option}` ({name}: {remedy.value})"
+                notes.append(f"column `{name}`: {reading.describe()}. {purpose}, {setting}")
             elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
                 notes.append(f"column `{name}`: {reading.describe()}")
             elif declared and (unusual := reading.describe_unusual()):
@@ -399,6 +405,15 @@ class TextTable(Table):
     def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some rows."""
         return self.reader.list_spellings(name, self._find_records(rows))
+
+
+def _make_tuples(option: str, value: Any) -> Any:
+    """The value of an option with tuples for lists; raises DataError for a text that would be a list of its letters."""
+    if isinstance(value, Mapping):
+        return {name: _make_tuples(f"{option}.{name}", each) for name, each in value.items()}
+    if isinstance(value, str) and option != "target":
+        raise DataError(f"`{option}` (={value}) must be a list. Set it to [{value!r}].")
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, kw_only=True)

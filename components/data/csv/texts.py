@@ -32,7 +32,7 @@ from components.data.csv.numbers import (
 )
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, ORDERS, Times, TimeTexts
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
-from components.data.profile import is_whole
+from components.data.profile import is_whole, sample_evenly
 from components.types import ColumnType, Gap, Problem, Reading, Remedy
 
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
@@ -147,6 +147,8 @@ class TextColumn:
             likely = times.has_form if times.order_problem else times.is_time
             if self._share(likely) >= MIN_SHARE:
                 return self._finish_times(times)
+            if self._share(likely) >= 0.5:
+                return self._leave_as_text(likely, "time")
         return self._read_numbers(separators, by_column=by_column)
 
     # -------------------------------------------------------------------------------------------------- the texts
@@ -168,7 +170,7 @@ class TextColumn:
 
     @cached_property
     def _looks_like_numbers(self) -> bool:
-        """Whether half of the first texts have a number, and none of the numbers is a code."""
+        """Whether half of the sampled texts have a number, and none of the numbers is a code."""
         sample = self._sample()
         numbers = NumberTexts(sample, np.ones(len(sample)))
         is_likely = self.options.kind is not None or 2 * numbers.is_parsed.sum() >= len(sample) > 0
@@ -176,12 +178,17 @@ class TextColumn:
 
     @cached_property
     def _looks_like_times(self) -> bool:
-        """Whether half of the first texts are times."""
+        """Whether half of the sampled texts are times."""
         sample = self._sample()
         return 2 * TimeTexts(sample, np.ones(len(sample))).read().is_time.sum() >= len(sample) > 0
 
     def _sample(self) -> list[str]:
-        return [text for text in self.texts[:SAMPLED_TEXTS] if not is_gap(text)]
+        """Texts from all parts of the column: the first ones may be of another kind than the others."""
+        return [
+            self.texts[number]
+            for number in sample_evenly(len(self.texts), SAMPLED_TEXTS)
+            if not is_gap(self.texts[number])
+        ]
 
     def _share(self, are_in: np.ndarray) -> float:
         """The share of the rows with a value whose texts are in a subset, (texts,), bool."""
@@ -194,10 +201,11 @@ class TextColumn:
         mark = "" if is_declared and self.options.mark is None else self.options.mark
         numbers = self._numbers.read(separators or Separators(), mark)
         if not is_declared and self._share(self._numbers.is_parsed) < MIN_SHARE:
-            if self._share(numbers.is_number) < 0.5:
-                return TextResult()
-            odd = self._describe_odd(numbers.is_number, "number")
-            return TextResult(reading=Reading(f"text, since {odd}"))
+            return (
+                self._leave_as_text(numbers.is_number, "number")
+                if self._share(numbers.is_number) >= 0.5
+                else TextResult()
+            )
         problem = self._find_clock_problem(numbers.unclear_clock) or self._find_separator_problem(
             separators, by_column=by_column
         )
@@ -339,13 +347,23 @@ class TextColumn:
     def _make_gap(self, number: int) -> Gap:
         return make_gap(self.texts[number], np.flatnonzero(self.indices == number), self.locate)
 
+    def _leave_as_text(self, is_read: np.ndarray, needed: str) -> TextResult:
+        """The result if at least half of the values can be read, but too few to read the column as them."""
+        description = f"text, since {self._describe_odd(is_read, needed)}"
+        return TextResult(reading=Reading(description, remedy=self._find_null_remedy(is_read)))
+
     def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> Problem | None:
         """The problem if some texts can't be read. `remedies`: remedies beside the usual ones."""
-        odd = [text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd]
-        if not odd:
+        if not ((self._rows > 0) & ~is_read).any():
             return None
-        as_missing = [Remedy("to read them as missing", "nulls", tuple(odd))] if len(odd) <= MAX_NULL_TEXTS else []
-        return Problem(self._describe_odd(is_read, needed), (*remedies, *as_missing, AS_TEXT))
+        as_missing = self._find_null_remedy(is_read)
+        usual = (AS_TEXT,) if as_missing is None else (as_missing, AS_TEXT)
+        return Problem(self._describe_odd(is_read, needed), (*remedies, *usual))
+
+    def _find_null_remedy(self, is_read: np.ndarray) -> Remedy | None:
+        """The remedy that reads all other texts as missing. None: there are too many of them."""
+        odd = tuple(text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd)
+        return Remedy("to read them as missing", "nulls", odd) if len(odd) <= MAX_NULL_TEXTS else None
 
     def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:
         is_odd = (self._rows > 0) & ~is_read

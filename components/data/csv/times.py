@@ -47,7 +47,7 @@ TIME = (
     r"\s*(?P<half>[ap]\.?m\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?"
 )
 COMPACT_TIME = (
-    r"T(?P<hour>\d\d)(?P<minute>\d\d)(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"(?:T|\s+)(?P<hour>\d\d)(?P<minute>\d\d)(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"(?P<half>)(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?"
 )
 NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
@@ -60,7 +60,7 @@ DATES = (
     rf"{NAME}[-\s]*{DAY},?[-\s]+(?P<year>\d{{4}})",
     r"(?P<year>\d{4})-(?P<month>\d\d)",
     rf"{NAME}[-\s,]+(?P<year>\d{{4}})",
-    rf"{COMPACT_DATE}(?=\s*T)",
+    rf"{COMPACT_DATE}(?=\s*T|\s)",
 )
 PATTERNS = [
     *(re.compile(WEEKDAY + pattern + TIME, re.IGNORECASE) for pattern in DATES),

@@ -97,6 +97,32 @@ def test_a_declared_type_and_missing_spellings_hold_for_columns_with_types() -> 
         _ = Frame(columns={"x": [1, 1.5]}, types={"x": "int"}).table
 
 
+@pytest.mark.parametrize("convert", [tuple, list])
+def test_lists_of_options_hold_for_columns_with_types(convert: Any) -> None:
+    columns = {"n": [1, -9], "b": [True, False], "t": ["x", "NO"], "y": [1, 2], "z": [1, 2]}
+    frame = Frame(columns=columns, nulls=convert([-9, "False", "NO"]), target=convert(["y"]), drop=convert(["z"]))
+    masks = {name: mask.tolist() for name, mask in frame.table.valid.items()}
+    assert masks == {name: [True, False] for name in ("n", "b", "t")}
+    profiles = {column.name: column for column in frame.profile().columns}
+    assert profiles["b"].missing_spellings == {"False": 1}
+    assert frame.table.types["b"] == "bool"
+    of_column = Frame(columns=columns, nulls={"b": convert(["true"]), "n": convert([-9])})
+    assert of_column.table.valid["b"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nulls": "NA"}, r"`nulls` \(=NA\) must be a list. Set it to \['NA'\]"),
+        ({"nulls": {"x": "NA"}}, r"`nulls.x` \(=NA\) must be a list"),
+        ({"drop": "x"}, r"`drop` \(=x\) must be a list"),
+    ],
+)
+def test_a_text_is_no_list_of_its_letters(options: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Frame(columns={"x": ["N", "A"]}, **options)
+
+
 @pytest.mark.parametrize("nulls", [("?",), {"kind": ("?",), "size": ("?",)}])
 def test_none_is_missing_whatever_texts_are(nulls: Any) -> None:
     columns = {"kind": ["a", None, "?", "b"], "size": ["1", None, "?", "2"], "other": ["a", "", "b", "c"]}

@@ -311,6 +311,18 @@ def test_other_files_are_the_validation_and_the_test_split(tmp_path: Path, monke
         Csv(path="a.csv", valid="b.csv").sizes()
 
 
+@pytest.mark.parametrize("dates", ["utc", {"": "utc"}])
+def test_another_file_has_the_order_and_the_zone_of_the_training_file(tmp_path: Path, dates: Any) -> None:
+    write(
+        tmp_path,
+        a="day,at\n01/31/2020,2020-01-01T10:00\n02/05/2020,2020-01-01T11:00\n",
+        b="day,at\n03/04/2021,2020-01-01T10:00Z\n03/05/2021,2020-01-01T11:00\n",
+    )
+    source = Csv(path=str(tmp_path / "a.csv"), valid=str(tmp_path / "b.csv"), dates=dates)
+    columns = next(source.blocks("valid")).columns
+    assert [str(columns[name][1])[:13] for name in ("day", "at")] == ["2021-03-05T00", "2020-01-01T11"]  # type: ignore[index]
+
+
 def test_the_content_of_another_file_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     write(tmp_path, a="x\n1\n2\n3\n", b="x\n1\n")
     source = lambda: Csv(path=str(tmp_path / "a.csv"), test=str(tmp_path / "b.csv"))  # noqa: E731

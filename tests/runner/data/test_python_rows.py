@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.columns import merge_options
 from components.types import DataError
-from runner.data.python_rows import merge_options, open_rows
+from runner.data.python_rows import open_rows
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def test_values_that_are_not_a_table_are_an_error(columns: dict[str, Any], messa
     [
         ("day_first", {"zone": "utc", "none": "no_zone", "unit": "seconds", "": "day_first"}),
         ("utc", {"order": "year_first", "format": "%Y", "unit": "seconds", "": "utc"}),
+        ({"": "utc"}, {"order": "year_first", "format": "%Y", "unit": "seconds", "": "utc"}),
         ({"order": "day_first"}, {"": "month_first", "order": "day_first"}),
     ],
 )
@@ -48,5 +50,5 @@ def test_dates_of_all_columns_replace_only_what_they_tell(dates: Any, kept: dict
     inferred = {"zone": "utc", "none": "no_zone", "order": "year_first", "format": "%Y", "unit": "seconds"}
     recorded = {"types": {"unit": "timestamp"}, "dates": {"": "month_first", **inferred}}
     merged = merge_options(recorded, {"dates": dates, "types": {"x": "int"}, "seed": 1})
-    expected = kept if isinstance(dates, str) else {**inferred, **kept}
+    expected = kept if isinstance(dates, str) or "" in dates else {**inferred, **kept}
     assert merged == {"types": {"unit": "timestamp", "x": "int"}, "dates": expected, "seed": 1}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,99 @@ def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
     (first, *_) = build(names["feature"]["columns"], {}).values()
     block = next(iter(Csv(path="table.csv").blocks("all")))
     assert len(set(first.encode(block, {}, Constants(static={"buckets": 20_000}))["ids"].tolist())) == 60
+
+
+# ---------------------------------------------------------------------------------------------------- likely dates
+
+DAYS = [np.datetime64("2014-01-30") + 11 * n for n in range(60)]
+SECONDS = [int(day.astype("M8[s]").astype(int)) + 1000 * n for n, day in enumerate(DAYS)]
+
+
+def format_days(format: str) -> list[str]:
+    return [day.item().strftime(format) for day in DAYS]
+
+
+@pytest.mark.parametrize(
+    ("values", "dates", "first"),
+    [
+        (format_days("%Y%m%d"), "yyyymmdd", "2014-01-30"),
+        ([*format_days("%Y%m%d")[:59], "99991231"], "yyyymmdd", "2014-01-30"),
+        (format_days("%Y%m"), '"%Y%m"', "2014-01-01"),
+        (format_days("%Y%m%d1730"), '"%Y%m%d%H%M"', "2014-01-30T17:30"),
+        (format_days("%Y%m%d173059"), '"%Y%m%d%H%M%S"', "2014-01-30T17:30:59"),
+        (SECONDS, "seconds", "2014-01-30"),
+        ([*SECONDS[:50], *repeat("")[:10]], "seconds", "2014-01-30"),
+        ([f"{each}.5" for each in SECONDS], "seconds", "2014-01-30T00:00:00.5"),
+        ([f"{each}123" for each in SECONDS], "milliseconds", "2014-01-30T00:00:00.123"),
+        ([f"{each}000123" for each in SECONDS], "microseconds", "2014-01-30T00:00:00.000123"),
+        ([f"{1 + n // 5}:{n} AM" for n in range(10, 60)] + repeat("1:30 PM")[:10], '"%I:%M %p"', "1900-01-01T03:10"),
+        (repeat("9AM", "10AM", "12PM"), '"%I%p"', "1900-01-01T09:00"),
+        (format_days("%a %b %d 10:30:00 +0200 %Y"), '"%a %b %d %H:%M:%S %z %Y"', "2014-01-30T08:30"),
+        (format_days("%d/%b/%Y:10:30:00 -0100"), '"%d/%b/%Y:%H:%M:%S %z"', "2014-01-30T11:30"),
+        (format_days("%Y%m%d_103000"), '"%Y%m%d_%H%M%S"', "2014-01-30T10:30"),
+        (format_days("%m/%Y"), '"%m/%Y"', "2014-01-01"),
+        (format_days("%m%d%Y"), '"%m%d%Y"', "2014-01-30"),
+        (format_days("%Y\u5e74%m\u6708%d\u65e5"), '"%Y\u5e74%m\u6708%d\u65e5"', "2014-01-30"),
+    ],
+)
+def test_likely_dates_are_pointed_out_with_what_reads_them(values: list[Any], dates: str, first: str) -> None:
+    override = f"data.dates.when={dates}"
+    found = suggest_for(["when", "z"], [values, repeat(1, 2)])
+    shown = override if dates.isalpha() else f"'{override}'"
+    text = f"looks like dates or times. To read it as such, set {shown}"
+    assert [note for note in found["notes"] if note.startswith("when ") and note.endswith(text)], found["notes"]
+    assert shlex.split(shown) == [override]
+    if "99991231" not in values:
+        source = Csv(path="table.csv", target="y", dates={"when": dates.strip('"')})
+        assert source.table.values["when"][0] == np.datetime64(first)
+        is_date = first[:4] != "1900" and "" not in values
+        assert any("data.split_by" in note for note in suggest(source)["notes"]) == is_date
+    declared = suggest_for(["when", "z"], [values, repeat(1, 2)], types={"when": "string"})
+    assert not [note for note in declared["notes"] if "dates" in note]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [20_140_000 + 17 * n for n in range(60)],
+        [200_000 + 17 * n for n in range(60)],
+        [*format_days("%Y%m%d")[:50], *range(2014111, 2014121)],
+        [10**9 + 10**8 * n for n in range(60)],
+        [round(1e6 * 1.1**n) for n in range(60)],
+        repeat(20140101, 20150101),
+        [f"{n} AM" for n in range(60)],
+        [f"01010{n:03}" for n in range(60)],
+    ],
+)
+def test_other_numbers_and_texts_do_not_look_like_dates(values: list[Any]) -> None:
+    assert not [note for note in suggest_for(["x", "z"], [values, repeat(1, 2)])["notes"] if "looks like dates" in note]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "remedy"),
+    [
+        (
+            [*range(1000, 1059), "0123"],
+            "since '0123' (line 61) has a leading zero",
+            "For numbers, set data.types.x=float",
+        ),
+        (
+            [*[f"+1617555{n}" for n in range(1000, 1050)], *[f"1617555{n}" for n in range(1050, 1060)]],
+            "since '+16175551000' (line 2) starts with `+`, as telephone numbers do",
+            "For numbers, set data.types.x=float",
+        ),
+        (
+            repeat("2020-01-02", "2020-01-03", "soon or later"),
+            "since 20 of 60 values are not times; the first is 'soon or later' (line 4)",
+            """To read them as missing, set 'data.nulls.x=["soon or later"]'""",
+        ),
+    ],
+)
+def test_the_reason_why_a_column_is_text_names_a_setting_that_works(
+    values: list[Any], reason: str, remedy: str
+) -> None:
+    found = suggest_for(["x", "z"], [values, repeat(1, 2)])
+    assert f"x is read as text, {reason}. {remedy}" in found["notes"]
+    (override,) = shlex.split(remedy.partition("set ")[2])
+    types = configure(["data=csv", "data.path=table.csv", "data.target=y", override]).values["data"]["types"]
+    assert types["x"] in ("float", "timestamp")

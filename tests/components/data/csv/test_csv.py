@@ -181,7 +181,12 @@ CODES = [
     (["0X1f", "12"], "string"),
     (["+491711234567", "+4930123456"], "string"),
     (["+1.5", "+2"], "float"),
-    (["+1000000", "-2000000"], "float"),
+    (["+491711234567", "4930123456"], "string"),
+    (["1 617 5551234", "+16175551234"], "string"),
+    (["+1000000", "-2000000"], "int"),
+    (["+10000000", "250"], "int"),
+    (["+5", "6"], "int"),
+    (["+5.0", "6"], "float"),
     (["0171 1234567", "030 123456"], "string"),
     (["012 345", "12 345"], "string"),
     (["555-1234", "555-9876"], "string"),
@@ -218,6 +223,15 @@ def test_digits_are_found_wherever_a_field_is_cut(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr("components.data.csv.reader.SCAN_BYTES", bytes_)
         path = write(tmp_path / "table.csv", "a;b\n1;  07\n").path
         assert kinds(Csv(path=path, delimiter=";")) == {"a": "int", "b": "string"}
+
+
+@pytest.mark.parametrize("gaps", [[], ["", "unknown"]])
+def test_whole_numbers_with_a_plus_sign_are_exact(tmp_path: Path, gaps: list[str]) -> None:
+    exact = 2**53 + 1
+    rows = [f"{value},{n}" for n, value in enumerate([f"+{exact}", f"-{exact}", "5", *gaps])]
+    source = write(tmp_path / "table.csv", "\n".join(["x,n", *rows]))
+    for types in (None, {"x": "int"}):
+        assert columns(Csv(path=source.path, types=types))["x"] == [exact, -exact, 5, *[None] * len(gaps)]
 
 
 def test_declared_integers_may_be_written_like_floats(tmp_path: Path) -> None:
@@ -334,9 +348,12 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
 def test_a_wrong_file_raises_an_error_with_its_line(
     tmp_path: Path, text: str | bytes, types: Any, message: str
 ) -> None:
-    source = Csv(path=write(tmp_path / "table.csv", text).path, types=types)
-    with pytest.raises(DataError, match=message):
-        source.sizes()
+    content = text if isinstance(text, bytes) else text.encode()
+    is_single_byte = b"a\0" not in content and b"\0a" not in content
+    for line_end in (b"\n", b"\r", b"\r\n") if is_single_byte and b"\r" not in content else (b"\n",):
+        path = write(tmp_path / "table.csv", content.replace(b"\n", line_end)).path
+        with pytest.raises(DataError, match=message):
+            Csv(path=path, types=types).sizes()
 
 
 def test_a_table_of_very_many_columns_is_read(tmp_path: Path) -> None:

@@ -478,10 +478,16 @@ def test_an_option_of_a_column_that_does_not_exist_is_refused(tmp_path: Path, op
         Csv(path=str(path), **{option: {"prise": value}}).sizes()
 
 
-def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(tmp_path: Path) -> None:
-    path = write(tmp_path / "table.csv", b"x,y\n1,a\n2,\x81\n")
-    with pytest.raises(DataError, match=r"line 3: byte 0x81 doesn't fit `encoding` \(=cp1252\)"):
-        Csv(path=str(path), encoding="cp1252").sizes()
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
+def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(
+    tmp_path: Path, line_end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for chunk in (1 << 20, 1, 2):
+        monkeypatch.setattr("components.data.csv.dialect.CHUNK_BYTES", chunk)
+        text = b"x,y\n" + b"1,a\n" * 200 + b"2,\x81\n"  # more than the start that may name the delimiter
+        path = write(tmp_path / "table.csv", text.replace(b"\n", line_end.encode()))
+        with pytest.raises(DataError, match=r"line 202: byte 0x81 doesn't fit `encoding` \(=cp1252\)"):
+            Csv(path=str(path), encoding="cp1252").sizes()
     write(path, "x,y\n1,a\n".encode("utf-16")[:-1])
     with pytest.raises(DataError, match=r"line 2: byte 0x0a doesn't fit `encoding` \(=utf-16\): truncated data"):
         Csv(path=str(path), encoding="utf-16").sizes()

@@ -108,13 +108,20 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[s
         (["EUR 5", "EUR 6", "USD 7"], "its numbers have different marks: `EUR` (2), `USD` (1)"),
         (
             [*map(str, range(30)), "007"],
-            "'007' (line 32) has a leading zero; for numbers, set `types` (x: float)",
+            "'007' (line 32) has a leading zero",
         ),
         (
             [*map(str, range(30)), "9223372036854775808"],
-            "'9223372036854775808' (line 32) exceeds 64 bits; for numbers, set `types` (x: float)",
+            "'9223372036854775808' (line 32) exceeds 64 bits",
         ),
         (["113803", "373450", "A/5 21171"], "1 of 3 values is not a number; the first is 'A/5 21171' (line 4)"),
+        (["16175551234", "+16175551235"], "'+16175551235' (line 3) starts with `+`, as telephone numbers do"),
+        (["2020-01-02", "2020-01-03", "soon"], "1 of 3 values is not a time; the first is 'soon' (line 4)"),
+        (["2.1.2020", "later", "3.1.2020", "soon"], "2 of 4 values are not times; the first is 'later' (line 3)"),
+        (
+            [*(f"word {n}" for n in range(600)), *map(str, range(1000, 2500))],
+            "600 of 2,100 values are not numbers; the first is 'word 0' (line 2)",
+        ),
     ],
 )
 def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list[str], reason: str) -> None:
@@ -158,6 +165,11 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
         ),
         (["9999-12-31 23:59:59.5", "0001-01-01"], ["9999-12-31T23:59:59.5", "0001-01-01"], ""),
         (["20141013T000000", "20141231T2359"], ["2014-10-13T00:00", "2014-12-31T23:59"], ""),
+        (
+            ["20141013 170005", "20141231 2359", "20141231 23:59"],
+            ["2014-10-13T17:00:05", "2014-12-31T23:59", "2014-12-31T23:59"],
+            "",
+        ),
         (
             ["20141013T103015.5Z", "20141013T103015+0200"],
             ["2014-10-13T10:30:15.5", "2014-10-13T08:30:15"],
