@@ -1,7 +1,7 @@
 """How long a dry run of ResNet-18 and ResNet-50 (He et al., 2016) takes, with cold and warm caches.
 
     python benchmarks/dry_run.py [side] [network ...] [override ...]
-    smallest, slow: 32 resnet20 training.batch_size=8
+    smallest: 32 resnet20 training.batch_size=8
 
 The images have side x side x 3 pixels (by default 224 x 224 x 3), 32 per batch. Prints for each network the seconds
 from pressing return to the end of each section of the output, and to the end of the command (`ended`): first with an

@@ -1,7 +1,7 @@
 """Checks Titrate on a GPU: results equal to the CPU's, resuming, memory and speed. Run it with benchmarks/gpu.sh.
 
     benchmarks/gpu.sh [--smallest] [--check layers|equal|kill|memory|speed|resnet] [--check …]      (default: all)
-    smallest, slow: --smallest --check speed
+    smallest: --smallest --check speed
 
 Prints a line per result, and a table of all results at the end. The exit code is 1 if a check fails. `--smallest` uses
 the smallest sizes, and the CPU if there is no GPU. The data are scikit-learn's or random, in a temporary folder. Every

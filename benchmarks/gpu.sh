@@ -2,7 +2,7 @@
 # Checks Titrate on a machine with one GPU in less than eight minutes. benchmarks/gpu.py describes the checks.
 #
 #   [PYTHON=python3] [WHEELS=folder] benchmarks/gpu.sh [--smallest] [--check NAME] [--check …]
-# smallest, slow: --smallest --check speed
+# smallest: --smallest --check speed
 #
 # The script needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder with wheels of missing
 # packages, for instance hydra-core, omegaconf, antlr4-python3-runtime and packaging. They are installed into a temporary

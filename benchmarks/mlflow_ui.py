@@ -1,7 +1,7 @@
 """How MLflow's user interface shows the records: pictures of its pages, taken with Chromium.
 
     python benchmarks/mlflow_ui.py [folder]
-    smallest, slow: pictures
+    smallest: pictures
 
 Makes a store with a plain run, a table's run, a sweep, folds, a failed run and a resumed one, starts `mlflow ui` on it,
 and takes a picture of the list of experiments, of a list of runs, of a run's page, its charts and its files, and of the

@@ -1,7 +1,7 @@
 """A fuzzer of the file readers: damages files at random and checks that each reader raises an error or reads correctly.
 
     python benchmarks/mutations.py [mutations] [reader ...] [number of one mutation]
-    smallest, slow: 20 idx
+    smallest: 20 idx
 
 By default, every reader gets 10,000 damaged files. With the number of one mutation, only that mutation runs, and prints
 its traceback. A mutation flips, cuts, inserts, repeats or overwrites bytes, or replaces a number by another. For each

@@ -1,7 +1,7 @@
 """How much time tracking and checkpoints take: the same run with and without them.
 
     python benchmarks/overhead.py tracking|checkpoints [rounds] [override ...]
-    smallest, slow: checkpoints 1 training.epochs=1 training.limit_batches=1
+    smallest: checkpoints 1 training.epochs=1 training.limit_batches=1
 
 `tracking` compares tracking=mlflow with tracking=none. `checkpoints` compares a run that saves checkpoints with a run
 that never saves any. Prints the seconds of training and evaluation (`training`), the seconds of the whole command

@@ -1,7 +1,7 @@
 """How long a short run takes from pressing return to each line of its log, with warm caches.
 
     python benchmarks/start.py [rounds] [override ...]
-    smallest, slow: 1 tracking=none training.epochs=1
+    smallest: 1 tracking=none training.epochs=1
 
 The run is `titrate experiment=digits_cnn`. Prints the median seconds of N rounds after one warm-up round, which fills
 the caches: to each line of the run's log (of the epochs, only the first and the last), and to the end of the command

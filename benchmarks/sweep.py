@@ -1,7 +1,7 @@
 """How long a sweep of six runs takes, compared with one run: whole commands, with tracking in MLflow.
 
     python benchmarks/sweep.py [rounds] [override ...]
-    smallest, slow: 1 tracking=none training.epochs=1
+    smallest: 1 tracking=none training.epochs=1
 
 The run is `titrate experiment=digits_cnn`. The sweep trains it with three learning rates and two seeds. Prints the
 seconds and their ratio for each of N rounds after one warm-up run, and for the medians. The two commands alternate, so

@@ -1,7 +1,7 @@
 """How well the one-line command predicts tables, beside linear models and gradient boosting of scikit-learn.
 
     python benchmarks/tables.py [table ...]
-    smallest, slow: iris anes96
+    smallest: iris anes96
 
 With statsmodels, whose tables are among the twelve:
 

@@ -1,39 +1,34 @@
 """Every benchmark runs with the arguments in the line `smallest: …` of its docstring.
 
-The line is `smallest, slow: …` where this takes long. The data are a few random rows in the formats of the files in
+The data are a few random rows in the formats of the files in
 $TITRATE_DATA. A benchmark prints "… is missing" for each package of its `--with …` that is not installed.
 """
 
 import importlib.metadata
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 from sample_files import write_housing, write_reviews
 
 ROOT = Path(__file__).parents[1]
 SHARED = {ROOT / "benchmarks" / name for name in ("timing.py", "housing.py")}  # imported by several benchmarks
 FILES = {*ROOT.glob("benchmarks/*.py"), *ROOT.glob("benchmarks/*.sh"), *ROOT.glob("benchmarks/*/__main__.py")}
-SMALLEST = re.compile(r"^[ #]*smallest(?P<slow>, slow)?: (?P<arguments>.+)$", re.MULTILINE)
+SMALLEST = re.compile(r"^[ #]*smallest: (?P<arguments>.+)$", re.MULTILINE)
 
 
 def list_benchmarks() -> list[object]:
-    """Returns the files as parameters of a test. Slow ones are marked."""
-    parameters = []
-    for path in sorted(FILES - SHARED):
-        line = SMALLEST.search(path.read_text())
-        marks = [pytest.mark.slow] if line and line["slow"] else []
-        name = str(path.relative_to(ROOT / "benchmarks").with_suffix(""))
-        parameters.append(pytest.param(path, id=name, marks=marks))
-    return parameters
+    """Returns the files as parameters of a test."""
+    return [
+        pytest.param(path, id=str(path.relative_to(ROOT / "benchmarks").with_suffix("")))
+        for path in sorted(FILES - SHARED)
+    ]
 
 
-@pytest.mark.optax
+@pytest.mark.slow
 @pytest.mark.parametrize("path", list_benchmarks())
 def test_a_benchmark_runs_with_its_smallest_arguments(
     path: Path, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -44,12 +39,7 @@ def test_a_benchmark_runs_with_its_smallest_arguments(
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder))
     write_housing(in_empty_folder / "california_housing/housing.csv")
     write_reviews(in_empty_folder / "imdb/aclImdb_labelled.tar.gz", {"classes": ["neg", "pos"]})
-    if path.suffix == ".sh" or line["slow"]:
-        subprocess.run(["bash" if path.suffix == ".sh" else sys.executable, path, *arguments], check=True)
-    else:  # in this process, which has imported JAX already
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        with jax.numpy_rank_promotion("allow"):
-            runpy.run_path(str(path), run_name="__main__")
+    subprocess.run(["bash" if path.suffix == ".sh" else sys.executable, path, *arguments], check=True)
     output = capfd.readouterr().out
     assert output
     for package in re.findall(r"--with ([\w-]+)", path.read_text()):

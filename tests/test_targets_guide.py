@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from guides import read_guide
 from sample_files import write_data
+from slow import slow_but
 
 from runner.__main__ import main
 
@@ -23,7 +24,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("command", GUIDE.commands)
+@pytest.mark.parametrize("command", slow_but(GUIDE.commands[::4], GUIDE.commands))
 def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command)
     if "teacher.run=RUN" in words:

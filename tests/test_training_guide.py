@@ -17,6 +17,7 @@ import optax.contrib
 import pytest
 import yaml
 from guides import read_guide
+from slow import slow_but
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
@@ -108,7 +109,7 @@ def test_the_table_of_members_lists_all() -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+@pytest.mark.parametrize(("name", "example"), slow_but(EXAMPLES[::3], EXAMPLES))
 def test_the_example_of_a_member_runs(name: str, example: str) -> None:
     values = {key: re.sub(r"\"(\w+)\":", r"\1:", json.dumps(value)) for key, value in yaml.safe_load(example).items()}
     words = [f"update.{name}.{key}={value}" for key, value in values.items()]

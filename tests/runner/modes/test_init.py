@@ -119,7 +119,7 @@ def test_the_header_of_an_experiment_has_question_result_time_and_command(name: 
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("folds", [[], ["folds=2"]], ids=["", "folds=2"])
+@pytest.mark.parametrize("folds", [[], pytest.param(["folds=2"], marks=pytest.mark.slow)], ids=["", "folds=2"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_runs(project: Path, name: str, folds: list[str]) -> None:
     assert main([f"experiment={name}", *SHORT, *folds]) == 0

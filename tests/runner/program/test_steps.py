@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from slow import slow_but
 from target_session import CONV, INPUT, LOSS, TWO_TARGETS, Session, segmentation, two_targets
 
 from components.feature import ExampleWeight, Label
@@ -58,7 +59,7 @@ CASES: dict[str, tuple[Features, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("rows", [12, 7])  # 7 examples are split into parts of different sizes
+@pytest.mark.parametrize("rows", slow_but({7}, [12, 7]))  # 7 examples are split into parts of different sizes
 def test_microbatches_equal_the_whole_batch(case: str, rows: int) -> None:
     features, static = CASES[case]
     whole = Session(features, **static)
