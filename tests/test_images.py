@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -153,9 +154,28 @@ def test_new_images_are_predicted_in_any_form(model: TrainedModel, mixed: Path) 
         pandas.testing.assert_frame_equal(first, other)
 
 
+def test_images_of_pillow_of_any_mode_are_predicted_as_their_files(model: TrainedModel, mixed: Path) -> None:
+    colors = PIL.Image.open(mixed / "cat" / "0.png")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    images = [colors.convert(mode) for mode in ("P", "CMYK", "RGBA")]
+    files = list[bytes]()
+    for image, options in ((images[0], {}), (images[1], {}), (images[2].rotate(45), {}), (colors, {"exif": exif})):
+        image.save(file := io.BytesIO(), "TIFF" if image.mode == "CMYK" else "PNG", **options)
+        files.append(file.getvalue())
+    opened = [PIL.Image.open(io.BytesIO(each)) for each in files]
+    objects = np.empty(len(opened), object)
+    for row, each in enumerate(opened):
+        objects[row] = each
+    expected = model.predict({"image": files}).frame()
+    for form in (opened, objects, pandas.Series(opened), [*files[:2], *opened[2:]]):
+        pandas.testing.assert_frame_equal(model.predict({"image": form}).frame(), expected)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
+        ([PIL.Image.new("F", (3, 3))], "column `image`: the image of row 0 has pixels of floats"),
         (["nowhere.png"], r"nowhere\.png can't be read: No such file"),
         ([b"\x89PNG\r\n\x1a\n nothing more"], "row 0 of the new rows: column `image` is damaged"),
         ([np.zeros((3, 3)), np.zeros((2, 2))], r"row 0 is of the type ndarray float64 \(3, 3\); an image is the path"),
@@ -269,9 +289,12 @@ def test_images_decoded_once_or_for_each_step_give_the_same_bits(mixed: Path) ->
     assert parameters(once.folder) == parameters(step.folder)
     arrays = [name for folder in (once.folder, step.folder) for name in [folder / "transform.npz"] if name.exists()]
     assert len(arrays) == 2
-    new = {"image": [mixed / "cat" / "0.png"]}
-    frames = [runner.load(result.folder.absolute()).predict(new).frame() for result in (once, step)]
-    pandas.testing.assert_frame_equal(*frames)
+    path = mixed / "cat" / "0.png"
+    models = [runner.load(result.folder.absolute()) for result in (once, step)]
+    forms: list[Any] = [[path], read(path)[None], [PIL.Image.open(path)], [read(path) / 255]]
+    first, *others = (model.predict({"image": form}).frame() for model in models for form in forms)
+    for other in others:
+        pandas.testing.assert_frame_equal(first, other)
 
 
 @pytest.mark.usefixtures("in_empty_folder")
@@ -356,9 +379,9 @@ def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, fo
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_arrays_have_no_files_to_decode_at_a_step() -> None:
-    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
-    with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
+def test_arrays_that_no_file_holds_can_t_be_decoded_at_a_step() -> None:
+    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 2), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
+    with pytest.raises(DataError, match="`image` of the arrays has arrays with 2 channels; only images with 1 or 3"):
         runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)
 
 
