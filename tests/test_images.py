@@ -379,6 +379,36 @@ def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, fo
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"_target_": "components.feature.ImageTarget", "key": "image"},
+        {"_target_": "components.feature.Label", "key": "mask"},
+    ],
+)
+def test_random_crops_beside_a_target_of_pixels_are_an_error(target: dict[str, str]) -> None:
+    columns = {"image": np.zeros((30, 4, 4, 3), np.uint8), "mask": np.indices((30, 4, 4)).sum(axis=0) % 2}
+    image = {"_target_": "components.feature.Image", "key": "image", "size": (4, 4), "crop_area": (0.5, 1)}
+    features = Features.from_config({"target": target, "columns": {"image": image}, "inputs": {"input": ["image"]}})
+    with pytest.raises(
+        UserError, match=r"feature.columns.image: `crop_area` .* feature.target, .*augmentation=\[crop\]"
+    ):
+        load_encoded(Arrays(columns=columns, valid=5, test=5), features, identity="", cache=None)
+
+
+@pytest.mark.parametrize("limit", [30 * 48 - 1, 30 * 48])
+def test_large_images_are_decoded_for_each_step_also_if_they_are_fitted_on_a_sample(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.feature.image.MAX_CACHED_BYTES", limit)
+    columns = {"image": np.zeros((40, 4, 4, 3), np.uint8), "label": np.arange(40) % 2}
+    image, label = ({"_target_": f"components.feature.{name}", "key": name.lower()} for name in ("Image", "Label"))
+    node = {"target": label, "columns": {"image": image}, "inputs": {"input": ["image"]}, "sample": 10}
+    data = load_encoded(Arrays(columns=columns, valid=5, test=5), Features.from_config(node), identity="", cache=None)
+    assert isinstance(data.encoded["image"]["values"], np.ndarray) == (limit == 30 * 48)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
 def test_arrays_that_no_file_holds_can_t_be_decoded_at_a_step() -> None:
     arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 2), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
     with pytest.raises(DataError, match="`image` of the arrays has arrays with 2 channels; only images with 1 or 3"):

@@ -31,6 +31,7 @@ from components.image_files import (
 )
 from components.input_files import open_file
 from components.types import (
+    TRAINING_ROWS,
     Block,
     Constants,
     DataError,
@@ -118,6 +119,10 @@ class Image:
         return (self.key,)
 
     @property
+    def is_random(self) -> bool:
+        return self.crop_area is not None
+
+    @property
     def decoding(self) -> Decoding:
         """How images are decoded and resized."""
         max_pixels = int(self.max_megapixels * 1e6)
@@ -137,7 +142,8 @@ class Image:
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
         shape = _choose_shape(self.key, results["shapes"])
-        decoded_bytes = math.prod(shape) * sum(count for count, _ in results["shapes"].values())
+        rows = results.get(TRAINING_ROWS, sum(count for count, _ in results["shapes"].values()))
+        decoded_bytes = math.prod(shape) * rows
         is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
         host = {"shape": np.array(shape, np.int32)}
         if self.decode == "step" or self.crop_area is not None or is_large:
