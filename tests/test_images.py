@@ -154,6 +154,20 @@ def test_new_images_are_predicted_in_any_form(model: TrainedModel, mixed: Path) 
         pandas.testing.assert_frame_equal(first, other)
 
 
+def test_new_rows_are_encoded_and_predicted_in_pieces_with_the_same_bits(
+    model: TrainedModel, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"image": [path.read_bytes() for path in sorted(mixed.rglob("*.*"))[:25]]}
+    whole, expected = model.transform(rows)["image"]["values"], model.predict(rows).frame()
+    monkeypatch.setattr("runner.data.python_rows.BLOCK_ROWS", 5)
+    pieces = [piece["image"]["values"] for piece in model.transform.pieces(rows, 8)]
+    assert [len(piece) for piece in pieces] == [8, 8, 8, 1]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    pandas.testing.assert_frame_equal(model.predict(rows).frame(), expected, check_exact=True)
+    monkeypatch.setattr(model._predict_fn, "max_batch_size", 8)
+    pandas.testing.assert_frame_equal(model.predict(rows).frame(), expected)
+
+
 def test_images_of_pillow_of_any_mode_are_predicted_as_their_files(model: TrainedModel, mixed: Path) -> None:
     colors = PIL.Image.open(mixed / "cat" / "0.png")
     exif = PIL.Image.Exif()
