@@ -8,7 +8,7 @@ pandas, Polars and Arrow are imported only if the data are their objects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from numbers import Real
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.arrow import convert_column, to_arrow
+from components.image_files import ImageError, is_pillow, read_upright
 from components.types import DataError, Ragged, Strings, Values, row_count
 
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
@@ -46,17 +47,21 @@ def is_table(data: object) -> bool:
     return isinstance(data, Mapping) or (has_names and hasattr(data, "__getitem__"))
 
 
-def as_columns(table: Mapping[str, Any] | Frame, origin: str) -> Columns:
+def as_columns(table: Mapping[str, Any] | Frame, origin: str, images: Collection[str] = ()) -> Columns:
     """Converts the columns of a mapping or of a data frame.
 
     Args:
         table: the columns.
         origin: the name of the table for messages, a plural such as "the rows".
+        images: the names of the columns whose images of Pillow are kept, as arrays of Python objects.
 
     Raises:
         DataError: a column can't be converted, or the columns have different numbers of rows.
     """
-    columns = {name: as_column(name, column) for name, column in columns_by_name(table, origin).items()}
+    columns = {
+        name: as_column(name, column, keep_images=name in images)
+        for name, column in columns_by_name(table, origin).items()
+    }
     counts = {name: row_count(values) for name, (values, _) in columns.items()}
     if len(set(counts.values())) > 1:
         rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -65,12 +70,14 @@ def as_columns(table: Mapping[str, Any] | Frame, origin: str) -> Columns:
     return Columns({name: values for name, (values, _) in columns.items()}, valid)
 
 
-def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
+def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Values, np.ndarray | None]:
     """Converts a column.
 
     Args:
         name: the column's name for messages.
         column: `Strings`, `Ragged`, a column of pandas, Polars or Arrow, or anything that NumPy converts to an array.
+        keep_images: whether images of Pillow are kept, in an array of Python objects. Otherwise they become arrays of
+            the numbers of their mode, turned as EXIF says.
 
     Returns:
         The values, and a mask (rows,), bool: False where a value is missing. None: the column has no mask. An array of
@@ -86,6 +93,10 @@ def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
     is_pandas = type(column).__module__.partition(".")[0] == "pandas"
     if is_pandas and column.dtype == object and any(isinstance(value, date) for value in column):
         return _to_array(name, column.to_numpy()), None
+    if (is_pandas and column.dtype == object) or isinstance(column, list | tuple):
+        values = list(column)
+        if any(map(is_pillow, values)):
+            return (_as_objects(values) if keep_images else _read_images(name, values)), None
     if is_pandas or any(hasattr(column, method) for method in ARROW_METHODS):
         return convert_column(name, to_arrow(name, column))
     if isinstance(column, np.ma.MaskedArray):
@@ -136,10 +147,9 @@ def _to_array(name: str, column: Any) -> np.ndarray:
     try:
         array = np.array(column, object) if is_text else np.asarray(column)
     except (ValueError, TypeError) as error:
-        if not is_list or not all(isinstance(value, np.ndarray) or hasattr(value, "getbands") for value in column):
+        if not is_list or not all(isinstance(value, np.ndarray) for value in column):
             raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
-        array = np.empty(len(column), object)  # of images of different sizes
-        array[:] = [np.asarray(value) for value in column]
+        array = _as_objects(column)  # images of different sizes
     if array.ndim == 0:
         raise DataError(f"column `{name}` is {column!r}, not an array of rows")
     # NumPy converts integers without a common 64-bit type to float64, and numbers among texts to texts.
@@ -147,6 +157,25 @@ def _to_array(name: str, column: Any) -> np.ndarray:
     if is_rounded or (is_list and array.dtype.kind in "US"):
         array = np.array(column, object)
     return _convert_objects(name, array) if array.dtype.hasobject else array
+
+
+def _as_objects(values: Sequence[Any]) -> np.ndarray:
+    """An array of Python objects. NumPy would take arrays and images apart."""
+    array = np.empty(len(values), object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def _read_images(name: str, values: Sequence[Any]) -> np.ndarray:
+    """Converts images of Pillow to arrays, and joins these if all have the same shape."""
+    arrays = []
+    for row, value in enumerate(values):
+        try:
+            arrays.append(read_upright(value) if is_pillow(value) else value)
+        except ImageError as error:
+            raise DataError(f"column `{name}`: the image of row {row} {error}") from error
+    return np.stack(arrays) if len({np.shape(each) for each in arrays}) == 1 else _as_objects(arrays)
 
 
 def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
@@ -160,11 +189,7 @@ def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
         return times
     if all(before is after for before, after in zip(array.flat, values, strict=True)):
         return array
-    converted = np.empty(array.shape, object)
-    flat = converted.reshape(-1)
-    for index, value in enumerate(values):
-        flat[index] = value
-    return converted
+    return _as_objects(values).reshape(array.shape)
 
 
 def _convert_object(value: Any) -> Any:

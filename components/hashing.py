@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def _hash_column(values: Values) -> np.ndarray:
     return mix(mix(words + _spread(np.arange(words.shape[1]))).sum(axis=1, dtype=np.uint64))
 
 
-def combine_hashes(columns: Iterator[np.ndarray]) -> np.ndarray:
+def combine_hashes(columns: Iterable[np.ndarray]) -> np.ndarray:
     """The hash of each row of a table, from the hashes of its columns, in their order. There must be a column."""
     total = np.zeros(1, np.uint64)
     for hashes in columns:

@@ -12,7 +12,8 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,7 +30,9 @@ GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 COLOR_MODES = ("P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 PNG_START = b"\x89PNG\r\n\x1a\n"
-EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif")
+EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+BITS, PHOTOMETRIC = 258, 262  # tags of TIFF
+MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
 BAD_FILE_REMEDY = "replace the file, or remove it"
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
@@ -90,15 +93,43 @@ def is_image_file(data: bytes) -> bool:
     return True
 
 
+def is_pillow(image: object) -> bool:
+    """Whether an object is an image of Pillow, which isn't imported for that."""
+    return hasattr(image, "getbands")
+
+
 def encode_png(image: np.ndarray | Image) -> bytes:
-    """A PNG file of an image of Pillow, or of an array, uint8 (H, W, 1) or (H, W, 3)."""
+    """A PNG file of an image. Its pixels are those that `decode_image` gives for the image's own file.
+
+    Args:
+        image: an image of Pillow, or an array, uint8 (H, W, 1) or (H, W, 3).
+
+    Raises:
+        ImageError: the image of Pillow has a mode without a known black and white, or its file is damaged or closed.
+    """
     import PIL.Image
 
-    if isinstance(image, np.ndarray):
-        image = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if not isinstance(image, np.ndarray):
+        with _image_errors():
+            _check_pixels(image)
+            _scale_transparency(image)
+            image.load()
+            # Without its metadata, which would be applied again.
+            image = np.atleast_3d(np.asarray(_turn(_as_8_bits(image), _read_orientation(image))))
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def read_upright(image: Image) -> np.ndarray:
+    """The numbers of an image of Pillow in its own mode, such as the classes of a mask, turned as its EXIF says.
+
+    Raises:
+        ImageError: its file is damaged or closed.
+    """
+    with _image_errors():
+        image.load()
+        return np.asarray(_turn(image, _read_orientation(image)))
 
 
 def convert_array(image: np.ndarray, decoding: Decoding) -> np.ndarray:
@@ -228,25 +259,37 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any
     """
     if not data:
         raise ImageError("is empty")
+    with _image_errors(), _find_reader(data)(io.BytesIO(data)) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed")
+        _check_pixels(image)
+        is_turned = image.format != "TIFF"  # Pillow turns TIFF files itself
+        if image.format == "PNG":
+            _check_png(data)
+            _scale_transparency(image)
+            is_turned = any(name in data for name in EXIF_IN_PNG)  # Pillow would decode the pixels to look for EXIF
+        return use(image, _read_orientation(image) if is_turned else 1)
+
+
+@contextmanager
+def _image_errors() -> Iterator[None]:
+    """Raises ImageError for any error within."""
     try:
-        with _find_reader(data)(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed")
-            if min(width, height) == 0:
-                raise ImageError("has no pixels")
-            _read_channels(image)  # raises for a mode that can't be shown in 8 bits
-            is_turned = image.format != "TIFF"  # Pillow turns TIFF files itself
-            if image.format == "PNG":
-                _check_png(data)
-                is_turned = any(name in data for name in EXIF_IN_PNG)  # Pillow would decode the pixels to look for EXIF
-            return use(image, int(image.getexif().get(ORIENTATION, 1)) if is_turned else 1)
+        yield
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError("doesn't fit into the free memory") from error
     except Exception as error:  # Pillow's readers raise many kinds for damaged files, also KeyError and struct.error
         raise ImageError(f"is damaged: {error or type(error).__name__}") from error
+
+
+def _check_pixels(image: Image) -> None:
+    """Raises ImageError for an image without pixels, or of a mode that can't be shown in 8 bits."""
+    if min(image.size) == 0:
+        raise ImageError("has no pixels")
+    _read_channels(image)
 
 
 def _find_reader(data: bytes) -> Callable[[io.BytesIO], Image]:
@@ -343,6 +386,10 @@ def _read_channels(image: Image) -> int:
     raise ImageError(f"has pixels of {depth}, whose black and white aren't known; convert it to 8 or 16 bits")
 
 
+def _read_orientation(image: Image) -> int:
+    return int(image.getexif().get(ORIENTATION, 1))
+
+
 def _turn(image: Image, orientation: int) -> Image:
     from PIL.Image import Transpose
 
@@ -358,16 +405,34 @@ def _turn(image: Image, orientation: int) -> Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
+def _scale_transparency(image: Image) -> None:
+    """Converts the transparent color of a PNG file to 8 bits, in place, as Pillow converts the pixels when it loads it.
+
+    Of 16 bits per color, Pillow reads the upper 8 only.
+    """
+    color, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if color is None or image.format != "PNG" or not tiles:  # a loaded image has no tiles
+        return
+    stored = tiles[0].args  # how the file stores pixels
+    if stored in ("L;2", "L;4"):
+        image.info["transparency"] = color * WHITE // (2 ** int(stored[-1]) - 1)
+    elif stored == "RGB;16B":
+        image.info["transparency"] = tuple(each >> 8 for each in color)
+
+
 def _as_8_bits(image: Image) -> Image:
     """Converts a loaded image to grey or RGB, 8 bits per channel."""
     import PIL.Image
 
     is_grey = _read_channels(image) == 1
     if image.mode.startswith("I;16"):  # Pillow's own conversion would make most pixels white
-        numbers = np.asarray(image).astype(np.uint32)
+        numbers, tags = np.asarray(image).astype(np.uint32), getattr(image, "tag_v2", {})
+        white = 2 ** tags.get(BITS, (16,))[0] - 1  # Pillow leaves numbers of 12 bits as they are
+        if tags.get(PHOTOMETRIC) == MIN_IS_WHITE:
+            numbers = white - numbers
         if "transparency" in image.info:
-            numbers[numbers == image.info["transparency"]] = 65535
-        image = PIL.Image.fromarray(((numbers * 255 + 32767) // 65535).astype(np.uint8))
+            numbers[numbers == image.info["transparency"]] = white
+        image = PIL.Image.fromarray(((numbers * WHITE + white // 2) // white).astype(np.uint8))
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         opaque = PIL.Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
         opaque.alpha_composite(image.convert("RGBA"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -153,9 +154,42 @@ def test_new_images_are_predicted_in_any_form(model: TrainedModel, mixed: Path) 
         pandas.testing.assert_frame_equal(first, other)
 
 
+def test_new_rows_are_encoded_and_predicted_in_pieces_with_the_same_bits(
+    model: TrainedModel, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"image": [path.read_bytes() for path in sorted(mixed.rglob("*.*"))[:25]]}
+    whole, expected = model.transform(rows)["image"]["values"], model.predict(rows).frame()
+    monkeypatch.setattr("runner.data.python_rows.BLOCK_ROWS", 5)
+    pieces = [piece["image"]["values"] for piece in model.transform.pieces(rows, 8)]
+    assert [len(piece) for piece in pieces] == [8, 8, 8, 1]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    pandas.testing.assert_frame_equal(model.predict(rows).frame(), expected, check_exact=True)
+    monkeypatch.setattr(model._predict_fn, "max_batch_size", 8)
+    pandas.testing.assert_frame_equal(model.predict(rows).frame(), expected)
+
+
+def test_images_of_pillow_of_any_mode_are_predicted_as_their_files(model: TrainedModel, mixed: Path) -> None:
+    colors = PIL.Image.open(mixed / "cat" / "0.png")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    images = [colors.convert(mode) for mode in ("P", "CMYK", "RGBA")]
+    files = list[bytes]()
+    for image, options in ((images[0], {}), (images[1], {}), (images[2].rotate(45), {}), (colors, {"exif": exif})):
+        image.save(file := io.BytesIO(), "TIFF" if image.mode == "CMYK" else "PNG", **options)
+        files.append(file.getvalue())
+    opened = [PIL.Image.open(io.BytesIO(each)) for each in files]
+    objects = np.empty(len(opened), object)
+    for row, each in enumerate(opened):
+        objects[row] = each
+    expected = model.predict({"image": files}).frame()
+    for form in (opened, objects, pandas.Series(opened), [*files[:2], *opened[2:]]):
+        pandas.testing.assert_frame_equal(model.predict({"image": form}).frame(), expected)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
+        ([PIL.Image.new("F", (3, 3))], "column `image`: the image of row 0 has pixels of floats"),
         (["nowhere.png"], r"nowhere\.png can't be read: No such file"),
         ([b"\x89PNG\r\n\x1a\n nothing more"], "row 0 of the new rows: column `image` is damaged"),
         ([np.zeros((3, 3)), np.zeros((2, 2))], r"row 0 is of the type ndarray float64 \(3, 3\); an image is the path"),
@@ -269,9 +303,12 @@ def test_images_decoded_once_or_for_each_step_give_the_same_bits(mixed: Path) ->
     assert parameters(once.folder) == parameters(step.folder)
     arrays = [name for folder in (once.folder, step.folder) for name in [folder / "transform.npz"] if name.exists()]
     assert len(arrays) == 2
-    new = {"image": [mixed / "cat" / "0.png"]}
-    frames = [runner.load(result.folder.absolute()).predict(new).frame() for result in (once, step)]
-    pandas.testing.assert_frame_equal(*frames)
+    path = mixed / "cat" / "0.png"
+    models = [runner.load(result.folder.absolute()) for result in (once, step)]
+    forms: list[Any] = [[path], read(path)[None], [PIL.Image.open(path)], [read(path) / 255]]
+    first, *others = (model.predict({"image": form}).frame() for model in models for form in forms)
+    for other in others:
+        pandas.testing.assert_frame_equal(first, other)
 
 
 @pytest.mark.usefixtures("in_empty_folder")
@@ -356,9 +393,39 @@ def test_a_wrong_option_of_images_is_an_error(words: list[str], message: str, fo
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_arrays_have_no_files_to_decode_at_a_step() -> None:
-    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 1), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
-    with pytest.raises(DataError, match="column `image` of the arrays has no files, only arrays; set `decode` to once"):
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"_target_": "components.feature.ImageTarget", "key": "image"},
+        {"_target_": "components.feature.Label", "key": "mask"},
+    ],
+)
+def test_random_crops_beside_a_target_of_pixels_are_an_error(target: dict[str, str]) -> None:
+    columns = {"image": np.zeros((30, 4, 4, 3), np.uint8), "mask": np.indices((30, 4, 4)).sum(axis=0) % 2}
+    image = {"_target_": "components.feature.Image", "key": "image", "size": (4, 4), "crop_area": (0.5, 1)}
+    features = Features.from_config({"target": target, "columns": {"image": image}, "inputs": {"input": ["image"]}})
+    with pytest.raises(
+        UserError, match=r"feature.columns.image: `crop_area` .* feature.target, .*augmentation=\[crop\]"
+    ):
+        load_encoded(Arrays(columns=columns, valid=5, test=5), features, identity="", cache=None)
+
+
+@pytest.mark.parametrize("limit", [30 * 48 - 1, 30 * 48])
+def test_large_images_are_decoded_for_each_step_also_if_they_are_fitted_on_a_sample(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.feature.image.MAX_CACHED_BYTES", limit)
+    columns = {"image": np.zeros((40, 4, 4, 3), np.uint8), "label": np.arange(40) % 2}
+    image, label = ({"_target_": f"components.feature.{name}", "key": name.lower()} for name in ("Image", "Label"))
+    node = {"target": label, "columns": {"image": image}, "inputs": {"input": ["image"]}, "sample": 10}
+    data = load_encoded(Arrays(columns=columns, valid=5, test=5), Features.from_config(node), identity="", cache=None)
+    assert isinstance(data.encoded["image"]["values"], np.ndarray) == (limit == 30 * 48)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_arrays_that_no_file_holds_can_t_be_decoded_at_a_step() -> None:
+    arrays = Arrays(columns={"image": np.zeros((30, 4, 4, 2), np.uint8), "label": np.arange(30) % 3}, valid=5, test=5)
+    with pytest.raises(DataError, match="`image` of the arrays has arrays with 2 channels; only images with 1 or 3"):
         runner.run("feature=image", "feature.columns.image.decode=step", *QUICK, source=arrays)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.pixels.image_rows import ImageRows, pack_bytes
-from components.feature.statistic import Moments, OffsetScale
+from components.feature.statistic import OffsetScale
 from components.image_files import (
     BAD_FILE_REMEDY,
     Decoding,
@@ -26,10 +26,12 @@ from components.image_files import (
     decode_image,
     encode_png,
     is_image_file,
+    is_pillow,
     read_shape,
 )
 from components.input_files import open_file
 from components.types import (
+    TRAINING_ROWS,
     Block,
     Constants,
     DataError,
@@ -42,6 +44,7 @@ from components.types import (
     TargetSpec,
     UserError,
     Values,
+    row_count,
 )
 
 WHITE = 255
@@ -116,6 +119,10 @@ class Image:
         return (self.key,)
 
     @property
+    def is_random(self) -> bool:
+        return self.crop_area is not None
+
+    @property
     def decoding(self) -> Decoding:
         """How images are decoded and resized."""
         max_pixels = int(self.max_megapixels * 1e6)
@@ -123,7 +130,7 @@ class Image:
 
     def statistics(self) -> Mapping[str, Statistic]:
         shapes: dict[str, Statistic] = {"shapes": ImageShapes(self.key, self.decoding)}
-        pixels = {"channels": Moments(_ReadPixels(self.key, self.decoding))}
+        pixels = {"channels": PixelMoments(self.key, self.decoding)}
         return shapes | (pixels if self.normalize == "standardize" else {})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
@@ -135,7 +142,8 @@ class Image:
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
         shape = _choose_shape(self.key, results["shapes"])
-        decoded_bytes = math.prod(shape) * sum(count for count, _ in results["shapes"].values())
+        rows = results.get(TRAINING_ROWS, sum(count for count, _ in results["shapes"].values()))
+        decoded_bytes = math.prod(shape) * rows
         is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
         host = {"shape": np.array(shape, np.int32)}
         if self.decode == "step" or self.crop_area is not None or is_large:
@@ -148,13 +156,11 @@ class Image:
         """`values`: uint8 (rows, H, W, C). If files are decoded for each step: `files` and `locations`, their bytes."""
         if "decode" not in constants.host:
             return {"values": self._read(block, constants)}
-        files = block.columns.get(self.key)
-        if not isinstance(files, Strings):
-            raise DataError(f"column `{self.key}` of {block.origin} has no files, only arrays; set `decode` to once")
         for row, shape in enumerate(ImageShapes(self.key, self.decoding).read_shapes(block)):
             self._check_shape(block, row, shape, tuple(constants.host["shape"].tolist()))
-        locations = [block.locate(row).encode() for row in range(files.rows)]
-        return {"files": pack_bytes([*files.iterate_bytes()]), "locations": pack_bytes(locations)}
+        files = [*self._iterate_files(block)]
+        locations = [block.locate(row).encode() for row in range(len(files))]
+        return {"files": pack_bytes(files), "locations": pack_bytes(locations)}
 
     def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
         """The images, which are decoded now if only the files are encoded."""
@@ -204,14 +210,34 @@ class Image:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
 
+    def _iterate_files(self, block: Block) -> Iterator[bytes]:
+        """Yields the bytes of each image file; arrays become PNG files."""
+        files = block.columns.get(self.key)
+        if isinstance(files, Strings):
+            return files.iterate_bytes()
+        images = _read_arrays(block, self.key)
+        if (channels := images.shape[-1]) not in (1, 3):
+            raise DataError(
+                f"column `{self.key}` of {block.origin} has arrays with {channels} channels; only images with 1 or 3 "
+                "can be decoded for each step; set `decode` to once, and leave out `crop_area`"
+            )
+        return map(encode_png, images)
+
     def _read(self, block: Block, constants: Constants) -> np.ndarray:
         """The decoded images, uint8 (rows, H, W, C). Raises DataError if their shape differs from training."""
-        images = read_images(block, self.key, self.decoding)
-        shape = constants.host.get("shape")  # earlier versions fitted none
-        needed = tuple(shape.tolist()) if shape is not None and len(images) else np.shape(images[:1])[1:]
+        images, shape = read_images(block, self.key, self.decoding), constants.host.get("shape")
+        if shape is None:  # earlier versions fitted none, and had arrays only
+            return images if isinstance(images, np.ndarray) else np.stack([*images])
+        needed = tuple(shape.tolist())
+        if isinstance(images, np.ndarray):
+            if len(images):
+                self._check_shape(block, 0, images.shape[1:], needed)
+            return images
+        result = np.empty((row_count(block.columns[self.key]), *needed), np.uint8)
         for row, image in enumerate(images):
             self._check_shape(block, row, image.shape, needed)
-        return images if isinstance(images, np.ndarray) else np.stack(images)
+            result[row] = image
+        return result
 
     def _check_shape(self, block: Block, row: int, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
         if shape != needed:
@@ -305,30 +331,62 @@ class ImageShapes:
 
 
 @dataclass(frozen=True)
-class _ReadPixels:
-    """The key of a statistic: the pixels of decoded images, float64 (pixels, channels)."""
+class PixelMoments:
+    """Mean and population standard deviation of each channel of the decoded images of a column.
+
+    The state counts the pixels of each brightness, int64 (256, channels): one image is in memory at a time, and the
+    sums are exact.
+
+    Attributes:
+        key: the raw column.
+        decoding: how images are decoded.
+    """
 
     key: str
     decoding: Decoding
 
-    def __call__(self, block: Block) -> np.ndarray:
+    def summarize(self, block: Block) -> np.ndarray:
         images = read_images(block, self.key, self.decoding)
-        if len({image.shape[-1] for image in images}) > 1:
+        return reduce(self.merge, map(self._count, images))
+
+    def merge(self, state: np.ndarray, other: np.ndarray) -> np.ndarray:
+        if state.shape != other.shape:
             raise DataError(f"column `{self.key}` has grey images and others; set `channels` to 3, or to 1")
-        return np.concatenate([image.reshape(-1, image.shape[-1]) for image in images]).astype(np.float64)
+        return state + other
+
+    def result(self, state: np.ndarray) -> OffsetScale:
+        total, levels = state.sum(axis=0), np.arange(WHITE + 1)
+        mean = levels @ state / total
+        return OffsetScale(mean, np.sqrt((np.square(levels[:, None] - mean) * state).sum(axis=0) / total))
+
+    @staticmethod
+    def _count(image: np.ndarray) -> np.ndarray:
+        channels = image.reshape(-1, image.shape[-1]).T
+        return np.stack([np.bincount(channel, minlength=WHITE + 1) for channel in channels], axis=-1)
 
 
-def read_images(block: Block, key: str, decoding: Decoding) -> np.ndarray | list[np.ndarray]:
-    """The decoded images of a block, uint8 (H, W, C) each, whose shapes may differ. Raises DataError naming the row."""
+def read_images(block: Block, key: str, decoding: Decoding) -> np.ndarray | Iterator[np.ndarray]:
+    """The decoded images of a block, uint8 (H, W, C) each, one after the other. Their shapes may differ.
+
+    They are one array if the column is an array that needs no conversion.
+
+    Raises:
+        DataError: an image can't be decoded or converted; the message names its row.
+    """
     if isinstance(block.columns.get(key), Strings):
-        return [*_map_files(block, key, partial(decode_image, decoding=decoding))]
+        return _map_files(block, key, partial(decode_image, decoding=decoding))
     images = _read_arrays(block, key)
     if decoding.size in (None, images.shape[1:3]) and decoding.channels in (None, images.shape[-1]):
         return images
-    try:
-        return [convert_array(image, decoding) for image in images]
-    except ImageError as error:
-        raise DataError(f"column `{key}` of {block.origin} {error}") from error
+    return _convert_arrays(images, f"column `{key}` of {block.origin}", decoding)
+
+
+def _convert_arrays(images: np.ndarray, name: str, decoding: Decoding) -> Iterator[np.ndarray]:
+    for image in images:
+        try:
+            yield convert_array(image, decoding)
+        except ImageError as error:
+            raise DataError(f"{name} {error}") from error
 
 
 def _as_file(key: str, row: int, image: Any) -> bytes:
@@ -343,8 +401,11 @@ def _as_file(key: str, row: int, image: Any) -> bytes:
         return image
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] in (1, 3):
         return encode_png(image)
-    if hasattr(image, "getbands"):  # of Pillow
-        return encode_png(image)
+    if is_pillow(image):
+        try:
+            return encode_png(image)
+        except ImageError as error:
+            raise DataError(f"column `{key}`: the image of row {row} {error}") from error
     try:
         path = Path(os.fsdecode(image))
     except (TypeError, ValueError):

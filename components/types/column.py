@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+TRAINING_ROWS = "training_rows"
+"""The name among the results that `Column.fit` gets of the number of rows of the training split."""
+
+
 class Statistic(Protocol):
     """A mergeable summary of rows. It is frozen and hashable: equal statistics are computed only once."""
 
@@ -62,7 +66,8 @@ class Column(Protocol):
         """Computes the constants of the column.
 
         Args:
-            results: the results of its statistics by name.
+            results: the results of its statistics by name. They may be those of a sample of the training split, whose
+                number of rows is there as TRAINING_ROWS.
             parents: the constants of the feature columns that it reads, by name.
         """
 
@@ -220,6 +225,10 @@ class DecodedRows(Protocol):
 @runtime_checkable
 class DecodesRows(Protocol):
     """A column that may encode rows to a form, such as files, which is decoded for each batch."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether rows are decoded at random in training, such as a random part of an image."""
 
     def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
         """The arrays for the program, as `layer` gets them. Unchanged: `encode` has returned them already."""

@@ -15,54 +15,79 @@ from runner.data.used_rows import locate_row
 
 @dataclass(frozen=True)
 class RowHashes:
-    """The hash of each row, as a statistic and as the column that needs it: other columns are fitted in the same pass.
+    """Two hashes of each row, as a statistic and as the column that needs it: columns are fitted in the same pass.
 
     Attributes:
-        keys: the raw columns that the hash depends on.
+        inputs: the raw columns that inputs read. The first hash depends on them.
+        targets: the other raw columns that targets read. The second hash depends on them too.
     """
 
-    keys: tuple[str, ...]
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.inputs + self.targets
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {"hashes": self}
 
     def summarize(self, block: Block) -> list[np.ndarray]:
-        return [combine_hashes(hash_values(block.columns[key], block.valid.get(key)) for key in self.keys)]
+        inputs, targets = (
+            [hash_values(block.columns[key], block.valid.get(key)) for key in keys]
+            for keys in (self.inputs, self.targets)
+        )
+        of_inputs = combine_hashes(inputs)
+        return [np.stack([of_inputs, combine_hashes([of_inputs, *targets]) if targets else of_inputs])]
 
     def merge(self, state: list[np.ndarray], other: list[np.ndarray]) -> list[np.ndarray]:
         return state + other
 
     def result(self, state: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(state)
+        return np.concatenate(state, axis=1)
 
 
-def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes: np.ndarray) -> Iterator[str]:
-    """A sentence for each pair of splits that have equal rows.
+def describe_duplicates(
+    source: Source, splits: Mapping[str, np.ndarray], inputs: np.ndarray, rows: np.ndarray
+) -> Iterator[str]:
+    """A sentence for each pair of splits that have equal rows, or rows that differ in their target only.
+
+    Rows with another target count only if the first split has one target for their inputs. Otherwise equal inputs are
+    usual, as in a table of a few categories.
 
     Args:
         source: the rows.
         splits: the row numbers of each split.
-        hashes: the hash of each row, from `RowHashes`.
+        inputs: the hash of each row's inputs, the first result of `RowHashes`.
+        rows: the hash of each row's inputs and targets, the second one.
     """
-    ordered = np.sort(hashes)
+    ordered = np.sort(inputs)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
-    remedy = "remove the copies"
-    if len(source.sizes()) == 1:  # given splits can't change
-        remedy += ", or keep them in one split with data.group=COLUMN"
-    candidates = {split: rows[_contains(repeated, hashes[rows])] for split, rows in splits.items()}
+    candidates = {split: numbers[_contains(repeated, inputs[numbers])] for split, numbers in splits.items()}
     for first, second in itertools.combinations(splits, 2):
-        originals, copies = candidates[first], candidates[second]
-        copies = copies[_contains(np.sort(hashes[originals]), hashes[copies])]
-        if not (count := len(copies)):
+        originals, others = candidates[first], candidates[second]
+        distinct, positions = np.unique(rows[originals], return_index=True)
+        read, targets = np.unique(inputs[originals[positions]], return_counts=True)
+        is_equal = _contains(distinct, rows[others])
+        differs = ~is_equal & _contains(read[targets == 1], inputs[others])
+        if not (count := int((is_equal | differs).sum())):
             continue
-        copy = int(copies[0])
+        shown, hashes = (differs, inputs) if differs.any() else (is_equal, rows)
+        copy = int(others[shown.argmax()])
         original = int(originals[(hashes[originals] == hashes[copy]).argmax()])
         equal = "equals a row" if count == 1 else "equal rows"
         owner = "training" if first == "train" else first
+        columns, fault, remedies = "that are read", "too good", ["remove the copies"]
+        if different := int(differs.sum()):
+            of_them = "but" if count == 1 else f"{different:,} of them"
+            columns, fault = f"that inputs read, {of_them} with another target", "wrong"
+            remedies.insert(0, "correct the targets")
+        if len(source.sizes()) == 1:  # given splits can't change
+            remedies.append("keep them in one split with data.group=COLUMN")
         yield (
             f"{count:,} of {len(splits[second]):,} rows of the {second} split {equal} of the {owner} split in all "
-            f"columns that are read: {locate_row(source, copy)} is {locate_row(source, original)}. If they are copies, "
-            f"the metrics are too good: {remedy}"
+            f"columns {columns}: {locate_row(source, copy)} is {locate_row(source, original)}. If they are copies, "
+            f"the metrics are {fault}: {', or '.join(remedies)}"
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from components.closest import suggest_name
 from components.types import (
     Block,
@@ -21,7 +23,7 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import array_layouts, concatenate_rows
+from runner.data.columns import array_layouts, concatenate_rows, take_rows
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import count_cores
@@ -184,6 +186,34 @@ def join_pieces(pieces: Iterable[dict[str, dict[str, Encoded]]]) -> dict[str, di
         name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in names}
         for name, names in keys.items()
     }
+
+
+def regroup_pieces(
+    pieces: Iterable[dict[str, dict[str, Encoded]]], size: int
+) -> Iterator[dict[str, dict[str, Encoded]]]:
+    """Joins and cuts pieces, so that all but the last one have a multiple of `size` rows."""
+    waiting, count = list[dict[str, dict[str, Encoded]]](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        count += _piece_rows(piece)
+        if count >= size:
+            joined = join_pieces(waiting)
+            rest = count % size
+            waiting = [_cut_piece(joined, count - rest, count)] if rest else []
+            yield _cut_piece(joined, 0, count - rest) if rest else joined
+            count = rest
+    if waiting:
+        yield join_pieces(waiting)
+
+
+def _piece_rows(piece: Mapping[str, Mapping[str, Encoded]]) -> int:
+    return row_count(next(iter(next(iter(piece.values())).values())))
+
+
+def _cut_piece(piece: Mapping[str, Mapping[str, Encoded]], start: int, stop: int) -> dict[str, dict[str, Encoded]]:
+    """Some consecutive rows of a piece."""
+    rows = np.arange(start, stop)
+    return {name: {key: take_rows(array, rows) for key, array in arrays.items()} for name, arrays in piece.items()}
 
 
 class EncodedBlock(NamedTuple):

@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 
 from components.types import (
+    TRAINING_ROWS,
     Column,
     Constants,
     DataError,
+    DecodesRows,
     Encoded,
     Foldable,
     InfersTypes,
@@ -39,6 +41,7 @@ from runner.data.encode import (
     encoding_order,
     first_block,
     parent_keys,
+    raw_keys,
     target_column,
 )
 from runner.data.encoded_cache import EncodedCache
@@ -51,7 +54,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 5  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 6  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -189,6 +192,7 @@ def load_encoded(
     fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
     if constants is None:
         constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
+        _check_image_targets(features, columns, constants)
     used_rows = fitted.get("used_rows")
     used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
     # Folds with equal constants share it.
@@ -271,17 +275,13 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     if isinstance(source, LeavesOut):
         _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
+    targets = {name: column for name, column in others.items() if name != WEIGHT}
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
     all_columns: dict[str, Column] = columns | others
-    keys = dict.fromkeys(
-        key
-        for name, column in all_columns.items()
-        for key in column.keys
-        if name != WEIGHT and key not in parent_keys(all_columns, name)
-    )
-    hashed = {ROW: cast(Column, RowHashes(tuple(keys)))} if keys and len(splits) > 1 else {}
+    hashes = RowHashes(tuple(sorted(raw_keys(columns))), tuple(sorted(raw_keys(targets) - raw_keys(columns))))
+    hashed = {ROW: cast(Column, hashes)} if hashes.inputs and len(splits) > 1 else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
     groups = group_by_pass(all_columns)
@@ -293,13 +293,14 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
             group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
         results = compute_statistics(used, group_requests, all_columns | hashed, constants)
         if hashed and number == first_pass:
-            warnings += describe_duplicates(used, splits, results[ROW][ROW]["hashes"])
+            warnings += describe_duplicates(used, splits, *results[ROW][ROW]["hashes"])
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 warnings += target.validate_splits({split: results[split][own_name] for split in splits})
         for name, column in group.items():
             parents = {key: constants[key] for key in parent_keys(all_columns, name)}
             own_results = results[ALL_COLUMNS if name in columns else "train"][name]
+            own_results[TRAINING_ROWS] = len(splits["train"])
             with column_location(config_key(name)):
                 constants[name] = _with_arrays(column.fit(own_results, parents))
     warnings += describe_given_parts(used, columns, constants)
@@ -361,6 +362,18 @@ def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:
                     f"these rows out, set data.target={key} data.on_missing_target=drop. To keep them for other "
                     "targets, set `missing: mask` of this one"
                 )
+
+
+def _check_image_targets(features: Features, columns: Mapping[str, Column], constants: Mapping[str, Constants]) -> None:
+    """Raises UserError if inputs are cropped at random beside a target of pixels, which isn't cropped with them."""
+    images = [name for name, spec in features.bind_targets(constants).items() if spec.is_image]
+    cropped = [name for name, column in columns.items() if isinstance(column, DecodesRows) and column.is_random]
+    if images and cropped:
+        raise UserError(
+            f"{config_key(cropped[0])}: `crop_area` cuts a random part of the images, but not the same part of "
+            f"{config_key(target_column(images[0]))}, whose pixels would belong to others. Leave `crop_area` out. "
+            "augmentation=[crop] cuts both alike"
+        )
 
 
 def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:

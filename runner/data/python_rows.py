@@ -92,13 +92,13 @@ def open_rows(
     """
     if not is_table(rows):
         return NewRows(cast(Source, rows))
-    given = as_columns(rows, ORIGIN)
+    converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
+    given = as_columns(rows, ORIGIN, images={column.key for column in converting})
     source = cast(Source, _ColumnSource(given))
     if (first := first_block(source)) is None:
         return NewRows(source)
     check_keys(columns, first)
     values, valid, notes = dict(given.values), dict(given.valid), dict[str, None]()
-    converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     for column in converting:
         array = values.get(column.key)
         if isinstance(array, np.ndarray | Strings):

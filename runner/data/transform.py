@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,13 @@ from runner.data.encode import (
     block_rows,
     blocks_with_offsets,
     check_keys,
-    encode_source,
+    decode_lazily,
+    encode_pieces,
     first_block,
     is_input_column,
+    join_pieces,
     raw_keys,
+    regroup_pieces,
 )
 from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
@@ -79,12 +82,25 @@ class Transform:
             UserError: a column is missing, or is encoded in another layout than in training.
             DataError: a value is wrong; the message names its row and column.
         """
-        return self.transform_with_warnings(rows, on_missing=on_missing)[0]
+        (encoded,) = self.pieces(rows, None, on_missing=on_missing)
+        return encoded
 
-    def transform_with_warnings(
-        self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error"
-    ) -> tuple[Rows, tuple[str, ...]]:
-        """Encodes rows as a call does, and returns the warnings of the columns too."""
+    def pieces(
+        self,
+        rows: Mapping[str, Any] | Source,
+        size: int | None,
+        *,
+        on_missing: OnMissing = "error",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[Rows]:
+        """Encodes rows as a call does, in pieces that are in memory one after the other.
+
+        Args:
+            rows: as for a call.
+            size: all pieces but the last one have a multiple of this number of rows. None: there is one piece.
+            on_missing: as for a call.
+            on_warning: called at the end with each warning of a column about the rows.
+        """
         source, notes = open_rows(rows, self.columns, self.source_options)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
@@ -95,16 +111,30 @@ class Transform:
             notes += gaps
         input_names = [name for name in program_column_names(self.features) if is_input_column(name)]
         warning_columns = {
-            name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)
+            name: column
+            for name, column in self.columns.items()
+            if on_warning is not None and isinstance(column, EncodingWarnings)
         }
-        returned = list(dict.fromkeys([*input_names, *warning_columns]))
-        encoded = encode_source(source, columns, self.constants, returned)
-        inputs = {name: encoded[name] for name in input_names}
-        self._check_layouts(inputs)
-        warnings = [*notes]
+        kept: list[dict[str, dict[str, Encoded]]] = []  # of the columns that warn
+
+        def encode_inputs() -> Iterator[dict[str, dict[str, Encoded]]]:
+            returned = list(dict.fromkeys([*input_names, *warning_columns]))
+            for piece in encode_pieces(source, columns, self.constants, returned):
+                kept.append({name: dict(piece[name]) for name in warning_columns})
+                yield {name: piece[name] for name in input_names}
+
+        count = sum(source.sizes().values()) if size is None else size
+        for piece in regroup_pieces(encode_inputs(), count):
+            decoded = decode_lazily(piece, columns, self.constants)
+            self._check_layouts(decoded)
+            yield decoded
+        if on_warning is None:
+            return
+        warnings, encoded = [*notes], join_pieces(kept)
         for name, column in warning_columns.items():
             warnings += column.warnings(encoded[name], self.constants[name], partial(_read_value, source))
-        return inputs, tuple(warnings)
+        for warning in warnings:
+            on_warning(warning)
 
     def _check_layouts(self, encoded: Rows) -> None:
         """Raises UserError for an array with another layout than in training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -27,21 +28,30 @@ class PredictFn:
     """
 
     def __init__(self, program: Program, program_inputs: ProgramInputs, max_batch_size: int) -> None:
-        self.program, self.program_inputs, self._max_batch_size = program, program_inputs, max_batch_size
+        self.program, self.program_inputs, self.max_batch_size = program, program_inputs, max_batch_size
         self._compiled_logits = jax.jit(self._logits)
 
-    def logits(self, rows: Rows, parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
-        """The logits for each row by target, float32 (N, …, outputs)."""
-        first_column = next(iter(rows.values()))
-        count = row_count(next(iter(first_column.values())))
-        size = min(self._max_batch_size, next(size for size in BATCH_SIZES if size >= count))
-        pieces = []
-        for first in range(0, count, size):
-            indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
-            encoded = gather_rows(rows, indices)
-            logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
-            pieces.append({name: np.asarray(values)[: count - first] for name, values in logits.items()})
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    def logits(self, pieces: Iterable[Rows], parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
+        """The logits for each row by target, float32 (N, …, outputs).
+
+        Args:
+            pieces: the rows, in pieces that have a multiple of `max_batch_size` rows, but for the last one.
+            parameters: the parameters of the model.
+            model_state: its state.
+        """
+        batches: list[dict[str, np.ndarray]] = []
+        size = 0
+        for rows in pieces:
+            first_column = next(iter(rows.values()))
+            count = row_count(next(iter(first_column.values())))
+            # A first piece that is smaller than the largest batch has all rows.
+            size = size or min(self.max_batch_size, next(size for size in BATCH_SIZES if size >= count))
+            for first in range(0, count, size):
+                indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
+                encoded = gather_rows(rows, indices)
+                logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
+                batches.append({name: np.asarray(values)[: count - first] for name, values in logits.items()})
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
     def _logits(
         self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from runner.data.encode import TARGET, first_block
 from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, used_columns
 from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
-from runner.data.transform import OnMissing
+from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
 from runner.execution.finished_run import FinishedRun
@@ -230,16 +231,25 @@ class TrainedModel:
                 f"predict: the rows are of the type {type(rows).__name__}. "
                 f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
             )
-        reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
-        with reading, replace_training_remedies():
-            encoded, warnings = self.transform.transform_with_warnings(rows, on_missing=on_missing)
-        if on_warning is not None:
-            for warning in warnings:
-                on_warning(warning)
         size = self._run.training.evaluation_batch_size
-        with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
-            logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
+        predicting = memory_error_location(
+            "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
+        )
+        with predicting, closing(self._encode(rows, on_missing, on_warning)) as pieces:
+            logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
         return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
+
+    def _encode(
+        self,
+        rows: Mapping[str, Any] | Source,
+        on_missing: OnMissing,
+        on_warning: Callable[[str], None] | None,
+    ) -> Generator[Rows]:
+        """Yields new rows, encoded piece by piece: the images of a large folder may not fit in memory."""
+        reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
+        size = self._predict_fn.max_batch_size
+        with reading, replace_training_remedies():
+            yield from self.transform.pieces(rows, size, on_missing=on_missing, on_warning=on_warning)
 
     def _make_predictions(
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None

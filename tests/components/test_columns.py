@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas
+import PIL.Image
 import pyarrow
 import pytest
 from pandas import NA, NaT, Series
@@ -125,3 +126,19 @@ def test_pandas_and_arrow_are_imported_only_for_their_own_objects() -> None:
         "print({'pandas', 'pyarrow', 'polars'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_images_of_pillow_are_arrays_of_their_mode_turned_upright() -> None:
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    mask = PIL.Image.fromarray(pixels)
+    exif = mask.getexif()
+    exif[0x0112] = 6
+    values, _ = as_column("x", [mask, mask])
+    np.testing.assert_array_equal(values, np.stack([np.rot90(pixels, -1)] * 2))  # type: ignore[arg-type]
+    kept, _ = as_column("x", (mask, mask), keep_images=True)
+    assert kept.tolist() == [mask, mask]  # type: ignore[union-attr]
+
+
+def test_images_of_different_heights_are_an_array_of_arrays() -> None:
+    values, _ = as_column("x", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
+    assert [each.shape for each in values.tolist()] == [(2, 2, 3), (2, 3, 3)]  # type: ignore[union-attr]

@@ -126,6 +126,97 @@ def test_16_bits_are_divided_by_257() -> None:
         np.testing.assert_array_equal(found[..., 0], np.floor(numbers / 257 + 0.5))
 
 
+def tiff(numbers: np.ndarray, bits: int, *, min_is_white: bool) -> bytes:
+    """A grey TIFF file of numbers of 12 or 16 bits, (H, W), with an even W."""
+    height, width = numbers.shape
+    first, second = numbers[:, ::2].astype(int), numbers[:, 1::2].astype(int)
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1).astype(np.uint8)
+    strip = (packed if bits == 12 else numbers.astype("<u2")).tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: int(not min_is_white), 277: 1, 278: height}
+    tags |= {273: 8 + 2 + 12 * 9 + 4, 279: len(strip)}
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, tags[tag]) for tag in sorted(tags))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + strip
+
+
+@pytest.mark.parametrize(("bits", "min_is_white"), [(12, False), (16, False), (16, True)])
+def test_grey_of_a_scientific_camera_is_scaled_from_black_to_white(bits: int, min_is_white: bool) -> None:
+    white = 2**bits - 1
+    numbers = RANDOM.integers(0, white, (HEIGHT, WIDTH), endpoint=True)
+    numbers[0, :2] = 0, white
+    found = decode(tiff(numbers, bits, min_is_white=min_is_white))[..., 0]
+    shares = numbers / white
+    np.testing.assert_array_equal(found, np.floor((1 - shares if min_is_white else shares) * 255 + 0.5))
+
+
+def png(depth: int, kind: int, rows: np.ndarray, color: bytes) -> bytes:
+    """A PNG file of packed rows, (H, bytes), with a transparent color."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    width = rows.shape[1] * 8 // (depth * (3 if kind == 2 else 1))
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = (b"IHDR", header), (b"tRNS", color), (b"IDAT", pixels), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_any_depth_is_white(depth: int) -> None:
+    levels = np.arange(16) % 2**depth
+    bits = levels[:, None] >> np.arange(depth)[::-1] & 1
+    rows = np.packbits(bits.astype(np.uint8))[None]
+    seen = np.where(levels == 1, 255, np.round(levels / (2**depth - 1) * 255))
+    np.testing.assert_array_equal(decode(png(depth, 0, rows, b"\0\1"))[0, :, 0], seen)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_transparent_color_of_any_depth_is_white(depth: int) -> None:
+    colors = RANDOM.integers(0, 200, (5, 3)) << depth - 8
+    seen = np.where(np.arange(5)[:, None] == 1, 255, colors >> depth - 8)
+    found = decode(
+        png(depth, 2, colors.astype(f">u{depth // 8}").reshape(1, -1).view(np.uint8), colors[1].astype(">u2").tobytes())
+    )
+    np.testing.assert_array_equal(found[0], seen)
+
+
+INKS = COLORS.convert("CMYK")
+QUARTER_TURN = PIL.Image.Exif()
+QUARTER_TURN[0x0112] = 6
+FILES = {
+    "bits": encode(GREYS.convert("1"), "PNG"),
+    "grey": encode(GREYS, "PNG"),
+    "grey with alpha": encode(GREYS.convert("LA"), "PNG"),
+    "16 bits": encode(PIL.Image.fromarray(RANDOM.integers(0, 2**16, (HEIGHT, WIDTH), np.uint16)), "PNG"),
+    "12 bits": tiff(RANDOM.integers(0, 2**12, (HEIGHT, WIDTH)), 12, min_is_white=False),
+    "min is white": tiff(RANDOM.integers(0, 2**16, (HEIGHT, WIDTH)), 16, min_is_white=True),
+    "transparent 4 bits": png(4, 0, RANDOM.integers(0, 256, (2, 8), np.uint8), b"\0\1"),
+    "transparent 16 bits": png(16, 2, np.zeros((1, 12), np.uint8), b"\0\1" * 3),
+    "palette": encode(COLORS.quantize(8), "PNG"),
+    "transparent palette": encode(COLORS.quantize(8), "GIF", transparency=2),
+    "alpha": encode(COLORS.convert("RGBA").rotate(30), "PNG"),
+    "inks": encode(INKS, "TIFF"),
+    "JPEG inks": encode(INKS, "JPEG"),
+    **{f"turned {format}": encode(COLORS, format, exif=QUARTER_TURN) for format in ("JPEG", "PNG", "WEBP", "TIFF")},
+}
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+def test_an_opened_image_has_the_pixels_of_its_file(data: bytes) -> None:
+    image = PIL.Image.open(io.BytesIO(data))
+    for _ in range(2):  # the second time, its pixels are loaded
+        np.testing.assert_array_equal(decode(image_files.encode_png(image)), decode(data))
+
+
+def test_an_image_of_pillow_without_known_pixels_is_an_error() -> None:
+    with pytest.raises(ImageError, match="has pixels of floats"):
+        image_files.encode_png(PIL.Image.new("F", (3, 3)))
+    closed = PIL.Image.open(io.BytesIO(encode(COLORS, "PNG")))
+    closed.close()
+    with pytest.raises(ImageError, match="is damaged"):
+        image_files.encode_png(closed)
+
+
 def test_black_and_white_and_print_colors() -> None:
     bits = GREYS.convert("1")
     np.testing.assert_array_equal(decode(encode(bits, "PNG"))[..., 0], np.asarray(bits) * 255)

@@ -1,5 +1,6 @@
 """Images: kept as bytes on the host, scaled or standardized on the device."""
 
+import tracemalloc
 from typing import Any
 
 import jax
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from components.feature import Image
-from components.types import Block, Constants, DataError, UserError
+from components.image_files import encode_png
+from components.types import Block, Constants, DataError, Strings, UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
 
@@ -42,6 +44,24 @@ def test_standardize_gives_each_channel_mean_0_and_deviation_1() -> None:
     array = device(Image(key="image", normalize="standardize"), IMAGES)
     np.testing.assert_allclose(array.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(array.std(axis=(0, 1, 2)), 1, rtol=1e-6)
+
+
+def test_moments_of_blocks_are_exact_and_take_the_memory_of_one_image() -> None:
+    column = Image(key="image", normalize="standardize")
+    images = np.random.default_rng(0).integers(0, 256, (30, 100, 100, 3), np.uint8)
+    files = Strings.from_bytes([encode_png(image) for image in images])
+    moments = column.statistics()["channels"]
+    tracemalloc.start()
+    whole = moments.summarize(Block({"image": files}))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < images.nbytes
+    parts = [moments.summarize(Block({"image": part})) for part in (images[:7], images[7:])]
+    found = moments.result(whole)
+    np.testing.assert_array_equal(found, moments.result(moments.merge(*parts)))
+    np.testing.assert_allclose(found, [images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))], rtol=1e-12)
+    with pytest.raises(DataError, match="column `image` has grey images and others; set `channels` to 3, or to 1"):
+        moments.summarize(Block({"image": Strings.from_bytes([encode_png(images[0]), encode_png(images[0, ..., :1])])}))
 
 
 def test_a_constant_channel_becomes_0() -> None:

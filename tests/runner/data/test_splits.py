@@ -36,13 +36,25 @@ def test_rows_that_stand_in_two_splits_are_counted() -> None:
     valid, test = rows(x=np.arange(ROWS) + 100.0), rows(x=np.arange(ROWS) + 200.0)
     test["x"][[3, 4]] = 1.0  # as in row 2 of the training arrays, but row 3 has another class
     test["x"][7] = valid["x"][9]
-    ending = "If they are copies, the metrics are too good: remove the copies"
-    assert load(parts(train=rows(), valid=valid, test=test)).warnings == (
-        "1 of 40 rows of the test split equals a row of the training split in all columns that are read: "
-        f"row 4 of the test arrays is row 2 of the train arrays. {ending}",
+    ending = "If they are copies, the metrics are"
+    of_valid = (
         "1 of 40 rows of the test split equals a row of the valid split in all columns that are read: "
-        f"row 7 of the test arrays is row 9 of the valid arrays. {ending}",
+        f"row 7 of the test arrays is row 9 of the valid arrays. {ending} too good: remove the copies"
     )
+    assert load(parts(train=rows(), valid=valid, test=test)).warnings == (
+        "2 of 40 rows of the test split equal rows of the training split in all columns that inputs read, 1 of them "
+        f"with another target: row 3 of the test arrays is row 2 of the train arrays. {ending} wrong: correct the "
+        "targets, or remove the copies",
+        of_valid,
+    )
+    train = rows()
+    train["x"][3] = 1.0  # the training split has both classes for these inputs
+    first, *others = load(parts(train=train, valid=valid, test=test)).warnings
+    assert first.startswith("2 of 40 rows of the test split equal rows of the training split in all columns that are")
+    train["x"][2] = 0.25  # so only row 3 of the test split is equal, and row 4 has another class
+    first, *others = load(parts(train=train, valid=valid, test=test)).warnings
+    assert "2 of 40 rows of the test split equal rows of the training split in all columns that inputs read, 1" in first
+    assert others == [of_valid]
 
 
 def test_equal_rows_of_a_random_split_can_be_grouped() -> None:
@@ -74,8 +86,8 @@ def test_columns_of_any_kind_are_compared(values: Any, columns: dict[str, Any]) 
     test["y"][-2:] = [1, 1]  # that of row 5, but not that of row 6
     found = load(Arrays(columns={"train": train, "test": test}, seed=None, valid=1), **columns).warnings
     (text,) = [text for text in found if "equal" in text]
-    assert "1 of 40 rows of the test split equals a row of the training split" in text
-    assert "row 38 of the test arrays is row 5 of the train arrays" in text
+    assert text.startswith("2 of 40 rows of the test split equal rows of the training split in all columns that inputs")
+    assert "1 of them with another target: row 39 of the test arrays is row 6 of the train arrays" in text
 
 
 def test_missing_values_are_equal_to_each_other_only() -> None:
@@ -86,9 +98,11 @@ def test_missing_values_are_equal_to_each_other_only() -> None:
     train, test = rows(x=masked), rows(x=np.ma.MaskedArray(numbers + 100, ~valid))
     found = load(Arrays(columns={"train": train, "test": test}, seed=None, valid=1), **columns).warnings
     assert [text.partition(" in all")[0] for text in found if "equal" in text] == [
-        "1 of 40 rows of the test split equals a row of the training split",
-        "1 of 40 rows of the test split equals a row of the valid split",
+        "1 of 1 rows of the valid split equals a row of the training split",
+        "2 of 40 rows of the test split equal rows of the training split",
+        "2 of 40 rows of the test split equal rows of the valid split",
     ]
+    assert "in all columns that inputs read, but with another target: row 3" in found[0]
 
 
 def test_gaps_and_unknown_values_of_given_parts_are_allowed_and_counted(tmp_path: Path) -> None:
