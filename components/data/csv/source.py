@@ -175,7 +175,7 @@ class _GivenFile(Csv):
 
     @classmethod
     def like(cls, training: Csv, path: str) -> _GivenFile:
-        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
+        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(Csv)}
         columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
         options_found = training.inferred_options(columns)
         inferred = {name: value for name, value in options_found.items() if name in READING_OPTIONS}
