@@ -193,7 +193,7 @@ class ImageTable(Csv):
         )
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
-        return super().inferred_options(columns) | {"images": [name for name in self._images if name in columns]}
+        return super().inferred_options(columns) | {"images": [*self._images]}
 
 
 def _list_texts(texts: Values, valid: np.ndarray | None) -> list[str | None]:
