@@ -13,6 +13,7 @@ import numpy as np
 
 from components.closest import format_name, join_names
 from components.data.csv.options import raise_contradiction
+from components.data.csv.reader import Columns
 from components.data.csv.source import Csv
 from components.data.files import find_file_bounds
 from components.data.image_profile import SUFFIXES, profile_images
@@ -56,6 +57,17 @@ class ImageTable(Csv):
     @property
     def _declared_types(self) -> dict[str, ColumnType]:
         return super()._declared_types | dict.fromkeys(self._given_images, "string")
+
+    def read_columns(self) -> Columns:
+        """Reads all columns. Paths such as 0.png are texts, and not numbers with the mark `png`."""
+        columns = super().read_columns()
+        marks = {name: str(reading.options.get("marks", "")) for name, reading in columns.readings.items()}
+        texts = [name for name, mark in marks.items() if f".{mark.lower().lstrip('.')}" in SUFFIXES]
+        if texts and self.images is None:
+            types = self._declared_types | dict.fromkeys(texts, "string")
+            self.__dict__["reader"] = self._make_reader(self.file, types, self.drop)  # replaces the cached one
+            columns = super().read_columns()
+        return columns
 
     @cached_property
     def _images(self) -> tuple[str, ...]:
