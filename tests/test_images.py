@@ -384,7 +384,7 @@ def table(folder: Path) -> Path:
     """A table of the images, their masks and other columns; the last row has the image of the first."""
     rows = ["photo,mask,kind,age,price"]
     for number in [*range(ROWS), 0]:
-        path = f"{CLASSES[number % 3]}/{number}.png"
+        path = f"{CLASSES[number % 3]}/{number}.{SUFFIXES[number % 3]}"
         mask = (read(folder / path)[..., 0] > 100).astype(np.uint8)
         PIL.Image.fromarray(mask).save(folder.parent / f"mask_{folder.name}_{number}.png")
         mask_path = f"../mask_{folder.name}_{number}.png"
@@ -433,15 +433,15 @@ def test_a_table_is_learned_from_and_new_tables_are_predicted(
     words += ["data.drop=[age,price,mask]", "data.seed=null", "training.batch_size=8", *QUICK]
     result = runner.run(*words)
     error = capsys.readouterr().err
-    assert "1 of 5 rows of the test split equal rows of the training split" in error
+    assert "1 of 5 rows of the test split equals a row of the training split" in error
     assert f"{table}, line 32 (cat/0.png) is {table}, line 2 (cat/0.png)" in error
-    Path("new.csv").write_text("id,photo\na,dog/1.png\nb,owl/2.png\n")
+    Path("new.csv").write_text("id,photo\na,dog/1.bmp\nb,owl/2.tiff\n")
     command = [f"run={result.folder}", "mode=predict", "data.path=new.csv", "output=p.csv", "quiet=true"]
     assert main([*command, "output.columns=[photo.path,id]"]) == 0, capsys.readouterr().err
     rows = [*csv.DictReader(Path("p.csv").read_text().splitlines())]
-    assert [(row["photo.path"], row["id"]) for row in rows] == [("dog/1.png", "a"), ("owl/2.png", "b")]
+    assert [(row["photo.path"], row["id"]) for row in rows] == [("dog/1.bmp", "a"), ("owl/2.tiff", "b")]
     found = runner.load(result.folder.absolute()).predict(
-        {"photo": [folder / "dog" / "1.png", folder / "owl" / "2.png"]}
+        {"photo": [folder / "dog" / "1.bmp", folder / "owl" / "2.tiff"]}
     )
     assert found.frame()["prediction"].tolist() == [row["prediction"] for row in rows]
     assert main(["mode=init", *words[:4]]) == 0

@@ -72,6 +72,8 @@ class ImageTable(Csv):
     @cached_property
     def _images(self) -> tuple[str, ...]:
         """The columns of paths. Raises DataError if there is none, or an option names no column."""
+        if self.images == ():
+            return ()
         if self.images is not None:
             self._check_names("images", self._given_images, self.table.types)
             return tuple(name for name in self._given_images if name in self.table.types)

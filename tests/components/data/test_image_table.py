@@ -188,7 +188,7 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
         ),
         (
             {"root": "a.zip"},
-            ["0.png"],
+            ["x.png"],
             r"none of the 1 paths .* is a file in .*a\.zip\. Set `root`.* Its files are img/0",
         ),
         ({"root": "ing"}, PATHS, r"there is no .*ing; did you mean img\?"),
