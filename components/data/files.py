@@ -97,12 +97,12 @@ class FileContents:
 
     Args:
         files: all files.
-        numbers: the numbers of the files, int64.
+        numbers: the numbers of the files, int64; -1 stands for no file, whose content is empty.
     """
 
     def __init__(self, files: Files, numbers: np.ndarray) -> None:
         self._files, self._numbers = files, numbers
-        self._contents: dict[int, bytes] = {}
+        self._contents = {-1: b""}
 
     def read(self, indices: np.ndarray) -> Strings:
         """The contents of the files at some indices, int64.

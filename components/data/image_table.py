@@ -15,13 +15,13 @@ from components.closest import format_name, join_names
 from components.data.csv.options import raise_contradiction
 from components.data.csv.reader import Columns
 from components.data.csv.source import Csv
-from components.data.files import find_file_bounds
+from components.data.files import FileContents, find_file_bounds
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
 from components.data.table import slice_rows
 from components.input_files import find_path
-from components.types import Block, ColumnType, DataError, ImageProfile, Strings, TableProfile, Values
+from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
 
 PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
@@ -166,20 +166,23 @@ class ImageTable(Csv):
         return f"{super().content_digest()}, {digest}"
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """Yields the rows of a part in consecutive blocks, and reads their files."""
+        """Yields the rows of a part in consecutive blocks. The files of a column are read when it is used."""
         files, numbers, columns = self._listed[part].files, self._numbers[part], self.columns_by_part[part]
         sizes = np.append(files.sizes, 0)  # -1 is no file
         row_sizes = sum((sizes[own] for own in numbers.values()), start=np.zeros(self.sizes()[part], np.int64))
         for first, stop in find_file_bounds(row_sizes):
             own = {name: slice_rows(values, first, stop) for name, values in columns.items()}
             block = self.make_block(part, own, first)
-            images = {
-                name: Strings.from_bytes([files.read(row) if row >= 0 else b"" for row in rows[first:stop].tolist()])
-                for name, rows in numbers.items()
-            }
-            paths = {f"{name}.{PATH}": own[name] for name in images}
-            valid = {f"{name}.{PATH}": block.valid[name] for name in images if name in block.valid}
-            yield replace(block, columns=paths | own | images, valid=valid | dict(block.valid), files=frozenset(images))
+            readers = {name: FileContents(files, rows[first:stop]).read for name, rows in numbers.items()}
+            texts = {f"{name}.{PATH}": own[name] for name in readers}
+            others = {name: values for name, values in own.items() if name not in readers}
+            valid = {f"{name}.{PATH}": block.valid[name] for name in readers if name in block.valid}
+            yield replace(
+                block,
+                columns=LazyColumns(texts | others, readers, np.arange(stop - first)),
+                valid=valid | dict(block.valid),
+                files=frozenset(readers),
+            )
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block whose columns of paths aren't replaced by files."""

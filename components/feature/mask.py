@@ -83,7 +83,7 @@ class Mask(Label):
                 raise raw.make_value_error(block, self.key, row, fault, resize_remedy(shape, needed))
             if mask is not None:
                 pixels[row] = mask
-        return super().encode(replace(block, columns={**block.columns, self.key: pixels}), parents, constants)
+        return super().encode(replace(block, columns={self.key: pixels}), parents, constants)
 
     def convert_rows(self, values: np.ndarray | Strings) -> tuple[Values, str]:
         """Converts masks to files. Each is the path or the bytes of a file, or an array (H, W) of 0 to 255."""
