@@ -449,6 +449,16 @@ def test_a_table_is_learned_from_and_new_tables_are_predicted(
     assert compose([f"experiment={name}"]).values["feature"]["inputs"]["columns"] == ["age", "price"]
 
 
+@pytest.mark.usefixtures("in_empty_folder")
+def test_masks_and_images_that_are_cropped_at_random_are_an_error(table: Path, folder: Path) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}", "data.target=mask", "tracking=none"]
+    crops = ["feature.columns.photo.crop_area=[0.5,1]", "feature.columns.photo.size=[6,8]"]
+    with pytest.raises(
+        UserError, match=r"feature\.columns\.photo: `crop_area` crops .* but not the feature\.target, wh"
+    ):
+        runner.run(*words, *crops)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.parametrize("target", ["mask", "price"])
