@@ -173,6 +173,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Weighted.buckets": {"buckets": 5, "key": "id"},
     "Csv.nulls": {"target": "word"},
     **{f"ImageTable.{key}": {"path": "images.csv", "images": ["file"], "root": "images"} for key in ("images", "root")},
+    "ImageTable.on_missing_image": {"path": "image_gaps.csv", "images": ["file"], "root": "images"},
     "Mask.resize": {"size": [3, 3], "ignore": 2},
     **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
     "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
@@ -372,6 +373,7 @@ def write_files() -> None:
         other.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) + n).save(other)
     Path("images.csv").write_text("file,x\n" + "".join(f"a/0.png,{n}\n" for n in NUMBERS))
+    Path("image_gaps.csv").write_text(Path("images.csv").read_text().replace("a/0.png,9", ",9"))
     with tarfile.open("images.tar.gz", "w:gz") as archive:
         archive.add("images", ".")
     Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
@@ -425,7 +427,9 @@ def observe_source(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     try:
         found = build({"_target_": f"components.data.{name}", **arguments}, {})
         yield str({part: [len(rows), rows.tolist()] for part, rows in found.splits().items()})
-        blocks = [(block.origin, block.columns, block.valid) for part in found.sizes() for block in found.blocks(part)]
+        blocks = [
+            (block.origin, dict(block.columns), block.valid) for part in found.sizes() for block in found.blocks(part)
+        ]
         yield str(jax.tree.map(repr, blocks))
         if hasattr(found, "profile"):
             yield str(found.profile().target)

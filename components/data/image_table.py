@@ -38,10 +38,13 @@ class ImageTable(Csv):
             ends like the name of a JPEG, PNG, BMP, GIF, WebP or TIFF file.
         root: the folder that paths are relative to, or a tar or zip archive, which isn't unpacked to the disk. It is
             looked up as `path` is. None: the folder of the table, also for each table of a split.
+        on_missing_image: `error`: a row with an empty path is an error where the image is read. `drop`: it is left out
+            and counted.
     """
 
     images: str | tuple[str, ...] | None = None
     root: str | None = None
+    on_missing_image: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +52,13 @@ class ImageTable(Csv):
             kind = (self.types or {}).get(name, "string")
             if kind != "string":
                 raise_contradiction(name, "paths of images (`images`)", f"`types` (={kind})")
+
+        if self.on_missing_image == "drop" and not self._given_images:
+            raise DataError("`on_missing_image` (=drop) needs `images`, the column of paths whose gaps are meant")
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        return self._given_images if self.on_missing_image == "drop" else ()
 
     @property
     def _given_images(self) -> tuple[str, ...]:
@@ -161,7 +171,9 @@ class ImageTable(Csv):
         }
 
     def content_digest(self) -> str:
-        versions = "\0".join([*self._images, *(listed.files.version for listed in self._listed.values())])
+        versions = "\0".join(
+            [*self._images, *self.required_columns, *(listed.files.version for listed in self._listed.values())]
+        )
         digest = hashlib.blake2b(versions.encode(errors="surrogateescape"), digest_size=16).hexdigest()
         return f"{super().content_digest()}, {digest}"
 

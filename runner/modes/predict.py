@@ -165,7 +165,7 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
 
     The settings of a target's column stay if an input reads the target's raw column too.
     """
-    data = {key: value for key, value in data.items() if key != "on_missing_target"}
+    data = {key: value for key, value in data.items() if key not in ("on_missing_target", "on_missing_image")}
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
     by_column = {

@@ -173,6 +173,10 @@ class _GivenFile(Csv):
     def has_all_classes(self) -> bool:
         return False
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        return self.training.required_columns
+
     @classmethod
     def like(cls, training: Csv, path: str) -> _GivenFile:
         options = {field.name: getattr(training, field.name) for field in dataclasses.fields(Csv)}

@@ -47,7 +47,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
-    ImageTable: CSV | {"images": "image", "root": "other"},
+    ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
@@ -70,6 +70,7 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
         for number, name in enumerate(("1.png", "other/1.png")):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(b" " * number)
+        changes |= {"images": "image"} if "on_missing_image" in changes else {}
         changes |= {"root": str(folder / "other"), "images": "image"} if "root" in changes else {}
         base = {"path": str(folder / "table.csv"), "target": "y", "images": (), "valid": 1, "test": 1}
         return ImageTable(**{**base, **changes})

@@ -202,7 +202,7 @@ def test_paths_without_a_file_are_errors(options: dict[str, Any], paths: list[st
         ImageTable(path="t.csv", **options).fingerprint()
 
 
-def test_an_empty_path_is_a_missing_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_path_is_a_missing_image_and_may_be_left_out() -> None:
     write_table(paths=[PATHS[0], "", PATHS[1]])
     source = ImageTable(path="t.csv", target="kind")
     block = only_block(source)
@@ -212,6 +212,16 @@ def test_an_empty_path_is_a_missing_image(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         Image(key="file").statistics()["shapes"].summarize(block)
     assert sum(source.profile().images[0].shapes.values()) == 2
+    write_table("test.csv", ["", PATHS[2]])
+    source = ImageTable(path="t.csv", test="test.csv", images="file", on_missing_image="drop")
+    assert (read(source, "train"), read(source, "test")) == (PICTURES[:2], [PICTURES[2]])
+    assert source.left_out() == (
+        "1 of 3 rows has no value of file and is left out",
+        "1 of 2 rows has no value of file and is left out",
+    )
+    assert [block.locate(1) for block in source.blocks("train")] == ["t.csv, line 4 (img/1.png)"]
+    with pytest.raises(DataError, match=r"`on_missing_image` \(=drop\) needs `images`"):
+        ImageTable(path="t.csv", on_missing_image="drop")
 
 
 def test_a_file_that_is_no_image_is_named_with_its_line() -> None:
