@@ -29,6 +29,7 @@ TURNED = (5, 6, 7, 8)  # the orientations that exchange height and width
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 COLOR_MODES = ("P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+MASK_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 BITS, PHOTOMETRIC = 258, 262  # tags of TIFF
@@ -179,6 +180,38 @@ def decode_image(data: bytes, decoding: Decoding, random: np.ndarray | None = No
     return _read(data, decoding.max_pixels, decode)
 
 
+def decode_mask(data: bytes, decoding: Decoding, border: int) -> np.ndarray:
+    """Decodes and resizes a mask, an image of whole numbers such as classes: uint8 or, of 16 bits, int32 (H, W).
+
+    A pixel is an index of the palette, a grey value, or 0 or 1. Each pixel of a resized mask is the nearest one.
+
+    Args:
+        data: the bytes of the file.
+        decoding: `size`, `resize` and `max_pixels` count.
+        border: the value of the borders that `fit` adds.
+
+    Raises:
+        ImageError: it is no mask, is damaged, or has too many pixels.
+    """
+    import PIL.Image
+
+    def decode(image: Image, orientation: int) -> np.ndarray:
+        if image.format == "JPEG":
+            raise ImageError("is a JPEG file, whose pixels are not exact; a mask is a PNG file, for example")
+        if image.mode not in MASK_MODES:
+            raise ImageError(f"has pixels of mode {image.mode}; a mask has palette indices or grey values")
+        image.load()
+        pixels = np.asarray(image)
+        pixels = pixels.astype(np.int32 if pixels.itemsize > 1 else np.uint8)
+        mask = _turn(PIL.Image.fromarray(pixels), orientation)
+        if decoding.size is not None:
+            mask = _resize(mask, decoding.size, decoding.resize, is_mask=True, border=border)
+        return np.asarray(mask)
+
+    result: np.ndarray = _read(data, decoding.max_pixels, decode)
+    return result
+
+
 class Crop(NamedTuple):
     """A rectangle of an image, as shares of its height and width."""
 
@@ -238,18 +271,29 @@ def _cut(image: Image | np.ndarray, crop: Crop) -> Image | np.ndarray:
     return image[top:bottom, left:right] if isinstance(image, np.ndarray) else image.crop((left, top, right, bottom))
 
 
-def _resize(image: Image, size: tuple[int, int], resize: Resize) -> Image:
-    """Resizes an image to a height and width with Pillow's bilinear filter, which averages over all covered pixels."""
+def _resize(
+    image: Image, size: tuple[int, int], resize: Resize, *, is_mask: bool = False, border: int = BLACK
+) -> Image:
+    """Resizes an image to a height and width.
+
+    Args:
+        image: an image, or a mask.
+        size: the height and width.
+        resize: as in `Decoding`.
+        is_mask: whether each pixel becomes the nearest one. Otherwise Pillow's bilinear filter averages over all
+            covered pixels.
+        border: the value of the borders of `fit`.
+    """
     from PIL import Image, ImageOps
 
-    bilinear, (height, width) = Image.Resampling.BILINEAR, size
+    method, (height, width) = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR, size
     if image.size == (width, height):
         return image
     if resize == "fit":
-        return ImageOps.pad(image, (width, height), bilinear, color=BLACK)
+        return ImageOps.pad(image, (width, height), method, color=border)
     if resize == "crop":
-        return ImageOps.fit(image, (width, height), bilinear)
-    return image.resize((width, height), bilinear)
+        return ImageOps.fit(image, (width, height), method)
+    return image.resize((width, height), method)
 
 
 def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any:

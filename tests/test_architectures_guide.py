@@ -24,6 +24,7 @@ OTHER_NETWORKS = {
     "mlp",
     "reconstructing_regressor",
     "wide_deep",
+    "image_columns",
     "sequential",
     "fashion_cnn",
 }  # architectures that other texts describe

@@ -47,6 +47,14 @@ def make_files() -> Strings:
     return Strings.from_bytes(contents)
 
 
+def make_masks() -> Strings:
+    """PNG files of 4 x 6 pixels of the classes 0 to 2."""
+    files = [io.BytesIO() for _ in range(ROWS)]
+    for number, file in enumerate(files):
+        PIL.Image.fromarray(((np.arange(24) + number) % 3).astype(np.uint8).reshape(4, 6)).save(file, "PNG")
+    return Strings.from_bytes([file.getvalue() for file in files])
+
+
 IDX = ["a-images", "a-labels"]
 NUMBERS = np.arange(ROWS)
 RAW: dict[str, Any] = {
@@ -69,6 +77,7 @@ RAW: dict[str, Any] = {
     "photo": np.random.default_rng(1).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
     "image": np.random.default_rng(0).integers(0, 256, (ROWS, 6, 6, 3), np.uint8),
     "file": make_files(),
+    "mask": make_masks(),
     "label": NUMBERS % 3,
     "missing_label": np.array([[0, 1, 2, None][n % 4] for n in NUMBERS], object),
 }
@@ -82,7 +91,7 @@ PARENTS: dict[str, Any] = {
     "hashed": {"_target_": f"{COLUMN}Hashed", "key": "text", "buckets": 3},
     "numeric": {"_target_": f"{COLUMN}Numeric", "key": "pair"},
 }
-TARGETS = ("ImageTarget", "Label", "Labels")
+TARGETS = ("ImageTarget", "Label", "Labels", "Mask")
 BASES: dict[str, dict[str, Any]] = {
     "Bucketized": {"key": "x", "boundaries": [2.0, 5.0]},
     "Crossed": {"keys": ["word", "id"], "buckets": 50},
@@ -95,6 +104,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Indicator": {"key": "token_ids"},
     "Label": {"key": "label"},
     "Labels": {"key": "tags"},
+    "Mask": {"key": "mask"},
     "MissingIndicator": {"key": "word"},
     "Numeric": {"key": "x"},
     "PrincipalComponents": {"key": "numeric", "components": 2},
@@ -110,6 +120,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Csv": {"path": "table.csv", "valid": 4, "test": 4},
     "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
     "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
+    "ImageTable": {"path": "table.csv", "images": [], "valid": 4, "test": 4},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "TextFolders": {"path": "texts", "valid": 5},
@@ -161,6 +172,9 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Weighted.key": {"buckets": 5, "key": "id"},
     "Weighted.buckets": {"buckets": 5, "key": "id"},
     "Csv.nulls": {"target": "word"},
+    **{f"ImageTable.{key}": {"path": "images.csv", "images": ["file"], "root": "images"} for key in ("images", "root")},
+    "ImageTable.on_missing_image": {"path": "image_gaps.csv", "images": ["file"], "root": "images"},
+    "Mask.resize": {"size": [3, 3], "ignore": 2},
     **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
     "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
@@ -200,6 +214,13 @@ VALUES: dict[str, list[Any]] = {
     "Identity.key": ["label"],
     "Image.key": ["photo"],
     "ImageTarget.key": ["photo"],
+    "ImageTable.images": [[]],
+    "ImageTable.root": ["other_images"],
+    "Mask.key": ["file"],
+    "Mask.image": ["image"],
+    "Mask.names": [["a", "b", "c"]],
+    "Mask.ignore": [2],
+    "Mask.max_megapixels": [1e-6],
     **{f"{name}.crop_area": [[0.3, 0.7]] for name in ("Image", "ImageTarget")},
     **{f"{name}.max_megapixels": [1e-6] for name in ("Image", "ImageTarget")},
     "ImageFolders.path": ["images.tar.gz"],
@@ -287,6 +308,8 @@ VALUES: dict[str, list[Any]] = {
     "ScikitLearn.group": ["label"],
     "TextFolders.split_hash": ["label"],
 }
+for table in (CONTEXT, VALUES):
+    table |= {f"ImageTable.{key[4:]}": value for key, value in table.items() if key.startswith("Csv.")}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
@@ -295,6 +318,8 @@ ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column"
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
+ERRORS |= {f"ImageTable.{key[4:]}" for key in ERRORS if key.startswith("Csv.")}
+ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""
 
 
@@ -344,6 +369,11 @@ def write_files() -> None:
         path = Path("images", label, f"{n}.{suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(np.full((2, 2), n, np.uint8)).save(path)
+        other = Path("other_images", label, path.name)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) + n).save(other)
+    Path("images.csv").write_text("file,x\n" + "".join(f"a/0.png,{n}\n" for n in NUMBERS))
+    Path("image_gaps.csv").write_text(Path("images.csv").read_text().replace("a/0.png,9", ",9"))
     with tarfile.open("images.tar.gz", "w:gz") as archive:
         archive.add("images", ".")
     Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
@@ -397,7 +427,9 @@ def observe_source(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     try:
         found = build({"_target_": f"components.data.{name}", **arguments}, {})
         yield str({part: [len(rows), rows.tolist()] for part, rows in found.splits().items()})
-        blocks = [(block.origin, block.columns, block.valid) for part in found.sizes() for block in found.blocks(part)]
+        blocks = [
+            (block.origin, dict(block.columns), block.valid) for part in found.sizes() for block in found.blocks(part)
+        ]
         yield str(jax.tree.map(repr, blocks))
         if hasattr(found, "profile"):
             yield str(found.profile().target)

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from guides import read_guide
 from sample_files import write_housing
@@ -31,6 +32,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     GUIDE.write_files(in_empty_folder)
     write_houses(in_empty_folder / "houses.csv", price=True)
     write_houses(in_empty_folder / "new.csv", price=False)
+    write_photos(in_empty_folder)
     return in_empty_folder
 
 
@@ -43,11 +45,25 @@ def write_houses(path: Path, *, price: bool) -> None:
     path.write_text("\n".join(["size,city" + ",price" * price, *lines]))
 
 
+def write_photos(folder: Path) -> None:
+    """Writes a table of photos with the columns photo, mask and price."""
+    rows = ["photo,mask,price"]
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"photo_{number}.png")
+        PIL.Image.fromarray(pixels[..., 0] // 128).save(folder / f"mask_{number}.png")
+        rows.append(f"photo_{number}.png,mask_{number}.png,{number + 0.5}")
+    (folder / "photos.csv").write_text("\n".join(rows))
+
+
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 4
+    assert len(GUIDE.commands) == 6
     for command in GUIDE.commands:
         arguments = shlex.split(command)
+        if "data=image_table" in arguments:  # `test_images.py` runs such commands
+            check_config(compose(arguments))
+            continue
         if "data=csv" in arguments:
             arguments += QUICK_RUN
         elif "mode=predict" not in arguments:

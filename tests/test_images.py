@@ -441,3 +441,98 @@ def test_the_photographs_of_the_readme_have_all_formats_and_are_learned_from() -
     assert result.status == "finished"
     flowers = ImageFolders(path="photographs/flower", labels=False, stratify=None)
     assert len(runner.load(result.folder).predict(flowers).frame()) == 24
+
+
+# ---------------------------------------------------------------------------------------------------- tables of images
+
+
+@pytest.fixture(scope="module")
+def table(folder: Path) -> Path:
+    """A table of the images, their masks and other columns; the last row has the image of the first."""
+    rows = ["photo,mask,kind,age,price"]
+    for number in [*range(ROWS), 0]:
+        path = f"{CLASSES[number % 3]}/{number}.{SUFFIXES[number % 3]}"
+        mask = (read(folder / path)[..., 0] > 100).astype(np.uint8)
+        PIL.Image.fromarray(mask).save(folder.parent / f"mask_{folder.name}_{number}.png")
+        mask_path = f"../mask_{folder.name}_{number}.png"
+        rows.append(f"{path},{mask_path},{CLASSES[number % 3]},{number * 7 % 11},{number + 0.25}")
+    (folder.parent / f"{folder.name}.csv").write_text("\n".join(rows) + "\n")
+    return folder.parent / f"{folder.name}.csv"
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "network", "inputs", "part", "first"),
+    [
+        (
+            "kind",
+            [],
+            "image_columns",
+            {"image": ["photo"], "columns": ["age", "price"]},
+            "Label",
+            "images of 3 classes",
+        ),
+        ("price", [], "image_columns", {"image": ["photo"], "columns": ["kind", "age"]}, "Numeric", "images"),
+        ("kind", ["data.drop=[age,price]"], "resnet20", {"image": ["photo"]}, "Label", "images of 3 classes"),
+        ("mask", [], "sequential", {"image": ["photo"]}, "Mask", "images"),
+    ],
+)
+def test_a_table_suggests_a_network_for_images_and_the_other_columns(
+    target: str, options: list[str], network: str, inputs: Any, part: str, first: str, table: Path, folder: Path
+) -> None:
+    config = compose(
+        ["data=image_table", f"data.path={table}", f"data.root={folder}", f"data.target={target}", *options]
+    )
+    assert (config.choices["architecture"], config.values["feature"]["inputs"]) == (network, inputs)
+    assert config.values["feature"]["target"]["_target_"] == f"components.feature.{part}"
+    assert config.values["feature"]["target"].get("image") == ("photo" if part == "Mask" else None)
+    assert config.values["data"]["images"] == ["photo", "mask"]
+    assert config.suggestion is not None
+    assert f"31 {first}" in config.suggestion.notes
+    if part != "Mask":
+        assert any(note.startswith("mask is left out: one column of images") for note in config.suggestion.notes)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_table_is_learned_from_and_new_tables_are_predicted(
+    table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}", "data.target=kind"]
+    words += ["data.drop=[age,price,mask]", "data.seed=null", "training.batch_size=8", *QUICK]
+    result = runner.run(*words)
+    error = capsys.readouterr().err
+    assert "1 of 5 rows of the test split equals a row of the training split" in error
+    assert f"{table}, line 32 (cat/0.png) is {table}, line 2 (cat/0.png)" in error
+    Path("new.csv").write_text("id,photo\na,dog/1.bmp\nb,owl/2.tiff\n")
+    command = [f"run={result.folder}", "mode=predict", "data.path=new.csv", "output=p.csv", "quiet=true"]
+    assert main([*command, "output.columns=[photo.path,id]"]) == 0, capsys.readouterr().err
+    rows = [*csv.DictReader(Path("p.csv").read_text().splitlines())]
+    assert [(row["photo.path"], row["id"]) for row in rows] == [("dog/1.bmp", "a"), ("owl/2.tiff", "b")]
+    found = runner.load(result.folder.absolute()).predict(
+        {"photo": [folder / "dog" / "1.bmp", folder / "owl" / "2.tiff"]}
+    )
+    assert found.frame()["prediction"].tolist() == [row["prediction"] for row in rows]
+    assert main(["mode=init", *words[:4]]) == 0
+    name = capsys.readouterr().out.split("experiment=")[-1].strip()
+    assert compose([f"experiment={name}"]).values["feature"]["inputs"]["columns"] == ["age", "price"]
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_masks_and_images_that_are_cropped_at_random_are_an_error(table: Path, folder: Path) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}", "data.target=mask", "tracking=none"]
+    crops = ["feature.columns.photo.crop_area=[0.5,1]", "feature.columns.photo.size=[6,8]"]
+    with pytest.raises(
+        UserError, match=r"feature\.columns\.photo: `crop_area` crops .* but not the feature\.target, wh"
+    ):
+        runner.run(*words, *crops)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize("target", ["mask", "price"])
+def test_a_table_with_masks_or_other_columns_takes_steps(target: str, table: Path, folder: Path) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}", f"data.target={target}"]
+    result = runner.run(*words, "training.epochs=1", "tracking=none", "quiet=true")
+    assert result.metrics["test/mean_iou" if target == "mask" else "test/rmse"] >= 0
+    images = {"photo": [folder / "cat" / "0.png"]} | ({} if target == "mask" else {"kind": ["cat"], "age": [0]})
+    predictions = runner.load(result.folder.absolute()).predict(images)
+    assert predictions.prediction.shape == ((1, 6, 8) if target == "mask" else (1,))

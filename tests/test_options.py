@@ -37,6 +37,7 @@ from runner.training.trainer import Trainer
 FILES = find_options().files
 NETWORKS = FILES["architecture"]
 COMBINED = ("data", "feature", "architecture", "loss")  # the groups whose choices must fit together
+INPUTS = {"image_columns": ["feature.inputs.columns=[image]"]}  # of networks that take more than images
 SIZES = (32, 80, 299)  # sides of images; some networks need larger ones
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 PARAMETERS = {
@@ -246,14 +247,14 @@ def check_sweep(words: list[str]) -> None:
 @pytest.mark.parametrize("option", mark_slow(SMALLEST, LONG_TO_COMPILE))
 def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option: str) -> None:
     narrow = ["architecture.width=0.25"] if "width" in (read_signature(target(option)) or {}) else []
-    found = fit("architecture", option, SIZES, narrow)
+    found = fit("architecture", option, SIZES, [*narrow, *INPUTS.get(option, [])])
     take_two_steps(*found.words, source=found.source)
 
 
 @pytest.mark.optax
 @pytest.mark.parametrize("option", mark_slow(NETWORKS, LONG_TO_TRACE))
 def test_a_training_step_of_a_network_is_traced(option: str) -> None:
-    trainer = fit("architecture", option, SIZES[-1:]).trainer
+    trainer = fit("architecture", option, SIZES[-1:], INPUTS.get(option, [])).trainer
     assert sum(leaf.size for leaf in jax.tree.leaves(trainer.state_shapes.parameters)) > 0
 
 

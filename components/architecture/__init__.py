@@ -20,6 +20,7 @@ from components.architecture.efficientnet import EfficientNetB4 as EfficientNetB
 from components.architecture.fashion_cnn import FashionCNN as FashionCNN
 from components.architecture.googlenet import GoogLeNet as GoogLeNet
 from components.architecture.googlenet import SEInception as SEInception
+from components.architecture.image_columns import ImageColumns as ImageColumns
 from components.architecture.inception_resnet import InceptionResNet as InceptionResNet
 from components.architecture.inception_resnet import InceptionResNetV1 as InceptionResNetV1
 from components.architecture.inception_resnet import InceptionResNetV2 as InceptionResNetV2

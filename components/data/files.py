@@ -7,7 +7,7 @@ import os
 import posixpath
 import stat
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.data.packed import PackedFile
+from components.data.table import BLOCK_BYTES
 from components.data.tar import FILE, FOLDER, TarError, read_tar
 from components.input_files import hash_file, open_descriptor, open_file
 from components.types import Block, DataError, Strings
@@ -23,6 +24,7 @@ from components.types import Block, DataError, Strings
 ZIP_START = b"PK\x03\x04"
 IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating systems
 ENCRYPTED = 0x1  # a flag of zip
+BLOCK_FILES = 64  # the maximum number of rows of a block, whose decoded files are in memory at once
 MAX_HASHED_BYTES = 2**30  # of an archive; the content of a larger one isn't read at each start of a run
 
 
@@ -95,12 +97,12 @@ class FileContents:
 
     Args:
         files: all files.
-        numbers: the numbers of the files, int64.
+        numbers: the numbers of the files, int64; -1 stands for no file, whose content is empty.
     """
 
     def __init__(self, files: Files, numbers: np.ndarray) -> None:
         self._files, self._numbers = files, numbers
-        self._contents: dict[int, bytes] = {}
+        self._contents = {-1: b""}
 
     def read(self, indices: np.ndarray) -> Strings:
         """The contents of the files at some indices, int64.
@@ -113,6 +115,20 @@ class FileContents:
             if number not in self._contents:
                 self._contents[number] = self._files.read(number)
         return Strings.from_bytes([self._contents[number] for number in numbers])
+
+
+def find_file_bounds(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yields the first row and the end of each block of rows with files.
+
+    Args:
+        sizes: the number of bytes of the files of each row, (rows,).
+    """
+    first = 0
+    while first < len(sizes):
+        total = np.cumsum(sizes[first : first + BLOCK_FILES])
+        stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
+        yield first, stop
+        first = stop
 
 
 def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, NamedTuple
@@ -13,30 +11,16 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, open_files
+from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
+from components.data.image_profile import SUFFIXES, profile_images
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.splitting import SPLIT_NAMES
-from components.data.table import BLOCK_BYTES, Table, slice_rows
-from components.image_files import BAD_FILE_REMEDY, ImageError, ImageShape, read_shape
+from components.data.table import Table, slice_rows
 from components.input_files import find_path
-from components.types import (
-    Block,
-    DataError,
-    ImageProfile,
-    LazyColumns,
-    Range,
-    Strings,
-    TableProfile,
-    Values,
-    row_count,
-)
+from components.types import Block, DataError, LazyColumns, Range, Strings, TableProfile, Values, row_count
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-PROFILED_FILES = 2000  # of which the sizes are read
-MAX_PROFILED_PIXELS = 10**9
-BLOCK_FILES = 64  # the maximum number of files of a block, whose decoded images are in memory at once
 PARTS = SPLIT_NAMES | {"training": "train", "testing": "test"}
 """The splits, by the names of folders that hold them."""
 
@@ -92,17 +76,13 @@ class ImageFolders(Table):
 
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part in consecutive blocks. Their files are read when the column `image` is used."""
-        rows, sizes = self._parts[part], self._files.sizes[self._parts[part]]
-        first = 0
-        while first < len(rows):
-            total = np.cumsum(sizes[first : first + BLOCK_FILES])
-            stop = first + max(int(np.searchsorted(total, BLOCK_BYTES, side="right")), 1)
+        rows = self._parts[part]
+        for first, stop in find_file_bounds(self._files.sizes[rows]):
             columns = {name: slice_rows(values, first, stop) for name, values in self.columns_by_part[part].items()}
             block = self.make_block(part, columns, first)
             contents = FileContents(self._files, rows[first:stop])
             with_image = LazyColumns(columns, {"image": contents.read}, np.arange(stop - first))
             yield replace(block, columns=with_image, files=frozenset({"image"}))
-            first = stop
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block without images."""
@@ -123,17 +103,10 @@ class ImageFolders(Table):
         rows = np.concatenate([*self._parts.values()])
         labels = _encode_dictionary([self._classes[row] for row in rows.tolist()])
         label = Profile("label", "string", True, labels, None, lambda row: self._files.names[rows[row]], dict)
-        count = min(len(rows), PROFILED_FILES)
-        numbers = rows[np.arange(count) * len(rows) // count].tolist()
-        with ThreadPoolExecutor() as pool:
-            shapes: Counter[tuple[int, int, int]] = Counter(pool.map(self._read_shape, numbers))
-        return TableProfile(self.path, (label,), "label", images=(ImageProfile("image", shapes),))
-
-    def _read_shape(self, number: int) -> ImageShape:
-        try:
-            return read_shape(self._files.read(number), MAX_PROFILED_PIXELS)
-        except ImageError as error:
-            raise DataError(f"{self._files.names[number]} of {self.path} {error}; {BAD_FILE_REMEDY}") from error
+        images = profile_images(
+            "image", rows, self._files.read, lambda number: f"{self._files.names[number]} of {self.path}"
+        )
+        return TableProfile(self.path, (label,), "label", images=(images,))
 
     @cached_property
     def _files(self) -> Files:

@@ -11,6 +11,7 @@ from components.feature.image import ImageTarget as ImageTarget
 from components.feature.indicator import Indicator as Indicator
 from components.feature.label import Label as Label
 from components.feature.labels import Labels as Labels
+from components.feature.mask import Mask as Mask
 from components.feature.missing_indicator import MissingIndicator as MissingIndicator
 from components.feature.numeric import Numeric as Numeric
 from components.feature.principal import PrincipalComponents as PrincipalComponents

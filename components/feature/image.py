@@ -141,7 +141,7 @@ class Image:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
-        shape = _choose_shape(self.key, results["shapes"])
+        shape = choose_shape(self.key, results["shapes"])
         rows = results.get(TRAINING_ROWS, sum(count for count, _ in results["shapes"].values()))
         decoded_bytes = math.prod(shape) * rows
         is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
@@ -184,7 +184,7 @@ class Image:
         """
         if isinstance(values, Strings) or values.dtype.kind in "OUST":
             rows = values.iterate_bytes() if isinstance(values, Strings) else iter(values)
-            return Strings.from_bytes([_as_file(self.key, row, image) for row, image in enumerate(rows)]), ""
+            return Strings.from_bytes([as_file(self.key, row, image) for row, image in enumerate(rows)]), ""
         if values.dtype.kind not in "iuf" or values.dtype == np.uint8 or not values.size:
             return values, ""
         low, high = values.min(), values.max()
@@ -241,8 +241,8 @@ class Image:
 
     def _check_shape(self, block: Block, row: int, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
         if shape != needed:
-            fault = f"has {_describe_shape(shape)}, where the training split has {_describe_shape(needed)}"
-            raise raw.make_value_error(block, self.key, row, fault, _resize_remedy(shape, needed))
+            fault = f"has {describe_shape(shape)}, where the training split has {describe_shape(needed)}"
+            raise raw.make_value_error(block, self.key, row, fault, resize_remedy(shape, needed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,11 +308,7 @@ class ImageShapes:
         return {shape: (len(same), block.locate(same[0])) for shape, same in rows.items()}
 
     def merge(self, state: Shapes, other: Shapes) -> Shapes:
-        merged = dict(state)
-        for shape, (count, location) in other.items():
-            before, first_location = merged.get(shape, (0, location))
-            merged[shape] = before + count, first_location
-        return merged
+        return merge_shapes(state, other)
 
     def result(self, state: Shapes) -> Shapes:
         return state
@@ -389,7 +385,7 @@ def _convert_arrays(images: np.ndarray, name: str, decoding: Decoding) -> Iterat
             raise DataError(f"{name} {error}") from error
 
 
-def _as_file(key: str, row: int, image: Any) -> bytes:
+def as_file(key: str, row: int, image: Any) -> bytes:
     """The bytes of an image file. Raises DataError if there is none.
 
     Args:
@@ -441,22 +437,31 @@ def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iter
             raise raw.make_value_error(block, key, row, str(error), BAD_FILE_REMEDY) from error
 
 
-def _choose_shape(key: str, shapes: Shapes) -> tuple[int, ...]:
+def merge_shapes(state: Shapes, other: Shapes) -> Shapes:
+    """The shapes of two groups of images, those of `state` first."""
+    merged = dict(state)
+    for shape, (count, location) in other.items():
+        before, first_location = merged.get(shape, (0, location))
+        merged[shape] = before + count, first_location
+    return merged
+
+
+def choose_shape(key: str, shapes: Shapes) -> tuple[int, ...]:
     """The shape that all images share. Raises DataError if there are several."""
     first, *others = shapes
     for other in others:
         (_, one), (_, another) = shapes[first], shapes[other]
-        fault = f"{one} has {_describe_shape(first)}, {another} has {_describe_shape(other)}"
-        raise DataError(f"the images of column `{key}` have different shapes: {fault}; {_resize_remedy(other, first)}")
+        fault = f"{one} has {describe_shape(first)}, {another} has {describe_shape(other)}"
+        raise DataError(f"the images of column `{key}` have different shapes: {fault}; {resize_remedy(other, first)}")
     return first
 
 
-def _describe_shape(shape: Sequence[int]) -> str:
+def describe_shape(shape: Sequence[int]) -> str:
     height, width, channels = shape
     return f"{height} x {width} pixels and {channels} channel{'' if channels == 1 else 's'}"
 
 
-def _resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
+def resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
     """How images of two shapes become equal."""
     words = [f"`size` to [height, width], such as [{needed[0]}, {needed[1]}]"] if shape[:2] != needed[:2] else []
     words += [f"`channels` to {max(shape[2], needed[2])}"] if shape[2] != needed[2] else []

@@ -226,7 +226,7 @@ class TableProfile:
     origin: str
     columns: Sequence[ColumnProfile]
     target: str | tuple[str, ...] | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     images: Sequence[ImageProfile] = ()
 

@@ -18,6 +18,7 @@ RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
 SENTENCE_END = (".", "?", "!", ")")
+IMAGE_TABLE = "components.data.ImageTable"
 CSV, FRAME = "components.data.Csv", "components.data.Frame"  # the sources of tables: files, and tables from Python
 FROM_PYTHON = "from_python"  # the option of `data` for a table that a call from Python passes
 OPTION = "option"  # the key of an option's name beside values of its parameters

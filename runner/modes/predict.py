@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, UserError
 from components.types.splits import SPLIT_OPTIONS
-from runner.config.catalog import CSV
+from runner.config.catalog import CSV, IMAGE_TABLE
 from runner.config.settings import Output
 from runner.data.encode import TARGET
 from runner.data.load import target_nodes
@@ -147,7 +147,7 @@ def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
 
     They need no column that is dropped or decides about splits. All their rows are used, and no other file.
     """
-    if data.get("_target_") != CSV:
+    if data.get("_target_") not in (CSV, IMAGE_TABLE):
         return ("drop", *SPLIT_OPTIONS[:-1])  # `classes` may be the names of folders
     return ("drop", "valid", "test", *SPLIT_OPTIONS)
 
@@ -165,7 +165,7 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
 
     The settings of a target's column stay if an input reads the target's raw column too.
     """
-    data = {key: value for key, value in data.items() if key != "on_missing_target"}
+    data = {key: value for key, value in data.items() if key not in ("on_missing_target", "on_missing_image")}
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
     by_column = {
@@ -185,6 +185,8 @@ def _select_columns(value: Any, recorded: Any, keys: Collection[str]) -> Any:
         recorded: the option of the run. Names that only the command has stay, so that a wrong one is an error.
         keys: the columns that the run reads.
     """
+    if isinstance(value, list | tuple) and isinstance(recorded, list | tuple):  # columns of images
+        return [name for name in value if name in keys or name not in recorded]
     if not isinstance(value, dict) or not isinstance(recorded, dict):
         return value
     return {name: item for name, item in value.items() if name in keys or name not in recorded or name == ALL}

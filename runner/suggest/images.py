@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from components.closest import format_name
-from components.types import ImageProfile, TableProfile
+from components.types import ImageProfile
 from runner.suggest.column_plan import ColumnPlan, make_feature_column
 
 MAX_SIDE = 96  # pixels; on two cores, ResNet-18 learns from some twenty images of 96 x 96 a second
@@ -15,11 +13,17 @@ SMALL_SIDE = 48  # up to it, and for few images, ResNet-20 is suggested, which h
 EXAMPLES = {"resnet20": 200_000, "resnet18": 60_000}  # the approximate number of training examples of a whole run
 FEW_ROWS = 3200  # with fewer training images, a batch has 32 of them, else 128
 MAX_EPOCHS, MIN_EPOCHS, PATIENCE = 40, 10, 10
-MAX_LISTED = 10  # classes in a note
+DILATIONS = (1, 2, 4, 8, 1)  # of the convolutions that predict masks: each pixel sees 33 x 33
 
 
-def plan_image(image: ImageProfile) -> ColumnPlan:
-    """Plans the column of images: whether they are resized, and in grey or colors."""
+def plan_image(image: ImageProfile, name: str, *, has_masks: bool = False) -> ColumnPlan:
+    """Plans a column of images: whether they are resized, and in grey or colors.
+
+    Args:
+        image: its profile.
+        name: the name of the feature column.
+        has_masks: whether masks of the same size are the target.
+    """
     sizes = {shape[:2] for shape in image.shapes}
     channels = {shape[2] for shape in image.shapes}
     options: dict[str, Any] = {}
@@ -40,66 +44,57 @@ def plan_image(image: ImageProfile) -> ColumnPlan:
     larger = 2 * side if side == MAX_SIDE else side * 3 // 2
     note = (
         f"has images of {were} pixels{cut}. Larger ones show more and take longer: "
-        f"feature.columns.{image.name}.size=[{larger},{larger}]"
+        f"feature.columns.{name}.size=[{larger},{larger}]"
+        + (f" feature.target.size=[{larger},{larger}]" if has_masks else "")
     )
     return ColumnPlan(description, (make_feature_column("Image", key=image.name, **options),), notes=(note,))
 
 
-def suggest_from_images(
-    table: TableProfile, target: str, target_plan: ColumnPlan, options: Mapping[str, Any], train_rows: int
-) -> dict[str, Any]:
-    """The suggestion for a table of images and their target, with the keys of `Suggestion`.
+def plan_mask(name: str, image: ImageProfile) -> ColumnPlan:
+    """Plans a target of masks, which get the size of their images."""
+    (part,) = plan_image(image, image.name).feature_columns
+    size = {key: part[key] for key in ("size", "resize") if key in part}
+    return ColumnPlan(
+        "target: the class of each pixel", (make_feature_column("Mask", key=name, image=image.name, **size),)
+    )
+
+
+def suggest_network(
+    image: ImageProfile, plan: ColumnPlan, train_rows: int, *, has_columns: bool, is_mask: bool
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The choices and values for a network that sees images, and a note about the augmentation.
 
     Args:
-        table: the profile.
-        target: the name of the target.
-        target_plan: its plan.
-        options: the choices, values and notes that go with the target.
+        image: the profile of the images.
+        plan: the plan of their column.
         train_rows: the number of training images.
+        has_columns: whether the network sees other columns too.
+        is_mask: whether the target is the class of each pixel.
     """
-    plans = {image.name: plan_image(image) for image in table.images}
-    (part,) = (plan.feature_columns[0] for plan in plans.values())
-    (image,) = table.images
+    (part,) = plan.feature_columns
     side = max(part.get("size") or max(shape[:2] for shape in image.shapes))
     network = "resnet20" if side <= SMALL_SIDE or train_rows < FEW_ROWS else "resnet18"
     is_grey = {shape[2] for shape in image.shapes} == {1}
-    augmentations = ["crop"] if is_grey else ["crop", "flip"]
-    changes = "moved by a few pixels at random" + ("" if is_grey else ", and half of them flipped left to right")
-    (label,) = (column for column in table.columns if column.name == target)
-    counts = f"{label.rows:,} images of {label.distinct_count} classes"
-    notes = [
-        counts,
-        *options["notes"],
-        *(f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes),
-    ]
-    return {
-        "origin": table.origin,
-        "choices": {
-            **options["choices"],
-            "architecture": network,
-            "augmentation": augmentations,
-            "optimizer": "adamw",
-            "schedule": "cosine",
-        },
-        "feature": {
-            "target": target_plan.feature_columns[0],
-            "columns": {name: plan.feature_columns[0] for name, plan in plans.items()},
-            "inputs": {"image": [*plans]},
-        },
-        "values": options["values"] | _suggest_sizes(train_rows, EXAMPLES[network]),
-        "summary": "",
-        "unusual": [],
-        "table": [
-            ("column", "type", "missing", "distinct", "becomes"),
-            *((format_name(name), "image", "", "", plan.description) for name, plan in plans.items()),
-            (format_name(target), "string", "", f"{label.distinct_count:,}", target_plan.description),
-        ],
-        "notes": [
-            *table.notes,
-            *notes,
-            f"In training, images are {changes}. augmentation=[] leaves this out",
-        ],
+    choices: dict[str, Any] = {
+        "architecture": network,
+        "augmentation": ["crop"] if is_grey else ["crop", "flip"],
+        "optimizer": "adamw",
+        "schedule": "cosine",
     }
+    values = _suggest_sizes(train_rows, EXAMPLES[network])
+    if is_mask:
+        choices["architecture"] = "sequential"
+        values["architecture"] = {"layers": [make_layer(dilation) for dilation in DILATIONS], "head": "conv"}
+    elif has_columns:
+        choices["architecture"], values["architecture"] = "image_columns", {"network": network}
+    changes = "moved by a few pixels at random" + ("" if is_grey else ", and half of them flipped left to right")
+    return choices, values, f"In training, images are {changes}. augmentation=[] leaves this out"
+
+
+def make_layer(dilation: int) -> dict[str, Any]:
+    """The configuration of a convolution that keeps the size of images."""
+    layer = {"_target_": "components.layer.ConvNorm", "features": 32, "kernel": 3}
+    return layer if dilation == 1 else {**layer, "dilation": dilation}
 
 
 def _median_side(image: ImageProfile) -> int:

@@ -11,10 +11,18 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from components.closest import closest_name, format_name, join_names
-from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
+from components.types import (
+    ColumnProfile,
+    ColumnType,
+    DataError,
+    ImageProfile,
+    InfersTypes,
+    Source,
+    TableProfile,
+)
 from components.types.splits import SPLIT_OPTIONS
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
-from runner.suggest.images import suggest_from_images
+from runner.suggest.images import plan_image, plan_mask, suggest_network
 from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_problem,
@@ -53,10 +61,20 @@ def suggest(source: Any) -> dict[str, Any]:
             "Write a feature file with the columns to use, and choose it by feature=…"
         )
     columns = {column.name: column for column in table.columns}
-    target = _find_target(table, columns)
+    images = {image.name: image for image in table.images}
+    target = _find_target(table, [*columns, *images])
     if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
-    target_plan, options = _plan_target(columns[target], table.origin)
+    image = next((image for name, image in images.items() if name != target), None)
+    if target in columns:
+        target_plan, options = _plan_target(columns[target], table.origin)
+    elif image is not None:
+        target_plan, options = (
+            plan_mask(target, image),
+            _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"]),
+        )
+    else:
+        raise DataError(f"{table.origin} has no column of images but the target, `{target}`. Set data.images.")
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
             options["notes"].append(f"{deciding}, so the splits aren't stratified.")
@@ -65,42 +83,101 @@ def suggest(source: Any) -> dict[str, Any]:
             f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
             f"{format_name_override('data.split_by', time)}"
         )
-    if table.images:
-        train_rows = _count_training_rows(source, table.origin, columns[target].rows)
-        return suggest_from_images(table, target, target_plan, options, train_rows)
+    rows = sum(source.sizes().values())
     keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
     others = {name: _plan_other(column, keys) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
-    if not used:  # a number of the row is better than nothing
+    if not used and image is None:  # a number of the row is better than nothing
         others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
-    if not used:
+    if not used and image is None:
         reasons = "; ".join([*(f"{name}: {plan.description}" for name, plan in others.items()), *readings])
         raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
+    if target in images:
+        others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
+        used = {}
     plans = {name: target_plan if name == target else others[name] for name in columns}
+    raw = columns.keys() | images.keys()
+    image_plans = {name: _plan_image(each, image, target, target_plan, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
-    train_rows = _count_training_rows(source, table.origin, columns[target].rows)
-    values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
-    notes = [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
-    notes += [f"{format_name(name)} {note}" for name, plan in plans.items() for note in plan.notes]
+    train_rows = _count_training_rows(source, table.origin, rows)
+    left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
+    notes = [f"{format_name(name)} is {plan.description}" for name, plan in left_out.items()]
+    notes += [f"{format_name(name)} {note}" for name, plan in (image_plans | plans).items() for note in plan.notes]
+    first_notes = list[str]()
+    if image is None:
+        choices = {"architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"}
+        values = _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
+    else:
+        choices, values, note = suggest_network(
+            image, image_plans[image.name], train_rows, has_columns=bool(used), is_mask=target in images
+        )
+        is_class = target in columns and target_plan.feature_columns[0]["_target_"] == "components.feature.Label"
+        classes = f" of {columns[target].distinct_count} classes" if is_class else ""
+        first_notes, notes = [f"{rows:,} images{classes}"], [*notes, note]
+        if used:
+            notes.append(
+                "The network sees the images and the other columns. To leave columns out, list them in data.drop"
+            )
+        used = {image.name: image_plans[image.name]} | used
+    values = options["values"] | values
+    if isinstance(source, InfersTypes):
+        values["data"] = values.get("data", {}) | {"types": types} | _collect_options(table, plans)
+    feature_columns = {name: plan.feature_columns for name, plan in used.items()}
     return {
         "origin": table.origin,
-        "choices": {**options["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
+        "choices": options["choices"] | choices,
         "feature": {
             "target": target_plan.feature_columns[0],
-            **_name_feature_columns({name: plan.feature_columns for name, plan in used.items()}, set(columns)),
+            **_name_feature_columns(feature_columns, raw, () if image is None else (image.name,)),
         },
-        "values": values | {"data": values.get("data", {}) | {"types": types} | _collect_options(table, plans)},
+        "values": values,
         "summary": summarize_kinds({name: columns[name] for name in others}, others),
         "unusual": [
-            position
-            for position, (name, plan) in enumerate(plans.items())
-            if name == target or is_unusual(columns[name], plan)
+            *range(len(images)),
+            *(
+                position
+                for position, (name, plan) in enumerate(plans.items(), len(images))
+                if name == target or is_unusual(columns[name], plan)
+            ),
         ],
-        "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
-        "notes": [*table.notes, *options["notes"], *readings, *notes],
+        "table": [
+            HEADING,
+            *((format_name(name), "image", "", "", _describe_plan(plan)) for name, plan in image_plans.items()),
+            *(_describe_column(columns[name], plan, types) for name, plan in plans.items()),
+        ],
+        "notes": [*table.notes, *first_notes, *options["notes"], *readings, *notes],
     }
+
+
+def _plan_image(
+    column: ImageProfile,
+    image: ImageProfile | None,
+    target: str,
+    target_plan: ColumnPlan,
+    raw: set[str],
+) -> ColumnPlan:
+    """Plans a column of images.
+
+    Args:
+        column: its profile.
+        image: the column of images that is used.
+        target: the name of the target.
+        target_plan: its plan.
+        raw: the names of all raw columns.
+    """
+    if column.name == target:
+        return target_plan
+    if column is not image:
+        return ColumnPlan("left out: one column of images is used; for several, write a feature file")
+    name = _make_identifier(column.name, (raw - {column.name}) | {"target"})
+    return plan_image(column, name, has_masks=bool(target_plan.feature_columns[0].get("image")))
+
+
+def _leave_out_beside_masks(plan: ColumnPlan) -> ColumnPlan:
+    reason = "left out: the network that predicts masks sees images only"
+    return ColumnPlan(reason) if plan.feature_columns else plan
 
 
 def _find_split_option(source: Any) -> str | None:
@@ -138,7 +215,7 @@ def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> di
     return options
 
 
-def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> str:
+def _find_target(table: TableProfile, columns: Collection[str]) -> str:
     """The name of the target. Raises DataError if it is missing or is not a column."""
     target, origin = table.target, table.origin
     if isinstance(target, tuple):
@@ -286,15 +363,18 @@ def _count_training_rows(source: Source, origin: str, rows: int) -> int:
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
 
 
-def _name_feature_columns(plans: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) -> dict[str, Any]:
-    """Names the feature columns, and lists the last one of each raw column as the input.
+def _name_feature_columns(
+    plans: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str], images: Collection[str] = ()
+) -> dict[str, Any]:
+    """Names the feature columns, and lists the last one of each raw column in an input.
 
     Args:
         plans: the feature columns of each raw column. Each one reads the one before it.
         raw: the names of all raw columns. A feature column may only have the name of the raw column that it reads.
+        images: the raw columns of the input `image`; the others are in the input `columns`.
     """
     columns: dict[str, dict[str, Any]] = {}
-    taken, inputs = raw | {"target"}, []
+    taken, inputs = raw | {"target"}, dict[str, list[str]]()
     for raw_name, (first, *others) in plans.items():
         taken -= {raw_name} - {"target"}  # its own feature column may have its name
         base = name = _make_identifier(raw_name, taken)
@@ -305,8 +385,8 @@ def _name_feature_columns(plans: Mapping[str, tuple[dict[str, Any], ...]], raw: 
             key, name = name, _make_identifier(f"{base}_{suffix}", taken)
             taken.add(name)
             columns[name] = {"_target_": column["_target_"], "key": key, **column}
-        inputs.append(name)
-    return {"columns": columns, "inputs": {"columns": inputs}}
+        inputs.setdefault("image" if raw_name in images else "columns", []).append(name)
+    return {"columns": columns, "inputs": inputs}
 
 
 def _make_identifier(name: str, taken: Collection[str]) -> str:
@@ -343,8 +423,11 @@ def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str
     if column.missing_spellings:
         is_complete = sum(column.missing_spellings.values()) == column.missing_count
         missing = _list_spellings(column) if is_complete else f"{missing} ({_list_spellings(column)})"
-    becomes = plan.description if plan.feature_columns else "left out"
-    return format_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
+    return format_name(column.name), types.get(column.name, column.kind), missing, distinct, _describe_plan(plan)
+
+
+def _describe_plan(plan: ColumnPlan) -> str:
+    return plan.description if plan.feature_columns else "left out"
 
 
 def _list_spellings(column: ColumnProfile) -> str:

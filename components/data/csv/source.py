@@ -173,9 +173,13 @@ class _GivenFile(Csv):
     def has_all_classes(self) -> bool:
         return False
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        return self.training.required_columns
+
     @classmethod
     def like(cls, training: Csv, path: str) -> _GivenFile:
-        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
+        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(Csv)}
         columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
         options_found = training.inferred_options(columns)
         inferred = {name: value for name, value in options_found.items() if name in READING_OPTIONS}

@@ -137,6 +137,11 @@ class TextTable(Table):
         return True
 
     @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The columns of which a row needs a value: other rows are left out."""
+        return ()
+
+    @property
     def class_column(self) -> str:
         return self.stratify or next(iter(self._targets), super().class_column)
 
@@ -226,8 +231,13 @@ class TextTable(Table):
             rows = find_rows_with_target(columns.valid, targets)
             if rows is not None and not len(rows):
                 raise DataError(f"{self.label} has no row with a value of {self._describe_targets()}")
+        for name in self.required_columns:
+            mask = columns.valid.get(name, np.ones(columns.rows, bool))
+            rows = np.flatnonzero(mask) if rows is None else rows[mask[rows]]
+            if not len(rows):
+                raise DataError(f"{self.label} has no row with a value of {format_name(name)}")
         if self.classes is None:
-            return rows
+            return rows if rows is None or len(rows) < columns.rows else None
         name = self.class_column
         if name not in columns.values:
             raise DataError(f"`classes`: {self.label} has no column `{name}`. {suggest_name(name, columns.values)}")
@@ -313,6 +323,7 @@ class TextTable(Table):
         if not count:
             return
         reasons = [f"no value of {self._describe_targets()}"] if self.on_missing_target == "drop" else []
+        reasons += [f"no value of {format_name(name)}" for name in self.required_columns]
         reasons += [] if self.classes is None else [f"another class than {join_names(map(format_key, self.classes))}"]
         rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} {' or '.join(reasons)}"
         yield f"{rows} and {'is' if count == 1 else 'are'} left out"

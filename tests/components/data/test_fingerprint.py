@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import components.data
-from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ScikitLearn, TextFolders
+from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ImageTable, ScikitLearn, TextFolders
 from components.data.idx import write_idx
 from components.data.table import Table
 
@@ -40,12 +40,14 @@ TEXTS = {
     "drop": ("z",),
     "on_missing_target": "drop",
 }
+CSV = HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"}
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
-    Csv: HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"},
+    Csv: CSV,
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
+    ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
@@ -63,6 +65,15 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     if kind is Csv:
         (folder / "table.csv").write_text("x,y,z\n1,2,3\n-,4,5\n")
         return Csv(**{"path": str(folder / "table.csv"), "target": "y", "valid": 1, "test": 1, **changes})
+    if kind is ImageTable:
+        (folder / "table.csv").write_text("x,y,z,image\n1,0,3,1.png\n-,1,5,1.png\n")
+        for number, name in enumerate(("1.png", "other/1.png")):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b" " * number)
+        changes |= {"images": "image"} if "on_missing_image" in changes else {}
+        changes |= {"root": str(folder / "other"), "images": "image"} if "root" in changes else {}
+        base = {"path": str(folder / "table.csv"), "target": "y", "images": (), "valid": 1, "test": 1}
+        return ImageTable(**{**base, **changes})
     if kind is Idx:
         for name, array in {"image": np.zeros((3, 2, 2)), "label": np.arange(3), "other": np.ones(3)}.items():
             write_idx(folder / name, array.astype(np.uint8))

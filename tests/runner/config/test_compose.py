@@ -46,11 +46,13 @@ GROUPS_WITH_TARGET_NAMES = (
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
     "data=images": ["feature=image", "data.path=images"],
+    "data=image_table": ["feature=image", "data.path=table.csv"],
     "data=california_housing": ["feature=image"],
     "update=decay": ["optimizer=adamw"],
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],
     "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
+    "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
 }

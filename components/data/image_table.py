@@ -1,0 +1,250 @@
+"""The source for a table of paths of images, whose other columns are labels and features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from components.closest import format_name, join_names
+from components.data.csv.options import raise_contradiction
+from components.data.csv.reader import Columns
+from components.data.csv.source import Csv
+from components.data.files import FileContents, find_file_bounds
+from components.data.image_profile import SUFFIXES, profile_images
+from components.data.listed_files import MISSING, ListedFiles, find_listed_files
+from components.data.packed import PackedFile
+from components.data.table import slice_rows
+from components.input_files import find_path
+from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
+
+PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageTable(Csv):
+    """A CSV file of paths of images, with labels and other columns. The columns of paths become the images' files.
+
+    The column `IMAGE.path` has the paths of the column `IMAGE` as they are in the table. In a path, a backslash is a
+    slash. An empty path is a missing image.
+
+    Attributes are those of `Csv`, and:
+        images: the column of paths, or several, such as one of images and one of masks. None: those of whose texts each
+            ends like the name of a JPEG, PNG, BMP, GIF, WebP or TIFF file.
+        root: the folder that paths are relative to, or a tar or zip archive, which isn't unpacked to the disk. It is
+            looked up as `path` is. None: the folder of the table, also for each table of a split.
+        on_missing_image: `error`: a row with an empty path is an error where the image is read. `drop`: it is left out
+            and counted.
+    """
+
+    images: str | tuple[str, ...] | None = None
+    root: str | None = None
+    on_missing_image: Literal["error", "drop"] = "error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self._given_images:
+            kind = (self.types or {}).get(name, "string")
+            if kind != "string":
+                raise_contradiction(name, "paths of images (`images`)", f"`types` (={kind})")
+
+        if self.on_missing_image == "drop" and not self._given_images:
+            raise DataError("`on_missing_image` (=drop) needs `images`, the column of paths whose gaps are meant")
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        return self._given_images if self.on_missing_image == "drop" else ()
+
+    @property
+    def _given_images(self) -> tuple[str, ...]:
+        return (self.images,) if isinstance(self.images, str) else self.images or ()
+
+    @property
+    def _declared_types(self) -> dict[str, ColumnType]:
+        return super()._declared_types | dict.fromkeys(self._given_images, "string")
+
+    def read_columns(self) -> Columns:
+        """Reads all columns. Paths such as 0.png are texts, and not numbers with the mark `png`."""
+        columns = super().read_columns()
+        marks = {name: str(reading.options.get("marks", "")) for name, reading in columns.readings.items()}
+        texts = [name for name, mark in marks.items() if f".{mark.lower().lstrip('.')}" in SUFFIXES]
+        if texts and self.images is None:
+            types = self._declared_types | dict.fromkeys(texts, "string")
+            self.__dict__["reader"] = self._make_reader(self.file, types, self.drop)  # replaces the cached one
+            columns = super().read_columns()
+        return columns
+
+    @cached_property
+    def _images(self) -> tuple[str, ...]:
+        """The columns of paths. Raises DataError if there is none, or an option names no column."""
+        if self.images == ():
+            return ()
+        if self.images is not None:
+            self._check_names("images", self._given_images, self.table.types)
+            return tuple(name for name in self._given_images if name in self.table.types)
+        texts = {name: values for name, values in self.table.values.items() if isinstance(values, Strings)}
+        others = {name: self._find_other_texts(name, values) for name, values in texts.items()}
+        if not (found := tuple(name for name, (_, count) in others.items() if count == 0)):
+            raise self._make_no_images_error(others)
+        return found
+
+    def _find_other_texts(self, name: str, texts: Strings) -> tuple[int, int]:
+        """The first row whose text isn't the name of an image file, and how many there are. All, if all are missing."""
+        is_image = np.array([text.lower().endswith(SUFFIXES) for text in texts._replace(indices=None).tolist()], bool)
+        is_image = is_image if texts.indices is None else is_image[texts.indices]
+        valid = self.table.valid.get(name)
+        is_other = ~is_image if valid is None else ~is_image & valid
+        is_none = valid is not None and not valid.any()
+        return int(is_other.argmax()), len(is_other) if is_none else int(is_other.sum())
+
+    def _make_no_images_error(self, others: Mapping[str, tuple[int, int]]) -> DataError:
+        columns = self.table
+        name, (row, count) = min(others.items(), key=lambda item: item[1][1], default=("", (0, columns.rows)))
+        candidates = f"Columns: {join_names(columns.types)}."
+        if count < columns.rows:
+            text = slice_rows(columns.values[name], row, row + 1).tolist()[0]
+            candidates = (
+                f"In column {format_name(name)}, {columns.rows - count:,} of {columns.rows:,} do, but {text!r} doesn't "
+                f"({self._locate(row)}). {candidates}"
+            )
+        return DataError(
+            f"{self.label} has no column whose texts are all paths of images, which end in {', '.join(SUFFIXES)}. "
+            f"{candidates} Set `images` to the column of paths."
+        )
+
+    @cached_property
+    def _paths(self) -> Mapping[str, Mapping[str, list[str | None]]]:
+        """The path of each row by part and column. None: it is missing."""
+        return {
+            part: {name: _list_texts(table.table.values[name], table.table.valid.get(name)) for name in self._images}
+            for part, table in self.tables.items()
+        }
+
+    @cached_property
+    def _listed(self) -> Mapping[str, ListedFiles]:
+        """The files by part. Raises DataError for a path without a file."""
+        listed = {}
+        for part, paths in self._paths.items():
+            root = Path(str(cast(Csv, self.tables[part]).file)).parent if self.root is None else find_path(self.root)
+            given = [path for column in paths.values() for path in column if path is not None]
+            listed[part] = find_listed_files(PackedFile(root, self.max_unpacked_gb), given)
+            if listed[part].faults:
+                raise self._make_fault_error(part, listed[part])
+        return listed
+
+    def _make_fault_error(self, part: str, listed: ListedFiles) -> DataError:
+        """The error for paths without a file."""
+        table, faults, root = self.tables[part], listed.faults, listed.root.path
+        name, row, path = next(
+            (name, row, path)
+            for name, paths in self._paths[part].items()
+            for row, path in enumerate(paths)
+            if path is not None and path in faults
+        )
+        located = f"{table._locate(row)}: column `{name}` is {path!r}"
+        if faults[path] != MISSING:
+            return DataError(f"{located}, and {faults[path]}, {root}. Correct the path, or remove the row.")
+        if not listed.numbers:
+            return DataError(
+                f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
+                f"the folder or archive that they are relative to.{listed.suggest_root(path)}"
+            )
+        more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
+        return DataError(
+            f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} Correct the path, or remove the row."
+        )
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """The number of each row's file among the files of its part, int64 (rows,), by part and column; -1: none."""
+        return {
+            part: {
+                name: np.array([-1 if path is None else listed.numbers[path] for path in paths], np.int64)
+                for name, paths in self._paths[part].items()
+            }
+            for part, listed in self._listed.items()
+        }
+
+    def content_digest(self) -> str:
+        versions = "\0".join(
+            [*self._images, *self.required_columns, *(listed.files.version for listed in self._listed.values())]
+        )
+        digest = hashlib.blake2b(versions.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        return f"{super().content_digest()}, {digest}"
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        """Yields the rows of a part in consecutive blocks. The files of a column are read when it is used."""
+        files, numbers, columns = self._listed[part].files, self._numbers[part], self.columns_by_part[part]
+        sizes = np.append(files.sizes, 0)  # -1 is no file
+        row_sizes = sum((sizes[own] for own in numbers.values()), start=np.zeros(self.sizes()[part], np.int64))
+        for first, stop in find_file_bounds(row_sizes):
+            own = {name: slice_rows(values, first, stop) for name, values in columns.items()}
+            block = self.make_block(part, own, first)
+            readers = {name: FileContents(files, rows[first:stop]).read for name, rows in numbers.items()}
+            texts = {f"{name}.{PATH}": own[name] for name in readers}
+            others = {name: values for name, values in own.items() if name not in readers}
+            valid = {f"{name}.{PATH}": block.valid[name] for name in readers if name in block.valid}
+            yield replace(
+                block,
+                columns=LazyColumns(texts | others, readers, np.arange(stop - first)),
+                valid=valid | dict(block.valid),
+                files=frozenset(readers),
+            )
+
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        """Makes a block whose columns of paths aren't replaced by files."""
+        block = super().make_block(part, columns, first_row)
+        texts = [_list_texts(columns[name], block.valid.get(name)) for name in self._images if name in columns]
+        paths = [", ".join(filter(None, row)) for row in zip(*texts, strict=True)]
+        return _ImageBlock(**vars(block), paths=paths)
+
+    def profile(self) -> TableProfile:
+        """The facts about the columns, and, from the headers of some files, about the sizes of images.
+
+        Raises:
+            DataError: a column has values and no name, or a file is no image.
+        """
+        profile = super().profile()
+        columns = tuple(column for column in profile.columns if column.name not in self._images)
+        images = tuple(map(self._profile_images, self._images))
+        return replace(profile, columns=columns, images=images, options={**profile.options, "images": [*self._images]})
+
+    def _profile_images(self, name: str) -> ImageProfile:
+        part = next(iter(self.tables))
+        files, numbers = self._listed[part].files, self._numbers[part][name]
+        return profile_images(
+            name, np.flatnonzero(numbers >= 0), lambda row: files.read(int(numbers[row])), self.locate_row
+        )
+
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+        return super().inferred_options(columns) | {"images": [*self._images]}
+
+
+def _list_texts(texts: Values, valid: np.ndarray | None) -> list[str | None]:
+    assert isinstance(texts, Strings)
+    listed: list[str | None] = [*texts.tolist()]
+    for row in np.flatnonzero(~valid).tolist() if valid is not None else ():
+        listed[row] = None
+    return listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ImageBlock(Block):
+    """A block of rows of a table of images. Messages name a row by its line in the file and the paths of its images.
+
+    Attributes:
+        locate_in_table: describes the location of a row, counted from the start of the table.
+        paths: the paths of the images of each row.
+    """
+
+    locate_in_table: Callable[[int], str]
+    paths: Sequence[str]
+
+    def locate(self, row: int) -> str:
+        location, paths = self.locate_in_table(self.first_row + row), self.paths[row] if self.paths else ""
+        return f"{location} ({paths})" if paths else location
