@@ -111,6 +111,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
     "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
+    "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "TextFolders": {"path": "texts", "valid": 5},
 }
@@ -137,6 +138,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"{name}.max_megapixels": {"key": "file"} for name in ("Image", "ImageTarget")},
     "ImageFolders.max_unpacked_gb": {"path": "images.tar.gz"},
     "ImageFolders.split_hash": {"valid": 0.3, "test": 0.3},
+    "NumpyFiles.split_hash": {"valid": 0.3, "test": 0.3},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
@@ -268,6 +270,13 @@ VALUES: dict[str, list[Any]] = {
     "Idx.test": [IDX],
     "Idx.stratify": ["label"],
     "Idx.max_unpacked_gb": [1e-9],
+    "NumpyFiles.path": ["arrays"],
+    "NumpyFiles.columns": [["y"]],
+    "NumpyFiles.target": ["x"],
+    "NumpyFiles.max_unpacked_gb": [1e-9],
+    "NumpyFiles.per_class": [1],
+    "NumpyFiles.classes": [[0, 1]],
+    **{f"NumpyFiles.{name}": ["y"] for name in ("stratify", "split_hash", "split_by", "group")},
     "ScikitLearn.stratify": ["label"],
     "TextFolders.path": ["texts.tar.gz"],
     "TextFolders.stratify": ["label"],
@@ -293,7 +302,8 @@ ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
-ERRORS |= {f"{name}.split_column" for name in ("Idx", "ScikitLearn", "TextFolders")}
+ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "valid_from")}
+ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 """The parameters whose other values contradict the data, which an error says."""
 
@@ -331,6 +341,10 @@ def write_files() -> None:
                 if folder == "packed":
                     file = Path(folder, f"{name}-{kind}")
                     file.write_bytes(gzip.compress(file.read_bytes()))
+    Path("arrays").mkdir()
+    np.save("arrays/x.npy", pixels)
+    np.save("arrays/y.npy", np.arange(ROWS) % 3)
+    np.savez("arrays.npz", x=np.asfortranarray(pixels), y=np.arange(ROWS) % 3)
     with tarfile.open("texts.tar.gz", "w:gz") as archive:
         for n, (part, label, suffix) in enumerate(product(("train", "test", "other"), ("neg", "pos"), (".txt", ".md"))):
             for copy in range(6):

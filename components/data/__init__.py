@@ -8,6 +8,7 @@ from components.data.idx import Idx as Idx
 from components.data.idx import read_idx as read_idx
 from components.data.idx import write_idx as write_idx
 from components.data.image_folders import ImageFolders as ImageFolders
+from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.table import Table as Table
 from components.data.text_folders import TextFolders as TextFolders

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import components.data
-from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ScikitLearn, TextFolders
+from components.data import Arrays, Csv, Frame, Idx, ImageFolders, NumpyFiles, ScikitLearn, TextFolders
 from components.data.idx import write_idx
 from components.data.table import Table
 
@@ -46,6 +46,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
+    NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
@@ -68,6 +69,9 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
             write_idx(folder / name, array.astype(np.uint8))
         names = ("image", "label")
         return Idx(**{"path": str(folder), "train": names, "test": names, "valid": 1, **changes})
+    if kind is NumpyFiles:
+        np.savez(folder / "a.npz", x=np.arange(3), label=np.arange(3))
+        return NumpyFiles(**{"path": str(folder / "a.npz"), "valid": 1, "test": 1, **changes})
     if kind is ImageFolders:
         for name in ("a/1.png", "a/2.jpg", "b/3.png", "c/4.png"):
             (folder / name).parent.mkdir(exist_ok=True)
