@@ -3,6 +3,7 @@
 from components.data.arrays import Arrays as Arrays
 from components.data.csv.source import Csv as Csv
 from components.data.frame import Frame as Frame
+from components.data.generator import Generator as Generator
 from components.data.holdout import split as split
 from components.data.idx import Idx as Idx
 from components.data.idx import read_idx as read_idx

@@ -107,7 +107,7 @@ class NumpyFiles(Table):
         if name is None or name not in columns:
             hint = "" if name is None else f" {suggest_name(name, columns)}"
             raise DataError(
-                f"data.target is {'missing' if name is None else f'{name}, which is no column'}.{hint} Set it to the "
+                f"`target` is {'missing' if name is None else f'{name}, which is no column'}.{hint} Set it to the "
                 f"column to predict. Columns of {self._label}: {join_names(columns)}."
             )
         labels = self._read_labels(name, columns[name])
@@ -117,11 +117,11 @@ class NumpyFiles(Table):
             inputs = next((column for column in columns if column != name), "x")
             raise DataError(
                 f"nothing is inferred from {self._label}, which has {found}. Only uint8 images (rows, height, width, "
-                "channels) and the class of each are. Choose other columns by data.columns=[…], or write "
-                "conf/feature/mine.yaml, such as\n"
+                "channels) and the class of each are. Choose them by `columns`, or write a feature file such "
+                "as the following, and choose it.\n"
                 f"  target: {{_target_: components.feature.Label, key: {name}}}\n"
                 f"  columns: {{{inputs}: {{_target_: components.feature.Numeric, key: {inputs}}}}}\n"
-                f"  inputs: {{columns: [{inputs}]}}\nand choose it by feature=mine"
+                f"  inputs: {{columns: [{inputs}]}}"
             )
         shapes = {shape: len(columns[images[0]]) for shape in [_image_shape(columns[images[0]])] if shape}
         profile = Profile(name, "string", True, labels, None, self.locate_row, dict)

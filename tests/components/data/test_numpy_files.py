@@ -249,7 +249,7 @@ def test_images_and_labels_have_a_profile(tmp_path: Path) -> None:
     for other in (Y * 0.5, np.arange(7)):
         with pytest.raises(DataError, match=r"nothing is inferred from .*images.*and the class of each"):
             open_npz(tmp_path / "a.npz", x=images, y=other).profile()
-    with pytest.raises(DataError, match=r"data.target is missing. Set it to the column to predict. .*: a, b"):
+    with pytest.raises(DataError, match=r"`target` is missing. Set it to the column to predict. .*: a, b"):
         open_npz(tmp_path / "a.npz", a=X, b=Y).profile()
 
 
