@@ -135,20 +135,16 @@ class Generator(SplitOptions):
         if not isinstance(yielded, Iterable):
             raise DataError(f"{self._name} returned {_describe(yielded)}. It must yield {self.yields}")
         iterator = iter(yielded)
-        try:
-            while self.limit is None or count < self.limit:
-                with self._errors_in_row(count):
-                    found = next(iterator, END)
-                if found is END:
-                    return
-                if not isinstance(found, Mapping) or not found:
-                    needed = 'A mapping is needed, such as {"x": 1.5, "y": 0}'
-                    raise DataError(f"{self.locate_row(count)} is {_describe(found)}. {needed}")
-                yield count, found
-                count += 1 if self.yields == "rows" else row_count(next(iter(found.values())))
-        finally:  # a generator then closes its files
-            if hasattr(iterator, "close"):
-                iterator.close()
+        while self.limit is None or count < self.limit:
+            with self._errors_in_row(count):
+                found = next(iterator, END)
+            if found is END:
+                return
+            if not isinstance(found, Mapping) or not found:
+                needed = 'A mapping is needed, such as {"x": 1.5, "y": 0}'
+                raise DataError(f"{self.locate_row(count)} is {_describe(found)}. {needed}")
+            yield count, found
+            count += 1 if self.yields == "rows" else row_count(next(iter(found.values())))
 
     @contextmanager
     def _errors_in_row(self, row: int) -> Iterator[None]:

@@ -317,8 +317,7 @@ class StoredArray:
                 skipped -= len(_read_exactly(self._stream, min(skipped, BLOCK_BYTES)))
         content = _read_exactly(self._stream, size)
         self._next_row = stop
-        if stop == self.header.shape[0]:
-            _check_end(self._stream)
+        if stop == self.header.shape[0]:  # zipfile has verified the checksum
             self._stream = None
         return content
 
@@ -344,7 +343,6 @@ class StoredArray:
         with self.open() as file:
             self._check_unchanged(file)
             content = _read_exactly(file, size)
-            _check_end(file)
         return np.frombuffer(content, dtype).reshape(shape, order="F")
 
 
@@ -486,11 +484,6 @@ def _read_exactly(file: IO[bytes], size: int) -> bytearray:
             raise ValueError(f"it ends {size - len(content):,} bytes too early")
         content += chunk
     return content
-
-
-def _check_end(file: IO[bytes]) -> None:
-    if file.read(1):  # at the end, zipfile verifies the checksum
-        raise ValueError("it has more bytes than its header specifies")
 
 
 @contextmanager

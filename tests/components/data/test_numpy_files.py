@@ -25,6 +25,7 @@ X, Y = RNG.random((7, 3), np.float32), np.arange(7) % 2
 def read(source: NumpyFiles, part: str = "all") -> dict[str, np.ndarray]:
     """All rows of a part."""
     blocks: list[Any] = [block.columns for block in source.blocks(part)]
+    assert all(column.dtype.isnative for block in blocks for column in block.values())
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -206,6 +207,19 @@ def test_any_other_byte_of_an_archive_is_an_error_or_changes_nothing(
         return
     for array in found.values():  # names and dates may differ
         np.testing.assert_array_equal(array, X)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_changed_number_of_an_archive_does_not_match_its_checksum(
+    tmp_path: Path, save: Callable[..., None], order: Any
+) -> None:
+    save(tmp_path / "a.npz", x=np.asarray(X, order=order))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\1\2") - 12] ^= 1  # near the end of the numbers
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"x.npy of .*a.npz can't be read: .*(CRC|decompressing)"):
+        read(NumpyFiles(path=str(tmp_path / "a.npz")))
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
