@@ -121,7 +121,10 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return readers[np.lib.format.read_magic(file)](file)
+            version = np.lib.format.read_magic(file)
+            if version not in readers:  # 3.0 is for structured arrays
+                raise ValueError(f"its format has version {version[0]}.{version[1]}; use ASCII names of fields")
+            return readers[version](file)
     except Exception as error:  # NumPy evaluates the header: SyntaxError, RecursionError and others are possible
         raise ValueError(str(error) or type(error).__name__) from error
 

@@ -122,6 +122,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
     "ImageTable": {"path": "table.csv", "images": [], "valid": 4, "test": 4},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
+    "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
+    "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "TextFolders": {"path": "texts", "valid": 5},
 }
@@ -148,6 +150,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"{name}.max_megapixels": {"key": "file"} for name in ("Image", "ImageTarget")},
     "ImageFolders.max_unpacked_gb": {"path": "images.tar.gz"},
     "ImageFolders.split_hash": {"valid": 0.3, "test": 0.3},
+    "Generator.split_hash": {"valid": 0.3, "test": 0.3},
+    "Generator.split_column": {"test": None},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
@@ -289,6 +293,19 @@ VALUES: dict[str, list[Any]] = {
     "Idx.test": [IDX],
     "Idx.stratify": ["label"],
     "Idx.max_unpacked_gb": [1e-9],
+    "Generator.function": [{"_target_": "own_rows.rows", "count": 30}],
+    "Generator.limit": [15],
+    "Generator.per_class": [1],
+    "Generator.classes": [[0, 1]],
+    "Generator.split_column": ["part"],
+    **{f"Generator.{name}": ["label"] for name in ("stratify", "split_hash", "split_by", "group")},
+    "NumpyFiles.path": ["arrays"],
+    "NumpyFiles.columns": [["y"]],
+    "NumpyFiles.target": ["x"],
+    "NumpyFiles.max_unpacked_gb": [1e-9],
+    "NumpyFiles.per_class": [1],
+    "NumpyFiles.classes": [[0, 1]],
+    **{f"NumpyFiles.{name}": ["y"] for name in ("stratify", "split_hash", "split_by", "group")},
     "ScikitLearn.stratify": ["label"],
     "TextFolders.path": ["texts.tar.gz"],
     "TextFolders.stratify": ["label"],
@@ -316,11 +333,20 @@ ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
-ERRORS |= {f"{name}.split_column" for name in ("Idx", "ScikitLearn", "TextFolders")}
+ERRORS |= {"Generator.yields", "Generator.valid_from"}
+ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "split_hash", "valid_from")}
+ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 ERRORS |= {f"ImageTable.{key[4:]}" for key in ERRORS if key.startswith("Csv.")}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""
+FINGERPRINTS = {"Generator.version"}
+"""The parameters that only change the fingerprint of a source, which a test of the source shows."""
+OWN_ROWS = """
+def rows(count=20):
+    for number in range(count):
+        yield {"x": number % 7 * 1.5, "label": number % 5, "part": "train" if number % 4 else "test"}
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -330,6 +356,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("files")
         patched.chdir(folder)
         patched.setenv("TITRATE_DATA", str(folder))
+        patched.setenv("TITRATE_ALLOW", "own_rows")
+        patched.syspath_prepend(folder)
         write_files()
         yield
 
@@ -356,6 +384,11 @@ def write_files() -> None:
                 if folder == "packed":
                     file = Path(folder, f"{name}-{kind}")
                     file.write_bytes(gzip.compress(file.read_bytes()))
+    Path("own_rows.py").write_text(OWN_ROWS)
+    Path("arrays").mkdir()
+    np.save("arrays/x.npy", pixels)
+    np.save("arrays/y.npy", np.arange(ROWS) % 3)
+    np.savez("arrays.npz", x=np.asfortranarray(pixels), y=np.arange(ROWS) % 3)
     with tarfile.open("texts.tar.gz", "w:gz") as archive:
         for n, (part, label, suffix) in enumerate(product(("train", "test", "other"), ("neg", "pos"), (".txt", ".md"))):
             for copy in range(6):
@@ -445,6 +478,7 @@ def list_parameters(package: str, bases: Mapping[str, Any]) -> list[Any]:
         pytest.param(name, key, parameter, id=f"{name}.{key}")
         for name, signature in signatures.items()
         for key, parameter in signature.items()
+        if f"{name}.{key}" not in FINGERPRINTS
     ]
 
 

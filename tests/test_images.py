@@ -126,6 +126,23 @@ def test_size_network_and_augmentation_are_suggested(
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+def test_arrays_of_images_and_their_classes_are_suggested() -> None:
+    images, labels = np.zeros((30, 28, 28), np.uint8), np.arange(30) % 3
+    np.savez("a.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    config = compose(["data=npz", "data.path=a.npz"])
+    assert (config.choices["architecture"], sorted(config.choices["augmentation"])) == ("resnet20", ["crop"])
+    assert config.values["feature"]["inputs"] == {"image": ["x"]}
+    assert config.values["feature"]["target"] == {"_target_": "components.feature.Label", "key": "y"}
+    assert config.values["data"]["stratify"] == "y"
+    assert config.suggestion is not None
+    assert config.suggestion.notes[0] == "60 images of 3 classes"
+    assert "types" not in repr(config.suggestion)  # arrays have types of their own
+    np.savez("a.npz", x=np.zeros((30, 4)), y=labels)
+    with pytest.raises(UserError, match=r"nothing is inferred from a.npz, which has x float64 \(30, 4\), y int64"):
+        compose(["data=npz", "data.path=a.npz"])
+
+
+@pytest.mark.usefixtures("in_empty_folder")
 def test_grey_and_colored_images_become_colors() -> None:
     write_images(Path("images"), ((6, 8),))
     PIL.Image.fromarray(np.zeros((6, 8), np.uint8)).save("images/cat/grey.png")

@@ -3,12 +3,14 @@
 from components.data.arrays import Arrays as Arrays
 from components.data.csv.source import Csv as Csv
 from components.data.frame import Frame as Frame
+from components.data.generator import Generator as Generator
 from components.data.holdout import split as split
 from components.data.idx import Idx as Idx
 from components.data.idx import read_idx as read_idx
 from components.data.idx import write_idx as write_idx
 from components.data.image_folders import ImageFolders as ImageFolders
 from components.data.image_table import ImageTable as ImageTable
+from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.table import Table as Table
 from components.data.text_folders import TextFolders as TextFolders

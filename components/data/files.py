@@ -150,11 +150,11 @@ def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
     entries, folders = (_list_zip if is_zip else _list_tar)(packed, is_wanted)
     # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
     by_name = {entry.name: entry for entry in entries}
-    return Files([by_name[name] for name in sorted(by_name)], sorted(folders), _find_version(path))
+    return Files([by_name[name] for name in sorted(by_name)], sorted(folders), find_version(path))
 
 
-def _find_version(path: Path) -> str:
-    """A digest of an archive that changes when it changes."""
+def find_version(path: Path) -> str:
+    """A text that changes when a file changes: a digest, or the size and time of modification above 1 GiB."""
     status = path.stat()
     if status.st_size <= MAX_HASHED_BYTES:
         return hash_file(path, 16).hexdigest()

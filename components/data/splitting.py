@@ -157,8 +157,10 @@ class SplitOptions(ABC):
                 hint = dropped if name in getattr(self, "drop", ()) else suggest_name(name, columns)
                 raise DataError(f"`{option}` (={name}) is no column. {hint}")
             values = columns[name]
-            if isinstance(values, Ragged) or (isinstance(values, np.ndarray) and values.ndim != 1):
+            if isinstance(values, Ragged) or (not isinstance(values, Strings) and values.ndim != 1):
                 raise DataError(f"`{option}` (={name}) must be a column with one value in each row")
+            if not isinstance(values, Strings):
+                values = np.asarray(values)  # some sources read rows when they are needed
             pieces.append((values, masks.get(name, np.ones(size, bool))))
         return join_parts(option, name, pieces)
 

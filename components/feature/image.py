@@ -61,9 +61,9 @@ Shapes: TypeAlias = "dict[tuple[int, ...], tuple[int, str]]"
 class Image:
     """An image, uint8 (H, W, C) from 0, black, to 255, white. The device converts it to float32.
 
-    The raw column has arrays, or the bytes of JPEG, PNG, BMP, GIF, WebP and TIFF files. Files are decoded once, before
-    they are cached, to 8-bit grey or RGB: turned as EXIF says, the first frame only, transparent pixels on white,
-    palettes and CMYK as RGB, 16-bit grey divided by 257.
+    The raw column has arrays, (H, W, C) or grey (H, W), or the bytes of JPEG, PNG, BMP, GIF, WebP and TIFF files. Files
+    are decoded once, before they are cached, to 8-bit grey or RGB: turned as EXIF says, the first frame only,
+    transparent pixels on white, palettes and CMYK as RGB, 16-bit grey divided by 257.
 
     Attributes:
         key: the raw column.
@@ -416,10 +416,12 @@ def as_file(key: str, row: int, image: Any) -> bytes:
 
 def _read_arrays(block: Block, key: str) -> np.ndarray:
     images = raw.read_column(block, key)
+    if images.dtype == np.uint8 and images.ndim == 3:
+        return images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
-            f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels)"
+            f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels), or without channels if they are grey"
         )
     return images
 

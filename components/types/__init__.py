@@ -29,6 +29,7 @@ from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
+from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
 from components.types.data import Foldable as Foldable
 from components.types.data import LazyColumns as LazyColumns

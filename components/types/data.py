@@ -158,7 +158,7 @@ class Source(Protocol):
         """A digest that changes when the rows change. It should be cheap to compute."""
 
     def sizes(self) -> Mapping[str, int]:
-        """The number of rows by part, in the order of the parts."""
+        """The number of rows by part, in the order of the parts. It may take a pass over all rows: see `CountsRows`."""
 
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part in consecutive blocks."""
@@ -181,6 +181,14 @@ class Foldable(Protocol):
             count: the number of folds. The rows of the test split are in no fold.
             fold: the fold, from 0, that becomes the validation split.
         """
+
+
+@runtime_checkable
+class CountsRows(Protocol):
+    """A source whose `sizes` takes a pass over all rows. The cache keeps the result."""
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> Source:
+        """The same source, whose `sizes` returns these numbers."""
 
 
 @runtime_checkable

@@ -14,6 +14,8 @@ from runner.data.encode import join_pieces
 from runner.log import LOG
 from runner.platform import encoded_cache_bytes
 
+FITTED = "splits and fitted values"
+
 
 class EncodedCache:
     """The entries that a run reads and writes.
@@ -39,14 +41,14 @@ class EncodedCache:
         self._names: list[str] = []
         self._has_saved = False
 
-    def load_or_fit(self, name: str, fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def load_or_fit(self, name: str, fit: Callable[[], dict[str, Any]], what: str = FITTED) -> dict[str, Any]:
         """Loads an entry that is used whole, or computes and saves it. A damaged entry counts as missing."""
         if self._folder is None:
             return fit()
         fitted: dict[str, Any] | None = self._load(name, whole=True)
         if fitted is None:
             fitted = fit()
-            self._save(name, lambda: [fitted], "splits and fitted values")
+            self._save(name, lambda: [fitted], what)
         return fitted
 
     def load_or_encode(

@@ -14,6 +14,7 @@ from components.types import (
     TRAINING_ROWS,
     Column,
     Constants,
+    CountsRows,
     DataError,
     DecodesRows,
     Encoded,
@@ -185,6 +186,13 @@ def load_encoded(
     columns = used_columns(features)
     content += "".join(_file_fingerprints(columns))
     rows_id = f"{VERSION}\n{_digest(content)}\n{identity}"
+
+    if isinstance(source, CountsRows):
+        uncounted = source
+        counted = entries.load_or_fit(
+            _digest(f"{rows_id}\nsizes"), lambda: {"sizes": dict(uncounted.sizes())}, "number of rows"
+        )
+        source = source.with_sizes(counted["sizes"])
 
     def fit() -> dict[str, Any]:
         return _fit_columns(source, features, source.splits() if fold is None else _fold_splits(source, *fold))

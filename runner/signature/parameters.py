@@ -117,15 +117,24 @@ def read_parameter_hints(target: str) -> dict[str, Any]:
 def needs_more_arguments(target: str, given: Collection[str]) -> bool:
     """Whether a function needs more arguments than the given ones, such as the array `x` of an activation.
 
-    Where a function may stand, it is then not called: the function itself stands there, with the given arguments.
+    Where a function may stand, it is then not called: the function itself stands there, with the given arguments. A
+    generator function is never called, because its caller calls it again for each pass.
     """
     definition = find_part_definition(target)
     if definition is None or isinstance(definition.node, ast.ClassDef):
         return False
+    if _has_yield(definition.node):  # a call would return an iterator, which can be read once only
+        return True
     parameters = _definition_parameters(definition)
     if parameters is None:  # it has positional-only parameters, or takes any keyword
         return True
     return any(parameter.required and name not in given for name, parameter in parameters.items())
+
+
+def _has_yield(node: ast.AST) -> bool:
+    """Whether a function is a generator function."""
+    inner = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef | ast.Lambda)]
+    return any(isinstance(child, ast.Yield | ast.YieldFrom) or _has_yield(child) for child in inner)
 
 
 def read_call_signature(target: str) -> Parameters | None:

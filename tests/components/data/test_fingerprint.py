@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import components.data
-from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ImageTable, ScikitLearn, TextFolders
+from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ImageTable, NumpyFiles, ScikitLearn, TextFolders
 from components.data.idx import write_idx
 from components.data.table import Table
 
@@ -48,6 +48,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Idx: PARTS,
     ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
     ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
+    NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
     TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
@@ -79,6 +80,9 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
             write_idx(folder / name, array.astype(np.uint8))
         names = ("image", "label")
         return Idx(**{"path": str(folder), "train": names, "test": names, "valid": 1, **changes})
+    if kind is NumpyFiles:
+        np.savez(folder / "a.npz", x=np.arange(3), label=np.arange(3))
+        return NumpyFiles(**{"path": str(folder / "a.npz"), "valid": 1, "test": 1, **changes})
     if kind is ImageFolders:
         for name in ("a/1.png", "a/2.jpg", "b/3.png", "c/4.png"):
             (folder / name).parent.mkdir(exist_ok=True)

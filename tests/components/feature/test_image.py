@@ -102,7 +102,14 @@ def test_fields_for_other_channels_raise_an_error(options: dict[str, Any], messa
         device(Image(key="image", **options), IMAGES)
 
 
-@pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])
+def test_grey_images_need_no_axis_of_channels() -> None:
+    column = Image(key="image", size=(3, 9))
+    with_axis, without = (Block({"image": images}) for images in (IMAGES[..., :1], IMAGES[..., 0]))
+    found = [column.encode(block, {}, fit(column, block))["values"] for block in (with_axis, without)]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[:, 0, :, 0], IMAGES.astype(np.int32)])
 def test_what_is_no_image_of_bytes_raises_an_error(images: Any) -> None:
     message = r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
     column, block = Image(key="image"), Block({"image": images})

@@ -45,8 +45,10 @@ GROUPS_WITH_TARGET_NAMES = (
 
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
+    "data=generator": ["feature=image", "data.function=jax.nn.relu"],
     "data=images": ["feature=image", "data.path=images"],
     "data=image_table": ["feature=image", "data.path=table.csv"],
+    "data=npz": ["feature=image", "data.path=arrays.npz"],
     "data=california_housing": ["feature=image"],
     "update=decay": ["optimizer=adamw"],
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],

@@ -16,11 +16,12 @@ import pytest
 from parts import Tokens
 
 import runner.platform
-from components.data import Arrays
+from components.data import Arrays, Generator
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data import encoded_cache
+from runner.data.cache_entries import list_entries, remove_entry
 from runner.data.load import Data, Features, load_encoded
 from runner.errors import RunError
 from runner.platform import cache_folder
@@ -369,6 +370,32 @@ def test_another_configuration_source_or_split_makes_another_entry_of_the_cache(
     assert len(list((tmp_path / "data").iterdir())) == 8
 
 
+def test_rows_of_an_unknown_number_are_counted_once_and_the_count_is_kept(tmp_path: Path) -> None:
+    starts: list[int] = []
+    count = 9
+
+    def rows() -> Iterator[dict[str, float]]:
+        starts.append(count)
+        yield from ({"x": float(number), "y": number % 2} for number in range(count))
+
+    def load() -> Data:
+        source = Generator(function=rows, version="1", seed=None, valid=2, test=2)
+        features = Features({"target": Label(key="y")}, {"x": Numeric(key="x")}, {"x": ("x",)})
+        return load_encoded(source, features, identity="a", cache=tmp_path)
+
+    data = load()
+    passes = len(starts)
+    assert [len(data.splits[name]) for name in ("train", "valid", "test")] == [5, 2, 2]
+    np.testing.assert_array_equal(load().encoded["x"]["values"], data.encoded["x"]["values"])
+    assert len(starts) == passes
+    for entry in list_entries(tmp_path / "data"):
+        if not entry.about.startswith("number of rows"):
+            remove_entry(entry.path)
+    count = 8
+    with pytest.raises(DataError, match=r"yielded 8 rows, and 9 before.*change `version`"):
+        load()
+
+
 def test_a_changed_file_of_a_column_is_read_again(tmp_path: Path) -> None:
     parts = features({"city": Vocabulary(key="city", path=str(tmp_path / "cities.txt"))})
     for cities in (["Oslo", "Rome", "Kyiv"], ["Kyiv", "Oslo", "Rome"]):
@@ -427,6 +454,7 @@ import tempfile
 from pathlib import Path
 from components.data import ScikitLearn
 from components.feature import Image, Label
+from runner.data.cache_entries import list_entries, remove_entry
 from runner.data.load import Features, load_encoded
 features = Features({"target": Label(key="label")}, {"image": Image(key="image")}, {"image": ("image",)})
 source = ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label")

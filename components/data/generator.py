@@ -1,0 +1,328 @@
+"""The source for rows that a function of Python yields, whose number is unknown before they are counted."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import itertools
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property, partial
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from components.closest import join_names
+from components.columns import as_columns
+from components.data.splitting import SplitOptions
+from components.data.table import BLOCK_BYTES, slice_rows
+from components.types import Block, DataError, Range, Strings, Values, row_count
+
+BLOCK_ROWS = 1 << 12
+END = object()
+KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the order matters
+    "bool": (bool, np.bool_),
+    "int": (Integral,),
+    "float": (Real,),
+    "str": (str,),
+    "bytes": (bytes,),
+    "time": (date, np.datetime64),
+}
+DTYPES = {"bool": "?", "int": "i8", "float": "f8", "time": "M8[us]"}
+MISSING: dict[str, Any] = {"bool": False, "int": 0, "float": np.nan, "time": np.datetime64("NaT")}
+ALLOWED = (
+    "Allowed are bool, int, float, str, bytes (of a file, such as an image), dates and times, arrays of numbers, and "
+    "None for a missing value."
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Generator(SplitOptions):
+    """Rows that a generator function yields, in memory only block by block.
+
+    The function is called for each pass over the rows, and must yield the same rows each time. A first pass counts
+    them. The count is kept in the cache.
+
+    Attributes:
+        function: the function, by its dotted name, or with its arguments, such as
+            `{_target_: my_module.rows, folder: a}`. It has a `yield`.
+        yields: `rows`: it yields mappings of one row, by column; or `blocks`: mappings of columns with any number of
+            rows each, as `Arrays` takes.
+        limit: the maximum number of rows. None: all; the function must come to an end.
+        version: a text that identifies the rows, such as the date of the data, in place of the source file of the
+            function. None: the rows change when that file or an argument changes. What else the function reads isn't
+            known.
+        valid: the rows of the validation split: a share in (0, 1) or a count. None: a share of 0.15.
+        test: the rows of the test split, likewise.
+    """
+
+    function: Callable[..., Iterable[Mapping[str, Any]]]
+    yields: Literal["rows", "blocks"] = "rows"
+    limit: Annotated[int, Range(1)] | None = None
+    version: str | None = None
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
+    test: Annotated[float, Range(0, bounds="()")] | None = None
+
+    def fingerprint(self) -> str:
+        content = f"{self._name} {self._arguments} {self.yields} {self.limit} {self.version or self._hash_source()}"
+        return f"{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}, {self.describe_splits()}"
+
+    def sizes(self) -> Mapping[str, int]:
+        """The number of rows. The first call counts them."""
+        return self._sizes
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> Generator:
+        """The same source, with a number of rows that was counted before."""
+        source = copy.copy(self)
+        source.__dict__["_sizes"] = dict(sizes)
+        return source
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        """Yields the rows in consecutive blocks. Raises DataError if there are more or fewer than in the first pass."""
+        rows = 0
+        for block in self._read_blocks():
+            yield block
+            rows += row_count(next(iter(block.columns.values())))
+        if rows != self._sizes[part]:
+            raise DataError(
+                f"{self._name} yielded {rows:,} rows, and {self._sizes[part]:,} before. It must yield the same rows "
+                "each time it is called. If its data has changed, change `version`"
+            )
+
+    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+        return self._key_columns
+
+    def locate_row(self, row: int) -> str:
+        return f"row {row} of {self._name}"
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
+        total = sum(row_count(next(iter(block.columns.values()))) for block in self._read_blocks())
+        if not total:
+            raise DataError(f"{self._name} yielded no row")
+        return {"all": total}
+
+    @cached_property
+    def _key_columns(self) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+        """The columns that decide about splits, read in one pass. Others are empty."""
+        options = (self.stratify, self.split_column, self.split_hash, self.split_by, self.group, self.class_column)
+        values: dict[str, Any] = {}
+        masks: dict[str, list[np.ndarray]] = {}
+        for block in self._read_blocks():
+            for name, column in block.columns.items():
+                pieces, valid = values.setdefault(name, []), masks.setdefault(name, [])
+                if name in options:
+                    pieces.append(column)
+                    valid.append(block.valid.get(name, np.ones(row_count(column), bool)))
+        joined = {name: _join(pieces) for name, pieces in values.items()}
+        return joined, {name: np.concatenate(pieces) for name, pieces in masks.items() if pieces}
+
+    def _read_blocks(self) -> Iterator[Block]:
+        rows = self._read_rows()
+        return self._join_rows(rows) if self.yields == "rows" else self._check_blocks(rows)
+
+    def _read_rows(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yields what the function yields, with the number of rows before it. Raises DataError for anything else."""
+        count = 0
+        with self._errors_in_row(count):
+            yielded = self.function()
+        if not isinstance(yielded, Iterable):
+            raise DataError(f"{self._name} returned {_describe(yielded)}. It must yield {self.yields}")
+        iterator = iter(yielded)
+        while self.limit is None or count < self.limit:
+            with self._errors_in_row(count):
+                found = next(iterator, END)
+            if found is END:
+                return
+            if not isinstance(found, Mapping) or not found:
+                needed = 'A mapping is needed, such as {"x": 1.5, "y": 0}'
+                raise DataError(f"{self.locate_row(count)} is {_describe(found)}. {needed}")
+            yield count, found
+            count += 1 if self.yields == "rows" else row_count(next(iter(found.values())))
+
+    @contextmanager
+    def _errors_in_row(self, row: int) -> Iterator[None]:
+        """Turns an error of the user's function into a DataError that names the row and the line of code."""
+        try:
+            yield
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if frame.filename == self._source_file]
+            frame = (own or frames)[-1]
+            line = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+            raise DataError(f"{self.locate_row(row)} raised {type(error).__name__}: {error}, at {line}") from error
+
+    def _join_rows(self, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[Block]:
+        kinds: dict[str, str] = {}
+        for batch in _batch_rows(rows):
+            first = batch[0][0]
+            for number, row in batch:
+                self._check_row(number, row, kinds)
+            columns: dict[str, Values] = {}
+            masks: dict[str, np.ndarray] = {}
+            for name, kind in kinds.items():
+                values = [row[name] for _, row in batch]
+                columns[name], mask = self._convert_values(name, kind, values, first)
+                masks |= {} if mask is None else {name: mask}
+            files = frozenset(name for name, kind in kinds.items() if kind == "bytes")
+            yield Block(columns, masks, self._name, first, files=files)
+
+    def _check_row(self, number: int, row: Mapping[str, Any], kinds: dict[str, str]) -> None:
+        """Raises DataError if a row has other columns or types than those before it. Adds its types to `kinds`."""
+        if kinds and row.keys() != kinds.keys():
+            raise DataError(
+                f"{self.locate_row(number)} has the columns {join_names(row)}, those before it {join_names(kinds)}. "
+                "All rows must have the same columns; None is a missing value"
+            )
+        for name, value in row.items():
+            if not isinstance(name, str):
+                raise DataError(f"{self.locate_row(number)} has the column {name!r}. Names of columns are texts")
+            kind, before = _find_kind(value), kinds.get(name, "")
+            if kind is None:
+                raise DataError(f"{self.locate_row(number)}: `{name}` is {_describe(value)}. {ALLOWED}")
+            if not before or not kind:
+                kinds[name] = before or kind
+            elif kind != before and (kind, before) != ("int", "float"):
+                remedy = f"convert it by {before}()" if before in ("str", "int", "float") else "convert it"
+                if (kind, before) == ("float", "int"):
+                    remedy = "convert all of them by float()"
+                raise DataError(
+                    f"{self.locate_row(number)}: `{name}` is {_describe(value)}, of the type {kind}, and of the type "
+                    f"{before} in the rows before it; {remedy}"
+                )
+
+    def _convert_values(self, name: str, kind: str, values: list[Any], first: int) -> tuple[Values, np.ndarray | None]:
+        """The values of a column in a batch, and its mask. None: no value is missing."""
+        is_missing = np.array([value is None for value in values], bool)
+        mask = None if not is_missing.any() else ~is_missing
+        if not kind:
+            raise DataError(
+                f"{self._name} yielded only None as `{name}` in the first {len(values):,} rows, so its type isn't "
+                "known. Yield a row with a value first, or leave the column out"
+            )
+        if kind in ("str", "bytes"):
+            texts = [b"" if value is None else value.encode() if isinstance(value, str) else value for value in values]
+            return Strings.from_bytes(texts), mask
+        if kind not in DTYPES:
+            example = next((value for value in values if value is not None), None)
+            if example is None or mask is not None:
+                row = first + int(is_missing.argmax())
+                raise DataError(f"{self.locate_row(row)}: `{name}` is None, which an array can't be")
+            return np.stack(values), None
+        filled = [MISSING[kind] if value is None else value for value in values]
+        try:
+            return np.array(filled, DTYPES[kind]), mask
+        except (OverflowError, ValueError, TypeError):  # found again for the row
+            for number, value in enumerate(filled):
+                with suppress(OverflowError, ValueError, TypeError):
+                    np.array(value, DTYPES[kind])
+                    continue
+                raise DataError(
+                    f"{self.locate_row(first + number)}: `{name}` is {_describe(value)}, which 64 bits can't hold; "
+                    "yield a float or a text"
+                ) from None
+            raise
+
+    def _check_blocks(self, blocks: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[Block]:
+        layouts: dict[str, str] = {}
+        for first, block in blocks:
+            location = f"the block from {self.locate_row(first)}"
+            try:
+                columns = as_columns(block, "the columns")
+            except DataError as error:
+                raise DataError(f"{location}: {error}. For single rows, set `yields` to rows") from error
+            rows = row_count(next(iter(columns.values.values())))
+            stop = rows if self.limit is None else min(rows, self.limit - first)
+            found = {name: _describe_layout(values) for name, values in columns.values.items()}
+            if layouts and found != layouts:
+                name = next(name for name in {**found, **layouts} if found.get(name) != layouts.get(name))
+                raise DataError(
+                    f"{location} has `{name}` as {found.get(name, 'no column')}, and the "
+                    f"first block as {layouts.get(name, 'no column')}. All blocks must have the same columns and types"
+                )
+            layouts = found
+            values = {name: slice_rows(column, 0, stop) for name, column in columns.values.items()}
+            yield Block(values, {name: mask[:stop] for name, mask in columns.valid.items()}, self._name, first)
+
+    @cached_property
+    def _name(self) -> str:
+        function = self._unwrapped
+        named = function if hasattr(function, "__qualname__") else type(function)
+        return f"{named.__module__}.{named.__qualname__}"
+
+    @property
+    def _unwrapped(self) -> Any:
+        return self.function.func if isinstance(self.function, partial) else self.function
+
+    @property
+    def _arguments(self) -> str:
+        if isinstance(self.function, partial):
+            return f"{self.function.args} {sorted(self.function.keywords.items())}"
+        has_repr = type(self.function).__repr__ is not object.__repr__
+        return repr(self.function) if has_repr and not inspect.isroutine(self.function) else ""
+
+    def _hash_source(self) -> str:
+        file = self._source_file
+        if file is None:
+            raise DataError(f"{self._name} has no source file. Set `version` to a text that identifies its rows")
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+
+    @cached_property
+    def _source_file(self) -> str | None:
+        function = inspect.unwrap(self._unwrapped)
+        try:
+            return inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
+        except TypeError:
+            return None
+
+
+def _batch_rows(rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:
+    batch: list[tuple[int, Mapping[str, Any]]] = []
+    size = 0
+    for number, row in rows:
+        # Functions may yield the same array again, with other numbers.
+        copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
+        batch.append((number, copied))
+        size += sum(getattr(value, "nbytes", 0) or len(value) for value in row.values() if hasattr(value, "__len__"))
+        if len(batch) == BLOCK_ROWS or size >= BLOCK_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _find_kind(value: Any) -> str | None:
+    """The kind of a value of a row; "" for None; None: it isn't allowed."""
+    if value is None:
+        return ""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"array {value.dtype} {value.shape}" if value.dtype.kind in "biuf" else None
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return next((kind for kind, types in KINDS.items() if isinstance(value, types)), None)
+
+
+def _describe(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else f'{text[:59]}…'} ({type(value).__name__})"
+
+
+def _describe_layout(values: Values) -> str:
+    if not isinstance(values, np.ndarray):
+        return type(values).__name__
+    kind = "texts" if values.dtype.kind == "U" else str(values.dtype)
+    return f"{kind} ({', '.join(['rows', *map(str, values.shape[1:])])})"
+
+
+def _join(pieces: list[Any]) -> Any:
+    if not pieces:
+        return np.empty(0)
+    if not isinstance(pieces[0], Strings):
+        return np.concatenate(pieces)
+    return Strings.from_bytes([*itertools.chain.from_iterable(piece.iterate_bytes() for piece in pieces)])

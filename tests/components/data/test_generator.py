@@ -1,0 +1,202 @@
+"""Rows from a generator function: types, blocks, passes, and every way in which a function can be wrong."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data import Generator, generator
+from components.types import CountsRows, DataError, Strings
+
+
+def make_rows(count: int = 5, **columns: Callable[[int], Any]) -> Callable[[], Iterator[Any]]:
+    """A function that yields rows whose values are functions of the row's number."""
+
+    def rows() -> Iterator[Any]:
+        for number in range(count):
+            yield {name: value(number) for name, value in columns.items()}
+
+    return rows
+
+
+def reuse_array() -> Iterator[Any]:
+    array = np.zeros(2)
+    for number in range(3):
+        array[:] = number
+        yield {"x": array}
+
+
+def list_column(source: Generator, name: str) -> list[Any]:
+    return [value for block in source.blocks("all") for value in block.columns[name].tolist()]
+
+
+@pytest.mark.parametrize("block_rows", [2, 100])
+def test_rows_become_columns_of_one_type(monkeypatch: pytest.MonkeyPatch, block_rows: int) -> None:
+    monkeypatch.setattr(generator, "BLOCK_ROWS", block_rows)
+    values: dict[str, Callable[[int], Any]] = {
+        "flag": lambda n: n > 2,
+        "whole": lambda n: np.int32(n),
+        "number": lambda n: 0 if n == 3 else n / 2,
+        "text": lambda n: "é" * n,
+        "when": lambda n: datetime(2020, 1, 1 + n),
+        "pixels": lambda n: np.full((2, 2), n, np.uint8),
+    }
+    source = Generator(function=make_rows(**values))
+    assert isinstance(source, CountsRows)
+    assert source.sizes() == {"all": 5}
+    for name, value in values.items():
+        expected = [np.asarray(value(number)).tolist() for number in range(5)]
+        assert list_column(source, name) == expected
+    dtypes = [str(getattr(column, "dtype", "")) for column in next(source.blocks("all")).columns.values()]
+    assert dtypes == ["bool", "int64", "float64", "", "datetime64[us]", "uint8"]
+    assert [block.first_row for block in source.blocks("all")] == ([0, 2, 4] if block_rows == 2 else [0])
+
+
+def test_none_is_missing() -> None:
+    source = Generator(function=make_rows(x=lambda n: n if n % 2 else None, t=lambda n: None if n else "a"))
+    (block,) = source.blocks("all")
+    assert block.valid["x"].tolist() == [False, True, False, True, False]
+    assert block.valid["t"].tolist() == [True, False, False, False, False]
+
+
+def test_an_array_may_be_yielded_again_with_other_numbers() -> None:
+    assert list_column(Generator(function=reuse_array), "x") == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_bytes_are_files() -> None:
+    (block,) = Generator(function=make_rows(image=lambda n: b"\xff\0" * n)).blocks("all")
+    image = block.columns["image"]
+    assert isinstance(image, Strings)
+    assert block.files == {"image"}
+    assert [*image.iterate_bytes()][2] == b"\xff\0\xff\0"
+
+
+def test_blocks_are_yielded_too() -> None:
+    def blocks() -> Iterator[Any]:
+        for count in (3, 2, 4):
+            yield {"x": np.arange(count), "t": ["a"] * count}
+
+    source = Generator(function=blocks, yields="blocks")
+    assert source.sizes() == {"all": 9}
+    assert list_column(source, "x") == [0, 1, 2, 0, 1, 0, 1, 2, 3]
+    assert Generator(function=blocks, yields="blocks", limit=4).sizes() == {"all": 4}
+
+
+def test_an_infinite_generator_is_limited_and_closed() -> None:
+    closed = []
+
+    def rows() -> Iterator[Any]:
+        try:
+            while True:
+                yield {"x": 1}
+        finally:
+            closed.append(True)
+
+    source = Generator(function=rows, limit=7)
+    assert source.sizes() == {"all": 7}
+    assert closed == [True]
+    assert len(list_column(source, "x")) == 7
+
+
+def test_columns_decide_about_splits() -> None:
+    values = {"group": lambda n: n // 4, "kind": lambda n: "ab"[n % 2]}
+    source = Generator(function=make_rows(20, **values), group="group", valid=0.2, test=0.2)
+    splits = source.splits()
+    groups = [{row // 4 for row in rows} for rows in splits.values()]
+    assert sum(map(len, groups)) == 5
+    source = Generator(function=make_rows(20, **values), classes=("a",), stratify="kind", valid=2, test=2)
+    assert sorted(np.concatenate([*source.splits().values()])) == [*range(0, 20, 2)]
+    with pytest.raises(DataError, match=r"`stratify` \(=knd\) is no column. Did you mean `?kind"):
+        Generator(function=make_rows(20, **values), stratify="knd").splits()
+
+
+def test_the_number_of_rows_is_counted_once() -> None:
+    calls = []
+
+    def rows() -> Iterator[Any]:
+        calls.append(1)
+        yield from make_rows(9, x=float)()
+
+    source = Generator(function=rows)
+    assert (source.sizes(), source.sizes(), len(calls)) == ({"all": 9}, {"all": 9}, 1)
+    again = source.with_sizes({"all": 9})
+    assert (again.sizes(), len(calls)) == ({"all": 9}, 1)
+    with pytest.raises(DataError, match=r"yielded 9 rows, and 8 before. It must yield the same rows each time"):
+        list_column(source.with_sizes({"all": 8}), "x")
+
+
+def raise_error(number: int) -> float:
+    return 1.0 if number < 9_999 else 1 / 0
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "an error": (
+        make_rows(20_000, x=raise_error),
+        r"row 9999 of .* raised ZeroDivisionError: division by zero, at test_generator.py:\d+: return 1.0 if number",
+    ),
+    "no row": (make_rows(0), "make_rows.<locals>.rows yielded no row"),
+    "no mapping": (lambda: iter([{"x": 1}, 3]), r"row 1 of .* is 3 \(int\). A mapping is needed, such as {"),
+    "an empty mapping": (lambda: iter([{}]), r"row 0 of .* is {} \(dict\). A mapping is needed"),
+    "no iterator": (lambda: None, r"returned None \(NoneType\). It must yield rows"),
+    "other columns": (lambda: iter([{"x": 1}, {"y": 1}]), "row 1 of .* has the columns y, those before it x. All rows"),
+    "a name": (lambda: iter([{1: 1}]), "row 0 of .* has the column 1. Names of columns are texts"),
+    "a text": (make_rows(x=lambda n: n if n < 3 else "3"), r"row 3 of .*: `x` is '3' \(str\), .*convert it by int"),
+    "a float": (make_rows(x=lambda n: n if n < 3 else n / 2), r"row 3 .* is 1.5 \(float\), .* all of them by float"),
+    "another shape": (make_rows(x=lambda n: np.ones(1 + n // 3)), r"row 3 .* of the type array float64 \(2,\), "),
+    "a list": (make_rows(x=lambda n: [1, 2]), r"row 0 of .*: `x` is \[1, 2\] \(list\). Allowed are bool, int"),
+    "only None": (make_rows(x=lambda n: None), "only None as `x` in the first 5 rows, so its type isn't known"),
+    "a large number": (make_rows(x=lambda n: 10 ** (n * 10)), r"row 2 of .* is 10000.* \(int\), which 64 bits can't"),
+    "no array": (make_rows(x=lambda n: None if n == 2 else np.ones(2)), "row 2 .* is None, which an array can't be"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_row_is_an_error(name: str) -> None:
+    function, message = WRONG[name]
+    source = Generator(function=function)
+    with pytest.raises(DataError, match=message):
+        source.sizes()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([{"x": [1]}, {"x": [1.5]}], r"from row 1 of .* has `x` as float64 \(rows\), and the first block as int64"),
+        (
+            [{"x": [1]}, {"x": [1], "y": [2]}],
+            r"has `y` as int64 \(rows\), and the first block as no column. All blocks",
+        ),
+        ([{"x": [1], "y": [1, 2]}], "from row 0 of .* same number of rows, got x 1, y 2"),
+        ([{"x": 1}], r"from row 0 of .*: column `x` is 1, not an array of rows. For single rows, set `yields` to rows"),
+    ],
+)
+def test_a_wrong_block_is_an_error(blocks: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Generator(function=lambda: iter(blocks), yields="blocks").sizes()
+
+
+def test_the_fingerprint_follows_the_code_and_the_arguments(
+    in_empty_folder: Path, write_module: Callable[[str, str], None]
+) -> None:
+    def fingerprint(code: str, **options: Any) -> str:
+        write_module("my_rows", code)
+        module = importlib.import_module("my_rows")
+        importlib.reload(module)
+        arguments = options.pop("arguments", {})
+        return Generator(
+            function=partial(module.rows, **arguments) if arguments else module.rows, **options
+        ).fingerprint()
+
+    code = "def rows(n=3):\n    for x in range(n):\n        yield {'x': x}\n"
+    options: list[dict[str, Any]] = [{}, {"limit": 2}, {"yields": "blocks"}, {"seed": 1}, {"arguments": {"n": 4}}]
+    assert len({fingerprint(code, **one) for one in options}) == len(options)
+    assert fingerprint(code) != fingerprint(f"{code}# changed")
+    assert fingerprint(code, version="1") == fingerprint(f"{code}# changed", version="1")
+    assert fingerprint(code, version="1") != fingerprint(code, version="2")
+    with pytest.raises(DataError, match=r"has no source file. Set `version` to a text that identifies its rows"):
+        Generator(function=partial(map, str)).fingerprint()
