@@ -387,9 +387,10 @@ def _check_targets(source: Source, targets: Mapping[str, Target]) -> None:
 
 def _check_image_targets(features: Features, columns: Mapping[str, Column], constants: Mapping[str, Constants]) -> None:
     """Raises UserError if inputs are cropped at random beside a target of pixels, which isn't cropped with them."""
-    images = [name for name, spec in features.bind_targets(constants).items() if spec.is_image]
     cropped = [name for name, column in columns.items() if isinstance(column, DecodesRows) and column.is_random]
-    if images and cropped:
+    if not cropped:
+        return
+    if images := [name for name, spec in features.bind_targets(constants).items() if spec.is_image]:
         raise UserError(
             f"{config_key(cropped[0])}: `crop_area` cuts a random part of the images, but not the same part of "
             f"{config_key(target_column(images[0]))}, whose pixels would belong to others. Leave `crop_area` out. "
