@@ -6,6 +6,7 @@ A run can start at any step of an epoch at once, because the rows of a step are 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
@@ -62,6 +63,16 @@ class Batches:
         if not self.decoded_columns and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
             self.device_data = _put_on_device(data)
         self._gatherer = ThreadPoolExecutor(1, "gather")
+
+    @property
+    def gathered_bytes(self) -> int:
+        """The size of a row that a thread gathers, without ragged columns. 0: the data is on the device."""
+        if self.device_data is not None:
+            return 0
+        arrays = [array for arrays in self.encoded.values() for array in arrays.values()]
+        return sum(
+            math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays if not isinstance(array, Ragged)
+        )
 
     def chunks(
         self,

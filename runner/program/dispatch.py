@@ -12,6 +12,7 @@ STEPS_PER_DISPATCH = 64  # of a small model. A step of a large one takes long, s
 LARGE_MODEL = 1_000_000  # parameters
 STEPS_OF_LARGE_MODEL = 8
 STEPS_OF_RAGGED_DATA = 4
+MAX_GATHERED_BYTES = 2**26  # of a dispatch, where the host gathers its rows. A few dispatches are in memory at once.
 
 
 def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Callable[..., Any]:
@@ -27,7 +28,9 @@ def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Call
     return call
 
 
-def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool, labels: int = 0) -> int:
+def steps_per_dispatch(
+    parameters: Any, *, ragged: bool, counts_pixels: bool, labels: int = 0, gathered_bytes: int = 0
+) -> int:
     """The number of steps that one dispatch takes.
 
     It is one for convolutions on the CPU, which are 20 times slower inside a compiled loop. It is small for ragged
@@ -39,12 +42,14 @@ def steps_per_dispatch(parameters: Any, *, ragged: bool, counts_pixels: bool, la
         ragged: whether a column has rows of different lengths.
         counts_pixels: whether a target is the class of each pixel.
         labels: the number of labels of a batch. The counts of a dispatch are int32.
+        gathered_bytes: the size of a batch that the host gathers. 0: the data is on the device.
     """
     leaves = jax.tree.leaves(parameters)
     if counts_pixels or is_slow_in_loops(parameters):
         return 1
     steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
-    steps = min(steps, max((2**31 - 1) // labels, 1)) if labels else steps
+    for size, limit in ((labels, 2**31 - 1), (gathered_bytes, MAX_GATHERED_BYTES)):
+        steps = min(steps, max(limit // size, 1)) if size else steps
     return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)
 
 

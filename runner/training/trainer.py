@@ -104,6 +104,7 @@ class Trainer(Evaluator):
                 ragged=self.batches.is_ragged,
                 counts_pixels=any(spec.is_image and spec.kind == "classes" for spec in self.targets.values()),
                 labels=training.batch_size * self._count_labels(),
+                gathered_bytes=training.batch_size * self.batches.gathered_bytes,
             )
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:

@@ -67,3 +67,9 @@ def test_the_labels_of_a_dispatch_are_counted_in_int32(labels: int, steps: int) 
     found = steps_per_dispatch(parameters, ragged=False, counts_pixels=False, labels=labels)
     assert found == steps
     assert found == 1 or found * labels < 2**31
+
+
+@pytest.mark.parametrize(("gathered", "steps"), [(0, 64), (2**20, 64), (2**20 + 1, 63), (2**25, 2), (2**30, 1)])
+def test_the_rows_of_a_dispatch_that_the_host_gathers_are_limited(gathered: int, steps: int) -> None:
+    parameters = {"kernel": np.zeros((2, 2))}
+    assert steps_per_dispatch(parameters, ragged=False, counts_pixels=False, gathered_bytes=gathered) == steps
