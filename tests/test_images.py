@@ -422,7 +422,7 @@ def test_random_crops_beside_a_target_of_pixels_are_an_error(target: dict[str, s
     image = {"_target_": "components.feature.Image", "key": "image", "size": (4, 4), "crop_area": (0.5, 1)}
     features = Features.from_config({"target": target, "columns": {"image": image}, "inputs": {"input": ["image"]}})
     with pytest.raises(
-        UserError, match=r"feature.columns.image: `crop_area` .* feature.target, .*augmentation=\[crop\]"
+        UserError, match=r"feature.columns.image: `crop_area` .* feature.target,.*augmentation=\[crop,flip\]"
     ):
         load_encoded(Arrays(columns=columns, valid=5, test=5), features, identity="", cache=None)
 

@@ -213,7 +213,6 @@ def load_encoded(
 
     encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
     entries.remove_least_used()
-    _check_random_decoding(encoded, features.bind_targets(constants))
     return Data(
         encoded=encoded,
         splits=fitted["splits"],
@@ -226,18 +225,6 @@ def load_encoded(
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
     )
-
-
-def _check_random_decoding(encoded: Mapping[str, Mapping[str, Any]], specs: Mapping[str, TargetSpec]) -> None:
-    """Raises UserError for images that are cropped at random beside a target that is an image, which would not be."""
-    cropped = [name for name, arrays in encoded.items() if any(getattr(each, "draws", 0) for each in arrays.values())]
-    images = [name for name, spec in specs.items() if spec.is_image]
-    if cropped and images:
-        with column_location(config_key(cropped[0])):
-            raise UserError(
-                f"`crop_area` crops the image at random, but not the {config_key(target_column(images[0]))}, which is "
-                "an image too. Set `crop_area` to null; augmentation=[crop,flip] changes both"
-            )
 
 
 def used_columns(features: Features) -> dict[str, Column]:
@@ -392,9 +379,9 @@ def _check_image_targets(features: Features, columns: Mapping[str, Column], cons
         return
     if images := [name for name, spec in features.bind_targets(constants).items() if spec.is_image]:
         raise UserError(
-            f"{config_key(cropped[0])}: `crop_area` cuts a random part of the images, but not the same part of "
-            f"{config_key(target_column(images[0]))}, whose pixels would belong to others. Leave `crop_area` out. "
-            "augmentation=[crop] cuts both alike"
+            f"{config_key(cropped[0])}: `crop_area` crops the image at random, but not the "
+            f"{config_key(target_column(images[0]))}, which is an image too. Set `crop_area` to null; "
+            "augmentation=[crop,flip] changes both"
         )
 
 
