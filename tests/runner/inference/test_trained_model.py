@@ -145,7 +145,7 @@ def test_the_predictions_of_a_split_agree_with_its_metrics(fitted: TrainedModel)
     np.testing.assert_array_equal(found.target, columns()["label"][found.row])
     np.testing.assert_array_equal(recorded.row, found.row)
     np.testing.assert_array_equal(np.array(recorded.classes)[recorded.prediction], found.prediction)
-    np.testing.assert_array_equal(recorded.probability, found.probabilities.max(1))
+    np.testing.assert_array_equal(recorded.probability.astype(np.float32), found.probabilities.max(1))
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
     assert list(found.columns()) == [
         *("row", "target", "prediction"),
