@@ -306,7 +306,10 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any
     with _image_errors(), _find_reader(data)(io.BytesIO(data)) as image:
         width, height = image.size
         if width * height > max_pixels:
-            raise ImageError(f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed")
+            raise ImageError(
+                f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed by `max_megapixels` "
+                f"(={max_pixels / 1e6:g})"
+            )
         _check_pixels(image)
         is_turned = image.format != "TIFF"  # Pillow turns TIFF files itself
         if image.format == "PNG":

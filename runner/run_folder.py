@@ -224,8 +224,8 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
             return path
     known = [path.name for path in list_runs(root)]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
-    near = containing or closest_names(name, known, cutoff=0.4) or known[-3:]
-    runs = f"Nearest runs: {', '.join(near)}." if near else "It has no runs."
+    near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4) or [*known[-3:], LAST_RUN]
+    runs = f"Nearest runs: {', '.join(near)}." if known else "It has no runs."
     raise UserError(f"{key}={name}: there is no such run below {root}. {runs}")
 
 

@@ -62,7 +62,7 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
     """The lines below the table, as pairs of a name and a text."""
     for note in summary.get("notes", ()):
         yield "note", note
-    yield "status", _describe_status(summary)
+    yield "status", _describe_status(summary, folder)
     if summary.get("best_epoch") is not None:
         yield _describe_best(summary)
     if (seconds := summary.get("seconds")) is not None:
@@ -90,11 +90,11 @@ def record_lines(record: str | None) -> Iterator[tuple[str, str]]:
         yield "" if number else "record", line
 
 
-def _describe_status(summary: Mapping[str, Any]) -> str:
+def _describe_status(summary: Mapping[str, Any], folder: Path) -> str:
     status = summary["status"]
     if status == "interrupted":
         by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""
-        return f"interrupted{by}; the same command (without fresh=true) resumes the run"
+        return f"interrupted{by}; the same command (without fresh=true) resumes the run, or resume={folder.name}"
     if summary.get("ended_by") in EARLY_ENDS:
         return f"{status} by {summary['ended_by']}"
     return f"{status}: {summary['error']}" if summary.get("error") else status

@@ -102,7 +102,8 @@ def find_target_problem(target: str) -> str | None:
     if is_in_packages(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
         return None
     allowed = ", ".join(allowed_packages())
-    remedy = describe_file_in_the_way(target) or f" Add one by --allow NAME or {ALLOW_VARIABLE}."
+    package = target.partition(".")[0]
+    remedy = describe_file_in_the_way(target) or f" Add yours by --allow {package} or {ALLOW_VARIABLE}={package}."
     return f"{target} is not in an allowed package. Allowed: {allowed}.{remedy}"
 
 

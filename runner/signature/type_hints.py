@@ -219,6 +219,8 @@ def _describe_problem(value: Any, hint: Any) -> str:
         advice += _suggest_durations(value)
     if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, ScalarHint):
         advice += f". In float32, its absolute value must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
+    if not isinstance(value, list | dict) and value is not None and not find_problems([value], hint, ""):
+        advice += f". Write [{value}], in quotes on the command line"
     return f"{format_value(value)} is not {expected}{advice}"
 
 

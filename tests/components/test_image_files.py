@@ -334,7 +334,7 @@ def large_png() -> bytes:
         (encode(COLORS, "BMP")[:-40], "is damaged"),
         (encode(COLORS, "WEBP")[:-20], "is damaged"),
         (encode(COLORS, "TIFF")[:-60], "is damaged"),
-        (large_png(), r"has 60,000 x 60,000 pixels; at most 1,000,000 are allowed"),
+        (large_png(), r"has 60,000 x 60,000 pixels; at most 1,000,000 are allowed by `max_megapixels` \(=1\)"),
         (encode(PIL.Image.new("F", (3, 3)), "TIFF"), "has pixels of floats"),
         (encode(PIL.Image.new("I", (3, 3)), "TIFF"), "has pixels of 32-bit integers"),
     ],

@@ -9,5 +9,8 @@ import pytest
 
 
 def slow_but(fast: Container[Any], cases: Iterable[Any]) -> list[Any]:
-    """The cases, of which all but the fast ones are slow."""
-    return [case if case in fast else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    """The cases, of which all but the fast ones are slow. A tuple has the values of several parameters."""
+    return [
+        case if case in fast else pytest.param(*(case if isinstance(case, tuple) else [case]), marks=pytest.mark.slow)
+        for case in cases
+    ]

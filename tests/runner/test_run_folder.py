@@ -86,6 +86,8 @@ def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Pat
     nearest = ", ".join(sorted(folder.path.name for folder in folders if "digits_mlp" in folder.path.name))
     with pytest.raises(UserError, match=f"Nearest runs: {nearest}.$"):
         find_run(tmp_path, "digits_mlp", "teacher.run")
+    with pytest.raises(UserError, match=r"Nearest runs: last\.$"):
+        find_run(tmp_path, "lst")
 
 
 def test_the_digest_ignores_keys_that_change_no_result() -> None:

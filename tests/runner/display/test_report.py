@@ -67,7 +67,7 @@ def test_a_pace_has_no_exponent(pace: float, text: str, capsys: pytest.CaptureFi
 def test_an_interrupted_run_says_how_to_resume_it(capsys: pytest.CaptureFixture[str]) -> None:
     lines = report_lines(capsys, None, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
     assert lines == [
-        "status  interrupted by SIGTERM; the same command (without fresh=true) resumes the run",
+        "status  interrupted by SIGTERM; the same command (without fresh=true) resumes the run, or resume=run",
         "time    12.3 s",
         "folder  outputs/run",
     ]

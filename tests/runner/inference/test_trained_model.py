@@ -386,7 +386,7 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
             {"image": np.ones((2, 8, 8, 1))},
             "has floats up to 1, which may be from 0 to 1 or from 0 to 255",
         ),
-        ({"image": np.zeros((2, 8, 8))}, r"column `image` of the new rows is uint8 \(2, 8, 8\)"),
+        ({"image": np.zeros((2, 8))}, r"column `image` of the new rows is uint8 \(2, 8\)"),
         (
             {"image": np.zeros((2, 8, 7, 1), np.uint8)},
             "has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 ",
