@@ -229,8 +229,9 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     assert main(words) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
     assert "for images without classes set `labels` to false" in error
-    assert main([*words, "data.labels=false", "output.columns=[path]"]) == 0
+    assert main([*words, "data.labels=false"]) == 0
     rows = [*csv.DictReader(output.read_text().splitlines())]
+    assert [*rows[0]][:3] == ["row", "path", "prediction"]
     assert [row["path"] for row in rows] == ["0.png", "1.bmp"]
     assert {row["prediction"] for row in rows} <= {*CLASSES}
 
@@ -523,6 +524,8 @@ def test_a_table_is_learned_from_and_new_tables_are_predicted(
     command = [f"run={result.folder}", "mode=predict", "data.path=new.csv", "output=p.csv", "quiet=true"]
     assert main([*command, "output.columns=[photo.path,id]"]) == 0, capsys.readouterr().err
     rows = [*csv.DictReader(Path("p.csv").read_text().splitlines())]
+    assert main([*command, "output.overwrite=true"]) == 0
+    assert Path("p.csv").read_text().startswith('"row","photo.path","prediction"')
     assert [(row["photo.path"], row["id"]) for row in rows] == [("dog/1.bmp", "a"), ("owl/2.tiff", "b")]
     found = runner.load(result.folder.absolute()).predict(
         {"photo": [folder / "dog" / "1.bmp", folder / "owl" / "2.tiff"]}

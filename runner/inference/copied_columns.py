@@ -64,6 +64,15 @@ def list_flat_columns(source: Source) -> list[str]:
     return [] if block is None else [name for name in block.columns if _is_flat(block, name)]
 
 
+def list_path_columns(source: Source) -> list[str]:
+    """The names of the columns with the paths of the files that other columns have: `path`, or `photo.path`."""
+    block = first_block(source)
+    if block is None or not block.files:
+        return []
+    names = ["path", *(f"{name}.path" for name in sorted(block.files))]
+    return [name for name in names if name in block.columns and _is_flat(block, name)]
+
+
 def copy_targets(
     source: Source, targets: Mapping[str, Column], single: str, rows: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:

@@ -18,7 +18,13 @@ from runner.data.load import target_nodes
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location
-from runner.inference.copied_columns import ROW, check_copied_columns, copy_targets
+from runner.inference.copied_columns import (
+    ROW,
+    check_copied_columns,
+    copy_columns,
+    copy_targets,
+    list_path_columns,
+)
 from runner.inference.new_rows import FILL, replace_training_remedies
 from runner.inference.output import check_output_path, write_table
 from runner.inference.predictions import check_has_target, copy_beside, table_columns
@@ -40,7 +46,8 @@ if TYPE_CHECKING:
 def command(config: Config) -> int:
     """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    Beside them are the columns of `output.columns`, by default the row's number, and the target where it is known. If
+    Beside them are the columns of `output.columns`, by default the row's number, the path of each file of new rows, and
+    the target where it is known. If
     the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
     predicted: by default test, or valid if the run has no test split.
     """
@@ -67,7 +74,8 @@ def command(config: Config) -> int:
             columns = table_columns(predictions)
             if new_rows is not None:
                 targets = copy_targets(new_rows, model.features.targets, TARGET)
-                columns = {ROW: columns.pop(ROW), **targets, **columns}
+                paths = copy_columns(new_rows, list_path_columns(new_rows))
+                columns = {ROW: columns.pop(ROW), **paths, **targets, **columns}
             elif numbers := _find_numbers(model):
                 source = _open_copied(config, None, ())
                 columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
