@@ -274,6 +274,19 @@ def test_a_run_saves_at_a_signal_within_an_epoch_and_the_same_command_resumes_it
     assert f"resuming from step {step}" in (resumed.folder / "log.txt").read_text()
 
 
+def test_a_new_run_says_which_interrupted_run_differs_only_in_its_length(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 1)
+        stopped = long()
+    hint = f"differs only in training.max_minutes: resume={stopped.folder.name} continues it"
+    long("training.max_minutes=0.001", "quiet=false")
+    assert f"an interrupted run {hint}" in capsys.readouterr().out
+    long("training.max_minutes=0.002", "learning_rate=0.5", "quiet=false")
+    assert hint not in capsys.readouterr().out
+
+
 def test_resuming_with_other_code_or_versions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         interrupt(patched, 1)

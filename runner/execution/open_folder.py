@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +24,13 @@ from runner.files import read_text, write_atomically
 from runner.record.description import DIFF_FILE, describe_changes, describe_run
 from runner.run_folder import (
     RunFolder,
+    can_resume,
     check_root,
     create_folder,
     find_interrupted,
     find_run,
     list_orders,
+    list_runs,
     lock_folder,
     read_record,
     read_summary,
@@ -119,6 +122,25 @@ def open_folder(
     if member is None:  # otherwise the sweep's folder has it
         files |= diff_files(tracking)
     return create_folder(root, label, digest, files), False
+
+
+def find_other_length(config: Config, data: Data, weights_fingerprint: str) -> str | None:
+    """A sentence about the latest interrupted run that differs from a new one only in its length; None: there is none.
+
+    Args:
+        config: the configuration of the new run, which names no run to resume.
+        data: the encoded data of the new run.
+        weights_fingerprint: as for `open_folder`.
+    """
+    limits, fingerprint = _read_limits(config.values), data.fingerprint + weights_fingerprint
+    for path in reversed(list_runs(Path(config.values["folder"]))):
+        with suppress(UserError, OSError, ValueError, LookupError, TypeError):  # a folder of another version or user
+            other = _read_limits(_read_config(path)) if can_resume(path) else limits
+            values = config.values | {"training": {**config.values["training"], **other}}
+            if other != limits and path.name.endswith(run_digest(values, fingerprint)):
+                changed = ", ".join(f"training.{name}" for name in LIMITS if other[name] != limits[name])
+                return f"an interrupted run differs only in {changed}: resume={path.name} continues it"
+    return None
 
 
 def diff_files(tracking: Any) -> dict[str, str]:

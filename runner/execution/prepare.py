@@ -25,7 +25,7 @@ from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location
-from runner.execution.open_folder import SweepMember, check_folder, open_folder
+from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
@@ -101,6 +101,9 @@ def prepare_run(
     weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
+    is_new = not is_resumed and member is None and not config.values["fresh"]
+    if is_new and (hint := find_other_length(config, trainer.data, weights_fingerprint)):
+        progress.note(hint)
     LOG.info("the folder is %s", folder.path)
     return PreparedRun(config, trainer.data, tracking, observers, trainer, progress, folder, is_resumed)
 
