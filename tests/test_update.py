@@ -14,6 +14,7 @@ from two_steps import interrupted_once, take_two_steps
 
 import runner
 from components.data import Arrays
+from components.types import UserError
 from runner.__main__ import main
 from runner.config.check_update import find_decay_masks
 from runner.signature.allowed_parts import is_allowed_part
@@ -64,6 +65,14 @@ def test_a_run_is_unfrozen_within_an_epoch(until: str, step: int, in_empty_folde
     ]
     is_changed = [bool((before != after).any()) for before, after in itertools.pairwise(kernels)]
     assert is_changed == [number >= step for number in range(1, 8)]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_freeze_of_no_step_is_an_error() -> None:
+    words = ("update=[freeze]", "update.freeze.until=0.001", "training.limit_batches=4", "training.epochs=2", *WORDS)
+    with pytest.raises(UserError, match=r"update.freeze.until: 0.001 is 0 of 8 steps, so nothing is frozen"):
+        runner.run("experiment=digits_mlp", *words)
 
 
 @pytest.mark.optax

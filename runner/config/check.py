@@ -359,13 +359,18 @@ def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Checks that a batch splits into equal parts."""
+    """Checks that a batch splits into equal parts, among whose examples an augmentation can mix."""
     training = values.get("training")
     size, count = (
         (training.get(name) for name in ("batch_size", "microbatches")) if isinstance(training, dict) else (0, 0)
     )
     if isinstance(size, int) and isinstance(count, int) and count > 0 and size % count:
         yield Problem("training.microbatches", f"{count} does not divide training.batch_size={size}. Choose a divisor.")
+    augmentations = values.get("augmentation")
+    nodes = augmentations.items() if isinstance(augmentations, dict) else ()
+    if count == size and (mixing := [name for name, node in nodes if has_member(node, "mixes_classes")]):
+        text = f"{count} leaves one example in each part, which augmentation={mixing[0]} can mix with no other."
+        yield Problem("training.microbatches", f"{text} Choose a smaller number.")
 
 
 def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -379,10 +384,15 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.shuffle", f"{text} Leave one of them out.")
     if sampling == "weighted" and feature.get("weight") is None:
         yield Problem("training.sampling", "weighted draws by the weights of the examples. Set feature.weight=COLUMN.")
-    target = feature.get("target")
-    if sampling == "balanced" and isinstance(target, dict) and target.get("weight") == "balanced":
-        text = "balanced draws each class equally often, and feature.target.weight=balanced would weigh it once more."
-        yield Problem("training.sampling", f"{text} Leave one of them out.")
+    several = feature.get("targets")
+    targets = {"target": feature.get("target")}
+    targets |= {f"targets.{name}": node for name, node in several.items()} if isinstance(several, dict) else {}
+    for key, target in targets.items() if sampling == "balanced" else ():
+        if isinstance(target, dict) and target.get("weight") == "balanced":
+            text = (
+                f"balanced draws each class equally often, and feature.{key}.weight=balanced would weigh it once more."
+            )
+            yield Problem("training.sampling", f"{text} Leave one of them out.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:

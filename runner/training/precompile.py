@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 
 from runner import memory
 from runner.data.batches import Chunk
@@ -38,7 +39,7 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[
         size = evaluator.evaluation_batch_size
         chunk = next(iter(evaluator.batches.chunks(data.splits[split][:size], size, 1, pad=True)))
         weights = evaluated_weights(evaluator.parts, train_arguments[1])
-        examples = chunk.data, chunk.rows[0], chunk.mask
+        examples = chunk.data, chunk.rows[0], chunk.mask, np.int32(0)
         sums, _ = jax.eval_shape(program.evaluate, evaluator.program_inputs, *weights, *examples)
         names += list_metric_names(sums, split, evaluator.loss_weights) if split == "valid" else []
     return names

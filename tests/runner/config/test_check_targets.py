@@ -187,7 +187,18 @@ def test_a_monitor_may_be_the_metric_of_a_target() -> None:
             ["training.sampling=balanced", "+feature.target.weight=balanced"],
             "training.sampling: balanced draws each class equally often, and feature.target.weight=balanced would",
         ),
+        (
+            [
+                *("training.sampling=balanced", "feature.target=null"),
+                "+feature.targets.kind={_target_: components.feature.Label, key: label, weight: balanced}",
+            ],
+            "training.sampling: balanced draws each class equally often, and feature.targets.kind.weight=balanced",
+        ),
         (["training.shuffle=1"], "training.shuffle: 1 is not"),
+        (
+            ["augmentation=[mixup]", "training.batch_size=4", "training.microbatches=4"],
+            "training.microbatches: 4 leaves one example in each part, which augmentation=mixup can mix with no other.",
+        ),
         (["training.microbatches=0"], "training.microbatches: 0 is not a whole number in [1, inf)"),
     ],
 )
