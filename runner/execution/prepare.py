@@ -162,7 +162,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 signals=signals,
             )
         _check_schedules(trainer)
-        _check_unfreezing(trainer)
+        _check_unfreezing(config, trainer.plan)
         _note_long_durations(config, trainer.plan, progress)
         _note_update(trainer, progress, quiet=config.values["quiet"])
         _note_weights(config, data, progress)
@@ -200,14 +200,14 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
     )
 
 
-def _check_unfreezing(trainer: Trainer) -> None:
+def _check_unfreezing(config: Config, plan: StepPlan) -> None:
     """Raises UserError if parameters are frozen for less than half a step, so that they never are."""
-    members = trainer.parts.members
-    if members.freeze is not None and members.frozen_until is not None and trainer.plan.unfreeze_step == 0:
-        raise UserError(
-            f"update.{members.freeze[0]}.until: {members.frozen_until.written()} is 0 of {trainer.plan.total_steps:,} "
-            "steps, so nothing is frozen. Choose a longer time, such as 1st, or leave the member out."
-        )
+    for key, duration in list_durations(config) if plan.unfreeze_step == 0 else ():
+        if key.startswith("update."):
+            raise UserError(
+                f"{key}: {duration.written()} is 0 of {plan.total_steps:,} steps, so nothing is frozen. Choose a longer "
+                "time, such as 1st, or leave the member out."
+            )
 
 
 def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
