@@ -205,8 +205,8 @@ def _check_unfreezing(config: Config, plan: StepPlan) -> None:
     for key, duration in list_durations(config) if plan.unfreeze_step == 0 else ():
         if key.startswith("update."):
             raise UserError(
-                f"{key}: {duration.written()} is 0 of {plan.total_steps:,} steps, so nothing is frozen. Choose a longer "
-                "time, such as 1st, or leave the member out."
+                f"{key}: {duration.written()} is 0 of {plan.total_steps:,} steps, so nothing is frozen. Choose a "
+                "longer time, such as 1st, or leave the member out."
             )
 
 
