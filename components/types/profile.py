@@ -60,7 +60,7 @@ class Reading(NamedTuple):
         options: the options of the source that read other rows in the same way: the value for this column, by name.
         gaps: the texts that were read as missing values.
         unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
-        remedy: what reads a column of text as the type that most of its texts have. None: nothing is to be said.
+        remedy: what reads a column of text as the type that most of its texts have. None: there is no note.
     """
 
     description: str

@@ -11,7 +11,7 @@ from components.types import Range
 from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_data import find_drop_problems
-from runner.config.check_targets import WEIGHTED, find_target_problems, has_member, list_metric_names
+from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
@@ -275,10 +275,7 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
             elif isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
-        augmentations = values.get("augmentation")
-        nodes = augmentations.values() if isinstance(augmentations, dict) else ()
-        may_be_added = any(has_member(node, "adds_inputs") for node in nodes)
-        yield from _match_inputs(inputs, target, may_be_added=may_be_added)
+        yield from _match_inputs(inputs, target, may_be_added=bool(find_augmentations(values, "adds_inputs")))
 
 
 def _architecture_target(values: Mapping[str, Any]) -> str | None:
@@ -366,9 +363,7 @@ def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
     )
     if isinstance(size, int) and isinstance(count, int) and count > 0 and size % count:
         yield Problem("training.microbatches", f"{count} does not divide training.batch_size={size}. Choose a divisor.")
-    augmentations = values.get("augmentation")
-    nodes = augmentations.items() if isinstance(augmentations, dict) else ()
-    if count == size and (mixing := [name for name, node in nodes if has_member(node, "mixes_classes")]):
+    if count == size and (mixing := find_augmentations(values, "mixes_classes")):
         text = f"{count} leaves one example in each part, which augmentation={mixing[0]} can mix with no other."
         yield Problem("training.microbatches", f"{text} Choose a smaller number.")
 

@@ -153,10 +153,9 @@ def _check_loss_weights(values: Mapping[str, Any], targets: list[str]) -> Iterat
 
 def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds augmentations that mix classes, although the loss of a target doesn't take their probabilities."""
-    augmentations, loss = values.get("augmentation"), values["loss"]
-    if not isinstance(augmentations, Mapping) or not isinstance(loss, Mapping):
+    mixing, loss = find_augmentations(values, "mixes_classes"), values["loss"]
+    if not isinstance(loss, Mapping):
         return
-    mixing = [name for name, node in augmentations.items() if has_member(node, "mixes_classes")]
     for name, target in targets.items() if mixing else ():
         loss_target = target_of(loss.get(name) if name else loss)
         if target_of(target) not in CLASS_TARGETS or loss_target is None:
@@ -199,6 +198,13 @@ def _returns_losses(cls: Class) -> bool:
             return True
     bases = map(find_class, (name for name in base_names(cls) if name not in BASES_WITHOUT_PARAMETERS))
     return any(base is not None and _returns_losses(base) for base in bases)
+
+
+def find_augmentations(values: Mapping[str, Any], member: str) -> list[str]:
+    """The names of the augmentations whose class has a member of a name."""
+    augmentations = values.get("augmentation")
+    nodes = augmentations.items() if isinstance(augmentations, Mapping) else ()
+    return [name for name, node in nodes if has_member(node, member)]
 
 
 def has_member(node: Any, name: str) -> bool:

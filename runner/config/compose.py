@@ -109,8 +109,7 @@ class Composer:
         self.catalog = find_options() if table is None else add_python_table(find_options())
         self.options = OptionReader(self.catalog)
         self.suggestions = Suggestions(table)
-        self._merged: dict[tuple[str, ...], MergedFiles] = {}
-        self._requested = set[tuple[str, ...]]()
+        self._merged: dict[tuple[str, ...], MergedFiles | None] = {}  # None: they were needed once
         self._printed: set[str] = set()
 
     def merge(
@@ -132,8 +131,8 @@ class Composer:
             if suggestion is not None:
                 tree.merge_values(suggestion.values, suggestion.origin)
             merged = MergedFiles(choices, tree)
-            if key not in self._requested:  # most commands need it once, and copying takes time
-                self._requested.add(key)
+            if key not in self._merged:  # most commands need them once, and copying takes time
+                self._merged[key] = None
                 return merged
             self._merged[key] = merged
         return merged._replace(tree=merged.tree.copy())

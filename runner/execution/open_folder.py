@@ -42,6 +42,7 @@ from runner.tracking import Delivery
 from runner.training.step_plan import Extension
 from runner.tree import dotted_leaves
 
+RECENT_RUNS = 20  # whose files are read when a run starts, which takes milliseconds
 LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
 
 
@@ -125,7 +126,7 @@ def open_folder(
 
 
 def find_other_length(config: Config, data: Data, weights_fingerprint: str) -> str | None:
-    """A sentence about the latest interrupted run that differs from a new one only in its length; None: there is none.
+    """A sentence about a recent interrupted run that differs from a new one only in its length; None: there is none.
 
     Args:
         config: the configuration of the new run, which names no run to resume.
@@ -133,7 +134,7 @@ def find_other_length(config: Config, data: Data, weights_fingerprint: str) -> s
         weights_fingerprint: as for `open_folder`.
     """
     limits, fingerprint = _read_limits(config.values), data.fingerprint + weights_fingerprint
-    for path in reversed(list_runs(Path(config.values["folder"]))):
+    for path in reversed(list_runs(Path(config.values["folder"]))[-RECENT_RUNS:]):
         with suppress(UserError, OSError, ValueError, LookupError, TypeError):  # a folder of another version or user
             other = _read_limits(_read_config(path)) if can_resume(path) else limits
             values = config.values | {"training": {**config.values["training"], **other}}

@@ -43,6 +43,8 @@ def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None =
     Returns:
         The values by name, each (N,). A missing value is NaN, NaT or None.
     """
+    if not names:  # nothing is read
+        return {}
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
     order: list[np.ndarray] = []  # the positions in `rows` of the rows of each block
     for offset, block in blocks_with_offsets(source):
