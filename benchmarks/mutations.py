@@ -30,6 +30,7 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import sys
 import tarfile
 import tempfile
@@ -37,6 +38,7 @@ import time
 import traceback
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -47,6 +49,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.data import Csv, TextFolders, read_idx, write_idx
+from components.image_files import MIN_IS_WHITE, PHOTOMETRIC, Decoding, ImageError, decode_image
 from components.pretrained.safetensors_file import read_safetensors
 from components.types import Constants, Strings, UserError
 
@@ -364,6 +367,79 @@ def _fix_checksums(content: bytes) -> bytes:
     return b"".join(blocks)
 
 
+def _write_zip(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "texts.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for n in range(8):
+            archive.writestr(
+                f"set/{('train', 'test')[n // 4]}/{'ab'[n % 2]}/{n}.txt", f"Text {n} für alle.\n" * (n + 1)
+            )
+    return folder / "texts.zip"
+
+
+def _parse_zip(content: bytes) -> dict[str, list[Any]]:
+    """Parses what zipfile reads of an archive, as a tar archive: names in a zip archive have no checksums."""
+    tar = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as packed, tarfile.open(fileobj=tar, mode="w") as archive:
+        for info in packed.infolist():
+            member = tarfile.TarInfo(info.filename)
+            member.size = info.file_size
+            archive.addfile(member, io.BytesIO(packed.read(info)))
+    return _parse_tar(tar.getvalue())
+
+
+def _make_image_writer(image_format: str, mode: str = "RGB", **options: Any) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        from PIL import Image
+
+        rows, columns = np.mgrid[:24, :32]
+        pixels = np.stack([8 * columns, 10 * rows, 5 * (rows + columns) % 256, 255 - rows], -1).astype(np.uint8)
+        path = folder / f"image.{image_format.lower()}"
+        image = Image.fromarray(pixels)
+        if mode == "I;16":
+            image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+        image.convert(mode).save(path, image_format, **options)
+        return path
+
+    return write
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        return decode_image(path.read_bytes(), Decoding(None, "stretch", None, draft=False, max_pixels=1_000_000))
+    except ImageError as error:
+        raise UserError(f"{path} {error}.") from error
+
+
+def _parse_image(content: bytes) -> np.ndarray:
+    """The pixels that Pillow's own functions give, with transparent pixels on white."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        is_inverted = image.format == "TIFF" and image.mode == "I;16" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
+        upright = ImageOps.exif_transpose(image) if image.format != "TIFF" else image
+    is_grey = upright.mode in ("1", "L", "LA") or upright.mode.startswith("I;16")
+    if upright.mode.startswith("I;16"):
+        grey = np.rint(np.asarray(upright) / 257).astype(np.uint8)
+        upright = Image.fromarray(255 - grey if is_inverted else grey)
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.atleast_3d(np.asarray(upright.convert("L" if is_grey else "RGB")))
+
+
+def _fix_png_checksums(content: bytes) -> bytes:
+    """Corrects the checksums of a PNG file, as far as its chunks can be followed."""
+    fixed, position = bytearray(content), 8
+    while position + 12 <= len(fixed):
+        stop = position + 8 + int.from_bytes(fixed[position : position + 4], "big")
+        if stop + 4 > len(fixed):
+            break
+        fixed[stop : stop + 4] = struct.pack(">I", zlib.crc32(fixed[position + 4 : stop]))
+        position = stop + 4
+    return bytes(fixed)
+
+
 def _write_safetensors(folder: Path) -> Path:
     from safetensors.numpy import save_file
 
@@ -616,6 +692,19 @@ def _read_transform(path: Path) -> Any:
     return [repr(loaded.features), constants, repr(loaded.layouts)]
 
 
+IMAGE_WRITERS = {
+    "jpeg": _make_image_writer("JPEG"),
+    "jpeg_scans": _make_image_writer("JPEG", "L", progressive=True),
+    "jpeg_cmyk": _make_image_writer("JPEG", "CMYK"),
+    "bmp": _make_image_writer("BMP"),
+    "bmp_palette": _make_image_writer("BMP", "P"),
+    "gif": _make_image_writer("GIF"),
+    "webp": _make_image_writer("WEBP"),
+    "webp_exact": _make_image_writer("WEBP", "RGBA", lossless=True),
+    "tiff": _make_image_writer("TIFF"),
+    "tiff_lzw": _make_image_writer("TIFF", "RGBA", compression="tiff_lzw"),
+    "tiff_16": _make_image_writer("TIFF", "I;16", compression="tiff_deflate"),
+}
 READERS = {
     "idx": Reader(_write_idx, read_idx, _parse_idx),
     "idx.gz": Reader(_write_idx_gz, read_idx),
@@ -629,6 +718,18 @@ READERS = {
         _fix_checksums,
     ),
     "tar.gz": Reader(_make_tar_writer("w:gz", tarfile.USTAR_FORMAT), _read_tar),
+    "zip": Reader(_write_zip, _read_tar, _parse_zip),
+    **{name: Reader(write, _read_image, _parse_image) for name, write in IMAGE_WRITERS.items()},
+    "png": Reader(_make_image_writer("PNG"), _read_image),
+    **{
+        f"png_sealed_{mode}": Reader(
+            _make_image_writer("PNG", mode),
+            _read_image,
+            lambda content: _parse_image(_fix_png_checksums(content)),
+            _fix_png_checksums,
+        )
+        for mode in ("RGB", "P", "LA", "I;16")
+    },
     "csv": Reader(_write_csv, _read_csv, _parse_csv),
     "csv.gz": Reader(_make_csv_writer(gzip.compress), _read_csv, _parse_compressed_csv),
     "csv.bz2": Reader(_make_csv_writer(bz2.compress), _read_csv, _parse_compressed_csv),

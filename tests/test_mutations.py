@@ -9,7 +9,21 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "mutations.py"
 MUTATIONS = 100
 READERS = (
-    ("idx", "idx.gz", "idx_in_gz", "safetensors", "tar", "tar_sealed", "tar.gz"),
+    ("idx", "idx.gz", "idx_in_gz", "safetensors", "tar", "tar_sealed", "tar.gz", "zip"),
+    (
+        "jpeg",
+        "jpeg_scans",
+        "jpeg_cmyk",
+        "bmp",
+        "bmp_palette",
+        "gif",
+        "webp",
+        "webp_exact",
+        "tiff",
+        "tiff_lzw",
+        "tiff_16",
+    ),
+    ("png", "png_sealed_RGB", "png_sealed_P", "png_sealed_LA", "png_sealed_I;16"),
     ("csv", "csv.gz", "csv.bz2", "csv.xz", "yaml"),
     ("vocabulary", "vectors", "npy", "npz", "npy_in_npz", "checkpoint", "transform"),
 )

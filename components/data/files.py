@@ -8,6 +8,7 @@ import posixpath
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -240,10 +241,11 @@ def _list_zip(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[lis
         archive = zipfile.ZipFile(path)
         for info in archive.infolist():
             name = _check_name(path, info.filename)
-            if name is None:
-                continue
-            folders |= _parent_folders(name, is_folder=info.is_dir())
-            if info.is_dir() or not is_wanted(name):
+            if name is not None:
+                folders |= _parent_folders(name, is_folder=info.is_dir())
+            if name is None or info.is_dir() or not is_wanted(name):
+                with suppress(RuntimeError):  # it is encrypted or packed in another way, and isn't read
+                    archive.open(info).close()  # checks the name, which has no checksum: it may hide a wanted file
                 continue
             if info.flag_bits & ENCRYPTED:
                 raise DataError(f"{name} in {path} is encrypted; unpack the archive")
@@ -267,7 +269,10 @@ class _ZipReader:
     def __call__(self) -> bytes:
         try:
             with self.archive.open(self.info) as file:
-                return file.read(self.info.file_size + 1)  # more than that would be an error in the header
+                content = file.read(self.info.file_size + 1)
+            if len(content) != self.info.file_size:
+                raise zipfile.BadZipFile(f"the size of {self.info.file_size:,} bytes is wrong")
+            return content
         except Exception as error:
             raise _make_damage_error(self.path, f"zip at {self.info.filename}", error) from error
 
