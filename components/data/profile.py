@@ -261,9 +261,10 @@ def _are_tags(texts: set[str], separator: str) -> bool:
     """Whether texts are lists of short tags, which recur in other texts in other combinations."""
     lists = [[tag.strip() for tag in text.split(separator)] for text in texts]
     counts = Counter(tag for tags in lists for tag in tags)
-    has_several = sum(len(tags) > 1 for tags in lists)
+    several = sum(len(tags) > 1 for tags in lists)
+    are_several = several > 0 if separator == "|" else several > len(texts) / 2  # no other text has a |
     are_short = all(len(tag.split()) <= MAX_TAG_WORDS for tag in counts)
-    return has_several > len(texts) / 2 and are_short and 2 * len(counts) <= sum(counts.values())
+    return are_several and are_short and 2 * len(counts) <= sum(counts.values())
 
 
 def skewness(values: np.ndarray) -> float:

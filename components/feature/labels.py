@@ -29,7 +29,7 @@ class Labels:
             1 with an element for each class.
         names: the names of the classes, in order. Integers in the data, and elements of vectors, are positions in this
             list; strings are names. None: the sorted values of the training split.
-        separator: the text between the labels of a text.
+        separator: the text between the labels of a text. Spaces around labels are left out.
         missing: `mask`: rows without a value are allowed, and count in no loss or metric. `empty`: they are examples
             without labels, as empty fields of a CSV file may be. None: they are errors.
     """

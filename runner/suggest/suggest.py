@@ -249,6 +249,8 @@ def _find_target(table: TableProfile, columns: Collection[str]) -> str:
 def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
     """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
     _check_target(column, origin)
+    if _has_tags(column):
+        return _plan_tags(column)
     distinct_count = column.distinct_count
     has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
@@ -280,14 +282,25 @@ def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
             f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
             "splits, so a run may fail. Add rows of this class, or leave it out."
         )
-    if column.tag_separator is not None:
-        options["notes"].append(f"{format_name(column.name)} has {_describe_tags(column)}")
     rare = "" if rare_class is None else f"; metrics of the rare class {format_name(rare_class)}"
     is_number = column.kind in ("int", "float")
     hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
     label = make_feature_column("Label", key=column.name)
     description = f"target: one of {column.distinct_count} classes{rare}{hint}"
     return ColumnPlan(description, (label,), "int" if column.kind == "float" else None), options
+
+
+def _has_tags(column: ColumnProfile) -> bool:
+    return column.tag_separator is not None and not column.is_type_declared
+
+
+def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
+    """Plans a target of any number of labels, as `_plan_target` does."""
+    separator = column.tag_separator
+    labels = make_feature_column("Labels", key=column.name, separator=separator)
+    hint = f"for one class, set {format_type_override(column.name, 'string')}"
+    description = f"target: any number of labels, between {separator!r}; {hint}"
+    return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
 
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
@@ -313,20 +326,14 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
         raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
     are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
-    if column.kind == "string" and distinct_count and distinct_count > max_classes and not are_declared_classes:
+    if _has_tags(column) or are_declared_classes:
+        return
+    if column.kind == "string" and distinct_count and distinct_count > max_classes:
         to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
         remedy = to_classes if distinct_count < column.rows else ""
-        hint = _describe_tags(column) if column.tag_separator is not None else f"too many for classes{remedy}"
-        raise DataError(f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: {hint}")
-
-
-def _describe_tags(column: ColumnProfile) -> str:
-    """Says that a target has lists of tags, and how to predict them."""
-    return (
-        f"lists of tags between {column.tag_separator!r}. To predict any number of them for each row, write a feature "
-        f"file with the target {{_target_: components.feature.Labels, key: {format_name(column.name)}, "
-        f'separator: "{column.tag_separator}"}}, and choose it by feature=…'
-    )
+        raise DataError(
+            f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: too many for classes{remedy}"
+        )
 
 
 def _choose_metrics(column: ColumnProfile, rarest: str, rows: int) -> tuple[list[str], str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -15,6 +16,7 @@ from components.feature.text.string_ops import split_dictionary
 from components.types import Block, Strings
 
 Missing: TypeAlias = Literal["mask", "empty"]
+SPACES = re.compile(rb"\A +|(?<=[\xfe\xff]) +| +(?=[\xfe\xff])")  # around a label; the bytes are SEPARATOR and END
 
 
 class LabelRows(NamedTuple):
@@ -37,7 +39,7 @@ class LabelReader:
 
     Attributes:
         key: a raw column of texts, of lists, or of vectors of 0 and 1.
-        separator: the text between the labels of a text.
+        separator: the text between the labels of a text, whatever spaces are around it.
         missing: what missing values are: unknown labels (`mask`), no labels (`empty`), or errors (None).
     """
 
@@ -82,6 +84,7 @@ class LabelReader:
             return _mark_labels(labels.values, np.arange(labels.row_count) if rows is None else rows, labels.row_count)
         texts, text_of_row = split_dictionary(labels.values)  # a text is split once, even if many rows have it
         joined = tokenize.join_texts(texts).replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
+        joined = SPACES.sub(b"", joined)
         values, offsets = tokenize.split(joined, mode=None)  # only at the byte tokenize.SEPARATOR
         text_of_label = np.repeat(np.arange(texts.rows), np.diff(offsets))
         classes, has_label = _mark_labels(values, text_of_label, texts.rows)

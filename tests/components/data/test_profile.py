@@ -142,7 +142,8 @@ def test_sentinels_are_spelled_as_in_the_file(tmp_path: Path) -> None:
         (("a|b", "b", "a|c", "c|b", "a"), "|"),
         (("red wine; sea", "sea; sun", "sun; red wine"), ";"),
         (("a,b", "b,a", "a,b,c", "c,a"), ","),
-        (("a", "b", "a|b"), None),  # most are no lists
+        (("a", "b", "a|b"), "|"),
+        (("a", "b", "a;b"), None),  # most are no lists
         (("Oslo, Norway", "Rome, Italy", "Bonn, Germany"), None),  # nothing recurs
         (("one and two more, and less", "one and two more, and more", "and more, and less"), None),  # sentences
         (("a", "b"), None),

@@ -81,6 +81,13 @@ def test_texts_and_lists_give_the_labels_that_decode_to_them(rows: list[set[str]
         assert [set(names[np.array(row, bool)]) for row in encoded(column, constants, values)] == rows
 
 
+@pytest.mark.parametrize("separator", ["|", "é", "  "])
+def test_spaces_around_labels_do_not_count(separator: str) -> None:
+    texts = ["b c|a", " a | b c ", "a  |b c", "", "  ", "a||", "d"]
+    rows = to_strings([text.replace("|", separator) for text in texts])
+    assert count(Labels(key="tags", separator=separator), rows) == {"a": 4, "b c": 3, "d": 1}
+
+
 @pytest.mark.parametrize(
     "values", [to_strings(["bag|shirt", "boot"]), lists([[1, 0], [2]]), np.array([[1, 1, 0], [0, 0, 1]])]
 )

@@ -267,20 +267,26 @@ def test_a_value_that_may_stand_for_missing_ones_is_pointed_out() -> None:
     assert suggest(Csv(path="table.csv", target="y"))["notes"][-1].startswith(f"y is -999 {text}"), "also of the target"
 
 
-def test_a_target_of_tags_points_to_labels() -> None:
-    tags = repeat("a;b", "b", "c;a", "b;c")
-    remedy = (
-        "lists of tags between ';'. To predict any number of them for each row, write a feature file with the target "
-        """{_target_: components.feature.Labels, key: t, separator: ";"}, and choose it by feature=…"""
-    )
-    write(["t", "x"], [tags, NUMBERS])
+@pytest.mark.parametrize(
+    ("texts", "separator"),
+    [
+        (repeat("a;b", "b", "c;a", "b;c"), ";"),
+        (repeat("a", "b", "b | a"), "|"),
+        ([f"{'abcdefgh'[n % 8]}, {'ABCDEFGH'[n // 8]}" for n in range(60)], ","),  # as many as rows
+    ],
+)
+def test_a_target_of_tags_has_any_number_of_labels(texts: list[str], separator: str) -> None:
+    write(["t", "x"], [texts, NUMBERS])
     found = suggest(Csv(path="table.csv", target="t"))
-    assert f"t has {remedy}" in found["notes"]
-    many = [f"{'abcdefgh'[n % 8]};{'ABCDEFGH'[n // 8]}" for n in range(60)]
-    write(["t", "x"], [many, NUMBERS])
-    with pytest.raises(DataError) as caught:
-        suggest(Csv(path="table.csv", target="t"))
-    assert str(caught.value).endswith(f"60 different texts in 60 rows: {remedy}")
+    labels = {"_target_": "components.feature.Labels", "key": "t", "separator": separator}
+    assert found["feature"]["target"] == labels
+    assert (found["choices"]["loss"], found["choices"]["metric"]) == ("binary_cross_entropy", ["accuracy", "f1"])
+
+
+def test_texts_like_tags_are_classes_if_their_type_is_declared() -> None:
+    write(["t", "x"], [repeat("a;b", "b", "c;a", "b;c"), NUMBERS])
+    found = suggest(Csv(path="table.csv", target="t", types={"t": "string"}))
+    assert found["feature"]["target"] == {"_target_": "components.feature.Label", "key": "t"}
 
 
 def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
