@@ -48,6 +48,7 @@ OTHER_NAMES = {
     "data.batch_size": "training.batch_size",
     "random_seed": "seed",
     "random_state": "seed",
+    "input": "data.path",
     "output_dir": "folder",
 }
 """Titrate's keys, by names that other libraries have for them."""
