@@ -17,7 +17,8 @@ from runner.signature.build import build
 
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
-SLOW_TO_COMPILE = ("fashion_mnist", "mixup", "imdb", "mnist", "two_rates")  # start of the names of large networks
+# The start of the names of large networks:
+SLOW_TO_COMPILE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates")
 
 
 def mark_slow(names: list[str]) -> list[Any]:

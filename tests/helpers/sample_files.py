@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from components.data import write_idx
+from components.image_files import encode_png
 from runner.config.catalog import find_options
 
 ROWS = 80
@@ -21,12 +22,19 @@ median_house_value ocean_proximity"""
 
 
 def write_data(folder: Path) -> None:
-    """Writes the files of every option of `conf/data` that has its files below $TITRATE_DATA."""
-    for name, file in find_options().files["data"].items():
+    """Writes the files that options of `conf/data` and experiments read below $TITRATE_DATA."""
+    files = find_options().files
+    options = {name: yaml.safe_load(file.read_text()) for name, file in files["data"].items()}
+    sources = {f"data={name}": content for name, content in options.items()}
+    for name, file in files["experiment"].items():
         content = yaml.safe_load(file.read_text())
+        if "path" in content.get("data", {}):
+            (option,) = (choice["override /data"] for choice in content["defaults"] if "override /data" in choice)
+            sources[f"experiment={name}"] = options[option] | content["data"]
+    for name, content in sources.items():
         if content.get("path", "???") != "???":
             source = content["_target_"].rpartition(".")[2]
-            assert source in WRITERS, f"data={name}: add the format of {source} to WRITERS in {__file__}"
+            assert source in WRITERS, f"{name}: add the format of {source} to WRITERS in {__file__}"
             (folder / content["path"]).parent.mkdir(parents=True, exist_ok=True)
             WRITERS[source](folder / content["path"], content)
 
@@ -78,11 +86,23 @@ def write_reviews(path: Path, content: Mapping[str, Any]) -> None:
                 archive.addfile(entry, io.BytesIO(text))
 
 
+def write_image_folders(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a tar archive of PNG files, in one folder for each class."""
+    with tarfile.open(path, "w:gz") as archive:
+        for part in ("train", "test"):
+            for row, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (ROWS, 8, 8, 3), np.uint8)):
+                image = encode_png(pixels)
+                entry = tarfile.TarInfo(f"{part}/{row % CLASSES}/{row}.png")
+                entry.size = len(image)
+                archive.addfile(entry, io.BytesIO(image))
+
+
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
     "Csv": lambda path, content: (
         write_housing(path) if set(content["types"]) == set(HOUSING.split()) else write_table(path, content)
     ),
     "Idx": write_images,
+    "ImageFolders": write_image_folders,
     "TextFolders": write_reviews,
 }
 """What writes the files of a source, by the name of its class."""
