@@ -28,7 +28,7 @@ class Update(Protocol):
        the others by name. The same holds for `around` and `after`.
     4. The optimizer: `around` wraps it, `assign` divides it into groups, and `decays` limits its weight decay.
     5. The constraints.
-    6. `after`: the new parameters are changed, or averaged.
+    6. `after`: the new parameters are changed, or averaged. Changed parameters meet the constraints again.
     """
 
 
@@ -62,7 +62,7 @@ class AfterUpdate(Protocol):
         Args:
             variables: the variables after the step.
             averaged: a tree like `variables`, which the member keeps from step to step. Before the first step, it
-                equals the initial variables.
+                equals the initial variables. Constraints don't change it, but they apply where it is evaluated.
             step: the number of steps before this one, without those that were skipped, int32 ().
         """
 

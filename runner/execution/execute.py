@@ -29,7 +29,6 @@ from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
-from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
@@ -298,7 +297,8 @@ class FinalMetrics(NamedTuple):
 
 def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetrics:
     """Evaluates the best weights of a finished run, and calls the observers."""
-    weights = trainer_state.best or evaluated_weights(run.trainer.parts, trainer_state.train_state)
+    trainer = run.trainer
+    weights = trainer_state.best or trainer.program.evaluated_weights(trainer.program_inputs, trainer_state.train_state)
     held_out = _evaluate_held_out(run, *weights)
     metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))
     step = trainer_state.step

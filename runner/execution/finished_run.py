@@ -19,7 +19,6 @@ from runner.data.columns import ArrayLayout
 from runner.data.transform import load_transform
 from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
-from runner.program.program import evaluated_weights
 from runner.program.state import TrainState
 from runner.run_folder import read_record
 from runner.training.checkpoint import load_newest_checkpoint
@@ -95,7 +94,7 @@ class FinishedRun:
             )
         state, best, metadata = checkpoint
         epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
-        parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
+        parameters, model_state = jax.device_put(best or self.program.evaluated_weights(self.program_inputs, state))
         return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
     def _state_shapes(self) -> TrainState:

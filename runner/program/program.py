@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from components.types import Clock, Constants, Schedule, UserError, Variables
+from components.types import Clock, Constants, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -42,8 +42,8 @@ from runner.program.update import (
     Members,
     apply_after,
     build_members,
+    constrain_changes,
     describe_skipped,
-    evaluated_variables,
     init_update_state,
     skip_step,
 )
@@ -98,6 +98,7 @@ class Program:
         self.unfreeze = jit(self._unfreeze, donate_argnums=1)
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
+        self._constrain_average = jit(self._constrain_average_parameters)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
         build_teacher = teacher.build_parts if teacher else None
@@ -251,18 +252,18 @@ class Program:
         line_search = {"value": value, "grad": gradients, "value_fn": lambda free: objective(free)[0]}
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, free, **line_search)
 
-        def constrain_free(variables: Variables) -> Variables:
-            """The variables that meet all constraints. The frozen parameters don't change."""
-            constrained = constrain(parts, variables["params"])
-            return {**variables, "params": merge(constrained, frozen_parameters)}
+        def constrain_free(parameters: Any) -> Any:
+            """The parameters that meet all constraints. The frozen ones don't change."""
+            return merge(constrain(parts, parameters), frozen_parameters)
 
-        parameters = merge(optax.apply_updates(free, updates), frozen_parameters)
+        parameters = constrain_free(merge(optax.apply_updates(free, updates), frozen_parameters))
         variables, update_state = apply_after(
             parts.members,
-            constrain_free({"params": parameters, **model_state}),
+            {"params": parameters, **model_state},
             state.update_state,
             state.step,
             constrain_free,
+            frozen_parameters,
         )
         new_model_state = dict(variables)
         parameters = new_model_state.pop("params")
@@ -274,6 +275,24 @@ class Program:
         scheduled = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
         sums["last"] = {**scheduled, "first_bad": first_bad, **describe_skipped(parts.members, new)}
         return new._replace(first_bad=first_bad), sums
+
+    def evaluated_weights(self, program_inputs: ProgramInputs, state: TrainState) -> tuple[Any, Any]:
+        """The parameters and the model state that evaluations, the best weights and predictions use.
+
+        They are an average if a member of the update set provides one. It meets the constraints here, not in the state.
+        """
+        members = build_members(self.static_config["update"], program_inputs.numbers)
+        if members.evaluated is None:
+            return state.parameters, state.model_state
+        model_state = dict(state.update_state[members.evaluated])
+        parameters = model_state.pop("params")
+        if self.static_config["constraint"]:
+            parameters = self._constrain_average(program_inputs, state.parameters, parameters)
+        return parameters, model_state
+
+    def _constrain_average_parameters(self, program_inputs: ProgramInputs, parameters: Any, average: Any) -> Any:
+        """The average of the parameters that meets the constraints, but where it equals them, as if they are frozen."""
+        return constrain_changes(partial(constrain, self.build_parts(program_inputs)), parameters, average)
 
     def _count_microbatches(
         self, parts: BuiltParts, program_inputs: ProgramInputs, state: TrainState, microbatches: Sequence[Any]
@@ -334,13 +353,6 @@ class Program:
         schedule = self.build_schedule(program_inputs)
         optimizer = build(self.static_config["optimizer"], program_inputs.numbers, SCHEMA["optimizer"])
         return OptimizerFactory(members, optimizer, schedule, rates, parameters).build()
-
-
-def evaluated_weights(parts: BuiltParts, state: TrainState) -> tuple[Any, Any]:
-    """The parameters and the model state that evaluations, the best weights and predictions use."""
-    variables = {"params": state.parameters, **state.model_state}
-    evaluated = dict(evaluated_variables(parts.members, variables, state.update_state))
-    return evaluated.pop("params"), evaluated
 
 
 def _check_sizes(node: Any) -> None:

@@ -23,7 +23,7 @@ from components.types import (
 )
 from runner.errors import error_location
 from runner.program.returns import check_groups, check_same_shapes, check_truth, check_until
-from runner.program.trees import copy_containers
+from runner.program.trees import copy_containers, merge
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
@@ -123,7 +123,8 @@ def apply_after(
     variables: Variables,
     update_state: Mapping[str, Any],
     step: jax.Array,
-    constrain: Callable[[Variables], Variables],
+    constrain: Callable[[Any], Any],
+    frozen_parameters: Any,
 ) -> tuple[Variables, dict[str, Any]]:
     """Applies the members that follow the optimizer.
 
@@ -132,7 +133,9 @@ def apply_after(
         variables: the variables after the optimizer and the constraints.
         update_state: the state of the members before the step.
         step: the number of steps before this one, int32 ().
-        constrain: applies the constraints, which an average or a change of the variables may violate.
+        constrain: applies the constraints to parameters. Those that a member changes may violate them, and so may its
+            average, which is kept as it is: `Program.evaluated_weights` applies them where it is evaluated.
+        frozen_parameters: the parameters that don't change.
 
     Returns:
         The new variables, and the new state of all members.
@@ -150,10 +153,25 @@ def apply_after(
             for tree, old in zip(returned, (variables, new_state[name]), strict=True):
                 check_same_shapes(tree, old, f"{part}.after")
             changed, average = returned
-            pairs = zip(jax.tree.leaves(changed), jax.tree.leaves(variables), strict=True)
-            variables = variables if all(new is old for new, old in pairs) else constrain(changed)
-            new_state[name] = constrain(average)
+            parameters = constrain_changes(constrain, variables["params"], changed["params"])
+            variables = {**changed, "params": parameters}
+            new_state[name] = {**average, "params": merge(average["params"], frozen_parameters)}
     return variables, new_state
+
+
+def constrain_changes(constrain: Callable[[Any], Any], old: Any, new: Any) -> Any:
+    """The new parameters, with the constraints applied to each array that differs from the old one.
+
+    The old parameters meet the constraints, or are frozen. A constraint that they got again at every step would shrink
+    them: the norm of `max_norm` is a little below 1 afterwards, not exactly 1.
+    """
+
+    def choose(before: jax.Array, after: jax.Array, constrained: jax.Array) -> jax.Array:
+        if after is before or after is constrained:
+            return after
+        return jnp.where(jnp.array_equal(after, before), before, constrained)
+
+    return jax.tree.map(choose, old, new, constrain(new))
 
 
 def skip_step(
@@ -188,9 +206,3 @@ def skip_step(
 def describe_skipped(members: Members, state: Any) -> dict[str, jax.Array]:
     """The number of skipped steps as a metric; empty if no member skips steps."""
     return {SKIPPED_STEPS: state.update_state[members.skip[0]]["total"]} if members.skip else {}
-
-
-def evaluated_variables(members: Members, variables: Variables, update_state: Mapping[str, Any]) -> Variables:
-    """The variables that are evaluated, exported and used for predictions."""
-    evaluated: Variables = variables if members.evaluated is None else update_state[members.evaluated]
-    return evaluated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,6 @@ from runner import memory
 from runner.data.batches import Chunk
 from runner.log import LOG
 from runner.program.metric_sums import list_metric_names
-from runner.program.program import evaluated_weights
 from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
 
 
@@ -38,7 +38,7 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[
     if split is not None:
         size = evaluator.evaluation_batch_size
         chunk = next(iter(evaluator.batches.chunks(data.splits[split][:size], size, 1, pad=True)))
-        weights = evaluated_weights(evaluator.parts, train_arguments[1])
+        weights = jax.eval_shape(partial(program.evaluated_weights, evaluator.program_inputs), train_arguments[1])
         examples = chunk.data, chunk.rows[0], chunk.mask, np.int32(0)
         sums, _ = jax.eval_shape(program.evaluate, evaluator.program_inputs, *weights, *examples)
         names += list_metric_names(sums, split, evaluator.loss_weights) if split == "valid" else []

@@ -25,7 +25,7 @@ from runner.program.dispatch import steps_per_dispatch
 from runner.program.initial_weights import architecture_state, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
-from runner.program.program import Program, evaluated_weights
+from runner.program.program import Program
 from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
 from runner.program.update import MAX_SKIPPED, SKIPPED_STEPS
 from runner.run_folder import OBSERVERS_FOLDER
@@ -415,7 +415,7 @@ class Trainer(Evaluator):
         step = trainer_state.step
         record = self.compute_metrics(trainer_state.sums, "train")
         record |= _last_values(trainer_state.sums)
-        weights = evaluated_weights(self.parts, trainer_state.train_state)
+        weights = self.program.evaluated_weights(self.program_inputs, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
         trainer_state.monitor, is_best = update_monitor(

@@ -20,7 +20,6 @@ from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
 from runner.program.optimizer import is_lbfgs
-from runner.program.program import evaluated_weights
 from runner.program.trees import carry_over
 
 BODY = "paths: [architecture/dense_0]"
@@ -193,7 +192,7 @@ def test_the_average_equals_optax(warm_up: bool) -> None:
         decay = min(0.6, (1 + t) / (10 + t)) if warm_up else (0.6 if t else 0.0)
         average = optax.incremental_update(parameters, average, 1 - decay)
     state = session.step(STEPS)
-    assert_close(evaluated_weights(session.trainer.parts, state)[0], average)
+    assert_close(session.trainer.program.evaluated_weights(session.inputs, state)[0], average)
     assert (
         np.abs(state.parameters["architecture"]["head"]["kernel"] - average["architecture"]["head"]["kernel"]).max()
         > 1e-3
@@ -340,18 +339,30 @@ def test_a_skipped_step_is_none_for_the_average(numbers_words: list[str]) -> Non
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize(
-    ("constraint", "is_met"),
-    [
-        ("non_negative", lambda kernel: kernel.min() >= 0),
-        ("unit_norm", lambda kernel: np.allclose(np.linalg.norm(kernel, axis=0), 1, rtol=1e-5)),
-    ],
-)
-def test_averaged_and_slow_parameters_meet_the_constraints(constraint: str, is_met: Callable[[Any], bool]) -> None:
-    update = ("update=[ema,lookahead]", "update.lookahead.steps=2")
-    state = Session("optimizer=sgd", f"constraint=[{constraint}]", *update).step(2)
-    for parameters in (state.parameters, *(averaged["params"] for averaged in state.update_state.values())):
-        assert is_met(parameters["architecture"]["head"]["kernel"])
+def test_parameters_are_constrained_once_and_averages_where_they_are_evaluated(
+    write_module: Callable[[str, str], None],
+) -> None:
+    """A constraint that halves weights shows how often it is applied. That of the frozen layer is never applied."""
+    write_module("halving", "import jax\n\ndef build():\n    return lambda tree: jax.tree.map(lambda w: w / 2, tree)\n")
+    Path("conf/constraint").mkdir(parents=True)
+    Path("conf/constraint/halve.yaml").write_text("halve: {_target_: halving.build}\n")
+    words = ("update=[ema,freeze,lookahead]", "update.lookahead.steps=2", "update.ema.warm_up=false")
+    session = Session("optimizer=sgd", "constraint=[halve]", *words, "update.ema.decay=0.9")
+    layers = jax.device_get(session.state.parameters)["architecture"]
+    fast = slow = average = layers["head"]
+    for step, objective in enumerate(itertools.islice(iterate_objectives(), 4)):
+        gradients = jax.grad(objective)({"architecture": {**layers, "head": fast}})["architecture"]["head"]
+        fast = jax.tree.map(lambda w, g: (w - 0.1 * g) / 2, fast, gradients)
+        if step % 2:
+            slow = jax.tree.map(lambda s, f: s + 0.5 * (f - s), slow, fast)
+            fast = jax.tree.map(lambda s: s / 2, slow)
+        average = optax.incremental_update(fast, average, 0.1 if step else 1.0)
+    state = session.step(4)
+    evaluated, _ = session.trainer.program.evaluated_weights(session.inputs, session.state)
+    kept = {name: averaged["params"] for name, averaged in state.update_state.items()}
+    halved = jax.tree.map(lambda w: w / 2, average)
+    for tree, head in zip((state.parameters, *kept.values(), evaluated), (fast, average, slow, halved), strict=True):
+        assert_close(tree, {"architecture": {**layers, "head": head}})
 
 
 @pytest.mark.optax
