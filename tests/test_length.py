@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -390,6 +391,35 @@ def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(tmp_path: Pat
         run(*extend)
     with pytest.raises(UserError, match=r"may change, to larger numbers"):
         run(*words, "training.steps=17", f"resume={first.folder}")
+
+
+def test_steps_before_an_extension_between_evaluations_keep_their_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run stops at step 3. Repeated from its start, the steps 2 and 3 would be one dispatch."""
+    words = ("schedule=cosine", "training.evaluate_steps=5")
+    dispatch_steps = Trainer._dispatch
+
+    def interrupt(trainer: Trainer, state: TrainerState, chunk: Any) -> Any:
+        sums = dispatch_steps(trainer, state, chunk)
+        if state.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return sums
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatch, "STEPS_PER_DISPATCH", 1)
+        patched.setattr(Trainer, "_dispatch", interrupt)
+        first = run(*words, "training.steps=7")
+    assert [path.name for path in (first.folder / "checkpoints").glob("step_*")] == ["step_0000000003.npz"]
+    shutil.copytree(first.folder, tmp_path / "interrupted")
+    extend = (*words, "training.steps=10", f"resume={first.folder}")
+    run(*extend)
+    expected = results(first.folder)
+    shutil.rmtree(first.folder)
+    shutil.copytree(tmp_path / "interrupted", first.folder)
+    (first.folder / "checkpoints/step_0000000003.npz").write_bytes(b"")
+    run(*extend)
+    assert results(first.folder) == expected
 
 
 def test_an_extension_that_was_recorded_in_epochs_is_read(tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ class StepPlan:
         earlier_ends = [end.step for end in self.extensions if end.is_evaluated and end.step > step]
         return min([(step // interval + 1) * interval, self.total_steps, *earlier_ends])
 
+    def next_change(self, step: int) -> int:
+        """The first step after `step` at which a dispatch must end: parameters are unfrozen, or the rates change."""
+        changes = [self.total_steps, self.unfreeze_step or 0, *(end.step for end in self.extensions)]
+        return min(change for change in changes if change > step)
+
     def total_steps_at(self, step: int) -> int:
         """The number of steps that the run had when it first took a step."""
         return min([self.total_steps, *(end.total_steps for end in self.extensions if step < end.step)])

@@ -335,8 +335,7 @@ class Trainer(Evaluator):
         batch_size = self.training.batch_size
         while step < end:
             epoch, start = divmod(step, self.plan.steps_per_epoch)
-            is_unfrozen = self.plan.unfreeze_step is None or self.plan.unfreeze_step <= step
-            next_end = end if is_unfrozen or self.plan.unfreeze_step is None else min(end, self.plan.unfreeze_step)
+            next_end = min(end, self.plan.next_change(step))
             if self.training.log_steps is not None:
                 next_end = min(next_end, (step // self.training.log_steps + 1) * self.training.log_steps)
             stop = min(start + next_end - step, self.plan.steps_per_epoch)
