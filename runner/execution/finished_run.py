@@ -77,9 +77,9 @@ class FinishedRun:
 
     def _load_best_weights(self, on_warning: Callable[[str], None]) -> BestWeights:
         """The best weights that the run has saved so far. Raises UserError if it has saved none."""
-        parts = self.program.build_parts(self.program_inputs)
+        freeze = self.program.build_parts(self.program_inputs).members.freeze
         shapes, unfrozen_shapes = self._state_shapes(), None
-        if parts.members.frozen_until is not None:
+        if freeze is not None and freeze[1].until is not None:
             unfrozen_shapes = jax.eval_shape(self.program.unfreeze, self.program_inputs, shapes)
         weights_shapes = shapes.parameters, shapes.model_state
         checkpoint, warnings = load_newest_checkpoint(

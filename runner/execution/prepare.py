@@ -162,8 +162,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 signals=signals,
             )
         _check_schedules(trainer)
-        _check_unfreezing(config, trainer.plan)
-        _note_long_durations(config, trainer.plan, progress)
+        _check_durations(config, trainer.plan, progress)
         _note_update(trainer, progress, quiet=config.values["quiet"])
         _note_weights(config, data, progress)
         return trainer
@@ -200,40 +199,38 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
     )
 
 
-def _check_unfreezing(config: Config, plan: StepPlan) -> None:
-    """Raises UserError if parameters are frozen for less than half a step, so that they never are."""
-    for key, duration in list_durations(config) if plan.unfreeze_step == 0 else ():
-        if key.startswith("update."):
-            raise UserError(
-                f"{key}: {duration.written()} is 0 of {plan.total_steps:,} steps, so nothing is frozen. Choose a "
-                "longer time, such as 1st, or leave the member out."
-            )
+def _check_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
+    """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10.
 
-
-def _note_long_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
-    """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10."""
+    Raises UserError if parameters are frozen for less than half a step, so that they never are.
+    """
+    total = plan.total_steps
     for key, duration in list_durations(config):
-        if duration.unit == "run":  # a share is at most 1
-            continue
-        steps, total = plan.count_steps(duration, plan.total_steps), plan.total_steps
-        if steps > total:
+        if plan.unfreeze_step == 0 and key.startswith("update."):
+            raise UserError(
+                f"{key}: {duration.written()} is 0 of {total:,} steps, so nothing is frozen. Choose a longer time, "
+                "such as 1st, or leave the member out."
+            )
+        steps = plan.count_steps(duration, total)
+        if steps > total and duration.unit != "run":  # a share is at most 1
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
 
 
 def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
     """Shows how many parameters are trained if some are frozen, and a group without effect."""
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
+    frozen_until = trainer.plan.frozen_until
     if members.freeze is not None and not quiet:
         frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
         free = select(parameters, lambda path: path not in frozen)
-        until = "" if members.frozen_until is None else f" until {members.frozen_until.written()}"
+        until = "" if frozen_until is None else f" until {frozen_until.written()}"
         counts = f"{count_elements(free):,} of {count_elements(parameters):,} parameters"
         progress.note(f"update.{members.freeze[0]}: {counts} are trained{until}: {join_names(list_paths(free))}")
     if members.groups is not None and not members.groups[1].groups:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
-    elif members.groups is not None and members.freeze is not None and members.frozen_until is None:
+    elif members.groups is not None and members.freeze is not None and frozen_until is None:
         assigned = members.groups[1].assign(list_paths(parameters))
         free = assigned.keys() - find_frozen(members.freeze, parameters, unfrozen=False).parameters
         for group in sorted(members.groups[1].groups.keys() - {assigned[path] for path in free}):

@@ -14,7 +14,6 @@ from components.types import (
     AroundOptimizer,
     BeforeOptimizer,
     Decaying,
-    Duration,
     Freezing,
     Grouping,
     Skipping,
@@ -58,11 +57,6 @@ class Members(NamedTuple):
     def evaluated(self) -> str | None:
         """The name of the member whose average is evaluated. None: the parameters are evaluated."""
         return next((name for name, member in self.after.items() if getattr(member, "evaluates", False)), None)
-
-    @property
-    def frozen_until(self) -> Duration | None:
-        """How long parameters are frozen. None: always, or never."""
-        return self.freeze[1].until if self.freeze else None
 
 
 def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Members:

@@ -89,12 +89,12 @@ class Trainer(Evaluator):
         self.seed = int(numbers["seed"])
         self.schedule = program.build_schedule(ProgramInputs(numbers, {}))
         rows = len(data.splits["train"])
-        steps_per_epoch = training.steps_per_epoch(rows)
+        steps_per_epoch, freeze = training.steps_per_epoch(rows), self.parts.members.freeze
         self.plan = StepPlan(
             steps_per_epoch=steps_per_epoch,
             total_steps=training.total_steps(rows),
             evaluation_interval=training.evaluate_steps or steps_per_epoch,
-            frozen_until=self.parts.members.frozen_until,
+            frozen_until=None if freeze is None else freeze[1].until,
         )
         self.state_shapes = program.state_shapes(*self._init_arguments())
         self.steps_per_dispatch = 1
