@@ -21,7 +21,7 @@ from slow import slow_but
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
-from runner.config.check_update import find_decay_masks
+from runner.config.check_update import can_limit_decay
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
 from runner.signature.parameters import Parameters, read_signature
@@ -70,8 +70,10 @@ def optimizer_table() -> str:
     lines = ["| optimizer | numbers | decays |", "|---|---|---|"]
     for target, signature in list_optimizers().items():
         numbers = ", ".join(f"`{name}`" for name in list_numbers(signature)) or "none"
-        has_decay = any("weight_decay" in name for name in signature)
-        decays = "kernels, embeddings" if find_decay_masks({"_target_": target}) else "all" if has_decay else ""
+        limited = {can_limit_decay(target, name) for name in list_numbers(signature) if "weight_decay" in name}
+        if target == "optax.adafactor":  # its number is optional
+            limited = {can_limit_decay(target, "weight_decay_rate")}
+        decays = "" if not limited else "kernels, embeddings" if all(limited) else "not supported"
         lines.append(f"| `{target}` | {numbers} | {decays} |")
     return "\n".join(lines) + "\n"
 

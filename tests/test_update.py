@@ -16,7 +16,7 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.__main__ import main
-from runner.config.check_update import find_decay_masks
+from runner.config.check_update import UNMASKED_DECAYS, find_decay_masks
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.parameters import read_signature
 from runner.signature.source import find_module, list_public_names
@@ -356,6 +356,10 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
             "update.decay: optax.nadam has no weight decay of chosen parameters. Choose optimizer=adamw",
         ),
         (
+            ["optimizer=mine", "optimizer._target_=optax.contrib.momo", "optimizer.weight_decay=0.1"],
+            "optimizer.weight_decay: 0.1 would also apply to biases and the scales of normalizations. Leave it out, ",
+        ),
+        (
             ["optimizer=adamw", "optimizer.mask=kernel"],
             'optimizer.mask: "kernel" is no function of the parameters. For patterns, choose update=[decay] and set ',
         ),
@@ -477,8 +481,8 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
 @pytest.mark.parametrize(
     "target",
     slow_but(
-        {"optax.adamw", "optax.contrib.muon"},  # a keyword `mask`, and masks of its own
-        [one for one in decaying_optimizers() if "sophia" not in one],  # needs `obj_fn`
+        {"optax.adamw", "optax.contrib.muon", "optax.contrib.prodigy"},  # a mask, masks of its own, and none
+        dict.fromkeys([one for one in decaying_optimizers() if "sophia" not in one] + [*UNMASKED_DECAYS]),  # `obj_fn`
     ),
 )
 def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
@@ -489,6 +493,8 @@ def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
     states = []
     for number in (1e-20, 0.5):
         words = (f"optimizer.{decay}={number}", "schedule=constant", *SHORT)
+        if "estim_lr0" in (read_signature(target) or {}):
+            words = (*words, "optimizer.estim_lr0=1")  # by default, the first step is too short to see
         states.append(arrays_of(runner.run("experiment=digits_mlp", "optimizer=mine", *words), 1))
     head = "leaf.parameters['architecture']['head']"
     np.testing.assert_array_equal(*(state[f"{head}['bias']"] for state in states))

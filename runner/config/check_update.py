@@ -1,4 +1,7 @@
-"""Checks that a member of the update set has an effect, before JAX is imported."""
+"""Checks that members of the update set and parameters of optimizers have the effect that they promise.
+
+It does so before JAX is imported.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,24 @@ from runner.tree import iterate_parts, join_path
 MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
+UNMASKED_DECAYS = {
+    "optax.novograd": "weight_decay",
+    "optax.contrib.dadapt_adamw": "weight_decay",
+    "optax.contrib.madgrad": "weight_decay",
+    "optax.contrib.muon": "adam_weight_decay",
+    "optax.contrib.prodigy": "weight_decay",
+}
+"""Weight decays of Optax without a mask that can be limited: what they change depends on no other parameter."""
+
 
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parameters of optimizers without effect, and a member that limits a weight decay which no optimizer has."""
+    """Finds parameters of optimizers without effect, a weight decay of all parameters, and a member that limits a
+    weight decay which no optimizer has.
+    """
     for path, node in iterate_parts(values):
         if path[-1] == "optimizer":
             yield from _find_ignored(join_path(path), node)
+            yield from _find_unlimited_decays(join_path(path), node)
     update, optimizer = values.get("update"), values.get("optimizer")
     if not isinstance(update, Mapping) or not isinstance(optimizer, Mapping):
         return
@@ -61,6 +76,30 @@ def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
                 )
 
 
+def _find_unlimited_decays(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a weight decay of an optimizer of Optax that can't be limited to some parameters."""
+    for name, value in node.items():
+        is_decay = "weight_decay" in name and name not in DECAY_MASKS and isinstance(value, int | float) and value != 0
+        if is_decay and not can_limit_decay(node["_target_"], name):
+            yield Problem(
+                f"{key}.{name}",
+                f"{format_value(value)} would also apply to biases and the scales of normalizations. Leave it out, and "
+                "choose regularizer=[l2].",
+            )
+
+
+def can_limit_decay(target: str, decay: str) -> bool:
+    """Whether a weight decay of an optimizer can be limited to some parameters. Optimizers of your own do as they like.
+
+    Args:
+        target: the target of the optimizer.
+        decay: the name of its parameter.
+    """
+    if not target.startswith("optax.") or UNMASKED_DECAYS.get(target) == decay:
+        return True
+    return decay.startswith("weight_decay") and bool(find_decay_masks({"_target_": target}))
+
+
 def find_decay_masks(node: Mapping[str, Any]) -> list[str]:
     """The parameters of an optimizer that take the mask of its weight decay, except those that are set."""
     hints = read_parameter_hints(node["_target_"])
@@ -69,8 +108,8 @@ def find_decay_masks(node: Mapping[str, Any]) -> list[str]:
 
 
 def _has_decay(node: Mapping[str, Any]) -> bool:
-    """Whether an optimizer has a mask of its weight decay, or is unknown."""
+    """Whether an optimizer has a weight decay that can be limited, or is unknown."""
     try:
-        return bool(find_decay_masks(node))
+        return node["_target_"] in UNMASKED_DECAYS or bool(find_decay_masks(node))
     except PartNotFoundError:
         return True

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from components.types import Grouping, Schedule, UserError
-from runner.config.check_update import find_decay_masks
+from runner.config.check_update import UNMASKED_DECAYS, find_decay_masks
 from runner.errors import error_location
 from runner.program.parts import part_name
 from runner.program.returns import check_assigned, check_paths, check_step_of_optimizer, check_update
@@ -78,9 +78,15 @@ class OptimizerFactory:
         if twice := sorted(numbers.keys() & node.keys()):
             with error_location(f"{key}.{twice[0]}"):
                 raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
-        decay_masks = find_decay_masks(node) if isinstance(optimizer, UnboundOptimizer) else []
-        built = optimizer(**numbers, **dict.fromkeys(decay_masks, self._decay_mask))
+        if isinstance(optimizer, UnboundOptimizer):
+            numbers = {**numbers, **dict.fromkeys(find_decay_masks(node), self._decay_mask)}
+        built = optimizer(**numbers)
         check_update(built, node["_target_"])
+        decay = UNMASKED_DECAYS.get(node["_target_"])
+        if isinstance(optimizer, UnboundOptimizer) and decay in node.keys() | numbers.keys():
+            rest = {name: value for name, value in node.items() if name != decay}
+            without_decay = UnboundOptimizer(rest, optimizer.numbers)(**{**numbers, decay: 0.0})
+            built = limit_decay(built, without_decay, self._decaying)
         return check_updates(key, node["_target_"], built)
 
     def _check_member(
@@ -114,6 +120,33 @@ class OptimizerFactory:
                 key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
                 optimizers[group_name] = self._bind(key, optimizer, numbers)
         return partition(optimizers, assigned)
+
+
+def limit_decay(
+    decaying: optax.GradientTransformation, other: optax.GradientTransformation, paths: frozenset[str]
+) -> optax.GradientTransformationExtraArgs:
+    """An optimizer whose weight decay applies to some parameters only, for those of Optax that lack a mask of it.
+
+    Both take each step, of which XLA computes once what they share. The decay must change the updates and the state of
+    each parameter by itself.
+
+    Args:
+        decaying: the optimizer with weight decay of all parameters.
+        other: the same without.
+        paths: the paths of the parameters that decay.
+    """
+    optimizers = [optax.with_extra_args_support(optimizer) for optimizer in (decaying, other)]
+
+    def choose(keys: Any, decayed: Any, leaf: Any) -> Any:
+        path = "/".join(str(key.key) for key in keys if isinstance(key, jax.tree_util.DictKey))
+        return decayed if path in paths else leaf
+
+    def update(gradients: Any, state: Any, parameters: Any = None, **extra: Any) -> tuple[Any, Any]:
+        steps = [optimizer.update(gradients, state, parameters, **extra) for optimizer in optimizers]
+        updated: tuple[Any, Any] = jax.tree_util.tree_map_with_path(choose, *steps)
+        return updated
+
+    return optax.GradientTransformationExtraArgs(decaying.init, update)
 
 
 def check_updates(

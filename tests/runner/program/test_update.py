@@ -149,12 +149,30 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
         ],
         groups(body=optax.adamw(0.1, weight_decay=0.1, mask=kernels), default=optax.sgd(0.1)),
     ),
+    "novograd with a decay of kernels": (
+        ["optimizer={_target_: optax.novograd, weight_decay: 0.1}"],
+        optax.partition({True: optax.novograd(0.1, weight_decay=0.1), False: optax.novograd(0.1)}, kernels),
+    ),
+    "madgrad with a decay of kernels": (
+        ["optimizer={_target_: optax.contrib.madgrad, weight_decay: 0.1}"],
+        optax.partition({d: optax.contrib.madgrad(0.1, weight_decay=0.1 * d) for d in (True, False)}, kernels),
+    ),
+    "muon with a decay of biases": (
+        [
+            "optimizer={_target_: optax.contrib.muon, adam_weight_decay: 0.1}",
+            *("update=[decay]", "update.decay.paths=[architecture/head]"),
+        ],
+        optax.partition(
+            {d: optax.contrib.muon(0.1, adam_weight_decay=0.1 * d) for d in (True, False)},
+            lambda tree: jax.tree.map(lambda path: "head" in path, paths_of(tree)),
+        ),
+    ),
     "skip_nonfinite": (["update=[skip_nonfinite]"], optax.sgd(0.1)),
 }
 
 
 QUICK = {
-    *("clip_norm", "groups, an optimizer", "freeze", "decay of kernels"),
+    *("clip_norm", "groups, an optimizer", "freeze", "decay of kernels", "novograd with a decay of kernels"),
     "a plateau, and a group with a schedule",
 }
 
