@@ -195,9 +195,13 @@ def _is_schedule_free(node: Any) -> bool:
     return isinstance(node, optax.contrib.ScheduleFreeState)
 
 
-def is_lbfgs(node: Any) -> bool:
-    """Whether a node of an optimizer state is that of L-BFGS."""
-    return isinstance(node, optax.ScaleByLBFGSState)
+def is_joint(node: Any) -> bool:
+    """Whether a node of an optimizer state starts again for all parameters if one joins them.
+
+    The memory of L-BFGS describes the curvature in all of them. A flag `is_initial_step`, as in Optax's optimistic
+    gradients, says that no parameter has a previous gradient yet.
+    """
+    return isinstance(node, optax.ScaleByLBFGSState) or "is_initial_step" in getattr(node, "_fields", ())
 
 
 def partition(

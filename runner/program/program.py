@@ -33,7 +33,7 @@ from runner.program.objective import (
     example_outputs,
     objective_terms,
 )
-from runner.program.optimizer import OptimizerFactory, is_lbfgs
+from runner.program.optimizer import OptimizerFactory, is_joint
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
@@ -155,11 +155,11 @@ class Program:
     def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
         """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state.
 
-        So do all parameters in L-BFGS, whose memory describes the curvature of the objective in other variables.
+        So do all parameters in states that hold them together, such as the memory of L-BFGS.
         """
         fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
         return state._replace(
-            optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state, is_whole=is_lbfgs)
+            optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state, is_whole=is_joint)
         )
 
     def _train(

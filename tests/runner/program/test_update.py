@@ -19,7 +19,7 @@ from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
-from runner.program.optimizer import is_lbfgs
+from runner.program.optimizer import is_joint
 from runner.program.trees import carry_over
 
 BODY = "paths: [architecture/dense_0]"
@@ -292,8 +292,18 @@ def test_lbfgs_restarts_with_other_parameters_and_goes_on_with_the_same() -> Non
     states = {name: optimizer.init(tree) for name, tree in (("head", head), ("all", head | body))}
     trained = states["head"]._replace(count=jnp.int32(3), weights_memory=jnp.ones(2))
     for fresh, expected in ((states["all"], states["all"]), (states["head"], trained)):
-        carried = carry_over((fresh, {"step": jnp.int32(0)}), (trained, {"step": jnp.int32(7)}), is_whole=is_lbfgs)
+        carried = carry_over((fresh, {"step": jnp.int32(0)}), (trained, {"step": jnp.int32(7)}), is_whole=is_joint)
         jax.tree.map(np.testing.assert_array_equal, carried, (expected, {"step": jnp.int32(7)}))
+
+
+@pytest.mark.optax
+def test_an_optimistic_optimizer_has_no_previous_gradient_at_the_unfreezing() -> None:
+    """It would take one of 0 for the freed parameters, whose first step would be twice as long."""
+    head, every = {"head": jnp.ones(2)}, {"head": jnp.ones(2), "body": jnp.ones(3)}
+    optimizer = optax.optimistic_gradient_descent(0.1)
+    _, trained = optimizer.update(head, optimizer.init(head))
+    updates, _ = optimizer.update(every, carry_over(optimizer.init(every), trained, is_whole=is_joint))
+    assert_close(updates, jax.tree.map(lambda gradient: -0.1 * gradient, every))
 
 
 @pytest.mark.optax
