@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from components.types import Clock, Constants, Schedule, UserError
+from components.types import Batch, Clock, Constants, Output, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -207,20 +207,34 @@ class Program:
         frozen = find_frozen(parts.members.freeze, state.parameters, unfrozen=unfrozen)
         free, frozen_parameters = split(state.parameters, frozen)
 
-        def objective_of_part(
-            free: Any, model_state: Any, encoded: Any, number: Any
-        ) -> tuple[jax.Array, tuple[Any, StepSums]]:
+        def forward_pass(free: Any, model_state: Any, encoded: Any, number: Any) -> tuple[Batch, Output, Any]:
             variables = {"params": merge(free, frozen_parameters), **model_state}
             with freeze_modules(frozen):
-                batch, output, model_state = self.forward(
-                    parts, program_inputs, variables, encoded, step=state.step, part=number
-                )
+                return self.forward(parts, program_inputs, variables, encoded, step=state.step, part=number)
+
+        def add_terms(output: Output, batch: Batch, counts: Counts) -> tuple[jax.Array, StepSums]:
             sums = compute_sums(parts, output, batch, training=True)
-            losses, others = objective_terms(parts, output, batch, sums, counts or count_batch([batch]))
+            losses, others = objective_terms(parts, output, batch, sums, counts)
             if others:
                 sums["objective"] = {"sum": jnp.float32(0), "count": jnp.int32(0)}  # set below
             terms = [*losses, *others] or [jnp.float32(0)]
-            return sum(terms[1:], terms[0]), (model_state, sums)
+            return sum(terms[1:], terms[0]), sums
+
+        def objective_of_part(free: Any, model_state: Any, encoded: Any, number: Any) -> Any:
+            batch, output, model_state = forward_pass(free, model_state, encoded, number)
+            value, sums = add_terms(output, batch, counts)
+            return value, (model_state, sums)
+
+        def objective_at_once(free: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
+            model_state, passes = state.model_state, []
+            for number, part in enumerate(microbatches):
+                batch, output, model_state = forward_pass(free, model_state, part, number if is_divided else None)
+                passes.append((output, batch))
+            counts = count_batch([batch for _, batch in passes])
+            first, *others = (add_terms(output, batch, counts) for output, batch in passes)
+            for other in others:
+                first = jax.tree.map(jnp.add, first, other)
+            return first[0], (model_state, first[1])
 
         def objective(free: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
             value, (model_state, sums) = objective_of_batch(free)
@@ -230,17 +244,15 @@ class Program:
                 sums["objective"] = {"sum": value * size, "count": jnp.int32(size)}
             return value, (model_state, sums)
 
-        size, counts = len(jax.tree.leaves(encoded)[0]), None
-        if self._microbatches == 1:
-            objective_of_batch: Callable[[Any], Any] = partial(
-                objective_of_part, model_state=state.model_state, encoded=encoded, number=None
-            )
-        else:
-            microbatches = split_batch(encoded, self._microbatches)
+        size, is_divided = len(jax.tree.leaves(encoded)[0]), self._microbatches > 1
+        microbatches = split_batch(encoded, self._microbatches) if is_divided else [encoded]
+        if is_divided and self.is_compiled:
             counts = self._count_microbatches(parts, program_inputs, state, microbatches)
             objective_of_batch = accumulate(
                 objective_of_part, microbatches, state.model_state, unroll=is_slow_in_loops(state.parameters)
             )
+        else:  # uncompiled, each part runs once, so that prints appear once; the activations of all are in memory
+            objective_of_batch = objective_at_once
         with error_location("step"):
             returned = parts.step(objective, copy_containers(free))
             check_step(returned, free, part_name(parts.step))

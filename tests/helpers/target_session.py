@@ -48,7 +48,7 @@ def columns() -> dict[str, Any]:
 class Session:
     """A program with data, and its state before the first step."""
 
-    def __init__(self, features: Features, **static: Any) -> None:
+    def __init__(self, features: Features, *, compiled: bool = True, **static: Any) -> None:
         groups: dict[str, Any] = {key: {} for key in ("metric", "loss_weights", "regularizer", "constraint")}
         groups |= {"augmentation": {}, "update": {}, "loss": None, "architecture": MLP}
         groups |= {
@@ -59,7 +59,7 @@ class Session:
         self.data = load_encoded(
             Arrays(columns=columns(), valid=6, test=6, seed=None), features, identity="", cache=None
         )
-        self.program = Program(groups | static, features, self.data.constants)
+        self.program = Program(groups | static, features, self.data.constants, compiled=compiled)
         constants = {name: dict(constant.device) for name, constant in self.data.constants.items()}
         self.inputs = ProgramInputs(numbers_to_arrays({}, seed=0), constants)
         self.parts = self.program.build_parts(self.inputs)

@@ -58,14 +58,19 @@ CASES: dict[str, tuple[Features, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("rows", slow_but({7}, [12, 7]))  # 7 examples are split into parts of different sizes
-def test_microbatches_equal_the_whole_batch(case: str, rows: int) -> None:
+DIVIDED = [(case, rows, True) for rows in (7, 12) for case in CASES]  # 7 examples: parts of different sizes
+
+
+@pytest.mark.parametrize(
+    ("case", "rows", "compiled"), slow_but(DIVIDED[: len(CASES)], [*DIVIDED, (next(iter(CASES)), 7, False)])
+)
+def test_microbatches_equal_the_whole_batch(case: str, rows: int, compiled: bool) -> None:
     features, static = CASES[case]
     whole = Session(features, **static)
     chosen = whole.rows[:rows]
     expected_state, expected_sums = trained(whole, chosen)
-    state, sums = trained(Session(features, **static, training={"microbatches": 4}), chosen)
+    divided = Session(features, **static, training={"microbatches": 4}, compiled=compiled)
+    state, sums = trained(divided, chosen)
     jax.tree.map(
         lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6),
         (state.parameters, sums),

@@ -86,20 +86,24 @@ def test_an_uncompiled_run_has_the_results_of_the_compiled_one(folder: Path) -> 
 
 
 @pytest.mark.slow
-def test_parts_see_values_and_stop_at_breakpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_parts_see_values_and_stop_at_breakpoints(
+    microbatches: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stops: list[str] = []
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(str(sys._getframe(1).f_locals["x"])))
     parts = ["loss=watched", "architecture.activation=watched.activation", "architecture.initializer=watched.draw"]
-    result = runner.run(*RUN, *parts, "training.epochs=1", "training.compile=false")
+    words = (*parts, "training.epochs=1", "training.compile=false", f"training.microbatches={microbatches}")
+    result = runner.run(*RUN, *words)
     watched = sys.modules["watched"].WATCHED
     assert {part for part, _ in watched} == {"loss", "kernel", "loop"}
     assert all(np.isfinite(value) for _, value in watched)
     assert len([part for part, _ in watched if part == "kernel"]) == 2  # of the hidden layer and the head, once
     steps, evaluations = 2, 1 + 2  # of valid after the epoch, and of valid and test at the end
-    assert len(stops) == 1 + steps + evaluations
+    assert len(stops) == 1 + microbatches * steps + evaluations
     assert all(re.search(r"\d\.\d{4}", text) for text in stops)  # a debugger shows values
     losses = [value for part, value in watched if part == "loss"]
-    assert losses[0] + losses[1] == pytest.approx(2 * result.records[0]["train/loss"], rel=1e-4)
+    assert np.mean(losses[: microbatches * steps]) == pytest.approx(result.records[0]["train/loss"], rel=1e-4)
 
 
 @pytest.mark.slow
