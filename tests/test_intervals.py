@@ -61,6 +61,48 @@ def draw(measure: Callable[[np.ndarray], float], resamples: int = 200) -> tuple[
     return float(low), float(high)
 
 
+TURNS = """
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+class Turn:
+    evaluates = True
+
+    def bind(self, targets):
+        return self, {"target": replace(targets["target"], classes=("kept", "turned"), values=None)}
+
+    def __call__(self, key, batch):
+        sign = jax.random.bernoulli(key, shape=batch.present.shape)
+        inputs = {name: jnp.where(sign[:, None], -x, x) + 3 for name, x in batch.inputs.items()}
+        masks = {"target": batch.present & (batch.target < 2)}
+        return batch._replace(inputs=inputs, targets={"target": jnp.int32(sign)}, masks=masks)
+"""
+
+
+def test_predictions_and_intervals_have_the_targets_of_augmented_evaluations(
+    write_module: Callable[[str, str], None],
+) -> None:
+    """The augmentation replaces three classes by two, and masks those examples of the third."""
+    write_module("turns", TURNS)
+    Path("conf/augmentation").mkdir()
+    Path("conf/augmentation/turn.yaml").write_text("turn: {_target_: turns.Turn}\n")
+    source = make_source(np.repeat([0, 1, 2], ROWS))
+    words = ("feature=classes", "metric=[accuracy]", "augmentation=[turn]", "intervals=200")
+    result = runner.run(*WORDS, *words, data=source)
+    (recorded,) = load_predictions(result.folder)
+    assert recorded.classes == ("kept", "turned")
+    assert 5 < recorded.target.sum() < len(recorded.target) - 5 < ROWS
+    assert (recorded.target == recorded.prediction).mean() == pytest.approx(result.metrics["test/accuracy"], rel=1e-6)
+    low, high = result.intervals["test/accuracy"]
+    assert low < result.metrics["test/accuracy"] < high
+    model = runner.load(result.folder, data=source)
+    assert model.classes == ("kept", "turned")
+    known = [name for name in model.predict("test").target if name is not None]
+    assert known == [recorded.classes[number] for number in recorded.target]
+
+
 def test_intervals_of_classes_are_those_of_drawn_rows(capsys: pytest.CaptureFixture[str]) -> None:
     y = np.arange(120) % 2
     result = runner.run(*WORDS, "feature=classes", "metric=[accuracy,f1,auc]", "intervals=200", data=make_source(y))

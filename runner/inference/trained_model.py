@@ -34,6 +34,7 @@ from runner.inference.predictions import Predictions, TargetPredictions, check_h
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
+from runner.program.parts import build_augmentations
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import LAST_RUN, find_run
@@ -77,7 +78,8 @@ class TrainedModel:
         splits: the number of rows of each split of the run's data.
         transform: encodes rows.
         features: the columns that the model reads, and its target.
-        targets: the targets by name; a single one is called `target`.
+        targets: the targets by name, as augmentations change them; a single one is called `target`.
+        augments_evaluations: whether augmentations change evaluations too, and with them maybe the targets.
         weights: the best weights.
     """
 
@@ -88,7 +90,10 @@ class TrainedModel:
         self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._run.record["datasets"]}
         self.transform, self.weights = self._run.transform, self._run.weights
         self.features = self.transform.features
-        self.targets = self.features.bind_targets(self.transform.constants)
+        data_targets = self.features.bind_targets(self.transform.constants)
+        static = self._run.program.static_config
+        augmentations, self.targets = build_augmentations(static, self._run.numbers, data_targets)
+        self.augments_evaluations = any(augmentation.evaluates for augmentation in augmentations.values())
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
@@ -223,7 +228,7 @@ class TrainedModel:
             if not all(logits.shape[-1] for logits in outputs.logits.values()):
                 raise UserError(NO_LOGITS)
             return self._make_predictions(
-                evaluator.data.number_rows(rows), outputs.logits, evaluator.compute_targets(rows)
+                evaluator.data.number_rows(rows), outputs.logits, evaluator.compute_targets(rows, outputs.batch)
             )
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)

@@ -88,11 +88,11 @@ def command(config: Config) -> int:
 
 def _find_numbers(model: TrainedModel) -> dict[str, Target]:
     """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
-    targets = model.features.targets
+    targets = {} if model.augments_evaluations else model.features.targets
     return {
         name: targets[name]
         for name, spec in model.targets.items()
-        if spec.kind == "real" and not spec.is_image and getattr(targets[name], "key", None) is not None
+        if spec.kind == "real" and not spec.is_image and getattr(targets.get(name), "key", None) is not None
     }
 
 

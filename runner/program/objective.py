@@ -32,10 +32,13 @@ class ExampleOutputs(NamedTuple):
     Attributes:
         logits: float32 (B, outputs). `decode_logits` converts them to the unit of the data.
         losses: float32 (B,).
+        batch: the targets, masks and weights as the losses got them, if augmentations change evaluations too. None:
+            they are those of the data.
     """
 
     logits: Mapping[str, Any]
     losses: Mapping[str, Any]
+    batch: Batch | None = None
 
 
 class _NotOfAuxiliary(Mapping[str, jax.Array]):
@@ -325,7 +328,11 @@ def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleO
     names = [name for name, target in parts.targets.items() if not target.spec.is_image]
     heads = cast("Mapping[str, jax.Array] | None", output.outputs)
     logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
-    return ExampleOutputs(logits, {name: _element_losses(parts, name, output, batch) for name in names})
+    losses = {name: _element_losses(parts, name, output, batch) for name in names}
+    if not parts.augments_evaluations:
+        return ExampleOutputs(logits, losses)
+    targets, masks = ({name: values(name) for name in names} for values in (batch.targets.__getitem__, batch.mask_of))
+    return ExampleOutputs(logits, losses, Batch({}, targets, masks, batch.weight, batch.present))
 
 
 def decode_logits(target: TargetSpec, logits: np.ndarray) -> np.ndarray:

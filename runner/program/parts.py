@@ -127,6 +127,11 @@ class BuiltParts(NamedTuple):
     augmentations: Mapping[str, BatchAugmentation]
 
     @property
+    def augments_evaluations(self) -> bool:
+        """Whether an augmentation changes evaluations too. Then it may change targets, masks and weights there."""
+        return any(augmentation.evaluates for augmentation in self.augmentations.values())
+
+    @property
     def metrics(self) -> dict[str, Metric]:
         """All metrics, by the names that the record has for them."""
         return {

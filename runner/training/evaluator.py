@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import join_names
-from components.types import ExplainsUndefined, Metric, UserError
+from components.types import Batch, ExplainsUndefined, Metric, UserError
 from runner import memory
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
@@ -24,7 +24,7 @@ from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
 from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
-from runner.program.parts import ProgramInputs, TeacherInputs, record_name
+from runner.program.parts import ProgramInputs, TeacherInputs, build_augmentations, record_name
 from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
 
@@ -92,7 +92,8 @@ class Evaluator:
         progress: the progress display.
         program_inputs: the numbers and constants of the program, on the device.
         batches: the batches of the data.
-        targets: the targets with their constants, by name.
+        data_targets: the targets of the data with their constants, by name.
+        targets: the targets that losses and metrics get: `data_targets` as augmentations change them.
         metrics: the metrics, by name.
         loss_weights: the factor of each target's loss.
         weights: the weight of each row, float32. None: there is no column of weights.
@@ -119,7 +120,8 @@ class Evaluator:
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics
         # Not those of the program: it may have been built for another fold, and decodes on the device only.
-        self.targets = program.features.bind_targets(data.constants)
+        self.data_targets = program.features.bind_targets(data.constants)
+        _, self.targets = build_augmentations(program.static_config, numbers, self.data_targets)
         self.loss_weights = {
             name: 1.0 if parts.loss_weight is None else float(parts.loss_weight)
             for name, parts in self.parts.targets.items()
@@ -151,10 +153,14 @@ class Evaluator:
     def find_undefined(self, split: str, place: str) -> Iterator[Undefined]:
         """Finds the losses and metrics of a split that are NaN whatever the predictions are.
 
+        It finds none if augmentations change evaluations, because these may fill in or replace what is missing.
+
         Args:
             split: the split.
             place: the name of its rows in the reasons.
         """
+        if self.parts.augments_evaluations:
+            return
         rows = self.data.splits[split]
         for name, spec in self.targets.items():
             if spec.can_be_missing and not self._has_value(name, rows):
@@ -256,14 +262,29 @@ class Evaluator:
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask
 
-    def compute_targets(self, split: str) -> dict[str, np.ndarray]:
-        """The targets of a split's rows by name, as `decode_targets` returns them."""
-        values = self.load_targets(split, [name for name, spec in self.targets.items() if not spec.is_image])
+    def compute_targets(self, split: str, batch: Batch | None = None) -> dict[str, np.ndarray]:
+        """The targets of a split's rows by name, as `decode_targets` returns them, but those that are images.
+
+        Args:
+            split: the split.
+            batch: the targets as augmentations have changed them (`ExampleOutputs.batch`). None: they have not.
+        """
+        if batch is None:
+            values = self._load_targets(split)
+        else:
+            values = {name: _mark_missing(target, batch.mask_of(name)) for name, target in batch.targets.items()}
         return {name: decode_targets(self.targets[name], value) for name, value in values.items()}
 
-    def load_targets(self, split: str, names: Iterable[str]) -> dict[str, Any]:
-        """Some targets of all rows of a split, as the losses see them, by name."""
-        columns = {target_column(name): name for name in names}
+    def load_batch(self, split: str) -> Batch:
+        """All examples of a split as a batch without inputs. Targets that are images are left out."""
+        rows, values = self.data.splits[split], self._load_targets(split)
+        weight = None if self.weights is None else jnp.asarray(self.weights[rows])
+        specs = {name: self.targets[name] for name in values}
+        return make_targets(specs, values, jnp.ones(len(rows), bool), weight)
+
+    def _load_targets(self, split: str) -> dict[str, Any]:
+        """The targets of all rows of a split by name, as the losses see them, but those that are images."""
+        columns = {target_column(name): name for name, spec in self.data_targets.items() if not spec.is_image}
         encoded = gather_rows({column: self.data.encoded[column] for column in columns}, self.data.splits[split])
         values = self.program.forward.apply_layers(self.program_inputs, encoded)
         return {name: values[column] for column, name in columns.items()}
@@ -314,9 +335,16 @@ class Evaluator:
         return None if self.training.check_memory else self.progress.note
 
 
+def _mark_missing(target: Any, mask: Any) -> np.ndarray:
+    """A target (N, …) with -1 or NaN in place of the examples whose mask, (N,), is false."""
+    target = np.asarray(target)
+    missing = target.dtype.type(np.nan if np.issubdtype(target.dtype, np.floating) else -1)
+    return np.where(np.asarray(mask).reshape(-1, *(1,) * (target.ndim - 1)), target, missing)
+
+
 def record_predictions(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> list[RecordedPredictions]:
     """The predictions for a split by target, with targets and losses. Targets that are images are left out."""
-    targets = evaluator.compute_targets(split)
+    targets = evaluator.compute_targets(split, outputs.batch)
     return [
         RecordedPredictions.from_logits(
             split,

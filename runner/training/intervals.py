@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from components.types import Batch, Output
 from runner.config.check_targets import WEIGHTED
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums
-from runner.program.objective import ExampleOutputs, make_targets, sum_metrics
+from runner.program.objective import ExampleOutputs, sum_metrics
 from runner.program.parts import BuiltParts, record_name
 from runner.training.evaluator import Evaluator
 
@@ -70,7 +69,7 @@ def bootstrap_intervals(
     References:
         Efron, 1979: Bootstrap methods: another look at the jackknife.
     """
-    batch = _make_batch(evaluator, split, outputs)
+    batch = evaluator.load_batch(split) if outputs.batch is None else outputs.batch
     rows = len(batch.present)
     collecting = {name for name, metric in evaluator.metrics.items() if metric.collects}
     of_examples = _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch, resamples, note)
@@ -112,14 +111,6 @@ def _compute_defined(evaluator: Evaluator, sums: MetricSums, split: str) -> dict
         except Exception:
             del defined[name]
     return evaluator.compute_metrics(defined, split)
-
-
-def _make_batch(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> Batch:
-    """All examples of a split as a batch of the targets that have outputs."""
-    rows = evaluator.data.splits[split]
-    specs = {name: evaluator.parts.targets[name].spec for name in outputs.logits}
-    weight = None if evaluator.weights is None else jnp.asarray(evaluator.weights[rows])
-    return make_targets(specs, evaluator.load_targets(split, outputs.logits), jnp.ones(len(rows), bool), weight)
 
 
 def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
