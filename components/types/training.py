@@ -21,7 +21,8 @@ class Loss(Protocol):
 
     A loss whose third parameter is `soft` also gets the probability of each class, float32 (B, classes), from
     augmentations that mix examples; otherwise None. A loss whose first parameter is `output` gets the whole Output and
-    Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only.
+    Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only. If it
+    compares examples with each other, it leaves out those whose `batch.mask` is false, such as padding in evaluations.
     """
 
     def outputs(self, target: TargetSpec) -> int:

@@ -328,6 +328,13 @@ class WholeLoss(_CrossEntropy):
         return -jnp.sum(batch.soft["target"] * jax.nn.log_softmax(output.logits), axis=1)
 
 
+class CountingLoss(_CrossEntropy):
+    """The number of examples of the batch that count, as a loss that compares them would see."""
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        return jnp.full(batch.mask.shape, batch.mask.sum(), jnp.float32)
+
+
 class HardLoss(_CrossEntropy):
     """Takes class ids only."""
 

@@ -100,6 +100,15 @@ def test_weights_count_in_training_and_have_their_own_metrics_in_evaluations(col
     assert weighted["valid/weighted/accuracy"] == pytest.approx((hits * weights).sum() / weights.sum(), rel=1e-5)
 
 
+def test_a_loss_of_the_whole_batch_knows_padding_and_gaps() -> None:
+    features = Features({"target": Label(key="kind", missing="mask")}, INPUT, {"x": ("x",)})
+    session = Session(features, loss={"_target_": "parts.CountingLoss"})
+    rows = session.rows[:7]  # evaluated in batches of 5 rows, the second with 3 rows of padding
+    is_known = np.array([kind is not None for kind in columns()["kind"][rows]])
+    counts = np.array([is_known[:5].sum(), is_known[5:].sum()])
+    assert session.evaluate(rows)["valid/loss"] == pytest.approx((counts**2).sum() / counts.sum())
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
