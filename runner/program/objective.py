@@ -117,16 +117,30 @@ def make_targets(
     return Batch({}, targets, masks, weight, present)
 
 
-def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+def compute_losses(parts: BuiltParts, output: Output, batch: Batch) -> dict[str, jax.Array]:
+    """The loss of each element by target, (B, …). In evaluations, the batch has no weights."""
+    return {name: _element_losses(parts, name, output, batch) for name in parts.targets}
+
+
+def compute_sums(
+    parts: BuiltParts, output: Output, batch: Batch, losses: Mapping[str, jax.Array], *, training: bool
+) -> StepSums:
     """The sums of the losses and of each metric over the elements whose mask is true.
 
     In training, losses are multiplied by the weights of examples and classes. In evaluations they are not; if examples
     have weights, each loss and metric is summed a second time with them, under the name `weighted/…`. Training leaves
     out the metrics that collect rows instead of sums (`Metric.collects`): it would have to keep those of an epoch.
+
+    Args:
+        parts: the parts of the experiment.
+        output: the output of the model.
+        batch: the batch.
+        losses: those of `compute_losses`.
+        training: whether it is a training step.
     """
-    sums = _sum_losses(parts, output, batch if training else batch._replace(weight=None), training=training)
+    sums = _sum_losses(parts, output, batch if training else batch._replace(weight=None), losses, training=training)
     if batch.weight is not None and not training:
-        weighted = _sum_losses(parts, output, batch, training=False)
+        weighted = _sum_losses(parts, output, batch, losses, training=False)
         sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
     return sums | sum_metrics(parts, output, batch, training=training)
 
@@ -140,19 +154,21 @@ def sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bo
     return sums
 
 
-def _sum_losses(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
-    """The sum and the count of each target's loss and of each internal loss.
+def _sum_losses(
+    parts: BuiltParts, output: Output, batch: Batch, losses: Mapping[str, jax.Array], *, training: bool
+) -> StepSums:
+    """The sum and the count of each target's loss and of each internal loss. The arguments are those of `compute_sums`.
 
     In training, the count is the number of elements, whatever their weights. In evaluations it is their total weight.
     """
     sums: StepSums = {}
-    for name in parts.targets:
-        sums[record_name(name, "loss")] = _sum_target(parts, name, output, batch, training=training)
+    for name, own in losses.items():
+        sums[record_name(name, "loss")] = _sum_target(parts, name, own, batch, training=training)
     examples = _sum_elements(jnp.ones(batch.present.shape, bool), batch.present, None if training else batch.weight)
-    for name, losses in output.losses.items():
+    for name, internal in output.losses.items():
         if name in sums or name in parts.metrics or name in RESERVED_NAMES:
             raise LocatedError("architecture", f"the internal loss {name} has a name that is taken. Rename it.")
-        sums[name] = {"sum": _sum_elements(losses, batch.present, batch.weight), "count": examples}
+        sums[name] = {"sum": _sum_elements(internal, batch.present, batch.weight), "count": examples}
     if not parts.targets:
         if not output.losses:
             when = "training" if training else "evaluations"
@@ -167,10 +183,11 @@ def _sum_losses(parts: BuiltParts, output: Output, batch: Batch, *, training: bo
     return sums
 
 
-def _sum_target(parts: BuiltParts, name: str, output: Output, batch: Batch, *, training: bool) -> dict[str, jax.Array]:
-    """The sum and the count of a target's loss."""
+def _sum_target(
+    parts: BuiltParts, name: str, losses: jax.Array, batch: Batch, *, training: bool
+) -> dict[str, jax.Array]:
+    """The sum and the count of a target's losses (B, …)."""
     mask, weight = batch.mask_of(name), batch.weight
-    losses = _element_losses(parts, name, output, batch)
     if training:
         weight = _multiply(weight, _class_weights(parts.targets[name].spec, batch, name))
     counted = _sum_elements(jnp.ones(mask.shape, bool), mask, None if training else weight)
@@ -305,7 +322,8 @@ def objective_terms(
         means.append(_scale(sums[record_name(name, "loss")]["sum"] / count, target.loss_weight))
         for weight, logits in output.auxiliary:
             own = Output(logits, _NotOfAuxiliary("losses"), features=_NotOfAuxiliary("features"))
-            auxiliary = _sum_target(parts, name, own, batch, training=True)["sum"]
+            losses = _element_losses(parts, name, own, batch)
+            auxiliary = _sum_target(parts, name, losses, batch, training=True)["sum"]
             others.append(weight * _scale(auxiliary / count, target.loss_weight))
     others += [sums[name]["sum"] / counts.examples for name in output.losses]
     return means, others
@@ -320,15 +338,15 @@ def _scale(mean: jax.Array, factor: Any | None) -> jax.Array:
     return mean if factor is None else jnp.asarray(factor, jnp.float32) * mean
 
 
-def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
+def example_outputs(parts: BuiltParts, output: Output, batch: Batch, losses: Mapping[str, jax.Array]) -> ExampleOutputs:
     """The outputs for each example, whatever its mask, for the targets that aren't images.
 
-    A model without a head has logits (B, 0).
+    A model without a head has logits (B, 0). The arguments are those of `compute_sums`.
     """
     names = [name for name, target in parts.targets.items() if not target.spec.is_image]
     heads = cast("Mapping[str, jax.Array] | None", output.outputs)
     logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
-    losses = {name: _element_losses(parts, name, output, batch) for name in names}
+    losses = {name: losses[name] for name in names}
     if not parts.augments_evaluations:
         return ExampleOutputs(logits, losses)
     targets, masks = ({name: values(name) for name in names} for values in (batch.targets.__getitem__, batch.mask_of))

@@ -26,6 +26,7 @@ from runner.program.objective import (
     Counts,
     ExampleOutputs,
     StepSums,
+    compute_losses,
     compute_penalties,
     compute_sums,
     constrain,
@@ -213,7 +214,7 @@ class Program:
                 return self.forward(parts, program_inputs, variables, encoded, step=state.step, part=number)
 
         def add_terms(output: Output, batch: Batch, counts: Counts) -> tuple[jax.Array, StepSums]:
-            sums = compute_sums(parts, output, batch, training=True)
+            sums = compute_sums(parts, output, batch, compute_losses(parts, output, batch), training=True)
             losses, others = objective_terms(parts, output, batch, sums, counts)
             if others:
                 sums["objective"] = {"sum": jnp.float32(0), "count": jnp.int32(0)}  # set below
@@ -335,7 +336,9 @@ class Program:
         variables = {"params": parameters, **model_state}
         encoded = _take_rows(data, rows)
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, part=number, present=mask)
-        return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
+        losses = compute_losses(parts, output, batch._replace(weight=None))
+        sums = compute_sums(parts, output, batch, losses, training=False)
+        return sums, example_outputs(parts, output, batch, losses)
 
     def _build_optimizer(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from components.types import Batch, Output
 from runner.data.batches import Chunk
 from runner.program.freeze import find_frozen, split
-from runner.program.objective import compute_penalties, compute_sums, count_batch, objective_terms
+from runner.program.objective import compute_losses, compute_penalties, compute_sums, count_batch, objective_terms
 from runner.program.parts import BuiltParts
 from runner.training.trainer import Trainer
 
@@ -65,7 +65,7 @@ class AbstractRun:
         """The scalar that a training step differentiates."""
         parts = self._build_parts()
         batch, output = self._forward(parts, parameters, model_state, encoded)
-        sums = compute_sums(parts, output, batch, training=True)
+        sums = compute_sums(parts, output, batch, compute_losses(parts, output, batch), training=True)
         losses, others = objective_terms(parts, output, batch, sums, count_batch([batch]))
         return sum([*losses, *others, *compute_penalties(parts, parameters)], jnp.float32(0))
 

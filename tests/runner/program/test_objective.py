@@ -12,7 +12,7 @@ import pytest
 
 from components import loss as losses
 from components.types import Batch, Output, TargetSpec
-from runner.program.objective import compute_sums, count_batch, objective_terms
+from runner.program.objective import compute_losses, compute_sums, count_batch, objective_terms
 from runner.program.parts import BuiltParts, TargetParts, as_loss_function
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())
@@ -44,7 +44,7 @@ def test_the_mean_loss_equals_keras(case: str, weighted: bool) -> None:
     weight = jnp.array(GOLDEN["sample_weight"], jnp.float32) if weighted else None
     batch = Batch({}, {"target": values}, {}, weight, jnp.ones(len(values), bool))
     output = Output({"target": logits})
-    sums = compute_sums(parts, output, batch, training=True)
+    sums = compute_sums(parts, output, batch, compute_losses(parts, output, batch), training=True)
     (mean,), _ = objective_terms(parts, output, batch, sums, count_batch([batch]))
     expected = golden["sum_over_batch_size, weighted" if weighted else "sum_over_batch_size"]
     assert float(mean) == pytest.approx(expected, rel=1e-5)

@@ -103,6 +103,7 @@ def test_parts_see_values_and_stop_at_breakpoints(
     assert len(stops) == 1 + microbatches * steps + evaluations
     assert all(re.search(r"\d\.\d{4}", text) for text in stops)  # a debugger shows values
     losses = [value for part, value in watched if part == "loss"]
+    assert len(losses) == microbatches * steps + 2  # the evaluations of valid after the epoch, and of test
     assert np.mean(losses[: microbatches * steps]) == pytest.approx(result.records[0]["train/loss"], rel=1e-4)
 
 
