@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 import runner
 from components.data import Arrays
+from runner.__main__ import main
 from runner.config.compose import configure
 from runner.errors import ConfigError
 from runner.record.predictions import load_predictions
@@ -78,6 +80,12 @@ class Turn:
         inputs = {name: jnp.where(sign[:, None], -x, x) + 3 for name, x in batch.inputs.items()}
         masks = {"target": batch.present & (batch.target < 2)}
         return batch._replace(inputs=inputs, targets={"target": jnp.int32(sign)}, masks=masks)
+
+class Flatten:
+    evaluates = True
+
+    def __call__(self, key, batch):
+        return batch._replace(targets={"target": 0 * batch.target})
 """
 
 
@@ -101,6 +109,24 @@ def test_predictions_and_intervals_have_the_targets_of_augmented_evaluations(
     assert model.classes == ("kept", "turned")
     known = [name for name in model.predict("test").target if name is not None]
     assert known == [recorded.classes[number] for number in recorded.target]
+
+
+@pytest.mark.slow
+def test_a_file_of_predictions_has_the_numbers_of_augmented_evaluations(
+    write_module: Callable[[str, str], None],
+) -> None:
+    """Elsewhere, it copies the numbers of the data, which have more digits."""
+    write_module("turns", TURNS)
+    Path("conf/augmentation").mkdir()
+    Path("conf/augmentation/flatten.yaml").write_text("flatten: {_target_: turns.Flatten}\n")
+    Path("table.csv").write_text("x,y\n" + "".join(f"{row % 7},{row / 3}\n" for row in range(120)))
+    words = ("data=csv", "data.path=table.csv", "data.target=y", "augmentation=[flatten]", "quiet=true")
+    assert main([*words, "training.epochs=1", "tracking=none"]) == 0
+    assert main(["mode=predict", "run=last", "data.split=test", "output=found.csv", "quiet=true"]) == 0
+    with Path("found.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 5
+    assert len({row["target"] for row in rows}) == 1
 
 
 def test_intervals_of_classes_are_those_of_drawn_rows(capsys: pytest.CaptureFixture[str]) -> None:
