@@ -24,6 +24,7 @@ from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
+COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -183,7 +184,7 @@ def format_command(overrides: Sequence[str], *flags: str) -> str:
 
 def override_origin(override: Override) -> str:
     """The origin of a value that an override sets, for messages."""
-    return f"the command line ({override.input_line})"
+    return f"{COMMAND_LINE} ({override.input_line})"
 
 
 def apply_override(tree: DictConfig, setting: Override) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from components.closest import join_names, suggest_name
+from components.closest import join_names
 from components.columns import is_table
 from components.types import Column, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
@@ -30,7 +30,7 @@ from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_on_missing, replace_training_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
-from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, make_predictions
+from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
@@ -302,8 +302,7 @@ class TrainedModel:
 
     def _evaluator_for(self, split: str) -> Evaluator:
         """The evaluator of the run's data. Raises UserError if the data has no such split."""
-        if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: there is no split {split}. {suggest_name(split, self.splits)}")
+        check_split(self.folder, split, self.splits)
         return self._evaluator
 
     @cached_property

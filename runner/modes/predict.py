@@ -12,6 +12,8 @@ from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import CSV, IMAGE_TABLE
+from runner.config.check_files import check_output
+from runner.config.provenance import Problems
 from runner.config.settings import Output
 from runner.data.encode import TARGET
 from runner.data.load import target_nodes
@@ -26,9 +28,9 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.new_rows import FILL, replace_training_remedies
-from runner.inference.output import check_output_path, write_table
-from runner.inference.predictions import check_has_target, copy_beside, table_columns
-from runner.run_folder import find_run
+from runner.inference.output import write_table
+from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
+from runner.run_folder import find_run, read_record
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
@@ -53,10 +55,17 @@ def command(config: Config) -> int:
     """
     output = Output(**config.values["output"])
     path = Path(str(output.path))
-    check_output_path(path, overwrite=output.overwrite)  # before JAX is imported
-    check_has_target(target_nodes(config.values["feature"]), config.values["run"])
-    new_rows = open_new_rows(config)
-    source = _open_copied(config, new_rows, output.columns)
+    new_rows, source, problems = None, None, Problems(config)  # all are found before JAX is imported
+    with problems.collect():
+        check_output(config.values["output"])
+    with problems.collect():
+        check_has_target(target_nodes(config.values["feature"]), config.values["run"])
+    with problems.collect():
+        check_recorded_split(config)
+    with problems.collect():
+        new_rows = open_new_rows(config)
+        source = _open_copied(config, new_rows, output.columns)
+    problems.raise_all()
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
@@ -109,6 +118,13 @@ def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] |
     return source
 
 
+def check_recorded_split(config: Config) -> None:
+    """Raises UserError if the data of the run has no split `data.split`."""
+    if config.split is not None:
+        folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+        check_split(folder, config.split, [dataset["split"] for dataset in read_record(folder)["datasets"]])
+
+
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
     """Opens the rows of another `data.path` than the run's, to be encoded with the run's columns.
 
@@ -144,6 +160,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
         source: Source = build(data, {}, SCHEMA["data"])
+    with error_location("data.path"):
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
