@@ -228,7 +228,7 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     words = [f"run={result.folder.absolute()}", "mode=predict", f"data.path={tmp_path / 'new'}", f"output={output}"]
     assert main(words) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
-    assert "for images without classes set `labels` to false" in error
+    assert "for images without classes set data.labels=false" in error
     assert main([*words, "data.labels=false"]) == 0
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [*rows[0]][:3] == ["row", "path", "prediction"]

@@ -177,7 +177,7 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             raise DataError(
                 f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
                 f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it; for images without "
-                "classes set `labels` to false"
+                "classes set `labels=false`"
             )
         part_of_file.append(part or "all")
         classes.append(below[0] if labels else "")

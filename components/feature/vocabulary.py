@@ -298,7 +298,7 @@ class Vocabulary(Categorical):
             location = block.locate(column.find_row(position))
             raise DataError(
                 f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. "
-                f"{suggest_value(value, constants.host)}Set `oov` or `default` to give unknown values an id."
+                f"{suggest_value(value, constants.host)}Set `oov`, or set `default`, to give unknown values an id."
             )
 
     def _make_error(self, fault: str) -> UserError:

@@ -19,7 +19,7 @@ from runner.data.encode import TARGET
 from runner.data.load import target_nodes
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
-from runner.errors import error_location
+from runner.errors import error_location, located_settings
 from runner.inference.copied_columns import (
     ROW,
     check_copied_columns,
@@ -30,6 +30,7 @@ from runner.inference.copied_columns import (
 from runner.inference.new_rows import FILL, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
+from runner.override_text import locate_settings
 from runner.run_folder import find_run, read_record
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -160,7 +161,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
         source: Source = build(data, {}, SCHEMA["data"])
-    with error_location("data.path"):
+    with error_location("data.path"), located_settings("data"):
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
@@ -182,7 +183,7 @@ def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progre
     if isinstance(new_rows, InfersTypes):
         keys = {key for column in model.features.columns.values() for key in column.keys}
         for note in new_rows.reading_notes(keys, declared=True):
-            progress.note(note)
+            progress.note(locate_settings(note, "data"))
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,7 +225,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
         with replace_training_remedies():
             yield
     except DataError as error:
-        message = str(error).replace(FILL, "data.on_missing=fill")
+        message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
         run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")

@@ -315,7 +315,7 @@ def test_a_resized_mask_has_the_nearest_pixels(resize: Any) -> None:
             ["m.png", "m.png"],
             r"line 3 .*`mask` is a mask of 4 x 6 pixels, and its image.* has 4 x 5",
         ),
-        ({}, ["m.png", ""], r"line 3 .*`mask` has no value; add the mask, remove the row, or set `missing` to mask"),
+        ({}, ["m.png", ""], r"line 3 .*`mask` has no value; add the mask, remove the row, or set `missing=mask`"),
         ({"max_megapixels": 1e-6}, ["m.png"], r"`mask` has 6 x 4 pixels; at most 1 are allowed"),
         ({}, ["img/1.png"], r"`mask` has pixels of mode RGB"),
     ],
