@@ -225,11 +225,11 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
         (tmp_path / "new" / Path(name).name).parent.mkdir(exist_ok=True)
         (tmp_path / "new" / Path(name).name).write_bytes((mixed / name).read_bytes())
     output = tmp_path / "predictions.csv"
-    words = [f"run={result.folder.absolute()}", "mode=predict", f"data.path={tmp_path / 'new'}", f"output={output}"]
-    assert main(words) == 2
+    words = [f"run={result.folder.absolute()}", f"data.path={tmp_path / 'new'}"]
+    assert main([*words, "mode=evaluate"]) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
     assert "for images without classes set data.labels=false" in error
-    assert main([*words, "data.labels=false"]) == 0
+    assert main([*words, "mode=predict", f"output={output}"]) == 0
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [*rows[0]][:3] == ["row", "path", "prediction"]
     assert [row["path"] for row in rows] == ["0.png", "1.bmp"]

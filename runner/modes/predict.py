@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, UserError
 from components.types.splits import SPLIT_OPTIONS
-from runner.config.catalog import CSV, IMAGE_TABLE
+from runner.config.catalog import CSV, IMAGE_FOLDERS, IMAGE_TABLE
 from runner.config.check_files import check_output
 from runner.config.provenance import Problems
 from runner.config.settings import Output
@@ -192,6 +192,8 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
     The settings of a target's column stay if an input reads the target's raw column too.
     """
     data = {key: value for key, value in data.items() if key not in ("on_missing_target", "on_missing_image")}
+    if data.get("_target_") == IMAGE_FOLDERS and data.get("labels", True):
+        data["labels"] = None  # new images may be in no folders of classes
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
     by_column = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import yaml
 from pyarrow import csv
 
 import runner
@@ -22,6 +23,7 @@ from runner.override_text import format_override, quote_text
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
 from runner.sweep.plan import make_plan
+from runner.tree import dotted_leaves
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -275,6 +277,12 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     assert "# id is left out: it numbers the rows. To keep it, set data.types.id=float." in Path(files[1]).read_text()
     header = Path(files[2]).read_text().splitlines()[:4]
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+    suggestion, written = configure([*LINE, *words]).suggestion, yaml.safe_load(Path(files[2]).read_text())
+    assert suggestion is not None
+    chosen = {key.removeprefix("override /") for each in written["defaults"] for key in each}
+    assert chosen == {*suggestion.choices, "data", "feature"}  # also those that are the default
+    inferred = {key: value for key, value in suggestion.values.items() if key != "data"}
+    assert {*dict(dotted_leaves(inferred))} <= {*dict(dotted_leaves(written))}
 
 
 @pytest.mark.parametrize("name", ["first line\nsecond line", "1e3", "\x07", "a: b # c"])
