@@ -24,6 +24,7 @@ from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_
 from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
+from runner.display.run_length import format_epochs
 from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
@@ -100,7 +101,11 @@ class TrainedModel:
     def _repr_html_(self) -> str:
         facts = [("folder", str(self.folder))]
         facts += [("splits of the data", ", ".join(f"{name} {rows:,}" for name, rows in self.splits.items()))]
-        facts += [("best epoch", f"{self.weights.epoch:g} of {self.weights.epochs:g}")] if self.weights.epoch else []
+        facts += (
+            [("best epoch", f"{format_epochs(self.weights.epoch)} of {format_epochs(self.weights.epochs)}")]
+            if self.weights.epoch
+            else []
+        )
         facts += [(name, _describe_target(self.features.targets[name], spec)) for name, spec in self.targets.items()]
         columns = self.features.columns.items()
         table = [[name, type(column).__name__, ", ".join(column.keys)] for name, column in columns]

@@ -280,7 +280,7 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     suggestion, written = configure([*LINE, *words]).suggestion, yaml.safe_load(Path(files[2]).read_text())
     assert suggestion is not None
     chosen = {key.removeprefix("override /") for each in written["defaults"] for key in each}
-    assert chosen == {*suggestion.choices, "data", "feature"}  # also those that are the default
+    assert chosen == {*suggestion.choices, "optimizer", "data", "feature"}  # also those that are the default
     inferred = {key: value for key, value in suggestion.values.items() if key != "data"}
     assert {*dict(dotted_leaves(inferred))} <= {*dict(dotted_leaves(written))}
 
