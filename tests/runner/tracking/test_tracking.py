@@ -669,10 +669,17 @@ RUN_PAGE = "#/experiments/7/runs/abc?workflowType=machine_learning"
         ("databricks://profile", ["databricks://profile"]),
     ],
 )
-def test_a_run_prints_the_command_and_the_link_that_open_it(in_empty_folder: Path, uri: str, lines: list[str]) -> None:
+def test_a_run_prints_the_command_and_the_link_that_open_it(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str, lines: list[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_PORT", raising=False)
     folder, uri = in_empty_folder / "run", uri.format(here=in_empty_folder)
     folder.mkdir()
     first = describe_view(folder, {"uri": uri})  # MLflow has no run yet
     assert RUN_PAGE not in first
     DeliveryState(run_id="abc", experiment_id="7").save(folder)
     assert describe_view(folder, {"uri": uri}).splitlines() == lines
+    monkeypatch.setenv("MLFLOW_PORT", "5001")  # which `mlflow ui` reads too
+    moved = describe_view(folder, {"uri": uri})
+    assert moved is not None
+    assert moved.splitlines() == [line.replace("127.0.0.1:5000", "127.0.0.1:5001") for line in lines]
