@@ -369,13 +369,9 @@ def test_values_that_training_did_not_have_give_a_warning(folder: str, capsys: p
     words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert (
-        "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1, counted from 0: 'West'\n"
-        in printed
-    )
-    assert (
-        "column `where` has 1 missing value, the first in row 2, counted from 0; in training it had none\n" in printed
-    )
+    unknown = "1 of 2 values of column `where` aren't in its vocabulary, the first in new.csv, line 3: 'West'\n"
+    assert unknown in printed
+    assert "column `where` has 1 missing value, the first in new.csv, line 4; in training it had none\n" in printed
 
 
 def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
