@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -51,11 +50,6 @@ class Remedy(NamedTuple):
     option: str
     value: str | tuple[str, ...]
     by_column: bool = True
-
-    def setting(self, column: str) -> str:
-        """The setting as a message has it: `` `types.x=string` `` for the column x."""
-        value = self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False)
-        return f"`{self.option}{f'.{column}' if self.by_column else ''}={value}`"
 
 
 class Reading(NamedTuple):

@@ -96,7 +96,9 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         targets = ", ".join(", ".join(target.keys) for target in self.features.targets.values()) or "no target"
-        return f"TrainedModel({targets} from {len(self.features.columns)} columns, folder={self.folder.name})"
+        count = len(self.features.columns)
+        columns = "1 column" if count == 1 else f"{count:,} columns"
+        return f"TrainedModel({targets} from {columns}, folder={self.folder.name})"
 
     def _repr_html_(self) -> str:
         facts = [("folder", str(self.folder))]
@@ -232,9 +234,10 @@ class TrainedModel:
             )
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
+            columns = ", ".join(f"{key!r}: …" for key in keys)
             raise UserError(
                 f"predict: the rows are of the type {type(rows).__name__}. "
-                f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
+                f"Pass the name of a split, or new rows by column: {{{columns}}}."
             )
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(

@@ -68,9 +68,15 @@ def make_type_error(
     return DataError(f"{place}: column `{column}` is {value}, not {needed}{others}; correct the value, or set {remedy}")
 
 
+def format_setting(name: str, remedy: Remedy) -> str:
+    """What a remedy sets, as a message has it: `` `types.x=string` `` for the column x."""
+    value = remedy.value if isinstance(remedy.value, str) else json.dumps(remedy.value, ensure_ascii=False)
+    return f"`{remedy.option}{f'.{name}' if remedy.by_column else ''}={value}`"
+
+
 def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataError:
     """Makes the error for a problem of a column whose type is declared."""
-    remedies = "; ".join(f"{each.purpose}, set {each.setting(name)}" for each in problem.remedies)
+    remedies = "; ".join(f"{each.purpose}, set {format_setting(name, each)}" for each in problem.remedies)
     return DataError(f"column `{name}` of type {kind}: {problem.fault}; {remedies}")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
 from components.data.csv.dialect import CHARACTERS, CsvFile
-from components.data.csv.errors import name_character
+from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
@@ -386,7 +386,7 @@ class TextTable(Table):
             if name not in self._declared_types:
                 remedy = reading.remedy or Remedy("for text", "types", "string")
                 purpose = f"{remedy.purpose[:1].upper()}{remedy.purpose[1:]}"
-                setting = f"set {remedy.setting(name)}"
+                setting = f"set {format_setting(name, remedy)}"
                 notes.append(f"column `{name}`: {reading.describe()}. {purpose}, {setting}")
             elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
                 notes.append(f"column `{name}`: {reading.describe()}")

@@ -443,6 +443,15 @@ def test_the_default_store_is_in_the_working_folder(tmp_path: Path, monkeypatch:
     assert MLflow(uri="http://other").describe()["uri"] == "http://other"
 
 
+def test_a_folder_that_allows_no_file_is_an_error_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access  # the permissions of a folder don't bind root
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path and access(path, mode))
+    with pytest.raises(UserError, match=r"allows no new file; allow it, or set tracking.uri=.*, or tracking=none"):
+        MLflow(uri=f"sqlite:///{tmp_path}/mlflow.db").describe()
+
+
 def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tracking.uri: sqlite:.*: there is no folder .*/missing"):
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
