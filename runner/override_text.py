@@ -12,7 +12,7 @@ RESERVED = ("null", "true", "false", "inf", "nan")  # in Hydra's grammar, in any
 SHELL_SAFE = re.compile(r"[A-Za-z0-9_.=:/-]+")
 PLAIN_VALUE = re.compile(r"[\w.:-]+|\[.*\]")
 SETTING = re.compile(  # see locate_settings
-    r"\b(?P<verb>[Ss]et|[Ii]ncrease|or|by|with) "
+    r"\b(?P<verb>[Ss]et|[Ii]ncrease|or|and|by|with) "
     r"`(?P<name>[a-z]\w*)(?:\.(?P<column>[^`=]+))?(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
 )
 CHOOSING_VERBS = ("set", "increase")  # before a parameter without a value
@@ -55,8 +55,8 @@ def locate_settings(message: str, key: str) -> str:
     """Writes the remedies in the message of a part as overrides: "set `labels=false`" as "set data.labels=false".
 
     A part doesn't know its place in the configuration. Its message has a value to set as `` `name=value` ``, or as
-    `` `name.column=value` `` for one column, after "set", "or", "by" or "with"; and a parameter whose value the user
-    must choose as `` `name` ``, after "set" or "increase". A parameter "of the data" is that of the source.
+    `` `name.column=value` `` for one column, after "set", "or", "and", "by" or "with"; and a parameter whose value
+    the user must choose as `` `name` ``, after "set" or "increase". A parameter "of the data" is that of the source.
 
     Args:
         message: the message.

@@ -467,6 +467,6 @@ def describe_shape(shape: Sequence[int]) -> str:
 
 def resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
     """How images of two shapes become equal."""
-    words = [f"`size` to [height, width], such as [{needed[0]}, {needed[1]}]"] if shape[:2] != needed[:2] else []
-    words += [f"`channels` to {max(shape[2], needed[2])}"] if shape[2] != needed[2] else []
+    words = [f"`size=[{needed[0]},{needed[1]}]`"] if shape[:2] != needed[:2] else []
+    words += [f"`channels={max(shape[2], needed[2])}`"] if shape[2] != needed[2] else []
     return f"set {' and '.join(words)}"
