@@ -5,6 +5,9 @@ Arrow's own `to_numpy` imports pandas, which takes seconds.
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +86,24 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
             f"column `{name}` has an integer beyond 64 bits. Convert the column to floats or texts."
         ) from error
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"column `{name}` doesn't have values of one type: {str(error).splitlines()[0]}") from error
+        reason = _describe_types(column) or str(error).splitlines()[0]
+        raise DataError(f"column `{name}` doesn't have values of one type: {reason}. Convert them to one") from error
+
+
+def _describe_types(column: Any) -> str:
+    """The first two rows of a column of objects whose values have types of different kinds; "": there are none."""
+    if not isinstance(column, Iterable):
+        return ""
+    first: tuple[int, Any] | None = None
+    for row, value in enumerate(column):
+        if value is None or (isinstance(value, float) and math.isnan(value)):  # a missing value
+            continue
+        first = first or (row, value)
+        if isinstance(value, numbers.Number) and isinstance(first[1], numbers.Number):
+            continue
+        if type(value) is not type(first[1]):
+            return " and ".join(f"row {at} is {each!r} ({type(each).__name__})" for at, each in (first, (row, value)))
+    return ""
 
 
 def _strings_to_arrow(strings: Strings) -> pyarrow.Array:

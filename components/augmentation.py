@@ -78,7 +78,7 @@ class Crop:
             if target.ndim == 4 and self.mode == "constant" and self.target_fill is None:
                 raise UserError(
                     f"crop needs a `target_fill` for the padding of the target `{name}`, in its unit: the number of "
-                    "`fill` if the inputs have the same unit. Or set mode to edge or reflect, which need none."
+                    "`fill` if the inputs have the same unit. Or set `mode=edge` or `mode=reflect`, which need none."
                 )
         if self.mode == "constant":
             batch = _add_masks_of_pixels(batch)

@@ -118,6 +118,6 @@ def _input_axes(path: str, weights: jax.Array, parameters: Mapping[str, Any]) ->
         if weights.shape[weights.ndim - outputs :] != bias.shape:
             raise UserError(
                 f"the output units of {path} are unknown: its shape {weights.shape} doesn't end with that of its bias, "
-                f"{bias.shape}. Set `axis`, or `paths` without it."
+                f"{bias.shape}. Set `axis`, or set `paths` without it."
             )
     return tuple(range(weights.ndim - outputs))

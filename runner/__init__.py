@@ -170,8 +170,8 @@ def _read_call(
     overrides, python_data = as_overrides(words), _read_data(data, source)
     is_table = isinstance(python_data, PythonTable)
     if target is not None and not is_table:
-        place = "the words, as data.target" if python_data is None else "the source"
-        raise UserError(f"target={target!r} is for a table that is passed as data. Set the target in {place}.")
+        remedy = f"Write {format_override('data.target', target)!r}" if python_data is None else "Set it in the source"
+        raise UserError(f"target={target!r} is for a table that is passed as data. {remedy}.")
     if is_table:
         if chosen := list(filter(re.compile(r"data(=(?!\{)|\.option=|=\{(.*\W)?option\s*:)").match, overrides)):
             raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
@@ -184,6 +184,7 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
     """The data that a call passes. Raises UserError if it is neither a table nor a source."""
     from components.columns import is_table
     from components.types import UserError
+    from runner.config.python_words import format_override
     from runner.data.python_rows import PythonTable
     from runner.signature.build import check_kind
 
@@ -193,6 +194,9 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
     if data is None or is_table(data):
         return None if data is None else PythonTable(data)
     hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
+    if isinstance(data, str | os.PathLike):
+        words = f"'data=csv', {format_override('data.path', os.fspath(data))!r}, 'data.target=COLUMN'"
+        raise UserError(f"data={os.fspath(data)!r} is a path. {hint} For a CSV file, write runner.run({words}).")
     if not hasattr(data, "blocks"):
         raise UserError(f"data is of the type {type(data).__name__}. {hint}")
     try:

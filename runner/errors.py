@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.types import DataError, FieldError, UserError
 from runner.credentials import scrub
+from runner.override_text import locate_settings
 from runner.user_code import UserFrame, user_frames
 
 
@@ -55,13 +56,25 @@ def error_location(key: str) -> Iterator[None]:
     except (ConfigError, LocatedError):
         raise
     except UserError as error:
-        key = f"{key}.{error.field}" if isinstance(error, FieldError) else key
-        raise LocatedError(key, str(error)) from error
+        located = f"{key}.{error.field}" if isinstance(error, FieldError) else key
+        raise LocatedError(located, locate_settings(str(error), key)) from error
     except (Exception, SystemExit) as error:  # SystemExit: `sys.exit` in a part must not end a run with success
         if (part_error := as_part_error(error)) is None or part_error is error:
             raise
         part_error.key = key
         raise part_error from error
+
+
+@contextmanager
+def located_settings(key: str) -> Iterator[None]:
+    """Writes the remedies of errors in the data as overrides of the part at a key. They already name a row."""
+    try:
+        yield
+    except (ConfigError, LocatedError):
+        raise
+    except DataError as error:
+        error.args = (locate_settings(str(error), key), *error.args[1:])
+        raise
 
 
 @contextmanager
@@ -72,7 +85,8 @@ def column_location(key: str) -> Iterator[None]:
             yield
     except LocatedError as error:
         if isinstance(error.__cause__, DataError):
-            raise error.__cause__ from None
+            with located_settings(key):
+                raise error.__cause__ from None
         raise
 
 

@@ -10,6 +10,12 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 WORD = re.compile(rf"{NAME.pattern}(:[a-z]+)?")  # such as h:mm
 RESERVED = ("null", "true", "false", "inf", "nan")  # in Hydra's grammar, in any case
 SHELL_SAFE = re.compile(r"[A-Za-z0-9_.=:/-]+")
+PLAIN_VALUE = re.compile(r"[\w.:-]+|\[.*\]")
+SETTING = re.compile(  # see locate_settings
+    r"\b(?P<verb>[Ss]et|[Ii]ncrease|or|and|by|with) "
+    r"`(?P<name>[a-z]\w*)(?:\.(?P<column>[^`=]+))?(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
+)
+CHOOSING_VERBS = ("set", "increase")  # before a parameter without a value
 ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
@@ -31,7 +37,7 @@ def format_override(key: str, value: str | Sequence[str]) -> str:
         value: a text, or the texts of a list. Each of them is writable.
     """
     text = _format_text(value) if isinstance(value, str) else f"[{','.join(map(_format_text, value))}]"
-    return _quote_for_shell(f"{key}={text}")
+    return quote_for_shell(f"{key}={text}")
 
 
 def quote_name(name: str) -> str | None:
@@ -45,6 +51,33 @@ def quote_name(name: str) -> str | None:
     return next((f"{quote}{name}{quote}" for quote in quotes), None)
 
 
+def locate_settings(message: str, key: str) -> str:
+    """Writes the remedies in the message of a part as overrides: "set `labels=false`" as "set data.labels=false".
+
+    A part doesn't know its place in the configuration. Its message has a value to set as `` `name=value` ``, or as
+    `` `name.column=value` `` for one column, after "set", "or", "and", "by" or "with"; and a parameter whose value
+    the user must choose as `` `name` ``, after "set" or "increase". A parameter "of the data" is that of the source.
+
+    Args:
+        message: the message.
+        key: the key of the part: `data`, `feature.columns.my column`.
+    """
+    prefix, columns, name = key.rpartition("feature.columns.")
+    owner = f"{columns}{quote_name(name) or name}" if columns and not prefix else key
+
+    def locate(found: re.Match[str]) -> str:
+        column = quote_name(found["column"]) if found["column"] else ""
+        is_remedy = found["value"] is not None or found["verb"].lower() in CHOOSING_VERBS
+        if column is None or not is_remedy:  # None: no key can have this name
+            return found[0]
+        setting = ".".join(filter(None, ("data" if found["data"] else owner, found["name"], column)))
+        if (value := found["value"]) is not None:
+            setting = quote_for_shell(f"{setting}={value if PLAIN_VALUE.fullmatch(value) else quote_text(value)}")
+        return f"{found['verb']} {setting}"
+
+    return SETTING.sub(locate, message)
+
+
 def quote_text(text: str) -> str:
     """Quotes a text for Hydra's grammar, in which a backslash is an escape only before a quote."""
     return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
@@ -54,7 +87,7 @@ def _format_text(text: str) -> str:
     return text if WORD.fullmatch(text) and text.lower() not in RESERVED else quote_text(text)
 
 
-def _quote_for_shell(word: str) -> str:
+def quote_for_shell(word: str) -> str:
     """Quotes a word for a shell, in one line: `$'…'` has escapes for characters that can't be printed."""
     if word.isprintable():
         return word if SHELL_SAFE.fullmatch(word) else shlex.quote(word)

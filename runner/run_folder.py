@@ -19,6 +19,7 @@ from runner.files import NUMBER, FieldTypes, check_fields, check_no_links, read_
 
 LOCK = "lock"  # the file that a process locks
 LAST_RUN = "last"  # the name of the run that started last
+BEST_RUN = "best"  # no name of a run, but users try it
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
 MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
@@ -222,6 +223,12 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
     for path in _iterate_candidates(root, name):
         if (path / "record.json").is_file():
             return path
+    if name == BEST_RUN:
+        raise UserError(
+            f"{key}={BEST_RUN}: no run has this name, because it depends on a metric. mode=runs "
+            "runs.sort=best/valid/loss lists the lowest first, runs.sort=-test/accuracy the highest. A sweep prints "
+            "the folder of its best run."
+        )
     known = [path.name for path in list_runs(root)]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
     near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4) or [*known[-3:], LAST_RUN]

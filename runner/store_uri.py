@@ -14,7 +14,7 @@ from components.types import UserError
 from runner.credentials import URI_VARIABLE, reveal
 from runner.uri_mask import MASK, mask_uri
 
-LOCAL_SERVER = "http://127.0.0.1:5000"  # the default of `mlflow ui`
+PORT_VARIABLE, DEFAULT_PORT = "MLFLOW_PORT", "5000"  # of `mlflow ui`
 
 
 def resolve_store_uri(uri: str | None) -> str:
@@ -96,11 +96,11 @@ def format_view_command(uri: str) -> str:
 def format_run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
     """The address of a run's page in MLflow's user interface; None: it has none, or it is not known.
 
-    The page of a local store is that of `mlflow ui` on its usual port. `workflowType` opens the pages for training:
-    MLflow shows those for language models otherwise.
+    The page of a local store is that of `mlflow ui`, on the port of MLflow's variable or its usual one. `workflowType`
+    opens the pages for training: MLflow shows those for language models otherwise.
     """
     if "sql" in uri.partition(":")[0]:
-        server = LOCAL_SERVER
+        server = f"http://127.0.0.1:{os.environ.get(PORT_VARIABLE) or DEFAULT_PORT}"
     elif uri.startswith(("http://", "https://")):
         address = urlsplit(uri)
         server = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"  # no credentials

@@ -148,7 +148,8 @@ def test_grey_and_colored_images_become_colors() -> None:
     PIL.Image.fromarray(np.zeros((6, 8), np.uint8)).save("images/cat/grey.png")
     assert compose(["data=images", "data.path=images"]).values["feature"]["columns"]["image"]["channels"] == 3
     with pytest.raises(
-        DataError, match=r"cat/grey.png of images.* has 6 x 8 pixels and 1 channel.*; set `channels` to 3"
+        DataError,
+        match=r"cat/grey.png of images.* has 6 x 8 pixels and 1 channel.*; set feature.columns.image.channels=3",
     ):
         runner.run("data=images", "data.path=images", "feature=image", *QUICK)
     assert len(runner.run("data=images", "data.path=images", "training.batch_size=8", *QUICK).records) == 2
@@ -225,11 +226,11 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
         (tmp_path / "new" / Path(name).name).parent.mkdir(exist_ok=True)
         (tmp_path / "new" / Path(name).name).write_bytes((mixed / name).read_bytes())
     output = tmp_path / "predictions.csv"
-    words = [f"run={result.folder.absolute()}", "mode=predict", f"data.path={tmp_path / 'new'}", f"output={output}"]
-    assert main(words) == 2
+    words = [f"run={result.folder.absolute()}", f"data.path={tmp_path / 'new'}"]
+    assert main([*words, "mode=evaluate"]) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
-    assert "for images without classes set `labels` to false" in error
-    assert main([*words, "data.labels=false"]) == 0
+    assert "for images without classes set data.labels=false" in error
+    assert main([*words, "mode=predict", f"output={output}"]) == 0
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [*rows[0]][:3] == ["row", "path", "prediction"]
     assert [row["path"] for row in rows] == ["0.png", "1.bmp"]
@@ -295,7 +296,7 @@ def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
 @pytest.mark.usefixtures("in_empty_folder")
 def test_look_draws_the_images_of_each_class_and_augmented(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=look", "data=images", f"data.path={mixed}", "training.batch_size=8", CROPS]) == 0
-    figures = Path(capsys.readouterr().out.split()[-1])
+    figures = Path(capsys.readouterr().out.partition("figures  ")[2].split()[0])
     names = {path.name for path in figures.glob("*.png")}
     assert names == {"augmented_image.png", "class_balance.png", "classes_image.png", "examples_image.png"}
     shapes = {name: read(figures / name).shape for name in names}
@@ -391,7 +392,10 @@ def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
     ("words", "message"),
     [
         (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "`crop_area` needs images that are decoded for each step"),
-        (["crop_area=[0.5,1]"], "`crop_area` needs the size to which crops are resized; set `size`"),
+        (
+            ["crop_area=[0.5,1]"],
+            "`crop_area` needs the size to which crops are resized; set feature.columns.image.size",
+        ),
         (
             ["size=[4,4]", "crop_area=[1,0.5]"],
             r"`crop_area` .* has the smallest share of the area first",

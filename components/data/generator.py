@@ -236,7 +236,7 @@ class Generator(SplitOptions):
             try:
                 columns = as_columns(block, "the columns")
             except DataError as error:
-                raise DataError(f"{location}: {error}. For single rows, set `yields` to rows") from error
+                raise DataError(f"{location}: {error}. For single rows, set `yields=rows`") from error
             rows = row_count(next(iter(columns.values.values())))
             stop = rows if self.limit is None else min(rows, self.limit - first)
             found = {name: _describe_layout(values) for name, values in columns.values.items()}

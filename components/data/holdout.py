@@ -44,7 +44,7 @@ class RowKeys:
         number = "1 row" if rows == 1 else f"{rows} rows"
         return (
             f"class {name!r} has {number}, too few to stratify {parts}; "
-            "remove the class, add more rows of it, or set `stratify` to null"
+            "remove the class, add more rows of it, or set `stratify=null`"
         )
 
 
@@ -242,7 +242,7 @@ def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str
     if counted := [name for name, share in shares.items() if share >= 1]:
         raise DataError(
             f"`{counted[0]}` (={shares[counted[0]]:g}) is a number of rows, which would move rows between splits as "
-            "rows are added; with `split_hash`, set a share in (0, 1)"
+            f"rows are added; with `split_hash`, set `{counted[0]}` to a share in (0, 1)"
         )
     ends = np.cumsum(list(shares.values()))
     split_of = np.searchsorted(ends, to_shares(hashes), side="right")

@@ -39,7 +39,8 @@ class ImageFolders(Table):
             share of 0.15 if there is none.
         test: the rows of the test split, likewise.
         classes: the names of the class folders to read. None: all.
-        labels: whether each image is in a folder of its class. If not, there is no column `label`.
+        labels: whether each image is in a folder of its class. If not, there is no column `label`. None: if each is in
+            a folder.
         suffix: the ends of the names of the files to read; other files are left out. None: those of JPEG, PNG, BMP,
             GIF, WebP and TIFF files, and any other file is an error.
         max_unpacked_gb: the maximum size in gigabytes (10^9 bytes) of a packed tar archive, unpacked in memory, and of
@@ -49,7 +50,7 @@ class ImageFolders(Table):
     path: str
     valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
-    labels: bool = True
+    labels: bool | None = True
     suffix: str | tuple[str, ...] | None = None
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
@@ -70,7 +71,7 @@ class ImageFolders(Table):
         for part, rows in self._parts.items():
             names = [self._files.names[row] for row in rows.tolist()]
             columns[part] = {"path": Strings.from_bytes([name.encode() for name in names])}
-            if self.labels:
+            if self._has_labels:
                 columns[part]["label"] = _encode_dictionary([self._classes[row] for row in rows.tolist()])
         return columns
 
@@ -96,9 +97,10 @@ class ImageFolders(Table):
         Raises:
             DataError: a file is no image.
         """
-        if not self.labels:
+        if not self._has_labels:
+            value = "null" if self.labels is None else "false"
             raise DataError(
-                "`labels` (=false) leaves no target, so nothing is inferred; choose features with feature=…"
+                f"`labels` (={value}) leaves no target, so nothing is inferred; choose features with feature=…"
             )
         rows = np.concatenate([*self._parts.values()])
         labels = _encode_dictionary([self._classes[row] for row in rows.tolist()])
@@ -128,8 +130,8 @@ class ImageFolders(Table):
 
     @cached_property
     def _layout(self) -> _Layout:
-        layout = _find_layout(self.path, self._files, labels=self.labels)
-        if self.classes is None or not self.labels:  # images to predict may have none
+        layout = _find_layout(self.path, self._files, labels=self._has_labels)
+        if self.classes is None or not self._has_labels:  # images to predict may have none
             return layout
         wanted = [*map(format_key, self.classes)]
         if unknown := [name for name in wanted if name not in layout.classes]:
@@ -137,6 +139,10 @@ class ImageFolders(Table):
             raise DataError(f"`classes` lists {unknown[0]}, but {self.path} has no folder of such a class. {hint}")
         is_wanted = np.isin(layout.classes, wanted)
         return layout._replace(parts={part: rows[is_wanted[rows]] for part, rows in layout.parts.items()})
+
+    @cached_property
+    def _has_labels(self) -> bool:
+        return all("/" in name for name in self._files.names) if self.labels is None else self.labels
 
     @property
     def _classes(self) -> Sequence[str]:
@@ -177,7 +183,7 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             raise DataError(
                 f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
                 f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it; for images without "
-                "classes set `labels` to false"
+                "classes set `labels=false`"
             )
         part_of_file.append(part or "all")
         classes.append(below[0] if labels else "")

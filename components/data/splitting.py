@@ -228,6 +228,6 @@ class SplitOptions(ABC):
                 other = [*splits][split_of[divided[0]]]
                 raise DataError(
                     f"`group` (={name}): {group} has rows in two splits, {other} and {split_name}, because splits are "
-                    "given. Correct them, or set `group` to null."
+                    "given. Correct them, or set `group=null`."
                 )
             split_of[ids] = number

@@ -192,7 +192,7 @@ class Bucketized(Categorical):
         raise DataError(
             f"{self._name_element(element)}: {option} fills only {filled_counts[element]} buckets, because too many "
             "rows have the same number; choose fewer buckets, set `boundaries`, or allow empty buckets with "
-            "`duplicates: keep`"
+            "`duplicates=keep`"
         )
 
     def _name_element(self, element: int) -> str:

@@ -104,11 +104,13 @@ class Image:
     def __post_init__(self) -> None:
         if self.normalize == "standardize" and (self.mean is not None or self.std is not None):
             raise UserError(
-                "`mean` and `std` can't be set if `normalize` is standardize; set `normalize` to unit or null"
+                "`mean` and `std` can't be set if `normalize` is standardize; set `normalize=unit` or `normalize=null`"
             )
         if self.crop_area is not None:
             if self.decode == "once":
-                raise UserError("`crop_area` needs images that are decoded for each step; set `decode` to step or null")
+                raise UserError(
+                    "`crop_area` needs images that are decoded for each step; set `decode=step` or `decode=null`"
+                )
             if self.size is None:
                 raise UserError("`crop_area` needs the size to which crops are resized; set `size`")
             if self.crop_area[0] > self.crop_area[1]:
@@ -219,7 +221,7 @@ class Image:
         if (channels := images.shape[-1]) not in (1, 3):
             raise DataError(
                 f"column `{self.key}` of {block.origin} has arrays with {channels} channels; only images with 1 or 3 "
-                "can be decoded for each step; set `decode` to once, and leave out `crop_area`"
+                "can be decoded for each step; set `decode=once`, and leave out `crop_area`"
             )
         return map(encode_png, images)
 
@@ -347,7 +349,7 @@ class PixelMoments:
 
     def merge(self, state: np.ndarray, other: np.ndarray) -> np.ndarray:
         if state.shape != other.shape:
-            raise DataError(f"column `{self.key}` has grey images and others; set `channels` to 3, or to 1")
+            raise DataError(f"column `{self.key}` has grey images and others; set `channels=3` or `channels=1`")
         return state + other
 
     def result(self, state: np.ndarray) -> OffsetScale:
@@ -465,6 +467,6 @@ def describe_shape(shape: Sequence[int]) -> str:
 
 def resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
     """How images of two shapes become equal."""
-    words = [f"`size` to [height, width], such as [{needed[0]}, {needed[1]}]"] if shape[:2] != needed[:2] else []
-    words += [f"`channels` to {max(shape[2], needed[2])}"] if shape[2] != needed[2] else []
+    words = [f"`size=[{needed[0]},{needed[1]}]`"] if shape[:2] != needed[:2] else []
+    words += [f"`channels={max(shape[2], needed[2])}`"] if shape[2] != needed[2] else []
     return f"set {' and '.join(words)}"

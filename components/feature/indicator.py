@@ -116,7 +116,7 @@ class Indicator:
         if "documents" not in parent.host:
             raise UserError(
                 f"tf_idf of `{self.key}`: it has no document frequencies, because it isn't a Vocabulary whose list is "
-                "learned; set `documents: counted`"
+                "learned; set `documents=counted`"
             )
         return weigh_vocabulary(parent.host, self.formula)
 

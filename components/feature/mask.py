@@ -113,7 +113,7 @@ class Mask(Label):
         for row, data in enumerate(files.iterate_bytes()):
             if not valid[row]:
                 if self.missing is None:
-                    remedy = "add the mask, remove the row, or set `missing` to mask"
+                    remedy = "add the mask, remove the row, or set `missing=mask`"
                     raise raw.make_value_error(block, self.key, row, "has no value", remedy)
                 masks.append(None)
                 continue

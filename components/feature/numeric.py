@@ -285,7 +285,7 @@ class Numeric:
         if self.size not in (None, width):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
         if self.sequence and rows.offsets is None:
-            raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
+            raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence=false`")
         return rows
 
     def _encode_fill_values(self, values: np.ndarray, encoding: NumberEncoding) -> np.ndarray:
@@ -314,5 +314,5 @@ class Numeric:
         source = sources[int(np.searchsorted(ends, element, side="right"))]
         raise DataError(
             f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32; correct it, "
-            "remove the row, or set `normalize`, for example to z_score"
+            "remove the row, or set `normalize=z_score`, for example"
         )

@@ -61,7 +61,7 @@ class Tokens(Stateless):
                 raise UserError(
                     f"`separator` (={self.separator!r}) never occurs in a text after `standardize` "
                     f"(={self.standardize}) has changed it; "
-                    "write the separator in its standardized form, or set `standardize` to null"
+                    "write the separator in its standardized form, or set `standardize=null`"
                 )
         lengths = self._ngram_lengths
         if not lengths or len(set(lengths)) < len(lengths):

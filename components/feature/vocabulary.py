@@ -195,7 +195,11 @@ class Vocabulary(Categorical):
         return ids
 
     def warnings(
-        self, encoded: Mapping[str, Encoded], constants: Constants, read_value: Callable[[str, int], Any] | None = None
+        self,
+        encoded: Mapping[str, Encoded],
+        constants: Constants,
+        read_value: Callable[[str, int], Any] | None = None,
+        locate: Callable[[int], str] | None = None,
     ) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""
         encoded_ids, host = encoded["ids"], constants.host
@@ -204,7 +208,7 @@ class Vocabulary(Categorical):
         is_unknown = self._find_unknown(ids, len(host["ids"]))
         if is_unknown.any():
             count = f"{int(is_unknown.sum()):,} of {int((ids != NO_ID).sum()):,} values"
-            first = _locate_first(encoded_ids, is_unknown)
+            first = _locate_first(encoded_ids, is_unknown, locate)
             value = read_value(self.key, int(is_unknown.argmax())) if first and read_value else None
             first += "" if value is None else f": {value!r}"
             warnings.append(f"{count} of column `{self.key}` aren't in its vocabulary{first}")
@@ -213,7 +217,7 @@ class Vocabulary(Categorical):
         had_none_in_training = "rows" in host and host["documents"].sum() >= host["rows"]
         if is_missing.any() and had_none_in_training:
             count = f"{int(is_missing.sum()):,} missing {'value' if is_missing.sum() == 1 else 'values'}"
-            first = _locate_first(encoded_ids, is_missing)
+            first = _locate_first(encoded_ids, is_missing, locate)
             warnings.append(f"column `{self.key}` has {count}{first}; in training it had none")
         return tuple(warnings)
 
@@ -298,20 +302,22 @@ class Vocabulary(Categorical):
             location = block.locate(column.find_row(position))
             raise DataError(
                 f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. "
-                f"{suggest_value(value, constants.host)}Set `oov` or `default` to give unknown values an id."
+                f"{suggest_value(value, constants.host)}Set `oov`, or set `default`, to give unknown values an id."
             )
 
     def _make_error(self, fault: str) -> UserError:
         return UserError(f"vocabulary of column `{self.key}`: {fault}")
 
 
-def _locate_first(encoded: Encoded, is_found: np.ndarray) -> str:
-    """The end of a warning, such as `, the first in row 3, counted from 0`; "" if a row may have several values.
+def _locate_first(encoded: Encoded, is_found: np.ndarray, locate: Callable[[int], str] | None) -> str:
+    """The end of a warning, such as `, the first in new.csv, line 3`; "" if a row may have several values.
 
     Args:
         encoded: the ids of all rows.
         is_found: whether the warning is about an id, bool, for each id.
+        locate: the location of a row. None: its number.
     """
     if isinstance(encoded, Ragged) or is_found.ndim != 1:
         return ""
-    return f", the first in row {int(is_found.argmax())}, counted from 0"
+    row = int(is_found.argmax())
+    return f", the first in {f'row {row}, counted from 0' if locate is None else locate(row)}"

@@ -62,7 +62,7 @@ def check_fields(scheme: NamingScheme, architecture: Any) -> None:
         ]
         raise UserError(
             f"the weights of {scheme.library} need {', or '.join(alternatives)}. "
-            "Set these parameters of the architecture, or set `exact` to false."
+            "Set these parameters of the architecture, or set `exact=false`."
         )
 
 

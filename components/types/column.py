@@ -143,7 +143,11 @@ class EncodingWarnings(Protocol):
     """A column that warns about unusual values in rows to predict. It encodes the values nevertheless."""
 
     def warnings(
-        self, encoded: Mapping[str, Encoded], constants: Constants, read_value: Callable[[str, int], Any] | None = None
+        self,
+        encoded: Mapping[str, Encoded],
+        constants: Constants,
+        read_value: Callable[[str, int], Any] | None = None,
+        locate: Callable[[int], str] | None = None,
     ) -> tuple[str, ...]:
         """The warnings about the encoded rows, one sentence each.
 
@@ -151,6 +155,7 @@ class EncodingWarnings(Protocol):
             encoded: the encoded rows.
             constants: the constants of the column.
             read_value: (name of a raw column, row) -> the value there, or None. None: the values are not available.
+            locate: row -> its location, such as the line of a file. None: it is not known.
         """
 
 

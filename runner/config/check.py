@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
@@ -11,6 +11,7 @@ from components.types import Range
 from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_data import find_drop_problems
+from runner.config.check_files import find_file_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
@@ -50,6 +51,8 @@ OPTIONAL_FEATURE_HINTS = {
     "sample": Annotated[int, Range(1)] | None,
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
+RUN_EXAMPLES = {"evaluate": "data.split=valid", "predict": "data.path=new.csv output=predictions.csv"}
+"""The modes that need a finished run, and the rest of a command for `run=last`."""
 DATA_KEYS = {
     "split": Parameter(str, required=False),
     "on_missing": Parameter(Literal["error", "fill"], required=False),
@@ -65,12 +68,14 @@ REQUIRED = {
 def check_config(config: Config) -> None:
     """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and the origin of the value."""
     if problems := find_config_problems(config):
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, *find_file_problems(config))
 
 
 def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
+    if _lacks_run(values):  # the other values are not those of the run
+        return find_command_problems(config)
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [
         *find_target_problems(values),
@@ -87,6 +92,22 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_precision(values),
         *_check_mode_keys(values),
     ]
+    return _format_problems(config, problems)
+
+
+def find_command_problems(config: Config) -> list[str]:
+    """Finds the problems of a command for an unknown run: those that don't depend on the configuration of the run."""
+    problems = [*_check_mode_keys(config.values), *_check_root(config.values)]
+    return [*_format_problems(config, problems), *find_file_problems(config)]
+
+
+def _lacks_run(values: Mapping[str, Any]) -> bool:
+    """Whether the mode needs a finished run, and the command names none."""
+    return str(values.get("mode")) in RUN_EXAMPLES and values.get("run") is None
+
+
+def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
+    """A line for each problem, with the origin of the value. Values that refer to wrong ones are left out."""
     unloaded = tuple(f"{problem.key}." for problem in config.option_problems)
     problems = [problem for problem in problems if not f"{problem.key}.".startswith(unloaded)]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
@@ -402,9 +423,10 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks keys that are allowed in some modes only."""
-    mode = values.get("mode")
-    if mode in ("evaluate", "predict") and values.get("run") is None:
-        yield Problem("run", f"{MISSING_ARGUMENT}Set it to a run's folder or MLflow id, or to last (see mode=runs).")
+    mode = str(values.get("mode"))
+    if _lacks_run(values):
+        text = "Set it to a run's folder or MLflow id, or to last (see mode=runs)"
+        yield Problem("run", f"{MISSING_ARGUMENT}{text}: titrate mode={mode} run=last {RUN_EXAMPLES[mode]}")
     if mode not in RUN_MODES and values.get("run") is not None:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     training = values.get("training")

@@ -22,7 +22,7 @@ from runner.config.catalog import (
     find_options,
     read_default_options,
 )
-from runner.config.check import check_config, find_config_problems, has_valid_root
+from runner.config.check import check_config, find_command_problems, find_config_problems, has_valid_root
 from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
@@ -59,11 +59,15 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     overrides = mask_arguments(overrides)
     config = compose(overrides, composer)
     if not has_valid_root(config.values):  # the code below reads keys at the root
+        if config.values.get("run") is not None and str(config.values.get("mode")) in RUN_MODES:
+            raise ConfigError(*_find_run_problems(config), *find_command_problems(config))
         check_config(config)
     config = _expand_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
         config = _resume(config, overrides, name, composer)
     if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
+        if problems := _find_run_problems(config):
+            raise ConfigError(*problems, *find_command_problems(config))
         config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_without_python_source(config))
     composer.print_notes(config)
@@ -267,6 +271,17 @@ def _resume(config: Config, overrides: Sequence[str], name: str, composer: Compo
     if isinstance(recorded, dict) and isinstance(values.get("feature"), dict):
         values["feature"] = keep_read_as(values["feature"], recorded)
     return replace(resumed, values=values)
+
+
+def _find_run_problems(config: Config) -> list[str]:
+    """The problem of the run that `run` names. Values of the wrong type are left to the check."""
+    folder, name = config.values.get("folder"), config.values.get("run")
+    if isinstance(folder, str) and isinstance(name, str):
+        try:
+            find_run(Path(os.path.expanduser(folder)), os.path.expanduser(name), "run")
+        except UserError as error:
+            return [str(error)]
+    return []
 
 
 def _expand_home(config: Config) -> Config:

@@ -7,6 +7,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,12 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
 from runner.config.hydra_words import explain_setting
+from runner.config.slips import TABLES, explain_data_file
 from runner.override_text import quote_text
 from runner.signature.type_hints import format_value
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
+COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -117,7 +120,8 @@ def parse_override(text: str) -> Override:
             key = override.key_or_group
             is_short = key in SHORTHANDS and not override.is_delete() and not isinstance(override.value(), dict)
             return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
-    remedy = "Write group=option or key=value, without spaces."
+    remedy = explain_data_file(text) if Path(text).suffix.lower() in TABLES else None
+    remedy = remedy or "Write group=option or key=value, without spaces."
     for spelling in _suggest_spellings(text):
         if _parse_or_none(spelling) is not None:
             remedy = f"Write {shlex.quote(spelling)}"
@@ -183,7 +187,7 @@ def format_command(overrides: Sequence[str], *flags: str) -> str:
 
 def override_origin(override: Override) -> str:
     """The origin of a value that an override sets, for messages."""
-    return f"the command line ({override.input_line})"
+    return f"{COMMAND_LINE} ({override.input_line})"
 
 
 def apply_override(tree: DictConfig, setting: Override) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from components.types import UserError
 from runner.errors import ConfigError, LocatedError, PartError, as_part_error
 from runner.signature.parameters import REST, UNKNOWN, read_signature
 from runner.signature.schema import FILLED_IN
@@ -82,6 +83,32 @@ def errors_with_origin(config: Config) -> Iterator[None]:
             raise
         _add_part(part_error, config)
         raise part_error from part_error.error
+
+
+class Problems:
+    """The errors of several checks, which are raised together.
+
+    Args:
+        config: the configuration, for the origins of values.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._texts: list[str] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keeps an error of the user that is raised inside, with its origin."""
+        try:
+            with errors_with_origin(self._config):
+                yield
+        except UserError as error:
+            self._texts += error.problems if isinstance(error, ConfigError) else [str(error)]
+
+    def raise_all(self) -> None:
+        """Raises ConfigError with all errors; does nothing if there are none."""
+        if self._texts:
+            raise ConfigError(*self._texts)
 
 
 def _add_part(error: PartError, config: Config) -> None:

@@ -65,6 +65,7 @@ EXPLANATIONS = dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"
 
 OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
 """The suffixes of tables in other formats than CSV."""
+TABLES = (".csv", ".tsv", *OTHER_TABLES)
 
 
 def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> str:

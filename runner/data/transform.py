@@ -31,6 +31,7 @@ from runner.data.encode import (
 from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, Features, program_column_names, used_columns
 from runner.data.python_rows import open_rows
+from runner.data.used_rows import locate_row
 
 FILE = "transform.npz"
 VERSION = 3
@@ -132,7 +133,8 @@ class Transform:
             return
         warnings, encoded = [*notes], join_pieces(kept)
         for name, column in warning_columns.items():
-            warnings += column.warnings(encoded[name], self.constants[name], partial(_read_value, source))
+            read_value, locate = partial(_read_value, source), partial(locate_row, source)
+            warnings += column.warnings(encoded[name], self.constants[name], read_value, locate)
         for warning in warnings:
             on_warning(warning)
 

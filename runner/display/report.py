@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from runner.display.run_length import format_pace
+from runner.display.run_length import format_epochs, format_pace
 from runner.display.tables import Section, print_tables
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def _describe_best(summary: Mapping[str, Any]) -> tuple[str, str]:
     steps = {record["epoch"]: record["step"] for record in summary.get("history", ())}
     if any(epoch % 1 for epoch in steps) and {best, last} <= steps.keys():
         return "best step", f"{steps[best]} of {steps[last]}"
-    return "best epoch", f"{best:.6g} of {last:.6g}"
+    return "best epoch", f"{format_epochs(best)} of {format_epochs(last)}"
 
 
 def record_lines(record: str | None) -> Iterator[tuple[str, str]]:

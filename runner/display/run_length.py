@@ -46,6 +46,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
+def format_epochs(epochs: float) -> str:
+    """A number of epochs: 59.2973 becomes `59.3`, 20.0 becomes `20`."""
+    return f"{epochs:.1f}".removesuffix(".0")
+
+
 def format_pace(steps_per_second: float) -> str:
     """A speed with four digits, and all before the point: 0.1234 steps/s, 2,178 steps/s, 11,260 steps/s."""
     number = f"{steps_per_second:,.0f}" if steps_per_second >= 1000 else f"{steps_per_second:.4g}"

@@ -21,6 +21,7 @@ from runner.display.frames import make_frame
 from runner.display.html import format_html
 from runner.display.progress import make_progress
 from runner.display.report import metric_rows, print_report
+from runner.display.run_length import format_epochs
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
 from runner.execution.open_folder import SweepMember, read_extensions
 from runner.execution.prepare import PreparedRun, prepare_run
@@ -94,7 +95,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         facts = [("status", f"{self.status}: {self.error}" if self.error else self.status)]
-        facts += [("epochs", f"{self.records[-1]['epoch']:g}")] if self.records else []
+        facts += [("epochs", format_epochs(self.records[-1]["epoch"]))] if self.records else []
         facts.append(("folder", str(self.folder)))
         return format_html("Run", facts, list(metric_rows(self.metrics, self.intervals)))
 

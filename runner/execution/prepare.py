@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +25,13 @@ from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
-from runner.errors import error_location
+from runner.errors import error_location, located_settings
 from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
-from runner.override_text import format_override
+from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
@@ -261,11 +262,13 @@ def load_data(
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
+        remedies: AbstractContextManager[None] = nullcontext()  # `data` has no keys of a source from Python
         if source is None or isinstance(source, PythonTable):
+            remedies = located_settings("data")
             with error_location("data"):
                 node = config.values["data"]
                 source = build(node, {}, SCHEMA["data"]) if source is None else source.make_source(node)
-        with memory_error_location("preparing the data", READ_LESS):
+        with memory_error_location("preparing the data", READ_LESS), remedies:
             try:
                 data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
             except NoValueError as error:
@@ -279,6 +282,8 @@ def load_data(
                     raise
                 raise MissingFileError(f"{error}. {notes}") from error
     LOG.info("the data is ready")
+    if "given" not in config.values["data"]:
+        data = replace(data, warnings=tuple(locate_settings(warning, "data") for warning in data.warnings))
     return data, features
 
 

@@ -13,10 +13,13 @@ from runner.data.transform import OnMissing
 
 FILL = 'on_missing="fill"'
 TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
-    (re.compile(r"(fill it in), (?:remove the row, )?or set `missing`[^.;\n]*"), rf"\1, remove the row, or set {FILL}"),
-    (re.compile(r"(, remove the row)?, or set `normalize`, for example to z_score"), ", or remove the row"),
-    (re.compile(r"(, increase `buckets`)?, or set `default` to the id of other numbers"), ""),
-    (re.compile(r", or set `types`|; to read all values as text, set `types` to string| or `types`$"), ""),
+    (
+        re.compile(r"(fill it in), (?:remove the row, )?or set [^;\n]*\bmissing\b[^;\n]*"),
+        rf"\1, remove the row, or set {FILL}",
+    ),
+    (re.compile(r"(, remove the row)?, or set [^;\n]*\bnormalize=[^;\n]*, for example"), ", or remove the row"),
+    (re.compile(r"(, increase [^;\n]*\bbuckets`?)?, or set [^;\n]*\bdefault`? to the id of other numbers"), ""),
+    (re.compile(r"(, or set|; to read all values as text, set| or) `types\.[^`\n]*=string`"), ""),
     (re.compile(r"; use Bucketized for other numbers"), ""),
 )
 

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from components.closest import suggest_name
 from components.types import UserError
 from runner.files import replace_atomically
 
@@ -19,23 +18,8 @@ Columns = Mapping[str, np.ndarray]  # each (rows,); an array of objects may hold
 LIST_SEPARATOR = "|"  # in CSV files
 
 
-def check_output_path(path: Path, *, overwrite: bool = False) -> None:
-    """Raises UserError if a table can't be written to a path. `overwrite`: whether an existing file is replaced."""
-    if path.suffix not in WRITERS:
-        problem = f"{path.suffix} is no format" if path.suffix else "the name must end with the format"
-        raise UserError(f"output={path}: {problem}. {suggest_name(path.suffix, WRITERS)}")
-    if path.is_dir():
-        raise UserError(f"output={path} is a folder. Choose another name.")
-    if path.exists() and not overwrite:
-        raise UserError(
-            f"output={path} exists already. Remove it, choose another name, or replace it with output.overwrite=true."
-        )
-    if not path.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {path.parent}. Create it, or choose another one.")
-
-
 def write_table(path: Path, columns: Columns) -> None:
-    """Writes a table to a path that `check_output_path` accepts. Raises UserError if writing fails."""
+    """Writes a table to a path that `check_output` accepts. Raises UserError if writing fails."""
     try:
         with replace_atomically(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
             WRITERS[path.suffix](columns, file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.closest import join_names
+from components.closest import join_names, suggest_name
 from components.types import Source, TargetSpec, UserError
 from runner.data.encode import first_block
 from runner.data.python_rows import open_rows
@@ -116,6 +116,12 @@ def check_has_target(targets: Mapping[str, object], run: str | Path) -> None:
         raise UserError(
             f"run={name}: the run has no target, so it has no outputs to predict. mode=evaluate shows its losses."
         )
+
+
+def check_split(folder: Path, split: str, splits: Collection[str]) -> None:
+    """Raises UserError if the data of a run has no such split."""
+    if split not in splits:
+        raise UserError(f"run={folder.name}: there is no split {split}. {suggest_name(split, splits)}")
 
 
 def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[str, np.ndarray]:

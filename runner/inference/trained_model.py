@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from components.closest import join_names, suggest_name
+from components.closest import join_names
 from components.columns import is_table
 from components.types import Column, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
@@ -24,13 +24,14 @@ from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_
 from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
+from runner.display.run_length import format_epochs
 from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_on_missing, replace_training_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
-from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, make_predictions
+from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.objective import ExampleOutputs
@@ -100,12 +101,18 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         targets = ", ".join(", ".join(target.keys) for target in self.features.targets.values()) or "no target"
-        return f"TrainedModel({targets} from {len(self.features.columns)} columns, folder={self.folder.name})"
+        count = len(self.features.columns)
+        columns = "1 column" if count == 1 else f"{count:,} columns"
+        return f"TrainedModel({targets} from {columns}, folder={self.folder.name})"
 
     def _repr_html_(self) -> str:
         facts = [("folder", str(self.folder))]
         facts += [("splits of the data", ", ".join(f"{name} {rows:,}" for name, rows in self.splits.items()))]
-        facts += [("best epoch", f"{self.weights.epoch:g} of {self.weights.epochs:g}")] if self.weights.epoch else []
+        facts += (
+            [("best epoch", f"{format_epochs(self.weights.epoch)} of {format_epochs(self.weights.epochs)}")]
+            if self.weights.epoch
+            else []
+        )
         facts += [(name, _describe_target(self.features.targets[name], spec)) for name, spec in self.targets.items()]
         columns = self.features.columns.items()
         table = [[name, type(column).__name__, ", ".join(column.keys)] for name, column in columns]
@@ -232,9 +239,10 @@ class TrainedModel:
             )
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
+            columns = ", ".join(f"{key!r}: …" for key in keys)
             raise UserError(
                 f"predict: the rows are of the type {type(rows).__name__}. "
-                f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
+                f"Pass the name of a split, or new rows by column: {{{columns}}}."
             )
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(
@@ -307,8 +315,7 @@ class TrainedModel:
 
     def _evaluator_for(self, split: str) -> Evaluator:
         """The evaluator of the run's data. Raises UserError if the data has no such split."""
-        if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: there is no split {split}. {suggest_name(split, self.splits)}")
+        check_split(self.folder, split, self.splits)
         return self._evaluator
 
     @cached_property

@@ -6,10 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from components.types import LeavesOut
+from runner.config.provenance import Problems
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
-from runner.modes.predict import explain_errors_in_new_rows, note_readings, open_new_rows
+from runner.modes.predict import check_recorded_split, explain_errors_in_new_rows, note_readings, open_new_rows
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -22,7 +23,12 @@ def command(config: Config) -> int:
     If the command names another `data.path`, its rows are evaluated, and need the target. Otherwise `data.split` is
     evaluated: by default test, or valid if the run has no test split.
     """
-    new_rows = open_new_rows(config, with_target=True)
+    new_rows, problems = None, Problems(config)  # all are found before JAX is imported
+    with problems.collect():
+        check_recorded_split(config)
+    with problems.collect():
+        new_rows = open_new_rows(config, with_target=True)
+    problems.raise_all()
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:

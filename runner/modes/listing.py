@@ -79,7 +79,7 @@ def _read_facts(path: Path, record: Mapping[str, Any], summary: Mapping[str, Any
     if status == "interrupted" and _is_running(path):
         status = "running"
     facts = {
-        "name": str(record["name"]),
+        "name": str(record.get("title") or record["name"]),  # as in MLflow
         "kind": record.get("kind", "run"),
         "status": status,
         "epochs": summary["epochs"] if "epochs" in summary else _read_epochs(path),

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, UserError
 from components.types.splits import SPLIT_OPTIONS
-from runner.config.catalog import CSV, IMAGE_TABLE
+from runner.config.catalog import CSV, IMAGE_FOLDERS, IMAGE_TABLE
+from runner.config.check_files import check_output
+from runner.config.provenance import Problems
 from runner.config.settings import Output
 from runner.data.encode import TARGET
 from runner.data.load import target_nodes
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
-from runner.errors import error_location
+from runner.errors import error_location, located_settings
 from runner.inference.copied_columns import (
     ROW,
     check_copied_columns,
@@ -26,9 +28,10 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.new_rows import FILL, replace_training_remedies
-from runner.inference.output import check_output_path, write_table
-from runner.inference.predictions import check_has_target, copy_beside, table_columns
-from runner.run_folder import find_run
+from runner.inference.output import write_table
+from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
+from runner.override_text import locate_settings
+from runner.run_folder import find_run, read_record
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
@@ -53,10 +56,17 @@ def command(config: Config) -> int:
     """
     output = Output(**config.values["output"])
     path = Path(str(output.path))
-    check_output_path(path, overwrite=output.overwrite)  # before JAX is imported
-    check_has_target(target_nodes(config.values["feature"]), config.values["run"])
-    new_rows = open_new_rows(config)
-    source = _open_copied(config, new_rows, output.columns)
+    new_rows, source, problems = None, None, Problems(config)  # all are found before JAX is imported
+    with problems.collect():
+        check_output(config.values["output"])
+    with problems.collect():
+        check_has_target(target_nodes(config.values["feature"]), config.values["run"])
+    with problems.collect():
+        check_recorded_split(config)
+    with problems.collect():
+        new_rows = open_new_rows(config)
+        source = _open_copied(config, new_rows, output.columns)
+    problems.raise_all()
     from runner.inference.trained_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
@@ -109,6 +119,13 @@ def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] |
     return source
 
 
+def check_recorded_split(config: Config) -> None:
+    """Raises UserError if the data of the run has no split `data.split`."""
+    if config.split is not None:
+        folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+        check_split(folder, config.split, [dataset["split"] for dataset in read_record(folder)["datasets"]])
+
+
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
     """Opens the rows of another `data.path` than the run's, to be encoded with the run's columns.
 
@@ -144,6 +161,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
         source: Source = build(data, {}, SCHEMA["data"])
+    with error_location("data.path"), located_settings("data"):
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
@@ -165,7 +183,7 @@ def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progre
     if isinstance(new_rows, InfersTypes):
         keys = {key for column in model.features.columns.values() for key in column.keys}
         for note in new_rows.reading_notes(keys, declared=True):
-            progress.note(note)
+            progress.note(locate_settings(note, "data"))
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +192,8 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
     The settings of a target's column stay if an input reads the target's raw column too.
     """
     data = {key: value for key, value in data.items() if key not in ("on_missing_target", "on_missing_image")}
+    if data.get("_target_") == IMAGE_FOLDERS and data.get("labels", True):
+        data["labels"] = None  # new images may be in no folders of classes
     keys = {target.get("key") for target in target_nodes(feature).values() if isinstance(target.get("key"), str)}
     keys -= {part["key"] for part in feature["columns"].values() if isinstance(part.get("key"), str)}
     by_column = {
@@ -207,7 +227,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
         with replace_training_remedies():
             yield
     except DataError as error:
-        message = str(error).replace(FILL, "data.on_missing=fill")
+        message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
         run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.display.run_length import format_epochs
 from runner.display.tables import Section, print_tables
 from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
@@ -136,6 +137,8 @@ def _format_cell(run: RunInfo, name: str) -> str:
     value: Any = run.fields.get(name, "")
     if name == "folder" and on_terminal():  # without the folder of its sweep, which `run=` doesn't need
         return run.path.name
+    if name == "epochs" and isinstance(value, int | float):
+        return format_epochs(value)
     if name == "seconds" and value != "":
         return f"{value:.1f}"
     if name in run.metrics and name not in run.facts:

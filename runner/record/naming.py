@@ -53,10 +53,11 @@ def title_run(config: Config) -> str:
 
 
 def title_member(config: Config, overrides: Sequence[str]) -> str:
-    """The title of a run in a sweep: the values that differ between the runs, then data and architecture."""
-    return SEPARATOR.join(
-        [*(_describe(override) for override in overrides), *_subject(config, map(overridden_key, overrides))]
-    )
+    """The title of a run in a sweep: the values that differ between the runs, then those of a run that has them all."""
+    common = [override for override in config.overrides if override not in overrides]
+    own = [_describe(override) for override in overrides]
+    subject = _subject(config, map(overridden_key, overrides))
+    return SEPARATOR.join([*own, *_describe_changes(common), *subject, *_describe_target(common)])
 
 
 def title_sweep(config: Config, common: Sequence[str], varied: Sequence[str], runs: int) -> str:

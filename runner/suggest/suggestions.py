@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from components.types import UserError
 from runner.display.tables import MAX_ROWS, Section, print_tables
-from runner.errors import error_location
+from runner.errors import error_location, located_settings
 from runner.files import write_atomically
 from runner.memory import memory_error_location
 from runner.signature.build import build
@@ -119,7 +119,8 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     with error_location("data"):
         source = build(node, {}, SCHEMA["data"], **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
-    suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
+    with located_settings("data"):
+        suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",

@@ -118,6 +118,9 @@ def _find_sqlite_problem(uri: str) -> str | None:
         return "write sqlite:///FILE; a database in memory would be lost at the end of its process"
     if not database.parent.is_dir():
         return f"there is no folder {database.parent}; create it, or choose another `tracking.uri`"
+    if not os.access(database.parent, os.W_OK | os.X_OK):  # SQLite writes beside the database too
+        other = "tracking.uri=sqlite:////OTHER_FOLDER/mlflow.db, or tracking=none to record nothing"
+        return f"the folder {database.parent} allows no new file; allow it, or set {other}"
     return f"{database} is a folder; name a file in it" if database.is_dir() else None
 
 

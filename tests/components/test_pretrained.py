@@ -376,7 +376,7 @@ def test_fields_must_have_the_values_that_the_weights_need() -> None:
         pretrained.check_fields(names, architecture)
     with pytest.raises(
         UserError,
-        match=r"timm need epsilon=1e-05 scale=null, or padding=SAME epsilon=0.001\. Set .* or set `exact` to false",
+        match=r"timm need epsilon=1e-05 scale=null, or padding=SAME epsilon=0.001\. Set .* or set `exact=false`",
     ):
         pretrained.check_fields(names, SimpleNamespace(padding="symmetric", epsilon=1.001e-5, scale=2))
 

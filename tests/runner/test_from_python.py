@@ -134,7 +134,8 @@ def test_an_experiment_keeps_its_feature_columns_and_reads_them_in_the_table() -
     [
         ({"data": [1, 2]}, "data is of the type list. Pass a mapping of columns, a data frame of pandas, Polars"),
         ({"data": ROWS}, "data is of the type int. Pass a mapping of columns"),
-        ({"target": "y"}, "target='y' is for a table that is passed as data. Set the target in the words, as data.t"),
+        ({"target": "y"}, "target='y' is for a table that is passed as data. Write 'data.target=y'"),
+        ({"data": "a.csv"}, r"'a.csv' is a path. .* write runner.run\('data=csv', 'data.path=a.csv', 'data.target=COL"),
         ({"data": {"x": [1], "y": [2]}, "source": Arrays(columns={}, valid=1)}, "two names of one argument"),
         ({"data": {"x": [1, 2], "y": [1, 2]}}, "data.target is missing. Set it to the column to predict"),
         ({"data": {"x": [1, 2], "y": [1, 2]}, "target": "z"}, "data.target=z is not a column of the data"),

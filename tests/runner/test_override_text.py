@@ -1,15 +1,18 @@
 """Overrides that messages print: pasted into a shell, they set the value."""
 
+import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import components
 from runner.config.overrides import parse_override
-from runner.override_text import format_override, is_writable, quote_name
+from runner.override_text import SETTING, format_override, is_writable, locate_settings, quote_name
 
 TEXT = st.text("\"'\\ ,[]{}()$~%\n\t\x07\x85=:;|&<>!#*?`.-+ä1eEk", max_size=8) | st.sampled_from(
     ["2020", "1", "1e3", "true", "Null", "nan", "INF", "none", "h:mm", "a:b", "k\\A", "a\\b", 'q"', "-x", "~y", ""]
@@ -77,3 +80,34 @@ def test_a_name_that_no_override_can_have_is_not_written(name: str) -> None:
 def test_an_override_has_quotes_where_it_needs_them(value: Any, word: str) -> None:
     assert format_override("data.target", value) == word
     assert is_writable("y")
+
+
+@pytest.mark.parametrize(
+    ("message", "key", "located"),
+    [
+        ("no class; set `labels=false`", "data", "no class; set data.labels=false"),
+        ("set `types.x=string` or `marks.x=$`", "data", "set data.types.x=string or 'data.marks.x=\"$\"'"),
+        ("Set `types.a b=string`.", "data", "Set 'data.types.\"a b\"=string'."),
+        ("set `encoding` to that of the file", "data", "set data.encoding to that of the file"),
+        ('by `nulls=["", "?"]`', "data", 'by \'data.nulls=["", "?"]\''),
+        ("increase `buckets`", "feature.columns.zip", "increase feature.columns.zip.buckets"),
+        ("set `normalize=null`", "feature.columns.a b", "set 'feature.columns.\"a b\".normalize=null'"),
+        ("set `stratify=y` of the data, or drop it", "feature.target", "set data.stratify=y, or drop it"),
+        # These are no remedies, or can't be written as overrides.
+        ("column `a=b` has no value", "data", "column `a=b` has no value"),
+        ("`labels` (=false) leaves no target", "data", "`labels` (=false) leaves no target"),
+        ("Vocabulary or `Hashed`", "data", "Vocabulary or `Hashed`"),
+        ("set `types.${x}=string`", "data", "set `types.${x}=string`"),
+    ],
+)
+def test_the_remedies_of_a_part_become_overrides(message: str, key: str, located: str) -> None:
+    assert locate_settings(message, key) == located
+    assert locate_settings(located, "other") == located
+
+
+def test_the_parts_write_remedies_in_the_form_that_becomes_overrides() -> None:
+    files = Path(components.__file__).parent.rglob("*.py")
+    messages = "".join(re.sub(r'"""(?s:.*?)"""|#.*', "", file.read_text()) for file in files)
+    other_forms = r"[Ss]et `[\w.{}]+`(?: \(\w+: |: | to (?:true|false|null|[\d{])|, for example)|[Ss]et `\w+: .*`"
+    assert re.findall(other_forms, messages) == []
+    assert len(SETTING.findall(messages)) > 40

@@ -178,13 +178,13 @@ class CsvFile:
     def _make_mark_error(self, error: UnicodeError, line: int, chunk: bytes) -> DataError:
         """Makes the error for a missing byte order mark, or another fault without a position."""
         name = codecs.lookup(self.encoding).name
-        remedy = "that of the file"
+        remedy = "`encoding` to that of the file"
         if name in ("utf-16", "utf-32"):
-            remedy = (name == "utf-16" and guess_utf_16(chunk)) or f"{name}-le or {name}-be"
+            guessed = guess_utf_16(chunk) if name == "utf-16" else ""
+            remedy = f"`encoding={guessed}`" if guessed else f"`encoding={name}-le` or `encoding={name}-be`"
         fault = error.reason if isinstance(error, UnicodeDecodeError) else error
         return DataError(
-            f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {fault}. "
-            f"Set `encoding` to {remedy}."
+            f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {fault}. Set {remedy}."
         )
 
     def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

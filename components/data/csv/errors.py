@@ -68,9 +68,15 @@ def make_type_error(
     return DataError(f"{place}: column `{column}` is {value}, not {needed}{others}; correct the value, or set {remedy}")
 
 
+def format_setting(name: str, remedy: Remedy) -> str:
+    """What a remedy sets, as a message has it: `` `types.x=string` `` for the column x."""
+    value = remedy.value if isinstance(remedy.value, str) else json.dumps(remedy.value, ensure_ascii=False)
+    return f"`{remedy.option}{f'.{name}' if remedy.by_column else ''}={value}`"
+
+
 def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataError:
     """Makes the error for a problem of a column whose type is declared."""
-    remedies = "; ".join(f"{each.purpose}, set `{each.option}` to {each.value}" for each in problem.remedies)
+    remedies = "; ".join(f"{each.purpose}, set {format_setting(name, each)}" for each in problem.remedies)
     return DataError(f"column `{name}` of type {kind}: {problem.fault}; {remedies}")
 
 
@@ -120,7 +126,7 @@ def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
         raise DataError(f"{file} has only one column; {remedy}")
     for name in DELIMITERS:
         if CHARACTERS[name] != file.field_delimiter and CHARACTERS[name] in names[0]:
-            raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter` to {name}")
+            raise DataError(f"{file} has only one column, {names[0]!r}; set `delimiter={name}`")
 
 
 def _read_first_line(file: CsvFile) -> str:
@@ -136,8 +142,8 @@ def _find_comment(file: CsvFile, line: str, name: str = "the first line") -> str
         return ""
     fault = f"{name}, {_shorten(line)!r}, looks like a comment"
     if text == line:
-        return f"{fault}; set `comment` to {name_character(text[0])}"
-    setting = "" if file.comment == text[0] else f", and set `comment` to {name_character(text[0])}"
+        return f"{fault}; set `comment={name_character(text[0])}`"
+    setting = "" if file.comment == text[0] else f", and set `comment={name_character(text[0])}`"
     return f"{fault}, but starts with a blank; remove the blank{setting}"
 
 
@@ -156,7 +162,7 @@ def check_quotes(file: CsvFile) -> None:
                 fault = f"characters follow a quoted field; write a quote in a quoted field twice ({error})"
             else:
                 fault = "a quote is opened and never closed; close it, or remove it"
-            remedy = "if no field is quoted, set `quote` to null"
+            remedy = "if no field is quoted, set `quote=null`"
             raise DataError(f"{file}, line {line + 1}: {fault}; {remedy}") from error
 
 
@@ -282,7 +288,7 @@ def _suggest_encoding(line: bytes, position: int) -> str:
         text = start.decode("cp1252")
     except UnicodeDecodeError:
         return "set `encoding` to that of the file"
-    return f"it looks like Latin-1: set `encoding` to cp1252, which reads {text!r}, or to that of the file"
+    return f"it looks like Latin-1: set `encoding=cp1252`, which reads {text!r}, or set `encoding` to that of the file"
 
 
 def _check_utf_16(file: CsvFile) -> None:
@@ -297,7 +303,7 @@ def _check_utf_16(file: CsvFile) -> None:
         encoding = guess_utf_16(start)
     if not encoding:
         return
-    raise DataError(f"{file} looks like {encoding.upper()}: set `encoding` to {encoding}")
+    raise DataError(f"{file} looks like {encoding.upper()}: set `encoding={encoding}`")
 
 
 def _raise_empty_error(file: CsvFile) -> NoReturn:

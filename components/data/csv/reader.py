@@ -608,7 +608,7 @@ class Reader:
         row = int(np.argmax(is_odd))
         place = f"{self.file}, {self.file.locate(row)}"
         value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
-        remedy = "`dates`" if declared == "timestamp" else "`types`"
+        remedy = f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`"
         odd, total = int(is_odd.sum()), int(present.sum())
         raise make_type_error(place, name, value, f"of type {declared}", odd=odd, total=total, remedy=remedy)
 

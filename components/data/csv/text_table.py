@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +14,7 @@ import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
 from components.data.csv.dialect import CHARACTERS, CsvFile
-from components.data.csv.errors import name_character
+from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
@@ -385,7 +386,7 @@ class TextTable(Table):
             if name not in self._declared_types:
                 remedy = reading.remedy or Remedy("for text", "types", "string")
                 purpose = f"{remedy.purpose[:1].upper()}{remedy.purpose[1:]}"
-                setting = f"set `{remedy.option}` ({name}: {remedy.value})"
+                setting = f"set {format_setting(name, remedy)}"
                 notes.append(f"column `{name}`: {reading.describe()}. {purpose}, {setting}")
             elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
                 notes.append(f"column `{name}`: {reading.describe()}")
@@ -423,7 +424,9 @@ def _make_tuples(option: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _make_tuples(f"{option}.{name}", each) for name, each in value.items()}
     if isinstance(value, str) and option != "target":
-        raise DataError(f"`{option}` (={value}) must be a list. Set it to [{value!r}].")
+        raise DataError(
+            f"`{option}` (={value}) must be a list. Set `{option}=[{json.dumps(value, ensure_ascii=False)}]`."
+        )
     return tuple(value) if isinstance(value, list) else value
 
 

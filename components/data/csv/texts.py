@@ -386,10 +386,10 @@ class TextColumn:
         number = "whole number" if self.options.kind == "int" else "number"
         needed = f"a {number} with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
         text = self.texts[self.indices[row]]
-        remedy = "`dates`" if self.options.kind == "timestamp" else "`types`"
+        remedy = f"`dates.{self.name}`" if self.options.kind == "timestamp" else f"`types.{self.name}=string`"
         mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
-        if mark and mark != self.options.mark and remedy == "`types`":
-            remedy = f"`marks` ({self.name}: {mark}) or `types`"
+        if mark and mark != self.options.mark and self.options.kind != "timestamp":
+            remedy = f"`marks.{self.name}={mark}` or {remedy}"
         place = f"{self.origin}, {self.locate(row)}"
         odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)

@@ -75,5 +75,5 @@ def _describe_absence(key: str, name: str, rows: Mapping[str, int], *, can_strat
     if sum(rows.values()) < len(rows):
         remedy = "add rows of it, or remove the class"
         return f"{message} (rows: {counts}); the class has too few rows for {len(rows)} splits; {remedy}"
-    remedy = f"set `stratify` ({key}) of the data to divide each class among the splits, or " if can_stratify else ""
+    remedy = f"set `stratify={key}` of the data to divide each class among the splits, or " if can_stratify else ""
     return f"{message} (rows: {counts}); {remedy}try another `seed` or a smaller `valid`"

@@ -74,7 +74,7 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
         DataError: a value is no number.
     """
     if isinstance(block.columns.get(key), Ragged):
-        raise DataError(f"column `{key}` of {block.origin} has rows of different lengths; set `sequence: true`")
+        raise DataError(f"column `{key}` of {block.origin} has rows of different lengths; set `sequence=true`")
     values, valid_mask = _get_column(block, key)
     if key in block.ids and (values == NO_ID).any():
         valid_mask = values != NO_ID

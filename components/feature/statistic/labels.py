@@ -118,7 +118,7 @@ class LabelReader:
             return labels
         if self.missing == "empty":
             return labels._replace(is_missing=np.zeros_like(labels.is_missing))
-        remedy = "fill it in, or set `missing`: `empty` for rows without labels, `mask` for rows with unknown labels"
+        remedy = "fill it in, or set `missing=empty` (rows without labels) or `missing=mask` (rows with unknown labels)"
         raise raw.make_value_error(block, self.key, int(labels.is_missing.argmax()), "has no value", remedy)
 
 

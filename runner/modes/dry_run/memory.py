@@ -115,10 +115,10 @@ class MemoryCheck:
         memory = self._memory
         return memory.held + memory.working if step.memory is None else step.memory + self._copies
 
-    def evaluation_bytes(self, program: Compiled) -> int:
-        """Bytes that an evaluation needs, estimated from shapes if the compiler doesn't report them."""
+    def evaluation_bytes(self, program: Compiled | None) -> int:
+        """Bytes that an evaluation needs, estimated from shapes if it isn't compiled or the compiler reports none."""
         memory = self._memory
-        if program.memory is None:
+        if program is None or program.memory is None:
             return memory.held + memory.largest_layer
         return program.memory + self._copies + memory.optimizer_state
 

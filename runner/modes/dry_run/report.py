@@ -113,7 +113,9 @@ def _print_compiled(
                 evaluation = compile_evaluation(run, split)
     program = evaluation and evaluation[0]
     page.print_section("compiling", tables.compile_rows(run, step, program))
-    page.print_section("memory of the compiled programs", tables.compiled_memory_rows(check, step, program), right=(1,))
+    is_evaluated = run.evaluated_split is not None
+    memory_rows = tables.compiled_memory_rows(check, step, program, is_evaluated=is_evaluated)
+    page.print_section("memory of the compiled programs", memory_rows, right=(1,))
     check.check_compiled(step, program)
     with memory_error_location("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
         pace = measure_pace(run, step, evaluation, evaluation_work)

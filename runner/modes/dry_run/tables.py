@@ -98,13 +98,16 @@ def compile_rows(run: AbstractRun, step: Compiled, evaluation: Compiled | None) 
     yield "the initial weights", "", "not compiled here"
 
 
-def compiled_memory_rows(check: MemoryCheck, step: Compiled, evaluation: Compiled | None) -> Iterator[Row]:
-    """The memory that the compiled programs need, and the free memory."""
+def compiled_memory_rows(
+    check: MemoryCheck, step: Compiled, evaluation: Compiled | None, *, is_evaluated: bool
+) -> Iterator[Row]:
+    """The memory that the compiled programs need, and the free memory. `is_evaluated`: whether the run evaluates."""
     need = check.training_bytes(step)
     yield "training", format_bytes(need), "with the best weights and the copy for a checkpoint"
-    if evaluation is not None:
+    if is_evaluated:
         evaluation_need = check.evaluation_bytes(evaluation)
-        yield "evaluation", format_bytes(evaluation_need), "with these and the optimizer state"
+        reason = "" if evaluation is not None else "; estimated from shapes, because it is not compiled here"
+        yield "evaluation", format_bytes(evaluation_need), f"with these and the optimizer state{reason}"
         need = max(need, evaluation_need)
     if check.limit is not None:
         yield "free", format_bytes(check.limit), f"{check.where}, including the data that is loaded already"

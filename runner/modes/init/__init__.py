@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,15 +41,28 @@ def command(config: Config) -> int:
     conflicts = list(dict.fromkeys(str(path) for file in files for path in _find_conflicts(folder, file)))
     if conflicts:
         raise UserError(f"mode=init: {folder} has {', '.join(conflicts)} already. Nothing was written: {remedy}.")
-    try:
-        for file, content in files.items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes(content)
-    except OSError as error:
-        raise UserError(f"mode=init: {folder} can't be written: {error.strerror}. Choose another folder.") from error
+    _write_files(folder, files)
     print("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
     print("\n".join(["", heading, *(f"  {line}" for line in commands)]))
     return 0
+
+
+def _write_files(folder: Path, files: Mapping[Path, bytes]) -> None:
+    """Writes files, none of which exists. Raises UserError, and removes what it wrote, if one can't be written."""
+    written: list[Path] = []
+    try:
+        for file, content in files.items():
+            for parent in reversed(file.parents[:-1]):
+                if not (folder / parent).exists():
+                    (folder / parent).mkdir()
+                    written.append(folder / parent)
+            written.append(folder / file)
+            (folder / file).write_bytes(content)
+    except OSError as error:
+        for path in reversed(written):
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        raise UserError(f"mode=init: {folder} can't be written: {error.strerror}. Choose another folder.") from error
 
 
 def _choose_readme(folder: Path) -> Path:

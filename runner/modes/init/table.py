@@ -25,7 +25,7 @@ def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[
     texts = {
         Path("conf", "data", f"{name}.yaml"): _format_data_file(config, suggestion),
         Path("conf", "feature", f"{name}.yaml"): _format_feature_file(config, suggestion),
-        Path("experiments", f"{name}.yaml"): _format_experiment_file(config, name),
+        Path("experiments", f"{name}.yaml"): _format_experiment_file(config, suggestion, name),
     }
     return name, {path: text.encode() for path, text in texts.items()}
 
@@ -83,8 +83,10 @@ def _format_profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]
     return f" # {', '.join([kind, *counts])}"
 
 
-def _format_experiment_file(config: Config, name: str) -> str:
-    options = [dump_entry(f"override /{group}", option) for group, option in _changed_options(config, name).items()]
+def _format_experiment_file(config: Config, suggestion: Suggestion, name: str) -> str:
+    """The experiment: what was inferred, to be edited, and what differs from the defaults."""
+    chosen = _find_options(config, suggestion, name)
+    options = [dump_entry(f"override /{group}", option) for group, option in chosen.items()]
     predictors = "other columns" if "target" in config.values["data"] else "images"
     target = _make_printable(str(config.values["feature"]["target"]["key"]))
     lines = [
@@ -95,34 +97,36 @@ def _format_experiment_file(config: Config, name: str) -> str:
         "defaults:",
         *(f"  - {option}" for option in options),
     ]
-    lines += [dump_entry(key, value) for key, value in _changed_values(config).items()]
+    lines += [dump_entry(key, value) for key, value in _find_values(config, suggestion).items()]
     return "\n".join(lines) + "\n"
 
 
-def _changed_options(config: Config, name: str) -> dict[str, Any]:
-    """The options by group, without those that are the default."""
+def _find_options(config: Config, suggestion: Suggestion, name: str) -> dict[str, Any]:
+    """The options by group that were inferred, or differ from the default."""
     chosen = {**config.choices, "data": name, "feature": name}
     return {
         group: chosen[group]
         for group, default in read_default_options().items()
-        if group in chosen and chosen[group] != default
+        if group in chosen and (chosen[group] != default or group in suggestion.choices)
     }
 
 
-def _changed_values(config: Config) -> dict[str, Any]:
-    """The values that differ from those of the chosen options."""
+def _find_values(config: Config, suggestion: Suggestion) -> dict[str, Any]:
+    """The values that were inferred, or differ from those of the chosen options."""
     others = {group: option for group, option in config.choices.items() if group not in ("data", "feature", EXPERIMENT)}
     unchanged = compose([f"{group}={dump_line(option)}" for group, option in others.items()]).raw
     values = {key: value for key, value in config.raw.items() if key not in (*COMMAND_KEYS, "data", "feature")}
-    return dict(_find_differences(values, unchanged))
+    return dict(_find_written(values, unchanged, suggestion.values))
 
 
-def _find_differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The keys and values of a tree that another tree lacks."""
+def _find_written(
+    values: Mapping[str, Any], others: Mapping[str, Any], inferred: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a tree that another tree lacks, or that are inferred."""
     for key, value in values.items():
-        other = others.get(key)
+        other, own = others.get(key), inferred.get(key)
         if isinstance(value, dict) and isinstance(other, dict):
-            if inner := dict(_find_differences(value, other)):
+            if inner := dict(_find_written(value, other, own if isinstance(own, dict) else {})):
                 yield key, inner
-        elif value != other or key not in others:
+        elif value != other or key not in others or key in inferred:
             yield key, value

@@ -27,7 +27,9 @@ def command(config: Config) -> int:
         progress.close()  # removes the live line; sending the record may take some seconds after the tables
         if not quiet:
             record = [("record", format_view_command(look.tracking["uri"]))] if look.tracking else []
-            print_tables(look.sections, [("figures", str(look.folder / "figures")), *record])
+            figures = look.folder / "figures"
+            files = [("", path.name) for path in sorted(figures.glob("*.png"))]
+            print_tables(look.sections, [("figures", str(figures)), *files, *record])
     return 0
 
 

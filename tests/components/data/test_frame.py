@@ -113,7 +113,7 @@ def test_lists_of_options_hold_for_columns_with_types(convert: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"nulls": "NA"}, r"`nulls` \(=NA\) must be a list. Set it to \['NA'\]"),
+        ({"nulls": "NA"}, r'`nulls` \(=NA\) must be a list. Set `nulls=\["NA"\]`'),
         ({"nulls": {"x": "NA"}}, r"`nulls.x` \(=NA\) must be a list"),
         ({"drop": "x"}, r"`drop` \(=x\) must be a list"),
     ],

@@ -158,7 +158,7 @@ def test_impossible_splits_raise_an_error(sizes: dict, arguments: dict, message:
 @pytest.mark.parametrize(("rows", "count"), [(1, "1 row"), (2, "2 rows")])
 def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, count: str) -> None:
     strata = np.repeat(["common", "rare"], [20, rows])
-    message = f"class 'rare' has {count}, too few to stratify 3 splits; remove .* or set `stratify` to null"
+    message = f"class 'rare' has {count}, too few to stratify 3 splits; remove .* or set `stratify=null`"
     with pytest.raises(DataError, match=message):
         split({"all": len(strata)}, valid=4, test=4, seed=0, keys=RowKeys(strata=strata))
 

@@ -101,10 +101,17 @@ def test_folders_of_the_splits_are_parts_below_any_outer_folder(
 def test_images_may_be_deeper_and_without_labels(tmp_path: Path) -> None:
     source = ImageFolders(path=str(write_folder(tmp_path, {"cat/a/b/1.png": b"1", "dog/2.png": b"2"})))
     assert [row[:2] for row in list_rows(source, "all")] == [("cat/a/b/1.png", "cat"), ("dog/2.png", "dog")]
-    source = ImageFolders(path=str(write_folder(tmp_path, {"1.png": b"1"})), labels=False, stratify=None)
+    assert list_columns(ImageFolders(path=str(tmp_path), labels=None)) == ["path", "label", "image"]
+    write_folder(tmp_path, {"1.png": b"1"})
+    for labels in (False, None):
+        source = ImageFolders(path=str(tmp_path), labels=labels, stratify=None)
+        assert list_columns(source) == ["path", "image"]
+        assert source.sizes() == {"all": 3}
+
+
+def list_columns(source: ImageFolders) -> list[str]:
     (block,) = source.blocks("all")
-    assert [*block.columns] == ["path", "image"]
-    assert source.sizes() == {"all": 3}
+    return [*block.columns]
 
 
 def test_other_files_are_left_out_by_a_suffix(tmp_path: Path) -> None:
@@ -143,7 +150,7 @@ def test_blocks_are_small(tmp_path: Path) -> None:
         ({"cat/1.png": b"", "a.md": b"", "b.md": b""}, {}, "a.md in .* is no image file, and 1 other files are none"),
         ({"cat/1.txt": b""}, {"suffix": ".jpg"}, r"has no file whose name ends in \.jpg"),
         ({".hidden": b""}, {}, r"has no file whose name ends in \.jpg, \.jpeg"),
-        ({"1.png": b"", "cat/2.png": b""}, {}, "1.png in .* is in no class folder.* set `labels` to false"),
+        ({"1.png": b"", "cat/2.png": b""}, {}, "1.png in .* is in no class folder.* set `labels=false`"),
         (
             {"train/cat/1.png": b"", "train/1.png": b""},
             {},

@@ -309,13 +309,13 @@ def test_a_resized_mask_has_the_nearest_pixels(resize: Any) -> None:
     [
         ({}, ["rgb.png"], r"line 2 \(img/1\.png, rgb\.png\): column `mask` has pixels of mode RGB; a mask has palette"),
         ({}, ["m.jpg"], r"column `mask` is a JPEG file, whose pixels are not exact; a mask is a PNG file"),
-        ({}, ["m.png", "small.png"], r"line 2 .* has 4 x 6 pixels .*, .*line 3 .* has 2 x 2 pixels .* set `size` to"),
+        ({}, ["m.png", "small.png"], r"line 2 .* has 4 x 6 pixels .*, .*line 3 .* has 2 x 2 pixels .* set `size=\["),
         (
             {"image": "file"},
             ["m.png", "m.png"],
             r"line 3 .*`mask` is a mask of 4 x 6 pixels, and its image.* has 4 x 5",
         ),
-        ({}, ["m.png", ""], r"line 3 .*`mask` has no value; add the mask, remove the row, or set `missing` to mask"),
+        ({}, ["m.png", ""], r"line 3 .*`mask` has no value; add the mask, remove the row, or set `missing=mask`"),
         ({"max_megapixels": 1e-6}, ["m.png"], r"`mask` has 6 x 4 pixels; at most 1 are allowed"),
         ({}, ["img/1.png"], r"`mask` has pixels of mode RGB"),
     ],
@@ -338,7 +338,7 @@ def test_masks_may_be_missing_and_new_ones_have_the_classes_and_the_size_of_trai
     with pytest.raises(DataError, match=r"line 2 .*: column `mask` is 5; allowed classes: 0, 1, 2, 3, 4"):
         encode(Mask(key="mask"), masks(mask=["other.png"]), training)
     with pytest.raises(
-        DataError, match=r"has 2 x 2 pixels .*, where the training split has 4 x 6 pixels .*; set `size`"
+        DataError, match=r"has 2 x 2 pixels .*, where the training split has 4 x 6 pixels .*; set `size=\["
     ):
         encode(Mask(key="mask"), masks(mask=["small.png"]), training)
     with pytest.raises(DataError, match="has no files; for numbers in an array, the target is Label"):

@@ -186,7 +186,7 @@ def test_a_split_by_a_date_with_gaps_names_the_first_gap(tmp_path: Path) -> None
         ({"split_by": "patient"}, r"`split_by` \(=patient\) has values such as p\d+. It needs dates, times or numbers"),
         ({"group": "pateint"}, r"`group` \(=pateint\) is no column. Did you mean patient\?"),
         ({"split_column": "patient"}, r"`split_column` \(=patient\) has the values p\d.*Allowed are train, test, and"),
-        ({"split_hash": "id", "test": 20}, r"`test` \(=20\) is a number of rows.*set a share in \(0, 1\)"),
+        ({"split_hash": "id", "test": 20}, r"`test` \(=20\) is a number of rows.*set `test` to a share in \(0, 1\)"),
         ({"split_hash": "one"}, r"`split_hash` leaves the \w+ split empty: its column has 1 value in 60 rows"),
         ({"group": "one"}, "`group`: its column has 1 value, so all rows are one group, too few for 3 splits"),
         ({"classes": (0, 5)}, r"`classes` lists 5, but column `label` has no such value"),

@@ -60,7 +60,7 @@ def test_moments_of_blocks_are_exact_and_take_the_memory_of_one_image() -> None:
     found = moments.result(whole)
     np.testing.assert_array_equal(found, moments.result(moments.merge(*parts)))
     np.testing.assert_allclose(found, [images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))], rtol=1e-12)
-    with pytest.raises(DataError, match="column `image` has grey images and others; set `channels` to 3, or to 1"):
+    with pytest.raises(DataError, match="column `image` has grey images and others; set `channels=3` or `channels=1`"):
         moments.summarize(Block({"image": Strings.from_bytes([encode_png(images[0]), encode_png(images[0, ..., :1])])}))
 
 

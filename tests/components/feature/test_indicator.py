@@ -169,7 +169,7 @@ def test_a_mask_weighs_nothing() -> None:
         (
             Indicator(key="h", mode="tf_idf"),
             {"h": Constants(static={"buckets": 3})},
-            "tf_idf of `h`: it has no document frequencies, .*; set `documents: counted`",
+            "tf_idf of `h`: it has no document frequencies, .*; set `documents=counted`",
         ),
     ],
 )

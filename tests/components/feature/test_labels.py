@@ -116,7 +116,7 @@ def test_a_row_without_a_value_differs_from_one_without_labels(values: Values) -
     constants = fitted(column, values, valid=valid)
     assert encoded(column, constants, values, valid=valid)[2] == [0, 0]
     assert not column.bind(constants).can_be_missing
-    with pytest.raises(DataError, match=r"row 2 of somewhere: column `tags` has no value; .* set `missing`: `empty`"):
+    with pytest.raises(DataError, match=r"row 2 of somewhere: column `tags` has no value; .* set `missing=empty`"):
         fitted(Labels(key="tags"), values, valid=valid)
 
 

@@ -332,6 +332,7 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values need a sweep"),
         ("seed=range(3)", "seed=range(3): several values"),
         ("optimiser=adam", "optimiser: unknown key. Did you mean optimizer?"),
+        ("a/b.csv", "a/b.csv: not a valid override. Write data=csv data.path=a/b.csv data.target=COLUMN"),
         ("nadam", "nadam: not a valid override. Write group=option or key=value"),
         ("a=[1,", "a=[1,: not a valid override. Write group=option or key=value"),
         ("", "an override is empty. Write group=option or key=value."),

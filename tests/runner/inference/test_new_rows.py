@@ -202,30 +202,59 @@ def test_new_rows_have_their_number_and_the_target_if_it_is_there(folder: Path) 
     assert parquet.read_table("found.parquet")["id"].to_pylist() == ["x", None]
 
 
+TAKEN = "output=taken.csv exists already. Remove it, choose another name, or replace it with output.overwrite=true."
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "messages"),
     [
-        (["output.columns=[ida]"], "output.columns: there is no column `ida`. Did you mean id?"),
-        (["output.columns=id"], 'output.columns: "id" is not a list or null'),
-        (["output.overwrite=yes"], 'output.overwrite: "yes" is not true or false'),
-        (["output.column=[id]"], "output.column: unknown key. Did you mean columns?"),
+        (["output.columns=[ida]"], ["output.columns: there is no column `ida`. Did you mean id?"]),
+        (["output.columns=id"], ['output.columns: "id" is not a list or null']),
+        (["output.overwrite=yes"], ['output.overwrite: "yes" is not true or false']),
+        (["output.column=[id]"], ["output.column: unknown key. Did you mean columns?"]),
+        (["output=folder.csv", "output.overwrite=true"], ["output=folder.csv is a folder"]),
+        (["output={path: found.csv, columns: 3}"], ["output.columns: 3 is not a list"]),
+        # All at once:
+        (["output=taken.csv", "output.columns=[ida]"], [TAKEN, "no column `ida`"]),
+        (["output=taken.csv", "data.split=tset"], [TAKEN, "no split tset. Did you mean test?"]),
         (
-            ["output=taken.csv"],
-            "taken.csv exists already. Remove it, choose another name, or replace it with output",
+            ["output=taken.csv", "data.path=lacking.csv"],
+            [TAKEN, "data.path: there is no file ", "[set by the command line (data.path=lacking.csv)]"],
         ),
-        (["output=folder.csv", "output.overwrite=true"], "output=folder.csv is a folder"),
-        (["output={path: found.csv, columns: 3}"], "output.columns: 3 is not a list"),
+        (
+            ["output=taken.csv", "data.path=lacking.csv", "data.delimitr=x", "data.split=1"],
+            [TAKEN, "data.path: there is no ", "data.delimitr: unknown parameter", "data.split: 1 is no"],
+        ),
     ],
 )
-def test_a_wrong_word_about_the_output_is_an_error(
-    folder: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_words_about_the_output_are_errors(
+    folder: Path, words: list[str], messages: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("taken.csv").touch()
     Path("folder.csv").mkdir()
     files = {*Path().iterdir()}
     assert command(folder, "output=found.csv", *words) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert [message for message in messages if message not in error] == []
     assert {*Path().iterdir()} == files
+
+
+@pytest.mark.parametrize("run", [[], ["run=lacking"]])
+def test_the_command_for_an_unknown_run_reports_its_other_mistakes_too(
+    in_empty_folder: Path, run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("taken.csv").touch()
+    words = ["data=csv", "data.path=lacking.csv", "output=taken.csv", "output.columns=id"]
+    assert main(["mode=predict", *run, *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    run_line = "run=lacking: there is no such run below outputs. It has no runs."
+    if not run:
+        example = "titrate mode=predict run=last data.path=new.csv output=predictions.csv"
+        run_line = "run: is missing from the command line. Set it to a run's folder or MLflow id, or to last (see "
+        run_line += f"mode=runs): {example}"
+    expected = [run_line, 'output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
+    assert len(lines) == len(expected)
+    assert [line for line, start in zip(lines, expected, strict=True) if not line.startswith(start)] == []
 
 
 def test_a_copied_column_can_t_have_the_name_of_a_prediction(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -519,14 +520,27 @@ def test_predict_writes_targets_as_the_data_has_them(in_empty_folder: Path, caps
         ("found.parqet", "Did you mean .parquet?"),
         ("found", "the name must end with the format. Allowed: .csv"),
         ("lacking/found.csv", "there is no folder lacking. Create it"),
+        ("file/found.csv", "file is no folder. Create it"),
     ],
 )
 def test_a_wrong_output_path_is_an_error_before_the_model_is_loaded(
     copied: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
+    Path("file").touch()
     shutil.rmtree(copied / "checkpoints")  # so that loading the model would be another error
     assert main(["mode=predict", f"run={copied}", f"output={name}"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_output_in_a_folder_that_allows_no_file_is_an_error_before_the_model_is_loaded(
+    copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copied / "checkpoints")
+    Path("closed").mkdir()
+    access = os.access  # the permissions of a folder don't bind root
+    monkeypatch.setattr("os.access", lambda path, mode: str(path) != "closed" and access(path, mode))
+    assert main(["mode=predict", f"run={copied}", "output=closed/found.csv"]) == 2
+    assert "output=closed/found.csv can't be written: the folder closed allows no new file" in capsys.readouterr().err
 
 
 NO_OUTPUTS = """

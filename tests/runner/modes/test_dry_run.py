@@ -131,7 +131,11 @@ def test_parameters_and_multiply_adds_of_layers_are_exact(
     assert total[0] == sum(parameters for parameters, _ in found.values())
 
 
-def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_a_dry_run_prints_all_sections_and_leaves_no_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_fast: bool
+) -> None:
+    monkeypatch.setattr("runner.modes.dry_run.report.MAX_COMPILE_SECONDS", 60.0 if is_fast else 0.0)
     assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
     found = read_sections(capsys.readouterr().out)
     assert list(found) == [
@@ -156,6 +160,9 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.Capture
     assert found["splits"][1].endswith("37, the last with 16 examples")
     shapes = {line.split()[0]: line.split()[-2:] for line in found["memory estimated from shapes"][:2]}
     assert shapes == {"parameters": ["2.44", "kB"], "gradients": ["2.44", "kB"]}
+    (evaluation,) = (line for line in found["memory of the compiled programs"] if line.startswith("  evaluation"))
+    assert evaluation.endswith("B  with these and the optimizer state") == is_fast
+    assert ("estimated from shapes, because it is not compiled here" in evaluation) != is_fast
     assert {line.split("  ")[1] for line in found["time"]} == {"a step", "an epoch", "the run"}
     assert not list(Path.cwd().iterdir())
 

@@ -1,5 +1,7 @@
 """`mode=init` overwrites nothing, and everything in the project that it writes works."""
 
+import errno
+import os
 import re
 import shlex
 import subprocess
@@ -58,6 +60,26 @@ def test_init_overwrites_nothing(in_empty_folder: Path, capsys: pytest.CaptureFi
     assert problem in capsys.readouterr().err
     assert sorted(path.name for path in in_empty_folder.iterdir()) == ["conf", "my_parts.py"]
     assert Path("my_parts.py").read_text() == "mine"
+
+
+def test_init_leaves_nothing_on_a_full_disk(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, written = Path.write_bytes, list[Path]()
+
+    def fill(path: Path, content: bytes) -> int:
+        written.append(path)
+        write(path, content[:9])
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return 9
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    (in_empty_folder / "conf").mkdir()  # it is the user's
+    assert main(["mode=init"]) == 2
+    assert "can't be written: No space left on device. Choose another folder" in capsys.readouterr().err
+    assert [*in_empty_folder.iterdir()] == [in_empty_folder / "conf"]
+    assert not [*(in_empty_folder / "conf").iterdir()]
 
 
 @pytest.mark.parametrize("name", ["README.md", "README", "readme.rst", "Readme.txt"])

@@ -112,6 +112,7 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
     ]
     figures = find_folder("look_digits_mlp") / "figures"
     assert image_names(figures) == {"class_balance.png", "classes_image.png", "examples_image.png"}
+    assert {name for (name,) in find_table(tables, f"figures  {figures}")} == image_names(figures)
     labels, splits = load_digits().target, ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label").splits()
     expected = np.stack([np.bincount(labels[rows]) for rows in splits.values()], axis=1)
     assert read_counts(figures / "class_balance.csv") == {
@@ -230,6 +231,7 @@ def test_a_quiet_look_prints_nothing_but_draws(capsys: pytest.CaptureFixture[str
     [
         (("data.split=valid",), "data.split: is the split of a finished run. Set run, too."),
         (("run=nothing",), "run=nothing: there is no such run below outputs"),
+        (("run=best",), "mode=runs runs.sort=best/valid/loss lists the lowest first"),
         (("feature.columns.image.key=imag",), "there is no column `imag` in digits. Did you mean image?"),
         (("data.test=0.9",), "hold out"),
     ],

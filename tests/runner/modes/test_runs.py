@@ -45,7 +45,7 @@ def make_run(
         "parameters": parameters | record.get("parameters", {}),
         "datasets": [],
         "tracking": record.get("tracking", {}),
-    }
+    } | ({"title": record["title"]} if "title" in record else {})
     (path / "record.json").write_text(json.dumps(values))
     (path / "lock").touch()
     if summary is not None:
@@ -98,11 +98,12 @@ def test_without_runs_a_line_says_so(run_command: RunCommand) -> None:
 
 def test_a_row_has_facts_metrics_and_the_parameter_that_differs(run_command: RunCommand) -> None:
     make_scored_run("a", 0.9, day=1, overrides="seed=1 experiment=a", parameters={"seed": 1})
-    make_run("b", day=2, summary={"status": "diverged", "metrics": {}})
+    make_run("b", day=2, summary={"status": "diverged", "metrics": {}, "epochs": 59.2973}, title="lr 0.1 · b")
     heading, first, second = ([cell.strip() for cell in line if cell] for line in run_command("mode=runs"))
     expected = ["created", "name", "status", "epochs", "seconds", "best/valid/loss", "test/accuracy", "seed", "folder"]
     assert heading == expected
-    assert first == ["2026-11-02 12:00:00", "b", "diverged", "3", "1.2", "0", "2026-11-02_12-00-00_b_0123456789"]
+    assert first[:-2] == ["2026-11-02 12:00:00", "lr 0.1 · b", "diverged", "59.3", "1.2"]
+    assert first[-2:] == ["0", "2026-11-02_12-00-00_b_0123456789"]
     assert second[2:-1] == ["finished", "3", "1.2", "0.1", "0.9", "1"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import yaml
 from pyarrow import csv
 
 import runner
@@ -22,6 +23,7 @@ from runner.override_text import format_override, quote_text
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
 from runner.sweep.plan import make_plan
+from runner.tree import dotted_leaves
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -275,6 +277,12 @@ def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFix
     assert "# id is left out: it numbers the rows. To keep it, set data.types.id=float." in Path(files[1]).read_text()
     header = Path(files[2]).read_text().splitlines()[:4]
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+    suggestion, written = configure([*LINE, *words]).suggestion, yaml.safe_load(Path(files[2]).read_text())
+    assert suggestion is not None
+    chosen = {key.removeprefix("override /") for each in written["defaults"] for key in each}
+    assert chosen == {*suggestion.choices, "optimizer", "data", "feature"}  # also those that are the default
+    inferred = {key: value for key, value in suggestion.values.items() if key != "data"}
+    assert {*dict(dotted_leaves(inferred))} <= {*dict(dotted_leaves(written))}
 
 
 @pytest.mark.parametrize("name", ["first line\nsecond line", "1e3", "\x07", "a: b # c"])
@@ -361,13 +369,9 @@ def test_values_that_training_did_not_have_give_a_warning(folder: str, capsys: p
     words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert (
-        "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1, counted from 0: 'West'\n"
-        in printed
-    )
-    assert (
-        "column `where` has 1 missing value, the first in row 2, counted from 0; in training it had none\n" in printed
-    )
+    unknown = "1 of 2 values of column `where` aren't in its vocabulary, the first in new.csv, line 3: 'West'\n"
+    assert unknown in printed
+    assert "column `where` has 1 missing value, the first in new.csv, line 4; in training it had none\n" in printed
 
 
 def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_whole_numbers_of_new_rows_are_read_as_in_training(folder: Path, capsys:
             (),
             "`big` has no value; fill it in, remove the row, or set data.on_missing=fill\n",
         ),
-        ("n,zip,code,big\n1,1,1 kg,1\n", (), "not of type int; correct the value, or set `marks` (code: kg)\n"),
+        ("n,zip,code,big\n1,1,1 kg,1\n", (), "not of type int; correct the value, or set data.marks.code=kg\n"),
         ("n,zip,code,big\nx,1,1,1\n", (), "column `n` is 'x', not of type float; correct the value\n"),
     ],
 )

@@ -378,7 +378,9 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert {"sweep.json", "ranking.csv", "overrides.yaml", "config.yaml", "figures"} <= artifacts
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{result.run_id}'")
-    assert {child.info.run_name for child in children} == {"seed 1 · Arrays · mlp", "seed 2 · Arrays · mlp"}
+    assert {child.info.run_name for child in children} == {
+        f"seed {seed} · widths [8] · epochs 2 · batch 16 · Arrays · mlp" for seed in (1, 2)
+    }
     for child in children:
         assert child.info.status == "FINISHED"
         assert len(client.get_metric_history(child.info.run_id, "valid/loss")) == 2

@@ -443,6 +443,15 @@ def test_the_default_store_is_in_the_working_folder(tmp_path: Path, monkeypatch:
     assert MLflow(uri="http://other").describe()["uri"] == "http://other"
 
 
+def test_a_folder_that_allows_no_file_is_an_error_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access  # the permissions of a folder don't bind root
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path and access(path, mode))
+    with pytest.raises(UserError, match=r"allows no new file; allow it, or set tracking.uri=.*, or tracking=none"):
+        MLflow(uri=f"sqlite:///{tmp_path}/mlflow.db").describe()
+
+
 def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tracking.uri: sqlite:.*: there is no folder .*/missing"):
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
@@ -669,10 +678,17 @@ RUN_PAGE = "#/experiments/7/runs/abc?workflowType=machine_learning"
         ("databricks://profile", ["databricks://profile"]),
     ],
 )
-def test_a_run_prints_the_command_and_the_link_that_open_it(in_empty_folder: Path, uri: str, lines: list[str]) -> None:
+def test_a_run_prints_the_command_and_the_link_that_open_it(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str, lines: list[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_PORT", raising=False)
     folder, uri = in_empty_folder / "run", uri.format(here=in_empty_folder)
     folder.mkdir()
     first = describe_view(folder, {"uri": uri})  # MLflow has no run yet
     assert RUN_PAGE not in first
     DeliveryState(run_id="abc", experiment_id="7").save(folder)
     assert describe_view(folder, {"uri": uri}).splitlines() == lines
+    monkeypatch.setenv("MLFLOW_PORT", "5001")  # which `mlflow ui` reads too
+    moved = describe_view(folder, {"uri": uri})
+    assert moved is not None
+    assert moved.splitlines() == [line.replace("127.0.0.1:5000", "127.0.0.1:5001") for line in lines]

@@ -247,14 +247,14 @@ def test_declared_integers_may_be_written_like_floats(tmp_path: Path) -> None:
 def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a;b\n"x;""y""\nz";1\r\n\n"";2\n')
     assert columns(Csv(path=source.path, delimiter=";")) == {"a": ['x;"y"\nz', None], "b": [1, 2]}
-    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter` to semicolon$"):
+    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter=semicolon`$"):
         source.sizes()
     for spelt in ("semicolon", ";"):
         assert Csv(path=source.path, delimiter=spelt).sizes() == {"all": 2}
     tabs = write(tmp_path / "tabs.csv", "a\tb\n1\t2\n")
     for spelt in ("tab", r"\t", "\t"):
         assert kinds(Csv(path=tabs.path, delimiter=spelt)) == {"a": "int", "b": "int"}
-    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter` to semicolon$"):
+    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter=semicolon`$"):
         write(tmp_path / "decimals.csv", "a;b\n1,5;2\n").sizes()
 
 
@@ -318,7 +318,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         (
             'a,b\n"\n",1\n\n2,x\n',
             {"b": "float"},
-            "line 5: column `b` is 'x', not of type float; correct the value, or set `types`",
+            "line 5: column `b` is 'x', not of type float; correct the value, or set `types.b=string`",
         ),
         ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is 2.5, not of type int"),
         ("a,b\n1,1\n2,maybe\n", {"b": "bool"}, "line 3: column `b` is 'maybe', not of type bool"),
@@ -327,7 +327,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         (
             b"a,b\n1,2\n2,\xe9\n",
             None,
-            "line 3: byte 0xe9 isn't UTF-8; it looks like Latin-1: set `encoding` to cp1252, which reads '2,é'",
+            "line 3: byte 0xe9 isn't UTF-8; it looks like Latin-1: set `encoding=cp1252`, which reads '2,é'",
         ),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
@@ -335,8 +335,8 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("\n\r\n", None, "table.csv is empty; its first line must name the columns"),
         ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, as in UTF-16"),
         (bytes(1 << 20) + b"\n", None, "line 1: there is a byte 0x00"),
-        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv looks like UTF-16: set `encoding` to utf-16"),
-        ("a,b\n1,2\n".encode("utf-16-be"), None, "looks like UTF-16-BE: set `encoding` to utf-16-be"),
+        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv looks like UTF-16: set `encoding=utf-16`"),
+        ("a,b\n1,2\n".encode("utf-16-be"), None, "looks like UTF-16-BE: set `encoding=utf-16-be`"),
         ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: characters follow a quoted field"),
         ('a,b\n1,"2" \n', None, "line 2: characters follow a quoted field"),
         ('a,b\n1,"x\n2,"y"\n3,z"\n', None, "line 2: characters follow a quoted field"),

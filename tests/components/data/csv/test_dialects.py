@@ -187,7 +187,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
         try:
             problems = source.table.problems
         except DataError as error:
-            named = re.findall(r"`(\w+)`", str(error))
+            named = re.findall(r"`(\w+)[`=.]", str(error))
         else:
             if not problems:
                 return source, used
@@ -258,7 +258,7 @@ def test_a_packed_file_is_the_same_table(tmp_path: Path, packing: Callable[[byte
         with pytest.raises(DataError, match=message):
             Csv(path=str(path)).sizes()
     path = write(tmp_path / "wide", packing("x,y\n1,2\n".encode("utf-16")))
-    with pytest.raises(DataError, match="looks like UTF-16: set `encoding` to utf-16"):
+    with pytest.raises(DataError, match="looks like UTF-16: set `encoding=utf-16`"):
         Csv(path=str(path)).sizes()
     assert found_values(Csv(path=str(path), encoding="utf-16"), "y") == [2]
 
@@ -339,9 +339,9 @@ def test_a_line_of_backslash_n_stays_a_row(tmp_path: Path) -> None:
             "hash",
             "' # hello', looks like a comment, but starts with a blank; remove the blank$",
         ),
-        (" # hello\nx,y\n1,2\n", None, "remove the blank, and set `comment` to hash"),
+        (" # hello\nx,y\n1,2\n", None, "remove the blank, and set `comment=hash`"),
         ("x,y\n1,2\n # hello\n", "hash", "line 3, ' # hello', looks like a comment, but .*; remove the blank$"),
-        ("x,y\n1,2\n# hello\n", None, "line 3, '# hello', looks like a comment; set `comment` to hash"),
+        ("x,y\n1,2\n# hello\n", None, "line 3, '# hello', looks like a comment; set `comment=hash`"),
         ("x,y\n1,2\n# a,b,c\n", None, "line 3: the number of fields is 3, not 2 .* needs quotes"),
     ],
 )
@@ -375,13 +375,13 @@ def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, 
         (b'{"x": 0, "y": 0}\n{"x": 1, "y": 1}\n', r"is in JSON lines, not a CSV file; convert it, .*lines=True"),
         (b'[{"x": 0, "y": 0}]\n', "is in JSON, not a CSV file"),
         (b"<!DOCTYPE html><html>", "is in HTML or XML"),
-        (b"# exported 2024\nx,y\n1,2\n", "'# exported 2024', looks like a comment; set `comment` to hash"),
-        (b"% exported 2024\nx,y\n1,2\n", "looks like a comment; set `comment` to percent"),
+        (b"# exported 2024\nx,y\n1,2\n", "'# exported 2024', looks like a comment; set `comment=hash`"),
+        (b"% exported 2024\nx,y\n1,2\n", "looks like a comment; set `comment=percent`"),
         (b"A report\nx,y\n1,2\n", "the first line, 'A report', must name the columns: remove what stands above"),
-        (b"x,y\n1,K\xf6ln\n", "it looks like Latin-1: set `encoding` to cp1252, which reads '1,K\u00f6ln'"),
-        ("x,y\n1,2\n".encode("utf-16"), "looks like UTF-16: set `encoding` to utf-16"),
-        ("x,y\n1,2\n".encode("utf-16-le"), "looks like UTF-16-LE: set `encoding` to utf-16-le"),
-        ("x,y\n1,2\n".encode("utf-32"), "looks like UTF-32: set `encoding` to utf-32"),
+        (b"x,y\n1,K\xf6ln\n", "it looks like Latin-1: set `encoding=cp1252`, which reads '1,K\u00f6ln'"),
+        ("x,y\n1,2\n".encode("utf-16"), "looks like UTF-16: set `encoding=utf-16`"),
+        ("x,y\n1,2\n".encode("utf-16-le"), "looks like UTF-16-LE: set `encoding=utf-16-le`"),
+        ("x,y\n1,2\n".encode("utf-32"), "looks like UTF-32: set `encoding=utf-32`"),
         (pack_tar(b"x,y\n1,2\n"), "is a tar archive, not a CSV file; unpack it"),
         (gzip.compress(pack_tar(b"x,y\n1,2\n"), mtime=0), "is a tar archive, not a CSV file; unpack it"),
         (
@@ -496,13 +496,13 @@ def test_bytes_that_do_not_fit_the_encoding_are_named_by_their_line(
 @pytest.mark.parametrize(
     ("written", "encoding", "remedy"),
     [
-        ("utf-16-le", "utf-16", "to utf-16-le."),
-        ("utf-16-be", "UTF16", "to utf-16-be."),
-        ("utf-32-le", "utf-32", "to utf-32-le or utf-32-be."),
-        ("utf-8", "utf-16", "to utf-16-le or utf-16-be."),
+        ("utf-16-le", "utf-16", "`encoding=utf-16-le`."),
+        ("utf-16-be", "UTF16", "`encoding=utf-16-be`."),
+        ("utf-32-le", "utf-32", "`encoding=utf-32-le` or `encoding=utf-32-be`."),
+        ("utf-8", "utf-16", "`encoding=utf-16-le` or `encoding=utf-16-be`."),
     ],
 )
 def test_a_missing_byte_order_mark_is_named(tmp_path: Path, written: str, encoding: str, remedy: str) -> None:
     path = write(tmp_path / "table.csv", "x,y\n1,a\n".encode(written))
-    with pytest.raises(DataError, match=rf"doesn't fit `encoding` \(={encoding}\): .* Set `encoding` {remedy}"):
+    with pytest.raises(DataError, match=rf"doesn't fit `encoding` \(={encoding}\): .* Set {remedy}"):
         Csv(path=str(path), encoding=encoding).sizes()

@@ -259,7 +259,7 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
     found = read(tmp_path, values, types={"x": "timestamp"}).table.values["x"]
     assert isinstance(found, np.ndarray)
     assert found[0] == np.datetime64(size)
-    with pytest.raises(DataError, match=r"line 2: column `x` is 5, not of type timestamp .* or set `dates`"):
+    with pytest.raises(DataError, match=r"line 2: column `x` is 5, not of type timestamp .* or set `dates.x`"):
         read(tmp_path, ["5", "7"], types={"x": "timestamp"}).sizes()
 
 
@@ -383,16 +383,16 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
-        (["30 kg"], {"types": {"x": "float"}}, r"'30 kg', not of type float; .* set `marks` \(x: kg\) or `types`"),
+        (["30 kg"], {"types": {"x": "float"}}, r"'30 kg', not of type float; .* set `marks.x=kg` or `types.x=string`"),
         (["40%"], {"types": {"x": "float"}}, r"'40%', not of type float"),
-        (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks` \(x: h:mm\)"),
-        (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks` \(x: multipliers\)"),
-        (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks` \(x: parentheses\)"),
+        (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks.x=h:mm`"),
+        (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks.x=multipliers`"),
+        (["(30)"], {"types": {"x": "float"}}, r"'\(30\)', not of type float; .* `marks.x=parentheses`"),
         *(
             (
                 ["(1.5)", "2k", "3"],
                 options,
-                r"'(\(1\.5\)|2k)', .* set `marks` \(x: multipliers parentheses\) or `types`$",
+                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`$",
             )
             for options in (
                 {"types": {"x": "float"}},
