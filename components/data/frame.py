@@ -19,7 +19,7 @@ from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import make_problem_error
 from components.data.csv.numbers import parse_plain_number
 from components.data.csv.reader import Columns, Reader
-from components.data.csv.selection import check_drop
+from components.data.csv.selection import check_drop, take_rows
 from components.data.csv.text_table import TextTable
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
@@ -105,15 +105,15 @@ class Frame(TextTable):
 
     def read_columns(self) -> Columns:
         check_drop(self.name, self.drop, self._raw.values, self._targets)
-        read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.reader.read()
+        read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.read_with_skipping()
         values: dict[str, Values] = {}
         valid, types, readings = dict(read.valid), dict[str, ColumnType](), dict(read.readings)
-        for name, array in self._raw.values.items():
+        for name, array in self._kept.values.items():
             if name in self.drop:
                 continue
             kind = read.types.get(name) or _find_kind(array)
             types |= {} if kind is None else {name: kind}
-            values[name], mask = read.values.get(name, array), self._raw.valid.get(name)
+            values[name], mask = read.values.get(name, array), self._kept.valid.get(name)
             if name in read.values:
                 continue
             if isinstance(array, Strings):  # the reader leaves out texts without a name and a value
@@ -131,7 +131,7 @@ class Frame(TextTable):
         is_null = np.logical_or.reduce([np.zeros(len(values), bool), *self._find_nulls(name, values).values()])
         if is_null.any():
             values = np.where(is_null, MISSING[kind].astype(values.dtype), values)
-        valid = self._raw.valid.get(name, np.True_) & ~_find_missing(values) & ~is_null
+        valid = self._kept.valid.get(name, np.True_) & ~_find_missing(values) & ~is_null
         return values, None if valid.all() else valid
 
     def profile(self) -> TableProfile:
@@ -152,7 +152,7 @@ class Frame(TextTable):
     ) -> Mapping[str, Mapping[str, int]]:
         counts = dict(super()._count_spellings({name: types[name] for name in types if name in self._texts}, records))
         for name in types.keys() - self._texts.keys():
-            nulls = self._find_nulls(name, self._raw.values[name]).items()
+            nulls = self._find_nulls(name, self._kept.values[name]).items()
             rows = {text: int(is_null[slice(None) if records is None else records].sum()) for text, is_null in nulls}
             counts[name] = {text: count for text, count in rows.items() if count}
         return counts
@@ -169,8 +169,10 @@ class Frame(TextTable):
             name: the column.
             mask: its mask.
         """
-        valid = np.ones(row_count(self._raw.values[name]), bool) if mask is None else mask
-        zoned, own = self._zoned.get(name, np.False_) & valid, self._dates.get(name)
+        rows = self.bad_rows.keep(row_count(self._raw.values[name]))
+        valid = np.ones(len(rows), bool) if mask is None else mask
+        zoned = self._zoned[name][rows] if name in self._zoned else np.False_
+        zoned, own = zoned & valid, self._dates.get(name)
         with_zone, count = int(zoned.sum()), int(valid.sum())
         without_zone = count - with_zone
         zone = own or self._dates.get("")
@@ -181,7 +183,18 @@ class Frame(TextTable):
         return Reading("", {"dates": ASSUME_UTC if with_zone else NO_ZONE}) if own is None and count else None
 
     def _locate(self, row: int) -> str:
-        return f"row {int(self._find_records(np.array([row]))[0])} of {self.name}"
+        return f"row {int(self._find_numbers(np.array([row]))[0])} of {self.name}"
+
+    @cached_property
+    def _kept(self) -> RawColumns:
+        """The columns as they were passed, without the rows that are skipped, once the texts are read."""
+        if not len(self.bad_rows):
+            return self._raw
+        rows = self.bad_rows.keep(row_count(next(iter(self._raw.values.values()))))
+        return RawColumns(
+            {name: take_rows(values, rows) for name, values in self._raw.values.items()},
+            {name: mask[rows] for name, mask in self._raw.valid.items()},
+        )
 
     @cached_property
     def _raw(self) -> RawColumns:

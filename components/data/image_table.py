@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import format_name, join_names
 from components.data.csv.options import raise_contradiction
-from components.data.csv.reader import Columns
+from components.data.csv.reader import Reader
 from components.data.csv.source import Csv
 from components.data.files import FileContents, find_file_bounds
 from components.data.image_profile import SUFFIXES, profile_images
@@ -68,16 +68,10 @@ class ImageTable(Csv):
     def _declared_types(self) -> dict[str, ColumnType]:
         return super()._declared_types | dict.fromkeys(self._given_images, "string")
 
-    def read_columns(self) -> Columns:
-        """Reads all columns. Paths such as 0.png are texts, and not numbers with the mark `png`."""
-        columns = super().read_columns()
-        marks = {name: str(reading.options.get("marks", "")) for name, reading in columns.readings.items()}
-        texts = [name for name, mark in marks.items() if f".{mark.lower().lstrip('.')}" in SUFFIXES]
-        if texts and self.images is None:
-            types = self._declared_types | dict.fromkeys(texts, "string")
-            self.__dict__["reader"] = self._make_reader(self.file, types, self.drop)  # replaces the cached one
-            columns = super().read_columns()
-        return columns
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads the table. Paths such as 0.png are texts, and not numbers with the mark `png`."""
+        return replace(super().reader, text_marks=SUFFIXES if self.images is None else ())
 
     @cached_property
     def _images(self) -> tuple[str, ...]:

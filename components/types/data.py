@@ -201,11 +201,10 @@ class LocatesRows(Protocol):
 
 @runtime_checkable
 class LeavesOut(Protocol):
-    """A source that can leave out rows without a target."""
+    """A source that can leave out rows, such as those without a target, or those that can't be read."""
 
-    @property
-    def on_missing_target(self) -> str:
-        """`drop` if rows without a target are left out, else `error`."""
+    def skipped_rows(self) -> int | None:
+        """The number of rows that are left out because they can't be read. None: such a row is an error."""
 
     def left_out(self) -> tuple[str, ...]:
         """Sentences for the user about the rows that are left out, such as `2 of 9 rows have no value of price …`."""

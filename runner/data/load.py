@@ -55,7 +55,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 6  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 7  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -129,6 +129,8 @@ class Data:
         source_options: the options of the source that it inferred, and with which it reads new rows in the same way.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
         left_out: sentences about rows that the source leaves out.
+        skipped_rows: the number of rows that the source leaves out because they can't be read. None: it leaves out none
+            of these.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
         used_rows: the rows of the source that are encoded, if some are in no split. None: all.
     """
@@ -141,6 +143,7 @@ class Data:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     encoding_id: str = ""
     left_out: tuple[str, ...] = ()
+    skipped_rows: int | None = None
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
 
@@ -222,6 +225,7 @@ def load_encoded(
         source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
+        skipped_rows=fitted["skipped_rows"],
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
     )
@@ -280,7 +284,7 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         splits = {split: np.searchsorted(used_rows, rows) for split, rows in splits.items()}
     _, block = next(blocks_with_offsets(used))
     check_keys(columns, block)
-    if isinstance(source, LeavesOut):
+    if hasattr(source, "on_missing_target"):
         _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
     targets = {name: column for name, column in others.items() if name != WEIGHT}
@@ -324,9 +328,12 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         "source_options": dict(source_options),
         "warnings": tuple(warnings),
         "left_out": (),
+        "skipped_rows": None,
     }
-    if isinstance(source, LeavesOut) and (row_numbers := source.row_numbers()) is not None:
-        fitted |= {"left_out": source.left_out(), "row_numbers": row_numbers}
+    if isinstance(source, LeavesOut):
+        fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
+        if (row_numbers := source.row_numbers()) is not None:
+            fitted["row_numbers"] = row_numbers
     if used_rows is not None:
         total = sum(source.sizes().values())
         sentence = f"{total - len(used_rows):,} of {total:,} rows are in no split"

@@ -319,6 +319,7 @@ def _add_to_metrics(
     return {
         **{f"best/{name}": value for name, value in best_metrics.items()},
         **held_out,
+        **({} if run.data.skipped_rows is None else {"skipped_rows": run.data.skipped_rows}),
         "epochs": history[-1]["epoch"],
         "steps_per_second": timings.steps_per_second(),
         "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,

@@ -7,14 +7,15 @@ import csv
 import io
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from components.data.bad_rows import BadRows
 from components.data.packed import ChunkReader, MemoryFile, PackedFile
 from components.types import DataError
 
@@ -52,6 +53,8 @@ class CsvFile:
             backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with it are skipped. None: there are no comments.
         encoding: a text encoding of Python.
+        skipped: the rows that are skipped, by their numbers in the file from 0, sorted. Rows are numbered without them
+            everywhere else.
     """
 
     file: PackedFile | MemoryFile
@@ -60,6 +63,7 @@ class CsvFile:
     escape: str | None = None
     comment: str | None = None
     encoding: str = "utf-8"
+    skipped: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return str(self.file)
@@ -71,18 +75,20 @@ class CsvFile:
 
     @contextmanager
     def open(self) -> Iterator[LineStream]:
-        """Opens the file as UTF-8. Comments are empty lines, so that the numbers of the lines stay the same.
+        """Opens the file as UTF-8. Comments and skipped rows are empty lines, so that others keep their numbers.
 
         Raises:
             DataError: as `PackedFile.open`; or, while reading, a byte doesn't fit the encoding.
         """
         with self.file.open() as opened:
-            is_plain = self.comment is None and self._separator_line is None and self.escape != "\\"
-            if self._is_utf_8 and is_plain:
+            has_marks = self.comment is not None or self._separator_line is not None or self.escape == "\\"
+            if self._is_utf_8 and not has_marks and not self.skipped:
                 yield LineStream(opened)
                 return
             chunks: Iterable[bytes] = _read_chunks(opened) if self._is_utf_8 else self._decode(_read_chunks(opened))
-            if not is_plain:
+            if self.skipped:
+                chunks = self._empty_skipped(chunks)
+            if has_marks:
                 chunks = self._empty_comments_and_nulls(chunks)
             yield LineStream(io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES))
 
@@ -118,7 +124,33 @@ class CsvFile:
 
     def locate(self, row: int) -> str:
         """The location of a row, counted from 0: `line 5`, or `row 3` in memory."""
-        return f"row {row}" if self.is_in_memory else f"line {self.find_line(row + 1)}"
+        if not self.is_in_memory:
+            return f"line {self.find_line(row + 1)}"
+        return f"row {int(BadRows(np.array(self.skipped, np.int64)).number(np.array([row]))[0])}"
+
+    def find_lines(self, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yields the first line, from 0, and the end of the lines of each of some rows, sorted and counted from 0."""
+        wanted, record, start = iter(rows), -1, 0
+        following = next(wanted, None)
+        with self.open_records() as reader:
+            for fields in reader:
+                if fields and record == following:
+                    yield start, reader.line_num
+                    following = next(wanted, None)
+                record += bool(fields)
+                start = reader.line_num
+
+    def count_rows(self) -> int:
+        """The number of rows."""
+        with self.open_records() as reader:
+            return sum(map(bool, reader)) - 1
+
+    def find_uneven_rows(self) -> dict[int, int]:
+        """The numbers of fields, by row, of the rows with another number than the first line."""
+        with self.open_records() as reader:
+            counts = (len(fields) for fields in reader if fields)
+            needed = next(counts)
+            return {row: count for row, count in enumerate(counts) if count != needed}
 
     def find_line(self, record: int) -> int:
         """The line, from 1, in which a record starts.
@@ -186,6 +218,24 @@ class CsvFile:
         return DataError(
             f"{self}, line {line}: a byte doesn't fit `encoding` (={self.encoding}): {fault}. Set {remedy}."
         )
+
+    def _empty_skipped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Empties the lines of the rows that are skipped."""
+        first, skipped, before = 0, self._skipped_lines, b""
+        for lines in split_lines(chunks):
+            low, high = np.searchsorted(skipped, (first, first + len(lines)))
+            for number in (skipped[low:high] - first).tolist():
+                end = lines[number][len(lines[number].rstrip(b"\r\n")) :]
+                before = lines[number - 1] if number else before
+                lines[number] = b"\r" if before.endswith(b"\r") and end == b"\n" else end  # CR LF would be one end
+            first, before = first + len(lines), lines[-1] if lines else before
+            yield b"".join(lines)
+
+    @cached_property
+    def _skipped_lines(self) -> np.ndarray:
+        """The lines of the rows that are skipped, from 0, sorted int64."""
+        found = replace(self, skipped=()).find_lines(self.skipped)
+        return np.concatenate([np.zeros(0, np.int64), *(np.arange(start, stop) for start, stop in found)])
 
     def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Empties the line that names the delimiter, lines that start with the comment character, and fields `\\N`.

@@ -11,12 +11,14 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
+from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, CsvFile, count_line_ends, guess_utf_16, split_lines
 from components.data.packed import MemoryFile
 from components.types import ColumnType, DataError, Problem, Remedy
@@ -48,24 +50,39 @@ START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
 
 AS_TEXT = Remedy("to read all values as text", "types", "string")
+SKIP_ROWS = Remedy("to skip these rows", "on_bad_row", "skip", by_column=False)
 
 
 def make_type_error(
-    place: str, column: str, value: str, needed: str, *, odd: int, total: int, remedy: str
-) -> DataError:
-    """Makes the error for a value that isn't what the user declared.
+    column: str,
+    needed: str,
+    rows: np.ndarray,
+    show: Callable[[int], str],
+    *,
+    locate: Callable[[int], str],
+    total: int,
+    remedy: str,
+) -> BadRowsError:
+    """Makes the error for values that aren't what the user declared.
 
     Args:
-        place: the file and the line of the first such value.
         column: the name of the column.
-        value: the value.
         needed: what is needed, such as "of type float".
-        odd: how many values are like this.
+        rows: the rows of these values, sorted int64.
+        show: (a row) -> its value, for the message.
+        locate: (a row) -> the table and its line.
         total: how many values the column has.
         remedy: the option to set, in backquotes.
     """
-    others = f" ({odd:,} of {total:,} values aren't)" if odd > 1 else ""
-    return DataError(f"{place}: column `{column}` is {value}, not {needed}{others}; correct the value, or set {remedy}")
+
+    def describe(row: int) -> str:
+        return f"column `{column}` is {show(row)}, not {needed}"
+
+    first = int(rows[0])
+    others = f" ({len(rows):,} of {total:,} values aren't)" if len(rows) > 1 else ""
+    return BadRowsError(
+        f"{locate(first)}: {describe(first)}{others}", f"correct the value, or set {remedy}", rows, describe
+    )
 
 
 def format_setting(name: str, remedy: Remedy) -> str:
@@ -91,25 +108,42 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     if match := FIELD_COUNT_ERROR.search(message):
         check_delimiter(file, _read_names(file))
         check_quotes(file)
-        record = int(match[1]) - 1
-        line = file.find_line(record)
-        raise DataError(
-            f"{file}, line {line}: the number of fields is {match[3]}, not {match[2]} as in the first line; "
-            f"{_suggest_field_count_remedy(file, record, line, is_short=int(match[3]) < int(match[2]))}"
-        )
+        raise _make_field_count_error(file, record=int(match[1]) - 1, count=int(match[3]), needed=int(match[2]))
     if "UTF8" in message:
         raise_encoding_error(file)
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def _suggest_field_count_remedy(file: CsvFile, record: int, line: int, *, is_short: bool) -> str:
-    first_line = _read_first_line(file)
-    if remedy := _find_comment(file, first_line):
+def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: int) -> DataError:
+    """The error for a record with another number of fields than the first line. Record 0 is the first line."""
+    line = file.find_line(record)
+    fault = f"{file}, line {line}: the number of fields is {count}, not {needed} as in the first line"
+    if remedy := _find_comment_at(file, record, line):
+        return DataError(f"{fault}; {remedy}")
+    remedy = _suggest_field_count_remedy(file, is_short=count < needed)
+    counts = dict[int, int]()
+    with suppress(DataError):  # a row is too long
+        counts = file.find_uneven_rows()
+    if not counts:
+        return DataError(f"{fault}; {remedy}")
+
+    def describe(row: int) -> str:
+        return f"the number of fields is {counts[row]}, not {needed}"
+
+    return BadRowsError(fault, remedy, np.array([*counts], np.int64), describe)
+
+
+def _find_comment_at(file: CsvFile, record: int, line: int) -> str:
+    """The remedy if the first line, or a record, looks like a comment; "" if neither does."""
+    if remedy := _find_comment(file, _read_first_line(file)):
         return remedy
     with file.open_records() as reader:
         fields = next(itertools.islice(filter(None, reader), record, None))
-    if len(fields) == 1 and (remedy := _find_comment(file, fields[0], f"line {line}")):
-        return remedy
+    return _find_comment(file, fields[0], f"line {line}") if len(fields) == 1 else ""
+
+
+def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
+    first_line = _read_first_line(file)
     quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
     if is_short:
         quoted = f"an empty field needs its {file.field_delimiter!r}, and a field with a line break needs quotes"

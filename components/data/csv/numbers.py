@@ -210,6 +210,11 @@ class NumberTexts:
         has_parts = np.array([parts is not None for parts in self._parts], bool)
         return has_parts | ~np.isnan(self._seconds)
 
+    @property
+    def mark(self) -> str:
+        """The most frequent mark; "": most numbers have none."""
+        return self._find_mark()[0]
+
     @cached_property
     def are_codes(self) -> bool:
         """Whether the numbers without a mark are codes; see `codes.are_codes`."""

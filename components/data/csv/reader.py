@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
+from components.data.bad_rows import BadRowsError
 from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero, read_signed
 from components.data.csv.dialect import CsvFile
 from components.data.csv.epoch import (
@@ -70,6 +71,8 @@ class Columns(NamedTuple):
         nameless: the columns without a name. Those without a value, or of the same name as another, aren't in `values`.
         records: the position in the file of each row, from 0; None: all rows of the file are there.
         left_out: the number of rows of the file that are left out.
+        errors: the errors of rows that can't be read, if such rows are to be skipped. If there is one, the columns
+            aren't complete, and must be read again without these rows.
     """
 
     values: Mapping[str, Values]
@@ -82,6 +85,7 @@ class Columns(NamedTuple):
     nameless: tuple[Nameless, ...] = ()
     records: np.ndarray | None = None
     left_out: int = 0
+    errors: tuple[BadRowsError, ...] = ()
 
 
 class Column(NamedTuple):
@@ -121,6 +125,9 @@ class Reader:
         thousands: the separator of thousands. None: the one that the numbers show.
         drop: the columns to leave out.
         targets: the columns that `drop` may not list.
+        on_bad_row: `error`: a row that can't be read is an error. `skip`: the result lists all such errors.
+        used: the columns whose types matter if they aren't declared. None: all.
+        text_marks: as in `TextOptions`.
     """
 
     file: CsvFile
@@ -134,19 +141,28 @@ class Reader:
     thousands: str | None = None
     drop: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    on_bad_row: Literal["error", "skip"] = "error"
+    used: Collection[str] | None = None
+    text_marks: tuple[str, ...] = ()
 
     def read(self) -> Columns:
         """Reads all columns. Their names are in the first line.
 
         Raises:
-            DataError: the file is empty or no CSV file, two columns have the same name, a row has too few or too many
-                fields, or a value doesn't have the declared type. The message names the line, the column and the value.
+            DataError: the file is empty or no CSV file, or two columns have the same name.
+            BadRowsError: a row has too few or too many fields, or a value doesn't have the declared type. The message
+                names the line, the column and the value.
         """
         import pyarrow
 
         if not self.file.is_in_memory:
             check_format(self.file)
-        everything = self._read_table()
+        try:
+            everything = self._read_table()
+        except BadRowsError as error:
+            if self.on_bad_row == "error":
+                raise
+            return Columns({}, {}, {}, self.file.count_rows(), {}, {}, None, errors=(error,))
         pyarrow.default_memory_pool().release_unused()  # Arrow would keep as much again for its next file
         check_drop(str(self.file), self.drop, everything.column_names, self.targets)
         table, nameless = select_columns(everything, self.drop)
@@ -158,6 +174,7 @@ class Reader:
         readings: dict[str, Reading] = {}
         problems: dict[str, Problem] = {}
         texts: dict[str, TextColumn] = {}
+        errors: list[BadRowsError] = []
         freed = 0
         for column in self._correct_columns(columns):
             if freed >= LARGE_BYTES:
@@ -177,7 +194,12 @@ class Reader:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
                 texts[name] = self._make_text_column(name, array, column.dictionary)
-            values[name], mask, types[name] = self._convert(name, array)
+            try:
+                values[name], mask, types[name] = self._convert(name, array)
+            except BadRowsError as error:
+                errors.append(self._skip(error))
+                del values[name]
+                continue
             if mask is not None:
                 valid[name] = mask
         evidence = [text.evidence for name, text in texts.items() if name not in self.column_decimals]
@@ -188,7 +210,14 @@ class Reader:
         for name, text in texts.items():
             own_decimal = self.column_decimals.get(name)
             own_separators = decide_separators((), own_decimal, None) if own_decimal else separators
-            result = text.read(own_separators, by_column=is_mixed)
+            try:
+                result = text.read(own_separators, by_column=is_mixed)
+                if result.bad_rows is not None and self._skips_in(name):
+                    raise result.bad_rows
+            except BadRowsError as error:
+                errors.append(self._skip(error))
+                del values[name]
+                continue
             if result.reading is not None:
                 readings[name] = result.reading
             if result.problem is not None:
@@ -202,7 +231,17 @@ class Reader:
         # Only if a number has a comma, other rows need to know what it means.
         is_inferred = (self.decimal or self.thousands) is None and any("," in "".join(found) for found in evidence)
         inferred = separators if is_inferred else None
-        return Columns(values, valid, types, rows, readings, problems, inferred, nameless)
+        return Columns(values, valid, types, rows, readings, problems, inferred, nameless, errors=tuple(errors))
+
+    def _skip(self, error: BadRowsError) -> BadRowsError:
+        """Returns the error of rows that are to be skipped; otherwise raises it."""
+        if self.on_bad_row == "error":
+            raise error
+        return error
+
+    def _skips_in(self, name: str) -> bool:
+        """Whether rows are skipped whose text in a column can't be read, although no type is declared."""
+        return self.on_bad_row == "skip" and (self.used is None or name in self.used)
 
     def count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None = None
@@ -533,7 +572,12 @@ class Reader:
     ) -> TextColumn:
         texts, indices = read_dictionary(array) if dictionary is None else dictionary
         options = TextOptions(
-            self.types.get(name), self.dates.get(name), self.marks.get(name), self._accepts_gaps, self.dates.get("")
+            self.types.get(name),
+            self.dates.get(name),
+            self.marks.get(name),
+            self._accepts_gaps,
+            self.dates.get(""),
+            self.text_marks,
         )
         return TextColumn(name, texts, indices, options, str(self.file), self.file.locate)
 
@@ -605,12 +649,15 @@ class Reader:
         """Raises DataError if values don't have the declared type."""
         if not is_odd.any():
             return
-        row = int(np.argmax(is_odd))
-        place = f"{self.file}, {self.file.locate(row)}"
-        value = str(values[row]) if values.dtype.kind == "M" else repr(values[row].item())
-        remedy = f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`"
-        odd, total = int(is_odd.sum()), int(present.sum())
-        raise make_type_error(place, name, value, f"of type {declared}", odd=odd, total=total, remedy=remedy)
+        raise make_type_error(
+            name,
+            f"of type {declared}",
+            np.flatnonzero(is_odd),
+            lambda row: str(values[row]) if values.dtype.kind == "M" else repr(values[row].item()),
+            locate=lambda row: f"{self.file}, {self.file.locate(row)}",
+            total=int(present.sum()),
+            remedy=f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`",
+        )
 
 
 class _Scan(NamedTuple):

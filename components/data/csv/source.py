@@ -105,7 +105,7 @@ class Csv(TextTable):
     def read_columns(self) -> Columns:
         import pyarrow
 
-        columns = self.reader.read()
+        columns = self.read_with_skipping()
         pyarrow.default_memory_pool().release_unused()  # what was read of the file, besides the columns
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
@@ -124,7 +124,7 @@ class Csv(TextTable):
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
         assert nameless.record is not None
-        location = f"{self.path}, {self.file.locate(nameless.record)}"
+        location = f"{self.path}, {self.reader.file.locate(nameless.record)}"
         name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
         return DataError(
             f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
@@ -156,7 +156,7 @@ class Csv(TextTable):
 
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
-        return f"{self.path}, {self.file.locate(record)}"
+        return f"{self.path}, {self.reader.file.locate(record)}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +176,10 @@ class _GivenFile(Csv):
     @property
     def required_columns(self) -> tuple[str, ...]:
         return self.training.required_columns
+
+    @property
+    def used_columns(self) -> Collection[str]:
+        return self.training.table.types.keys()
 
     @classmethod
     def like(cls, training: Csv, path: str) -> _GivenFile:

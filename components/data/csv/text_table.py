@@ -6,13 +6,14 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
+from components.data.bad_rows import BadRows, join_errors
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
@@ -24,7 +25,7 @@ from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.splitting import DEFAULT_SHARE
 from components.data.table import Table
-from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, TableProfile, Values
+from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
 NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
@@ -143,6 +144,11 @@ class TextTable(Table):
         return ()
 
     @property
+    def used_columns(self) -> Collection[str] | None:
+        """The columns whose types matter although they aren't declared. None: all."""
+        return None
+
+    @property
     def class_column(self) -> str:
         return self.stratify or next(iter(self._targets), super().class_column)
 
@@ -165,7 +171,55 @@ class TextTable(Table):
             self._character("thousands"),
             drop,
             self._targets,
+            self.on_bad_row,
+            self.used_columns,
         )
+
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The rows that are skipped, once the columns are read."""
+        return BadRows()
+
+    def read_with_skipping(self) -> Columns:
+        """Reads the columns of text, until no row that can't be read is left, if such rows are skipped."""
+        while (columns := self.reader.read()).errors:
+            self._skip_rows(columns)
+        return columns
+
+    def _skip_rows(self, columns: Columns) -> None:
+        """Lets the reader skip the rows of errors. Raises DataError if these are most rows, or all of a class."""
+        for error in columns.errors:
+            if 2 * len(error.rows) > columns.rows:
+                raise DataError(
+                    f"{error.fault}; {error.remedy}. More than half of the rows are like this, so `on_bad_row` (=skip) "
+                    "doesn't skip them."
+                )
+        rows, describe = join_errors(columns.errors)
+        self._check_remaining_classes(columns, rows)
+        locate, bad_rows = self.reader.file.locate, self.bad_rows
+        prefix = "" if self.reader.file.is_in_memory else f"{self.label}, "
+        bad_rows = bad_rows.add(rows, lambda row: f"{prefix}{locate(row)}: {describe(row)}")
+        bad_rows.check(columns.rows + len(self.bad_rows), self.label)
+        file = replace(self.reader.file, skipped=tuple(bad_rows.rows.tolist()))
+        self.__dict__.update(bad_rows=bad_rows, reader=replace(self.reader, file=file))  # replaces the cached ones
+
+    def _check_remaining_classes(self, columns: Columns, rows: np.ndarray) -> None:
+        """Raises DataError if some rows, int64, are all rows of a class, where classes are texts."""
+        name = self.class_column
+        if not isinstance(texts := columns.values.get(name), Strings):
+            return
+        mask = columns.valid.get(name, np.ones(columns.rows, bool))
+        values, ids = join_parts("classes", name, [(texts, mask)]).number_values()
+        counts = np.bincount(ids[mask], minlength=len(values))
+        bad_counts = np.bincount(ids[rows[mask[rows]]], minlength=len(values))
+        if (is_lost := (counts > 0) & (bad_counts == counts)).any():
+            lost = int(is_lost.argmax())
+            count = "the only row" if counts[lost] == 1 else f"all {counts[lost]:,} rows"
+            first = columns.errors[0].fault
+            raise DataError(
+                f"{self.label}: {count} of the class {format_key(values[lost])} of column {format_name(name)} can't be "
+                f"read, so `on_bad_row` (=skip) would leave out the class. Correct these rows, or remove them. {first}"
+            )
 
     @property
     def _declared_types(self) -> dict[str, ColumnType]:
@@ -306,7 +360,7 @@ class TextTable(Table):
             for name, kind in table.types.items()
         )
         target = self._targets if isinstance(self.target, tuple) else next(iter(self._targets), None)
-        notes = (*self._describe_columns_left_out(), *self.left_out())
+        notes = tuple(self._describe_columns_left_out())  # rows that are left out are a warning of the run
         return TableProfile(self.label, profiles, target, self.inferred_dialect, notes)
 
     def _count_spellings(
@@ -315,12 +369,18 @@ class TextTable(Table):
         """Counts the spellings of missing values, by column and spelling. The arguments are those of the reader."""
         return self.reader.count_spellings(types, records)
 
+    def skipped_rows(self) -> int | None:
+        if self.on_bad_row == "error":
+            return None
+        return sum(len(table.bad_rows) for table in self.tables.values() if table.table.rows)  # `table` reads the rows
+
     def left_out(self) -> tuple[str, ...]:
-        """Sentences about rows that are left out, if there are such rows."""
         return tuple(sentence for table in self.tables.values() for sentence in table._describe_rows_left_out())
 
     def _describe_rows_left_out(self) -> Iterator[str]:
         count, everything = self.table.left_out, self.table.left_out + self.table.rows
+        if len(self.bad_rows):
+            yield self.bad_rows.describe(len(self.bad_rows) + everything)
         if not count:
             return
         reasons = [f"no value of {self._describe_targets()}"] if self.on_missing_target == "drop" else []
@@ -330,12 +390,12 @@ class TextTable(Table):
         yield f"{rows} and {'is' if count == 1 else 'are'} left out"
 
     def row_numbers(self) -> np.ndarray | None:
-        """The number in the data, from 0, of each row that isn't left out. None: no row is left out."""
-        tables = [table.table for table in self.tables.values()]
-        if all(table.records is None for table in tables):
+        tables = [*self.tables.values()]
+        numbers = [table._find_numbers(np.arange(table.table.rows)) for table in tables]  # reads the tables
+        totals = [table.table.rows + table.table.left_out + len(table.bad_rows) for table in tables]
+        starts = np.cumsum([0, *totals])
+        if starts[-1] == sum(map(len, numbers)):
             return None
-        starts = np.cumsum([0, *(table.rows + table.left_out for table in tables)])
-        numbers = (np.arange(table.rows) if table.records is None else table.records for table in tables)
         return np.concatenate([own + start for own, start in zip(numbers, starts, strict=False)])
 
     def _describe_targets(self) -> str:
@@ -411,8 +471,12 @@ class TextTable(Table):
         return _TableBlock(**vars(block), locate_in_table=self.tables[part]._locate)
 
     def _find_records(self, rows: np.ndarray) -> np.ndarray:
-        """The positions of rows in the file, which may have more rows."""
+        """The positions of rows among those that the reader reads."""
         return rows if self.table.records is None else self.table.records[rows]
+
+    def _find_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of rows among all rows of the file, also those that are skipped."""
+        return self.bad_rows.number(self._find_records(rows))
 
     def _list_spellings(self, name: str, rows: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some rows."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.data.bad_rows import BadRowsError
 from components.data.csv.epoch import (
     NUMBER_READINGS,
     describe_epoch_unit,
@@ -17,7 +18,7 @@ from components.data.csv.epoch import (
     have_epoch_unit,
     read_epoch,
 )
-from components.data.csv.errors import AS_TEXT, make_problem_error, make_type_error
+from components.data.csv.errors import AS_TEXT, SKIP_ROWS, make_problem_error, make_type_error
 from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
@@ -69,6 +70,7 @@ class TextResult(NamedTuple):
         kind: the type.
         reading: how the texts were read, or why they weren't. None: there is nothing to say about it.
         problem: what the user must decide. None: nothing.
+        bad_rows: the problem as an error, if it is one of a few rows. None: it is none, or of the whole column.
     """
 
     values: np.ndarray | None = None
@@ -76,6 +78,7 @@ class TextResult(NamedTuple):
     kind: ColumnType = "string"
     reading: Reading | None = None
     problem: Problem | None = None
+    bad_rows: BadRowsError | None = None
 
 
 class TextOptions(NamedTuple):
@@ -88,6 +91,7 @@ class TextOptions(NamedTuple):
         mark: the mark of the numbers, such as a unit. None: the most frequent one.
         accept_gaps: whether the usual spellings of a missing value are missing values among numbers and times.
         file_dates: how times are read in all columns, one of `times.FILE_READINGS`, where `dates` tells nothing else.
+        text_marks: marks of texts that aren't numbers, such as `.png`. They count if no type is declared.
     """
 
     kind: ColumnType | None = None
@@ -95,6 +99,7 @@ class TextOptions(NamedTuple):
     mark: str | None = None
     accept_gaps: bool = True
     file_dates: str | None = None
+    text_marks: tuple[str, ...] = ()
 
     def find_dates(self, allowed: Collection[str]) -> str | None:
         """Which of some ways to read times is set, for the column or else for all columns."""
@@ -174,7 +179,13 @@ class TextColumn:
         sample = self._sample()
         numbers = NumberTexts(sample, np.ones(len(sample)))
         is_likely = self.options.kind is not None or 2 * numbers.is_parsed.sum() >= len(sample) > 0
-        return bool(is_likely) and not (self.options.kind is None and self._numbers.are_codes)
+        return bool(is_likely) and not (self.options.kind is None and (self._numbers.are_codes or self._are_names))
+
+    @property
+    def _are_names(self) -> bool:
+        """Whether most numbers have one of `text_marks`, as the names of files have."""
+        marks = self.options.text_marks
+        return bool(marks) and f".{self._numbers.mark.lower().lstrip('.')}" in marks
 
     @cached_property
     def _looks_like_times(self) -> bool:
@@ -221,7 +232,8 @@ class TextColumn:
         if problem is None:
             self._check_declared(numbers.is_number)
             needed = f"number with `{numbers.mark}`" if numbers.mark and numbers.mark not in NOTATIONS else "number"
-            problem = self._find_odd(numbers.is_number, needed)
+            if (odd := self._find_odd(numbers.is_number, needed)) is not None:
+                return odd
         values = numbers.values
         are_whole = values.dtype.kind == "i"
         if self.options.kind == "int" and not are_whole:
@@ -303,7 +315,8 @@ class TextColumn:
         self._raise_if_declared(problem)
         if problem is None:
             self._check_declared(times.is_time)
-            problem = self._find_odd(times.is_time, "time", orders)
+            if (odd := self._find_odd(times.is_time, "time", orders)) is not None:
+                return odd
         order = "" if self.options.file_dates in ORDERS else times.order
         found = times.unit or order or (ASSUME_UTC if times.with_zone else NO_ZONE)
         is_inferred = self.options.dates is None and (self.options.file_dates is None or times.unit or order)
@@ -352,13 +365,15 @@ class TextColumn:
         description = f"text, since {self._describe_odd(is_read, needed)}"
         return TextResult(reading=Reading(description, remedy=self._find_null_remedy(is_read)))
 
-    def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> Problem | None:
-        """The problem if some texts can't be read. `remedies`: remedies beside the usual ones."""
-        if not ((self._rows > 0) & ~is_read).any():
+    def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> TextResult | None:
+        """The result if some texts can't be read. `remedies`: remedies beside the usual ones."""
+        is_odd = (self._rows > 0) & ~is_read
+        if not is_odd.any():
             return None
         as_missing = self._find_null_remedy(is_read)
         usual = (AS_TEXT,) if as_missing is None else (as_missing, AS_TEXT)
-        return Problem(self._describe_odd(is_read, needed), (*remedies, *usual))
+        problem = Problem(self._describe_odd(is_read, needed), (*remedies, *usual, SKIP_ROWS))
+        return TextResult(problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", f"`types.{self.name}=string`"))
 
     def _find_null_remedy(self, is_read: np.ndarray) -> Remedy | None:
         """The remedy that reads all other texts as missing. None: there are too many of them."""
@@ -382,17 +397,25 @@ class TextColumn:
         is_odd = (self._rows > 0) & ~is_read
         if self.options.kind is None or not is_odd.any():
             return
-        row = self._first_row(is_odd)
         number = "whole number" if self.options.kind == "int" else "number"
         needed = f"a {number} with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
-        text = self.texts[self.indices[row]]
         remedy = f"`dates.{self.name}`" if self.options.kind == "timestamp" else f"`types.{self.name}=string`"
         mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
         if mark and mark != self.options.mark and self.options.kind != "timestamp":
             remedy = f"`marks.{self.name}={mark}` or {remedy}"
-        place = f"{self.origin}, {self.locate(row)}"
-        odd, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
-        raise make_type_error(place, self.name, repr(text), needed, odd=odd, total=total, remedy=remedy)
+        raise self._make_type_error(is_odd, needed, remedy)
+
+    def _make_type_error(self, is_odd: np.ndarray, needed: str, remedy: str) -> BadRowsError:
+        """The error for some texts, (texts,), bool, that aren't what is needed."""
+        return make_type_error(
+            self.name,
+            needed,
+            np.flatnonzero(np.append(is_odd, False)[self.indices]),  # the index -1 is the appended False
+            lambda row: repr(self.texts[self.indices[row]]),
+            locate=lambda row: f"{self.origin}, {self.locate(row)}",
+            total=int(self._rows.sum()),
+            remedy=remedy,
+        )
 
     def _find_missing_mark(self, odd: Sequence[str]) -> str:
         """The mark of the first text that has none of the declared marks; with those that other numbers may lack."""

@@ -28,6 +28,7 @@ HELD_OUT = {
     "group": "patient",
     "per_class": 100,
     "classes": (0, 1),
+    "on_bad_row": "skip",
 }
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
 TEXTS = {

@@ -269,48 +269,52 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
         (
             [*map(str, range(30)), "12o"],
             "1 of 31 values is not a number; the first is '12o' (line 32)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
-        ([*["3", "5"] * 10, "5+"], "1 of 21 values is not a number; the first is '5+' (line 22)", ["nulls", "types"]),
+        (
+            [*["3", "5"] * 10, "5+"],
+            "1 of 21 values is not a number; the first is '5+' (line 22)",
+            ["nulls", "types", "on_bad_row"],
+        ),
         (
             [*["3 kg", "5 kg"] * 10, "4 lb"],
             "1 of 21 values is not a number with `kg`; the first is '4 lb' (line 22)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["3 kg", "5 kg"] * 10, "4 k"],
             "1 of 21 values is not a number with `kg`; the first is '4 k' (line 22)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["30%", "5%"] * 10, "0.4"],
             "1 of 21 values is not a number with `%`; the first is '0.4' (line 22)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["2020-01-01", "2020-01-02"] * 5, "2021-02-30"],
             "1 of 11 values is not a time; the first is '2021-02-30' (line 12)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["2020-01-01", "2020-01-02"] * 5, "0000-00-00"],
             "1 of 11 values is not a time; the first is '0000-00-00' (line 12)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["2020-01-01", "2020-01-02"] * 5, "20-01-03"],
             "1 of 11 values is not a time; the first is '20-01-03' (line 12)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["2020-01-01", "2020-01-02"] * 5, "2020-01"],
             "1 of 11 values is not a time; the first is '2020-01' (line 12)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             [*["2020-01-01", "2020-01-02"] * 5, "0000-01-03"],
             "1 of 11 values is not a time; the first is '0000-01-03' (line 12)",
-            ["nulls", "types"],
+            ["nulls", "types", "on_bad_row"],
         ),
         (
             ["2020-01-01T10:00", "2020-01-02T10:00Z"],
@@ -345,7 +349,7 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
         (
             [*["01.02.2020", "03.04.2020"] * 15, "05.13.2020"],
             "1 of 31 values is not a time; the first is '05.13.2020' (line 32)",
-            ["dates", "nulls", "types"],
+            ["dates", "nulls", "types", "on_bad_row"],
         ),
         (["1,5", "2,25"], "its numbers, such as '1,5', have a decimal comma", ["decimal", "types"]),
         (["1.234,5", "2"], "its numbers, such as '1.234,5', have a decimal comma", ["decimal", "types"]),
@@ -392,7 +396,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             (
                 ["(1.5)", "2k", "3"],
                 options,
-                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`$",
+                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`; to skip",
             )
             for options in (
                 {"types": {"x": "float"}},

@@ -1,0 +1,95 @@
+"""Rows that can't be read, and are skipped if `on_bad_row` is `skip`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from components.types import DataError
+
+MAX_MESSAGES = 5  # of rows in a sentence
+SKIP_REMEDY = "to skip such rows, set `on_bad_row=skip`"
+
+
+class BadRowsError(DataError):
+    """Some rows can't be read. The others can.
+
+    Args:
+        fault: what is wrong with the first of these rows, with its location.
+        remedy: what the user can do about it, apart from skipping the rows.
+        rows: the numbers of these rows, sorted int64.
+        describe: (number of a row) -> what is wrong with it, without its location.
+    """
+
+    def __init__(self, fault: str, remedy: str, rows: np.ndarray, describe: Callable[[int], str]) -> None:
+        super().__init__(f"{fault}; {remedy}; {SKIP_REMEDY}")
+        self.fault, self.remedy, self.rows, self.describe = fault, remedy, rows, describe
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str]]:
+        return DataError, (str(self),)  # `describe` can't be pickled
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """The rows of a table that are skipped.
+
+    Attributes:
+        rows: their numbers among all rows, from 0, sorted int64.
+        messages: what is wrong with the first MAX_MESSAGES of them, by number.
+    """
+
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    messages: tuple[tuple[int, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, rows: np.ndarray, describe: Callable[[int], str]) -> BadRows:
+        """These rows and others.
+
+        Args:
+            rows: the numbers of the other rows among those that aren't skipped yet, sorted int64.
+            describe: (such a number) -> what is wrong with the row, with its location.
+        """
+        numbers = self.number(rows)
+        first = list(zip(numbers.tolist(), rows.tolist(), strict=True))[:MAX_MESSAGES]
+        messages = sorted([*self.messages, *((number, describe(row)) for number, row in first)])[:MAX_MESSAGES]
+        return BadRows(np.sort(np.concatenate([self.rows, numbers])), tuple(messages))
+
+    def number(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers among all rows of some of those that aren't skipped."""
+        return rows + np.searchsorted(self.rows - np.arange(len(self.rows)), rows, side="right")
+
+    def keep(self, total: int) -> np.ndarray:
+        """The numbers of the rows that aren't skipped, of `total` rows."""
+        is_kept = np.ones(total, bool)
+        is_kept[self.rows] = False
+        return np.flatnonzero(is_kept)
+
+    def check(self, total: int, origin: str) -> None:
+        """Raises DataError if more than half of `total` rows can't be read. `origin`: their table, for the message."""
+        if 2 * len(self) > total:
+            raise DataError(
+                f"{len(self):,} of {total:,} rows of {origin} can't be read, more than half, so `on_bad_row` (=skip) "
+                f"doesn't skip them: {self._list_messages()}"
+            )
+
+    def describe(self, total: int) -> str:
+        """A sentence about these rows of `total` rows."""
+        return f"{len(self):,} of {total:,} rows {'is' if len(self) == 1 else 'are'} skipped: {self._list_messages()}"
+
+    def _list_messages(self) -> str:
+        more = len(self) - len(self.messages)
+        return "; ".join([*(text for _, text in self.messages), *([f"… ({more:,} more)"] if more else [])])
+
+
+def join_errors(errors: Sequence[BadRowsError]) -> tuple[np.ndarray, Callable[[int], str]]:
+    """The rows of several errors, and what is wrong with each of them: by the first error that it is in."""
+    rows = np.unique(np.concatenate([error.rows for error in errors]))
+
+    def describe(row: int) -> str:
+        return next(error.describe(row) for error in errors if row in error.rows)
+
+    return rows, describe
