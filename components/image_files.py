@@ -35,7 +35,8 @@ EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 BITS, PHOTOMETRIC = 258, 262  # tags of TIFF
 MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
-BAD_FILE_REMEDY = "replace the file, or remove it"
+BAD_FILE_REMEDY = "replace the file, or remove it; to skip such rows, set `on_bad_row` of the data to skip"
+MAX_VERIFIED_PIXELS = 10**8  # of a file that is decoded to verify it; of a larger one, only the header is read
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
 CROP_TRIES = 10
 CROP_DRAWS = 4 * CROP_TRIES  # random numbers that a random crop takes
@@ -83,6 +84,26 @@ class Decoding(NamedTuple):
 def read_shape(data: bytes, max_pixels: int) -> ImageShape:
     """The shape of an image, from its header. Raises ImageError if it is no image, or has too many pixels."""
     return _read(data, max_pixels, _find_shape)
+
+
+def verify_image(data: bytes, max_pixels: int = MAX_VERIFIED_PIXELS) -> ImageShape:
+    """The shape of an image, all of whose pixels are decoded unless there are more than `max_pixels`.
+
+    Raises:
+        ImageError: it is no image, or is damaged.
+    """
+    shape = read_shape(data, max_pixels=2**62)
+    if shape.height * shape.width <= max_pixels:
+        decode_image(data, Decoding(None, "stretch", None, draft=False, max_pixels=max_pixels))
+    return shape
+
+
+def verify_mask(data: bytes, max_pixels: int = MAX_VERIFIED_PIXELS) -> ImageShape:
+    """As `verify_image`, for a mask."""
+    shape = read_shape(data, max_pixels=2**62)
+    if shape.height * shape.width <= max_pixels:
+        decode_mask(data, Decoding(None, "stretch", None, draft=False, max_pixels=max_pixels), border=0)
+    return shape
 
 
 def is_image_file(data: bytes) -> bool:

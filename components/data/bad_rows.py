@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
@@ -83,6 +85,42 @@ class BadRows:
     def _list_messages(self) -> str:
         more = len(self) - len(self.messages)
         return "; ".join([*(text for _, text in self.messages), *([f"… ({more:,} more)"] if more else [])])
+
+
+class SearchesBadRows:
+    """A source whose `bad_rows` takes a pass over all rows. The cache keeps the result."""
+
+    bad_rows: Any  # is a `BadRows`
+
+    def find_bad_rows(self) -> Mapping[str, Any]:
+        """The rows that are skipped, as an array and plain values."""
+        return {"rows": self.bad_rows.rows, "messages": self.bad_rows.messages}
+
+    def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
+        """The same source, with rows that were found before."""
+        source = copy.copy(self)
+        source.__dict__["bad_rows"] = BadRows(found["rows"], tuple(map(tuple, found["messages"])))
+        return source
+
+
+def check_remaining_classes(labels: np.ndarray, rows: np.ndarray, origin: str, first: str) -> None:
+    """Raises DataError if some rows are all rows of a class.
+
+    Args:
+        labels: the class of each row, (rows,).
+        rows: the numbers of some rows, int64.
+        origin: their table, for the message.
+        first: what is wrong with the first of these rows, for the message.
+    """
+    names, ids = np.unique(labels, return_inverse=True)
+    counts, bad_counts = (np.bincount(each, minlength=len(names)) for each in (ids, ids[rows]))
+    if (is_lost := bad_counts == counts).any():
+        lost = int(is_lost.argmax())
+        count = "the only row" if counts[lost] == 1 else f"all {counts[lost]:,} rows"
+        raise DataError(
+            f"{origin}: {count} of the class {names[lost]} can't be read, so `on_bad_row` (=skip) would leave out the "
+            f"class. Correct these rows, or remove them. The first is {first}"
+        )
 
 
 def join_errors(errors: Sequence[BadRowsError]) -> tuple[np.ndarray, Callable[[int], str]]:

@@ -7,24 +7,26 @@ import hashlib
 import inspect
 import itertools
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
 from components.closest import join_names
 from components.columns import as_columns
+from components.data.bad_rows import SKIP_REMEDY, BadRows, SearchesBadRows
 from components.data.splitting import SplitOptions
 from components.data.table import BLOCK_BYTES, slice_rows
 from components.types import Block, DataError, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
+MAX_BAD_ROWS = 1000  # more of them before as many others are an error, because the function may never end
 END = object()
 KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the order matters
     "bool": (bool, np.bool_),
@@ -43,7 +45,7 @@ ALLOWED = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Generator(SplitOptions):
+class Generator(SearchesBadRows, SplitOptions):
     """Rows that a generator function yields, in memory only block by block.
 
     The function is called for each pass over the rows, and must yield the same rows each time. A first pass counts
@@ -54,7 +56,7 @@ class Generator(SplitOptions):
             `{_target_: my_module.rows, folder: a}`. It has a `yield`.
         yields: `rows`: it yields mappings of one row, by column; or `blocks`: mappings of columns with any number of
             rows each, as `Arrays` takes.
-        limit: the maximum number of rows. None: all; the function must come to an end.
+        limit: the maximum number of rows, without those that are skipped. None: all; the function must come to an end.
         version: a text that identifies the rows, such as the date of the data, in place of the source file of the
             function. None: the rows change when that file or an argument changes. What else the function reads isn't
             known.
@@ -77,7 +79,7 @@ class Generator(SplitOptions):
         """The number of rows. The first call counts them."""
         return self._sizes
 
-    def with_sizes(self, sizes: Mapping[str, int]) -> Generator:
+    def with_sizes(self, sizes: Mapping[str, int]) -> Self:
         """The same source, with a number of rows that was counted before."""
         source = copy.copy(self)
         source.__dict__["_sizes"] = dict(sizes)
@@ -99,14 +101,37 @@ class Generator(SplitOptions):
         return self._key_columns
 
     def locate_row(self, row: int) -> str:
-        return f"row {row} of {self._name}"
+        return self._describe_row(int(self.bad_rows.number(np.array([row]))[0]))
+
+    def _describe_row(self, number: int) -> str:
+        """The location of a row by its number among all that the function yields."""
+        return f"row {number} of {self._name}"
 
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
-        total = sum(row_count(next(iter(block.columns.values()))) for block in self._read_blocks())
+        return {"all": self._counted[0]}
+
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The rows that are skipped."""
+        return self._counted[1] if self.on_bad_row == "skip" else BadRows()
+
+    @cached_property
+    def _counted(self) -> tuple[int, BadRows]:
+        """The number of rows, and the rows that are skipped, from a pass over all rows."""
+        faults = dict[int, str]()
+        total = sum(row_count(next(iter(block.columns.values()))) for block in self._read_blocks(faults))
+        bad_rows = BadRows().add(np.array([*faults], np.int64), lambda row: faults[row])
+        bad_rows.check(total + len(bad_rows), self._name)
         if not total:
             raise DataError(f"{self._name} yielded no row")
-        return {"all": total}
+        return total, bad_rows
+
+    def find_bad_rows(self) -> Mapping[str, Any]:
+        return {**super().find_bad_rows(), "sizes": dict(self._sizes)}
+
+    def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
+        return super().with_bad_rows(found).with_sizes(found["sizes"])
 
     @cached_property
     def _key_columns(self) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
@@ -123,28 +148,60 @@ class Generator(SplitOptions):
         joined = {name: _join(pieces) for name, pieces in values.items()}
         return joined, {name: np.concatenate(pieces) for name, pieces in masks.items() if pieces}
 
-    def _read_blocks(self) -> Iterator[Block]:
+    def _read_blocks(self, faults: dict[int, str] | None = None) -> Iterator[Block]:
+        """Yields the rows in blocks. `faults` gets what is wrong with each row that is skipped, by its number."""
         rows = self._read_rows()
-        return self._join_rows(rows) if self.yields == "rows" else self._check_blocks(rows)
+        if self.yields == "blocks":
+            return self._check_blocks(rows)
+        return self._join_rows(rows, {} if faults is None else faults)
 
-    def _read_rows(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Yields what the function yields, with the number of rows before it. Raises DataError for anything else."""
+    def _read_rows(self) -> Iterator[tuple[int, Any]]:
+        """Yields what the function yields, with the number of rows before it."""
         count = 0
         with self._errors_in_row(count):
             yielded = self.function()
         if not isinstance(yielded, Iterable):
             raise DataError(f"{self._name} returned {_describe(yielded)}. It must yield {self.yields}")
         iterator = iter(yielded)
-        while self.limit is None or count < self.limit:
+        while self.yields == "rows" or self.limit is None or count < self.limit:
             with self._errors_in_row(count):
-                found = next(iterator, END)
+                found: Any = next(iterator, END)
             if found is END:
                 return
-            if not isinstance(found, Mapping) or not found:
-                needed = 'A mapping is needed, such as {"x": 1.5, "y": 0}'
-                raise DataError(f"{self.locate_row(count)} is {_describe(found)}. {needed}")
+            if self.yields == "blocks":
+                self._check_mapping(count, found)
             yield count, found
             count += 1 if self.yields == "rows" else row_count(next(iter(found.values())))
+
+    def _check_mapping(self, number: int, found: Any) -> None:
+        """Raises DataError unless the function yielded a mapping of columns."""
+        if not isinstance(found, Mapping) or not found:
+            needed = 'A mapping is needed, such as {"x": 1.5, "y": 0}'
+            raise DataError(f"{self._describe_row(number)} is {_describe(found)}. {needed}")
+
+    def _select_good(
+        self, rows: Iterator[tuple[int, Any]], kinds: dict[str, str], faults: dict[int, str]
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yields the rows that can be read, up to `limit`, and adds their types to `kinds`, and others to `faults`.
+
+        Raises DataError for a row that can't be read and isn't to be skipped, and if there are too many.
+        """
+        count = 0
+        while (self.limit is None or count < self.limit) and (numbered := next(rows, None)) is not None:
+            number, row = numbered
+            try:
+                self._check_mapping(number, row)
+                found = self._check_row(number, row, kinds)
+            except DataError as error:
+                if self.on_bad_row == "error":
+                    raise DataError(f"{error}; {SKIP_REMEDY}") from None
+                faults[number] = str(error)
+                if len(faults) > max(count, MAX_BAD_ROWS):
+                    BadRows().add(np.array([*faults], np.int64), lambda row: faults[row]).check(number + 1, self._name)
+                continue
+            kinds.update(found)
+            count += 1
+            yield number, row
 
     @contextmanager
     def _errors_in_row(self, row: int) -> Iterator[None]:
@@ -156,36 +213,37 @@ class Generator(SplitOptions):
             own = [frame for frame in frames if frame.filename == self._source_file]
             frame = (own or frames)[-1]
             line = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-            raise DataError(f"{self.locate_row(row)} raised {type(error).__name__}: {error}, at {line}") from error
+            raise DataError(f"{self._describe_row(row)} raised {type(error).__name__}: {error}, at {line}") from error
 
-    def _join_rows(self, rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[Block]:
+    def _join_rows(self, rows: Iterator[tuple[int, Any]], faults: dict[int, str]) -> Iterator[Block]:
         kinds: dict[str, str] = {}
-        for batch in _batch_rows(rows):
-            first = batch[0][0]
-            for number, row in batch:
-                self._check_row(number, row, kinds)
+        first_row = 0
+        for batch in _batch_rows(self._select_good(rows, kinds, faults)):
+            numbers = [number for number, _ in batch]
             columns: dict[str, Values] = {}
             masks: dict[str, np.ndarray] = {}
             for name, kind in kinds.items():
                 values = [row[name] for _, row in batch]
-                columns[name], mask = self._convert_values(name, kind, values, first)
+                columns[name], mask = self._convert_values(name, kind, values, numbers)
                 masks |= {} if mask is None else {name: mask}
             files = frozenset(name for name, kind in kinds.items() if kind == "bytes")
-            yield Block(columns, masks, self._name, first, files=files)
+            yield _RowBlock(columns, masks, self._name, first_row, files=files, numbers=numbers)
+            first_row += len(batch)
 
-    def _check_row(self, number: int, row: Mapping[str, Any], kinds: dict[str, str]) -> None:
-        """Raises DataError if a row has other columns or types than those before it. Adds its types to `kinds`."""
+    def _check_row(self, number: int, row: Mapping[str, Any], before_row: Mapping[str, str]) -> dict[str, str]:
+        """The types of the columns. Raises DataError if a row has other columns or types than those before it."""
+        kinds = dict(before_row)
         if kinds and row.keys() != kinds.keys():
             raise DataError(
-                f"{self.locate_row(number)} has the columns {join_names(row)}, those before it {join_names(kinds)}. "
+                f"{self._describe_row(number)} has the columns {join_names(row)}, those before it {join_names(kinds)}. "
                 "All rows must have the same columns; None is a missing value"
             )
         for name, value in row.items():
             if not isinstance(name, str):
-                raise DataError(f"{self.locate_row(number)} has the column {name!r}. Names of columns are texts")
+                raise DataError(f"{self._describe_row(number)} has the column {name!r}. Names of columns are texts")
             kind, before = _find_kind(value), kinds.get(name, "")
             if kind is None:
-                raise DataError(f"{self.locate_row(number)}: `{name}` is {_describe(value)}. {ALLOWED}")
+                raise DataError(f"{self._describe_row(number)}: `{name}` is {_describe(value)}. {ALLOWED}")
             if not before or not kind:
                 kinds[name] = before or kind
             elif kind != before and (kind, before) != ("int", "float"):
@@ -193,11 +251,17 @@ class Generator(SplitOptions):
                 if (kind, before) == ("float", "int"):
                     remedy = "convert all of them by float()"
                 raise DataError(
-                    f"{self.locate_row(number)}: `{name}` is {_describe(value)}, of the type {kind}, and of the type "
-                    f"{before} in the rows before it; {remedy}"
+                    f"{self._describe_row(number)}: `{name}` is {_describe(value)}, of the type {kind}, and of the "
+                    f"type {before} in the rows before it; {remedy}"
                 )
+        if self.on_bad_row == "skip":  # otherwise found when the columns are made
+            for name, value in row.items():
+                self._check_value(number, name, kinds[name], value)
+        return kinds
 
-    def _convert_values(self, name: str, kind: str, values: list[Any], first: int) -> tuple[Values, np.ndarray | None]:
+    def _convert_values(
+        self, name: str, kind: str, values: list[Any], numbers: Sequence[int]
+    ) -> tuple[Values, np.ndarray | None]:
         """The values of a column in a batch, and its mask. None: no value is missing."""
         is_missing = np.array([value is None for value in values], bool)
         mask = None if not is_missing.any() else ~is_missing
@@ -212,27 +276,35 @@ class Generator(SplitOptions):
         if kind not in DTYPES:
             example = next((value for value in values if value is not None), None)
             if example is None or mask is not None:
-                row = first + int(is_missing.argmax())
-                raise DataError(f"{self.locate_row(row)}: `{name}` is None, which an array can't be")
+                row = self._describe_row(numbers[int(is_missing.argmax())])
+                raise DataError(f"{row}: `{name}` is None, which an array can't be")
             return np.stack(values), None
         filled = [MISSING[kind] if value is None else value for value in values]
         try:
             return np.array(filled, DTYPES[kind]), mask
         except (OverflowError, ValueError, TypeError):  # found again for the row
-            for number, value in enumerate(filled):
-                with suppress(OverflowError, ValueError, TypeError):
-                    np.array(value, DTYPES[kind])
-                    continue
-                raise DataError(
-                    f"{self.locate_row(first + number)}: `{name}` is {_describe(value)}, which 64 bits can't hold; "
-                    "yield a float or a text"
-                ) from None
+            for number, value in zip(numbers, filled, strict=True):
+                self._check_value(number, name, kind, value)
             raise
+
+    def _check_value(self, number: int, name: str, kind: str, value: Any) -> None:
+        """Raises DataError for a value that a column of its kind can't hold."""
+        if kind not in DTYPES:
+            if value is None and kind not in ("", "str", "bytes"):
+                raise DataError(f"{self._describe_row(number)}: `{name}` is None, which an array can't be")
+            return
+        try:
+            np.array(MISSING[kind] if value is None else value, DTYPES[kind])
+        except (OverflowError, ValueError, TypeError):
+            raise DataError(
+                f"{self._describe_row(number)}: `{name}` is {_describe(value)}, which 64 bits can't hold; yield a "
+                "float or a text"
+            ) from None
 
     def _check_blocks(self, blocks: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[Block]:
         layouts: dict[str, str] = {}
         for first, block in blocks:
-            location = f"the block from {self.locate_row(first)}"
+            location = f"the block from {self._describe_row(first)}"
             try:
                 columns = as_columns(block, "the columns")
             except DataError as error:
@@ -280,6 +352,20 @@ class Generator(SplitOptions):
             return inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
         except TypeError:
             return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowBlock(Block):
+    """A block of rows that aren't always consecutive, as others are skipped.
+
+    Attributes:
+        numbers: the number of each row among all that the function yields.
+    """
+
+    numbers: Sequence[int]
+
+    def locate(self, row: int) -> str:
+        return f"row {self.numbers[row]} of {self.origin}"
 
 
 def _batch_rows(rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:

@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
+from components.data.bad_images import verify_files
+from components.data.bad_rows import SKIP_REMEDY, BadRows, SearchesBadRows, check_remaining_classes
 from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.key_column import format_key
@@ -26,7 +28,7 @@ PARTS = SPLIT_NAMES | {"training": "train", "testing": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolders(Table):
+class ImageFolders(SearchesBadRows, Table):
     """Image files, CLASS/…/NAME.jpg, as columns `image`, the bytes of the file, `label`, which is CLASS, and `path`.
 
     Class folders may stand in folders train, valid (validation, val) and test, which are then the splits. Rows are in
@@ -55,7 +57,7 @@ class ImageFolders(Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content_digest(self) -> str:
-        names = "\0".join(self._files.names[row] for rows in self._parts.values() for row in rows.tolist())
+        names = "\0".join(self._files.names[row] for rows in self._layout.parts.values() for row in rows.tolist())
         digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(), digest_size=16)
         return f"{digest.hexdigest()}, {self.labels=}"
 
@@ -116,11 +118,12 @@ class ImageFolders(Table):
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
         files = open_files(packed, lambda name: name.lower().endswith(ends))
-        if suffixes is None and (strays := [name for name in files.names if not name.lower().endswith(SUFFIXES)]):
+        strays = [name for name in files.names if not name.lower().endswith(SUFFIXES)] if suffixes is None else []
+        if strays and self.on_bad_row == "error":
             more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
             raise DataError(
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {SUFFIXES[0]}"
+                f"names to read, such as {SUFFIXES[0]}; {SKIP_REMEDY}"
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
@@ -149,10 +152,37 @@ class ImageFolders(Table):
         """The class of each file."""
         return self._layout.classes
 
-    @property
+    @cached_property
     def _parts(self) -> Mapping[str, np.ndarray]:
-        """The files of each part."""
-        return self._layout.parts
+        """The files of each part, without those that are skipped."""
+        parts, first = dict[str, np.ndarray](), 0
+        for part, rows in self._layout.parts.items():
+            is_bad = np.isin(np.arange(first, first + len(rows)), self.bad_rows.rows)
+            parts[part], first = rows[~is_bad], first + len(rows)
+        return parts
+
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The files that are no images, if they are skipped. All files are decoded.
+
+        Raises:
+            DataError: these are more than half of the files, or all of a class in a part.
+        """
+        if self.on_bad_row == "error":
+            return BadRows()
+        files = np.concatenate([*self._layout.parts.values()])
+        faults = [verdict.fault for verdict in verify_files(files.tolist(), self._files.read)]
+        rows = np.flatnonzero([bool(fault) for fault in faults])
+        bad_rows = BadRows().add(rows, lambda row: f"{self._files.names[files[row]]} of {self.path} {faults[row]}")
+        bad_rows.check(len(files), self.path)
+        if len(rows) and self.labels:
+            labels = [
+                self._classes[row] if part == "all" else f"{self._classes[row]} ({part})"
+                for part, own in self._layout.parts.items()
+                for row in own.tolist()
+            ]
+            check_remaining_classes(np.array(labels), rows, self.path, bad_rows.messages[0][1])
+        return bad_rows
 
 
 class _Layout(NamedTuple):

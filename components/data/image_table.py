@@ -7,22 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
 from components.closest import format_name, join_names
+from components.data.bad_images import verify_files
+from components.data.bad_rows import SKIP_REMEDY, BadRowsError
 from components.data.csv.options import raise_contradiction
-from components.data.csv.reader import Reader
+from components.data.csv.reader import Columns, Reader
 from components.data.csv.source import Csv
 from components.data.files import FileContents, find_file_bounds
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
 from components.data.table import slice_rows
+from components.image_files import ImageShape, verify_mask
 from components.input_files import find_path
 from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
 
+PATH_REMEDY = f"Correct the path, or remove the row; {SKIP_REMEDY}."
 PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
 
@@ -119,15 +123,93 @@ class ImageTable(Csv):
             for part, table in self.tables.items()
         }
 
+    def find_bad_rows(self) -> Mapping[str, Any]:
+        """The files that can't be read, as plain values."""
+        return {"files": self._bad_files}
+
+    def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
+        """The same source, with files that were found before."""
+        source = replace(self)
+        source.__dict__.update(_unsearched=self._unsearched, _bad_files=found["files"])
+        return source
+
+    def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
+        if not (faults := self._bad_files.get(part)):
+            return ()
+        names = [name for name in self._unsearched._images if name in columns.values]
+        texts = {name: _list_texts(columns.values[name], columns.valid.get(name)) for name in names}
+        groups = [(name,) for name in names] + [(target, name) for target in names for name in names if name != target]
+        return tuple(
+            error
+            for group in groups
+            if (error := self._make_file_error(group, [*zip(*(texts[name] for name in group), strict=True)], faults))
+        )
+
+    def _make_file_error(
+        self, names: tuple[str, ...], rows: Sequence[tuple[str | None, ...]], faults: Mapping[str, str]
+    ) -> BadRowsError | None:
+        """The error of rows whose paths in some columns have a fault. None: there is no such row."""
+        found = {number: fault for number, row in enumerate(rows) if (fault := faults.get(_join_paths(row)))}
+
+        def describe(row: int) -> str:
+            return f"column `{names[0]}` is {rows[row][0]!r}{found[row]}"
+
+        if not found:
+            return None
+        return BadRowsError(describe(min(found)), "replace the file, or remove the row", np.array([*found]), describe)
+
+    @cached_property
+    def _unsearched(self) -> Self:
+        """The same source, without a search for files that can't be read."""
+        if self.on_bad_row == "error":
+            return self
+        source = replace(self)
+        source.__dict__.update(_unsearched=source, _bad_files={})
+        return source
+
+    @cached_property
+    def _bad_files(self) -> Mapping[str, Mapping[str, str]]:
+        """What is wrong with paths, or with a mask and its image, by part and path. Empty if that is an error."""
+        if self.on_bad_row == "error":
+            return {}
+        return {part: dict(self._unsearched._search(part)) for part in self._unsearched.tables}
+
+    def _search(self, part: str) -> Iterator[tuple[str, str]]:
+        """Yields the paths of a part whose files can't be read, and what is wrong with each. Decodes all files."""
+        listed, columns = self._listed[part], self._paths[part]
+        for path, fault in listed.faults.items():
+            yield path, f", and {fault} in {listed.root.path}"
+        verdicts = [*verify_files(range(len(listed.files.names)), listed.files.read)]
+        images = {
+            path: shape for path, number in listed.numbers.items() if (shape := verdicts[number].shape) is not None
+        }
+        for path, number in listed.numbers.items():
+            if path not in images:
+                yield path, f", which {verdicts[number].fault}"
+        for name in (name for name in self._images if name in self._targets):
+            masks = [path for path in columns[name] if path in images]
+            paths = [*dict.fromkeys(masks)]
+            found = verify_files([listed.numbers[path] for path in paths], listed.files.read, verify_mask)
+            faults = {
+                path: f", which {verdict.fault}" for path, verdict in zip(paths, found, strict=True) if verdict.fault
+            }
+            if 2 * sum(path in faults for path in masks) > len(masks):
+                continue  # these are images
+            yield from faults.items()
+            for other in (other for other in self._images if other not in self._targets):
+                yield from _compare_sizes([*zip(columns[name], columns[other], strict=True)], images, other)
+
     @cached_property
     def _listed(self) -> Mapping[str, ListedFiles]:
         """The files by part. Raises DataError for a path without a file."""
+        if self is not self._unsearched and self.on_bad_row == "skip":
+            return self._unsearched._listed
         listed = {}
         for part, paths in self._paths.items():
             root = Path(str(cast(Csv, self.tables[part]).file)).parent if self.root is None else find_path(self.root)
             given = [path for column in paths.values() for path in column if path is not None]
             listed[part] = find_listed_files(PackedFile(root, self.max_unpacked_gb), given)
-            if listed[part].faults:
+            if listed[part].faults and (self.on_bad_row == "error" or not listed[part].numbers):
                 raise self._make_fault_error(part, listed[part])
         return listed
 
@@ -142,16 +224,14 @@ class ImageTable(Csv):
         )
         located = f"{table._locate(row)}: column `{name}` is {path!r}"
         if faults[path] != MISSING:
-            return DataError(f"{located}, and {faults[path]}, {root}. Correct the path, or remove the row.")
+            return DataError(f"{located}, and {faults[path]}, {root}. {PATH_REMEDY}")
         if not listed.numbers:
             return DataError(
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
                 f"the folder or archive that they are relative to.{listed.suggest_root(path)}"
             )
         more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
-        return DataError(
-            f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} Correct the path, or remove the row."
-        )
+        return DataError(f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} {PATH_REMEDY}")
 
     @cached_property
     def _numbers(self) -> Mapping[str, Mapping[str, np.ndarray]]:
@@ -166,7 +246,11 @@ class ImageTable(Csv):
 
     def content_digest(self) -> str:
         versions = "\0".join(
-            [*self._images, *self.required_columns, *(listed.files.version for listed in self._listed.values())]
+            [
+                *self._unsearched._images,
+                *self.required_columns,
+                *(listed.files.version for listed in self._listed.values()),
+            ]
         )
         digest = hashlib.blake2b(versions.encode(errors="surrogateescape"), digest_size=16).hexdigest()
         return f"{super().content_digest()}, {digest}"
@@ -217,6 +301,31 @@ class ImageTable(Csv):
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
         return super().inferred_options(columns) | {"images": [*self._images]}
+
+
+def _compare_sizes(
+    pairs: Sequence[tuple[str | None, str | None]], shapes: Mapping[str, ImageShape], column: str
+) -> Iterator[tuple[str, str]]:
+    """Yields the pairs of paths whose sizes differ, and how. None, if most of them do: it is no matter of a few rows.
+
+    Args:
+        pairs: the paths of a mask and its image in each row.
+        shapes: the shapes of images by path.
+        column: the name of the column of images.
+    """
+    known = [(mask, image) for mask, image in pairs if mask and image and mask in shapes and image in shapes]
+    wrong = [(mask, image) for mask, image in known if shapes[mask][:2] != shapes[image][:2]]
+    for mask, image in wrong if 2 * len(wrong) <= len(known) else ():
+        (height, width, _), (needed_height, needed_width, _) = shapes[mask], shapes[image]
+        fault = (
+            f", a mask of {height} x {width} pixels, and its image, in `{column}`, has {needed_height} x {needed_width}"
+        )
+        yield _join_paths((mask, image)), fault
+
+
+def _join_paths(paths: Sequence[str | None]) -> str:
+    """The key of one path, or of several paths of a row, in the faults of a part."""
+    return "\0".join(path or "" for path in paths)
 
 
 def _list_texts(texts: Values, valid: np.ndarray | None) -> list[str | None]:

@@ -6,11 +6,13 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.closest import join_names, suggest_name
+from components.data.bad_rows import BadRows
 from components.data.folds import split_for_fold
 from components.data.holdout import RowKeys, limit_classes, split
 from components.data.key_column import KeyColumn, format_key, join_parts
@@ -80,17 +82,24 @@ class SplitOptions(ABC):
     def locate_row(self, row: int) -> str:
         """The location of a row, counted over all parts, for messages."""
 
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The rows that are skipped because they can't be read, numbered over all parts."""
+        return BadRows()
+
     def skipped_rows(self) -> int | None:
         """The number of rows that are skipped because they can't be read. None: such a row is an error."""
-        return 0 if self.on_bad_row == "skip" else None
+        return None if self.on_bad_row == "error" else len(self.bad_rows)
 
     def left_out(self) -> tuple[str, ...]:
         """Sentences about rows that are left out, if there are such rows."""
-        return ()
+        bad_rows = self.bad_rows
+        return (bad_rows.describe(sum(self.sizes().values()) + len(bad_rows)),) if len(bad_rows) else ()
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data, from 0, of each row that isn't left out. None: no row is left out."""
-        return None
+        bad_rows = self.bad_rows
+        return bad_rows.keep(sum(self.sizes().values()) + len(bad_rows)) if len(bad_rows) else None
 
     @property
     def class_column(self) -> str:

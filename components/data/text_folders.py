@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from components.closest import suggest_name
+from components.data.bad_rows import SKIP_REMEDY, BadRows
 from components.data.files import FileBlock, check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table import Table
@@ -55,6 +55,11 @@ class TextFolders(Table):
                 digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The files that aren't UTF-8, if they are skipped."""
+        return self._read_files[1]
+
     def sizes(self) -> Mapping[str, int]:
         return {name: len(part.names) for name, part in self._parts.items()}
 
@@ -68,8 +73,13 @@ class TextFolders(Table):
         names = self._parts[part].names[first_row:].tolist()
         return FileBlock(columns, origin=self.origin(part), first_row=first_row, names=names)
 
-    @cached_property
+    @property
     def _parts(self) -> dict[str, _Part]:
+        return self._read_files[0]
+
+    @cached_property
+    def _read_files(self) -> tuple[dict[str, _Part], BadRows]:
+        """The files by part, and those that are skipped."""
         packed, folders = PackedFile(path := find_path(self.path), self.max_unpacked_gb), self._folders
         files = open_files(packed, self._is_wanted)
         if not path.is_dir():
@@ -80,19 +90,28 @@ class TextFolders(Table):
             if self._is_class(folder, label):
                 classes[folder].add(label)
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders.values()}
+        faults = dict[str, str]()
         for number, name in enumerate(files.names):
             folder, label = _split_path(name)
             classes[folder].add(label)
             texts[folder][name] = files.read(number)
-            _check_utf_8(path, name, texts[folder][name])
+            check_utf_8_name(path, name)
+            if fault := _find_fault(texts[folder][name]):
+                faults[name] = f"{name} in {path} {fault}"
+                if self.on_bad_row == "error":
+                    raise DataError(f"{faults[name]}; convert it; {SKIP_REMEDY}")
         if self.valid is None and not texts.get(folders.get("valid", ""), True):
             del folders["valid"]
+        names = [name for folder in folders.values() for name in texts[folder]]
+        bad_rows = BadRows().add(np.flatnonzero([name in faults for name in names]), lambda row: faults[names[row]])
+        bad_rows.check(len(names), self.path)
+        for folder, found in texts.items():
+            texts[folder] = {name: text for name, text in found.items() if name not in faults}
         for part, folder in folders.items():
             self._check_classes(part, folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
-        names = ["all"] if len(folders) == 1 else list(folders)
-        return {
-            name: _make_part([*texts[folder].items()]) for name, folder in zip(names, folders.values(), strict=True)
-        }
+        parts = ["all"] if len(folders) == 1 else list(folders)
+        made = (_make_part([*texts[folder].items()]) for folder in folders.values())
+        return dict(zip(parts, made, strict=True)), bad_rows
 
     @property
     def _folders(self) -> dict[str, str]:
@@ -132,15 +151,13 @@ def _split_path(path: str) -> tuple[str, str]:
     return folder, label
 
 
-def _check_utf_8(path: Path, name: str, content: bytes) -> None:
-    check_utf_8_name(path, name)
+def _find_fault(content: bytes) -> str:
+    """Why the content of a file isn't a text; "": it is."""
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        value = error.object[error.start]
-        raise DataError(
-            f"{name} in {path} isn't UTF-8: byte {value:#04x} at offset {error.start}; convert it"
-        ) from error
+        return f"isn't UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
+    return ""
 
 
 def _make_part(files: list[tuple[str, bytes]]) -> _Part:

@@ -31,6 +31,7 @@ from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
+from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut

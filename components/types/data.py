@@ -192,6 +192,21 @@ class CountsRows(Protocol):
 
 
 @runtime_checkable
+class FindsBadRows(Protocol):
+    """A source that searches for rows that can't be read in a pass over all rows. The cache keeps the result."""
+
+    @property
+    def on_bad_row(self) -> str:
+        """`skip` if rows that can't be read are left out, else `error`."""
+
+    def find_bad_rows(self) -> Mapping[str, Any]:
+        """The rows that can't be read, as arrays and plain values."""
+
+    def with_bad_rows(self, found: Mapping[str, Any]) -> Source:
+        """The same source, which doesn't search, but leaves out these rows."""
+
+
+@runtime_checkable
 class LocatesRows(Protocol):
     """A source that locates a row without reading blocks."""
 

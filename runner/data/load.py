@@ -18,6 +18,7 @@ from components.types import (
     DataError,
     DecodesRows,
     Encoded,
+    FindsBadRows,
     Foldable,
     InfersTypes,
     KeyTypes,
@@ -190,6 +191,11 @@ def load_encoded(
     content += "".join(_file_fingerprints(columns))
     rows_id = f"{VERSION}\n{_digest(content)}\n{identity}"
 
+    if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
+        searched = source
+        bad_rows_id = _digest(f"{rows_id}\nbad rows")
+        found = entries.load_or_fit(bad_rows_id, lambda: dict(searched.find_bad_rows()), "rows that can't be read")
+        source = searched.with_bad_rows(found)
     if isinstance(source, CountsRows):
         uncounted = source
         counted = entries.load_or_fit(

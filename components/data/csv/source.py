@@ -15,6 +15,7 @@ import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.columns import ALL, READING_OPTIONS, merge_options
+from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import name_character
 from components.data.csv.options import check_different
@@ -154,6 +155,14 @@ class Csv(TextTable):
         digests = [hash_file(find_path(path, file=True), digest_size=16).hexdigest() for path in others]
         return ", ".join([self._content_digest, *digests])
 
+    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
+        has_others = any(isinstance(part, str) for part in (self.valid, self.test))
+        return self.find_file_errors_of("train" if has_others else "all", columns)
+
+    def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
+        """The errors of rows of a part whose files can't be read."""
+        return ()
+
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
         return f"{self.path}, {self.reader.file.locate(record)}"
@@ -180,6 +189,10 @@ class _GivenFile(Csv):
     @property
     def used_columns(self) -> Collection[str]:
         return self.training.table.types.keys()
+
+    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
+        part = next(part for part in ("valid", "test") if getattr(self.training, part) == self.path)
+        return self.training.find_file_errors_of(part, columns)
 
     @classmethod
     def like(cls, training: Csv, path: str) -> _GivenFile:

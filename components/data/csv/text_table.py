@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
-from components.data.bad_rows import BadRows, join_errors
+from components.data.bad_rows import BadRowsError, check_remaining_classes, join_errors
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
@@ -175,16 +175,19 @@ class TextTable(Table):
             self.used_columns,
         )
 
-    @cached_property
-    def bad_rows(self) -> BadRows:
-        """The rows that are skipped, once the columns are read."""
-        return BadRows()
-
     def read_with_skipping(self) -> Columns:
         """Reads the columns of text, until no row that can't be read is left, if such rows are skipped."""
-        while (columns := self.reader.read()).errors:
+        while True:
+            columns = self.reader.read()
+            if not columns.errors and self.on_bad_row == "skip":
+                columns = columns._replace(errors=self.find_file_errors(columns))
+            if not columns.errors:
+                return columns
             self._skip_rows(columns)
-        return columns
+
+    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
+        """The errors of rows whose files can't be read."""
+        return ()
 
     def _skip_rows(self, columns: Columns) -> None:
         """Lets the reader skip the rows of errors. Raises DataError if these are most rows, or all of a class."""
@@ -210,16 +213,11 @@ class TextTable(Table):
             return
         mask = columns.valid.get(name, np.ones(columns.rows, bool))
         values, ids = join_parts("classes", name, [(texts, mask)]).number_values()
-        counts = np.bincount(ids[mask], minlength=len(values))
-        bad_counts = np.bincount(ids[rows[mask[rows]]], minlength=len(values))
-        if (is_lost := (counts > 0) & (bad_counts == counts)).any():
-            lost = int(is_lost.argmax())
-            count = "the only row" if counts[lost] == 1 else f"all {counts[lost]:,} rows"
-            first = columns.errors[0].fault
-            raise DataError(
-                f"{self.label}: {count} of the class {format_key(values[lost])} of column {format_name(name)} can't be "
-                f"read, so `on_bad_row` (=skip) would leave out the class. Correct these rows, or remove them. {first}"
-            )
+        if len(values) > max(2, columns.rows / 2):  # no classes, but paths of masks, for example
+            return
+        bad = np.isin(np.flatnonzero(mask), rows)
+        labels = np.array([format_key(value) for value in values])[ids[mask]]
+        check_remaining_classes(labels, np.flatnonzero(bad), self.label, columns.errors[0].fault)
 
     @property
     def _declared_types(self) -> dict[str, ColumnType]:

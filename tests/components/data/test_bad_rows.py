@@ -1,15 +1,20 @@
 """Rows that can't be read: an error, or skipped as if they weren't in the data, and counted."""
 
+import io
 import itertools
+import zipfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data import Csv, Frame
+from components.data import Csv, Frame, Generator, ImageFolders, ImageTable, TextFolders
 from components.data.bad_rows import BadRows
 from components.types import DataError, Strings
 
@@ -144,11 +149,11 @@ def test_the_files_of_splits_are_skipped_in_one_by_one(tmp_path: Path) -> None:
             "2 of 3 rows of .* can't be read, more than half",
         ),
         (["1"] * 2 + ["1,2"], {}, "line 2: the number of fields is 1, not 2 .* More than half of the rows"),
-        (["1,a", "2,a", "x,b", "y,b", "3,a", "4,c"], {}, "all 2 rows of the class b of column word can't be read"),
+        (["1,a", "2,a", "x,b", "y,b", "3,a", "4,c"], {}, "all 2 rows of the class b can't be read"),
         (
             ["1,a", "2,a", "x,b"],
             {"stratify": "word", "target": "n"},
-            "the only row of the class b of column word can't",
+            "the only row of the class b can't",
         ),
         (["1,a", "2,b", "\0,c"], {}, "there is a byte 0x00"),
         (['1,"a"b', "2,b"], {}, "characters follow a quoted field"),
@@ -177,3 +182,211 @@ def test_texts_keep_their_rows(tmp_path: Path) -> None:
     words = Csv(path=str(tmp_path / "table.csv"), on_bad_row="skip").table.values["word"]
     assert isinstance(words, Strings)
     assert words.tolist() == ["a", "b", "c", "a"]
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def png(number: int, size: tuple[int, int] = (2, 3)) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((*size, 3), number, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+BAD_FILES = {"cat/empty.png": b"", "dog/cut.png": png(9)[:-20], "dog/text.txt": b"a text"}
+
+
+def write_files(folder: Path, files: dict[str, bytes], kind: str) -> str:
+    if kind == "folder":
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return str(folder)
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def read_blocks(source: Any) -> list[tuple[str, list[Any]]]:
+    """The rows of all parts by column."""
+    found: dict[str, list[Any]] = {}
+    for part in source.sizes():
+        for block in source.blocks(part):
+            for name in block.columns:
+                column = block.columns[name]
+                rows = [*column.iterate_bytes()] if isinstance(column, Strings) else column.tolist()
+                found.setdefault(f"{part} {name}", []).extend(map(repr, rows))
+    return sorted(found.items())
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_files_that_are_no_images_are_skipped_as_if_they_were_not_there(tmp_path: Path, kind: str) -> None:
+    good = {f"{label}/{number}.png": png(number) for label in ("cat", "dog") for number in range(5)}
+    mixed = write_files(tmp_path / "mixed", good | BAD_FILES, kind)
+    source = ImageFolders(path=mixed, on_bad_row="skip", stratify="label")
+    other = ImageFolders(path=write_files(tmp_path / "good", good, kind), stratify="label")
+    fingerprint = source.fingerprint()
+    assert source.skipped_rows() == 3
+    (sentence,) = source.left_out()
+    assert sentence.startswith(
+        f"3 of 13 rows are skipped: cat/empty.png of {mixed} is empty; dog/cut.png of {mixed} is "
+    )
+    assert f"dog/text.txt of {mixed} is no JPEG" in sentence
+    assert source.row_numbers().tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]  # type: ignore[union-attr]
+    assert read_blocks(source) == read_blocks(other)
+    assert [*source.splits()["test"]] == [*other.splits()["test"]]
+    assert source.locate_row(9) == f"dog/4.png of {mixed}"
+    found = dict(source.find_bad_rows())
+    again = ImageFolders(path=mixed, on_bad_row="skip", stratify="label").with_bad_rows(found)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("components.data.image_folders.verify_files", None)
+        assert (again.left_out(), again.fingerprint()) == (source.left_out(), fingerprint), "needs no pass"
+        assert read_blocks(again) == read_blocks(other)
+    with pytest.raises(DataError, match=r"dog/text.txt in .* is no image file.*; to skip such rows"):
+        ImageFolders(path=mixed).sizes()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a/1.png": b"", "a/2.png": b"x", "b/3.png": png(1)}, "2 of 3 rows of .* can't be read, more than half"),
+        ({"a/1.png": b"", "b/2.png": png(1), "b/3.png": png(1)}, "only row of the class a can't .*first is a/1.png of"),
+        (
+            {"train/a/1.png": png(1), "train/a/2.png": png(2), "test/a/1.png": b""},
+            r"the only row of the class a .test. can't be read",
+        ),
+    ],
+)
+def test_a_class_without_an_image_stays_an_error(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ImageFolders(path=write_files(tmp_path / "a", files, "folder"), on_bad_row="skip").sizes()
+
+
+def test_texts_in_another_encoding_are_skipped(tmp_path: Path) -> None:
+    good = {f"{part}/{label}/{n}.txt": b"word %d" % n for part in ("train", "test") for label in "ab" for n in range(3)}
+    mixed = write_files(tmp_path / "mixed", good | {"test/a/1x.txt": b"\xe9", "train/b/0x.txt": b"ab\xff"}, "folder")
+    source = TextFolders(path=mixed, on_bad_row="skip", valid=2)
+    other = TextFolders(path=write_files(tmp_path / "good", good, "folder"), valid=2)
+    assert read_blocks(source) == read_blocks(other)
+    assert source.row_numbers().tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13]  # type: ignore[union-attr]
+    (sentence,) = source.left_out()
+    assert sentence == (
+        f"2 of 14 rows are skipped: train/b/0x.txt in {mixed} isn't UTF-8: byte 0xff at offset 2; test/a/1x.txt in "
+        f"{mixed} isn't UTF-8: byte 0xe9 at offset 0"
+    )
+    with pytest.raises(DataError, match=r"isn't UTF-8.*; convert it; to skip such rows, set `on_bad_row` to skip$"):
+        TextFolders(path=mixed).sizes()
+    only = write_files(tmp_path / "only", {**good, "train/c/1.txt": b"\xff"}, "folder")
+    with pytest.raises(DataError, match="no text of class c in train"):
+        TextFolders(path=only, on_bad_row="skip", valid=2).sizes()
+
+
+# --------------------------------------------------------------------------------------------------------- a function
+
+
+def yield_rows(rows: list[Any]) -> Iterator[Any]:
+    yield from rows
+
+
+BAD_YIELDED: list[Any] = [5, {}, {"x": 1}, {"x": 1, "y": "a"}, {"x": 2**70, "y": 1.5}, {"x": 1, "y": object()}]
+
+
+@pytest.mark.parametrize("position", [1, 4, 8])
+@pytest.mark.parametrize("bad", BAD_YIELDED, ids=range(len(BAD_YIELDED)))
+def test_rows_of_a_function_are_skipped(position: int, bad: Any) -> None:
+    good = [{"x": n, "y": n / 2 if n % 3 else None} for n in range(1, 9)]
+    rows = [*good[:position], bad, *good[position:]]
+
+    def make(rows: list[Any], **options: Any) -> Generator:
+        return Generator(function=partial(yield_rows, rows), version="1", **options)
+
+    source = make(rows, on_bad_row="skip")
+    assert read_blocks(source) == read_blocks(make(good))
+    assert (source.skipped_rows(), source.sizes()) == (1, {"all": 8})
+    numbers = [number for number in range(9) if number != position]
+    assert source.row_numbers().tolist() == numbers  # type: ignore[union-attr]
+    assert source.left_out()[0].startswith("1 of 9 rows is skipped: row ")
+    assert f"row {position} of " in source.left_out()[0]
+    (block,) = source.blocks("all")
+    assert [block.locate(row).split()[1] for row in range(8)] == [str(number) for number in numbers]
+    assert source.locate_row(7).startswith(f"row {numbers[7]} of ")
+    assert read_blocks(make(rows, on_bad_row="skip", limit=6)) == read_blocks(make(good, limit=6))
+    assert make(rows, on_bad_row="skip").with_bad_rows(source.find_bad_rows()).left_out() == source.left_out()
+    with pytest.raises(DataError, match=rf"row {position} of "):
+        make(rows).sizes()
+
+
+def test_an_endless_function_of_bad_rows_is_an_error() -> None:
+    source = Generator(function=partial(itertools.repeat, 5), version="1", on_bad_row="skip", limit=10)
+    with pytest.raises(DataError, match=r"1,001 of 1,001 rows of .* can't be read, more than half"):
+        source.sizes()
+
+
+def test_errors_of_the_function_are_not_skipped() -> None:
+    def fail() -> Iterator[Any]:
+        yield {"x": 1}
+        raise ValueError("no more")
+
+    with pytest.raises(DataError, match=r"row 1 of .* raised ValueError: no more"):
+        Generator(function=fail, on_bad_row="skip").sizes()
+
+
+# --------------------------------------------------------------------------------------------------- a table of images
+
+
+def grey(number: int, size: tuple[int, int] = (2, 3)) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full(size, number, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_rows_of_a_table_whose_images_cannot_be_read_are_skipped(tmp_path: Path, kind: str) -> None:
+    files = {f"{n}.png": png(n) for n in range(9)} | {f"m{n}.png": grey(n % 2) for n in range(9)}
+    files |= {"1.png": b"", "m3.png": png(3)[:-9], "m5.png": grey(1, (4, 3)), "m6.png": png(6)}
+    root = write_files(tmp_path / "files", files, kind)
+    rows = [f"{n}.png,m{n}.png,{n}" for n in range(9)]
+    rows[7] = "7.png,m7.png,seven"
+    rows.insert(2, "gone.png,m0.png,2.5")  # a half among whole numbers
+    tables = {"mixed.csv": rows, "good.csv": [row for n, row in enumerate(rows) if n in (0, 3, 5, 9)]}
+    for name, lines in tables.items():
+        (tmp_path / name).write_text("\n".join(["image,mask,n", *lines, ""]))
+    options: dict[str, Any] = {"root": root, "target": "mask", "valid": 1, "test": 1}
+    with pytest.raises(DataError, match=r"6 of 10 rows of .*mixed.csv can't be read, more than half"):
+        ImageTable(path=str(tmp_path / "mixed.csv"), on_bad_row="skip", **options).sizes()
+    more = [f"0.png,m0.png,{n}" for n in range(2)]
+    for name, lines in tables.items():
+        (tmp_path / name).write_text("\n".join(["image,mask,n", *lines, *more, ""]))
+    source = ImageTable(path=str(tmp_path / "mixed.csv"), on_bad_row="skip", **options)
+    other = ImageTable(path=str(tmp_path / "good.csv"), **options)
+    fingerprint = source.fingerprint()
+    assert read_blocks(source) == read_blocks(other)
+    assert source.table.types == other.table.types == {"image": "string", "mask": "string", "n": "int"}
+    assert source.row_numbers().tolist() == [0, 3, 5, 9, 10, 11]  # type: ignore[union-attr]
+    assert source.locate_row(3).endswith("mixed.csv, line 11 (8.png, m8.png)")
+    (sentence,) = source.left_out()
+    start, *messages = sentence.split(f"{tmp_path / 'mixed.csv'}, line ")
+    assert start == "6 of 12 rows are skipped: "
+    assert messages[0].rstrip("; ") == "3: column `image` is '1.png', which is empty"
+    assert f"4: column `image` is 'gone.png', and there is no such file in {root}" in messages[1]
+    assert "6: column `mask` is 'm3.png', which is " in messages[2]
+    assert "8: column `mask` is 'm5.png', a mask of 4 x 3 pixels, and its image, in `image`, has 2 x 3" in messages[3]
+    assert "9: column `mask` is 'm6.png', which has pixels of mode RGB; a mask has" in messages[4]
+    again = ImageTable(path=str(tmp_path / "mixed.csv"), on_bad_row="skip", **options)
+    assert again.fingerprint() == fingerprint, "also before the files are decoded"
+    again = again.with_bad_rows(source.find_bad_rows())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("components.data.image_table.verify_files", None)
+        assert again.left_out() == source.left_out(), "needs no pass"
+
+
+def test_the_images_of_each_table_are_searched(tmp_path: Path) -> None:
+    write_files(tmp_path, {f"{n}.png": png(n) for n in range(4)} | {"bad.png": b"x"}, "folder")
+    for name in ("a", "b"):
+        rows = [f"{n}.png,{n}" for n in range(4)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,y", *rows, "bad.png,1", ""]))
+    source = ImageTable(path=str(tmp_path / "a.csv"), valid=1, test=str(tmp_path / "b.csv"), on_bad_row="skip")
+    assert source.sizes() == {"train": 4, "test": 4}
+    assert [sentence.split(":")[0] for sentence in source.left_out()] == ["1 of 5 rows is skipped"] * 2
