@@ -35,7 +35,7 @@ EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 BITS, PHOTOMETRIC = 258, 262  # tags of TIFF
 MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
-BAD_FILE_REMEDY = "replace the file, or remove it; to skip such rows, set `on_bad_row` of the data to skip"
+BAD_FILE_REMEDY = "replace the file, or remove it; to skip such rows, set `data.on_bad_row=skip`"
 MAX_VERIFIED_PIXELS = 10**8  # of a file that is decoded to verify it; of a larger one, only the header is read
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
 CROP_TRIES = 10

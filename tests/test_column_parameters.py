@@ -11,6 +11,7 @@ import gzip
 import importlib
 import inspect
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -182,6 +183,12 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
     "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
+    "Csv.on_bad_row": {"path": "bad.csv"},
+    "Frame.on_bad_row": {"columns": {"x": ["bad", *FRAME_TEXTS[1:]]}},
+    "Generator.on_bad_row": {"function": {"_target_": "own_rows.rows", "bad": 5}, "on_bad_row": "skip"},
+    "ImageFolders.on_bad_row": {"path": "bad_images"},
+    "ImageTable.on_bad_row": {"path": "bad.csv"},
+    "TextFolders.on_bad_row": {"path": "bad_texts", "on_bad_row": "skip"},
     "Frame.nulls": {"target": "word"},
     "Frame.dates": {"columns": {"x": [f"0{1 + n % 9}/0{1 + n % 8}/2020" for n in range(20)]}},
     "Frame.thousands": {"decimal": "comma"},
@@ -338,14 +345,16 @@ ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 ERRORS |= {f"ImageTable.{key[4:]}" for key in ERRORS if key.startswith("Csv.")}
+ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""
 FINGERPRINTS = {"Generator.version"}
 """The parameters that only change the fingerprint of a source, which a test of the source shows."""
 OWN_ROWS = """
-def rows(count=20):
+def rows(count=20, bad=None):
     for number in range(count):
-        yield {"x": number % 7 * 1.5, "label": number % 5, "part": "train" if number % 4 else "test"}
+        row = {"x": number % 7 * 1.5, "label": number % 5, "part": "train" if number % 4 else "test"}
+        yield number if number == bad else row
 """
 
 
@@ -370,6 +379,7 @@ def write_files() -> None:
     Path("other.csv").write_text("\n".join(["x,y,word", *rows[::-1]]))
     parts = ["train", "dev", "test", "train"]
     Path("splits.csv").write_text("\n".join(["x,part", *(f"{n},{parts[n % 4]}" for n in NUMBERS)]))
+    Path("bad.csv").write_text("\n".join(["x,y,word", *rows[:-1], "bad,2,a"]))
     Path("gaps.csv").write_text("\n".join(["x,y,word", *rows[:-1], "1,2,"]))
     texts = [f"{n} $,{n},'é{n % 3}',a\\{n % 4},0{1 + n % 9}/0{1 + n % 8}/2020,{1 + n}.{100 + n}" for n in NUMBERS]
     Path("dialect.csv").write_text("\n".join(["x,y,word,path,when,z", *texts]), encoding="utf-8")
@@ -405,6 +415,9 @@ def write_files() -> None:
         other = Path("other_images", label, path.name)
         other.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) + n).save(other)
+    for kind, name in {"images": "a/bad.png", "texts": "train/neg/bad.txt"}.items():
+        shutil.copytree(kind, f"bad_{kind}")
+        Path(f"bad_{kind}", name).write_bytes(b"\xff")
     Path("images.csv").write_text("file,x\n" + "".join(f"a/0.png,{n}\n" for n in NUMBERS))
     Path("image_gaps.csv").write_text(Path("images.csv").read_text().replace("a/0.png,9", ",9"))
     with tarfile.open("images.tar.gz", "w:gz") as archive:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 import numpy as np
 
@@ -85,22 +83,6 @@ class BadRows:
     def _list_messages(self) -> str:
         more = len(self) - len(self.messages)
         return "; ".join([*(text for _, text in self.messages), *([f"… ({more:,} more)"] if more else [])])
-
-
-class SearchesBadRows:
-    """A source whose `bad_rows` takes a pass over all rows. The cache keeps the result."""
-
-    bad_rows: Any  # is a `BadRows`
-
-    def find_bad_rows(self) -> Mapping[str, Any]:
-        """The rows that are skipped, as an array and plain values."""
-        return {"rows": self.bad_rows.rows, "messages": self.bad_rows.messages}
-
-    def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
-        """The same source, with rows that were found before."""
-        source = copy.copy(self)
-        source.__dict__["bad_rows"] = BadRows(found["rows"], tuple(map(tuple, found["messages"])))
-        return source
 
 
 def check_remaining_classes(labels: np.ndarray, rows: np.ndarray, origin: str, first: str) -> None:

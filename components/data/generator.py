@@ -20,8 +20,8 @@ import numpy as np
 
 from components.closest import join_names
 from components.columns import as_columns
-from components.data.bad_rows import SKIP_REMEDY, BadRows, SearchesBadRows
-from components.data.splitting import SplitOptions
+from components.data.bad_rows import SKIP_REMEDY, BadRows
+from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
 from components.types import Block, DataError, Range, Strings, Values, row_count
 
@@ -45,7 +45,7 @@ ALLOWED = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Generator(SearchesBadRows, SplitOptions):
+class Generator(SearchesBadRows):
     """Rows that a generator function yields, in memory only block by block.
 
     The function is called for each pass over the rows, and must yield the same rows each time. A first pass counts

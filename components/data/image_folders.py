@@ -12,12 +12,13 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.data.bad_images import verify_files
-from components.data.bad_rows import SKIP_REMEDY, BadRows, SearchesBadRows, check_remaining_classes
+from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
 from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
+from components.data.skipping import SearchesBadRows
 from components.data.splitting import SPLIT_NAMES
 from components.data.table import Table, slice_rows
 from components.input_files import find_path

@@ -6,13 +6,11 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.closest import join_names, suggest_name
-from components.data.bad_rows import BadRows
 from components.data.folds import split_for_fold
 from components.data.holdout import RowKeys, limit_classes, split
 from components.data.key_column import KeyColumn, format_key, join_parts
@@ -52,9 +50,6 @@ class SplitOptions(ABC):
         per_class: the number of training examples of each class to keep, chosen by the seed. None: all.
         classes: the classes to use. Rows of other classes are in no split. None: all. The column of classes is
             `stratify`, the target, or `label`.
-        on_bad_row: `error`: a row that can't be read, such as a text among numbers or a damaged file, is an error.
-            `skip`: it is left out as if it weren't in the data, counted and reported. If more than half of the rows or
-            all of a class can't be read, that is an error.
     """
 
     valid: Annotated[float, Range(0, bounds="()")] | str | None = None
@@ -68,7 +63,6 @@ class SplitOptions(ABC):
     group: str | None = None
     per_class: Annotated[int, Range(1)] | None = None
     classes: tuple[str | float | bool, ...] | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
@@ -81,25 +75,6 @@ class SplitOptions(ABC):
     @abstractmethod
     def locate_row(self, row: int) -> str:
         """The location of a row, counted over all parts, for messages."""
-
-    @cached_property
-    def bad_rows(self) -> BadRows:
-        """The rows that are skipped because they can't be read, numbered over all parts."""
-        return BadRows()
-
-    def skipped_rows(self) -> int | None:
-        """The number of rows that are skipped because they can't be read. None: such a row is an error."""
-        return None if self.on_bad_row == "error" else len(self.bad_rows)
-
-    def left_out(self) -> tuple[str, ...]:
-        """Sentences about rows that are left out, if there are such rows."""
-        bad_rows = self.bad_rows
-        return (bad_rows.describe(sum(self.sizes().values()) + len(bad_rows)),) if len(bad_rows) else ()
-
-    def row_numbers(self) -> np.ndarray | None:
-        """The number in the data, from 0, of each row that isn't left out. None: no row is left out."""
-        bad_rows = self.bad_rows
-        return bad_rows.keep(sum(self.sizes().values()) + len(bad_rows)) if len(bad_rows) else None
 
     @property
     def class_column(self) -> str:
@@ -117,8 +92,7 @@ class SplitOptions(ABC):
         text = f"self.valid={valid!r}, self.test={test!r}, {self.stratify=}, {self.seed=}"
         text += "" if self.valid_from == "train" else f", {self.valid_from=}"
         later = {name: value for name in SPLIT_OPTIONS if (value := getattr(self, name)) is not None}
-        text += f", {later}" if later else ""
-        return text if self.on_bad_row == "error" else f"{text}, {self.on_bad_row=}"
+        return f"{text}, {later}" if later else text
 
     def splits(self) -> dict[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""

@@ -14,13 +14,14 @@ from components.closest import suggest_name
 from components.data.bad_rows import SKIP_REMEDY, BadRows
 from components.data.files import FileBlock, check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.skipping import SkipOptions
 from components.data.table import Table
 from components.input_files import find_path, hash_file
 from components.types import Block, DataError, Range, Strings, Values
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFolders(Table):
+class TextFolders(SkipOptions, Table):
     """Text files in UTF-8, PART/CLASS/NAME.txt, as columns `text` and `label`, which is CLASS.
 
     Rows are in the order of their paths. Files whose names start with a dot are left out.

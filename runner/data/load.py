@@ -56,7 +56,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 7  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 6  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -231,7 +231,7 @@ def load_encoded(
         source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
-        skipped_rows=fitted["skipped_rows"],
+        skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
     )

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import get_args
 
 from components.closest import suggest_name
-from components.types import DataError, UserError
+from components.types import DataError, LeavesOut, UserError
 from runner.data.transform import OnMissing
 
 FILL = 'on_missing="fill"'
 TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
+    (re.compile(r"; to skip (such|these) rows, set `(data\.)?on_bad_row=skip`"), ""),
     (
         re.compile(r"(fill it in), (?:remove the row, )?or set [^;\n]*\bmissing\b[^;\n]*"),
         rf"\1, remove the row, or set {FILL}",
@@ -36,6 +37,15 @@ def replace_training_remedies() -> Iterator[None]:
         if message == str(error):
             raise
         raise DataError(message) from error
+
+
+def check_none_skipped(rows: object) -> None:
+    """Raises DataError if a source skips some of the rows to predict: each needs a prediction."""
+    if isinstance(rows, LeavesOut) and rows.skipped_rows():
+        raise DataError(
+            f"{'; '.join(rows.left_out())}. Rows to predict can't be skipped (`on_bad_row`), because each of them "
+            "needs a prediction. Correct these rows, or remove them."
+        )
 
 
 def check_on_missing(value: str, rows: object) -> None:

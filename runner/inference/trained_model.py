@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import join_names
 from components.columns import is_table
-from components.types import Column, Source, TargetSpec, UserError, get_only
+from components.types import Column, LeavesOut, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
@@ -29,7 +29,7 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
-from runner.inference.new_rows import check_on_missing, replace_training_remedies
+from runner.inference.new_rows import check_none_skipped, check_on_missing, replace_training_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
@@ -158,6 +158,8 @@ class TrainedModel:
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
         columns, constants = used_columns(self.features), self.transform.constants
         with replace_training_remedies():
+            for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
+                self._progress.note(f"warning: {sentence}")
             source, notes = open_rows(split, columns, self.transform.source_options)
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)
@@ -244,6 +246,7 @@ class TrainedModel:
                 f"predict: the rows are of the type {type(rows).__name__}. "
                 f"Pass the name of a split, or new rows by column: {{{columns}}}."
             )
+        check_none_skipped(rows)
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(
             "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."

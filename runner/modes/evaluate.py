@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from components.types import LeavesOut
 from runner.config.provenance import Problems
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
@@ -35,8 +34,6 @@ def command(config: Config) -> int:
         model = open_model(config, progress)
         if new_rows is not None:
             note_readings(new_rows, model, progress)
-            for sentence in new_rows.left_out() if isinstance(new_rows, LeavesOut) else ():
-                progress.note(f"warning: {sentence}")
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
             cells = {"rows of": config.values["data"]["path"]}

@@ -27,7 +27,7 @@ from runner.inference.copied_columns import (
     copy_targets,
     list_path_columns,
 )
-from runner.inference.new_rows import FILL, replace_training_remedies
+from runner.inference.new_rows import FILL, check_none_skipped, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
 from runner.override_text import locate_settings
@@ -165,6 +165,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
+            if not with_target:
+                check_none_skipped(source)
     return source
 
 

@@ -12,7 +12,15 @@ import posixpath
 import re
 
 # Facts of a run rather than of its model. MLflow shows metrics below `system/` on a page of their own.
-RUN_FACTS = ("epochs", "steps_per_second", "input_wait_fraction", "compile_seconds", "peak_memory_bytes", "parameters")
+RUN_FACTS = (
+    "epochs",
+    "steps_per_second",
+    "input_wait_fraction",
+    "compile_seconds",
+    "peak_memory_bytes",
+    "parameters",
+    "skipped_rows",
+)
 LONGEST_NAME = 250  # characters that MLflow accepts
 LONGEST_FILE_NAME = 120  # characters; file systems allow 255 bytes
 

@@ -23,6 +23,7 @@ from components.data.csv.texts import PLAIN_READINGS
 from components.data.csv.times import FILE_READINGS, READINGS
 from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
+from components.data.skipping import SkipOptions
 from components.data.splitting import DEFAULT_SHARE
 from components.data.table import Table
 from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
@@ -32,7 +33,7 @@ NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TextTable(Table):
+class TextTable(SkipOptions, Table):
     """A table whose columns of text are read as numbers, times or booleans, where all of their texts are such.
 
     Attributes:

@@ -98,7 +98,7 @@ def test_a_table_with_skipped_rows_equals_the_table_without_them(
         (sentence,) = source.left_out()
         verb = "is" if len(bad) == 1 else "are"
         assert sentence.startswith(f"{len(bad)} of {len(rows)} rows {verb} skipped: {mixed}, line {starts[first]}: ")
-        with pytest.raises(DataError, match=r"to skip such rows, set `on_bad_row` to skip$"):
+        with pytest.raises(DataError, match=r"to skip such rows, set `on_bad_row=skip`$"):
             _ = Csv(path=mixed, **(options | {"types": DECLARED})).table
     else:
         assert source.left_out() == ()
@@ -276,7 +276,7 @@ def test_texts_in_another_encoding_are_skipped(tmp_path: Path) -> None:
         f"2 of 14 rows are skipped: train/b/0x.txt in {mixed} isn't UTF-8: byte 0xff at offset 2; test/a/1x.txt in "
         f"{mixed} isn't UTF-8: byte 0xe9 at offset 0"
     )
-    with pytest.raises(DataError, match=r"isn't UTF-8.*; convert it; to skip such rows, set `on_bad_row` to skip$"):
+    with pytest.raises(DataError, match=r"isn't UTF-8.*; convert it; to skip such rows, set `on_bad_row=skip`$"):
         TextFolders(path=mixed).sizes()
     only = write_files(tmp_path / "only", {**good, "train/c/1.txt": b"\xff"}, "folder")
     with pytest.raises(DataError, match="no text of class c in train"):

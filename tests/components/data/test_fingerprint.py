@@ -28,10 +28,10 @@ HELD_OUT = {
     "group": "patient",
     "per_class": 100,
     "classes": (0, 1),
-    "on_bad_row": "skip",
 }
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
-TEXTS = {
+SKIPPING = {"on_bad_row": "skip"}
+TEXTS = SKIPPING | {
     "decimal": "comma",
     "thousands": "comma",
     "nulls": ("", "-"),
@@ -47,11 +47,11 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Csv: CSV,
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
-    ImageFolders: HELD_OUT | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
+    ImageFolders: HELD_OUT | SKIPPING | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
     ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
-    TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
+    TextFolders: HELD_OUT | SKIPPING | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
 
 
