@@ -40,7 +40,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from random import Random
@@ -244,13 +244,32 @@ def _parse_compressed_csv(content: bytes) -> CellTexts:
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
     """Returns the values of each column, with None for missing values."""
-    source = Csv(path=str(path))
+    return _list_values(Csv(path=str(path)))
+
+
+def _list_values(source: Csv) -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {}
     for name, values in source.table.values.items():
         valid = source.table.valid.get(name, np.ones(source.table.rows, bool)).tolist()
         python_values = values.tolist() if isinstance(values, Strings) else values.astype(object).tolist()
         table[name] = [value if is_valid else None for value, is_valid in zip(python_values, valid, strict=True)]
     return table
+
+
+def _read_csv_and_skip(path: Path) -> list[Any]:
+    """Returns the values of each column, and the numbers of the rows that aren't skipped."""
+    source = Csv(path=str(path), on_bad_row="skip")
+    numbers, skipped = source.row_numbers(), source.skipped_rows()
+    rows = source.table.rows
+    return [_list_values(source), list(range(rows)) if numbers is None else numbers.tolist(), rows + (skipped or 0)]
+
+
+def _parse_csv_rows(content: bytes) -> CellRows:
+    text = io.StringIO(content.decode("utf-8-sig", "replace"), newline="")  # a row that is skipped may be anything
+    names, *rows = [row for row in csv.reader(text, strict=True) if row]
+    if len(set(names)) < len(names):
+        raise Unreadable
+    return CellRows(names, rows)
 
 
 def _parse_csv(content: bytes) -> CellTexts:
@@ -283,6 +302,21 @@ class CellTexts(NamedTuple):
             len(table[name]) == len(texts) and all(map(_is_text_of, texts, table[name]))
             for name, texts in self.columns.items()
         )
+
+
+class CellRows(NamedTuple):
+    """The texts in the cells of a table, row by row."""
+
+    names: list[str]
+    rows: list[list[str]]
+
+    def matches(self, value: Sequence[Any]) -> bool:
+        """Whether the rows that aren't skipped are notations of the values in a table."""
+        table, numbers, total = value
+        kept = [self.rows[number] for number in numbers]
+        if total != len(self.rows) or any(len(row) != len(self.names) for row in kept):
+            return False
+        return CellTexts(dict(zip(self.names, zip(*kept, strict=True), strict=True))).matches(table)
 
 
 def _is_text_of(text: str, value: Any) -> bool:
@@ -731,6 +765,7 @@ READERS = {
         for mode in ("RGB", "P", "LA", "I;16")
     },
     "csv": Reader(_write_csv, _read_csv, _parse_csv),
+    "csv_skip": Reader(_write_csv, _read_csv_and_skip, _parse_csv_rows),
     "csv.gz": Reader(_make_csv_writer(gzip.compress), _read_csv, _parse_compressed_csv),
     "csv.bz2": Reader(_make_csv_writer(bz2.compress), _read_csv, _parse_compressed_csv),
     "csv.xz": Reader(_make_csv_writer(lzma.compress), _read_csv, _parse_compressed_csv),
@@ -758,7 +793,7 @@ class _TimeOver(BaseException):
 
 def _matches(value: Any, expected: Any) -> bool:
     """Whether a value equals the expected value bit by bit, or an expected text is a notation of the value."""
-    if isinstance(expected, CellTexts | YamlText):
+    if isinstance(expected, CellTexts | CellRows | YamlText):
         return expected.matches(value)
     if isinstance(expected, Mapping):
         have_equal_keys = isinstance(value, Mapping) and value.keys() == expected.keys()

@@ -24,7 +24,7 @@ READERS = (
         "tiff_16",
     ),
     ("png", "png_sealed_RGB", "png_sealed_P", "png_sealed_LA", "png_sealed_I;16"),
-    ("csv", "csv.gz", "csv.bz2", "csv.xz", "yaml"),
+    ("csv", "csv_skip", "csv.gz", "csv.bz2", "csv.xz", "yaml"),
     ("vocabulary", "vectors", "npy", "npz", "npy_in_npz", "checkpoint", "transform"),
 )
 

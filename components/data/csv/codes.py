@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,7 +89,7 @@ def find_rare_code(texts: pyarrow.ChunkedArray) -> tuple[int, str] | None:
         if 0 < found.sum() <= (values - 1 if pattern == TELEPHONE else MAX_RARE_SHARE * len(found)):
             rows = np.flatnonzero(found).tolist()
             if pattern == LONG:
-                rows = [row for row in rows if not -(2**63) <= int(trimmed[row].as_py()) < 2**63]
+                rows = [row for row in rows if not -(2**63) <= Decimal(trimmed[row].as_py()) < 2**63]  # of any length
             if rows:
                 return rows[0], reason
     return None

@@ -308,7 +308,7 @@ class NumberTexts:
         pairs = [text for text in clocks if TWO_PARTS.fullmatch(text)]
         unclear = ""
         if mark is None:
-            are_hours = [text[0] not in MINUS and int(text.split(":")[0]) < 24 for text in pairs]
+            are_hours = [text[0] not in MINUS and float(text.split(":")[0]) < 24 for text in pairs]
             is_time_of_day = len(pairs) == len(clocks) and all(are_hours)
             mark = HOURS_MINUTES if pairs and is_time_of_day else DURATION
             unclear = pairs[0] if pairs and not is_time_of_day else ""
