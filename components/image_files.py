@@ -32,7 +32,9 @@ COLOR_MODES = ("P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 MASK_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-BITS, PHOTOMETRIC = 258, 262  # tags of TIFF
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 339  # tags of TIFF
+SAMPLE_FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats"}
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
 BAD_FILE_REMEDY = "replace the file, or remove it; to skip such rows, set `data.on_bad_row=skip`"
@@ -324,7 +326,7 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any
     """
     if not data:
         raise ImageError("is empty")
-    with _image_errors(), _find_reader(data)(io.BytesIO(data)) as image:
+    with _image_errors(), _open(data) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageError(
@@ -338,6 +340,35 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any
             _scale_transparency(image)
             is_turned = any(name in data for name in EXIF_IN_PNG)  # Pillow would decode the pixels to look for EXIF
         return use(image, _read_orientation(image) if is_turned else 1)
+
+
+def _open(data: bytes) -> Image:
+    """Opens a file. Raises ImageError for a kind of TIFF that Pillow can't read."""
+    try:
+        return _find_reader(data)(io.BytesIO(data))
+    except SyntaxError as error:
+        if not data.startswith(TIFF_STARTS) or not (kind := _describe_unsupported_tiff(data, error)):
+            raise
+        raise ImageError(f"is a TIFF file that isn't supported: {kind}") from error
+
+
+def _describe_unsupported_tiff(data: bytes, error: SyntaxError) -> str:
+    """The pixels and the compression of a TIFF file, if Pillow has no reader for them; "": it is damaged."""
+    from PIL import TiffImagePlugin
+
+    file = io.BytesIO(data)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if data[2:3] == b"+" or data[3:4] == b"+" else 8))
+    file.seek(tags.next)
+    tags.load(file)
+    compression = tags.get(COMPRESSION, 1)
+    is_unknown_compression = isinstance(error.args[0], KeyError) and error.args[0].args == (compression,)
+    if str(error) != "unknown pixel mode" and not is_unknown_compression:
+        return ""
+    bits, kind = tags.get(BITS, (1,)), SAMPLE_FORMATS.get(tags.get(SAMPLE_FORMAT, (1,))[0], "numbers")
+    return (
+        f"{tags.get(SAMPLES, len(bits))} x {bits[0]}-bit {kind} per pixel, photometric interpretation "
+        f"{tags.get(PHOTOMETRIC)}, compression {compression}"
+    )
 
 
 @contextmanager
@@ -383,7 +414,7 @@ def _import_readers() -> dict[bytes, Callable[[io.BytesIO], Image]]:
         b"BM": BmpImagePlugin.BmpImageFile,
         b"GIF87a": GifImagePlugin.GifImageFile,
         b"GIF89a": GifImagePlugin.GifImageFile,
-        **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff),
+        **dict.fromkeys(TIFF_STARTS, tiff),
         b"RIFF....WEBP": WebPImagePlugin.WebPImageFile,
     }
 

@@ -121,8 +121,15 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
             if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
-            lines.append(format_problem(f"{key}: {problem}", origin))
+            lines.append(format_problem(f"{_written_key(config, key)}: {problem}", origin))
     return lines
+
+
+def _written_key(config: Config, key: str) -> str:
+    """The key as the command writes it: without `_target_` in `data.function=my_module.rows`."""
+    parent = key.removesuffix("._target_")
+    by_name = (word.startswith(f"{parent}=") and not word.startswith(f"{parent}={{") for word in config.overrides)
+    return parent if "." in parent and any(by_name) else key
 
 
 def _is_left_over(config: Config, key: str, origin: str) -> bool:

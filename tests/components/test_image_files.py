@@ -136,6 +136,13 @@ def tiff(numbers: np.ndarray, bits: int, *, min_is_white: bool) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + strip
 
 
+def with_tag(tag: int, value: int) -> bytes:
+    """A grey TIFF file with another value of a tag."""
+    content = tiff(np.zeros((2, 2), int), 16, min_is_white=False)
+    start = next(start for start in range(10, 118, 12) if struct.unpack_from("<H", content, start) == (tag,))
+    return content[: start + 8] + struct.pack("<I", value) + content[start + 12 :]
+
+
 @pytest.mark.parametrize(("bits", "min_is_white"), [(12, False), (16, False), (16, True)])
 def test_grey_of_a_scientific_camera_is_scaled_from_black_to_white(bits: int, min_is_white: bool) -> None:
     white = 2**bits - 1
@@ -334,6 +341,12 @@ def large_png() -> bytes:
         (encode(COLORS, "TIFF")[:-60], "is damaged"),
         (large_png(), r"has 60,000 x 60,000 pixels; at most 1,000,000 are allowed by `max_megapixels` \(=1\)"),
         (encode(PIL.Image.new("F", (3, 3)), "TIFF"), "has pixels of floats"),
+        (
+            with_tag(258, 64),
+            r"is a TIFF file that isn't supported: 1 x 64-bit unsigned integers per pixel, .*1$",
+        ),
+        (with_tag(259, 34712), r"is a TIFF file that isn't supported: 1 x 16-bit .*, compression 34712$"),
+        (with_tag(256, 0), "is damaged|has no pixels"),
         (encode(PIL.Image.new("I", (3, 3)), "TIFF"), "has pixels of 32-bit integers"),
     ],
 )

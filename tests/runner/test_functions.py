@@ -149,24 +149,24 @@ def test_functions_stand_in_parts_of_the_user(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("activation=functions.swish7", "activation._target_: functions has no swish7. Did you mean swish6?"),
-        ("activation=function.swish6", "activation._target_: "),
+        ("activation=functions.swish7", "activation: functions has no swish7. Did you mean swish6?"),
+        ("activation=function.swish6", "activation: "),
         (
             "activation=reul",
             'activation: "reul" is not an allowed value or a function (a dotted name). Did you mean relu?',
         ),
-        ("activation=optax.adam", "activation._target_: optax.adam is an optimizer, not a function of jax.nn"),
-        ("activation=components.layer.Dense", "activation._target_: components.layer.Dense is a layer, not a function"),
+        ("activation=optax.adam", "activation: optax.adam is an optimizer, not a function of jax.nn"),
+        ("activation=components.layer.Dense", "activation: components.layer.Dense is a layer, not a function"),
         ("activation={_target_: functions.leaky, slop: 1}", "activation.slop: unknown parameter of functions.leaky."),
         ("activation={_target_: functions.leaky, cut: 1}", "activation.cut: 1 is not true or false"),
         (
             "initializer=functions.ortogonal",
-            "initializer._target_: functions has no ortogonal. Did you mean orthogonal?",
+            "initializer: functions has no ortogonal. Did you mean orthogonal?",
         ),
         ("initializer=he_norm", 'initializer: "he_norm" is not an allowed value'),
         (
             "initializer=components.layer.get_initializer",
-            "initializer._target_: components.layer.get_initializer is not",
+            "initializer: components.layer.get_initializer is not",
         ),
     ],
 )
