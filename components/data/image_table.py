@@ -130,7 +130,7 @@ class ImageTable(Csv):
     def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
         """The same source, with files that were found before."""
         source = replace(self)
-        source.__dict__.update(_unsearched=self._unsearched, _bad_files=found["files"])
+        source.__dict__.update(_unsearched=self._unsearched, _bad_files=found["files"], used_columns=self.used_columns)
         return source
 
     def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
@@ -164,7 +164,7 @@ class ImageTable(Csv):
         if self.on_bad_row == "error":
             return self
         source = replace(self)
-        source.__dict__.update(_unsearched=source, _bad_files={})
+        source.__dict__.update(_unsearched=source, _bad_files={}, used_columns=self.used_columns)
         return source
 
     @cached_property

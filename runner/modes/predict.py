@@ -161,6 +161,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
         source: Source = build(data, {}, SCHEMA["data"])
+        if keys is not None and hasattr(source, "with_used_columns"):
+            source = source.with_used_columns(keys)
     with error_location("data.path"), located_settings("data"):
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):

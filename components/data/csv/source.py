@@ -186,8 +186,8 @@ class _GivenFile(Csv):
     def required_columns(self) -> tuple[str, ...]:
         return self.training.required_columns
 
-    @property
-    def used_columns(self) -> Collection[str]:
+    @cached_property
+    def used_columns(self) -> Collection[str] | None:
         return self.training.table.types.keys()
 
     def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:

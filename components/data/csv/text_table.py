@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
@@ -144,10 +144,16 @@ class TextTable(SkipOptions, Table):
         """The columns of which a row needs a value: other rows are left out."""
         return ()
 
-    @property
+    @cached_property
     def used_columns(self) -> Collection[str] | None:
         """The columns whose types matter although they aren't declared. None: all."""
         return None
+
+    def with_used_columns(self, names: Collection[str]) -> Self:
+        """The same table, in which a text that can't be read in another column than these makes no row bad."""
+        table = replace(self)
+        table.__dict__["used_columns"] = frozenset(names)
+        return table
 
     @property
     def class_column(self) -> str:

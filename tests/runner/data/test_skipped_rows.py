@@ -88,6 +88,7 @@ def test_a_second_run_needs_no_pass_over_the_images(tmp_path: Path, monkeypatch:
     assert load_images(fold=(2, 0)).left_out == first.left_out, "the folds of a run share the pass"
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_a_run_counts_prints_and_records_the_rows_that_it_skips(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*LINE, *QUICK]) == 2
@@ -122,6 +123,10 @@ def test_a_run_counts_prints_and_records_the_rows_that_it_skips(capsys: pytest.C
     error = capsys.readouterr().err
     assert "2 of 4 rows are skipped: new.csv, line 3: column `x` is 'bad', not of type float; new.csv, line 5" in error
     assert "Rows to predict can't be skipped (`on_bad_row`), because each of them needs a prediction." in error
+    Path("other.csv").write_text("x,word,other\n" + "1.5,a,1\n" * 8 + "2.5,b,text\n")
+    words = ["mode=predict", f"run={folder}", "data.path=other.csv", "output=other_found.csv"]
+    assert main(words) == 0, f"the run doesn't read `other`: {capsys.readouterr().err}"
+    capsys.readouterr()
     assert main(["mode=predict", *new, "output=found.csv", "data.on_bad_row=error"]) == 2
     error = capsys.readouterr().err
     assert "new.csv, line 3: column `x` is 'bad', not of type float (2 of 4 values aren't); correct the value" in error
