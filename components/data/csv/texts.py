@@ -373,7 +373,9 @@ class TextColumn:
         as_missing = self._find_null_remedy(is_read)
         usual = (AS_TEXT,) if as_missing is None else (as_missing, AS_TEXT)
         problem = Problem(self._describe_odd(is_read, needed), (*remedies, *usual, SKIP_ROWS))
-        return TextResult(problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", f"`types.{self.name}=string`"))
+        return TextResult(
+            problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", f"`types.{self.name}=string`")
+        )
 
     def _find_null_remedy(self, is_read: np.ndarray) -> Remedy | None:
         """The remedy that reads all other texts as missing. None: there are too many of them."""
