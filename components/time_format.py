@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 # Two times that differ in the day of the week, in the week, or in the half of the day
@@ -33,7 +34,7 @@ def find_fault(format: str) -> str:
         return "has %Z, which Python's strptime ignores. Use %z for offsets such as +0100, or write a name such as UTC"
     try:
         for distance in DISTANCES:
-            texts = [time.strftime(format) for time in (EXAMPLE, EXAMPLE + distance)]
+            texts = [example.strftime(format) for example in (EXAMPLE, EXAMPLE + distance)]
             first, second = (datetime.strptime(text, format) for text in texts)
             if first == second and texts[0] != texts[1]:
                 changed = [each for each in directives if EXAMPLE.strftime(each) != (EXAMPLE + distance).strftime(each)]
@@ -44,16 +45,22 @@ def find_fault(format: str) -> str:
 
 
 def parse_time(text: str, format: str) -> datetime | None:
-    """Parses a time, and converts it to UTC if it has a zone. None: the text is no time in this format."""
+    """Parses a time, and converts it to UTC if it has a zone. None: the text is no time in this format.
+
+    `datetime.strptime` ignores the day of the week if there is a date, even if it is another day.
+    """
     try:
-        return convert_to_utc(datetime.strptime(text, format))
+        parsed = datetime.strptime(text, format)
+        if any(each in format for each in WEEKDAYS) and time.strptime(text, format).tm_wday != parsed.weekday():
+            return None
+        return convert_to_utc(parsed)
     except (ValueError, TypeError, OverflowError):
         return None
 
 
-def convert_to_utc(time: datetime) -> datetime:
+def convert_to_utc(moment: datetime) -> datetime:
     """Converts a time with a zone to one without. Raises OverflowError if its year isn't 1 to 9999 then."""
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _describe_ignored(directive: str) -> str:

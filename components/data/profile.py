@@ -30,6 +30,7 @@ DATE_CODES = np.array(
 ).astype(np.int64)
 MIN_CODE_ROWS = 3  # a number that is a code occurs in at least so many rows; a date may occur once
 MAX_SPELLINGS = 5  # of a code
+MAX_SHOWN = 40  # characters of a number in a message
 MIN_OTHERS = 5  # distinct values beside the codes; with fewer, a code may be one of a few categories
 CODE_STDS = 3  # standard deviations of the other values, from the nearest of them to a code
 NEGATIVE_STDS = 0.5  # likewise for -1 where all others are positive
@@ -156,8 +157,12 @@ class Profile:
         return int((~np.isfinite(self.numbers)).sum()) if self.kind == "float" else 0
 
     @property
-    def first_infinite_location(self) -> str:
-        return self.locate(int(np.argmin(np.isfinite(np.asarray(self.values)))))
+    def first_infinite(self) -> str:
+        valid = True if self.valid is None else self.valid
+        row = int(np.argmax(~np.isfinite(np.asarray(self.values)) & valid))
+        (text,) = (self.list_spellings or self._list_values)(np.array([row]))
+        shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+        return f"{shown} ({self.locate(row)})"
 
     @property
     def time_parts(self) -> tuple[str, ...]:
@@ -249,7 +254,8 @@ def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
     distinct = np.unique(others)
     if len(distinct) < MIN_OTHERS:
         return
-    std, gap = others.std(), np.diff(distinct).max()
+    with np.errstate(all="ignore"):
+        std, gap = others.std(), np.diff(distinct).max()
     for code in extremes:
         distance = max(distinct[0] - code, code - distinct[-1])
         stds = NEGATIVE_STDS if code == -1 and distinct[0] > 0 else CODE_STDS

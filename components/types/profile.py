@@ -165,8 +165,8 @@ class ColumnProfile(Protocol):
         """How many of the numbers are infinite or NaN."""
 
     @property
-    def first_infinite_location(self) -> str:
-        """The location of the first infinite number or NaN, for messages."""
+    def first_infinite(self) -> str:
+        """The first infinite number or NaN as it is written, such as 1e400, and its location, for messages."""
 
     @property
     def time_parts(self) -> tuple[str, ...]:

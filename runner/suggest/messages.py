@@ -59,8 +59,8 @@ def format_row_count(rows: int) -> str:
 
 
 def describe_infinite_numbers(column: ColumnProfile) -> str:
-    """Says in how many rows a column is infinite or NaN."""
-    return f"is inf or NaN in {format_row_count(column.infinite_count)}"
+    """Says in how many rows a column is infinite or NaN, and where first."""
+    return f"is inf or NaN in {format_row_count(column.infinite_count)}, the first is {column.first_infinite}"
 
 
 def describe_problem(column: ColumnProfile) -> str:

@@ -322,8 +322,7 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.kind == "timestamp":
         raise DataError(f"{name} has times. It must have numbers or classes.")
     if column.infinite_count:
-        rows = f"{describe_infinite_numbers(column)}, the first is {column.first_infinite_location}"
-        raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
+        raise DataError(f"{name} {describe_infinite_numbers(column)}. Correct these rows, or leave them out.")
     are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
     if _has_tags(column) or are_declared_classes:

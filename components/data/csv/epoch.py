@@ -14,15 +14,16 @@ MAX_MICROSECONDS = 253_402_300_800_000_000  # since 1970: the first of the year 
 
 def find_epoch_unit(numbers: np.ndarray) -> str | None:
     """The unit of numbers that stand for times, by the size of the finite ones. None: it isn't clear."""
-    finite = numbers[np.isfinite(numbers)]
-    position = int(np.digitize(np.median(np.abs(finite)), EPOCH_LIMITS)) if len(finite) else 0
+    finite = np.abs(numbers[np.isfinite(numbers)].astype(np.float64))
+    with np.errstate(over="ignore"):
+        position = int(np.digitize(np.median(finite), EPOCH_LIMITS)) if len(finite) else 0
     return (None, YEAR_MONTH_DAY, *EPOCH_UNITS, None)[position]
 
 
 def have_epoch_unit(numbers: np.ndarray, unit: str) -> np.ndarray:
     """Which numbers have the size of a unit, bool (rows,)."""
     position = (YEAR_MONTH_DAY, *EPOCH_UNITS).index(unit) + 1
-    return np.digitize(np.abs(numbers), EPOCH_LIMITS) == position
+    return np.digitize(np.abs(numbers.astype(np.float64)), EPOCH_LIMITS) == position
 
 
 def describe_epoch_unit(unit: str) -> str:
@@ -37,10 +38,12 @@ def read_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
         numbers: (rows,): times since 1970, or dates such as 20201231.
         unit: one of NUMBER_READINGS.
     """
+    numbers = numbers.astype(np.int64 if numbers.dtype.kind == "i" else np.float64)  # small types overflow
     if unit != YEAR_MONTH_DAY:
         factor = EPOCH_UNITS[unit]
-        scaled = numbers * factor if numbers.dtype.kind == "i" else np.round(numbers * factor)
-        microseconds = numbers.astype(np.float64) * factor
+        with np.errstate(over="ignore"):
+            scaled = numbers * factor if numbers.dtype.kind == "i" else np.round(numbers * factor)
+            microseconds = numbers.astype(np.float64) * factor
         in_range = (microseconds >= MIN_MICROSECONDS) & (microseconds < MAX_MICROSECONDS)
         return np.where(in_range, scaled, np.iinfo(np.int64).min).astype(np.int64).view("datetime64[us]")
     whole = np.where((numbers >= 10101) & (numbers < 10**8) & (numbers == np.floor(numbers)), numbers, 0).astype(

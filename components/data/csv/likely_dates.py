@@ -21,7 +21,7 @@ FORMATS = (  # of texts that aren't read as times: they rarely occur, or could b
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"),  # of C, and of social networks
     *("%d/%b/%Y:%H:%M:%S %z", "%d%b%Y:%H:%M:%S", "%Y-%m-%d %H:%M:%S %z UTC"),  # of web servers, SAS and Go
     *("%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H-%M-%S", "%Y-%m-%dT%H-%M-%S", "%Y-%m-%d %H.%M.%S", "%Y%m%d_%H%M%S"),
-    *("%m/%Y", "%b-%y", "%d%m%Y", "%m%d%Y", "%G-W%V-%u", "%Y\u5e74%m\u6708%d\u65e5"),
+    *("%Y-%m-%d%z", "%m/%Y", "%b-%y", "%d%m%Y", "%m%d%Y", "%G-W%V-%u", "%Y\u5e74%m\u6708%d\u65e5"),
 )
 WRITTEN = (np.datetime64("1900"), np.datetime64("2101"))  # bounds of likely dates that are written in digits
 SINCE_1970 = (np.datetime64("1990"), np.datetime64("2036"))  # and of those that count seconds: more numbers are such

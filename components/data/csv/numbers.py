@@ -46,7 +46,8 @@ ISO_DURATION = re.compile(rf"([{MINUS}])?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(
 
 AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[,.][0-9]{3}")
 TWO_PARTS = re.compile(rf"[{MINUS}]?[0-9]+:[0-9]{{2}}")  # hours and minutes, or minutes and seconds
-HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
+# Numbers of programs (0x1F, 0o7, 0b1), and exponents with blanks (1e 5): the letters aren't units.
+NO_UNIT = re.compile(r"0(?:x[0-9a-f]+|o[0-7]+|b[01]+)|[0-9.,]+[ \u00a0]?e[ +-]*[0-9]+", re.IGNORECASE)
 # Marks that aren't part of the text: notations that new rows may only have if the training rows have them.
 ORDINAL, MULTIPLIERS_MARK, PARENTHESES = "ordinal", "multipliers", "parentheses"
 DURATION, HOURS_MINUTES, MINUTES_SECONDS = "duration", "h:mm", "m:ss"
@@ -346,7 +347,7 @@ def _split(text: str) -> _Parts | None:
         return None
     body, prefix = match["body"], match["prefix"] or ""
     suffix = (match["suffix"] or "").strip()
-    if HEXADECIMAL.fullmatch(text) or (prefix and suffix and suffix not in MULTIPLIERS):
+    if NO_UNIT.fullmatch(body + (match["suffix"] or "")) or (prefix and suffix and suffix not in MULTIPLIERS):
         return None
     is_negative = in_parentheses or bool(match["late_sign"]) or (match["sign"] or "+") in MINUS
     multiplier, mark = 1.0, prefix or suffix

@@ -44,7 +44,7 @@ from components.data.csv.types import (
     has_wrong_years,
     may_have_thousands,
 )
-from components.data.profile import is_whole
+from components.data.profile import MAX_EXACT, is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy, Values
 
 if TYPE_CHECKING:
@@ -649,11 +649,15 @@ class Reader:
         """Raises DataError if values don't have the declared type."""
         if not is_odd.any():
             return
+        texts = self._parse_texts(name, ("",))  # float64 may be another number than is written
+        first, needed = values[is_odd][0], f"of type {declared}"
+        if declared == "int" and values.dtype.kind == "f" and MAX_EXACT < abs(first) < 2.0**63:
+            needed += " (beyond 2^53, whole numbers must have no decimals)"
         raise make_type_error(
             name,
-            f"of type {declared}",
+            needed,
             np.flatnonzero(is_odd),
-            lambda row: str(values[row]) if values.dtype.kind == "M" else repr(values[row].item()),
+            lambda row: texts[row].as_py(),
             locate=lambda row: f"{self.file}, {self.file.locate(row)}",
             total=int(present.sum()),
             remedy=f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`",

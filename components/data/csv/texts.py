@@ -42,11 +42,12 @@ MAX_NULL_TEXTS = 3  # up to so many distinct texts may stand for missing values
 MAX_MARKS = 5  # of a column in a message
 PLAIN_READINGS = ("numbers", "times", "booleans")  # there is nothing to say about them
 BOOLEANS = {"true": 1, "yes": 1, "y": 1, "t": 1, "1": 1, "false": 0, "no": 0, "n": 0, "f": 0, "0": 0}
+INFERRED_BOOLEANS = ("true", "false")  # the others may be categories
 # Spellings of a missing value in a column of numbers or times, where they can't be values.
 GAP = re.compile(
-    r"|[-+]?nan|-?1\.#(?:qnan|ind)|nat|<?n[./]?a\.?>?|#n/?a(?: n/a)?|[(<]?null[)>]?|nil|<?none>?|\\n|[-\u2013\u2014]+"
-    r"|\.+|\u2026|\?+|unk\.?|unknown|missing|undefined|empty|no ?data|no value|not (?:available|applicable)|tb[ad]"
-    r"|#(?:value|ref|num|null)!|#div/0!|#name\?",
+    r"|[-+]?nan(?:\(\w*\))?|-?1\.#(?:qnan|ind)|nat|<?n[./]?a\.?>?|#n/?a(?: n/a)?|[(<]?null[)>]?|nil|<?none>?|\\n"
+    r"|[-\u2013\u2014]+|\.+|\u2026|\?+|unk\.?|unknown|missing|undefined|empty|no ?data|no value"
+    r"|not (?:available|applicable)|tb[ad]|#(?:value|ref|num|null)!|#div/0!|#name\?",
     re.IGNORECASE,
 )
 
@@ -146,6 +147,8 @@ class TextColumn:
         if self.options.kind == "timestamp":
             return self._finish_times(self._parse_times(separators))
         if self.options.kind is None:
+            if self._are_booleans:
+                return self._read_booleans()
             if not self._looks_like_times and not self._looks_like_numbers:
                 return TextResult()
             times = self._parse_times(separators)
@@ -192,6 +195,14 @@ class TextColumn:
         """Whether half of the sampled texts are times."""
         sample = self._sample()
         return 2 * TimeTexts(sample, np.ones(len(sample))).read().is_time.sum() >= len(sample) > 0
+
+    @cached_property
+    def _are_booleans(self) -> bool:
+        """Whether most rows are true or false. Then there are few distinct texts."""
+        if len(self.texts) > SAMPLED_TEXTS:
+            return False
+        are_booleans = np.array([text.strip().lower() in INFERRED_BOOLEANS for text in self.texts], bool)
+        return self._share(are_booleans) >= MIN_SHARE
 
     def _sample(self) -> list[str]:
         """Texts from all parts of the column: the first ones may be of another kind than the others."""
@@ -335,6 +346,8 @@ class TextColumn:
         values = np.array([BOOLEANS.get(text.strip().lower(), np.nan) for text in self.texts])
         is_boolean = ~np.isnan(values)
         self._check_declared(is_boolean)
+        if self.options.kind is None and (odd := self._find_odd(is_boolean, "boolean")) is not None:
+            return odd
         return self._make_result(values, is_boolean, "bool", Reading("booleans"), None)
 
     # ----------------------------------------------------------------------------------------------------- messages
@@ -386,7 +399,7 @@ class TextColumn:
         is_odd = (self._rows > 0) & ~is_read
         count, total = int(self._rows[is_odd].sum()), int(self._rows.sum())
         row = self._first_row(is_odd)
-        plural = needed.replace("number", "numbers").replace("time", "times")
+        plural = re.sub("number|time|boolean", r"\g<0>s", needed, count=1)
         are = f"values is not a {needed}" if count == 1 else f"values are not {plural}"
         first = f"{self.texts[self.indices[row]]!r} ({self.locate(row)})"
         return f"{count:,} of {total:,} {are}; the first is {first}"

@@ -41,7 +41,8 @@ MONTHS = {
     for full_name in names.split()
     for name in (full_name, full_name[:3])
 } | {"jui": 0}  # of June and July in French: neither
-WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAY = rf"(?:(?P<weekday>{'|'.join(WEEKDAYS)})[a-z]*\.?,?\s+)?"
 TIME = (
     r"(?:(?:\s*T\s*|,?\s+(?:at\s+)?)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<half>[ap]\.?m\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?"
@@ -81,7 +82,9 @@ class _Parts(NamedTuple):
         has_points: whether points separate the numbers.
         has_short_year: whether the order is not known, and the year has two digits.
         may_have_year_first: whether this year may also be the first number.
+        weekday: the day of the week, from 0 for Monday. None: the text has none.
         microseconds: the time of day in UTC. None: it is no time.
+        is_cut: whether the time has a fraction of a microsecond.
         has_zone: whether the text has a time zone.
         note: what is missing in the text; "": nothing.
     """
@@ -91,7 +94,9 @@ class _Parts(NamedTuple):
     has_points: bool
     has_short_year: bool
     may_have_year_first: bool
+    weekday: int | None
     microseconds: int | None
+    is_cut: bool
     has_zone: bool
     note: str
 
@@ -106,9 +111,10 @@ class _Parts(NamedTuple):
         if self.has_short_year:
             year = _complete_year(year)
         try:
-            return date(year, month, day)
+            found = date(year, month, day)
         except ValueError:
             return None
+        return found if self.weekday in (None, found.weekday()) else None
 
     def find_microseconds(self, order: str) -> int | None:
         """Microseconds since 1970; None: there is no such time."""
@@ -184,6 +190,7 @@ class TimeTexts:
             order.replace("_", " ") if depends else "",
             note,
             "converted to UTC" if with_zone else "",
+            "without fractions of microseconds" if any(parts.is_cut for parts in valid) else "",
         )
         has_form = np.array([parts is not None for parts in self._parts], bool)
         return Times(
@@ -318,8 +325,19 @@ def _split(text: str) -> _Parts | None:
         if "day" not in found:
             note = "a month without a day is its first day"
     has_points = found.get("separator") == "."
-    microseconds, has_zone = _find_time(found), found["zone"] is not None
-    return _Parts(numbers, is_ordered, has_points, has_short_year, may_have_year_first, microseconds, has_zone, note)
+    weekday = found.get("weekday")
+    return _Parts(
+        numbers,
+        is_ordered,
+        has_points,
+        has_short_year,
+        may_have_year_first,
+        WEEKDAYS.index(weekday.lower()) if weekday else None,
+        _find_time(found),
+        bool((found["fraction"] or "")[6:].strip("0")),
+        found["zone"] is not None,
+        note,
+    )
 
 
 def _complete_year(year: int) -> int:

@@ -38,7 +38,7 @@ def test_counts_and_places(tmp_path: Path) -> None:
     assert [(column.missing_count, column.distinct_count) for column in (a, b, c)] == [(2, 2), (1, 2), (1, None)]
     assert a.missing_spellings == {"NA": 1}
     assert b.first_missing_location == f"{tmp_path / 'table.csv'}, line 3"
-    assert (c.infinite_count, c.first_infinite_location) == (1, f"{tmp_path / 'table.csv'}, line 2")
+    assert (c.infinite_count, c.first_infinite) == (1, f"inf ({tmp_path / 'table.csv'}, line 2)")
     assert (a.minimum, a.maximum, a.median, a.is_constant) == (1, 3, 2, False)
 
 

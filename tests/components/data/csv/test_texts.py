@@ -92,6 +92,14 @@ def test_numbers_with_marks_are_read(
         ["2020-W01", "2020-W02"],
         ["012 345", "12 345"],
         ["NA12", "NA13"],
+        ["0o7", "0o17"],
+        ["0b1", "-0B10"],
+        ["0x1F", "-0x1F"],
+        ["1e 5", "2e -5"],
+        ["1 e5", "2.5 E+5"],
+        ["true", "false", "both"],
+        ["yes", "no"],
+        ["Monday, 5 January 2020", "Wed 7 Jan 2020"],
     ],
 )
 def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, values: list[str]) -> None:
@@ -159,7 +167,7 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
         (["2020-1-5", "2020/12/31"], ["2020-01-05", "2020-12-31"], ""),
         (["2020-01-05 10:30 PM", "2020-01-05 12:00 am"], ["2020-01-05T22:30", "2020-01-05T00:00"], ""),
         (
-            ["Mon, 05 Jan 2020 10:00:00 +0200", "2020-01-05T10:00:00Z"],
+            ["Sun, 05 Jan 2020 10:00:00 +0200", "2020-01-05T10:00:00Z"],
             ["2020-01-05T08:00", "2020-01-05T10:00"],
             ", converted to UTC",
         ),
@@ -176,6 +184,8 @@ def test_the_reason_is_said_where_numbers_stay_text(tmp_path: Path, values: list
             ", converted to UTC",
         ),
         (["unknown", "2020-01-05"], [None, "2020-01-05"], ""),
+        (["2020-01-05 10:00:00.1234560", "?"], ["2020-01-05T10:00:00.123456", None], ""),
+        (["Sun 01/03/2020", "Wed 04/03/2020"], ["2020-03-01", "2020-03-04"], ", day first"),
     ],
 )
 def test_times_are_read(tmp_path: Path, values: list[str], expected: list[str | None], description: str) -> None:
@@ -289,6 +299,26 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
         (
             [*["30%", "5%"] * 10, "0.4"],
             "1 of 21 values is not a number with `%`; the first is '0.4' (line 22)",
+            ["nulls", "types", "on_bad_row"],
+        ),
+        (
+            [*["true", "FALSE"] * 10, "ture"],
+            "1 of 21 values is not a boolean; the first is 'ture' (line 22)",
+            ["nulls", "types", "on_bad_row"],
+        ),
+        (
+            [*["true", "false"] * 10, "?", "both", "neither"],
+            "2 of 22 values are not booleans; the first is 'both' (line 23)",
+            ["nulls", "types", "on_bad_row"],
+        ),
+        (
+            [*["Sun, 05 Jan 2020", "Mon, 6 January 2020"] * 5, "Monday, 5 January 2020"],
+            "1 of 11 values is not a time; the first is 'Monday, 5 January 2020' (line 12)",
+            ["nulls", "types", "on_bad_row"],
+        ),
+        (
+            [*map(str, range(30)), "0o7"],
+            "1 of 31 values is not a number; the first is '0o7' (line 32)",
             ["nulls", "types", "on_bad_row"],
         ),
         (
@@ -446,7 +476,14 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
         (["1600000000", "inf"], {"types": {"x": "timestamp"}}, "line 3: column `x` is inf, not of type timestamp; cor"),
         (["1600000000", "soon"], {"dates": {"x": "no_zone"}}, "line 2: column `x` is '1600000000', not"),
         (["5", "soon"], {"types": {"x": "timestamp"}}, "line 2: column `x` is '5', not of type timestamp"),
-        (["9007199254740993.0"], {"types": {"x": "int"}}, "not of type int"),
+        (
+            ["9007199254740993.0"],
+            {"types": {"x": "int"}},
+            r"is 9007199254740993.0, not of type int \(beyond 2\^53, whole numbers must have no decimals\); correct",
+        ),
+        (["5", "1e400"], {"types": {"x": "int"}}, "line 3: column `x` is 1e400, not of type int; correct"),
+        (["5", "1.50"], {"types": {"x": "bool"}}, r"line 2: column `x` is 5, not of type bool \(2 of 2"),
+        (["Monday, 5 January 2020"], {"dates": {"x": "%A, %d %B %Y"}}, "'Monday, 5 January 2020', not of type time"),
     ],
 )
 def test_a_declared_type_is_strict(tmp_path: Path, values: list[str], options: Any, message: str) -> None:
@@ -532,6 +569,37 @@ def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> No
     assert source.table.readings["x"].unusual == "1 of 2 times have no zone and are taken as UTC"
     zoned = read(tmp_path, ["2020-01-05T10:00+02:00"])
     assert zoned.table.readings["x"].description == "times, converted to UTC"
+
+
+@pytest.mark.parametrize("text", ["2020-01-05 10:00:00.1234567", "20200105T100000.123456700"])
+def test_fractions_of_microseconds_are_cut_with_a_note(tmp_path: Path, text: str) -> None:
+    source = read(tmp_path, [text, "?"])
+    assert source.table.values["x"][0] == np.datetime64("2020-01-05T10:00:00.123456")  # type: ignore[index]
+    assert source.table.readings["x"].description == "times, without fractions of microseconds"
+
+
+@pytest.mark.parametrize("zone", ["Z", "+01:00"])
+def test_dates_with_a_zone_are_likely_dates(tmp_path: Path, zone: str) -> None:
+    values = [f"2020-0{month}-05{zone}" for month in range(1, 6)]
+    (column, _) = read(tmp_path, values).profile().columns
+    assert column.likely_dates == "%Y-%m-%d%z"
+    hour = np.timedelta64(1 if zone != "Z" else 0, "h")
+    assert read(tmp_path, values, dates={"x": "%Y-%m-%d%z"}).table.values["x"][0] == np.datetime64("2020-01-05") - hour  # type: ignore[index]
+
+
+def test_usual_gaps_among_booleans_are_missing_and_announced(tmp_path: Path) -> None:
+    source = read(tmp_path, [*["true", "false"] * 3, "?", "Unknown", " True"])
+    assert values_of(source) == [*[True, False] * 3, None, None, True]
+    assert source.table.readings["x"].describe() == (
+        "read as booleans; missing: '?' in 1 row (first: line 8), 'Unknown' in 1 row (first: line 9)"
+    )
+    assert values_of(read(tmp_path, ["TRUE", "?"], types={"x": "bool"})) == [True, None]
+
+
+def test_the_nan_of_printf_is_missing_by_its_spelling(tmp_path: Path) -> None:
+    for text in ("nan(1)", "-nan(ind)"):
+        (column, _) = read(tmp_path, ["1", "2.5", text]).profile().columns
+        assert column.missing_spellings == {text: 1}
 
 
 def test_versions_are_no_dates(tmp_path: Path) -> None:
