@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
-    """Converts a column of Arrow. Times with a time zone are converted to UTC.
+    """Converts a column of Arrow.
+
+    Times with a time zone are converted to UTC. Decimals are int64 if all of the column are whole, else float64.
 
     Args:
         name: the column's name for messages.
@@ -30,13 +32,16 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         bool: False where a value is missing. The mask is None if no value is missing.
 
     Raises:
-        DataError: the type of the column isn't supported, or values are missing within lists.
+        DataError: the type of the column isn't supported, a whole decimal exceeds 64 bits, or values are missing within
+            lists.
     """
     import pyarrow
 
     types, kind = pyarrow.types, column.type
     if types.is_dictionary(kind):
         return convert_column(name, column.cast(kind.value_type))
+    if types.is_decimal(kind):
+        return convert_column(name, _convert_decimals(name, column))
     valid = read_valid_mask(column)
     if types.is_string_view(kind) or types.is_null(kind):
         column, kind = column.cast(pyarrow.large_string()), pyarrow.large_string()
@@ -48,10 +53,9 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         return convert_numbers(column.cast(pyarrow.uint8()), "?", valid, False), valid
     if types.is_integer(kind):
         return convert_numbers(column, str(kind), valid, 0), valid
-    if types.is_floating(kind) or types.is_decimal(kind):
-        column = column.cast(pyarrow.float64()) if types.is_decimal(kind) else column
-        return convert_numbers(column, f"f{column.type.bit_width // 8}", valid, np.nan), valid
-    if types.is_temporal(kind) and not (types.is_time(kind) or types.is_duration(kind)):
+    if types.is_floating(kind):
+        return convert_numbers(column, f"f{kind.bit_width // 8}", valid, np.nan), valid
+    if types.is_temporal(kind) and not types.is_time(kind):
         return _convert_times(column, valid), valid
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _convert_lists(name, column), valid
@@ -82,9 +86,7 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
         array = pyarrow.array(column)  # for objects of pandas, Arrow treats NaN as missing
         return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
     except OverflowError as error:
-        raise DataError(
-            f"column `{name}` has an integer beyond 64 bits. Convert the column to floats or texts."
-        ) from error
+        raise _make_integer_error(name) from error
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         reason = _describe_types(column) or str(error).splitlines()[0]
         raise DataError(f"column `{name}` doesn't have values of one type: {reason}. Convert them to one") from error
@@ -104,6 +106,10 @@ def _describe_types(column: Any) -> str:
         if type(value) is not type(first[1]):
             return " and ".join(f"row {at} is {each!r} ({type(each).__name__})" for at, each in (first, (row, value)))
     return ""
+
+
+def _make_integer_error(name: str) -> DataError:
+    return DataError(f"column `{name}` has an integer beyond 64 bits. Convert the column to floats or texts.")
 
 
 def _strings_to_arrow(strings: Strings) -> pyarrow.Array:
@@ -163,14 +169,32 @@ def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> 
     return Strings(data, offsets, convert_numbers(encoded.indices, "i4", valid, np.int32(distinct)))
 
 
+def _convert_decimals(name: str, column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Converts decimals to int64 if all are whole, since different ones may be the same float64; else to float64."""
+    import pyarrow
+
+    if column.null_count == len(column):
+        return column.cast(pyarrow.float64())
+    try:
+        whole = column.cast(pyarrow.decimal256(76, 0))
+    except pyarrow.ArrowInvalid:  # it would lose decimals
+        return column.cast(pyarrow.float64())
+    try:
+        return whole.cast(pyarrow.int64())
+    except pyarrow.ArrowInvalid as error:
+        raise _make_integer_error(name) from error
+
+
 def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
+    """Converts a column of dates, times or durations."""
     import pyarrow
 
     is_date = pyarrow.types.is_date(column.type)
     unit = "D" if is_date else column.type.unit
     if is_date:  # days, which NumPy has as int64; Arrow casts date32 only to int32
         column = column.cast(pyarrow.date32()).cast(pyarrow.int32()).cast(pyarrow.int64())
-    return convert_numbers(column, f"M8[{unit}]", valid, np.array("NaT", f"M8[{unit}]"))
+    dtype = f"{'m8' if pyarrow.types.is_duration(column.type) else 'M8'}[{unit}]"
+    return convert_numbers(column, dtype, valid, np.array("NaT", dtype))
 
 
 def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:

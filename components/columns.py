@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -91,6 +91,8 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
     if is_table(column):
         raise DataError(f"column `{name}` is a table ({type(column).__name__}), not a column")
     is_pandas = type(column).__module__.partition(".")[0] == "pandas"
+    column = _convert_pandas(column) if is_pandas else column
+    is_pandas = is_pandas and not isinstance(column, np.ndarray)
     if is_pandas and column.dtype == object and any(isinstance(value, date) for value in column):
         return _to_array(name, column.to_numpy()), None
     if (is_pandas and column.dtype == object) or isinstance(column, list | tuple):
@@ -140,6 +142,19 @@ def _is_replaced(dates: str, by: str) -> bool:
     return dates in ZONES if by in ZONES else dates.endswith("_first") or "%" in dates
 
 
+def _convert_pandas(column: Any) -> Any:
+    """Converts a column of pandas of a type that Arrow doesn't support."""
+    kind = str(column.dtype)
+    if kind.startswith("Sparse"):
+        return getattr(column, "sparse", column).to_dense()
+    if kind.startswith("complex") or (kind == "object" and column.dtype != object):  # the latter is `pandas.array`
+        return column.to_numpy()
+    categories: Any = getattr(column.dtype, "categories", None)
+    if str(getattr(categories, "dtype", "")).startswith(("interval", "period")):
+        return getattr(column, "cat", column).rename_categories(categories.astype(str))
+    return column
+
+
 def _to_array(name: str, column: Any) -> np.ndarray:
     is_list = isinstance(column, list | tuple)
     # NumPy would drop trailing NULs of texts, and use the memory of the longest text for each text.
@@ -179,8 +194,11 @@ def _read_images(name: str, values: Sequence[Any]) -> np.ndarray:
 
 
 def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
-    """Replaces missing values by None, and decimals by floats. Converts times to datetime64."""
+    """Replaces missing values by None, and decimals by integers if all are whole, else by floats. Converts times."""
     values = [_convert_object(value) for value in array.flat]
+    if any(isinstance(value, Decimal) for value in values):
+        convert = int if all(map(_is_whole, values)) else float
+        values = [convert(value) if isinstance(value, Decimal) else value for value in values]
     if any(isinstance(value, date) for value in values) and array.ndim == 1:
         if any(isinstance(value, datetime) for value in values):  # Arrow takes the type of the first, such as a date
             values = [datetime.combine(value, time()) if type(value) is date else value for value in values]
@@ -196,6 +214,11 @@ def _convert_object(value: Any) -> Any:
     is_nan = isinstance(value, Real | np.datetime64) and value != value
     if is_nan or type(value).__name__ in PANDAS_MISSING_TYPES:
         return None
+    return None if isinstance(value, Decimal) and value.is_nan() else value
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is an integer, a whole decimal, or missing."""
     if isinstance(value, Decimal):
-        return None if value.is_nan() else float(value)
-    return value
+        return value.is_finite() and value == value.to_integral_value()
+    return value is None or isinstance(value, Integral)

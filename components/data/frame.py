@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Frame(TextTable):
         name: the name of the table for messages, a plural.
     """
 
+    has: ClassVar[str] = "have"
     columns: Mapping[str, Any] | Any = None
     name: str = "the data"
 
@@ -104,7 +105,7 @@ class Frame(TextTable):
         return replace(reader, column_decimals={**reader.column_decimals, **numbers})  # they are written with points
 
     def read_columns(self) -> Columns:
-        check_drop(self.name, self.drop, self._raw.values, self._targets)
+        check_drop(self.name, self.drop, self._raw.values, self._targets, has=self.has)
         read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.read_with_skipping()
         values: dict[str, Values] = {}
         valid, types, readings = dict(read.valid), dict[str, ColumnType](), dict(read.readings)
@@ -126,6 +127,13 @@ class Frame(TextTable):
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
+    def _check_names(self, option: str, names: Collection[str], columns: Mapping[str, object]) -> None:
+        for name in names:
+            if name not in columns and name in self._raw.values and name not in self.drop:
+                unread = _describe_unread(self._raw.values[name])
+                raise DataError(f"{self.name}: `{option}` lists the column `{name}`, but {unread}.")
+        super()._check_names(option, names, columns)
+
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""
         is_null = np.logical_or.reduce([np.zeros(len(values), bool), *self._find_nulls(name, values).values()])
@@ -139,12 +147,15 @@ class Frame(TextTable):
         profile = super().profile()
         arrays = [name for name in self.table.values if name not in self.table.types]
         others = [column.name for column in profile.columns if column.name not in self._targets]
+        if targets := [name for name in arrays if name in self._targets]:
+            raise DataError(f"`target` (={targets[0]}): {_describe_unread(self._raw.values[targets[0]])}.")
         if arrays and not others:
+            unread = _describe_unread(self._raw.values[arrays[0]])
             raise DataError(
-                f"nothing is inferred for columns of arrays, such as `{arrays[0]}`. Choose an experiment or feature "
-                "columns that read it."
+                f"there is no other column than `{arrays[0]}`: {unread}. Choose an experiment or feature columns that "
+                "read it."
             )
-        notes = tuple(f"{name} is left out: nothing is inferred for a column of arrays or objects" for name in arrays)
+        notes = tuple(f"{name} is left out: {_describe_unread(self._raw.values[name])}" for name in arrays)
         return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
 
     def _count_spellings(
@@ -277,6 +288,20 @@ def _find_kind(values: Values) -> ColumnType | None:
     if isinstance(values, Strings):
         return "string"
     return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
+
+
+def _describe_unread(values: Values) -> str:
+    """Says what a column without a type of a table has, and how to convert it."""
+    if not isinstance(values, np.ndarray) or values.ndim > 1:
+        return "it has arrays or objects, for which nothing is inferred"
+    example = next((value for value in values if value is not None), None) if values.dtype.hasobject else None
+    if isinstance(example, bytes) or values.dtype.kind == "S":
+        return "it has bytes; decode them to texts"
+    if values.dtype.hasobject:
+        return "it has arrays or objects, for which nothing is inferred"
+    if values.dtype.kind == "m":
+        return f"it has durations ({values.dtype}); divide them by one second, for example, to get numbers"
+    return f"it has values of the type {values.dtype}; convert them to texts, numbers, booleans or times"
 
 
 def _find_missing(values: np.ndarray) -> np.ndarray:

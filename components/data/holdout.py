@@ -20,7 +20,8 @@ class RowKeys:
 
     Attributes:
         strata: the class: every split gets the same shares of the classes.
-        class_names: the names of the classes for messages, if `strata` has their positions here.
+        class_names: the names of the classes for messages, if `strata` has their positions here. None: the rows without
+            a class.
         groups: the group: the rows of a group are never divided.
         times: a date, a time or a number: the rows with the highest values are held out. Equal values are never
             divided.
@@ -42,6 +43,11 @@ class RowKeys:
         """Says that a class has too few rows to be divided into some parts."""
         name = value if self.class_names is None else self.class_names[value]
         number = "1 row" if rows == 1 else f"{rows} rows"
+        if name is None:
+            return (
+                f"`stratify`: its column has no value in {number}, too few to stratify {parts}; "
+                "fill in the values, remove these rows, or set `stratify` to null"
+            )
         return (
             f"class {name!r} has {number}, too few to stratify {parts}; "
             "remove the class, add more rows of it, or set `stratify=null`"

@@ -31,18 +31,25 @@ class KeyColumn(NamedTuple):
         return f"`{self.option}` (={self.name})"
 
     def number_values(self) -> tuple[list[Any], np.ndarray]:
-        """The different values, and the position of each row's value among them."""
+        """The different values, and the position of each row's value among them. A missing value is the last, None."""
         if isinstance(self.values, Strings):
-            return read_dictionary(to_arrow(self.name, self.values))
-        values, ids = np.unique(self.values, return_inverse=True)
-        return values.tolist(), ids
+            values, ids = read_dictionary(to_arrow(self.name, self.values))
+        else:
+            distinct, ids = np.unique(self.values, return_inverse=True)
+            values = distinct.tolist()
+        if self.valid.all():
+            return values, ids
+        # Values of missing rows alone are left out.
+        used, ids = np.unique(np.where(self.valid, ids, len(values)), return_inverse=True)
+        return [[*values, None][position] for position in used.tolist()], ids
 
     def find_values(self, wanted: Sequence[str | float | bool], *, check: bool = True) -> np.ndarray:
         """Which rows have one of some values, (rows,), bool. If `check`, raises DataError for a value of no row."""
         values, ids = self.number_values()
-        found, keys = [format_key(value) for value in values], [format_key(value) for value in wanted]
+        found = [None if value is None else format_key(value) for value in values]
+        keys = [format_key(value) for value in wanted]
         if check and (unknown := [key for key in keys if key not in found]):
-            hint = suggest_name(unknown[0], found)
+            hint = suggest_name(unknown[0], [value for value in found if value is not None])
             raise DataError(f"`{self.option}` lists {unknown[0]}, but column `{self.name}` has no such value. {hint}")
         return np.array([value in keys for value in found], bool)[ids] & self.valid
 

@@ -142,7 +142,7 @@ def test_an_experiment_keeps_its_feature_columns_and_reads_them_in_the_table() -
         ({"data": {"x": [1, 2], "y": [1]}, "target": "y"}, "columns with the same number of rows, got x 2, y 1"),
         (
             {"data": {"x": np.zeros((9, 2, 2)), "y": [1] * 9}, "target": "y"},
-            "nothing is inferred for columns of ar",
+            "there is no other column than `x`: it has arrays or objects",
         ),
     ],
 )

@@ -77,7 +77,9 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
     return Strings.from_bytes([data[start:stop] for start, stop in bounds])._replace(indices=indices)
 
 
-def check_drop(origin: str, drop: Collection[str], names: Collection[str], targets: Collection[str]) -> None:
+def check_drop(
+    origin: str, drop: Collection[str], names: Collection[str], targets: Collection[str], has: str = "has"
+) -> None:
     """Raises DataError for a name in `drop` that isn't a column, or is a target."""
     for name in drop:
         if name in targets:
@@ -86,7 +88,7 @@ def check_drop(origin: str, drop: Collection[str], names: Collection[str], targe
             nearest = closest_name(name, names)
             hint = f"Did you mean {format_name(nearest)}? " if nearest is not None else ""
             raise DataError(
-                f"{origin} has no column {format_name(name)}, which `drop` lists. {hint}Columns: {join_names(names)}."
+                f"{origin} {has} no column {format_name(name)}, which `drop` lists. {hint}Columns: {join_names(names)}."
             )
 
 

@@ -210,9 +210,10 @@ class _GivenFile(Csv):
     def read_columns(self) -> Columns:
         columns, types = super().read_columns(), self.training.table.types
         if missing := [name for name in types if name not in columns.types]:
+            remedy = "Add the column" if missing[0] in self._targets else "Add the column, or list it in `drop`"
             raise DataError(
-                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. Add the column, or list it "
-                f"in `drop`. Columns: {join_names(columns.types)}."
+                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. {remedy}. "
+                f"Columns: {join_names(columns.types)}."
             )
         values = {name: columns.values[name] for name in types}
         for name, kind in types.items():  # whole numbers may be codes, for which 1.0 isn't 1

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class TextTable(SkipOptions, Table):
             A row needs one of several targets.
     """
 
+    has: ClassVar[str] = "has"  # follows the label in messages
     decimal: str | dict[str, str] | None = None
     thousands: str | None = None
     nulls: tuple[str | float, ...] | dict[str, tuple[str | float, ...]] | None = None
@@ -239,10 +240,8 @@ class TextTable(SkipOptions, Table):
             return None
         character = "\t" if value == r"\t" else CHARACTERS.get(value, value)
         if len(character) != 1 or not (character.isascii() or option == "thousands") or character in "\r\n\0":
-            names = ", ".join(CHARACTERS)
-            raise DataError(
-                f"`{option}` (={value!r}) must be one ASCII character other than a line break, or one of {names}"
-            )
+            names, kind = ", ".join(CHARACTERS), "character" if option == "thousands" else "ASCII character"
+            raise DataError(f"`{option}` (={value!r}) must be one {kind} other than a line break, or one of {names}")
         return character
 
     @property
@@ -276,7 +275,7 @@ class TextTable(SkipOptions, Table):
         """The columns, without the rows that are left out. Raises DataError if an option names no column."""
         columns = self.read_columns()
         if not columns.rows:
-            raise DataError(f"{self.label} has no rows")
+            raise DataError(f"{self.label} {self.has} no rows")
         for option in ("types", "nulls", "dates", "marks", "decimal"):
             value = getattr(self, option)
             names = list(value) if isinstance(value, dict) else []
@@ -290,17 +289,19 @@ class TextTable(SkipOptions, Table):
             targets = [name for name in self._targets if name in columns.types]
             rows = find_rows_with_target(columns.valid, targets)
             if rows is not None and not len(rows):
-                raise DataError(f"{self.label} has no row with a value of {self._describe_targets()}")
+                raise DataError(f"{self.label} {self.has} no row with a value of {self._describe_targets()}")
         for name in self.required_columns:
             mask = columns.valid.get(name, np.ones(columns.rows, bool))
             rows = np.flatnonzero(mask) if rows is None else rows[mask[rows]]
             if not len(rows):
-                raise DataError(f"{self.label} has no row with a value of {format_name(name)}")
+                raise DataError(f"{self.label} {self.has} no row with a value of {format_name(name)}")
         if self.classes is None:
             return rows if rows is None or len(rows) < columns.rows else None
         name = self.class_column
         if name not in columns.values:
-            raise DataError(f"`classes`: {self.label} has no column `{name}`. {suggest_name(name, columns.values)}")
+            raise DataError(
+                f"`classes`: {self.label} {self.has} no column `{name}`. {suggest_name(name, columns.values)}"
+            )
         mask = columns.valid.get(name, np.ones(columns.rows, bool))
         is_used = join_parts("classes", name, [(columns.values[name], mask)]).find_values(
             self.classes, check=self.has_all_classes
@@ -334,11 +335,11 @@ class TextTable(SkipOptions, Table):
         unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
         if len(unknown) == 1:
             hint = suggest_name(unknown[0], columns)
-            raise DataError(f"{self.label} has no column `{unknown[0]}`, which `{option}` lists. {hint}")
+            raise DataError(f"{self.label} {self.has} no column `{unknown[0]}`, which `{option}` lists. {hint}")
         if unknown:
             listed = ", ".join(f"`{name}`" for name in unknown)
             hint = f"Columns: {join_names(columns)}."
-            raise DataError(f"{self.label} has no columns {listed}, which `{option}` lists. {hint}")
+            raise DataError(f"{self.label} {self.has} no columns {listed}, which `{option}` lists. {hint}")
 
     def profile(self) -> TableProfile:
         """The facts about the columns."""
@@ -380,9 +381,16 @@ class TextTable(SkipOptions, Table):
         return sum(len(table.bad_rows) for table in self.tables.values() if table.table.rows)  # `table` reads the rows
 
     def left_out(self) -> tuple[str, ...]:
-        return tuple(sentence for table in self.tables.values() for sentence in table._describe_rows_left_out())
+        tables = [*self.tables.values()]
+        origins = [f" of {table.label}" if len(tables) > 1 else "" for table in tables]
+        return tuple(
+            sentence
+            for table, origin in zip(tables, origins, strict=True)
+            for sentence in table._describe_rows_left_out(origin)
+        )
 
-    def _describe_rows_left_out(self) -> Iterator[str]:
+    def _describe_rows_left_out(self, origin: str) -> Iterator[str]:
+        """Sentences about rows that are left out. `origin` follows their number, such as ` of valid.csv`."""
         count, everything = self.table.left_out, self.table.left_out + self.table.rows
         if len(self.bad_rows):
             yield self.bad_rows.describe(len(self.bad_rows) + everything)
@@ -391,7 +399,7 @@ class TextTable(SkipOptions, Table):
         reasons = [f"no value of {self._describe_targets()}"] if self.on_missing_target == "drop" else []
         reasons += [f"no value of {format_name(name)}" for name in self.required_columns]
         reasons += [] if self.classes is None else [f"another class than {join_names(map(format_key, self.classes))}"]
-        rows = f"{count:,} of {everything:,} rows {'has' if count == 1 else 'have'} {' or '.join(reasons)}"
+        rows = f"{count:,} of {everything:,} rows{origin} {'has' if count == 1 else 'have'} {' or '.join(reasons)}"
         yield f"{rows} and {'is' if count == 1 else 'are'} left out"
 
     def row_numbers(self) -> np.ndarray | None:

@@ -1,7 +1,9 @@
 """Tables from Python: texts are read as in a CSV file, and other columns keep their types."""
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,23 +80,71 @@ def test_python_s_numbers_with_gaps_are_numbers_and_arrays_are_kept() -> None:
     frame = Frame(columns={"x": [1, None], "y": [None, 0.5], "image": images, 3: ["a", "b"]}, target="3")
     assert frame.table.types == {"x": "int", "y": "float", "3": "string"}
     assert frame.table.values["image"] is images
-    assert frame.profile().notes == ("image is left out: nothing is inferred for a column of arrays or objects",)
+    assert frame.profile().notes == ("image is left out: it has arrays or objects, for which nothing is inferred",)
 
 
-def test_a_declared_type_and_missing_spellings_hold_for_columns_with_types() -> None:
-    columns = {"code": [1, 2], "whole": [1.0, np.nan], "x": [-999, 5], "when": [0.0, 86_400_000.0]}
-    frame = Frame(
-        columns=columns, types={"code": "string", "whole": "string"}, nulls={"x": (-999,)}, dates={"when": "seconds"}
-    )
-    assert values(frame, "code") == ["1", "2"]
-    assert values(frame, "whole") == ["1", ""], "a whole number has no decimals, whatever its type"
-    assert frame.table.valid["x"].tolist() == [False, True]
-    assert values(frame, "when")[1].startswith("1972-09-27")
-    numbers = Frame(columns={"x": [1.234, 5.5], "y": ["1.234,5", "6,5"]}, decimal="comma", nulls=(-1,))
-    assert numbers.table.values["x"].tolist() == [1.234, 5.5]  # type: ignore[union-attr]
-    assert numbers.table.values["y"].tolist() == [1234.5, 6.5]  # type: ignore[union-attr]
-    with pytest.raises(DataError, match=r"row 1: column `x` is 1\.5, not of type int"):
-        _ = Frame(columns={"x": [1, 1.5]}, types={"x": "int"}).table
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        ([b"a", b"b"], "it has bytes; decode them to texts"),
+        (np.array([b"a", b"b"]), "it has bytes; decode them to texts"),
+        (pyarrow.array([None, b"b"]), "it has bytes; decode them to texts"),
+        (np.array([1, 2], "m8[s]"), "it has durations (timedelta64[s]); divide them by one second"),
+        ([timedelta(1), None], "it has durations (timedelta64[us]); divide them"),
+        (pandas.Series([timedelta(1), None]), "it has durations (timedelta64["),
+        (pyarrow.array([1, 2], pyarrow.duration("ns")), "it has durations (timedelta64[ns])"),
+        ([1j, 2], "it has values of the type complex128; convert them to texts, numbers, booleans or times"),
+        (pandas.Series([1j, 2]), "it has values of the type complex128"),
+        ([{"a": 1}, {"a": 2}], "it has arrays or objects, for which nothing is inferred"),
+    ],
+)
+def test_a_column_that_is_none_of_a_table_is_named_with_its_type(column: Any, reason: str) -> None:
+    columns = {"x": column, "y": [1, 2]}
+    frame = Frame(columns=columns, target="y", drop=("x",))
+    assert frame.profile().notes == ("left out by `drop`: x",)
+    with pytest.raises(DataError, match=f"^there is no other column than `x`: {re.escape(reason)}"):
+        Frame(columns=columns, target="y").profile()
+    (note,) = Frame(columns={**columns, "z": [1, 2]}, target="y").profile().notes
+    assert note.startswith(f"x is left out: {reason}")
+    with pytest.raises(DataError, match=rf"^`target` \(=x\): {re.escape(reason)}"):
+        Frame(columns=columns, target="x").profile()
+    with pytest.raises(DataError, match=f"^the data: `types` lists the column `x`, but {re.escape(reason)}"):
+        _ = Frame(columns=columns, types={"x": "string"}).table
+
+
+def test_decimals_beyond_the_precision_of_floats_are_distinct() -> None:
+    decimals = [Decimal(2**53 + k % 4) for k in range(8)]
+    whole = [str(2**53 + k % 4) for k in range(8)]
+    for column in (decimals, pandas.Series(decimals), pyarrow.array(decimals)):
+        assert values(Frame(columns={"x": column}), "x") == whole
+        assert values(Frame(columns={"x": column}, types={"x": "string"}), "x") == whole
+
+
+def test_categories_of_intervals_are_texts() -> None:
+    intervals = pandas.cut(pandas.Series([1, 5, 9]), 3)
+    assert values(Frame(columns={"x": intervals}), "x") == intervals.astype(str).tolist()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(20, dtype=np.float16),
+        np.arange(-5, 15, dtype=np.int8),
+        np.linspace(-1, 1, 21, dtype=np.float32) * np.finfo(np.float32).max,
+        np.arange(20) * 1e306,
+        np.linspace(-1, 1, 21) * np.finfo(np.float64).max,
+        np.array([-999.0] * 3 + [1e306 * n for n in range(1, 18)]),
+    ],
+)
+def test_facts_of_numbers_of_any_size_are_computed_without_a_warning(numbers: np.ndarray) -> None:
+    (column,) = Frame(columns={"x": numbers}).profile().columns
+    assert column.likely_dates is None
+    assert column.sentinels == ()
+    assert np.isfinite(column.skewness)
+    if abs(numbers).max() < 100:
+        times = Frame(columns={"x": numbers}, dates={"x": "seconds"}).table.values["x"]
+        assert times[7] == np.datetime64(int(numbers[7]), "s")  # type: ignore[index]
 
 
 @pytest.mark.parametrize("convert", [tuple, list])
@@ -274,7 +324,7 @@ def test_rows_without_a_target_are_left_out_and_their_numbers_kept() -> None:
     [
         (3, "the data are of the type int. A mapping of columns by name, or a data frame"),
         ({}, "the data must have columns"),
-        ({"x": []}, "the data has no rows"),
+        ({"x": []}, "the data have no rows"),
         ({"x": [1], "y": [1, 2]}, "must have columns with the same number of rows, got x 1, y 2"),
         ({"x": [1, "a"]}, "column `x` doesn't have values of one type"),
         ({"x": ["a\0"]}, "have a text with a NUL character"),
@@ -287,7 +337,7 @@ def test_what_is_no_table_is_an_error(columns: Any, message: str) -> None:
 
 
 def test_an_option_for_a_missing_column_is_an_error() -> None:
-    with pytest.raises(DataError, match="has no column `y`, which `types` lists"):
+    with pytest.raises(DataError, match="the data have no column `y`, which `types` lists"):
         _ = Frame(columns={"x": [1]}, types={"y": "int"}).table
-    with pytest.raises(DataError, match="has no column z, which `drop` lists"):
+    with pytest.raises(DataError, match="the data have no column z, which `drop` lists"):
         _ = Frame(columns={"x": [1]}, drop=("z",)).table

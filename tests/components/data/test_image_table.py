@@ -216,8 +216,8 @@ def test_an_empty_path_is_a_missing_image_and_may_be_left_out() -> None:
     source = ImageTable(path="t.csv", test="test.csv", images="file", on_missing_image="drop")
     assert (read(source, "train"), read(source, "test")) == (PICTURES[:2], [PICTURES[2]])
     assert source.left_out() == (
-        "1 of 3 rows has no value of file and is left out",
-        "1 of 2 rows has no value of file and is left out",
+        "1 of 3 rows of t.csv has no value of file and is left out",
+        "1 of 2 rows of test.csv has no value of file and is left out",
     )
     assert [block.locate(1) for block in source.blocks("train")] == ["t.csv, line 4 (img/1.png)"]
     with pytest.raises(DataError, match=r"`on_missing_image` \(=drop\) needs `images`"):

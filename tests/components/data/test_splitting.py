@@ -89,6 +89,22 @@ def test_groups_have_about_the_wanted_shares_of_rows_and_classes() -> None:
     assert np.ptp([rare[rows].sum() for rows in folds]) < 60
 
 
+@pytest.mark.parametrize("classes", [["a", "b"], [0, 1], [0.5, 1.0], [True, False]])
+def test_rows_without_a_class_are_a_class_of_their_own(classes: list[Any]) -> None:
+    def source(gaps: int, **options: Any) -> Frame:
+        return Frame(columns={"g": [None] * gaps + classes * 10, "x": range(20 + gaps)}, **options)
+
+    splits = source(10, stratify="g", valid=6, test=6).splits()
+    assert [int((rows < 10).sum()) for rows in splits.values()] == [6, 2, 2]
+    for gaps, number in ((1, "1 row"), (2, "2 rows")):
+        message = rf"`stratify`: its column has no value in {number}, too few to stratify 3 splits; fill in the values"
+        with pytest.raises(DataError, match=message):
+            source(gaps, stratify="g").splits()
+    with pytest.raises(DataError, match="no value in 4 rows, too few to stratify 8 folds"):
+        source(4, stratify="g", test=1, valid=1).folds(8, 0)
+    assert len(source(10, per_class=2, target="g").splits()["train"]) == 6
+
+
 def test_a_large_group_is_trained_on() -> None:
     groups = np.repeat(np.arange(11), [500, *[50] * 10])
     for seed in range(5):
@@ -309,6 +325,8 @@ def test_other_files_are_the_validation_and_the_test_split(tmp_path: Path, monke
         DataError, match=r"b.csv has no column `z`, which a.csv has. Add the column, or list it in `drop`"
     ):
         Csv(path="a.csv", valid="b.csv").sizes()
+    with pytest.raises(DataError, match=r"b.csv has no column `z`, which a.csv has. Add the column. Columns: "):
+        Csv(path="a.csv", valid="b.csv", target="z").sizes()
 
 
 @pytest.mark.parametrize("dates", ["utc", {"": "utc"}])
@@ -338,7 +356,10 @@ def test_rows_without_a_target_are_left_out_of_each_file(tmp_path: Path) -> None
     )
     assert source.sizes() == {"train": 2, "test": 1}
     assert source.row_numbers().tolist() == [0, 2, 4]  # type: ignore[union-attr]
-    assert len(source.left_out()) == 2
+    assert source.left_out() == tuple(
+        f"1 of {rows} rows of {tmp_path / name} has no value of y and is left out"
+        for rows, name in ((3, "a.csv"), (2, "b.csv"))
+    )
 
 
 def test_the_fingerprint_of_earlier_versions_is_kept() -> None:

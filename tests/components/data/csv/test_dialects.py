@@ -438,6 +438,7 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"quote": "ab"}, r"`quote` \(='ab'\) must be one ASCII character"),
         ({"escape": "\n"}, "`escape` .* must be one ASCII character"),
         ({"comment": "//"}, "`comment` .* must be one ASCII character"),
+        ({"thousands": "ab"}, r"`thousands` \(='ab'\) must be one character other than a line break"),
         ({"delimiter": '"'}, "`delimiter` and `quote` must be different, both are double_quote"),
         ({"delimiter": "#", "comment": "hash"}, "`delimiter` and `comment` must be different, both are hash"),
         ({"decimal": "x"}, r"`decimal` \(=x\) must be point or comma"),
