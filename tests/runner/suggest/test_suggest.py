@@ -278,12 +278,14 @@ def test_many_different_texts_are_examined(tmp_path: Path, values: list[Any], ex
             [*NUMBERS[:-1], "1O"],
             "x: 1 of 120 values is not a number; the first is '1O' (line 121). "
             """To read them as missing, set 'data.nulls.x=["1O"]'; to read all values as text, set """
-            "data.types.x=string.",
+            "data.types.x=string; to skip these rows, set "
+            "data.on_bad_row=skip.",
         ),
         (
             [*NUMBERS[:-5], *"abcde"],
             "x: 5 of 120 values are not numbers; the first is 'a' (line 117). "
-            "To read all values as text, set data.types.x=string.",
+            "To read all values as text, set data.types.x=string; to skip these rows, set "
+            "data.on_bad_row=skip.",
         ),
         (
             [f'"{n},{n}"' for n in range(60)],
