@@ -124,9 +124,9 @@ def reduce_on_plateau(
     learning_rate: Annotated[Scalar, Range(0)],
     factor: Annotated[Scalar, Range(0, 1, "()")],
     patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")],
-    min_delta: Annotated[float, Range(0)] = 1e-4,
+    min_delta: Annotated[Scalar, Range(0)] = 1e-4,
     cooldown: Annotated[int, Range(0)] | Duration = 0,
-    min_scale: Annotated[float, Range(0, 1)] = 0.0,
+    min_scale: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
     """Constant learning rate, reduced when the monitored metric stops improving.
 

@@ -56,12 +56,11 @@ RESULT_NEUTRAL_KEYS = (
     "sweep",
     "training.log_steps",
     "training.check_memory",
+    "training.checkpoint_minutes",
     "training.profile",
     "training.keep_checkpoints",
 )
 """Keys of a configuration that the results of a run do not depend on."""
-ORDERED_KEYS = (("update", "groups"), ("feature", "targets"))
-"""Keys with a mapping whose order counts: the first group that matches, and the logits and loss of each target."""
 
 
 class RunFolder:
@@ -94,13 +93,16 @@ def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
 
 
 def list_orders(values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Lists the names below each key of `ORDERED_KEYS` that has some, in their order."""
-    orders = {}
-    for group, key in ORDERED_KEYS:
-        names = [name for name in values.get(group, {}).get(key) or {} if name != "_target_"]
-        if names:
-            orders[f"{group}.{key}"] = names
-    return orders
+    """Lists the names below each key with a mapping whose order counts, in their order.
+
+    They are the groups of a member of the update set, of which the first one that matches a parameter counts, and the
+    targets, whose logits and losses have this order.
+    """
+    places = {f"update.{name}": member for name, member in values.get("update", {}).items()}
+    places["feature.targets"] = values.get("feature", {}).get("targets")
+    mappings = {key: node for key, node in places.items() if isinstance(node, Mapping)}
+    orders = {key: [name for name in node if isinstance(node[name], Mapping)] for key, node in mappings.items()}
+    return {key: names for key, names in orders.items() if names}
 
 
 def select_run_settings(values: Mapping[str, Any]) -> dict[str, Any]:

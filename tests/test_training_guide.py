@@ -71,8 +71,6 @@ def optimizer_table() -> str:
     for target, signature in list_optimizers().items():
         numbers = ", ".join(f"`{name}`" for name in list_numbers(signature)) or "none"
         limited = {can_limit_decay(target, name) for name in list_numbers(signature) if "weight_decay" in name}
-        if target == "optax.adafactor":  # its number is optional
-            limited = {can_limit_decay(target, "weight_decay_rate")}
         decays = "" if not limited else "kernels, embeddings" if all(limited) else "not supported"
         lines.append(f"| `{target}` | {numbers} | {decays} |")
     return "\n".join(lines) + "\n"

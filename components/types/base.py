@@ -142,6 +142,8 @@ class Duration:
     def written(self) -> str | float:
         """The duration as it is written in YAML."""
         number = float(self.value)
+        if not isinstance(self.value, int | float):  # float32 has seven digits
+            number = float(f"{number:.7g}")
         if self.unit == "run":
             return number
         return repr(number).removesuffix(".0") + {"epoch": "ep", "step": "st"}[self.unit]

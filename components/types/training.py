@@ -91,9 +91,9 @@ class Plateau(NamedTuple):
 
     factor: Scalar
     patience: int | Duration
-    min_delta: float
+    min_delta: Scalar
     cooldown: int | Duration
-    min_scale: float
+    min_scale: Scalar
 
 
 class Schedule(NamedTuple):

@@ -50,6 +50,16 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             if masks := [mask for mask in DECAY_MASKS if mask in optimizer]:
                 problem = f"optimizer.{masks[0]} chooses the parameters that decay. Leave it or {name} out."
             yield Problem(f"update.{name}", problem)
+        elif has_member(node, "decays") and optimizers and all(map(_leaves_decay_out, optimizers)):
+            targets = join_names(dict.fromkeys(node["_target_"] for node in optimizers))
+            yield Problem(f"update.{name}", f"the weight decay of {targets} isn't set. Set it, or leave {name} out.")
+
+
+def _leaves_decay_out(node: Mapping[str, Any]) -> bool:
+    """Whether an optimizer sets none of its weight decays, whose defaults are 0 or null, or sets null."""
+    signature = read_signature(node["_target_"]) or {}
+    names = [name for name in signature if "weight_decay" in name and name not in DECAY_MASKS]
+    return bool(names) and all(node[name] is None if name in node else not signature[name].default for name in names)
 
 
 def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:

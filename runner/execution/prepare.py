@@ -42,7 +42,6 @@ from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
 from runner.training.observers import Observers
 from runner.training.signals import Signals
-from runner.training.step_plan import StepPlan
 from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
@@ -163,7 +162,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 signals=signals,
             )
         _check_schedules(trainer)
-        _check_durations(config, trainer.plan, progress)
+        _check_durations(config, trainer, progress)
         _note_update(trainer, progress, quiet=config.values["quiet"])
         _note_weights(config, data, progress)
         return trainer
@@ -200,19 +199,23 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
     )
 
 
-def _check_durations(config: Config, plan: StepPlan, progress: Progress) -> None:
+def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows the durations that are longer than the run, such as a warm-up of 20 epochs in a run of 10.
 
     Raises UserError if parameters are frozen for less than half a step, so that they never are.
     """
+    plan, freeze = trainer.plan, trainer.parts.members.freeze
     total = plan.total_steps
     for key, duration in list_durations(config):
-        if plan.unfreeze_step == 0 and key.startswith("update."):
+        freezes = freeze is not None and key.startswith(f"update.{freeze[0]}.")
+        if plan.unfreeze_step == 0 and freezes:
             raise UserError(
                 f"{key}: {duration.written()} is 0 of {total:,} steps, so nothing is frozen. Choose a longer time, "
                 "such as 1st, or leave the member out."
             )
         steps = plan.count_steps(duration, total)
+        if freezes and steps == total:
+            progress.note(f"note: {key}={duration.written()} is the whole run, so the parameters stay frozen")
         if steps > total and duration.unit != "run":  # a share is at most 1
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
 

@@ -58,6 +58,7 @@ OPTAX_HINTS: dict[str, Any] = {
     "eps_root": _POSITIVE,
     "initial_scale": _POSITIVE,
     "weight_decay": _POSITIVE,
+    "weight_decay_rate": _POSITIVE | None,
 }
 """Type hints by parameter name, with ranges, which Optax doesn't annotate."""
 

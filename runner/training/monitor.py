@@ -74,7 +74,7 @@ def update_monitor(
         state = state._replace(best=value)
     state = _update_early_stopping(state, value, is_improvement(state.reference, min_delta), patience, clock)
     if plateau is not None:
-        is_better = is_improvement(state.plateau_reference, plateau.min_delta)
+        is_better = is_improvement(state.plateau_reference, float(plateau.min_delta))
         state = _update_plateau(state, value, is_better, plateau, clock)
     return state._replace(step=int(clock.step)), is_best
 
@@ -94,10 +94,12 @@ def _update_plateau(
     state = state._replace(cooldown=max(state.cooldown - _elapsed(state, plateau.cooldown, clock), 0))
     if is_improvement:
         return state._replace(plateau_reference=value, plateau_wait=0)
-    wait = 0 if state.cooldown else state.plateau_wait + _elapsed(state, plateau.patience, clock)
-    if wait < _length(plateau.patience, clock) or state.scale <= plateau.min_scale:
+    if state.cooldown:
+        return state._replace(plateau_wait=0)
+    wait, min_scale = state.plateau_wait + _elapsed(state, plateau.patience, clock), float(plateau.min_scale)
+    if wait < _length(plateau.patience, clock) or state.scale <= min_scale:
         return state._replace(plateau_wait=wait)
-    scale = max(state.scale * float(plateau.factor), plateau.min_scale)
+    scale = max(state.scale * float(plateau.factor), min_scale)
     return state._replace(plateau_wait=0, cooldown=_length(plateau.cooldown, clock), scale=scale)
 
 

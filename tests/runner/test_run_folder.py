@@ -98,7 +98,7 @@ def test_the_digest_ignores_keys_that_change_no_result() -> None:
     assert run_digest(values, "data") != run_digest(values, "other data")
 
 
-@pytest.mark.parametrize(("group", "key"), [("update", "groups"), ("feature", "targets")])
+@pytest.mark.parametrize(("group", "key"), [("update", "groups"), ("update", "parts"), ("feature", "targets")])
 def test_the_digest_has_the_order_where_it_counts(group: str, key: str) -> None:
     def digest(names: str, **others: Any) -> str:
         return run_digest(

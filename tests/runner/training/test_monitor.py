@@ -49,6 +49,12 @@ def test_counting_resumes_at_the_evaluation_that_ends_the_cooldown(cooldown: int
     assert falls == list(range(1, 20, max(cooldown, 1)))
 
 
+def test_a_patience_below_one_step_waits_for_the_cooldown() -> None:
+    plateau = Plateau(0.5, Duration(0.001, "run"), 0.0, 3, 0.0)
+    scales = [state.scale for state, _ in monitor_states([1.0] * 6, plateau=plateau)]
+    assert scales == [1, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
 @pytest.mark.parametrize("higher", [False, True])
 @pytest.mark.parametrize(
     ("case", "patience", "min_delta"),
