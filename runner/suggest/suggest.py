@@ -15,10 +15,12 @@ from components.types import (
     ColumnProfile,
     ColumnType,
     DataError,
+    Foldable,
     ImageProfile,
     InfersTypes,
     Source,
     TableProfile,
+    UserError,
 )
 from components.types.splits import SPLIT_OPTIONS
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
@@ -48,8 +50,12 @@ SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that 
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
-def suggest(source: Any) -> dict[str, Any]:
+def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     """Makes the suggestion for a source that is a table.
+
+    Args:
+        source: the table.
+        folds: the number of folds of a cross-validation. None: there is none.
 
     Raises:
         DataError: the target is missing or can't be predicted, or all other columns are left out.
@@ -101,7 +107,7 @@ def suggest(source: Any) -> dict[str, Any]:
     raw = columns.keys() | images.keys()
     image_plans = {name: _plan_image(each, image, target, target_plan, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
-    train_rows = _count_training_rows(source, table.origin, rows)
+    train_rows = _count_training_rows(source, table.origin, rows, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
     notes = [f"{format_name(name)} is {plan.description}" for name, plan in left_out.items()]
     notes += [f"{format_name(name)} {note}" for name, plan in (image_plans | plans).items() for note in plan.notes]
@@ -358,15 +364,21 @@ def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:
     return {"choices": {"loss": loss, "metric": metrics}, "values": {}, "notes": []}
 
 
-def _count_training_rows(source: Source, origin: str, rows: int) -> int:
-    """The number of rows of the training split."""
+def _count_training_rows(source: Source, origin: str, rows: int, folds: int | None) -> int:
+    """The number of rows of the training split, or of the smallest one of a cross-validation."""
     try:
-        return len(source.splits()["train"])
+        count = len(source.splits()["train"])
     except DataError as error:
         if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
             raise  # the options may be wrong, and not the number of rows
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
+    if folds is None or not isinstance(source, Foldable):
+        return count
+    try:
+        return min(len(source.folds(folds, fold)["train"]) for fold in range(folds))
+    except UserError:  # a run reports it
+        return count
 
 
 def _name_feature_columns(
