@@ -5,6 +5,7 @@ A suggestion is a dictionary of plain values with the keys of `Suggestion`, sinc
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -29,6 +30,7 @@ from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_problem,
     describe_reading,
+    describe_rounding,
     describe_sentinel,
     format_name_override,
     format_row_count,
@@ -41,6 +43,7 @@ MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a c
 MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to declare them as classes
 MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
+MAX_SEPARATE_COLUMNS = 100  # with more feature columns, those of numbers with the same parameters are one
 SPLIT_COUNT = 3
 RARE = 0.4  # of the rows that each class would have if all had as many: for two classes, 20 % of all rows. Below it,
 # predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
@@ -257,11 +260,8 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     _check_target(column, origin)
     if _has_tags(column):
         return _plan_tags(column)
-    distinct_count = column.distinct_count
-    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
-    is_number = column.kind in ("int", "float")
-    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
-    if (column.kind == "float" and column.is_type_declared) or (is_number and (has_many_values or is_amount)):
+    if _is_number_target(column):
+        distinct_count = column.distinct_count
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
@@ -271,6 +271,16 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
         return plan, _make_options("mse", ["rmse", "mae", "r2"])
     return _plan_classes(column)
+
+
+def _is_number_target(column: ColumnProfile) -> bool:
+    """Whether a target is a number rather than a class."""
+    if column.kind not in ("int", "float"):
+        return False
+    distinct_count = column.distinct_count
+    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
+    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
+    return has_many_values or is_amount or (column.kind == "float" and column.is_type_declared)
 
 
 def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
@@ -331,6 +341,12 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
         raise DataError(f"{name} {describe_infinite_numbers(column)}. Correct these rows, or leave them out.")
     are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
+    if _is_number_target(column) and column.is_rounded_in_float:
+        as_float, as_text = (format_type_override(column.name, kind) for kind in ("float", "string"))
+        raise DataError(
+            f"{name} {describe_rounding()}, so that some become equal. Subtract a constant from them. Or for rounded "
+            f"numbers, set {as_float}; for classes, set {as_text}"
+        )
     if _has_tags(column) or are_declared_classes:
         return
     if column.kind == "string" and distinct_count and distinct_count > max_classes:
@@ -404,7 +420,42 @@ def _name_feature_columns(
             taken.add(name)
             columns[name] = {"_target_": column["_target_"], "key": key, **column}
         inputs.setdefault("image" if raw_name in images else "columns", []).append(name)
+    if len(columns) > MAX_SEPARATE_COLUMNS:
+        columns, inputs["columns"] = _join_numbers(columns, inputs["columns"], taken)
     return {"columns": columns, "inputs": inputs}
+
+
+def _join_numbers(
+    columns: Mapping[str, dict[str, Any]], names: Iterable[str], taken: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Joins columns of numbers with the same parameters, whose `key` then lists the raw columns.
+
+    Each column has arrays of its own in the compiled program, and XLA takes about 0.03 s to compile the code for one.
+
+    Args:
+        columns: the feature columns.
+        names: the names of those of the input.
+        taken: names that are taken.
+
+    Returns:
+        The feature columns, and the names of those of the input.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        column = columns[name]
+        is_number = column["_target_"] == make_feature_column("Numeric")["_target_"]
+        parameters = {key: value for key, value in column.items() if key != "key"}
+        groups.setdefault(json.dumps(parameters, sort_keys=True) if is_number else name, []).append(name)
+    joined, inputs, taken = dict(columns), list[str](), set(taken)
+    for group in groups.values():
+        if len(group) > 1:
+            keys = [joined.pop(name)["key"] for name in group]
+            name = _make_identifier("numbers", taken)
+            taken.add(name)
+            joined[name] = {**columns[group[0]], "key": keys}
+            group = [name]
+        inputs += group
+    return joined, inputs
 
 
 def _make_identifier(name: str, taken: Collection[str]) -> str:

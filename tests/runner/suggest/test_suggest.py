@@ -229,6 +229,29 @@ def test_numbers_far_from_0_are_numbers_without_a_logarithm(tmp_path: Path, star
     assert (part["key"], part["normalize"]) == ("x", "z_score")
 
 
+def test_whole_numbers_that_float64_does_not_tell_apart_are_no_numbers_unless_that_is_set(tmp_path: Path) -> None:
+    start, rows = 2**60, range(120)
+    data = {"y": NUMBERS, "ids": [start + 10 * n for n in rows], "few": [start + n % 4 for n in rows]}
+    rounded = "has whole numbers beyond 2^53, which float64 rounds. For rounded numbers, set data.types."
+    found = make_suggestion(tmp_path, data, target="y")
+    assert [*found["feature"]["columns"]] == ["few"]
+    assert found["values"]["data"]["types"]["few"] == "string"
+    assert any(
+        note.startswith("ids is left out") and note.endswith(f"It {rounded}ids=float") for note in found["notes"]
+    )
+    assert f"few {rounded}few=float" in found["notes"]
+    nanoseconds = data | {"ids": [start + 1000 * n for n in rows]}
+    assert "ids" in make_suggestion(tmp_path, nanoseconds, target="y")["feature"]["columns"]
+    assert "ids" in make_suggestion(tmp_path, data, target="y", types={"ids": "float"})["feature"]["columns"]
+    declared = make_suggestion(tmp_path, data, target="y", types={"ids": "int"})
+    assert "ids has whole numbers beyond 2^53, which float64 rounds" in declared["notes"]
+    target = data | {"y": [start + n for n in rows], "x": NUMBERS}
+    with pytest.raises(DataError, match=r"set data\.types\.y=float; for classes, set data\.types\.y=string"):
+        make_suggestion(tmp_path, target, target="y")
+    labels = make_suggestion(tmp_path, target | {"y": data["few"]}, target="y")
+    assert labels["feature"]["target"]["_target_"] == "components.feature.Label"
+
+
 def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
     text, _ = plan_of(tmp_path, [*NUMBERS, "inf"])
     assert text.startswith("z-score, but is inf or NaN in 1 row, the first is inf (")
@@ -421,6 +444,22 @@ def test_california_housing() -> None:
     found = suggest(source)
     assert [row[0] for row in found["table"] if row[2] == "207"] == ["total_bedrooms"]
     assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"
+
+
+def test_many_columns_of_numbers_are_one_feature_column_for_each_way_to_scale_them(tmp_path: Path) -> None:
+    """The program has arrays for each feature column, and XLA takes long to compile many of them."""
+    plain = {f"c {n}": [(n * 37 + row * row) % 101 - 0.5 for row in range(120)] for n in range(60)}
+    gaps = {f"g{n}": ["", *plain["c 1"][1:]] for n in range(39)}
+    skewed = {"skewed": [1.5 ** (row % 40) for row in range(120)]}
+    few = {"y": NUMBERS, "where": repeat("a", "b"), **plain, **gaps}
+    assert [*make_suggestion(tmp_path, few, target="y")["feature"]["columns"]][:2] == ["where", "c_0"]
+    found = make_suggestion(tmp_path, {**few, **skewed}, target="y")
+    assert found["feature"]["inputs"] == {"columns": ["where", "numbers", "numbers_2", "skewed"]}
+    columns = {name: column["key"] for name, column in found["feature"]["columns"].items()}
+    assert columns == {"where": "where", "numbers": [*plain], "numbers_2": [*gaps], "skewed": "skewed"}
+    assert len(found["table"]) == 103, "the printed table has a row for each column"
+    part = found["feature"]["columns"]["numbers"]
+    assert (part["_target_"], part["normalize"]) == ("components.feature.Numeric", "z_score")
 
 
 def test_a_table_with_too_many_columns_is_an_error(tmp_path: Path) -> None:
