@@ -44,6 +44,9 @@ MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to
 MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
 MAX_SEPARATE_COLUMNS = 100  # with more feature columns, those of numbers with the same parameters are one
+MAX_FEATURE_COLUMNS = 2_000
+COMPILE_SECONDS = 0.07  # for a feature column of categories, in all programs of a run, on a CPU
+MIN_NOTED_SECONDS = 20
 SPLIT_COUNT = 3
 RARE = 0.4  # of the rows that each class would have if all had as many: for two classes, 20 % of all rows. Below it,
 # predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
@@ -134,12 +137,25 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     if isinstance(source, InfersTypes):
         values["data"] = values.get("data", {}) | {"types": types} | _collect_options(table, plans)
     feature_columns = {name: plan.feature_columns for name, plan in used.items()}
+    feature = _name_feature_columns(feature_columns, raw, () if image is None else (image.name,))
+    if (count := len(feature["columns"])) > MAX_FEATURE_COLUMNS:
+        raise DataError(
+            f"{table.origin} gives {count:,} feature columns, such as categories and times, too many to compile the "
+            f"program for them. At most {MAX_FEATURE_COLUMNS:,} are allowed; numbers that are scaled alike count as one. "
+            "Leave columns out by data.drop=[…], or write a feature file with the columns to use, and choose it by "
+            "feature=…"
+        )
+    if (seconds := count * COMPILE_SECONDS) > MIN_NOTED_SECONDS:
+        notes.append(
+            f"{count:,} feature columns, such as categories and times: compiling the program takes about "
+            f"{seconds:.0f} s. data.drop leaves columns out"
+        )
     return {
         "origin": table.origin,
         "choices": options["choices"] | choices,
         "feature": {
             "target": target_plan.feature_columns[0],
-            **_name_feature_columns(feature_columns, raw, () if image is None else (image.name,)),
+            **feature,
         },
         "values": values,
         "summary": summarize_kinds({name: columns[name] for name in others}, others),

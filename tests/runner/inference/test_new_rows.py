@@ -155,7 +155,7 @@ def test_it_is_said_how_new_rows_from_python_were_read(
         "the new rows: column `when`: 1 of 1 times have no zone and are taken as UTC",
         "the new rows: column `price`: 1 of 1 values have no `$`",
         "the new rows: column `size`: missing: 'unknown' in 1 row (first: row 0)",
-        "1 of 1 values of column `where` aren't in its vocabulary, the first in row 0, counted from 0: 'west'",
+        "1 of 1 values of column `where` aren't in its vocabulary, the first in row 0 of the new rows: 'west'",
     ]
     found: list[str] = []
     predictions = of_amounts.predict(rows, on_warning=found.append)
