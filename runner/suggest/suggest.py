@@ -141,7 +141,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     if (count := len(feature["columns"])) > MAX_FEATURE_COLUMNS:
         raise DataError(
             f"{table.origin} gives {count:,} feature columns, such as categories and times, too many to compile the "
-            f"program for them. At most {MAX_FEATURE_COLUMNS:,} are allowed; numbers that are scaled alike count as one. "
+            f"program for them. At most {MAX_FEATURE_COLUMNS:,} are allowed; numbers scaled alike count as one. "
             "Leave columns out by data.drop=[…], or write a feature file with the columns to use, and choose it by "
             "feature=…"
         )
