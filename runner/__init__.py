@@ -40,7 +40,7 @@ _check_components()
 def run(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,
-    target: str | Sequence[str] | None = None,
+    target: str | int | Sequence[str | int] | None = None,
     source: Source | None = None,
 ) -> Result:
     """Trains a model, evaluates it and records the run: `run("experiment=digits_cnn", {"training.epochs": 3})`.
@@ -66,6 +66,7 @@ def run(
     from runner.config.compose import configure
     from runner.memory import check_memory_for_jax
 
+    target = _as_text(target)
     overrides, composer, python_data = _read_call(words, data, target, source)
     config = configure(overrides, composer)
     _check_config(config, target)
@@ -82,7 +83,7 @@ def run(
 def multirun(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,
-    target: str | Sequence[str] | None = None,
+    target: str | int | Sequence[str | int] | None = None,
     source: Source | None = None,
 ) -> SweepResult:
     """Runs every combination of values and ranks the runs: `multirun("experiment=digits_cnn", "seed=1,2")`.
@@ -102,6 +103,7 @@ def multirun(
     from runner.memory import check_memory_for_jax
     from runner.sweep.plan import Plan, make_plan
 
+    target = _as_text(target)
     overrides, composer, python_data = _read_call(words, data, target, source)
     plan = make_plan(overrides, multirun=True, composer=composer)
     assert isinstance(plan, Plan)
@@ -205,6 +207,13 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
         raise UserError(f"data: {error} {hint}") from None
     python_source: Source = data
     return python_source
+
+
+def _as_text(target: str | int | Sequence[str | int] | None) -> str | list[str] | None:
+    """The names of the columns to predict as texts: those of a data frame may be integers."""
+    if isinstance(target, list | tuple):
+        return [str(name) for name in target]
+    return None if target is None else str(target)
 
 
 def _check_config(config: Config, target: str | Sequence[str] | None) -> None:

@@ -35,7 +35,7 @@ class Arrays(Table):
             for name, values in columns.items():
                 for array in [*list_arrays(values), *([valid[name]] if name in valid else [])]:
                     digest.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
-                    digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
+                    update_digest(digest, array)
         return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
@@ -76,3 +76,31 @@ def list_arrays(values: Values) -> Iterator[np.ndarray]:
         for field in values:
             if field is not None:
                 yield from list_arrays(field)
+
+
+def update_digest(digest: hashlib.blake2b, array: np.ndarray) -> None:
+    """Adds the values of an array to a digest."""
+    if not array.dtype.hasobject:
+        digest.update(array.tobytes())
+    elif not any(map(_holds_array, array.flat)):
+        digest.update(repr(array.tolist()).encode())
+    else:
+        for value in array.flat:
+            _update_nested(digest, value)
+
+
+def _update_nested(digest: hashlib.blake2b, value: Any) -> None:
+    """Adds a value that may hold arrays to a digest. `repr` rounds their numbers, and leaves out most of many."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype} {value.shape}".encode())
+        update_digest(digest, value)
+    elif isinstance(value, list | tuple):
+        digest.update(f"{len(value)} values".encode())
+        for element in value:
+            _update_nested(digest, element)
+    else:
+        digest.update(repr(value).encode() + b"\0")
+
+
+def _holds_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (isinstance(value, list | tuple) and any(map(_holds_array, value)))

@@ -14,7 +14,7 @@ import numpy as np
 from components.arrow import convert_column, to_arrow
 from components.columns import Columns as RawColumns
 from components.columns import as_columns, columns_by_name, is_table
-from components.data.arrays import list_arrays
+from components.data.arrays import list_arrays, update_digest
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import make_problem_error
 from components.data.csv.numbers import parse_plain_number
@@ -70,7 +70,7 @@ class Frame(TextTable):
             masks = [self._raw.valid[name]] if name in self._raw.valid else []
             for array in [*list_arrays(values), *masks]:
                 digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
+                update_digest(digest, array)
         options = (self._types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
         required = self._targets if self.on_missing_target == "drop" else ()
         zoned = f", {sorted(self._zoned)}" if self._zoned else ""

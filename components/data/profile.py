@@ -14,6 +14,7 @@ from components.data.csv.likely_dates import find_dates_in_numbers, find_dates_i
 from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53 - 1  # beyond it, different whole numbers are the same float64
+ROUNDED_STDS = 1e-3  # rounding by fewer standard deviations doesn't matter
 FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
 MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
 SAMPLED_TEXTS = 1000  # how many of the distinct texts decide whether a column holds prose, tags or times of a day
@@ -151,6 +152,15 @@ class Profile:
         numbers = self.numbers.astype(np.float64)
         with np.errstate(all="ignore"):
             return bool(0 < FAR_STDS * numbers.std() < abs(numbers.mean()))
+
+    @cached_property
+    def is_rounded_in_float(self) -> bool:
+        numbers = self.numbers
+        if numbers.dtype.kind not in "iu" or not len(numbers) or max(-self.minimum, self.maximum) <= MAX_EXACT:
+            return False
+        floats = numbers.astype(np.float64)
+        is_coarse = np.spacing(np.abs(floats).max()) > ROUNDED_STDS * floats.std()
+        return bool(is_coarse) and len(np.unique(floats)) < len(np.unique(numbers))
 
     @cached_property
     def infinite_count(self) -> int:

@@ -13,7 +13,7 @@ from components.feature.statistic import Distribution, Extremes, Moments, Offset
 from components.feature.statistic.elements import Key
 from components.types import DataError, Range, Statistic, UserError
 
-RELATIVE_ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # numbers with a smaller relative difference count as equal
+RELATIVE_ROUNDING = 2 * np.finfo(np.float64).eps  # numbers with a smaller relative difference count as equal
 
 
 class FixedNormalizer(Protocol):

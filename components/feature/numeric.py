@@ -12,7 +12,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.decode import decode, decode_errors
+from components.feature.number.decode import check_target_range, decode, decode_errors, scale_errors
 from components.feature.number.expression import Expression
 from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
@@ -124,7 +124,8 @@ class Numeric:
             On the host `shift` and `exponent`, how numbers are encoded. On the device `offset` and `divisor`, and
             `missing`, the replacement of missing numbers, in the unit of the encoded numbers. Each is (D,), or
             (1 + classes, D) with `per`, where row 0 is that of all rows. If encoded numbers have another unit than the
-            numbers before the fitted normalizer, also `data_offset` and `data_divisor` for these. On the host the
+            numbers before the fitted normalizer, also `data_offset` and `data_divisor` for these, and `data_exponent`,
+            the power of 2 that is the unit of the encoded numbers. On the host the
             `classes` of `per`. For new rows the `mean` in the unit of the data, if missing numbers are errors.
         """
         offsets, scales, fill_values, means = [], [], [], []  # an array for each source
@@ -149,6 +150,7 @@ class Numeric:
             host["classes"] = np.array(list(results["per 0"]))  # all sources have the same classes
         elif not encoding.is_identity:
             device |= {"data_offset": scaling.to_float32(offset), "data_divisor": scaling.to_float32(divisor)}
+            device["data_exponent"] = encoding.exponent
         return Constants(host, device, {"outputs": offset.shape[-1]}, new_rows=new_rows)
 
     def encode(
@@ -219,6 +221,7 @@ class Numeric:
                 raise UserError(f"a target can't have `{name}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
         options: dict[str, Any] = {"constants": constants, "pipeline": self._pipeline, "factor": self.scale}
+        check_target_range(**options)
         return TargetSpec(
             "real",
             (constants.static["outputs"],),
@@ -226,6 +229,7 @@ class Numeric:
             decode=functools.partial(decode, **options),
             can_be_missing=self.missing == "mask",
             difference=functools.partial(decode_errors, **options),
+            scaled_difference=scale_errors(**options),
         )
 
     @property

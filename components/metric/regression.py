@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax
@@ -11,51 +11,52 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.metric.base import count_examples, require_logits, require_real, row_weights, sum_elements
-from components.types import Batch, Output, TargetSpec, UserError, bind_fields
+from components.types import Batch, Output, ScaledErrors, TargetSpec, UserError, bind_fields
+
+PLAIN = ScaledErrors(jnp.subtract)
+LOWEST_EXPONENT = -300  # of a unit, in the largest one: float32 has no smaller number
 
 
 @dataclass(frozen=True)
 class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
-    # The differences of two arrays in the unit of the target
-    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return bind_fields(self, errors=require_real("mae", target).errors)
+        return bind_fields(self, errors=require_real("mae", target).scaled_errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their absolute errors, by size."""
-        return _sum_powers(_compute_errors("mae", self.errors, output, batch), 1, batch)
+        return _sum_powers(_compute_errors("mae", self.errors, output, batch), self.errors, 1, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
-        return _total(sums, 1) / float(sums["examples"])
+        return _convert(_total(sums, 1) / float(sums["examples"]), self.errors)
 
 
 @dataclass(frozen=True)
 class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
-    # The differences of two arrays in the unit of the target
-    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
     higher_is_better = False
     collects = False
 
     def bind(self, target: TargetSpec) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
-        return bind_fields(self, errors=require_real("rmse", target).errors)
+        return bind_fields(self, errors=require_real("rmse", target).scaled_errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their squared errors, by size."""
-        return _sum_powers(_compute_errors("rmse", self.errors, output, batch), 2, batch)
+        return _sum_powers(_compute_errors("rmse", self.errors, output, batch), self.errors, 2, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
-        return math.sqrt(_total(sums, 2) / float(sums["examples"]))
+        return _convert(math.sqrt(_total(sums, 2) / float(sums["examples"])), self.errors)
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ class R2:
         Draper and Smith, 1998: Applied regression analysis.
     """
 
-    # The differences of two arrays in the unit of the target
-    errors: Callable[[jax.Array, jax.Array], jax.Array] = field(default=jnp.subtract, init=False)
+    errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
     higher_is_better = True
     collects = True
 
@@ -78,13 +78,16 @@ class R2:
         """Returns a copy that undoes the scaling of the target; raises UserError for images or classes."""
         if require_real("r2", target).is_image:
             raise UserError(f"r2 keeps each number of the target, too many for images {target.shape}. Choose rmse.")
-        return bind_fields(self, errors=target.errors)
+        return bind_fields(self, errors=target.scaled_errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the error (B, outputs), the distance from what is encoded as 0 (B, outputs), and the weight (B,)."""
+        """Returns the error (B, outputs), the distance from what is encoded as 0 (B, outputs), and the weight (B,).
+
+        The unit of each output is its own. It doesn't matter, as the result is a mean of ratios.
+        """
         error = _compute_errors("r2", self.errors, output, batch)
         target = batch.target.astype(jnp.float32)
-        distance = self.errors(target, jnp.zeros_like(target))
+        distance = self.errors.difference(target, jnp.zeros_like(target))
         return {"error": error, "distance": distance, "weight": row_weights(batch)}
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
@@ -107,9 +110,7 @@ class R2:
         return "fewer than two numbers" if len(target) < 2 else None
 
 
-def _compute_errors(
-    metric: str, errors: Callable[[jax.Array, jax.Array], jax.Array], output: Output, batch: Batch
-) -> jax.Array:
+def _compute_errors(metric: str, errors: ScaledErrors, output: Output, batch: Batch) -> jax.Array:
     """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
     predictions, target = require_logits(metric, output), batch.target
     if predictions.shape != target.shape or not jnp.issubdtype(target.dtype, jnp.floating):
@@ -117,20 +118,25 @@ def _compute_errors(
             f"{metric} needs a target of floats {predictions.shape}, the shape of the predictions, got {target.dtype} "
             f"{target.shape}."
         )
-    return errors(predictions.astype(jnp.float32), target.astype(jnp.float32))
+    return errors.difference(predictions.astype(jnp.float32), target.astype(jnp.float32))
 
 
 SCALES = {"error": 0, "large_error": -96, "small_error": 96}
 """The exponents of the powers of two that scale errors before they are squared or added, by the name of their sum."""
 
 
-def _sum_powers(errors: jax.Array, power: int, batch: Batch) -> Mapping[str, jax.Array]:
-    """Sums the powers of errors (B, …) in float32, which can't hold the square of 1e30.
+def _sum_powers(errors: jax.Array, unit: ScaledErrors, power: int, batch: Batch) -> Mapping[str, jax.Array]:
+    """Sums the powers of errors (B, …, outputs) in float32, which can't hold the square of 1e30.
+
+    The errors of all outputs get the largest unit of an output. `_convert` converts the result to the unit of the data.
 
     Like `dnrm2` of LAPACK, it sums ordinary, large and small errors apart, scaled so that no power overflows or
     underflows (Blue, 1978: A portable Fortran program to find the Euclidean norm of a vector). `_total` adds the three.
     """
     size = jnp.abs(errors)
+    if unit.exponent is not None and len(unit.exponent) > 1:
+        relative = jnp.maximum(unit.exponent - jnp.max(unit.exponent), LOWEST_EXPONENT)
+        size = jnp.ldexp(size, jnp.broadcast_to(relative, size.shape))
     is_large, is_small = size >= 2.0**50, size < 2.0**-50
     chosen = {"error": ~is_large & ~is_small, "large_error": is_large, "small_error": is_small}
     sums = {}
@@ -144,6 +150,14 @@ def _total(sums: Mapping[str, np.ndarray], power: int) -> float:
     """The sum of the powers, from the sums of `_sum_powers`. Checkpoints of earlier versions have `error` only."""
     exponents = {name: exponent for name, exponent in SCALES.items() if name in sums}
     return sum(float(sums[name]) * 2.0 ** (-power * exponent) for name, exponent in exponents.items())
+
+
+def _convert(value: float, unit: ScaledErrors) -> float:
+    """Converts an error from the largest unit of an output to the unit of the data."""
+    if unit.exponent is None:
+        return value * unit.factor
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(np.float64(value), int(np.max(unit.exponent))) * unit.factor)
 
 
 def _mean(values: jax.Array) -> jax.Array:

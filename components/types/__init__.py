@@ -46,6 +46,7 @@ from components.types.model import BoundTarget as BoundTarget
 from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
+from components.types.model import ScaledErrors as ScaledErrors
 from components.types.model import TargetSpec as TargetSpec
 from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only

@@ -55,6 +55,22 @@ class Padded(NamedTuple):
     mask: jax.Array | np.ndarray
 
 
+class ScaledErrors(NamedTuple):
+    """Differences of predictions and targets, in a unit in which float32 can hold those of numbers near 1e-40 or 1e40.
+
+    The unit of output i is 2^exponent[i] * factor, in the unit of the data.
+
+    Attributes:
+        difference: (predictions, targets) -> their difference (B, …, outputs).
+        exponent: int32 (outputs,). None: all are 0.
+        factor: the factor.
+    """
+
+    difference: Callable[[jax.Array, jax.Array], jax.Array]
+    exponent: Any = None
+    factor: float = 1.0
+
+
 @dataclass(frozen=True)
 class TargetSpec:
     """A target after its fit to the training data: what losses, metrics and augmentations need to know about it.
@@ -74,6 +90,8 @@ class TargetSpec:
             label, or by NaN. They count in no loss or metric.
         difference: (predictions, targets) -> their difference in the unit of the data, where the difference of two
             results of `decode` would be less precise. None: it isn't. Use `errors`.
+        scaled_difference: the same in another unit, where the numbers may be beyond the range of float32. None: they
+            aren't. Use `scaled_errors`.
     """
 
     kind: Literal["classes", "multilabel", "real"]
@@ -84,6 +102,7 @@ class TargetSpec:
     values: tuple[str | int | bool, ...] | None = None
     can_be_missing: bool = False
     difference: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    scaled_difference: ScaledErrors | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "multilabel" and self.class_weights is not None:
@@ -101,6 +120,11 @@ class TargetSpec:
         if self.difference is not None:
             return self.difference(predictions, targets)
         return self.decode(predictions) - self.decode(targets)
+
+    @property
+    def scaled_errors(self) -> ScaledErrors:
+        """Predictions minus targets, in a unit near their size."""
+        return ScaledErrors(self.errors) if self.scaled_difference is None else self.scaled_difference
 
     @property
     def is_image(self) -> bool:

@@ -161,6 +161,10 @@ class ColumnProfile(Protocol):
         """Whether the mean of the numbers is more than 1,000 standard deviations from 0."""
 
     @property
+    def is_rounded_in_float(self) -> bool:
+        """Whether float64 makes different whole numbers equal, and its steps are more than 1/1,000 of their std."""
+
+    @property
     def infinite_count(self) -> int:
         """How many of the numbers are infinite or NaN."""
 

@@ -150,7 +150,10 @@ def find_source_to_profile(
         return None
     if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
         return None
-    return Question(node, tuple(sorted(choice.key_or_group for choice in choices)))
+    folds = values.get("folds")
+    return Question(
+        node, tuple(sorted(choice.key_or_group for choice in choices)), folds if isinstance(folds, int) else None
+    )
 
 
 def _read_chosen_source(

@@ -107,23 +107,24 @@ def open_rows(
     if options:
         raw = columns_by_name(rows, ORIGIN)
         keys = {key for column in columns.values() for key in column.keys} - {column.key for column in converting}
-        table = _read_like_training({key: raw[key] for key in raw if key in keys}, options)
+        table, readings = _read_like_training({key: raw[key] for key in raw if key in keys}, options)
         values |= table.values
         valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)
+        notes |= dict.fromkeys(readings)
     return NewRows(cast(Source, _ColumnSource(Columns(values, valid))), tuple(notes))
 
 
-def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Columns:
-    """Reads columns with the options of a run's source."""
+def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Columns, tuple[str, ...]]:
+    """Reads columns with the options of a run's source. Returns them and sentences about how texts were read."""
     if not columns:
-        return Columns({}, {})
+        return Columns({}, {}), ()
     own = {
         name: {key: item for key, item in value.items() if key in (*columns, ALL)} if isinstance(value, dict) else value
         for name, value in options.items()
         if name in READING_OPTIONS
     }
-    table = PythonTable(columns).make_source({"_target_": FRAME, "name": ORIGIN, **own}).table  # type: ignore[attr-defined]
-    return Columns(table.values, table.valid)
+    source: Any = PythonTable(columns).make_source({"_target_": FRAME, "name": ORIGIN, **own})
+    return Columns(source.table.values, source.table.valid), source.reading_notes(columns, declared=True)
 
 
 def encode_labeled(

@@ -22,6 +22,7 @@ from runner.data.encode import (
     check_keys,
     decode_lazily,
     encode_pieces,
+    encode_source,
     first_block,
     is_input_column,
     join_pieces,
@@ -131,12 +132,27 @@ class Transform:
             yield decoded
         if on_warning is None:
             return
-        warnings, encoded = [*notes], join_pieces(kept)
-        for name, column in warning_columns.items():
-            read_value, locate = partial(_read_value, source), partial(locate_row, source)
-            warnings += column.warnings(encoded[name], self.constants[name], read_value, locate)
-        for warning in warnings:
+        for warning in [*notes, *self._list_warnings(source, join_pieces(kept))]:
             on_warning(warning)
+
+    def list_warnings(self, source: Source, columns: Mapping[str, Column]) -> list[str]:
+        """The warnings of the columns about new rows.
+
+        Args:
+            source: the rows.
+            columns: the columns that encode them: those of the run, or others that fill gaps.
+        """
+        names = [name for name, column in self.columns.items() if isinstance(column, EncodingWarnings)]
+        return self._list_warnings(source, encode_source(source, columns, self.constants, names) if names else {})
+
+    def _list_warnings(self, source: Source, encoded: Rows) -> list[str]:
+        """The warnings of the columns whose encoded rows are passed."""
+        warnings: list[str] = []
+        for name, column in self.columns.items():
+            if name in encoded and isinstance(column, EncodingWarnings):
+                read_value, locate = partial(_read_value, source), partial(locate_row, source)
+                warnings += column.warnings(encoded[name], self.constants[name], read_value, locate)
+        return warnings
 
     def _check_layouts(self, encoded: Rows) -> None:
         """Raises UserError for an array with another layout than in training."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import get_args
 
 from components.closest import suggest_name
+from components.columns import READING_OPTIONS, is_table
 from components.types import DataError, LeavesOut, UserError
 from runner.data.transform import OnMissing
 
@@ -22,17 +23,27 @@ TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the col
     (re.compile(r"(, increase [^;\n]*\bbuckets`?)?, or set [^;\n]*\bdefault`? to the id of other numbers"), ""),
     (re.compile(r"(, or set|; to read all values as text, set| or) `types\.[^`\n]*=string`"), ""),
     (re.compile(r"; use Bucketized for other numbers"), ""),
+    (re.compile(r"(, remove the row), or use Log with a larger `offset`"), ", or remove the row"),
+)
+READING_SETTING = rf"`(?:{'|'.join(READING_OPTIONS)})\b[^`]*`"
+READING_REMEDIES = (  # a call from Python can't set how columns are read
+    (re.compile(rf", or set {READING_SETTING}(?: or {READING_SETTING})*$"), ""),
+    (re.compile(rf"(?:; [^;\n]*, set {READING_SETTING})+$"), "; correct the values"),
 )
 
 
 @contextmanager
-def replace_training_remedies() -> Iterator[None]:
-    """Replaces in a DataError the remedies that would change the columns of the run."""
+def replace_training_remedies(rows: object = None) -> Iterator[None]:
+    """Replaces in a DataError the remedies that would change the columns of the run.
+
+    Args:
+        rows: the new rows. For a table from Python, remedies that change how it is read are replaced too.
+    """
     try:
         yield
     except DataError as error:
         message = str(error)
-        for remedy, replacement in TRAINING_REMEDIES:
+        for remedy, replacement in (*TRAINING_REMEDIES, *(READING_REMEDIES if is_table(rows) else ())):
             message = remedy.sub(replacement, message)
         if message == str(error):
             raise

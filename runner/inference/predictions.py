@@ -91,7 +91,9 @@ class Predictions:
             columns |= _number_columns("target", self.target)
         columns |= _number_columns("prediction", self.prediction)
         if self.classes is not None and self.probabilities is not None:
-            names = (f"probability_{name}" for name in self.classes)
+            # A file has its booleans as true and false.
+            texts = (str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes)
+            names = (f"probability_{text}" for text in texts)
             columns |= dict(zip(names, self.probabilities.T, strict=True))
         return columns
 

@@ -157,15 +157,15 @@ class TrainedModel:
         if isinstance(split, str):
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
         columns, constants = used_columns(self.features), self.transform.constants
-        with replace_training_remedies():
+        with replace_training_remedies(split):
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             source, notes = open_rows(split, columns, self.transform.source_options)
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)
                 columns, notes = columns | inputs, notes + gaps
-            for note in notes:
-                self._progress.note(f"note: {note}")
+            for note in (*notes, *self.transform.list_warnings(source, columns)):
+                self._note(note)
             evaluator = self._make_evaluator(encode_labeled(source, self.features, constants, columns))
         first = first_block(source)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
@@ -223,7 +223,8 @@ class TrainedModel:
                 from 0 to 1 or from 0 to 255.
             on_missing: `error`: a missing value is an error where the training split had none. `fill`: numbers get the
                 mean of the training split, and categories are unknown; the gaps are counted in a warning.
-            on_warning: called with each warning of a column about new rows, such as values that training never had.
+            on_warning: called with each sentence about how new rows were read, and each warning of a column, such as
+                about values that training never had. None: they are printed.
 
         Raises:
             UserError: a column or the split is missing, or the run has no outputs to predict.
@@ -251,7 +252,7 @@ class TrainedModel:
         predicting = memory_error_location(
             "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
         )
-        with predicting, closing(self._encode(rows, on_missing, on_warning)) as pieces:
+        with predicting, closing(self._encode(rows, on_missing, on_warning or self._note)) as pieces:
             logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
         return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
 
@@ -259,13 +260,16 @@ class TrainedModel:
         self,
         rows: Mapping[str, Any] | Source,
         on_missing: OnMissing,
-        on_warning: Callable[[str], None] | None,
+        on_warning: Callable[[str], None],
     ) -> Generator[Rows]:
         """Yields new rows, encoded piece by piece: the images of a large folder may not fit in memory."""
         reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
         size = self._predict_fn.max_batch_size
-        with reading, replace_training_remedies():
+        with reading, replace_training_remedies(rows):
             yield from self.transform.pieces(rows, size, on_missing=on_missing, on_warning=on_warning)
+
+    def _note(self, sentence: str) -> None:
+        self._progress.note(f"note: {sentence}")
 
     def _make_predictions(
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None

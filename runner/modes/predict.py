@@ -159,7 +159,9 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         options = {key: value for key, value in options.items() if key not in _options_of_runs(options)}
         data = options if with_target else _without_target_options(options, config.values["feature"])
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
-            data = {option: _select_columns(value, recorded.get(option), keys) for option, value in data.items()}
+            data = {
+                option: _select_columns(option, value, recorded.get(option), keys) for option, value in data.items()
+            }
         source: Source = build(data, {}, SCHEMA["data"])
         if keys is not None and hasattr(source, "with_used_columns"):
             source = source.with_used_columns(keys)
@@ -209,15 +211,16 @@ def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any])
     return {**data, **kept}
 
 
-def _select_columns(value: Any, recorded: Any, keys: Collection[str]) -> Any:
+def _select_columns(option: str, value: Any, recorded: Any, keys: Collection[str]) -> Any:
     """An option of the source without the columns that the run lists and doesn't read: new rows need not have them.
 
     Args:
+        option: the name of the option.
         value: the option, by column or not.
         recorded: the option of the run. Names that only the command has stay, so that a wrong one is an error.
         keys: the columns that the run reads.
     """
-    if isinstance(value, list | tuple) and isinstance(recorded, list | tuple):  # columns of images
+    if option == "images" and isinstance(value, list | tuple) and isinstance(recorded, list | tuple):
         return [name for name in value if name in keys or name not in recorded]
     if not isinstance(value, dict) or not isinstance(recorded, dict):
         return value

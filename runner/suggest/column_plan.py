@@ -19,6 +19,7 @@ from components.types import ColumnProfile, ColumnType
 from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_likely_dates,
+    describe_rounding,
     describe_sentinel,
     format_drop_override,
     format_type_override,
@@ -136,10 +137,19 @@ def _plan_times(column: ColumnProfile) -> ColumnPlan:
 def _plan_numbers(column: ColumnProfile) -> ColumnPlan:
     """Plans numbers or booleans."""
     # Whole numbers that are not exact, but far from 0, are times in nanoseconds.
-    is_exact = column.kind != "int" or max(-column.minimum, column.maximum) <= MAX_EXACT or column.is_far_from_zero
+    are_times = column.is_far_from_zero and not column.is_rounded_in_float
+    is_exact = column.kind != "int" or max(-column.minimum, column.maximum) <= MAX_EXACT or are_times
     if not is_exact and not column.is_type_declared:
-        return _plan_texts(column)._replace(kind="string")
+        plan = _plan_texts(column)._replace(kind="string")
+        if not column.is_rounded_in_float:
+            return plan
+        rounded = f"{describe_rounding()}. For rounded numbers, set {format_type_override(column.name, 'float')}"
+        if not plan.feature_columns:
+            return plan._replace(description=f"{plan.description}. It {rounded}")
+        return plan._replace(notes=(*plan.notes, rounded))
     plan = _plan_scaling(column)
+    if column.is_rounded_in_float:
+        return plan._replace(notes=(*plan.notes, describe_rounding()))
     if column.is_type_declared or not _may_be_identifiers(column):
         return plan
     override = format_drop_override(column.name)

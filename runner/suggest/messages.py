@@ -40,6 +40,11 @@ def describe_likely_dates(column: ColumnProfile) -> str:
     return f"looks like dates or times. To read it as such, set {override}"
 
 
+def describe_rounding() -> str:
+    """Says that float64 rounds the numbers of a column."""
+    return "has whole numbers beyond 2^53, which float64 rounds"
+
+
 def format_drop_override(name: str) -> str:
     """The override that leaves a column out: `'data.drop=[id]'`, `'data.drop=["a b"]'`."""
     return format_override("data.drop", [name]) if is_writable(name) else f"'data.drop=[NAME]' {RENAMED}"

@@ -5,6 +5,7 @@ A suggestion is a dictionary of plain values with the keys of `Suggestion`, sinc
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -15,10 +16,12 @@ from components.types import (
     ColumnProfile,
     ColumnType,
     DataError,
+    Foldable,
     ImageProfile,
     InfersTypes,
     Source,
     TableProfile,
+    UserError,
 )
 from components.types.splits import SPLIT_OPTIONS
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
@@ -27,6 +30,7 @@ from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_problem,
     describe_reading,
+    describe_rounding,
     describe_sentinel,
     format_name_override,
     format_row_count,
@@ -39,6 +43,10 @@ MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a c
 MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to declare them as classes
 MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
+MAX_SEPARATE_COLUMNS = 100  # with more feature columns, those of numbers with the same parameters are one
+MAX_FEATURE_COLUMNS = 2_000
+COMPILE_SECONDS = 0.07  # for a feature column of categories, in all programs of a run, on a CPU
+MIN_NOTED_SECONDS = 20
 SPLIT_COUNT = 3
 RARE = 0.4  # of the rows that each class would have if all had as many: for two classes, 20 % of all rows. Below it,
 # predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
@@ -48,8 +56,12 @@ SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that 
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
-def suggest(source: Any) -> dict[str, Any]:
+def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     """Makes the suggestion for a source that is a table.
+
+    Args:
+        source: the table.
+        folds: the number of folds of a cross-validation. None: there is none.
 
     Raises:
         DataError: the target is missing or can't be predicted, or all other columns are left out.
@@ -101,7 +113,7 @@ def suggest(source: Any) -> dict[str, Any]:
     raw = columns.keys() | images.keys()
     image_plans = {name: _plan_image(each, image, target, target_plan, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
-    train_rows = _count_training_rows(source, table.origin, rows)
+    train_rows = _count_training_rows(source, table.origin, rows, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
     notes = [f"{format_name(name)} is {plan.description}" for name, plan in left_out.items()]
     notes += [f"{format_name(name)} {note}" for name, plan in (image_plans | plans).items() for note in plan.notes]
@@ -125,12 +137,25 @@ def suggest(source: Any) -> dict[str, Any]:
     if isinstance(source, InfersTypes):
         values["data"] = values.get("data", {}) | {"types": types} | _collect_options(table, plans)
     feature_columns = {name: plan.feature_columns for name, plan in used.items()}
+    feature = _name_feature_columns(feature_columns, raw, () if image is None else (image.name,))
+    if (count := len(feature["columns"])) > MAX_FEATURE_COLUMNS:
+        raise DataError(
+            f"{table.origin} gives {count:,} feature columns, such as categories and times, too many to compile the "
+            f"program for them. At most {MAX_FEATURE_COLUMNS:,} are allowed; numbers scaled alike count as one. "
+            "Leave columns out by data.drop=[…], or write a feature file with the columns to use, and choose it by "
+            "feature=…"
+        )
+    if (seconds := count * COMPILE_SECONDS) > MIN_NOTED_SECONDS:
+        notes.append(
+            f"{count:,} feature columns, such as categories and times: compiling the program takes about "
+            f"{seconds:.0f} s. data.drop leaves columns out"
+        )
     return {
         "origin": table.origin,
         "choices": options["choices"] | choices,
         "feature": {
             "target": target_plan.feature_columns[0],
-            **_name_feature_columns(feature_columns, raw, () if image is None else (image.name,)),
+            **feature,
         },
         "values": values,
         "summary": summarize_kinds({name: columns[name] for name in others}, others),
@@ -251,11 +276,8 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     _check_target(column, origin)
     if _has_tags(column):
         return _plan_tags(column)
-    distinct_count = column.distinct_count
-    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
-    is_number = column.kind in ("int", "float")
-    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
-    if (column.kind == "float" and column.is_type_declared) or (is_number and (has_many_values or is_amount)):
+    if _is_number_target(column):
+        distinct_count = column.distinct_count
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
@@ -265,6 +287,16 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
         return plan, _make_options("mse", ["rmse", "mae", "r2"])
     return _plan_classes(column)
+
+
+def _is_number_target(column: ColumnProfile) -> bool:
+    """Whether a target is a number rather than a class."""
+    if column.kind not in ("int", "float"):
+        return False
+    distinct_count = column.distinct_count
+    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
+    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
+    return has_many_values or is_amount or (column.kind == "float" and column.is_type_declared)
 
 
 def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
@@ -325,6 +357,12 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
         raise DataError(f"{name} {describe_infinite_numbers(column)}. Correct these rows, or leave them out.")
     are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
+    if _is_number_target(column) and column.is_rounded_in_float:
+        as_float, as_text = (format_type_override(column.name, kind) for kind in ("float", "string"))
+        raise DataError(
+            f"{name} {describe_rounding()}, so that some become equal. Subtract a constant from them. Or for rounded "
+            f"numbers, set {as_float}; for classes, set {as_text}"
+        )
     if _has_tags(column) or are_declared_classes:
         return
     if column.kind == "string" and distinct_count and distinct_count > max_classes:
@@ -358,15 +396,21 @@ def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:
     return {"choices": {"loss": loss, "metric": metrics}, "values": {}, "notes": []}
 
 
-def _count_training_rows(source: Source, origin: str, rows: int) -> int:
-    """The number of rows of the training split."""
+def _count_training_rows(source: Source, origin: str, rows: int, folds: int | None) -> int:
+    """The number of rows of the training split, or of the smallest one of a cross-validation."""
     try:
-        return len(source.splits()["train"])
+        count = len(source.splits()["train"])
     except DataError as error:
         if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
             raise  # the options may be wrong, and not the number of rows
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
+    if folds is None or not isinstance(source, Foldable):
+        return count
+    try:
+        return min(len(source.folds(folds, fold)["train"]) for fold in range(folds))
+    except UserError:  # a run reports it
+        return count
 
 
 def _name_feature_columns(
@@ -392,7 +436,42 @@ def _name_feature_columns(
             taken.add(name)
             columns[name] = {"_target_": column["_target_"], "key": key, **column}
         inputs.setdefault("image" if raw_name in images else "columns", []).append(name)
+    if len(columns) > MAX_SEPARATE_COLUMNS:
+        columns, inputs["columns"] = _join_numbers(columns, inputs["columns"], taken)
     return {"columns": columns, "inputs": inputs}
+
+
+def _join_numbers(
+    columns: Mapping[str, dict[str, Any]], names: Iterable[str], taken: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Joins columns of numbers with the same parameters, whose `key` then lists the raw columns.
+
+    Each column has arrays of its own in the compiled program, and XLA takes about 0.03 s to compile the code for one.
+
+    Args:
+        columns: the feature columns.
+        names: the names of those of the input.
+        taken: names that are taken.
+
+    Returns:
+        The feature columns, and the names of those of the input.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        column = columns[name]
+        is_number = column["_target_"] == make_feature_column("Numeric")["_target_"]
+        parameters = {key: value for key, value in column.items() if key != "key"}
+        groups.setdefault(json.dumps(parameters, sort_keys=True) if is_number else name, []).append(name)
+    joined, inputs, taken = dict(columns), list[str](), set(taken)
+    for group in groups.values():
+        if len(group) > 1:
+            keys = [joined.pop(name)["key"] for name in group]
+            name = _make_identifier("numbers", taken)
+            taken.add(name)
+            joined[name] = {**columns[group[0]], "key": keys}
+            group = [name]
+        inputs += group
+    return joined, inputs
 
 
 def _make_identifier(name: str, taken: Collection[str]) -> str:

@@ -33,10 +33,12 @@ class Question(NamedTuple):
     Attributes:
         node: the source, as plain values.
         chosen: the groups whose options the user chooses.
+        folds: the number of folds of a cross-validation. None: there is none.
     """
 
     node: dict[str, Any]
     chosen: tuple[str, ...]
+    folds: int | None = None
 
 
 class Suggestion(NamedTuple):
@@ -119,8 +121,9 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     with error_location("data"):
         source = build(node, {}, SCHEMA["data"], **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
+    identity = [node, digest_code(packages), *([] if question.folds is None else [question.folds])]
     with located_settings("data"):
-        suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
+        suggested = _read_or_suggest(source, json.dumps(identity, sort_keys=True), question.folds)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",
@@ -134,7 +137,7 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     )
 
 
-def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
+def _read_or_suggest(source: Any, identity: str, folds: int | None) -> Mapping[str, Any]:
     """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows."""
     from runner.platform import cache_folder  # imports NumPy
 
@@ -143,7 +146,7 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
     with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())
     with memory_error_location("profiling the columns", "Free some memory, or set data.path to a sample of the rows."):
-        suggested = suggest(source)
+        suggested = suggest(source, folds)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(suggested))

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from options import built, options
-from sklearn.metrics import top_k_accuracy_score
+from sklearn.metrics import r2_score, top_k_accuracy_score
 
-from components.metric import MAE, RMSE, Accuracy, MeanIoU, ReconstructionError, TopK
-from components.types import Batch, Metric, Output, TargetSpec, UserError
+from components.feature import Numeric
+from components.feature.normalizer import MinMax
+from components.metric import MAE, R2, RMSE, Accuracy, MeanIoU, ReconstructionError, TopK
+from components.types import Batch, Block, Metric, Output, TargetSpec, UserError
 
 CLASSES = TargetSpec("classes", (), ("cat", "dog", "cow", "hen"), lambda values: values)
 REAL = TargetSpec("real", (2,), None, lambda values: values * 10 + 3)
@@ -125,6 +129,58 @@ def test_an_outlier_neither_overflows_nor_hides_other_errors(outlier: float, sca
     bound = replace(REAL, decode=lambda values: values)
     assert measure(MAE(), bound, logits, target) == pytest.approx(np.abs(error).mean(), rel=1e-5, abs=0)
     assert measure(RMSE(), bound, logits, target) == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-5, abs=0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("exponents", "normalize", "scale"),
+    [
+        *(((exponent, exponent), "z_score", 1.0) for exponent in (-300, -46, 0, 38, 300)),
+        ((-46, 3), "robust", 1.0),
+        ((-46, -46), MinMax(low=-1, high=2), 1e-4),
+    ],
+)
+def test_errors_of_a_target_of_any_size_are_right(exponents: tuple[int, int], normalize: Any, scale: float) -> None:
+    """float32 has numbers from 1e-38 to 1e38, and the target is float64."""
+    units = 10.0 ** np.array(exponents)
+    numbers = draw(20, 2).astype(np.float64) + np.array([3, 0])
+    values, guesses = numbers[:10], numbers[10:]
+    column = Numeric(key="y", normalize=normalize, scale=scale)
+    bound, encode = bind_numeric(column, values * units)
+    target, logits = encode(values * units), encode(guesses * units)
+    errors = guesses - values
+    mean = units.max() * np.mean(np.abs(errors) * (units / units.max()))
+    root = units.max() * np.sqrt(np.mean(np.square(errors * (units / units.max()))))
+    assert measure(MAE(), bound, logits, target) == pytest.approx(mean, rel=1e-4, abs=0)
+    assert measure(RMSE(), bound, logits, target) == pytest.approx(root, rel=1e-4, abs=0)
+    r2 = R2().bind(bound)
+    sums = r2.measure(Output(jnp.array(logits)), Batch({}, {"target": jnp.array(target)}, {}, None, jnp.ones(10, bool)))
+    expected = r2_score(values, guesses)
+    assert r2.result({name: np.asarray(each) for name, each in sums.items()}) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e46])
+def test_a_logarithmic_target_of_a_size_that_float32_cannot_hold_needs_a_scale(scale: float) -> None:
+    column = Numeric(key="y", normalize=("log", "z_score"), scale=scale)
+    values = np.exp(draw(10, 2).astype(np.float64)) * 1e-46
+    if scale == 1:
+        with pytest.raises(UserError, match=r"about .*e-4\d, and float32 can't hold .* Set `scale` to about .*e\+4\d"):
+            bind_numeric(column, values)
+        return
+    bound, encode = bind_numeric(column, values)
+    guesses = np.exp(draw(20, 2)[10:].astype(np.float64)) * 1e-46
+    found = measure(MAE(), bound, encode(guesses), encode(values))
+    assert found == pytest.approx(np.abs(guesses - values).mean(), rel=1e-4, abs=0)
+
+
+def bind_numeric(column: Numeric, values: np.ndarray) -> tuple[TargetSpec, Callable[[np.ndarray], np.ndarray]]:
+    """The target of numbers (rows, 2), and the function that normalizes numbers."""
+    statistics, rows = column.statistics(), Block({"y": values})
+    constants = column.fit({name: each.result(each.summarize(rows)) for name, each in statistics.items()}, {})
+    layer = column.layer(constants.static)
+    return column.bind(constants), lambda numbers: np.asarray(
+        layer(column.encode(Block({"y": numbers}), {}, constants), constants.device)
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

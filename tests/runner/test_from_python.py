@@ -129,6 +129,15 @@ def test_an_experiment_keeps_its_feature_columns_and_reads_them_in_the_table() -
         runner.run("experiment=mine", words, data=data, target="other")
 
 
+def test_a_frame_may_have_integers_as_names() -> None:
+    frame = pandas.DataFrame({0: np.arange(ROWS) % 7, 1: np.arange(ROWS) % 5 + 0.5})
+    result = runner.run(QUICK, data=frame, target=np.int64(1))
+    assert yaml.safe_load((result.folder / "config.yaml").read_text())["feature"]["target"]["key"] == "1"
+    assert len(runner.load(result.folder).predict(frame[[0]]).prediction) == ROWS
+    with pytest.raises(UserError, match=r"data\.target=2 is not a column of the data"):
+        runner.multirun(QUICK, data=frame, target=[2])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -104,6 +104,8 @@ class Moments:
         sums = self._sum_squares(values, total, mean, mask)
         if _is_far(mean, sums.squares, sums.exponent, total).any():
             mean = mean + _compute_mean(_subtract(values, mean, mask), total)
+            low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+            mean = np.where(low == high, low, mean)  # so that the deviations of equal numbers are exactly 0
             sums = self._sum_squares(values, total, mean, mask)
         return sums
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data import Arrays
+from components.data import Arrays, Frame
 from components.types import DataError, Ragged
 
 
@@ -54,6 +54,21 @@ def test_ragged_columns_are_cut_into_blocks() -> None:
     assert source.sizes() == {"all": 40_000}
     assert len(list(source.blocks("all"))) > 1
     assert rows == [list(range(offsets[row], offsets[row + 1])) for row in range(40_000)]
+
+
+@pytest.mark.parametrize("source", [arrays, lambda columns: Frame(columns=columns)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_fingerprint_depends_on_each_number_of_arrays_of_several_shapes(source: Any, nested: bool) -> None:
+    def fingerprint(pixel: float) -> str:
+        images = [np.zeros((40, 50)), np.zeros((50, 40))]
+        images[0][20, 20] = pixel
+        column = np.empty(2, object)
+        column[:] = [[image] for image in images] if nested else images
+        digest: str = source({"x": column, "y": [1.0, 2.0]}).content_digest()
+        return digest
+
+    assert fingerprint(1 + 1e-12) != fingerprint(1)
+    assert fingerprint(1) == fingerprint(1)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,18 @@ def test_a_constant_column_is_only_shifted(normalize: Any, value: float) -> None
     np.testing.assert_allclose(device(column, constants, x=[value, value + 1]), [[0], [1]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("normalize", ["z_score", "min_max", "robust"])
+def test_numbers_that_differ_are_no_constant_however_far_they_are_from_0(normalize: Any) -> None:
+    column = Numeric(key="x", normalize=normalize)
+    steps = np.arange(1000) % 5.0
+    constants = fitted(column, x=1e15 + steps)
+    scale = {"z_score": np.sqrt(2), "min_max": 4, "robust": 2}[normalize]
+    found = device(column, constants, x=1e15 + steps)
+    np.testing.assert_allclose(np.ptp(found[:, 0]), 4 / scale, rtol=1e-6)
+    rounded = fitted(column, x=0.3 + np.array([0, 1, 0, 1]) * np.spacing(0.3))
+    np.testing.assert_allclose(device(column, rounded, x=[0.3, 1.3]), [[0], [1]], atol=1e-6)
+
+
 @settings(max_examples=20)
 @given(
     values=hnp.arrays(np.float64, (12, 2), elements=st.integers(-1000, 1000), unique=True),

@@ -124,6 +124,78 @@ def test_the_command_line_has_the_word_too(folder: Path, capsys: pytest.CaptureF
     assert "new.csv" in capsys.readouterr().out
 
 
+# ------------------------------------------------------------------------------------------------- as in training
+
+
+def amounts() -> dict[str, Any]:
+    """Columns of texts that are read as times with a zone, numbers with a mark, and numbers with gaps."""
+    number = range(60)
+    return {
+        "when": [f"2024-{n % 12 + 1:02}-{n % 28 + 1:02}T10:00:00+02:00" for n in number],
+        "price": [f"${n % 9}" for n in number],
+        "size": [f"{n % 7}" if n % 6 else "unknown" for n in number],
+        "where": ["north", "south"] * 30,
+        "sold": [n % 4 < 2 for n in number],
+        "more": [n % 5 + 0.5 for n in number],
+    }
+
+
+@pytest.fixture(scope="module")
+def of_amounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedModel]:
+    with jax.numpy_dtype_promotion("standard"):
+        words = (*QUICK, {"folder": str(tmp_path_factory.mktemp("amounts"))})
+        yield runner.load(runner.run(*words, data=amounts(), target="sold").folder)
+
+
+def test_it_is_said_how_new_rows_from_python_were_read(
+    of_amounts: TrainedModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"when": ["2024-01-01T10:00:00"], "price": ["5"], "size": ["unknown"], "where": ["west"], "more": [1.0]}
+    notes = [
+        "the new rows: column `when`: 1 of 1 times have no zone and are taken as UTC",
+        "the new rows: column `price`: 1 of 1 values have no `$`",
+        "the new rows: column `size`: missing: 'unknown' in 1 row (first: row 0)",
+        "1 of 1 values of column `where` aren't in its vocabulary, the first in row 0 of the new rows: 'west'",
+    ]
+    found: list[str] = []
+    predictions = of_amounts.predict(rows, on_warning=found.append)
+    assert found == notes
+    assert [*predictions.frame().columns] == ["row", "prediction", "probability_false", "probability_true"]
+    capsys.readouterr()
+    of_amounts.predict(rows)
+    assert capsys.readouterr().err.splitlines() == [f"note: {note}" for note in notes]
+    of_amounts.evaluate(rows | {"sold": [True]})
+    assert capsys.readouterr().err.splitlines() == [f"note: {note}" for note in notes]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"price": ["EUR 5"]}, r"row 0: column `price` is 'EUR 5', not a number with `\$`; correct the value$"),
+        ({"price": ["5,0"]}, r"'5,0', have a decimal comma; correct the values$"),
+        ({"when": ["2024"]}, r"column `when` is .*2024.*, not of type timestamp; correct the value$"),
+        ({"size": ["x"]}, r"column `size` is 'x', not of type float; correct the value$"),
+    ],
+)
+def test_an_error_in_new_rows_from_python_offers_nothing_that_they_cannot_set(
+    of_amounts: TrainedModel, change: dict[str, Any], message: str
+) -> None:
+    rows = {name: values[:1] for name, values in amounts().items()} | change
+    for method in (of_amounts.predict, of_amounts.evaluate):
+        with pytest.raises(DataError, match=message):
+            method(rows)
+
+
+def test_texts_listed_as_missing_are_missing_in_new_rows_too() -> None:
+    lines = [f"{('?' if n % 6 == 0 else n % 5)},{n % 7 if n % 5 else -999},{n % 9}.5" for n in range(60)]
+    Path("table.csv").write_text("\n".join(["a,b,price", *lines]) + "\n")
+    Path("new.csv").write_text("a,b\n?,-999\n2,3\n")
+    result = runner.run(*QUICK, "data=csv", "data.path=table.csv", "data.target=price", "data.nulls=[?,-999]")
+    assert command(result.folder, "data.path=new.csv", "output=found.csv") == 0
+    expected = runner.load(result.folder).predict({"a": [None, 2], "b": [None, 3]}).prediction
+    np.testing.assert_allclose(csv.read_csv("found.csv")["prediction"].to_pylist(), expected, rtol=1e-5)
+
+
 # ------------------------------------------------------------------------------------------------------------- images
 
 

@@ -152,6 +152,16 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert read == ["houses.csv"]
 
 
+def test_the_batch_size_fits_into_the_training_rows_of_each_fold() -> None:
+    Path("few.csv").write_text("\n".join([HEADER, *ROWS[:54]]) + "\n")
+    line = ("data=csv", "data.path=few.csv", "data.target=price")
+    assert configure([*line]).values["training"]["batch_size"] == 32
+    rows = min(len(Csv(path="few.csv").folds(3, fold)["train"]) for fold in range(3))
+    assert rows < 32
+    plan = make_plan([*line, *QUICK, "folds=3"], multirun=True)
+    assert {run.config.values["training"]["batch_size"] for run in plan.runs} == {rows}
+
+
 def test_a_sweep_reads_a_table_without_a_suggestion_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     original = Csv.profile

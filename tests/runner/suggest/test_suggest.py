@@ -229,6 +229,29 @@ def test_numbers_far_from_0_are_numbers_without_a_logarithm(tmp_path: Path, star
     assert (part["key"], part["normalize"]) == ("x", "z_score")
 
 
+def test_whole_numbers_that_float64_does_not_tell_apart_are_no_numbers_unless_that_is_set(tmp_path: Path) -> None:
+    start, rows = 2**60, range(120)
+    data = {"y": NUMBERS, "ids": [start + 10 * n for n in rows], "few": [start + n % 4 for n in rows]}
+    rounded = "has whole numbers beyond 2^53, which float64 rounds. For rounded numbers, set data.types."
+    found = make_suggestion(tmp_path, data, target="y")
+    assert [*found["feature"]["columns"]] == ["few"]
+    assert found["values"]["data"]["types"]["few"] == "string"
+    assert any(
+        note.startswith("ids is left out") and note.endswith(f"It {rounded}ids=float") for note in found["notes"]
+    )
+    assert f"few {rounded}few=float" in found["notes"]
+    nanoseconds = data | {"ids": [start + 1000 * n for n in rows]}
+    assert "ids" in make_suggestion(tmp_path, nanoseconds, target="y")["feature"]["columns"]
+    assert "ids" in make_suggestion(tmp_path, data, target="y", types={"ids": "float"})["feature"]["columns"]
+    declared = make_suggestion(tmp_path, data, target="y", types={"ids": "int"})
+    assert "ids has whole numbers beyond 2^53, which float64 rounds" in declared["notes"]
+    target = data | {"y": [start + n for n in rows], "x": NUMBERS}
+    with pytest.raises(DataError, match=r"set data\.types\.y=float; for classes, set data\.types\.y=string"):
+        make_suggestion(tmp_path, target, target="y")
+    labels = make_suggestion(tmp_path, target | {"y": data["few"]}, target="y")
+    assert labels["feature"]["target"]["_target_"] == "components.feature.Label"
+
+
 def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
     text, _ = plan_of(tmp_path, [*NUMBERS, "inf"])
     assert text.startswith("z-score, but is inf or NaN in 1 row, the first is inf (")
@@ -423,11 +446,38 @@ def test_california_housing() -> None:
     assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"
 
 
+def test_many_columns_of_numbers_are_one_feature_column_for_each_way_to_scale_them(tmp_path: Path) -> None:
+    """The program has arrays for each feature column, and XLA takes long to compile many of them."""
+    plain = {f"c {n}": [(n * 37 + row * row) % 101 - 0.5 for row in range(120)] for n in range(60)}
+    gaps = {f"g{n}": ["", *plain["c 1"][1:]] for n in range(39)}
+    skewed = {"skewed": [1.5 ** (row % 40) for row in range(120)]}
+    few = {"y": NUMBERS, "where": repeat("a", "b"), **plain, **gaps}
+    assert [*make_suggestion(tmp_path, few, target="y")["feature"]["columns"]][:2] == ["where", "c_0"]
+    found = make_suggestion(tmp_path, {**few, **skewed}, target="y")
+    assert found["feature"]["inputs"] == {"columns": ["where", "numbers", "numbers_2", "skewed"]}
+    columns = {name: column["key"] for name, column in found["feature"]["columns"].items()}
+    assert columns == {"where": "where", "numbers": [*plain], "numbers_2": [*gaps], "skewed": "skewed"}
+    assert len(found["table"]) == 103, "the printed table has a row for each column"
+    part = found["feature"]["columns"]["numbers"]
+    assert (part["_target_"], part["normalize"]) == ("components.feature.Numeric", "z_score")
+
+
 def test_a_table_with_too_many_columns_is_an_error(tmp_path: Path) -> None:
     names = [f"c {n}" for n in range(10_001)]
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
     with pytest.raises(DataError, match=r"has 10,001 columns, too many .* At most 10,000 .* Write a feature file"):
         suggest(Csv(path=path, target="c 1"))
+
+
+def test_many_feature_columns_take_long_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {f"t{n}": repeat("a", "b", rows=20) for n in range(300)}
+    found = make_suggestion(tmp_path, {"y": NUMBERS[:20], **texts}, target="y")
+    assert any(
+        "300 feature columns, such as categories" in note and "takes about 21 s" in note for note in found["notes"]
+    )
+    monkeypatch.setattr("runner.suggest.suggest.MAX_FEATURE_COLUMNS", 299)
+    with pytest.raises(DataError, match=r"gives 300 feature columns, .* At most 299 are allowed; .* by data\.drop="):
+        make_suggestion(tmp_path, {"y": NUMBERS[:20], **texts}, target="y")
 
 
 def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
