@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.data.bad_images import verify_files
 from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
 from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
@@ -24,7 +24,13 @@ from components.data.table import Table, slice_rows
 from components.input_files import find_path
 from components.types import Block, DataError, LazyColumns, Range, Strings, TableProfile, Values, row_count
 
-PARTS = SPLIT_NAMES | {"training": "train", "testing": "test"}
+PARTS = SPLIT_NAMES | {
+    "training": "train",
+    "testing": "test",
+    "training_set": "train",
+    "validation_set": "valid",
+    "test_set": "test",
+}
 """The splits, by the names of folders that hold them."""
 
 
@@ -135,6 +141,8 @@ class ImageFolders(SearchesBadRows, Table):
     @cached_property
     def _layout(self) -> _Layout:
         layout = _find_layout(self.path, self._files, labels=self._has_labels)
+        if self.labels and self.classes is None and "all" in layout.parts:
+            _check_no_parts(self.path, self._files.names, layout.depth)
         if self.classes is None or not self._has_labels:  # images to predict may have none
             return layout
         wanted = [*map(format_key, self.classes)]
@@ -192,10 +200,12 @@ class _Layout(NamedTuple):
     Attributes:
         parts: the positions of the files of each part.
         classes: the class of each file; empty without labels.
+        depth: the number of folders around the parts or classes.
     """
 
     parts: Mapping[str, np.ndarray]
     classes: Sequence[str]
+    depth: int
 
 
 def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
@@ -224,7 +234,27 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
     parts: dict[str, np.ndarray] = {
         part: np.flatnonzero(names == part) for part in ("all", "train", "valid", "test") if part in part_of_file
     }
-    return _Layout(parts, classes)
+    return _Layout(parts, classes, depth)
+
+
+def _check_no_parts(path: str, names: Sequence[str], depth: int) -> None:
+    """Raises DataError if folders that would be classes look as if they were splits."""
+    inner = dict[str, set[str]]()
+    for name in names:
+        top, *below = name.split("/")[depth:]
+        inner.setdefault(top, set()).update(below[:-1][:1])
+    folders, first = [*inner], next(iter(inner.values()))
+    part = next((folder for folder in folders if inner[folder] and _find_part(folder)), None)
+    if part is not None:
+        fault = f"holds the {_find_part(part)} split by its name, and no folder is named train"
+    elif len(folders) > 1 and len(first) > 1 and all(below == first for below in inner.values()):
+        part, fault = folders[0], f"has the same folders as {folders[1]}, {join_names(sorted(first))}, as splits have"
+    else:
+        return
+    raise DataError(
+        f"the folder {part} in {path} {fault}. Splits are folders train, valid and test; rename them, or set `path` to "
+        f"one of them. If the classes are {join_names(folders)}, list them in `classes`"
+    )
 
 
 def _find_part(folder: str) -> str | None:

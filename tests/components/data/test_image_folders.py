@@ -111,6 +111,22 @@ def test_images_may_be_deeper_and_without_labels(tmp_path: Path) -> None:
         assert source.sizes() == {"all": 3}
 
 
+@pytest.mark.parametrize(
+    ("files", "options", "sizes"),
+    [
+        (("training_set/cat/1.png", "training_set/dog/1.png", "test_set/cat/1.png"), {}, {"train": 2, "test": 1}),
+        (("test/1.png", "other/1.png"), {}, {"all": 2}),
+        (("cat/front/1.png", "cat/back/1.png", "dog/front/1.png"), {}, {"all": 3}),
+        (("test/a/1.png", "other/b/1.png"), {"classes": ("other", "test")}, {"all": 2}),
+        (("test/a/1.png",), {"labels": None}, {"all": 1}),
+    ],
+)
+def test_folders_named_or_built_like_splits(
+    files: tuple[str, ...], options: dict[str, Any], sizes: dict[str, int], tmp_path: Path
+) -> None:
+    assert ImageFolders(path=str(write_folder(tmp_path, dict.fromkeys(files, b"1"))), **options).sizes() == sizes
+
+
 def list_columns(source: ImageFolders) -> list[str]:
     (block,) = source.blocks("all")
     return [*block.columns]
@@ -159,6 +175,16 @@ def test_blocks_are_small(tmp_path: Path) -> None:
             "train/1.png in .* is in no class folder: there is a folder for each class in train, such",
         ),
         ({"train/cat/1.png": b"", "tset/cat/1.png": b""}, {}, "tset/cat/1.png in .* is in none of the folders train"),
+        (
+            {"trian/cat/1.png": b"", "test/cat/1.png": b""},
+            {},
+            "the folder test in .* holds the test split by its name, and no folder is named train",
+        ),
+        (
+            {f"{year}/{label}/1.png": b"" for year in (1, 2) for label in ("cat", "dog")},
+            {},
+            "the folder 1 in .* has the same folders as 2, cat, dog, as splits have.* list them in `classes`",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["folder", "zip"])
