@@ -228,8 +228,8 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             )
         part_of_file.append(part or "all")
         classes.append(below[0] if labels else "")
-    if labels:
-        _check_folders(path, files, depth, has_parts=has_parts)
+    for level in [depth] * has_parts + [depth + has_parts] * labels:
+        _check_folders(path, files, level)
     names = np.array(part_of_file)
     parts: dict[str, np.ndarray] = {
         part: np.flatnonzero(names == part) for part in ("all", "train", "valid", "test") if part in part_of_file
@@ -275,11 +275,11 @@ def _count_outer_folders(names: Sequence[str], levels: int) -> int:
     return depth
 
 
-def _check_folders(path: str, files: Files, depth: int, *, has_parts: bool) -> None:
-    """Raises DataError for a class folder without images."""
-    with_images = {"/".join(name.split("/")[: depth + 1 + has_parts]) for name in files.names}
+def _check_folders(path: str, files: Files, level: int) -> None:
+    """Raises DataError for a folder without images that has so many folders around it."""
+    with_images = {"/".join(name.split("/")[: level + 1]) for name in files.names}
     for folder in files.folders:
-        if folder.count("/") == depth + has_parts and folder not in with_images:
+        if folder.count("/") == level and folder not in with_images:
             raise DataError(f"the folder {folder} in {path} has no images. Add some, or remove it")
 
 

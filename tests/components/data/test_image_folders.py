@@ -196,12 +196,14 @@ def test_a_stray_file_is_named(
         source.sizes()
 
 
-@pytest.mark.parametrize("part", ["", "train/"])
-def test_a_class_without_images_is_named(part: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "folder", "labels"), [("", "owl", True), ("train/", "train/owl", True), ("train/", "test", False)]
+)
+def test_a_class_or_part_without_images_is_named(part: str, folder: str, labels: bool, tmp_path: Path) -> None:
     write_folder(tmp_path, {f"{part}{name}": content for name, content in FILES.items()})
-    (tmp_path / part / "owl").mkdir()
-    with pytest.raises(DataError, match=f"the folder {part}owl in .* has no images. Add some, or remove it"):
-        ImageFolders(path=str(tmp_path)).sizes()
+    (tmp_path / folder).mkdir()
+    with pytest.raises(DataError, match=f"the folder {folder} in .* has no images. Add some, or remove it"):
+        ImageFolders(path=str(tmp_path), labels=labels).sizes()
 
 
 @pytest.mark.parametrize("name", ["../cat/1.png", "cat/../../1.png", "/cat/1.png", "..\\cat\\1.png"])
