@@ -237,6 +237,28 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     assert {row["prediction"] for row in rows} <= {*CLASSES}
 
 
+@pytest.mark.usefixtures("in_empty_folder")
+def test_new_images_of_other_names_and_folders_are_not_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (f"{label}/{number}" for label in ("cat", "dog", "owl") for number in range(8)):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(np.full((8, 8, 3), len(name), np.uint8)).save(tmp_path / "data" / f"{name}.png")
+    words = ("data=images", "data.suffix=.png", "data.classes=[cat,dog]", "training.batch_size=4", *QUICK)
+    run = runner.run(*words, f"data.path={tmp_path / 'data'}").folder.absolute()
+    words = (f"run={run}", f"data.path={tmp_path / 'data'}", "mode=predict", f"output={tmp_path / 'out.csv'}", "output.overwrite=true")
+    for options, rows in (((), 24), (("data.classes=[cat,dog]",), 16)):
+        assert main([*words, *options]) == 0
+        assert f"{rows} predictions" in capsys.readouterr().out
+    (tmp_path / "data" / "owl" / "0.png").rename(tmp_path / "data" / "owl" / "0.PNG.jpg")
+    for words_of_mode in (words, (*words[:2], "mode=evaluate")):
+        assert main([*words_of_mode]) == 2
+        assert "data.suffix (=.png) would leave out 1 image files, such as owl/0.PNG.jpg" in capsys.readouterr().err
+    for suffix, rows in (("null", 24), ("[.png]", 23)):
+        assert main([*words, f"data.suffix={suffix}"]) == 0
+        assert f"{rows} predictions" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "rows"), [({}, 3 * ROWS), ({"per_class": 2}, 2 * 3 + 2 * ROWS), ({"classes": ("cat", "owl")}, 2 * ROWS)]
 )

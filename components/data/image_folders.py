@@ -119,12 +119,29 @@ class ImageFolders(SearchesBadRows, Table):
         )
         return TableProfile(self.path, (label,), "label", images=(images,))
 
-    @cached_property
+    @property
+    def other_images(self) -> Sequence[str]:
+        """The image files that `suffix` leaves out."""
+        return self._listed[1]
+
+    @property
     def _files(self) -> Files:
+        return self._listed[0]
+
+    @cached_property
+    def _listed(self) -> tuple[Files, Sequence[str]]:
+        """The files that are read, and the image files that `suffix` leaves out."""
         suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
-        files = open_files(packed, lambda name: name.lower().endswith(ends))
+        left_out = set[str]()
+
+        def is_wanted(name: str) -> bool:
+            if not (is_listed := name.lower().endswith(ends)) and name.lower().endswith(SUFFIXES):
+                left_out.add(name)
+            return is_listed
+
+        files = open_files(packed, is_wanted)
         strays = [name for name in files.names if not name.lower().endswith(SUFFIXES)] if suffixes is None else []
         if strays and self.on_bad_row == "error":
             more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
@@ -136,7 +153,7 @@ class ImageFolders(SearchesBadRows, Table):
             check_utf_8_name(packed.path, name)
         if not files.names:
             raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
-        return files
+        return files, sorted(left_out)
 
     @cached_property
     def _layout(self) -> _Layout:

@@ -156,7 +156,10 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
         recorded = read_source_options(folder)
         options = merge_options(recorded, config.values["data"])
-        options = {key: value for key, value in options.items() if key not in _options_of_runs(options)}
+        dropped = _options_of_runs(options)
+        if not with_target and options.get("_target_") == IMAGE_FOLDERS and not _is_set(config, "classes"):
+            dropped = (*dropped, "classes")  # the class of a new image is unknown, whatever its folder is named
+        options = {key: value for key, value in options.items() if key not in dropped}
         data = options if with_target else _without_target_options(options, config.values["feature"])
         if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
             data = {
@@ -171,7 +174,20 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
             source.sizes()
             if not with_target:
                 check_none_skipped(source)
+        if (left_out := getattr(source, "other_images", ())) and not _is_set(config, "suffix"):
+            suffix = ",".join([data["suffix"]] if isinstance(data["suffix"], str) else data["suffix"])
+            raise UserError(
+                f"{config.values['data']['path']}: the run's data.suffix (={suffix}) would leave out {len(left_out)} image "
+                f"files, such as {left_out[0]}. Set data.suffix=null to read all images, or data.suffix=[{suffix}]"
+            )
     return source
+
+
+def _is_set(config: Config, option: str) -> bool:
+    """Whether the command sets an option of the data, beside the configuration of the run."""
+    of_run = str(find_run(Path(config.values["folder"]), config.values["run"], "run") / "config.yaml")
+    pattern = re.compile(rf"data\.{option}\b")
+    return any(pattern.match(key) and origin != of_run for key, origin in config.origins.items())
 
 
 def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
