@@ -76,4 +76,7 @@ def _describe_absence(key: str, name: str, rows: Mapping[str, int], *, can_strat
         remedy = "add rows of it, or remove the class"
         return f"{message} (rows: {counts}); the class has too few rows for {len(rows)} splits; {remedy}"
     remedy = f"set `stratify={key}` of the data to divide each class among the splits, or " if can_stratify else ""
-    return f"{message} (rows: {counts}); {remedy}try another `seed` or a smaller `valid`"
+    return (
+        f"{message} (rows: {counts}). If the data has its own splits, add rows of it to the training split, or remove "
+        f"it from the others; if not, {remedy}try another `seed` or a smaller `valid`"
+    )

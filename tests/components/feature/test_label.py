@@ -123,7 +123,8 @@ def test_a_label_without_a_class_raises_an_error_with_its_place(
 
 def test_a_class_that_only_held_out_rows_have_raises_an_error_with_the_remedy() -> None:
     expected = (
-        "class c of column `y` is missing in the training split (rows: 1 in valid, 2 in test); "
+        "class c of column `y` is missing in the training split (rows: 1 in valid, 2 in test). "
+        "If the data has its own splits, add rows of it to the training split, or remove it from the others; if not, "
         "set `stratify=y` of the data to divide each class among the splits, "
         "or try another `seed` or a smaller `valid`"
     )
