@@ -204,7 +204,9 @@ def decode_image(data: bytes, decoding: Decoding, random: np.ndarray | None = No
 
 
 def decode_mask(data: bytes, decoding: Decoding, border: int) -> np.ndarray:
-    """Decodes and resizes a mask, an image of whole numbers such as classes: uint8 or, of 16 bits, int32 (H, W).
+    """Decodes and resizes a mask, an image of whole numbers such as classes: uint8 or int32 (H, W).
+
+    It is int32 if it has 16 bits, or `border` doesn't fit into 8 bits.
 
     A pixel is an index of the palette, a grey value, or 0 or 1. Each pixel of a resized mask is the nearest one.
 
@@ -226,6 +228,8 @@ def decode_mask(data: bytes, decoding: Decoding, border: int) -> np.ndarray:
         image.load()
         pixels = np.asarray(image)
         pixels = pixels.astype(np.int32 if pixels.itemsize > 1 else np.uint8)
+        if not 0 <= border <= WHITE:
+            pixels = pixels.astype(np.int32)  # Pillow clips a border to the numbers of the pixels' type
         mask = _turn(PIL.Image.fromarray(pixels), orientation)
         if decoding.size is not None:
             mask = _resize(mask, decoding.size, decoding.resize, is_mask=True, border=border)

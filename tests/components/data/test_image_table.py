@@ -289,12 +289,14 @@ def test_a_mask_gives_the_classes_of_an_array() -> None:
     np.testing.assert_array_equal(found, label.encode(array, {}, constants)["ids"])
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop", "fit"])
-def test_a_resized_mask_has_the_nearest_pixels(resize: Any) -> None:
+@pytest.mark.parametrize(
+    ("resize", "ignore"), [("stretch", 9), ("crop", 9), ("fit", 9), ("fit", -1), ("fit", 300), ("stretch", 300)]
+)
+def test_a_resized_mask_has_the_nearest_pixels(resize: Any, ignore: int) -> None:
     save_mask("m.png", "P")
     save_mask("square.png", "P", np.array([[0, 3], [4, 0]]))
     block = masks(mask=["m.png", "square.png"])
-    ids = encode(Mask(key="mask", size=(8, 8), resize=resize, ignore=9), block)
+    ids = encode(Mask(key="mask", size=(8, 8), resize=resize, ignore=ignore), block)
     classes = np.append(np.unique(NUMBERS), -1)
     assert {*np.unique(ids).tolist()} <= {*classes.tolist()}
     np.testing.assert_array_equal(ids[1], np.kron([[0, 3], [4, 0]], np.ones((4, 4))))
