@@ -241,9 +241,10 @@ def _list_zip(packed: PackedFile, is_wanted: Callable[[str], bool]) -> tuple[lis
         archive = zipfile.ZipFile(path)
         for info in archive.infolist():
             name = _check_name(path, info.filename)
+            is_folder = info.filename.endswith(("/", "\\"))  # `info.is_dir` knows only the first
             if name is not None:
-                folders |= _parent_folders(name, is_folder=info.is_dir())
-            if name is None or info.is_dir() or not is_wanted(name):
+                folders |= _parent_folders(name, is_folder=is_folder)
+            if name is None or is_folder or not is_wanted(name):
                 with suppress(RuntimeError):  # it is encrypted or packed in another way, and isn't read
                     archive.open(info).close()  # checks the name, which has no checksum: it may hide a wanted file
                 continue

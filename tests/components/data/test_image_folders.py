@@ -230,6 +230,14 @@ def test_a_zip_entry_that_is_no_file_is_an_error(tmp_path: Path) -> None:
         ImageFolders(path=str(path)).sizes()
 
 
+def test_the_folders_and_names_of_a_zip_may_have_backslashes(tmp_path: Path) -> None:
+    files = {"cat\\": b"", "cat\\1.png": b"1", "dog\\": b"", "dog\\old\\": b"", "dog\\old\\2.png": b"2"}
+    source = ImageFolders(path=str(write_zip(tmp_path / "images", files)))
+    assert list_rows(source, "all") == [("cat/1.png", "cat", b"1"), ("dog/old/2.png", "dog", b"2")]
+    with pytest.raises(DataError, match="the folder owl in .* has no images"):
+        ImageFolders(path=str(write_zip(tmp_path / "empty", {**files, "owl\\": b""}))).sizes()
+
+
 def test_a_zip_entry_may_not_be_larger_than_it_says(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", FILES | {"dog/9.png": bytes(1 << 20)})
     content = bytearray(path.read_bytes())
