@@ -131,7 +131,8 @@ def execute_with_signals(
     platform.reset_peak_memory()
     with contextlib.closing(progress), buffer_log() as log_buffer:
         LOG.info("the modules are imported and the configuration is checked")
-        run = prepare_run(config, source, progress, signals, member)
+        with signals.suspended():
+            run = prepare_run(config, source, progress, signals, member)
         with contextlib.closing(run.folder), as_disk_error(run.folder.path):
             open_log_file(log_buffer, run.folder.path / "log.txt")
             summary = _train_and_deliver(run, signals, member)

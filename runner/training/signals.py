@@ -5,11 +5,13 @@ A signal that the parent process ignores stays ignored, as for `command &` in a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -137,6 +139,19 @@ class Signals(Interruption):
             handlers |= interruption._previous_handlers
         for handled, handler in handlers.items():
             signal.signal(handled, handler)
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """A context in which a signal is handled as before `Signals`, because there is nothing to save."""
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for interruption in self._command_interruptions():
+                self.received = self.received or interruption.received
+            for number in self._previous_handlers if self.received is None else ():
+                signal.signal(number, self._handle)
 
     def _command_interruptions(self) -> list[Interruption]:
         """The `Interruption` of the command around this context, in a list. A run from Python has none."""

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import json
 import os
 import signal
 import sys
@@ -54,6 +55,31 @@ def test_a_signal_at_the_start_ends_a_command_even_if_python_drops_the_exception
     assert main(["tracking=none", "quiet=true"]) == 128 + number
     assert signal.getsignal(number) is before
     assert not Path("outputs").exists()
+
+
+@each_signal
+@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")])
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_signal_in_the_preparation_ends_a_command_at_once(
+    number: signal.Signals, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(*given: Any) -> None:
+        send(number)
+        pytest.fail("the command was not stopped")
+
+    monkeypatch.setattr(execution, "prepare_run", prepare)
+    assert main([*words, "tracking=none", "quiet=true"]) == 128 + number
+    for path in Path().glob("outputs/*/summary.json"):
+        assert json.loads(path.read_text())["stopped_by"] == number.name
+
+
+@each_signal
+def test_signals_after_a_suspension_are_received(number: signal.Signals) -> None:
+    with Interruption() as command, Signals() as signals:
+        with signals.suspended():
+            pass
+        send(number)
+        assert (signals.received, command.received) == (number, None)
 
 
 @each_signal
