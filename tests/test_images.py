@@ -246,7 +246,13 @@ def test_new_images_of_other_names_and_folders_are_not_left_out(
         PIL.Image.fromarray(np.full((8, 8, 3), len(name), np.uint8)).save(tmp_path / "data" / f"{name}.png")
     words = ("data=images", "data.suffix=.png", "data.classes=[cat,dog]", "training.batch_size=4", *QUICK)
     run = runner.run(*words, f"data.path={tmp_path / 'data'}").folder.absolute()
-    words = (f"run={run}", f"data.path={tmp_path / 'data'}", "mode=predict", f"output={tmp_path / 'out.csv'}", "output.overwrite=true")
+    words = (
+        f"run={run}",
+        f"data.path={tmp_path / 'data'}",
+        "mode=predict",
+        f"output={tmp_path / 'out.csv'}",
+        "output.overwrite=true",
+    )
     for options, rows in (((), 24), (("data.classes=[cat,dog]",), 16)):
         assert main([*words, *options]) == 0
         assert f"{rows} predictions" in capsys.readouterr().out

@@ -27,6 +27,7 @@ from components.types import Block, DataError, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
 MAX_BAD_ROWS = 1000  # more of them before as many others are an error, because the function may never end
+MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 END = object()
 KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the order matters
     "bool": (bool, np.bool_),
@@ -39,8 +40,8 @@ KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the orde
 DTYPES = {"bool": "?", "int": "i8", "float": "f8", "time": "M8[us]"}
 MISSING: dict[str, Any] = {"bool": False, "int": 0, "float": np.nan, "time": np.datetime64("NaT")}
 ALLOWED = (
-    "Allowed are bool, int, float, str, bytes (of a file, such as an image), dates and times, arrays of numbers, and "
-    "None for a missing value."
+    "Allowed are bool, int, float, str, bytes (of a file, such as an image), dates and times without a zone, arrays of "
+    "numbers without a mask, and None for a missing value."
 )
 
 
@@ -271,7 +272,12 @@ class Generator(SearchesBadRows):
                 "known. Yield a row with a value first, or leave the column out"
             )
         if kind in ("str", "bytes"):
-            texts = [b"" if value is None else value.encode() if isinstance(value, str) else value for value in values]
+            try:
+                texts = [b"" if value is None else value.encode() if kind == "str" else value for value in values]
+            except UnicodeEncodeError:  # found again for the row
+                for number, value in zip(numbers, values, strict=True):
+                    self._check_value(number, name, kind, value)
+                raise
             return Strings.from_bytes(texts), mask
         if kind not in DTYPES:
             example = next((value for value in values if value is not None), None)
@@ -280,6 +286,9 @@ class Generator(SearchesBadRows):
                 raise DataError(f"{row}: `{name}` is None, which an array can't be")
             return np.stack(values), None
         filled = [MISSING[kind] if value is None else value for value in values]
+        for number, value in zip(numbers, values, strict=True):
+            if isinstance(value, np.datetime64):  # NumPy would convert a large one without an error
+                self._check_value(number, name, kind, value)
         try:
             return np.array(filled, DTYPES[kind]), mask
         except (OverflowError, ValueError, TypeError):  # found again for the row
@@ -289,11 +298,22 @@ class Generator(SearchesBadRows):
 
     def _check_value(self, number: int, name: str, kind: str, value: Any) -> None:
         """Raises DataError for a value that a column of its kind can't hold."""
+        if kind == "str" and value is not None:
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"{self._describe_row(number)}: `{name}` is {_describe(value)}, which isn't Unicode: it has a lone "
+                    f"surrogate at character {error.start}; decode the text again, or remove it"
+                ) from None
         if kind not in DTYPES:
             if value is None and kind not in ("", "str", "bytes"):
                 raise DataError(f"{self._describe_row(number)}: `{name}` is None, which an array can't be")
             return
         try:
+            if isinstance(value, np.datetime64) and abs(value.astype("M8[Y]").astype(int)) > MAX_YEARS:
+                raise OverflowError
+            value = int(value) if kind == "int" and value is not None else value  # NumPy would wrap a large np.uint64
             np.array(MISSING[kind] if value is None else value, DTYPES[kind])
         except (OverflowError, ValueError, TypeError):
             raise DataError(
@@ -341,7 +361,7 @@ class Generator(SearchesBadRows):
 
     def _hash_source(self) -> str:
         file = self._source_file
-        if file is None:
+        if file is None or not Path(file).is_file():  # that of a notebook's cell has only a name
             raise DataError(f"{self._name} has no source file. Set `version` to a text that identifies its rows")
         return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
 
@@ -350,7 +370,7 @@ class Generator(SearchesBadRows):
         function = inspect.unwrap(self._unwrapped)
         try:
             return inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
-        except TypeError:
+        except (TypeError, OSError):
             return None
 
 
@@ -387,9 +407,11 @@ def _find_kind(value: Any) -> str | None:
     """The kind of a value of a row; "" for None; None: it isn't allowed."""
     if value is None:
         return ""
+    if type(value).__name__ in ("NAType", "NaTType") or isinstance(value, np.timedelta64) or np.ma.is_masked(value):
+        return None
     if isinstance(value, np.ndarray) and value.ndim:
         return f"array {value.dtype} {value.shape}" if value.dtype.kind in "biuf" else None
-    if type(value).__name__ in ("NAType", "NaTType"):
+    if getattr(value, "tzinfo", None) is not None:  # NumPy would convert it to UTC
         return None
     return next((kind for kind, types in KINDS.items() if isinstance(value, types)), None)
 

@@ -176,9 +176,10 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
                 check_none_skipped(source)
         if (left_out := getattr(source, "other_images", ())) and not _is_set(config, "suffix"):
             suffix = ",".join([data["suffix"]] if isinstance(data["suffix"], str) else data["suffix"])
+            path = config.values["data"]["path"]
             raise UserError(
-                f"{config.values['data']['path']}: the run's data.suffix (={suffix}) would leave out {len(left_out)} image "
-                f"files, such as {left_out[0]}. Set data.suffix=null to read all images, or data.suffix=[{suffix}]"
+                f"{path}: the run's data.suffix (={suffix}) would leave out {len(left_out)} image files, such as "
+                f"{left_out[0]}. Set data.suffix=null to read all images, or data.suffix=[{suffix}]"
             )
     return source
 

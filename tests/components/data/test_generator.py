@@ -1,8 +1,9 @@
 """Rows from a generator function: types, blocks, passes, and every way in which a function can be wrong."""
 
 import importlib
+import linecache
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,27 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a list": (make_rows(x=lambda n: [1, 2]), r"row 0 of .*: `x` is \[1, 2\] \(list\). Allowed are bool, int"),
     "only None": (make_rows(x=lambda n: None), "only None as `x` in the first 5 rows, so its type isn't known"),
     "a large number": (make_rows(x=lambda n: 10 ** (n * 10)), r"row 2 of .* is 10000.* \(int\), which 64 bits can't"),
+    "a large number of NumPy": (
+        make_rows(x=lambda n: np.uint64(2**61 << n)),
+        r"row 2 .* is .*92.*, which 64 bits can't",
+    ),
+    "a large year": (
+        make_rows(x=lambda n: np.datetime64(f"{n}00000")),
+        r"row 3 .* \(datetime64\), which 64 bits can't",
+    ),
+    "no Unicode": (
+        make_rows(x=lambda n: "a\ud800" * n),
+        r"row 1 .* isn't Unicode: it has a lone surrogate at character 1",
+    ),
+    "a duration": (make_rows(x=lambda n: np.timedelta64(n, "s")), r"row 0 .* \(timedelta64\). Allowed are bool, int"),
+    "a zone": (
+        make_rows(x=lambda n: datetime(2020, 1, 1, tzinfo=UTC if n else None)),
+        r"row 1 .* \(datetime\). Allowed are .* dates and times without a zone",
+    ),
+    "a mask": (
+        make_rows(x=lambda n: np.ma.array([1, 2], mask=[False, True])),
+        r"(?s)row 0 .* \(MaskedArray\). Allowed are .*arrays of numbers without a mask",
+    ),
     "no array": (make_rows(x=lambda n: None if n == 2 else np.ones(2)), "row 2 .* is None, which an array can't be"),
 }
 
@@ -161,6 +183,23 @@ def test_a_wrong_row_is_an_error(name: str) -> None:
     source = Generator(function=function)
     with pytest.raises(DataError, match=message):
         source.sizes()
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (1, np.uint64(2**63)),
+        ("a", "\ud800"),
+        (np.datetime64("2020"), np.datetime64("300000")),
+        (datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)),
+        (np.ones(1), np.ma.array([1.0], mask=[True])),
+    ],
+)
+def test_a_row_with_a_wrong_value_is_skipped(good: Any, bad: Any) -> None:
+    source = Generator(function=lambda: iter([{"x": good}, {"x": bad}, {"x": good}]), on_bad_row="skip")
+    assert source.sizes() == {"all": 2}
+    assert source.bad_rows.rows.tolist() == [1]
+    assert len(list_column(source, "x")) == 2
 
 
 @pytest.mark.parametrize(
@@ -198,5 +237,9 @@ def test_the_fingerprint_follows_the_code_and_the_arguments(
     assert fingerprint(code) != fingerprint(f"{code}# changed")
     assert fingerprint(code, version="1") == fingerprint(f"{code}# changed", version="1")
     assert fingerprint(code, version="1") != fingerprint(code, version="2")
+    linecache.cache["<ipython-input-1>"] = (len(code), None, code.splitlines(True), "<ipython-input-1>")
+    exec(compile(code, "<ipython-input-1>", "exec"), cell := {"__name__": "__main__"})
+    with pytest.raises(DataError, match=r"has no source file. Set `version`"):
+        Generator(function=cell["rows"]).fingerprint()
     with pytest.raises(DataError, match=r"has no source file. Set `version` to a text that identifies its rows"):
         Generator(function=partial(map, str)).fingerprint()

@@ -234,7 +234,7 @@ def test_the_folders_and_names_of_a_zip_may_have_backslashes(tmp_path: Path) -> 
     files = {"cat\\": b"", "cat\\1.png": b"1", "dog\\": b"", "dog\\old\\": b"", "dog\\old\\2.png": b"2"}
     source = ImageFolders(path=str(write_zip(tmp_path / "images", files)))
     assert list_rows(source, "all") == [("cat/1.png", "cat", b"1"), ("dog/old/2.png", "dog", b"2")]
-    with pytest.raises(DataError, match="the folder owl in .* has no images"):
+    with pytest.raises(DataError, match=r"the folder owl in .* has no images"):
         ImageFolders(path=str(write_zip(tmp_path / "empty", {**files, "owl\\": b""}))).sizes()
 
 
