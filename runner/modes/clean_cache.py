@@ -18,7 +18,7 @@ TIME_FORMAT = "%Y-%m-%d %H:%M"
 
 
 def clean_cache(*, confirmed: bool) -> int:
-    """Lists this user's entries, the last used first, and removes them if `confirmed`.
+    """Lists this user's entries, the last used first, and removes them if `confirmed`, and what killed processes left.
 
     A running process keeps the entries that it has opened.
 
@@ -26,6 +26,8 @@ def clean_cache(*, confirmed: bool) -> int:
         The exit code. 1: an entry could not be removed.
     """
     folder = entries_folder(cache_folder())
+    if confirmed:
+        remove_temporary_folders(folder)
     entries = list_entries(folder)[::-1]
     if not entries:
         print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
@@ -35,7 +37,6 @@ def clean_cache(*, confirmed: bool) -> int:
     if not confirmed:
         print(f"would remove {len(entries)} entries of {folder}, {size}; add runs.confirm=true to remove them")
         return 0
-    remove_temporary_folders(folder)
     kept = [entry for entry in entries if not remove_entry(entry.path)]
     for entry in kept:
         print(f"kept {entry.path}: it can't be removed; {folder} may be read-only")

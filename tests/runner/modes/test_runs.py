@@ -370,6 +370,12 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     assert len(list(folder.iterdir())) == 2
     assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
     assert list(folder.iterdir()) == []
+    left = folder / f".{'0' * 32}.abcdefgh"  # by a killed process
+    left.mkdir()
+    (left / "0.bin").write_bytes(b"0")
+    os.utime(left, (0, 0))
+    assert run_command(*arguments, "runs.confirm=true")[-1][0].startswith("nothing to remove")
+    assert not left.exists()
     assert main([*arguments, "runs.where=seed = 1"]) == 2
     assert "runs.where: selects runs, and runs.delete=cache removes data" in capsys.readouterr().err
 
