@@ -169,6 +169,12 @@ class NumpyFiles(Table):
             if len({(kind in "US", shape) for kind, shape in layouts.values()}) > 1:
                 found = ", ".join(f"{part} {columns[column]}" for part, columns in parts.items())
                 raise DataError(f"`{column}` of {self._label} must have rows of one kind in all parts, got {found}")
+            if {"u", "f"} <= {kind for kind, _ in layouts.values()}:
+                found = ", ".join(f"{part} {columns[column].dtype}" for part, columns in parts.items())
+                raise DataError(
+                    f"`{column}` of {self._label} has unsigned integers in one part and floats in another, got {found}"
+                    ": their scales may differ, such as 0 to 255 and 0 to 1. Save them with one type and scale"
+                )
         return {part: parts[part] for part in ("all", "train", "valid", "test") if part in parts}
 
     @property

@@ -136,6 +136,10 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
         {"x_train": X, "x_test": Y},
         "`x` of .* must have rows of one kind in all parts, got train float32",
     ),
+    "other scales": (
+        {"x_train": np.zeros((3, 3), np.uint8), "x_test": X},
+        "`x` of .* has unsigned integers in one part and floats in another, got train uint8, test float32",
+    ),
     "nothing": ({}, "a.npz has no arrays"),
 }
 
