@@ -430,6 +430,8 @@ def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
         ),
         (["size=[4,4]", "crop_area=[0,1]"], r"crop_area.*0 is not"),
         (["decode=always"], "decode.*always"),
+        (["resize=crop"], "`resize` is for images that are resized, and none are; set feature.columns.image.size, or"),
+        (["draft=true"], "`draft` is for images that are resized, and none are"),
         (["resize=squeeze"], "resize.*squeeze"),
         (["channels=2"], "channels.*2"),
         (["size=[0,4]"], "size"),

@@ -132,6 +132,8 @@ class ImageFolders(SearchesBadRows, Table):
     def _listed(self) -> tuple[Files, Sequence[str]]:
         """The files that are read, and the image files that `suffix` leaves out."""
         suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
+        if suffixes == ():
+            raise DataError(f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {SUFFIXES[0]}")
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
         left_out = set[str]()

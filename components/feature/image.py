@@ -115,6 +115,7 @@ class Image:
                 raise UserError("`crop_area` needs the size to which crops are resized; set `size`")
             if self.crop_area[0] > self.crop_area[1]:
                 raise UserError(f"`crop_area` (={list(self.crop_area)}) has the smallest share of the area first")
+        check_has_size(self.size, {"resize": self.resize != "stretch", "draft": self.draft})
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -385,6 +386,13 @@ def _convert_arrays(images: np.ndarray, name: str, decoding: Decoding) -> Iterat
             yield convert_array(image, decoding)
         except ImageError as error:
             raise DataError(f"{name} {error}") from error
+
+
+def check_has_size(size: tuple[int, int] | None, options: Mapping[str, bool]) -> None:
+    """Raises UserError if an option of resizing is set, by its name, and no size is."""
+    unused = [name for name, is_set in options.items() if is_set and size is None]
+    if unused:
+        raise UserError(f"`{unused[0]}` is for images that are resized, and none are; set `size`, or leave it out")
 
 
 def as_file(key: str, row: int, image: Any) -> bytes:

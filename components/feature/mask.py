@@ -11,7 +11,15 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.image import Shapes, as_file, choose_shape, describe_shape, merge_shapes, resize_remedy
+from components.feature.image import (
+    Shapes,
+    as_file,
+    check_has_size,
+    choose_shape,
+    describe_shape,
+    merge_shapes,
+    resize_remedy,
+)
 from components.feature.label import Label
 from components.image_files import (
     BAD_FILE_REMEDY,
@@ -55,6 +63,7 @@ class Mask(Label):
         super().__post_init__()
         if self.resize == "fit" and self.ignore is None:
             raise UserError("`resize` (=fit) adds borders, which have no class; set `ignore` to their number, as 255")
+        check_has_size(self.size, {"resize": self.resize != "stretch"})
 
     @property
     def keys(self) -> tuple[str, ...]:
