@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from components.closest import join_names
@@ -51,8 +52,9 @@ def validate_classes(
         A warning for each held-out split in which classes are missing.
 
     Raises:
-        DataError: the training split lacks a class of another split or of `names`.
+        DataError: the training split lacks a class of another split or of `names`, or two classes look alike.
     """
+    _check_normal_forms(key, {value for counts in rows.values() for value in counts})
     classes = name_classes(key, names, rows["train"])
     if names is None:
         classes |= {value: str(value) for counts in rows.values() for value in counts}
@@ -65,6 +67,18 @@ def validate_classes(
         if missing := [name for value, name in classes.items() if not counts.get(value)]:
             warnings.append(f"the {split} split has no example of class {join_names(missing)} of column `{key}`")
     return tuple(warnings)
+
+
+def _check_normal_forms(key: str, values: Collection[Any]) -> None:
+    """Raises DataError for two classes that are one text in two normal forms of Unicode, as file systems write it."""
+    originals = dict[str, str]()
+    for value in sorted(value for value in values if isinstance(value, str)):
+        other = originals.setdefault(unicodedata.normalize("NFC", value), value)
+        if other != value:
+            raise DataError(
+                f"column `{key}` has the classes {other!a} and {value!a}, which are one text in two normal "
+                f"forms of Unicode; write it alike in all rows, and in the names of folders"
+            )
 
 
 def _describe_absence(key: str, name: str, rows: Mapping[str, int], *, can_stratify: bool) -> str:

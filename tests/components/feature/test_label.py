@@ -121,6 +121,13 @@ def test_a_label_without_a_class_raises_an_error_with_its_place(
         ids(column, fitted(column, training), labels)
 
 
+def test_a_class_in_two_normal_forms_is_an_error() -> None:
+    column = Label(key="y")
+    rows = {"train": {"caf\u00e9": 1}, "valid": {"caf\u00e9": 1, "cafe\u0301": 2}}
+    with pytest.raises(DataError, match=r"`y` has the classes 'cafe\\u0301' and 'caf\\xe9', which are one text in two"):
+        column.validate_splits({split: {"rows": counts} for split, counts in rows.items()})
+
+
 def test_a_class_that_only_held_out_rows_have_raises_an_error_with_the_remedy() -> None:
     expected = (
         "class c of column `y` is missing in the training split (rows: 1 in valid, 2 in test). "
