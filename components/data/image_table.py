@@ -224,7 +224,8 @@ class ImageTable(Csv):
         )
         located = f"{table._locate(row)}: column `{name}` is {path!r}"
         if faults[path] != MISSING:
-            return DataError(f"{located}, and {faults[path]}, {root}. {PATH_REMEDY}")
+            place = root / path.replace("\\", "/") if root.is_dir() else root
+            return DataError(f"{located}, and {faults[path]}, {place}. {PATH_REMEDY}")
         if not listed.numbers:
             return DataError(
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "

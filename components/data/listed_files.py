@@ -38,12 +38,17 @@ class ListedFiles:
     faults: Mapping[str, str]
 
     def suggest_path(self, path: str) -> str:
-        """A question with the path of a file whose name is similar to that of a missing one; "" if there is none."""
+        """What is unusual about a missing path, or a question with a similar one; "" if there is neither."""
+        if path != path.strip():
+            return " It starts or ends with a space."
+        if path.startswith("~") or "://" in path:
+            return " It is read as it is: URLs aren't downloaded, and ~ is no folder."
         path = path.replace("\\", "/")
         if self.root.path.is_dir():
             parent, name = os.path.split(path)
             names = _list_names(self.root.path / parent)
-            nearest = closest_name(name, names)
+            other_case = (other for other in names if other.casefold() == name.casefold())
+            nearest = next(other_case, None) or closest_name(name, names)
             found = nearest and os.path.join(parent, nearest)
         else:
             found = closest_name(path, itertools.islice(_list_archive(self.root), MAX_COMPARED))

@@ -178,7 +178,11 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
         ({}, ["0.png", "1.png"], r"line 2: .*, and none of the 2 paths in t\.csv is a file in .* `root` .*/img\?"),
         ({}, [*PATHS[:3], "img/0.png/a.png"], r"line 5: column `file` is 'img/0\.png/a\.png', and there is no such"),
         ({}, [*PATHS[:3], f"{'a' * 400}.png"], "line 5: column `file` is 'aaaaa.*there is no such file"),
-        ({}, [*PATHS[:3], "folder.png"], r"line 5: .*folder\.png', and it is a folder, /"),
+        ({}, [*PATHS[:3], "folder.png"], r"line 5: .*folder\.png', and it is a folder, /.*/folder\.png\. Cor"),
+        ({}, [*PATHS[:3], "img/3.PNG"], r"line 5: .* no such file in .*\. Did you mean img/3\.png"),
+        ({}, [*PATHS[:3], "~/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs aren't downloaded"),
+        ({}, [*PATHS[:3], "https://a.b/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs"),
+        ({}, [*PATHS[:3], " img/3.png"], r"line 5: .* no such file in .*\. It starts or ends with a space"),
         ({"root": "a.zip"}, [*PATHS[:3], "../img/1.png"], r"line 5: .* and it lies outside of the archive, .*a\.zip"),
         ({"root": "a.zip"}, ["/img/1.png"], r"line 2: .* and it lies outside of the archive"),
         (
