@@ -313,8 +313,8 @@ class Generator(SearchesBadRows):
         try:
             if isinstance(value, np.datetime64) and abs(value.astype("M8[Y]").astype(int)) > MAX_YEARS:
                 raise OverflowError
-            value = int(value) if kind == "int" and value is not None else value  # NumPy would wrap a large np.uint64
-            np.array(MISSING[kind] if value is None else value, DTYPES[kind])
+            known = MISSING[kind] if value is None else value
+            np.array(int(known) if kind == "int" else known, DTYPES[kind])  # NumPy would wrap a large np.uint64
         except (OverflowError, ValueError, TypeError):
             raise DataError(
                 f"{self._describe_row(number)}: `{name}` is {_describe(value)}, which 64 bits can't hold; yield a "
