@@ -355,9 +355,28 @@ class Generator(SearchesBadRows):
     @property
     def _arguments(self) -> str:
         if isinstance(self.function, partial):
-            return f"{self.function.args} {sorted(self.function.keywords.items())}"
+            return self._identify([*self.function.args, *sorted(self.function.keywords.items())])
         has_repr = type(self.function).__repr__ is not object.__repr__
         return repr(self.function) if has_repr and not inspect.isroutine(self.function) else ""
+
+    def _identify(self, value: Any) -> str:
+        """A text that changes with the content of an argument. Raises DataError if there is none, and no `version`."""
+        if isinstance(value, Mapping):
+            return self._identify([*value.items()])
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(self._identify, value))}]"
+        if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+            digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).hexdigest()
+            return f"{value.dtype} {value.shape} {digest}"
+        is_table = hasattr(value, "__array__") and not isinstance(value, np.generic)  # its text leaves out the middle
+        if is_table or " at 0x" in repr(value):
+            if self.version is None:
+                raise DataError(
+                    f"an argument of {self._name} is {_describe(value)}, whose content isn't compared. Set `version` "
+                    "to a text that identifies the rows"
+                )
+            return type(value).__qualname__
+        return repr(value)
 
     def _hash_source(self) -> str:
         file = self._source_file

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from components.data import Generator, generator
@@ -234,6 +235,13 @@ def test_the_fingerprint_follows_the_code_and_the_arguments(
     code = "def rows(n=3):\n    for x in range(n):\n        yield {'x': x}\n"
     options: list[dict[str, Any]] = [{}, {"limit": 2}, {"yields": "blocks"}, {"seed": 1}, {"arguments": {"n": 4}}]
     assert len({fingerprint(code, **one) for one in options}) == len(options)
+    arrays = [np.arange(2000), np.where(np.arange(2000) == 1000, 0, np.arange(2000))]
+    assert len({fingerprint(code, arguments={"n": [{"x": array}]}) for array in arrays}) == 2
+    assert len({fingerprint(code, arguments={"n": array.copy()}) for array in [*arrays, *arrays]}) == 2
+    for value in (object(), make_rows, np.array([None]), pandas.DataFrame({"x": arrays[0]})):
+        with pytest.raises(DataError, match=r"(?s)an argument of my_rows.rows is .* Set `version`"):
+            fingerprint(code, arguments={"n": value})
+        assert fingerprint(code, arguments={"n": value}, version="1")
     assert fingerprint(code) != fingerprint(f"{code}# changed")
     assert fingerprint(code, version="1") == fingerprint(f"{code}# changed", version="1")
     assert fingerprint(code, version="1") != fingerprint(code, version="2")
