@@ -124,7 +124,8 @@ def test_limit_batches_takes_the_same_rows_for_every_seed(monkeypatch: pytest.Mo
 
 def test_one_batch_can_be_overfitted() -> None:
     result = quick(
-        "training.limit_batches=1", "training.epochs=150", "learning_rate=0.05", "training.monitor=train/loss"
+        *("training.limit_batches=1", "training.steps=150", "training.epochs=null", "training.evaluate_steps=30"),
+        *("learning_rate=0.05", "training.monitor=train/loss"),
     )
     assert result.records[-1]["step"] == 150
     assert result.records[-1]["train/accuracy"] == 1

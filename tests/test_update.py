@@ -485,7 +485,7 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
 @pytest.mark.parametrize(
     "target",
     slow_but(
-        {"optax.adamw", "optax.contrib.muon", "optax.contrib.prodigy"},  # a mask, masks of its own, and none
+        {"optax.contrib.prodigy"},  # without a mask
         dict.fromkeys([one for one in decaying_optimizers() if "sophia" not in one] + [*UNMASKED_DECAYS]),  # `obj_fn`
     ),
 )

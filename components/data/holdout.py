@@ -46,7 +46,7 @@ class RowKeys:
         if name is None:
             return (
                 f"`stratify`: its column has no value in {number}, too few to stratify {parts}; "
-                "fill in the values, remove these rows, or set `stratify` to null"
+                "fill in the values, remove these rows, or set `stratify=null`"
             )
         return (
             f"class {name!r} has {number}, too few to stratify {parts}; "

@@ -34,7 +34,7 @@ class Config:
         choices: the chosen option of each group; a list in a group that allows several.
         split: `data.split`; None except in the modes that read a finished run.
         on_missing: `data.on_missing`, what new rows do with a missing value where the training split had none.
-        sets_data_path: whether an override sets `data.path`; False except in those modes.
+        names_new_rows: whether an override sets `data.path` or `data.function`; False except in those modes.
         suggestion: the suggestion for the source; None: there is none.
         option_problems: the problem of each option inside the configuration that can't be loaded.
         warnings: warnings for the user, such as today's name of a renamed key.
@@ -47,7 +47,7 @@ class Config:
     choices: dict[str, Any]
     split: str | None = None
     on_missing: Literal["error", "fill"] = "error"
-    sets_data_path: bool = False
+    names_new_rows: bool = False
     suggestion: Suggestion | None = None
     option_problems: tuple[OptionProblem, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from runner.uri_mask import mask_uri
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "intervals", "tracking")
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
+NEW_ROWS_KEY = re.compile(r"data\.(path|function)(\..*)?")
 ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
 
 
@@ -56,8 +57,8 @@ def overlay_run(config: Config, folder: Path) -> Config:
     of_run = read_config(folder) | {"observer": {}}  # only training calls observers
     if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
         of_run = add_missing_keys(of_run)
-    sets_data_path = any(setting.key_or_group == "data.path" for setting in settings)
-    if sets_data_path and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
+    names_new_rows = any(NEW_ROWS_KEY.fullmatch(setting.key_or_group) for setting in settings)
+    if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
         of_run["data"] = data | {"_target_": CSV}  # the file is read like the table from Python
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
@@ -80,5 +81,5 @@ def overlay_run(config: Config, folder: Path) -> Config:
         choices={},
         origins=origins,
         option_problems=tuple(merged.option_problems),
-        sets_data_path=sets_data_path,
+        names_new_rows=names_new_rows,
     )

@@ -9,7 +9,13 @@ from runner.config.provenance import Problems
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
-from runner.modes.predict import check_recorded_split, explain_errors_in_new_rows, note_readings, open_new_rows
+from runner.modes.predict import (
+    check_recorded_split,
+    explain_errors_in_new_rows,
+    name_new_rows,
+    note_readings,
+    open_new_rows,
+)
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -36,7 +42,7 @@ def command(config: Config) -> int:
             note_readings(new_rows, model, progress)
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
-            cells = {"rows of": config.values["data"]["path"]}
+            cells = {"rows of": name_new_rows(config)}
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0

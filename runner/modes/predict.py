@@ -91,7 +91,7 @@ def command(config: Config) -> int:
                 columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
         write_table(path, columns)
     if not config.values["quiet"]:
-        rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
+        rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
         print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
     return 0
 
@@ -127,30 +127,31 @@ def check_recorded_split(config: Config) -> None:
 
 
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
-    """Opens the rows of another `data.path` than the run's, to be encoded with the run's columns.
+    """Opens the rows of another `data.path` or `data.function` than the run's, to be encoded with the run's columns.
 
     Args:
         config: the run's configuration, with the overrides of the command.
         with_target: whether the target is read too.
 
     Returns:
-        The source of the rows; None: the command names no other path, or a split of the run's own data.
+        The source of the rows; None: the command names none of these, or a split of the run's own data.
 
     Raises:
         UserError: there is no such file, or the run was trained on data from Python.
         DataError: a row can't be read.
     """
-    if not config.sets_data_path or config.split is not None:
+    if not config.names_new_rows or config.split is not None:
         if config.on_missing != "error":
             raise UserError(
                 f"data.on_missing={config.on_missing} is for new rows. Name their file by data.path=…, or leave it out."
             )
         return None
     if "_target_" not in config.values["data"]:
-        run, path = config.values["run"], config.values["data"]["path"]
+        run, data = config.values["run"], config.values["data"]
+        option = next(option for option in ("path", "function") if option in data)
         raise UserError(
-            f"data.path={path}: run={run} was trained on data from Python, so its configuration has no source that "
-            f"reads a file. Use runner.load({run!r}).predict(columns)."
+            f"data.{option}={data[option]}: run={run} was trained on data from Python, so its configuration has no "
+            f"source that reads it. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
@@ -189,6 +190,12 @@ def _is_set(config: Config, option: str) -> bool:
     of_run = str(find_run(Path(config.values["folder"]), config.values["run"], "run") / "config.yaml")
     pattern = re.compile(rf"data\.{option}\b")
     return any(pattern.match(key) and origin != of_run for key, origin in config.origins.items())
+
+
+def name_new_rows(config: Config) -> Any:
+    """The file of the new rows, or the function that yields them."""
+    data = config.values["data"]
+    return data["path"] if "path" in data else data["function"]["_target_"]
 
 
 def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -252,7 +259,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
             yield
     except DataError as error:
         message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
-        run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
+        run, path = Path(str(config.values["run"])).name, name_new_rows(config)
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
             keys = read_raw_keys(folder, with_target=True) or read_source_options(folder).get("types", {}).keys()

@@ -1,6 +1,7 @@
 """New rows: gaps that training didn't have, images of floats, and the columns beside the predictions."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -343,3 +344,40 @@ def test_the_output_is_for_predictions_only(capsys: pytest.CaptureFixture[str]) 
     assert "output.path: is allowed for mode=predict only" in capsys.readouterr().err
     assert main(["mode=train", "output.columns=[id]"]) == 2
     assert "output.columns: is allowed for mode=predict only" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ rows of a function
+
+MODULE = """
+def rows(count, first=0):
+    for row in range(first, first + count):
+        yield {"x": row % 7 - 3.5, "label": row % 2}
+"""
+FEATURE = """
+# A number and a class.
+target: {_target_: components.feature.Label, key: label}
+columns: {x: {_target_: components.feature.Numeric, key: x}}
+inputs: {x: [x]}
+"""
+
+
+def test_rows_of_a_function_with_other_arguments_are_new_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("yields_rows.py").write_text(MODULE)
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/mine.yaml").write_text(FEATURE)
+    allow = ("--allow", "yields_rows")
+    function = "data.function={_target_: yields_rows.rows, count: 40}"
+    words = ("architecture=mlp", "feature=mine", "data=generator", function, *QUICK, *allow)
+    assert main([*words]) == 0
+    new = ("run=last", "data.function.count=5", "data.function.first=3", *allow)
+    assert main(["mode=predict", "output=found.csv", *new]) == 0
+    found = csv.read_csv("found.csv").to_pydict()
+    assert found["row"] == [*range(5)]
+    assert found["target"] == [1, 0, 1, 0, 1]
+    assert main(["mode=evaluate", *new]) == 0
+    out = capsys.readouterr().out
+    assert "5 predictions for the rows of yields_rows.rows are in found.csv" in out
+    assert re.search(r"rows of +loss.*\nyields_rows\.rows ", out)

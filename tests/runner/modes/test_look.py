@@ -373,6 +373,7 @@ def test_the_figures_of_a_run_reach_mlflow_and_those_of_data_make_no_run(
     }
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_read_is_a_warning(
     capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

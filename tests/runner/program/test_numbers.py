@@ -47,8 +47,8 @@ BODY = (
     "schedule: {_target_: components.schedule.constant, learning_rate: 0.1}}"
 )
 SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py and others show their effects
-    *("schedule.factor", "schedule.min_delta", "schedule.patience", "schedule.cooldown", "update.freeze.until"),
-    "augmentation.crop.target_fill",
+    *("schedule.factor", "schedule.min_delta", "schedule.min_scale", "schedule.patience", "schedule.cooldown"),
+    *("update.freeze.until", "augmentation.crop.target_fill"),
 }
 
 

@@ -172,8 +172,7 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 
 
 QUICK = {
-    *("clip_norm", "groups, an optimizer", "freeze", "decay of kernels", "novograd with a decay of kernels"),
-    "a plateau, and a group with a schedule",
+    *("clip_norm", "groups, an optimizer", "novograd with a decay of kernels"),
 }
 
 
