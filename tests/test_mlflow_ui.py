@@ -124,6 +124,6 @@ PAGE_TEXTS = {
     "run_failed": ["optimizer sgd · lr 1e6", "diverged: the objective is not finite", "How well does"],
     "charts_table": ["train (", "valid (", "Model metrics ("],
     "files_table": ["figures", "config.yaml", "log.txt"],
-    "compare": ["Comparing 4 Runs", "lr 0.001 · seed 1 · digits · mlp", "learning_rate"],
+    "compare": ["Comparing 4 Runs", "lr 0.001 · seed 1 · epochs 5 · digits · mlp", "learning_rate"],
 }
 """Texts of pages of the user interface, in their order, by the names of `list_pages`."""
