@@ -360,6 +360,10 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
             "update.decay: the weight decay of optax.lamb isn't set. Set it, or leave decay out.",
         ),
         (
+            ["update=[decay]", "optimizer=mine", "optimizer._target_=mine.Own"],
+            "optimizer._target_: mine.Own is not in an allowed package. ",
+        ),
+        (
             ["optimizer=mine", "optimizer._target_=optax.contrib.momo", "optimizer.weight_decay=0.1"],
             "optimizer.weight_decay: 0.1 would also apply to biases and the scales of normalizations. Leave it out, ",
         ),

@@ -286,7 +286,7 @@ class Generator(SearchesBadRows):
                 raise DataError(f"{row}: `{name}` is None, which an array can't be")
             return np.stack(values), None
         filled = [MISSING[kind] if value is None else value for value in values]
-        for number, value in zip(numbers, values, strict=True):
+        for number, value in zip(numbers, values, strict=True) if kind == "time" else ():
             if isinstance(value, np.datetime64):  # NumPy would convert a large one without an error
                 self._check_value(number, name, kind, value)
         try:

@@ -29,9 +29,7 @@ UNMASKED_DECAYS = {
 
 
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parameters of optimizers without effect, a weight decay of all parameters, and a member that limits a
-    weight decay which no optimizer has.
-    """
+    """Finds parameters of optimizers without effect, weight decays of all parameters, and limits of no weight decay."""
     for path, node in iterate_parts(values):
         if path[-1] == "optimizer":
             yield from _find_ignored(join_path(path), node)
@@ -57,7 +55,10 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _leaves_decay_out(node: Mapping[str, Any]) -> bool:
     """Whether an optimizer sets none of its weight decays, whose defaults are 0 or null, or sets null."""
-    signature = read_signature(node["_target_"]) or {}
+    try:
+        signature = read_signature(node["_target_"]) or {}
+    except PartNotFoundError:
+        return False
     names = [name for name in signature if "weight_decay" in name and name not in DECAY_MASKS]
     return bool(names) and all(node[name] is None if name in node else not signature[name].default for name in names)
 
