@@ -25,6 +25,7 @@ ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  
 PANDAS_MISSING_TYPES = ("NAType", "NaTType")  # of pd.NA and pd.NaT
 ALL = ""  # the key of all columns in `dates`
 ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
+MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
@@ -47,21 +48,25 @@ def is_table(data: object) -> bool:
     return isinstance(data, Mapping) or (has_names and hasattr(data, "__getitem__"))
 
 
-def as_columns(table: Mapping[str, Any] | Frame, origin: str, images: Collection[str] = ()) -> Columns:
+def as_columns(
+    table: Mapping[str, Any] | Frame, origin: str, images: Collection[str] = (), *, mixed_zones: bool = False
+) -> Columns:
     """Converts the columns of a mapping or of a data frame.
 
     Args:
         table: the columns.
         origin: the name of the table for messages, a plural such as "the rows".
         images: the names of the columns whose images of Pillow are kept, as arrays of Python objects.
+        mixed_zones: whether a column may have times with a time zone, which become UTC, and others without one.
 
     Raises:
         DataError: a column can't be converted, or the columns have different numbers of rows.
     """
-    columns = {
-        name: as_column(name, column, keep_images=name in images)
-        for name, column in columns_by_name(table, origin).items()
-    }
+    raw = columns_by_name(table, origin)
+    columns = {name: as_column(name, column, keep_images=name in images) for name, column in raw.items()}
+    for name, (values, _) in columns.items():
+        if not mixed_zones and isinstance(values, np.ndarray) and values.dtype.kind == "M" and values.ndim == 1:
+            _check_zones(name, raw[name], values)
     counts = {name: row_count(values) for name, (values, _) in columns.items()}
     if len(set(counts.values())) > 1:
         rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -121,6 +126,23 @@ def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, 
     return {name: table[label] for name, label in zip(names, labels, strict=True)}
 
 
+def have_zone(name: str, column: Any, rows: int) -> np.ndarray:
+    """Which rows of a column of times have a time zone, (rows,), bool. `column` is as it was passed."""
+    if isinstance(column, list | tuple) or str(getattr(column, "dtype", "")) == "object":
+        return np.array([getattr(value, "tzinfo", None) is not None for value in column], bool)
+    kind = None if isinstance(column, np.ndarray) else to_arrow(name, column).type
+    return np.full(rows, getattr(kind, "tz", None) is not None)
+
+
+def _check_zones(name: str, column: Any, values: np.ndarray) -> None:
+    """Raises DataError if some times of a column have a time zone and others don't."""
+    is_known = ~np.isnat(values)
+    zoned = have_zone(name, column, len(values)) & is_known
+    if zoned.any() and (plain := is_known & ~zoned).any():
+        rows = f"row {plain.argmax()} has none, row {zoned.argmax()} has one"
+        raise DataError(f"column `{name}` has times with and without a time zone: {rows}. Convert all of them to UTC")
+
+
 def merge_options(inferred: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a source, and what it inferred from its rows, so that other rows are read like these."""
     merged = {**inferred, **data}
@@ -157,6 +179,10 @@ def _convert_pandas(column: Any) -> Any:
 
 def _to_array(name: str, column: Any) -> np.ndarray:
     is_list = isinstance(column, list | tuple)
+    masked = next((row for row, value in enumerate(column) if _is_masked(value)), None) if is_list else None
+    if masked is not None:
+        remedy = "None is a missing value" if column[masked] is np.ma.masked else "only whole rows can be masked"
+        raise DataError(f"column `{name}` has masked values in row {masked}, which would lose their mask; {remedy}")
     # NumPy would drop trailing NULs of texts, and use the memory of the longest text for each text.
     is_text = is_list and len(column) > 0 and isinstance(column[0], str | bytes)
     try:
@@ -171,7 +197,24 @@ def _to_array(name: str, column: Any) -> np.ndarray:
     is_rounded = is_list and array.dtype == np.float64 and len(array) > 0 and all(isinstance(v, int) for v in column)
     if is_rounded or (is_list and array.dtype.kind in "US"):
         array = np.array(column, object)
-    return _convert_objects(name, array) if array.dtype.hasobject else array
+    array = _convert_objects(name, array) if array.dtype.hasobject else array
+    if array.dtype.kind == "M":
+        _check_years(name, array)
+    return array
+
+
+def _is_masked(value: Any) -> bool:
+    return isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+
+
+def _check_years(name: str, times: np.ndarray) -> None:
+    """Raises DataError for a time that 64 bits of microseconds can't hold, as NumPy would wrap it."""
+    too_far = ~np.isnat(times) & (np.abs(times.astype("M8[Y]").astype(np.int64)) > MAX_YEARS)
+    if too_far.any():
+        raise DataError(
+            f"column `{name}` has {times[too_far][0]} in row {np.argwhere(too_far)[0][0]}. Times are within "
+            f"{MAX_YEARS:,} years of 1970, in 64 bits of microseconds; convert the column to numbers"
+        )
 
 
 def _as_objects(values: Sequence[Any]) -> np.ndarray:

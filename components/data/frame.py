@@ -13,7 +13,7 @@ import numpy as np
 
 from components.arrow import convert_column, to_arrow
 from components.columns import Columns as RawColumns
-from components.columns import as_columns, columns_by_name, is_table
+from components.columns import as_columns, columns_by_name, have_zone, is_table
 from components.data.arrays import list_arrays, update_digest
 from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import make_problem_error
@@ -216,7 +216,7 @@ class Frame(TextTable):
                 f"{self.name} are of the type {found}. A mapping of columns by name, or a data frame of pandas, Polars "
                 "or Arrow is needed."
             )
-        raw = as_columns(self.columns, self.name)
+        raw = as_columns(self.columns, self.name, mixed_zones=True)
         if not raw.values:
             raise DataError(f"{self.name} must have columns")
         values, valid = dict(raw.values), dict(raw.valid)
@@ -231,7 +231,7 @@ class Frame(TextTable):
         """Which times have a zone, (rows,), bool, of the columns that have such times. Their values are in UTC."""
         columns = columns_by_name(self.columns, self.name)
         times = {name: values for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"}
-        zoned = {name: _have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
+        zoned = {name: have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
         return {name: rows for name, rows in zoned.items() if rows.any()}
 
     @cached_property
@@ -326,14 +326,6 @@ def _equals(values: np.ndarray, text: str) -> np.ndarray:
         return values == int(number) if number == int(number) else none
     with np.errstate(over="ignore"):
         return (values == np.array(float(number)).astype(values.dtype)) & np.isfinite(values)
-
-
-def _have_zone(name: str, column: Any, rows: int) -> np.ndarray:
-    """Which rows of a column of times have a zone, (rows,), bool."""
-    if isinstance(column, list | tuple) or str(getattr(column, "dtype", "")) == "object":
-        return np.array([getattr(value, "tzinfo", None) is not None for value in column], bool)
-    kind = None if isinstance(column, np.ndarray) else to_arrow(name, column).type
-    return np.full(rows, getattr(kind, "tz", None) is not None)
 
 
 def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:

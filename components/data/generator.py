@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 
 from components.closest import join_names
-from components.columns import as_columns
+from components.columns import MAX_YEARS, as_columns
 from components.data.bad_rows import SKIP_REMEDY, BadRows
 from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
@@ -27,7 +27,6 @@ from components.types import Block, DataError, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
 MAX_BAD_ROWS = 1000  # more of them before as many others are an error, because the function may never end
-MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 END = object()
 KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the order matters
     "bool": (bool, np.bool_),

@@ -93,7 +93,7 @@ def open_rows(
     if not is_table(rows):
         return NewRows(cast(Source, rows))
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
-    given = as_columns(rows, ORIGIN, images={column.key for column in converting})
+    given = as_columns(rows, ORIGIN, images={column.key for column in converting}, mixed_zones=bool(options))
     source = cast(Source, _ColumnSource(given))
     if (first := first_block(source)) is None:
         return NewRows(source)

@@ -107,6 +107,16 @@ def test_lists_are_rows_of_any_length() -> None:
         (Series([pandas.Period("2024")]), "column `x` has Arrow's type extension<pandas.period"),
         (pyarrow.array([[1, None]]), "column `x` has missing values within its lists"),
         (np.ma.array([[1, 2]], mask=[[False, True]]), "column `x` is masked within its rows"),
+        ([1.0, np.ma.masked], "column `x` has masked values in row 1, .*; None is a missing value"),
+        (
+            [np.ones(2), np.ma.array([1, 2, 3], mask=[0, 0, 1])],
+            "column `x` has masked values in row 1, .*; only whole rows can be masked",
+        ),
+        (
+            np.array(["2020", "NaT", "300000"], "M8[Y]"),
+            "column `x` has 300000 in row 2. Times are within 292,000 years",
+        ),
+        ([np.datetime64("-300000-01-01")], "column `x` has -300000-01-01 in row 0. Times are within"),
         (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
     ],
 )
@@ -159,3 +169,13 @@ def test_images_of_pillow_are_arrays_of_their_mode_turned_upright() -> None:
 def test_images_of_different_heights_are_an_array_of_arrays() -> None:
     values, _ = as_column("x", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
     assert [each.shape for each in values.tolist()] == [(2, 2, 3), (2, 3, 3)]  # type: ignore[union-attr]
+
+
+def test_times_with_and_without_a_zone_are_not_mixed() -> None:
+    message = "column `x` has times with and without a time zone: row 2 has none, row 1 has one"
+    with pytest.raises(DataError, match=message):
+        as_columns({"x": [None, NOON, INSTANT]}, "the rows")
+    for columns, options in (({"x": [None, NOON]}, {}), ({"x": [None, NOON, INSTANT]}, {"mixed_zones": True})):
+        values = as_columns(columns, "the rows", **options).values["x"]
+        assert isinstance(values, np.ndarray)
+        assert values[1] == np.datetime64(INSTANT)
