@@ -170,6 +170,12 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     path = run.folder.path
     save_transform(path, run.config.values["feature"], run.data, run.config.values["data"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
+    printed = member.printed_warnings if member else set()
+    for warning in run.data.warnings:
+        LOG.info("warning: %s", warning)
+        if warning not in printed:  # the runs of a sweep mostly have the same data
+            run.progress.note(f"warning: {warning}")
+    printed.update(run.data.warnings)
     try:
         summary = _train_or_record_failure(run, signals, delivery)
     finally:
@@ -212,8 +218,6 @@ def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Deliv
 
 def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -> dict[str, Any]:
     """Trains, evaluates the best weights, and writes the summary into the run folder. Returns the summary."""
-    for warning in run.data.warnings:
-        _log_and_note(run, f"warning: {warning}")
     trainer_state = _resume_or_start(run, checkpoints)
     ended_by = error = None
     try:

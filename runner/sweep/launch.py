@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +177,7 @@ class _SharedResources:
     signals: Signals
     source: PythonData | None
     quiet: bool
+    printed_warnings: set[str] = field(default_factory=set)
 
 
 def _import_parts(plan: Plan) -> None:
@@ -268,7 +269,8 @@ def _make_member(run: PlannedRun, number: int, total: int, shared: _SharedResour
     label = f"{number:0{len(str(total))}}"
     name = ", ".join(run.overrides) or run_name(run.config)
     title = title_member(with_python_source(run.config, shared.source), run.overrides)
-    return SweepMember(shared.folder.path, shared.delivery, name, title, label, f"{number}/{total}")
+    position = f"{number}/{total}"
+    return SweepMember(shared.folder.path, shared.delivery, name, title, label, position, shared.printed_warnings)
 
 
 def _find_unrecorded_result(member: SweepMember) -> dict[str, Any] | None:

@@ -252,6 +252,16 @@ def test_a_sweep_on_other_data_is_not_resumed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
+def test_a_warning_about_the_data_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    equal = Arrays(columns={"image": np.zeros((60, 4, 4, 1), np.uint8), "label": np.arange(60) % 3}, valid=15, test=15)
+    result = runner.multirun(*QUICK, "seed=1,2", source=equal)
+    warning = "15 of 15 rows of the test split equal rows of the training split"
+    assert capsys.readouterr().err.count(warning) == 1
+    assert [warning in path.read_text() for path in result.folder.glob("*/log.txt")] == [True, True]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
 def test_runs_that_ended_before_a_kill_are_not_repeated() -> None:
     words = (*QUICK, "seed=1,2", "training.batch_size=16,1000")
     words = tuple(word for word in words if word != "training.batch_size=16")
