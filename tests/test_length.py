@@ -108,6 +108,13 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
             ["update=[groups,freeze]", "update.groups.body={paths: [architecture/dense_0], rate: 0.1}"],
             "update.groups.body changes nothing, because update.freeze freezes its parameters",
         ),
+        (
+            [
+                "update=[freeze]",
+                *("constraint=[max_norm,unit_norm]", "constraint.max_norm.paths=[architecture/dense_0]"),
+            ],
+            "constraint.max_norm changes nothing, because update.freeze freezes its parameters",
+        ),
     ],
 )
 def test_what_has_no_effect_in_the_run_is_shown(

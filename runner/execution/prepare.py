@@ -35,7 +35,7 @@ from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.parts import build_group
-from runner.program.trees import count_elements, list_paths, select
+from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
@@ -221,7 +221,7 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
 
 
 def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
-    """Shows how many parameters are trained if some are frozen, and a group without effect."""
+    """Shows how many parameters are trained if some are frozen, and groups and constraints without effect."""
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
     frozen_until = trainer.plan.frozen_until
     if members.freeze is not None and not quiet:
@@ -234,12 +234,19 @@ def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
-    elif members.groups is not None and members.freeze is not None and frozen_until is None:
+    if members.freeze is None or frozen_until is not None:
+        return
+    frozen, without_effect = find_frozen(members.freeze, parameters, unfrozen=False).parameters, []
+    if members.groups is not None:
         assigned = members.groups[1].assign(list_paths(parameters))
-        free = assigned.keys() - find_frozen(members.freeze, parameters, unfrozen=False).parameters
-        for group in sorted(members.groups[1].groups.keys() - {assigned[path] for path in free}):
-            name = f"update.{members.groups[0]}.{group}"
-            progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
+        used = {group for path, group in assigned.items() if path not in frozen}
+        without_effect += [f"update.{members.groups[0]}.{group}" for group in members.groups[1].groups.keys() - used]
+    for name, constraint in trainer.parts.constraints.items():
+        with error_location(f"constraint.{name}"):
+            if list_changed(constraint, parameters) <= frozen:
+                without_effect.append(f"constraint.{name}")
+    for name in sorted(without_effect):
+        progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
 
 
 def load_data(

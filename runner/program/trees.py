@@ -23,6 +23,18 @@ def list_paths(tree: Any) -> list[str]:
     return [join_keys(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
+def list_changed(function: Callable[[Any], Any], tree: Any) -> set[str]:
+    """The paths of the arrays that a function of nested dictionaries doesn't return as they are.
+
+    Args:
+        function: nested dictionaries of arrays -> the same with other values.
+        tree: arrays or their shapes; nothing is computed.
+    """
+    traced = jax.make_jaxpr(lambda arrays: function(copy_containers(arrays)))(tree).jaxpr
+    arrays = zip(list_paths(tree), traced.invars, traced.outvars, strict=True)
+    return {path for path, before, after in arrays if before is not after}
+
+
 def count_elements(tree: Any) -> int:
     """The number of elements of all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
