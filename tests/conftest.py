@@ -13,6 +13,8 @@ import hypothesis
 import jax
 import pytest
 
+from runner.credentials import original_by_mask
+
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine has slow moments
 hypothesis.settings.load_profile("shared")
 
@@ -65,6 +67,13 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patched.delenv("PYTHONDONTWRITEBYTECODE")
             patched.setenv("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """Forgets the credentials of a test after it. The logs of others would mask them: a token 17 in `17.5 GB`."""
+    yield
+    original_by_mask.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,17 +44,6 @@ PARAMETERS = {
     name: int(number.replace(",", ""))
     for name, number in re.findall(r"^\| `(\w+)` \| .* \| ([\d,]+) \| ", GUIDE, re.MULTILINE)
 }
-LONG_TO_COMPILE = {  # more than ten seconds each
-    "convnext_tiny",
-    "densenet121",
-    "efficientnet_b0",
-    "googlenet",
-    "inception_resnet_v1",
-    "inception_v3",
-    "inception_v4",
-    "mobilenet_v3_small",
-    "xception",
-}
 LONG_TO_TRACE = {  # more than 1.5 seconds each, 90 in all; the fast tests of their modules trace them in inference
     "convnext_base",
     "convnext_small",
@@ -74,6 +63,7 @@ LONG_TO_TRACE = {  # more than 1.5 seconds each, 90 in all; the fast tests of th
     "inception_resnet_v2",
     "inception_v3",
     "inception_v4",
+    "mobilenet_v1",
     "mobilenet_v2",
     "mobilenet_v3",
     "resnet101",
@@ -121,8 +111,13 @@ def group_by_family() -> dict[str, list[str]]:
     return found
 
 
-PARTS = [
-    pytest.param(group, option, id=f"{group}={option}")
+FIRST_OF_GROUP = {group: min(set(options) - {"mlflow"}) for group, options in FILES.items()}  # importing MLflow is slow
+PARTS = [  # of each group one is run here, and all others by `pytest -m slow`
+    pytest.param(
+        *(group, option),
+        id=f"{group}={option}",
+        marks=[] if option == FIRST_OF_GROUP[group] else pytest.mark.slow,
+    )
     for group in read_default_options()
     if group not in ("architecture", EXPERIMENT)
     for option, path in FILES[group].items()
@@ -242,9 +237,10 @@ def check_sweep(words: list[str]) -> None:
     assert [run.status for run in resumed.runs] == ["finished", "finished"]
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-@pytest.mark.parametrize("option", mark_slow(SMALLEST, LONG_TO_COMPILE))
+@pytest.mark.parametrize("option", SMALLEST)
 def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option: str) -> None:
     narrow = ["architecture.width=0.25"] if "width" in (read_signature(target(option)) or {}) else []
     found = fit("architecture", option, SIZES, [*narrow, *INPUTS.get(option, [])])

@@ -241,9 +241,6 @@ INPUTS: dict[str, Any] = {
 }
 
 
-LONG_TO_TRACE = {"GoogLeNet", "InceptionResNet", "InceptionV3", "InceptionV4", "Xception"}  # 70 seconds in all
-
-
 def list_parts() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The kind, the name and the arguments of each part: of layers and architectures each class, else each option."""
     for name, part in vars(components.layer).items():
@@ -262,7 +259,7 @@ def list_parameters() -> Iterator[Any]:
     for kind, name, node in list_parts():
         for key, parameter in (read_signature(node["_target_"]) or {}).items():
             if key != REST and key not in FILLED_IN.get(kind, {}):
-                slow = [pytest.mark.slow] * (name in LONG_TO_TRACE)
+                slow = [pytest.mark.slow] * (kind == "architecture")  # they take 100 seconds in all
                 yield pytest.param(kind, name, node, key, parameter, id=f"{kind}-{name}.{key}", marks=slow)
 
 

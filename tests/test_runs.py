@@ -397,7 +397,9 @@ def test_two_simultaneous_runs_of_one_command_have_separate_folders() -> None:
     assert parameters(folders[0]) == parameters(folders[1])
 
 
-@pytest.mark.parametrize(("number", "store"), [(signal.SIGINT, "none"), (signal.SIGTERM, "mlflow")])
+@pytest.mark.parametrize(
+    ("number", "store"), [(signal.SIGINT, "none"), pytest.param(signal.SIGTERM, "mlflow", marks=pytest.mark.slow)]
+)
 def test_the_exit_code_of_a_command_tells_its_signal(number: signal.Signals, store: str, database: Path) -> None:
     command = [sys.executable, "-m", "runner", "training.epochs=100000", f"tracking={store}"]
     with open("log", "w") as log:

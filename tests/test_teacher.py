@@ -224,6 +224,7 @@ def _own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", module)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_parts")
 @pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize("mixing", ["", ",mixup"])

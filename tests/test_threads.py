@@ -23,6 +23,7 @@ def run_quickly(*overrides: str) -> Result:
         return runner.run(*QUICK_RUN, *overrides)
 
 
+@pytest.mark.slow
 def test_runs_in_threads_equal_a_run_alone() -> None:
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(run_quickly, ("seed=1", "seed=1", "seed=2")))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow_but
 
 import runner
 from components.data import Arrays
@@ -44,9 +45,7 @@ def train(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
     return trainers[0]
 
 
-@pytest.mark.parametrize(
-    "architecture", ["mlp", pytest.param("lenet5", marks=pytest.mark.slow), "sequential", "fashion_cnn"]
-)
+@pytest.mark.parametrize("architecture", slow_but({"mlp"}, ["mlp", "lenet5", "sequential", "fashion_cnn"]))
 def test_with_bfloat16_the_checkpoints_are_float32(architecture: str) -> None:
     words = ["quiet=true", "tracking=none", "training.epochs=1", "training.limit_batches=2", "training.batch_size=4"]
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)

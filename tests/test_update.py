@@ -233,6 +233,7 @@ def own_members(write_module: Callable[[str, str], None]) -> None:
             Path("conf/update", f"{name}.yaml").write_text(f"# A member.\n{name}: {{_target_: net.{name}}}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 @pytest.mark.parametrize("name", slow_but({"Halve", "Groups"}, ["Centralize", "Halve", "Mean", "Groups"]))
 @pytest.mark.usefixtures("own_members")

@@ -86,7 +86,7 @@ def test_a_run_in_a_fork_of_a_process_with_jax_is_an_error(in_empty_folder: Path
     assert done.stdout.startswith("this process was forked from a process that used JAX")
 
 
-@pytest.mark.parametrize("name", ["cuda", "cdua"])
+@pytest.mark.parametrize("name", ["cuda", pytest.param("cdua", marks=pytest.mark.slow)])
 def test_a_missing_platform_is_reported_with_the_remedy(in_empty_folder: Path, name: str) -> None:
     program = (
         "from runner.__main__ import main; raise SystemExit(main(['tracking=none', 'mode=dry_run', 'quiet=true']))"

@@ -56,6 +56,7 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper(
         assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unmapped
 
 
+@pytest.mark.slow
 def test_every_module_has_excitation() -> None:
     tree = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
     normalization = size(tree["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
@@ -64,6 +65,7 @@ def test_every_module_has_excitation() -> None:
     assert size(tree["params"]) == 6_998_552 + normalization + added
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_exist_in_training_only() -> None:
     output, tree = train(tiny(), 2, 65, 80, 3)
     assert [(logits.shape, logits.dtype) for _, logits in output.auxiliary] == [((2, 3), jnp.float32)] * 2
@@ -145,5 +147,6 @@ def test_biases_are_initially_a_fifth_except_in_heads() -> None:
     assert not any(np.asarray(bias).any() for bias in found["outputs"])
 
 
+@pytest.mark.slow
 def test_weights_of_torchvision_give_its_logits() -> None:
     check_pair(torchvision(8, 1 / 8), "torchvision", "googlenet_thin_torchvision")

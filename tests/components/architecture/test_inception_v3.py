@@ -62,6 +62,7 @@ def test_every_module_has_excitation() -> None:
     assert size(params) == 23_834_568 + added
 
 
+@pytest.mark.slow
 def test_the_auxiliary_classifier_exists_in_training_only() -> None:
     module = tiny()
     output, tree = train(module, 2, 299, 310, 3)

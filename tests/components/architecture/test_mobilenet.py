@@ -120,6 +120,7 @@ def test_images_of_one_pixel_work_and_images_without_pixels_raise() -> None:
         variables(tiny(outputs=3), 0, 5, 3)
 
 
+@pytest.mark.slow
 def test_bfloat16_features_without_a_head() -> None:
     module = tiny(outputs=3, dtype=jnp.bfloat16)
     logits, _, _, features = trace_output(module, 2, 8, 8, 3)

@@ -67,5 +67,6 @@ def test_images_below_the_smallest_size_raise() -> None:
         train(tiny(), 2, 6, 9, 3)
 
 
+@pytest.mark.slow
 def test_weights_of_keras_give_its_logits() -> None:
     check_pair(Xception(5, 1 / 8, depth=1), "keras", "xception_thin_keras")

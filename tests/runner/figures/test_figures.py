@@ -230,7 +230,7 @@ def test_predictions_without_rows_have_no_figures(tmp_path: Path) -> None:
     assert draw(tmp_path, predict_classes([], [], ("a", "b"))) == set()
 
 
-@pytest.mark.parametrize("outputs", [1, 12])
+@pytest.mark.parametrize("outputs", [1, pytest.param(12, marks=pytest.mark.slow)])
 def test_values_have_residuals_and_histograms(tmp_path: Path, outputs: int) -> None:
     target = np.random.default_rng(0).normal(size=(40, outputs))
     assert draw(tmp_path, predict_values(target, target + 1)) == REGRESSION_FILES

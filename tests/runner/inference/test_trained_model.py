@@ -109,6 +109,7 @@ def test_evaluate_reproduces_the_metrics_of_the_run_exactly(folder: Path, fitted
         assert fitted.evaluate(split) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -296,7 +297,7 @@ def test_new_rows_are_encoded_with_the_constants_of_the_training_split() -> None
     assert list(known.columns()) == ["row", "target_0", "target_1", "prediction_0", "prediction_1"]
 
 
-@pytest.mark.parametrize("normalize", ["z_score", ["log", "z_score"]])
+@pytest.mark.parametrize("normalize", ["z_score", pytest.param(["log", "z_score"], marks=pytest.mark.slow)])
 def test_predictions_and_errors_far_from_0_are_precise(normalize: Any) -> None:
     """float32 has a spacing of 128 near 1.6e9."""
     numeric = {"_target_": "components.feature.Numeric", "normalize": "z_score"}

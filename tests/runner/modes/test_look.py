@@ -324,6 +324,7 @@ def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[st
     }
 
 
+@pytest.mark.slow
 def test_a_run_on_data_from_python_has_no_images(capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     columns: dict[str, Any] = {"image": random.integers(0, 256, (60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
@@ -385,6 +386,7 @@ def test_a_store_that_cannot_be_read_is_a_warning(
     assert "worst_mistakes.png" in image_names(find_folder("digits_mlp") / "figures")
 
 
+@pytest.mark.slow
 def test_a_look_waits_for_a_slow_store_no_longer_than_a_run_does(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,7 +172,7 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 
 
 QUICK = {
-    *("clip_norm", "groups, an optimizer", "novograd with a decay of kernels"),
+    *("clip_norm", "novograd with a decay of kernels"),
 }
 
 

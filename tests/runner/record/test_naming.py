@@ -106,6 +106,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "record.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_the_record_of_a_run_has_title_description_and_tags(table: Path) -> None:
     words = ["data=csv", f"data.path={table}", "data.target=y", "training.epochs=1", "quiet=true", "tracking=mlflow"]

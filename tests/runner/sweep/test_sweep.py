@@ -364,6 +364,7 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
@@ -456,6 +457,7 @@ METRICS = "can't be compared between parameters of the metric; set training.moni
 TARGETS = "runs with different targets are not ranked"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("swept", "reasons"),
     [

@@ -138,7 +138,7 @@ def test_figures_of_the_end_have_names_that_come_after_the_curves() -> None:
     ]
 
 
-@pytest.mark.parametrize("is_wanted", [False, True])
+@pytest.mark.parametrize("is_wanted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_system_metrics_are_recorded_while_the_run_lasts(
     folder: Path, client: Any, monkeypatch: pytest.MonkeyPatch, is_wanted: bool
 ) -> None:
@@ -258,6 +258,7 @@ def killed_after(client: Any, calls: int) -> Any:
     return SimpleNamespace(tracking_uri=client.tracking_uri, **methods)
 
 
+@pytest.mark.slow
 def test_after_a_kill_at_any_moment_every_point_is_there_once(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

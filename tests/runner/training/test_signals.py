@@ -177,6 +177,7 @@ def send_in_garbage_callback_and_wait() -> None:
     time.sleep(20)
 
 
+@pytest.mark.slow
 def test_a_signal_that_arrives_in_the_hook_of_dropped_exceptions_is_sent_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_signal_that_ends_no_blocking_call_is_sent_again(monkeypatch: pytest.M
     assert len(sent) == 3, "a signal that has raised an exception is sent again"
 
 
+@pytest.mark.slow
 def test_other_dropped_exceptions_are_shown_by_the_previous_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped.exc_type))
