@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import shlex
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +30,26 @@ IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating syst
 ENCRYPTED = 0x1  # a flag of zip
 BLOCK_FILES = 64  # the maximum number of rows of a block, whose decoded files are in memory at once
 MAX_HASHED_BYTES = 2**30  # of an archive; the content of a larger one isn't read at each start of a run
+UNREAD = -1  # the checksum of a file that wasn't read yet
+
+
+class ChangedFileError(DataError):
+    """A file has other bytes than when it was read before."""
+
+
+class Version(NamedTuple):
+    """What identifies one file, or all files of a folder.
+
+    Attributes:
+        portable: a text that changes when a file changes: a digest of its content, or its size and time of
+            modification. A copy that keeps these has the same text.
+        local: a text that also changes when a file is replaced by one of the same size and time of modification: its
+            inode, and the time when its bytes or attributes were changed, which no program can set. A copy has another
+            text. "": `portable` is a digest of the content.
+    """
+
+    portable: str
+    local: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,35 +85,81 @@ class Files:
     """Files in the order of their paths.
 
     Attributes:
+        root: the folder or archive.
         entries: the files.
         folders: the paths of all folders, also of those without files.
-        version: a text that changes when a file changes: a digest of the archive's content, or of the files' paths,
-            sizes and times of modification; of an archive above 1 GiB, its size and time of modification.
+        version: of the archive; or of the files in the folder, by their paths.
+        checksums: the CRC-32 of each file that was read, int64 (files,), or UNREAD.
     """
 
+    root: Path
     entries: Sequence[Entry]
     folders: Sequence[str]
-    version: str
+    version: Version
     names: Sequence[str] = field(init=False)
     sizes: np.ndarray = field(init=False)
+    checksums: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", [entry.name for entry in self.entries])
         object.__setattr__(self, "sizes", np.array([entry.size for entry in self.entries], np.int64))
+        object.__setattr__(self, "checksums", np.full(len(self.entries), UNREAD, np.int64))
+
+    @cached_property
+    def id(self) -> str:
+        """32 characters that identify the list of files, whatever bytes they have."""
+        return hash_texts([str(self.root.absolute()), self.version.portable, *self.names])
 
     def read(self, number: int) -> bytes:
         """The content of a file.
 
         Raises:
-            DataError: it can't be read, or has another size than before.
+            DataError: it can't be read.
+            ChangedFileError: it has another size than before, or other bytes than when it was read before.
         """
         entry = self.entries[number]
         content = entry.read()
         if len(content) != entry.size:
-            raise DataError(
+            raise ChangedFileError(
                 f"{entry.name} had {entry.size:,} bytes, and has {len(content):,}: another program writes it"
             )
+        checksum = zlib.crc32(content)
+        if self.checksums[number] not in (UNREAD, checksum):
+            place = self.root / entry.name if self.root.is_dir() else self.root
+            raise ChangedFileError(
+                f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
+                "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
+                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`, then the command again"
+            )
+        self.checksums[number] = checksum
         return content
+
+    def add_checksums(self, known: np.ndarray) -> None:
+        """Adds the checksums of files that an earlier process has read, as `checksums` of the same list of files."""
+        np.copyto(self.checksums, known, where=self.checksums == UNREAD)
+
+
+class ChecksFileBytes(ABC):
+    """A source of files that are read one by one, and compared with what was read before."""
+
+    @property
+    @abstractmethod
+    def file_lists(self) -> Sequence[Files]:
+        """All files of the source, in one or several lists."""
+
+    def local_version(self) -> str:
+        """A text that changes when a file is replaced, also by one of equal size and time of modification."""
+        return join_local_versions([files.version for files in self.file_lists])
+
+    def file_checksums(self) -> Mapping[str, np.ndarray]:
+        """The checksums of the files by the id of their list. Those in archives that are hashed whole are left out."""
+        return {files.id: files.checksums for files in self.file_lists if files.version.local}
+
+    def add_file_checksums(self, known: Mapping[str, np.ndarray]) -> None:
+        """Adds checksums that `file_checksums` returned in an earlier process."""
+        for files in self.file_lists:
+            if files.id in known:
+                files.add_checksums(known[files.id])
 
 
 class FileContents:
@@ -151,20 +220,42 @@ def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
     entries, folders = (_list_zip if is_zip else _list_tar)(packed, is_wanted)
     # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
     by_name = {entry.name: entry for entry in entries}
-    return Files([by_name[name] for name in sorted(by_name)], sorted(folders), find_version(path))
+    return Files(path, [by_name[name] for name in sorted(by_name)], sorted(folders), find_version(path))
 
 
-def find_version(path: Path) -> str:
-    """A text that changes when a file changes: a digest, or the size and time of modification above 1 GiB."""
+def find_version(path: Path) -> Version:
+    """The version of a file. Its content is read unless it has more than 1 GiB."""
     status = path.stat()
     if status.st_size <= MAX_HASHED_BYTES:
-        return hash_file(path, 16).hexdigest()
-    return f"{status.st_size} bytes, {status.st_mtime_ns}"
+        return Version(hash_file(path, 16).hexdigest(), "")
+    return Version(f"{status.st_size} bytes, {status.st_mtime_ns}", f"{status.st_ctime_ns}, {status.st_ino}")
+
+
+def make_version(name: str, status: os.stat_result) -> Version:
+    """The version of a file of a folder, by its path and status."""
+    return Version(f"{name}\0{status.st_size}\0{status.st_mtime_ns}", f"{status.st_ctime_ns}\0{status.st_ino}")
+
+
+def join_versions(versions: Sequence[Version]) -> Version:
+    """The version of the files of a folder."""
+    portable, local = zip(*sorted(versions), strict=True) if versions else ((), ())
+    return Version(hash_texts(portable), hash_texts(local))
+
+
+def join_local_versions(versions: Iterable[Version]) -> str:
+    """The local versions of several files or lists of files; "": the portable ones are enough."""
+    found = [version.local for version in versions if version.local]
+    return hash_texts(found) if found else ""
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """A digest of texts, 32 characters."""
+    return hashlib.blake2b("\0".join(texts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
     """Links are followed, except links to a folder that contains the link."""
-    entries, folders, versions = [], [], []
+    entries, folders, versions = list[Entry](), list[str](), list[Version]()
     pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(root, "", ())]
     while pending:
         folder, path, parent_ids = pending.pop()
@@ -190,9 +281,8 @@ def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
                 if not stat.S_ISREG(status.st_mode):
                     os.close(open_descriptor(Path(child.path)))  # raises an error that names the kind
                 entries.append(Entry(name, status.st_size, FileReader(Path(child.path))))
-                versions.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
-    digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)
-    return Files(sorted(entries, key=lambda entry: entry.name), sorted(folders), digest.hexdigest())
+                versions.append(make_version(name, status))
+    return Files(root, sorted(entries, key=lambda entry: entry.name), sorted(folders), join_versions(versions))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ import numpy as np
 from components.closest import join_names, suggest_name
 from components.data.bad_images import verify_files
 from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
-from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
+from components.data.files import (
+    ChecksFileBytes,
+    FileBlock,
+    FileContents,
+    Files,
+    check_utf_8_name,
+    find_file_bounds,
+    open_files,
+)
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
@@ -35,7 +43,7 @@ PARTS = SPLIT_NAMES | {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolders(SearchesBadRows, Table):
+class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
     """Image files, CLASS/…/NAME.jpg, as columns `image`, the bytes of the file, `label`, which is CLASS, and `path`.
 
     Class folders may stand in folders train, valid (validation, val) and test, which are then the splits. Rows are in
@@ -65,7 +73,7 @@ class ImageFolders(SearchesBadRows, Table):
 
     def content_digest(self) -> str:
         names = "\0".join(self._files.names[row] for rows in self._layout.parts.values() for row in rows.tolist())
-        digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"{self._files.version.portable}\0{names}".encode(), digest_size=16)
         return f"{digest.hexdigest()}, {self.labels=}"
 
     def sizes(self) -> Mapping[str, int]:
@@ -118,6 +126,10 @@ class ImageFolders(SearchesBadRows, Table):
             "image", rows, self._files.read, lambda number: f"{self._files.names[number]} of {self.path}"
         )
         return TableProfile(self.path, (label,), "label", images=(images,))
+
+    @property
+    def file_lists(self) -> Sequence[Files]:
+        return (self._files,)
 
     @property
     def other_images(self) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from components.data.bad_rows import SKIP_REMEDY, BadRowsError
 from components.data.csv.options import raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.source import Csv
-from components.data.files import FileContents, find_file_bounds
+from components.data.files import ChecksFileBytes, FileContents, Files, find_file_bounds, hash_texts
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
@@ -31,7 +30,7 @@ PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageTable(Csv):
+class ImageTable(ChecksFileBytes, Csv):
     """A CSV file of paths of images, with labels and other columns. The columns of paths become the images' files.
 
     The column `IMAGE.path` has the paths of the column `IMAGE` as they are in the table. In a path, a backslash is a
@@ -246,15 +245,13 @@ class ImageTable(Csv):
         }
 
     def content_digest(self) -> str:
-        versions = "\0".join(
-            [
-                *self._unsearched._images,
-                *self.required_columns,
-                *(listed.files.version for listed in self._listed.values()),
-            ]
-        )
-        digest = hashlib.blake2b(versions.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        versions = [files.version.portable for files in self.file_lists]
+        digest = hash_texts([*self._unsearched._images, *self.required_columns, *versions])
         return f"{super().content_digest()}, {digest}"
+
+    @property
+    def file_lists(self) -> Sequence[Files]:
+        return [listed.files for listed in self._listed.values()]
 
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part in consecutive blocks. The files of a column are read when it is used."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import os
 import posixpath
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.closest import closest_name, join_names
-from components.data.files import Entry, FileReader, Files, open_files
+from components.data.files import Entry, FileReader, Files, Version, join_versions, make_version, open_files
 from components.data.packed import PackedFile
 
 MISSING = "there is no such file"
@@ -80,7 +79,7 @@ def find_listed_files(root: PackedFile, paths: Collection[str]) -> ListedFiles:
 
 
 def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
-    entries, versions = list[Entry](), list[str]()
+    entries, versions = list[Entry](), list[Version]()
     numbers, faults = dict[str, int](), dict[str, str]()
     for path in paths:
         place = os.path.join(root.path, path.replace("\\", "/"))
@@ -96,9 +95,8 @@ def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
                 continue
             numbers[path] = len(entries)
             entries.append(Entry(path, status.st_size, FileReader(Path(place))))
-            versions.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
-    digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)
-    return ListedFiles(root, Files(entries, [], digest.hexdigest()), numbers, faults)
+            versions.append(make_version(path, status))
+    return ListedFiles(root, Files(root.path, entries, [], join_versions(versions)), numbers, faults)
 
 
 def _find_in_archive(root: PackedFile, paths: list[str]) -> ListedFiles:

@@ -29,12 +29,14 @@ from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.data import Block as Block
+from components.types.data import ChecksFiles as ChecksFiles
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source

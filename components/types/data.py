@@ -192,6 +192,35 @@ class CountsRows(Protocol):
 
 
 @runtime_checkable
+class LocalVersion(Protocol):
+    """A source whose fingerprint depends on sizes and times of files, which may stay equal when their bytes change."""
+
+    def local_version(self) -> str:
+        """A text that also changes when a file is replaced by one of the same size and time of modification.
+
+        It is for the cache only: unlike `fingerprint`, it is another one for a copy of the files. "": `fingerprint`
+        depends on all bytes.
+        """
+
+
+@runtime_checkable
+class ChecksFiles(Protocol):
+    """A source that compares the bytes of a file, each time it is read, with what was read before.
+
+    The cache keeps the checksums.
+    """
+
+    def file_checksums(self) -> Mapping[str, np.ndarray]:
+        """The checksums of the files that were read, int64, negative for others, by the id of a list of files.
+
+        The id doesn't depend on the bytes of the files. The arrays change when other files are read.
+        """
+
+    def add_file_checksums(self, known: Mapping[str, np.ndarray]) -> None:
+        """Adds checksums of files that were read before, as `file_checksums` returned them."""
+
+
+@runtime_checkable
 class FindsBadRows(Protocol):
     """A source that searches for rows that can't be read in a pass over all rows. The cache keeps the result."""
 

@@ -23,6 +23,7 @@ from components.types import (
     InfersTypes,
     KeyTypes,
     LeavesOut,
+    LocalVersion,
     Range,
     ReadsFiles,
     Source,
@@ -48,6 +49,7 @@ from runner.data.encode import (
 )
 from runner.data.encoded_cache import EncodedCache
 from runner.data.given_parts import columns_by_offset, describe_given_parts
+from runner.data.known_files import KnownFiles
 from runner.data.order import shuffle_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
@@ -189,7 +191,9 @@ def load_encoded(
     content = source.fingerprint()
     columns = used_columns(features)
     content += "".join(_file_fingerprints(columns))
-    rows_id = f"{VERSION}\n{_digest(content)}\n{identity}"
+    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
+    rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
+    known_files = KnownFiles(source, entries)
 
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         searched = source
@@ -221,6 +225,7 @@ def load_encoded(
         return encode_pieces(used, columns, constants, program_column_names(features), columns_by_offset=by_offset)
 
     encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+    known_files.save()
     entries.remove_least_used()
     return Data(
         encoded=encoded,
