@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+from typing import Literal
 
 MAX_LISTED = 10  # names in a message
+NORMAL_FORMS: dict[Literal["NFC", "NFD"], str] = {
+    "NFC": "a letter with its accent is one character",
+    "NFD": "an accent is a character of its own",
+}
 
 
 def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
@@ -25,6 +31,27 @@ def closest_name(name: object, names: Iterable[str]) -> str | None:
     return next(iter(closest_names(name, names, count=1)), None)
 
 
+def find_other_form(name: object, names: Iterable[str]) -> str | None:
+    """The name that differs from a given one only in the normal form of Unicode, and looks alike. None: there is none.
+
+    Some systems write the names of files in another form than a keyboard does.
+    """
+    normal = unicodedata.normalize("NFC", str(name))
+    return next((other for other in names if other != name and unicodedata.normalize("NFC", other) == normal), None)
+
+
+def describe_other_form(name: str, other: str) -> str:
+    """A sentence about a name that differs from another one only in the normal form of Unicode."""
+    forms = []
+    for text in (name, other):
+        found = [form for form in NORMAL_FORMS if unicodedata.is_normalized(form, text)]
+        forms.append(f"in {found[0]} ({NORMAL_FORMS[found[0]]})" if found else "mixed")
+    return (
+        f"It differs from {format_name(other)} only in the normal form of Unicode: it is {forms[0]}, the other "
+        f"{forms[1]}."
+    )
+
+
 def format_name(name: str) -> str:
     """Formats a name for a message: in quotes if it is empty, unprintable, or starts or ends with a space."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)
@@ -40,12 +67,15 @@ def join_names(names: Iterable[str]) -> str:
 def suggest_name(name: object, names: Iterable[str]) -> str:
     """The nearest name and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    The nearest name is left out if no name is similar. The list is left out if there is a nearest name among more than
-    ten.
+    A name that looks alike, in another normal form of Unicode, is called so. The nearest name is left out if no name is
+    similar. The list is left out if there is a nearest name among more than ten.
     """
     allowed = set(names)
     listed = f"Allowed: {join_names(allowed) or 'none'}."
-    if (nearest := closest_name(name, sorted(allowed))) is None:
+    if (other := find_other_form(name, sorted(allowed))) is not None:
+        suggestion = describe_other_form(str(name), other)
+    elif (nearest := closest_name(name, sorted(allowed))) is not None:
+        suggestion = f"Did you mean {format_name(nearest)}?"
+    else:
         return listed
-    suggestion = f"Did you mean {format_name(nearest)}?"
     return suggestion if len(allowed) > MAX_LISTED else f"{suggestion} {listed}"

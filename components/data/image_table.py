@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 
-from components.closest import format_name, join_names
+from components.closest import describe_other_form, format_name, join_names
 from components.data.bad_images import verify_files
 from components.data.bad_rows import SKIP_REMEDY, BadRowsError
 from components.data.csv.options import raise_contradiction
@@ -225,12 +225,15 @@ class ImageTable(ChecksFileBytes, Csv):
         if faults[path] != MISSING:
             place = root / path.replace("\\", "/") if root.is_dir() else root
             return DataError(f"{located}, and {faults[path]}, {place}. {PATH_REMEDY}")
+        more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
+        if (other := listed.find_other_form(path)) is not None:
+            form, remedy = describe_other_form(path, other), "Write paths as the files are named, or rename the files."
+            return DataError(f"{located}, and {MISSING} in {root}. {form}{more} {remedy}")
         if not listed.numbers:
             return DataError(
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
                 f"the folder or archive that they are relative to.{listed.suggest_root(path)}"
             )
-        more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
         return DataError(f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} {PATH_REMEDY}")
 
     @cached_property

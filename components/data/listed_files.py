@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.closest import closest_name, join_names
+from components.closest import closest_name, find_other_form, join_names
 from components.data.files import Entry, FileReader, Files, Version, join_versions, make_version, open_files
 from components.data.packed import PackedFile
 
@@ -52,6 +52,22 @@ class ListedFiles:
         else:
             found = closest_name(path, itertools.islice(_list_archive(self.root), MAX_COMPARED))
         return f" Did you mean {found}?" if found else ""
+
+    def find_other_form(self, path: str) -> str | None:
+        """The path of the file that a missing path is in another normal form of Unicode. None: there is none."""
+        path = path.replace("\\", "/")
+        if not self.root.path.is_dir():
+            names = _list_archive(self.root)
+            return find_other_form(path, names) or find_other_form(path, map(_leave_out_folder, names))
+        found, is_other = "/" if path.startswith("/") else "", False
+        for name in path.split("/"):
+            other: str | None = name
+            if not os.path.lexists(self.root.path / found / name):
+                other, is_other = find_other_form(name, _list_names(self.root.path / found, None)), True
+            if other is None:
+                return None
+            found = os.path.join(found, other)
+        return found if is_other else None
 
     def suggest_root(self, path: str) -> str:
         """A question with another folder in which there is a file of a path, or the names in the archive."""
@@ -134,9 +150,9 @@ def _list_archive(root: PackedFile) -> list[str]:
     return sorted(names)
 
 
-def _list_names(folder: Path) -> list[str]:
-    """The sorted names in a folder, at most MAX_COMPARED; none if it can't be read."""
+def _list_names(folder: Path, count: int | None = MAX_COMPARED) -> list[str]:
+    """The sorted names in a folder, at most `count`; none if it can't be read."""
     try:
-        return sorted(child.name for child in itertools.islice(os.scandir(folder), MAX_COMPARED))
+        return sorted(child.name for child in itertools.islice(os.scandir(folder), count))
     except (OSError, ValueError):
         return []

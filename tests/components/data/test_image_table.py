@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from components.feature import Image, Label, Mask
 from components.types import Block, DataError, ImageProfile, Strings, UserError
 
 ROWS = 12
+NFC, NFD = "\u00e9", "e\u0301"  # the same letter in two normal forms of Unicode
+OTHER_FORM = f"no such file in .* It differs from z{NFD}/a{NFD}.png only in the normal form of Unicode"
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -55,14 +58,14 @@ def only_block(source: ImageTable) -> Block:
     return block
 
 
-def pack(name: str, prefix: str = "") -> None:
+def pack(name: str, prefix: str = "", more: Sequence[str] = ()) -> None:
     if name.endswith(".zip"):
         with zipfile.ZipFile(name, "w") as zipped:
-            for path, content in zip(PATHS, PICTURES, strict=True):
-                zipped.writestr(prefix + path, content)
+            for path in (*PATHS, *more):
+                zipped.write(path, prefix + path)
         return
     with tarfile.open(name, "w:gz" if name.endswith("gz") else "w") as tar:
-        for path in PATHS:
+        for path in (*PATHS, *more):
             tar.add(path, prefix + path)
 
 
@@ -180,6 +183,25 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
         ({}, [*PATHS[:3], f"{'a' * 400}.png"], "line 5: column `file` is 'aaaaa.*there is no such file"),
         ({}, [*PATHS[:3], "folder.png"], r"line 5: .*folder\.png', and it is a folder, /.*/folder\.png\. Cor"),
         ({}, [*PATHS[:3], "img/3.PNG"], r"line 5: .* no such file in .*\. Did you mean img/3\.png"),
+        (
+            {},
+            [*PATHS[:3], f"z{NFC}/a{NFC}.png"],
+            f"line 5: .* {OTHER_FORM}: it is in NFC .* other in NFD",
+        ),
+        (
+            {},
+            [f"z{NFC}/a{NFC}.png"] * 2,
+            f"line 2: .* {OTHER_FORM}: .*Write paths as",
+        ),
+        (
+            {},
+            [f"z{NFC}/a{NFD}.png"],
+            f"{OTHER_FORM}: it is mixed, the other in NFD",
+        ),
+        ({"root": "a.zip"}, [f"z{NFC}/a{NFC}.png"], f"line 2: .* {OTHER_FORM}"),
+        ({"root": "b.tar"}, [f"z{NFC}/a{NFC}.png"], f"line 2: .* {OTHER_FORM}"),
+        ({}, [*PATHS[:3], f"z{NFC}/link.png"], r"no such file in /[^.]*\. It differs .*/link.png only"),
+        ({}, [*PATHS[:3], f"z{NFD}/link.png"], r"no such file in [^.]*\. Did you mean"),
         ({}, [*PATHS[:3], "~/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs aren't downloaded"),
         ({}, [*PATHS[:3], "https://a.b/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs"),
         ({}, [*PATHS[:3], " img/3.png"], r"line 5: .* no such file in .*\. It starts or ends with a space"),
@@ -200,7 +222,11 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
 )
 def test_paths_without_a_file_are_errors(options: dict[str, Any], paths: list[str], message: str) -> None:
     Path("folder.png").mkdir()
-    pack("a.zip")
+    Path(f"z{NFD}").mkdir()
+    Path(f"z{NFD}", f"a{NFD}.png").write_bytes(PICTURES[0])
+    Path(f"z{NFD}", "link.png").symlink_to("missing")
+    pack("a.zip", more=[f"z{NFD}/a{NFD}.png"])
+    pack("b.tar", prefix="outer/", more=[f"z{NFD}/a{NFD}.png"])
     write_table(paths=paths)
     with pytest.raises(DataError, match=message):
         ImageTable(path="t.csv", **options).fingerprint()
