@@ -129,7 +129,7 @@ class Files:
             raise ChangedFileError(
                 f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
                 "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
-                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`, then the command again"
+                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`, which makes it new data"
             )
         self.checksums[number] = checksum
         return content

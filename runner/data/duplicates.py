@@ -55,8 +55,8 @@ class RowHashes:
         if (differs := found != expected).any():
             raise DataError(
                 f"{block.locate(int(differs.argmax()))} has other values than when it was read before. The same rows "
-                "must come each time: seed random numbers where the rows begin, as by np.random.default_rng(0). If the "
-                "data has changed, change `version`"
+                "must come each time: draw random numbers from a fixed seed, as by np.random.default_rng(0) within the "
+                "function. If the data has changed, change `version`"
             )
 
     def merge(self, state: list[np.ndarray], other: list[np.ndarray]) -> list[np.ndarray]:
