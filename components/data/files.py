@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +22,9 @@ import numpy as np
 from components.data.packed import PackedFile
 from components.data.table import BLOCK_BYTES
 from components.data.tar import FILE, FOLDER, TarError, read_tar
+from components.hashing import hash_values
 from components.input_files import hash_file, open_descriptor, open_file
-from components.types import Block, DataError, Strings
+from components.types import Block, DataError, FileChecksums, Strings
 
 ZIP_START = b"PK\x03\x04"
 IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating systems
@@ -88,27 +89,21 @@ class Files:
         root: the folder or archive.
         entries: the files.
         folders: the paths of all folders, also of those without files.
-        version: of the archive; or of the files in the folder, by their paths.
-        checksums: the CRC-32 of each file that was read, int64 (files,), or UNREAD.
+        version: of the archive, or of all files of the folder.
+        known: the checksum of each file that was read, CRC-32; UNREAD for others.
     """
 
     root: Path
     entries: Sequence[Entry]
     folders: Sequence[str]
     version: Version
+    known: FileChecksums
     names: Sequence[str] = field(init=False)
     sizes: np.ndarray = field(init=False)
-    checksums: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", [entry.name for entry in self.entries])
         object.__setattr__(self, "sizes", np.array([entry.size for entry in self.entries], np.int64))
-        object.__setattr__(self, "checksums", np.full(len(self.entries), UNREAD, np.int64))
-
-    @cached_property
-    def id(self) -> str:
-        """32 characters that identify the list of files, whatever bytes they have."""
-        return hash_texts([str(self.root.absolute()), self.version.portable, *self.names])
 
     def read(self, number: int) -> bytes:
         """The content of a file.
@@ -123,20 +118,21 @@ class Files:
             raise ChangedFileError(
                 f"{entry.name} had {entry.size:,} bytes, and has {len(content):,}: another program writes it"
             )
-        checksum = zlib.crc32(content)
-        if self.checksums[number] not in (UNREAD, checksum):
+        checksum, checksums = zlib.crc32(content), self.known.checksums
+        if checksums[number] not in (UNREAD, checksum):
             place = self.root / entry.name if self.root.is_dir() else self.root
             raise ChangedFileError(
                 f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
                 "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
                 f"if the new bytes are right, run `touch {shlex.quote(str(place))}`, which makes it new data"
             )
-        self.checksums[number] = checksum
+        checksums[number] = checksum
         return content
 
-    def add_checksums(self, known: np.ndarray) -> None:
-        """Adds the checksums of files that an earlier process has read, as `checksums` of the same list of files."""
-        np.copyto(self.checksums, known, where=self.checksums == UNREAD)
+    def add_checksums(self, known: FileChecksums) -> None:
+        """Adds the checksums of files that were read before."""
+        _, theirs, own = np.intersect1d(known.files, self.known.files, return_indices=True)
+        self.known.checksums[own] = known.checksums[theirs]
 
 
 class ChecksFileBytes(ABC):
@@ -151,15 +147,15 @@ class ChecksFileBytes(ABC):
         """A text that changes when a file is replaced, also by one of equal size and time of modification."""
         return join_local_versions([files.version for files in self.file_lists])
 
-    def file_checksums(self) -> Mapping[str, np.ndarray]:
-        """The checksums of the files by the id of their list. Those in archives that are hashed whole are left out."""
-        return {files.id: files.checksums for files in self.file_lists if files.version.local}
+    def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
+        """The folder or archive, and the checksums, of each list of files, but for archives that are hashed whole."""
+        return [(str(files.root.absolute()), files.known) for files in self.file_lists if files.version.local]
 
-    def add_file_checksums(self, known: Mapping[str, np.ndarray]) -> None:
-        """Adds checksums that `file_checksums` returned in an earlier process."""
+    def add_file_checksums(self, known: Mapping[str, FileChecksums]) -> None:
+        """Adds checksums that `file_checksums` returned before."""
         for files in self.file_lists:
-            if files.id in known:
-                files.add_checksums(known[files.id])
+            if (found := known.get(str(files.root.absolute()))) is not None:
+                files.add_checksums(found)
 
 
 class FileContents:
@@ -220,7 +216,9 @@ def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
     entries, folders = (_list_zip if is_zip else _list_tar)(packed, is_wanted)
     # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
     by_name = {entry.name: entry for entry in entries}
-    return Files(path, [by_name[name] for name in sorted(by_name)], sorted(folders), find_version(path))
+    names, version = sorted(by_name), find_version(path)
+    known = start_checksums(f"{name}\0{version.portable}" for name in names)
+    return Files(path, [by_name[name] for name in names], sorted(folders), version, known)
 
 
 def find_version(path: Path) -> Version:
@@ -236,10 +234,24 @@ def make_version(name: str, status: os.stat_result) -> Version:
     return Version(f"{name}\0{status.st_size}\0{status.st_mtime_ns}", f"{status.st_ctime_ns}\0{status.st_ino}")
 
 
-def join_versions(versions: Sequence[Version]) -> Version:
-    """The version of the files of a folder."""
-    portable, local = zip(*sorted(versions), strict=True) if versions else ((), ())
-    return Version(hash_texts(portable), hash_texts(local))
+def join_files(root: Path, files: Sequence[tuple[Entry, Version]], folders: Sequence[str]) -> Files:
+    """The files of a folder with their versions.
+
+    Args:
+        root: the folder.
+        files: the files and their versions.
+        folders: the paths of all folders in it.
+    """
+    ordered = sorted(version for _, version in files)
+    version = Version(hash_texts(each.portable for each in ordered), hash_texts(each.local for each in ordered))
+    known = start_checksums(version.portable for _, version in files)
+    return Files(root, [entry for entry, _ in files], folders, version, known)
+
+
+def start_checksums(versions: Iterable[str]) -> FileChecksums:
+    """The checksums of files that weren't read yet, with portable versions that depend on their paths."""
+    files = hash_values(Strings.from_bytes([version.encode(errors="surrogateescape") for version in versions]))
+    return FileChecksums(files, np.full(len(files), UNREAD, np.int64))
 
 
 def join_local_versions(versions: Iterable[Version]) -> str:
@@ -255,7 +267,7 @@ def hash_texts(texts: Iterable[str]) -> str:
 
 def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
     """Links are followed, except links to a folder that contains the link."""
-    entries, folders, versions = list[Entry](), list[str](), list[Version]()
+    files, folders = list[tuple[Entry, Version]](), list[str]()
     pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(root, "", ())]
     while pending:
         folder, path, parent_ids = pending.pop()
@@ -280,9 +292,9 @@ def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
                     raise DataError(f"{child.path} can't be read: {error.strerror}") from error
                 if not stat.S_ISREG(status.st_mode):
                     os.close(open_descriptor(Path(child.path)))  # raises an error that names the kind
-                entries.append(Entry(name, status.st_size, FileReader(Path(child.path))))
-                versions.append(make_version(name, status))
-    return Files(root, sorted(entries, key=lambda entry: entry.name), sorted(folders), join_versions(versions))
+                entry = Entry(name, status.st_size, FileReader(Path(child.path)))
+                files.append((entry, make_version(name, status)))
+    return join_files(root, sorted(files, key=lambda file: file[0].name), sorted(folders))
 
 
 @dataclass(frozen=True)

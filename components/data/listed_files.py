@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.closest import closest_name, find_other_form, join_names
-from components.data.files import Entry, FileReader, Files, Version, join_versions, make_version, open_files
+from components.data.files import Entry, FileReader, Files, Version, join_files, make_version, open_files
 from components.data.packed import PackedFile
 
 MISSING = "there is no such file"
@@ -95,7 +95,7 @@ def find_listed_files(root: PackedFile, paths: Collection[str]) -> ListedFiles:
 
 
 def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
-    entries, versions = list[Entry](), list[Version]()
+    files = list[tuple[Entry, Version]]()
     numbers, faults = dict[str, int](), dict[str, str]()
     for path in paths:
         place = os.path.join(root.path, path.replace("\\", "/"))
@@ -109,10 +109,9 @@ def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
             if not stat.S_ISREG(status.st_mode):
                 faults[path] = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
                 continue
-            numbers[path] = len(entries)
-            entries.append(Entry(path, status.st_size, FileReader(Path(place))))
-            versions.append(make_version(path, status))
-    return ListedFiles(root, Files(root.path, entries, [], join_versions(versions)), numbers, faults)
+            numbers[path] = len(files)
+            files.append((Entry(path, status.st_size, FileReader(Path(place))), make_version(path, status)))
+    return ListedFiles(root, join_files(root.path, files, []), numbers, faults)
 
 
 def _find_in_archive(root: PackedFile, paths: list[str]) -> ListedFiles:

@@ -32,6 +32,7 @@ from components.types.data import Block as Block
 from components.types.data import ChecksFiles as ChecksFiles
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
+from components.types.data import FileChecksums as FileChecksums
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import LazyColumns as LazyColumns

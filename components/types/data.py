@@ -203,6 +203,18 @@ class LocalVersion(Protocol):
         """
 
 
+class FileChecksums(NamedTuple):
+    """The checksums of files.
+
+    Attributes:
+        files: the hash of the path, the size and the time of modification of each file, uint64.
+        checksums: the checksum of its bytes, int64; negative: it wasn't read yet.
+    """
+
+    files: np.ndarray
+    checksums: np.ndarray
+
+
 @runtime_checkable
 class ChecksFiles(Protocol):
     """A source that compares the bytes of a file, each time it is read, with what was read before.
@@ -210,14 +222,11 @@ class ChecksFiles(Protocol):
     The cache keeps the checksums.
     """
 
-    def file_checksums(self) -> Mapping[str, np.ndarray]:
-        """The checksums of the files that were read, int64, negative for others, by the id of a list of files.
+    def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
+        """The checksums of all files, in lists of a folder or archive. They change when files are read."""
 
-        The id doesn't depend on the bytes of the files. The arrays change when other files are read.
-        """
-
-    def add_file_checksums(self, known: Mapping[str, np.ndarray]) -> None:
-        """Adds checksums of files that were read before, as `file_checksums` returned them."""
+    def add_file_checksums(self, known: Mapping[str, FileChecksums]) -> None:
+        """Adds checksums, by folder or archive, that `file_checksums` returned before, also of other files."""
 
 
 @runtime_checkable

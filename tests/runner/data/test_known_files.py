@@ -119,16 +119,36 @@ def test_a_copy_and_changed_attributes_are_the_same_data() -> None:
         assert (data.fingerprint, pixels(data)) == (first.fingerprint, pixels(first))
 
 
-def test_files_that_later_runs_read_are_added() -> None:
+def test_files_that_later_runs_read_are_added_and_stay_known_when_others_change() -> None:
     def count() -> int:
         return sum("checksums of the files" in entry.about for entry in list_entries(entries_folder(Path("cache"))))
 
     load(ImageFolders(path="images", valid=2, test=2, classes=("a", "b")))
     load(SOURCES["folder"]())
-    assert count() == 1
-    write(NAMES[5], make_image(99))
+    write("images/a/more.bmp", make_image(50))
+    load(ImageFolders(path="images", valid=2, test=2, classes=("a", "b")))
+    load(ImageTable(path="table.csv", valid=2, test=2, root="."))
+    assert count() == 2
+    swap(NAMES[3], NAMES[5])
+    os.utime(NAMES[3])
     with pytest.raises(DataError, match=r"c/5\.bmp in .* has other bytes"):
         load(SOURCES["folder"]())
+
+
+def test_the_tables_of_the_splits_may_have_files_in_one_folder() -> None:
+    lines = Path("table.csv").read_text().splitlines()
+    for name, rows in {"train": slice(1, 7), "valid": slice(7, 10), "test": slice(10, 13)}.items():
+        Path(f"{name}.csv").write_text("\n".join([lines[0], *lines[rows]]))
+
+    def load_tables() -> Data:
+        return load(ImageTable(path="train.csv", valid="valid.csv", test="test.csv"))
+
+    load_tables()
+    for row in (3, 8, 11):
+        write(NAMES[row], make_image(99))
+        with pytest.raises(DataError, match=rf"/{row}\.bmp in .* has other bytes"):
+            load_tables()
+        write(NAMES[row], make_image(row))
 
 
 def test_large_arrays_are_read_again_after_they_are_replaced() -> None:
