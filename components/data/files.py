@@ -120,11 +120,15 @@ class Files:
             )
         checksum, checksums = zlib.crc32(content), self.known.checksums
         if checksums[number] not in (UNREAD, checksum):
-            place = self.root / entry.name if self.root.is_dir() else self.root
+            is_folder = self.root.is_dir()
+            place = self.root / entry.name if is_folder else self.root
+            others = (
+                f", or `touch {shlex.quote(str(place.parent))}/*` if others beside it changed too" if is_folder else ""
+            )
             raise ChangedFileError(
                 f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
                 "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
-                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`, which makes it new data"
+                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`{others}"
             )
         checksums[number] = checksum
         return content

@@ -1,5 +1,4 @@
-"""Compares rows by 64-bit hashes: counts the rows of one split that equal rows of another one, and finds rows that
-differ between two passes."""
+"""Compares rows by 64-bit hashes: those of one split with those of another one, or those of two passes."""
 
 from __future__ import annotations
 
