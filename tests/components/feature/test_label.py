@@ -1,10 +1,12 @@
 """Classes: learned or named, weighted, and compared over the splits."""
 
+import io
 from collections import Counter
 from typing import Any
 
 import jax
 import numpy as np
+import PIL.Image
 import pytest
 
 from components.feature.label import Label
@@ -208,3 +210,40 @@ def test_predictions_are_given_in_the_type_of_the_labels(names: Any, labels: Any
     found = column.bind(fitted(column, labels)).values
     assert found is not None
     assert [(type(one), one) for one in found] == [(type(one), one) for one in values]
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "mode", "pixels"),
+    [
+        (np.array([[[7, 3, 255]]], np.uint8), {}, "P", [[[7, 3, 255]]]),
+        (np.array([[[7, 3, 255]]], np.uint8), {"ignore": 255}, "P", None),
+        (np.array([[[0, 256, 65535]]]), {}, "I;16", [[[0, 256, 65535]]]),
+        (np.array([[[1, 0, 2]]]), {"names": ("road", "sky", "tree")}, "P", [[[1, 0, 2]]]),
+        (np.array([[["sky", "road", "tree"]]]), {"names": ("road", "sky", "tree")}, "P", [[[1, 0, 2]]]),
+        (np.array([[[True, False, True]]]), {}, "P", [[[1, 0, 1]]]),
+    ],
+)
+def test_predicted_classes_become_files_of_the_classes_of_the_data(
+    masks: np.ndarray, options: dict[str, Any], mode: str, pixels: Any
+) -> None:
+    column = Label(key="y", **options)
+    constants = fitted(column, masks)
+    predictions = np.array(ids(column, constants, masks))
+    if pixels is None:  # the ignored pixel is predicted, too
+        pixels, predictions = np.where(masks == 255, 3, masks), np.maximum(predictions, 0)
+    [file] = column.image_files(predictions, constants)
+    image = PIL.Image.open(io.BytesIO(file))
+    assert image.mode == mode
+    np.testing.assert_array_equal(image, pixels[0])
+    palette = np.array(image.getpalette() or [0] * 768).reshape(-1, 3)
+    assert palette[[0, 1, 2, 15, 255]].tolist() == (
+        [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]] if mode == "P" else [[0, 0, 0]] * 5
+    ), "the colors of Pascal VOC"
+
+
+@pytest.mark.parametrize("wrong", [-1, 65536])
+def test_predicted_classes_that_no_file_holds_are_an_error(wrong: int) -> None:
+    masks = np.array([[[0, wrong]]])
+    column = Label(key="y")
+    with pytest.raises(UserError, match=r"has classes from .*; the pixels of a PNG file are numbers from 0 to 65535"):
+        column.image_files(np.zeros((1, 1, 2), int), fitted(column, masks))
