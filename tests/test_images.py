@@ -300,8 +300,17 @@ def test_images_in_no_split_are_counted_and_files_are_no_column_of_a_table(capsy
         write_images(Path("images") / part, ((6, 8),))
     result = runner.run("data=images", "data.path=images", "data.per_class=3", *QUICK)
     assert "17 of 60 rows are in no split" in capsys.readouterr().err
+    paths = copy_columns(ImageFolders(path="images"), ["path"])["path"]
     assert main([f"run={result.folder}", "mode=look"]) == 0
-    assert main([f"run={result.folder}", "mode=predict", "output=p.csv", "output.columns=[image]"]) == 2
+    table = capsys.readouterr().out.partition("  row  path ")[2].partition("\n\n")[0].splitlines()[1:]
+    for row, path, target, *_ in map(str.split, table):
+        assert (paths[int(row)], path.split("/")[1]) == (path, target)
+    assert main([f"run={result.folder}", "mode=predict", "output=p.csv"]) == 0
+    rows = [*csv.DictReader(Path("p.csv").read_text().splitlines())]
+    assert [(row["path"], row["path"].split("/")[1]) for row in rows] == [
+        (paths[int(row["row"])], row["target"]) for row in rows
+    ]
+    assert main([f"run={result.folder}", "mode=predict", "output=q.csv", "output.columns=[image]"]) == 2
     assert "output.columns: each value of `image` is a file, which a table can't hold" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -78,7 +79,21 @@ class ImageTable(ChecksFileBytes, Csv):
 
     @cached_property
     def _images(self) -> tuple[str, ...]:
-        """The columns of paths. Raises DataError if there is none, or an option names no column."""
+        """The columns of paths.
+
+        Raises:
+            DataError: there is none, an option names no column, or another column has the name of its paths.
+        """
+        images = self._find_images()
+        if taken := next((name for name in images if f"{name}.{PATH}" in self.table.types), None):
+            raise DataError(
+                f"{self.label} has the columns {format_name(taken)} and {format_name(f'{taken}.{PATH}')}, which is the "
+                f"name of the paths of {format_name(taken)}, too. Rename one of them, or drop it"
+            )
+        return images
+
+    def _find_images(self) -> tuple[str, ...]:
+        """The columns of paths that are given, or else found."""
         if self.images == ():
             return ()
         if self.images is not None:
@@ -223,13 +238,13 @@ class ImageTable(ChecksFileBytes, Csv):
         )
         located = f"{table._locate(row)}: column `{name}` is {path!r}"
         if faults[path] != MISSING:
-            place = root / path.replace("\\", "/") if root.is_dir() else root
+            place = os.path.normpath(root / path.replace("\\", "/")) if root.is_dir() else root
             return DataError(f"{located}, and {faults[path]}, {place}. {PATH_REMEDY}")
         more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
         if (other := listed.find_other_form(path)) is not None:
             form, remedy = describe_other_form(path, other), "Write paths as the files are named, or rename the files."
             return DataError(f"{located}, and {MISSING} in {root}. {form}{more} {remedy}")
-        if not listed.numbers:
+        if not listed.numbers and not listed.explain_path(path):
             return DataError(
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
                 f"the folder or archive that they are relative to.{listed.suggest_root(path)}"

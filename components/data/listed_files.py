@@ -7,7 +7,7 @@ import itertools
 import os
 import posixpath
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,18 +36,23 @@ class ListedFiles:
     numbers: Mapping[str, int]
     faults: Mapping[str, str]
 
-    def suggest_path(self, path: str) -> str:
-        """What is unusual about a missing path, or a question with a similar one; "" if there is neither."""
+    def explain_path(self, path: str) -> str:
+        """What is unusual about a missing path, or a question with the same one in another case; "" if neither."""
         if path != path.strip():
             return " It starts or ends with a space."
         if path.startswith("~") or "://" in path:
             return " It is read as it is: URLs aren't downloaded, and ~ is no folder."
+        found = self._find_alike(path, _find_other_case)
+        return f" Did you mean {found}?" if found else ""
+
+    def suggest_path(self, path: str) -> str:
+        """As `explain_path`, or a question with a similar path."""
+        if explanation := self.explain_path(path):
+            return explanation
         path = path.replace("\\", "/")
         if self.root.path.is_dir():
             parent, name = os.path.split(path)
-            names = _list_names(self.root.path / parent)
-            other_case = (other for other in names if other.casefold() == name.casefold())
-            nearest = next(other_case, None) or closest_name(name, names)
+            nearest = closest_name(name, _list_names(self.root.path / parent))
             found = nearest and os.path.join(parent, nearest)
         else:
             found = closest_name(path, itertools.islice(_list_archive(self.root), MAX_COMPARED))
@@ -55,15 +60,24 @@ class ListedFiles:
 
     def find_other_form(self, path: str) -> str | None:
         """The path of the file that a missing path is in another normal form of Unicode. None: there is none."""
+        return self._find_alike(path, find_other_form)
+
+    def _find_alike(self, path: str, find: Callable[[str, Iterable[str]], str | None]) -> str | None:
+        """The path of a file that a missing path is like, by its folders and its name. None: there is none.
+
+        Args:
+            path: the missing path.
+            find: (a name, other names) -> the one that is like it, or None.
+        """
         path = path.replace("\\", "/")
         if not self.root.path.is_dir():
             names = _list_archive(self.root)
-            return find_other_form(path, names) or find_other_form(path, map(_leave_out_folder, names))
+            return find(path, names) or find(path, map(_leave_out_folder, names))
         found, is_other = "/" if path.startswith("/") else "", False
         for name in path.split("/"):
             other: str | None = name
             if not os.path.lexists(self.root.path / found / name):
-                other, is_other = find_other_form(name, _list_names(self.root.path / found, None)), True
+                other, is_other = find(name, _list_names(self.root.path / found, None)), True
             if other is None:
                 return None
             found = os.path.join(found, other)
@@ -147,6 +161,11 @@ def _list_archive(root: PackedFile) -> list[str]:
 
     open_files(root, collect)
     return sorted(names)
+
+
+def _find_other_case(name: str, names: Iterable[str]) -> str | None:
+    """The name that differs from a name in the case of its letters only. None: there is none."""
+    return next((other for other in names if other.casefold() == name.casefold()), None)
 
 
 def _list_names(folder: Path, count: int | None = MAX_COMPARED) -> list[str]:

@@ -202,6 +202,11 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
         ({"root": "b.tar"}, [f"z{NFC}/a{NFC}.png"], f"line 2: .* {OTHER_FORM}"),
         ({}, [*PATHS[:3], f"z{NFC}/link.png"], r"no such file in /[^.]*\. It differs .*/link.png only"),
         ({}, [*PATHS[:3], f"z{NFD}/link.png"], r"no such file in [^.]*\. Did you mean"),
+        ({}, [*PATHS[:3], "IMG/3.PNG"], r"line 5: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({}, ["Img/3.png"], r"line 2: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({"root": "a.zip"}, ["Img/3.png"], r"line 2: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({}, ["https://a.b/3.png"], r"line 2: .* no such file in .*\. It is read as it is: URLs"),
+        ({"images": "file"}, [*PATHS[:3], "../"], r"line 5: .* and it is a folder, /[^.]*\. Cor"),
         ({}, [*PATHS[:3], "~/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs aren't downloaded"),
         ({}, [*PATHS[:3], "https://a.b/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs"),
         ({}, [*PATHS[:3], " img/3.png"], r"line 5: .* no such file in .*\. It starts or ends with a space"),
@@ -230,6 +235,15 @@ def test_paths_without_a_file_are_errors(options: dict[str, Any], paths: list[st
     write_table(paths=paths)
     with pytest.raises(DataError, match=message):
         ImageTable(path="t.csv", **options).fingerprint()
+
+
+def test_a_column_with_the_name_of_the_paths_of_another_is_an_error() -> None:
+    write_table(**{"file.path": list(range(ROWS))})
+    with pytest.raises(
+        DataError, match=r"t\.csv has the columns file and file\.path, which is .* Rename one of them, or drop it"
+    ):
+        ImageTable(path="t.csv").fingerprint()
+    assert ImageTable(path="t.csv", drop=("file.path",)).sizes() == {"all": ROWS}
 
 
 def test_an_empty_path_is_a_missing_image_and_may_be_left_out() -> None:
