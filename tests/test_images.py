@@ -633,6 +633,18 @@ def segmented(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
         return runner.run(*words, *SEGMENT, "loss=binary_cross_entropy", "metric=[accuracy]")
 
 
+def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class(masks: Path) -> None:
+    words = ["data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask"]
+    config = compose(words)
+    assert config.values["feature"]["target"]["ignore"] == 255
+    assert config.suggestion is not None
+    assert f"mask has the classes 3, 9, 255 in {ROWS} masks" in config.suggestion.notes
+    [note] = [note for note in config.suggestion.notes if "no class" in note]
+    assert note.startswith("mask has pixels of 255, which seem to be of no class, and count in no loss or metric.")
+    word = note.rpartition(" set ")[2]
+    assert compose([*words, word]).values["feature"]["target"]["ignore"] is None
+
+
 def predict_table(run: Path, *words: str) -> list[dict[str, str]]:
     assert main([f"run={run}", "mode=predict", "output=p.csv", *words]) == 0
     return [*csv.DictReader(Path("p.csv").read_text().splitlines())]

@@ -305,14 +305,18 @@ class ImageTable(ChecksFileBytes, Csv):
         """
         profile = super().profile()
         columns = tuple(column for column in profile.columns if column.name not in self._images)
-        images = tuple(map(self._profile_images, self._images))
+        images = tuple(self._profile_images(name, is_target=name in self._targets) for name in self._images)
         return replace(profile, columns=columns, images=images, options={**profile.options, "images": [*self._images]})
 
-    def _profile_images(self, name: str) -> ImageProfile:
+    def _profile_images(self, name: str, *, is_target: bool) -> ImageProfile:
         part = next(iter(self.tables))
         files, numbers = self._listed[part].files, self._numbers[part][name]
         return profile_images(
-            name, np.flatnonzero(numbers >= 0), lambda row: files.read(int(numbers[row])), self.locate_row
+            name,
+            np.flatnonzero(numbers >= 0),
+            lambda row: files.read(int(numbers[row])),
+            self.locate_row,
+            is_target=is_target,
         )
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:

@@ -15,7 +15,16 @@ from components.feature.base.classes import check_names, name_classes, validate_
 from components.feature.statistic import Distinct
 from components.feature.statistic.classes import RowShape, group_elements
 from components.image_files import encode_mask
-from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    Statistic,
+    TargetSpec,
+    UserError,
+    Values,
+    find_void_class,
+)
 
 UNKNOWN = -2  # the id of a value that is no class
 
@@ -61,7 +70,8 @@ class Label:
         """Checks the classes of each split.
 
         Returns:
-            A warning for each held-out split in which classes are missing.
+            A warning for each held-out split in which classes are missing, and for a class of pixels that seems to be
+            none.
 
         Raises:
             DataError: the training split has no class, or only one, or lacks a class of another split or of `names`.
@@ -74,6 +84,13 @@ class Label:
         classes = name_classes(self.key, self.names, rows["train"]).values()
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has only one class, {', '.join(classes)}; two or more are needed")
+        is_dense = bool(results["train"].get("shape"))
+        if is_dense and self.ignore is None and (void := find_void_class(rows["train"])) is not None:
+            last = max(value for value in rows["train"] if value != void)
+            warnings += (
+                f"column `{self.key}` has the class {void} beside {len(classes) - 1} classes up to {last}. It often "
+                f"marks pixels of no class; to leave them out of losses and metrics, set `ignore={void}`",
+            )
         return warnings
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:

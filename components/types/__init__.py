@@ -55,6 +55,7 @@ from components.types.model import TargetSpec as TargetSpec
 from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import register_pytrees as register_pytrees
+from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import Gap as Gap
@@ -66,6 +67,7 @@ from components.types.profile import Reading as Reading
 from components.types.profile import Remedy as Remedy
 from components.types.profile import Sentinel as Sentinel
 from components.types.profile import TableProfile as TableProfile
+from components.types.profile import find_void_class as find_void_class
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint

@@ -57,6 +57,7 @@ from runner.data.order import shuffle_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
 from runner.errors import column_location
+from runner.override_text import locate_settings
 from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
@@ -330,7 +331,8 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
             warnings += describe_duplicates(used, splits, *row_hashes[:2])
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
-                warnings += target.validate_splits({split: results[split][own_name] for split in splits})
+                sentences = target.validate_splits({split: results[split][own_name] for split in splits})
+                warnings += [locate_settings(sentence, config_key(own_name)) for sentence in sentences]
         for name, column in group.items():
             parents = {key: constants[key] for key in parent_keys(all_columns, name)}
             own_results = results[ALL_COLUMNS if name in columns else "train"][name]

@@ -82,7 +82,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         target_plan, options = _plan_target(columns[target], table.origin)
     elif image is not None:
         target_plan, options = (
-            plan_mask(target, image),
+            plan_mask(images[target], image),
             _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"]),
         )
     else:

@@ -15,6 +15,7 @@ import pytest
 
 from components.data import ImageTable
 from components.feature import Image, Label, Mask
+from components.feature.mask import MaskStatistic
 from components.types import Block, DataError, ImageProfile, Strings, UserError
 
 ROWS = 12
@@ -393,6 +394,25 @@ def test_masks_may_be_missing_and_new_ones_have_the_classes_and_the_size_of_trai
         Mask(key="mask", resize="fit")
     with pytest.raises(UserError, match="`resize` is for images that are resized, and none are; set `size`"):
         Mask(key="mask", resize="crop")
+
+
+def test_the_classes_of_masks_are_profiled_and_255_is_pointed_out() -> None:
+    save_mask("m.png", "P", np.array([[0, 2], [255, 2]]))
+    save_mask("n.png", "L", np.array([[1, 1], [1, 1]]))
+    save_mask("rgb.png", "RGB")
+    write_table(paths=PATHS[:2], mask=["m.png", "n.png"])
+    found = {target: ImageTable(path="t.csv", target=target).profile().images for target in ("mask", "kind")}
+    assert [(image.name, image.masks, image.classes) for image in found["mask"]] == [
+        ("file", 0, ()),
+        ("mask", 2, (0, 1, 2, 255)),
+    ]
+    assert [image.classes for image in found["kind"]] == [(), ()]
+    statistic = MaskStatistic(Mask(key="mask"))
+    results = {"train": {"masks": statistic.result(statistic.summarize(only_block(ImageTable(path="t.csv"))))}}
+    [warning] = Mask(key="mask").validate_splits(results)
+    assert warning.startswith("column `mask` has the class 255 beside 3 classes up to 2.")
+    write_table(paths=PATHS[:2], mask=["m.png", "rgb.png"])
+    assert ImageTable(path="t.csv", target="mask").profile().images[1].classes == (), "the fit says what is wrong"
 
 
 def test_masks_from_python_are_files_or_arrays(folder: Path) -> None:

@@ -247,3 +247,33 @@ def test_predicted_classes_that_no_file_holds_are_an_error(wrong: int) -> None:
     column = Label(key="y")
     with pytest.raises(UserError, match=r"has classes from .*; the pixels of a PNG file are numbers from 0 to 65535"):
         column.image_files(np.zeros((1, 1, 2), int), fitted(column, masks))
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "is_void"),
+    [
+        ([0, 1, 255], {}, True),
+        ([0, 5, 12, 15, 255], {}, True),
+        ([*range(150), 255], {}, True),
+        ([0, 1, 255], {"ignore": 255}, False),
+        ([0, 255], {}, False),
+        ([0, 128, 255], {}, False),
+        ([*range(0, 256, 5)], {}, True),
+        ([0, 1, 254], {}, False),
+        (["0", "1", "255"], {}, False),
+        ([-1, 0, 1, 255], {}, False),
+    ],
+)
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_class_of_255_beside_small_ones_is_pointed_out_in_masks(
+    values: list[Any], options: dict[str, Any], is_void: bool, dense: bool
+) -> None:
+    column = Label(key="y", **options)
+    array = np.array([[values]] if dense else values)
+    results = {name: one.result(one.summarize(Block({"y": array}))) for name, one in column.statistics().items()}
+    count = len(values) - 1
+    expected = (
+        f"column `y` has the class 255 beside {count} classes up to {values[-2]}. It often marks pixels of no class; "
+        "to leave them out of losses and metrics, set `ignore=255`"
+    )
+    assert column.validate_splits({"train": results}) == ((expected,) if is_void and dense else ())
