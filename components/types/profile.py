@@ -202,7 +202,7 @@ class ColumnProfile(Protocol):
 
 
 VOID = 255  # in masks, usually the borders of objects
-SPARSE = 10  # ids of classes are below so many times their number
+SPARSE, MAX_ID = 10, 200  # ids of classes are below so many times their number, and below so much
 
 
 class ImageProfile(NamedTuple):
@@ -225,11 +225,12 @@ class ImageProfile(NamedTuple):
 def find_void_class(classes: Collection[Any]) -> int | None:
     """255 among classes of pixels, if it seems to mark pixels of no class; None: it doesn't.
 
-    Beside 0 only, it is white, and beside a few classes of which one is large, it may be a level of grey.
+    Beside 0 only, it is white. Beside large classes, or a few that are far apart, it may be a level of grey.
     """
     others = [value for value in classes if isinstance(value, int) and value != VOID]
-    is_void = VOID in classes and len(others) > 1 and min(others) >= 0 and max(others) < SPARSE * len(others)
-    return VOID if is_void else None
+    if VOID not in classes or len(others) < 2 or min(others) < 0:
+        return None
+    return VOID if max(others) < min(SPARSE * len(others), MAX_ID) else None
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def plan_mask(mask: ImageProfile, image: ImageProfile) -> ColumnPlan:
     if void is not None:
         options["ignore"] = void
         notes.append(
-            f"has pixels of {void}, which seem to be of no class, and count in no loss or metric. To make them a class, "
-            "set feature.target.ignore=null"
+            f"has pixels of {void}, which seem to be of no class, and count in no loss or metric. To make them a "
+            "class, set feature.target.ignore=null"
         )
     elif VOID in mask.classes and len(mask.classes) > 2:
         notes.append(f"has the class {VOID}. If it marks pixels of no class, set feature.target.ignore={VOID}")
