@@ -497,6 +497,13 @@ def test_the_photographs_of_the_readme_have_all_formats_and_are_learned_from() -
     subprocess.run([sys.executable, script, "photographs", "24"], check=True)
     suffixes = {path.suffix for path in Path("photographs").rglob("*.*")}
     assert suffixes == {".jpg", ".png", ".bmp", ".gif", ".webp", ".tif"}
+    modes, frames = set[str](), set[int]()
+    for path in Path("photographs").rglob("*.*"):
+        with PIL.Image.open(path) as opened:
+            modes.add(opened.mode)
+            frames.add(getattr(opened, "n_frames", 1))
+    assert modes == {"1", "L", "LA", "I;16", "P", "RGB", "RGBA", "CMYK"}
+    assert frames == {1, 2}
     image = compose(["data=images", "data.path=photographs"]).values["feature"]["columns"]["image"]
     assert (image["size"], image["channels"], image["resize"]) == ([72, 72], 3, "crop")
     result = runner.run("data=images", "data.path=photographs", "training.batch_size=8", *QUICK)
