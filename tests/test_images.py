@@ -561,6 +561,15 @@ def test_a_table_suggests_a_network_for_images_and_the_other_columns(
         assert any(note.startswith("mask is left out: one column of images") for note in config.suggestion.notes)
 
 
+def test_several_targets_of_a_table_are_suggested_but_not_beside_masks(table: Path, folder: Path) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}"]
+    config = compose([*words, "data.target=[kind,price]"])
+    assert (config.choices["architecture"], [*config.values["loss"]]) == ("image_columns", ["kind", "price"])
+    assert config.values["feature"]["inputs"] == {"image": ["photo"], "columns": ["age"]}
+    with pytest.raises(UserError, match=r"data\.target=\[kind,mask\] lists mask, masks of .*, beside other columns"):
+        compose([*words, "data.target=[kind,mask]"])
+
+
 @pytest.mark.usefixtures("in_empty_folder")
 def test_a_table_is_learned_from_and_new_tables_are_predicted(
     table: Path, folder: Path, capsys: pytest.CaptureFixture[str]

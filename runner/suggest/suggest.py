@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from components.closest import closest_name, format_name, join_names
@@ -53,6 +53,7 @@ RARE = 0.4  # of the rows that each class would have if all had as many: for two
 TRAINING_STEPS = 10_000  # the approximate length of the suggested training
 RARE_CLASS_METRICS = ("average_precision", "f1")
 SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that aren't features, but keys
+RESERVED_NAMES = ("target", "weighted")  # of targets
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
@@ -64,7 +65,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         folds: the number of folds of a cross-validation. None: there is none.
 
     Raises:
-        DataError: the target is missing or can't be predicted, or all other columns are left out.
+        DataError: a target is missing or can't be predicted, or all other columns are left out.
     """
     table: TableProfile = source.profile()
     if (count := len(table.columns)) > MAX_COLUMNS:
@@ -74,30 +75,23 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         )
     columns = {column.name: column for column in table.columns}
     images = {image.name: image for image in table.images}
-    target = _find_target(table, [*columns, *images])
+    targets = _find_targets(table, [*columns, *images])
     if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
-    image = next((image for name, image in images.items() if name != target), None)
-    if target in columns:
-        target_plan, options = _plan_target(columns[target], table.origin)
-    elif image is not None:
-        target_plan, options = (
-            plan_mask(images[target], image),
-            _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"]),
-        )
-    else:
-        raise DataError(f"{table.origin} has no column of images but the target, `{target}`. Set data.images.")
+    image = next((image for name, image in images.items() if name not in targets), None)
+    target_plans, options = _plan_targets(targets, columns, images, image, table.origin)
+    has_masks = not columns.keys() >= {*targets}
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
             options["notes"].append(f"{deciding}, so the splits aren't stratified.")
-    elif (time := _find_time(columns.values(), target)) and not isinstance(getattr(source, "test", None), str):
+    elif (time := _find_time(columns.values(), targets)) and not isinstance(getattr(source, "test", None), str):
         options["notes"].append(
             f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
             f"{format_name_override('data.split_by', time)}"
         )
     rows = sum(source.sizes().values())
     keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
-    others = {name: _plan_other(column, keys) for name, column in columns.items() if name != target}
+    others = {name: _plan_other(column, keys) for name, column in columns.items() if name not in targets}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used and image is None:  # a number of the row is better than nothing
         others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
@@ -105,13 +99,13 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used and image is None:
         reasons = "; ".join([*(f"{name}: {plan.description}" for name, plan in others.items()), *readings])
-        raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
-    if target in images:
+        raise DataError(f"{table.origin} has no feature column for the target {_list_quoted(targets)}: {reasons}")
+    if has_masks:
         others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
         used = {}
-    plans = {name: target_plan if name == target else others[name] for name in columns}
+    plans = {name: target_plans[name] if name in targets else others[name] for name in columns}
     raw = columns.keys() | images.keys()
-    image_plans = {name: _plan_image(each, image, target, target_plan, raw) for name, each in images.items()}
+    image_plans = {name: _plan_image(each, image, target_plans, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, rows, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
@@ -123,10 +117,11 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         values = _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
     else:
         choices, values, note = suggest_network(
-            image, image_plans[image.name], train_rows, has_columns=bool(used), is_mask=target in images
+            image, image_plans[image.name], train_rows, has_columns=bool(used), is_mask=has_masks
         )
-        is_class = target in columns and target_plan.feature_columns[0]["_target_"] == "components.feature.Label"
-        classes = f" of {columns[target].distinct_count} classes" if is_class else ""
+        (first_target, *_), label = targets, make_feature_column("Label")["_target_"]
+        is_class = len(targets) == 1 and target_plans[first_target].feature_columns[0]["_target_"] == label
+        classes = f" of {columns[first_target].distinct_count} classes" if is_class else ""
         first_notes, notes = [f"{rows:,} images{classes}"], [*notes, note]
         if used:
             notes.append(
@@ -154,7 +149,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         "origin": table.origin,
         "choices": options["choices"] | choices,
         "feature": {
-            "target": target_plan.feature_columns[0],
+            **_name_targets(target_plans, raw),
             **feature,
         },
         "values": values,
@@ -164,7 +159,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
             *(
                 position
                 for position, (name, plan) in enumerate(plans.items(), len(images))
-                if name == target or is_unusual(columns[name], plan)
+                if name in targets or is_unusual(columns[name], plan)
             ),
         ],
         "table": [
@@ -177,27 +172,23 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
 
 
 def _plan_image(
-    column: ImageProfile,
-    image: ImageProfile | None,
-    target: str,
-    target_plan: ColumnPlan,
-    raw: set[str],
+    column: ImageProfile, image: ImageProfile | None, target_plans: Mapping[str, ColumnPlan], raw: set[str]
 ) -> ColumnPlan:
     """Plans a column of images.
 
     Args:
         column: its profile.
         image: the column of images that is used.
-        target: the name of the target.
-        target_plan: its plan.
+        target_plans: the plans of the targets by column.
         raw: the names of all raw columns.
     """
-    if column.name == target:
-        return target_plan
+    if column.name in target_plans:
+        return target_plans[column.name]
     if column is not image:
         return ColumnPlan("left out: one column of images is used; for several, write a feature file")
     name = _make_identifier(column.name, (raw - {column.name}) | {"target"})
-    return plan_image(column, name, has_masks=bool(target_plan.feature_columns[0].get("image")))
+    has_masks = any(plan.feature_columns[0].get("image") for plan in target_plans.values())
+    return plan_image(column, name, has_masks=has_masks)
 
 
 def _leave_out_beside_masks(plan: ColumnPlan) -> ColumnPlan:
@@ -215,9 +206,9 @@ def _find_split_option(source: Any) -> str | None:
     )
 
 
-def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
+def _find_time(columns: Iterable[ColumnProfile], targets: Collection[str]) -> str | None:
     """The first column by which the rows can be split by time: one of several dates, without gaps."""
-    times = (column for column in columns if column.kind == "timestamp" and column.name != target)
+    times = (column for column in columns if column.kind == "timestamp" and column.name not in targets)
     # The times of a single day are often those of any day, such as 10:30 AM.
     dates = (column for column in times if not column.missing_count and {*column.time_parts} - {"hour"})
     return next((column.name for column in dates), None)
@@ -240,16 +231,17 @@ def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> di
     return options
 
 
-def _find_target(table: TableProfile, columns: Collection[str]) -> str:
-    """The name of the target. Raises DataError if it is missing or is not a column."""
-    target, origin = table.target, table.origin
-    if isinstance(target, tuple):
-        if len(target) != 1:
-            raise DataError(
-                f"data.target=[{','.join(target)}] lists {len(target)} columns, and one is inferred from {origin}. For "
-                "several, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
-            )
-        (target,) = target
+def _find_targets(table: TableProfile, columns: Collection[str]) -> tuple[str, ...]:
+    """The columns of the targets. Raises DataError if one is missing or is not a column."""
+    targets = table.target if isinstance(table.target, tuple) else (table.target,)
+    for target in targets:
+        _check_is_column(target, table, columns)
+    return tuple(dict.fromkeys(target for target in targets if target is not None))
+
+
+def _check_is_column(target: str | None, table: TableProfile, columns: Collection[str]) -> None:
+    """Raises DataError for a target that is missing or is not a column."""
+    origin = table.origin
     if len(columns) < 2 and not table.images:
         raise DataError(
             f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
@@ -268,12 +260,86 @@ def _find_target(table: TableProfile, columns: Collection[str]) -> str:
             is_plain = override == f"data.target={nearest}"
             hint = f"Did you mean {format_name(nearest)}? " + ("" if is_plain else f"Write {override}. ")
         raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
-    return target
 
 
-def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
-    """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
-    _check_target(column, origin)
+def _list_quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _plan_targets(
+    targets: Sequence[str],
+    columns: Mapping[str, ColumnProfile],
+    images: Mapping[str, ImageProfile],
+    image: ImageProfile | None,
+    origin: str,
+) -> tuple[dict[str, ColumnPlan], dict[str, Any]]:
+    """Plans the targets. Returns their plans by column, and the choices, values and notes that go with them.
+
+    Args:
+        targets: their columns.
+        columns: the profiles of all columns that are no images.
+        images: those of all that are.
+        image: the images that are an input. None: there are none.
+        origin: the name of the table, for messages.
+    """
+    masks = [target for target in targets if target in images]
+    if masks and image is None:
+        raise DataError(f"{origin} has no column of images but the target, `{masks[0]}`. Set data.images.")
+    if masks and len(targets) > 1:
+        raise DataError(
+            f"data.target=[{','.join(targets)}] lists {masks[0]}, masks of {origin}, beside other columns. For such "
+            "targets, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
+        )
+    if masks and image is not None:
+        options = _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"])
+        return {masks[0]: plan_mask(images[masks[0]], image)}, options
+    planned = {target: _plan_target(columns[target], origin, is_only=len(targets) == 1) for target in targets}
+    plans = {target: plan for target, (plan, _) in planned.items()}
+    if len(targets) == 1:
+        return plans, planned[targets[0]][1]
+    joined: dict[str, Any] = {"choices": {}, "values": {}, "notes": []}
+    for name, (_, options) in zip(_list_names(targets, columns.keys() | images.keys()), planned.values(), strict=True):
+        joined["choices"] |= {f"{group}.{name}": option for group, option in options["choices"].items()}
+        joined["notes"] += options["notes"]
+        if "metric" in options["values"]:
+            joined["values"].setdefault("metric", {})[name] = options["values"]["metric"]
+        if "data" in options["values"]:  # rows are stratified by the first target of classes
+            joined["values"].setdefault("data", options["values"]["data"])
+    return plans, joined
+
+
+def _list_names(targets: Iterable[str], raw: Collection[str]) -> list[str]:
+    """The names of several targets. One that can be no name of a key gets another name than all raw columns."""
+    names = list[str]()
+    for target in targets:
+        names.append(_make_identifier(target, ({*raw} - {target}) | {*names, *RESERVED_NAMES}))
+    return names
+
+
+def _name_targets(plans: Mapping[str, ColumnPlan], raw: Collection[str]) -> dict[str, Any]:
+    """The only target, or several by name, in a feature file."""
+    parts = [plan.feature_columns[0] for plan in plans.values()]
+    if len(parts) == 1:
+        return {"target": parts[0]}
+    return {"target": None, "targets": dict(zip(_list_names(plans, raw), parts, strict=True))}
+
+
+def _plan_target(column: ColumnProfile, origin: str, *, is_only: bool = True) -> tuple[ColumnPlan, dict[str, Any]]:
+    """Plans a target. Returns the plan, and the choices, values and notes that go with it.
+
+    Missing values of one of several targets don't count for it. Those of the only one are an error.
+    """
+    _check_target(column, origin, is_only=is_only)
+    plan, options = _plan_kind(column)
+    if not column.missing_count:
+        return plan, options
+    (part,) = plan.feature_columns
+    note = f"has no value in {format_row_count(column.missing_count)}, which don't count for this target"
+    return plan._replace(feature_columns=({**part, "missing": "mask"},), notes=(*plan.notes, note)), options
+
+
+def _plan_kind(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
+    """Plans a target of tags, numbers or classes, as `_plan_target` does."""
     if _has_tags(column):
         return _plan_tags(column)
     if _is_number_target(column):
@@ -335,8 +401,8 @@ def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
 
 
-def _check_target(column: ColumnProfile, origin: str) -> None:
-    """Raises DataError for a target that can't be predicted."""
+def _check_target(column: ColumnProfile, origin: str, *, is_only: bool) -> None:
+    """Raises DataError for a target that can't be predicted, or an only one with missing values."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     if not is_allowed_name(column.name):
         raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
@@ -344,7 +410,7 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
         raise DataError(f"{name} has no values, so there is nothing to predict")
     if column.is_constant:
         raise DataError(f"{name} has one value only, so there is nothing to predict")
-    if column.missing_count:
+    if column.missing_count and is_only:
         spellings = _list_spellings(column)
         keep = "To keep these texts as values, set 'data.nulls=[\"\"]'. "
         hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
