@@ -260,9 +260,9 @@ def _check_kind(path: Path) -> None:
 def _suggest_source(path: Path) -> str:
     """A remedy with the source that reads a file, by the end of its name; "": none does."""
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return f"; if it is a table that lists images, choose data=image_table data.path={path}"
+        return f"; if it is a table that lists images, choose data=image_table, and set `path={path}`"
     if path.suffix.lower() in ARRAY_SUFFIXES:
-        return f"; if its arrays are the images, choose data=npz data.path={path}"
+        return f"; if its arrays are the images, choose data=npz, and set `path={path}`"
     return ""
 
 

@@ -208,10 +208,10 @@ def test_a_stray_file_is_named(
         (
             "t.csv",
             b"path,label\n",
-            r"no folder or archive of images; if it is a table .*, choose data=image_table data\.p",
+            r"no folder or archive of images; if it is a table .*, choose data=image_table, and set `p",
         ),
-        ("x.npz", b"PK\x03\x04", r"no folder or archive of images; if its arrays .*, choose data=npz data\.path="),
-        ("x.npy", b"\x93NUMPY", r"no folder or archive of images; if its arrays .*, choose data=npz data\.path="),
+        ("x.npz", b"PK\x03\x04", r"no folder or archive of images; if its arrays .*, choose data=npz, and set `path="),
+        ("x.npy", b"\x93NUMPY", r"no folder or archive of images; if its arrays .*, choose data=npz, and set `path="),
         ("x.tar", make_image(1), r"x\.tar is one image\. Set `path` to the folder of the images, such as /.*"),
     ],
 )
@@ -223,7 +223,7 @@ def test_a_file_of_another_source_is_an_error_that_names_it(
         ImageFolders(path=str(tmp_path / name)).sizes()
     write_folder(tmp_path / "images", {"cat/1.png": b"", name: content})
     if not name.endswith("tar"):
-        with pytest.raises(DataError, match=rf"{name} in .*skip.*; if i.* choose data=.* data\.path=/.*/images/{name}"):
+        with pytest.raises(DataError, match=rf"{name} in .*skip.*; if i.* choose data=.*, and set `path=/.*/images/{name}`"):
             ImageFolders(path=str(tmp_path / "images")).sizes()
 
 
