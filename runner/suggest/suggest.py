@@ -232,15 +232,16 @@ def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> di
 
 
 def _find_targets(table: TableProfile, columns: Collection[str]) -> tuple[str, ...]:
-    """The columns of the targets. Raises DataError if one is missing or is not a column."""
-    targets = table.target if isinstance(table.target, tuple) else (table.target,)
-    for target in targets:
-        _check_is_column(target, table, columns)
-    return tuple(dict.fromkeys(target for target in targets if target is not None))
+    """The columns of the targets. Raises DataError if there is none, or one is no column or is listed twice."""
+    listed = table.target if isinstance(table.target, tuple) else (table.target,)
+    targets = [_find_target(target, table, columns) for target in listed or (None,)]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
+        raise DataError(f"data.target=[{','.join(targets)}] lists {format_name(twice)} twice. Leave one out.")
+    return tuple(targets)
 
 
-def _check_is_column(target: str | None, table: TableProfile, columns: Collection[str]) -> None:
-    """Raises DataError for a target that is missing or is not a column."""
+def _find_target(target: str | None, table: TableProfile, columns: Collection[str]) -> str:
+    """The column of a target. Raises DataError if it is missing or is not a column."""
     origin = table.origin
     if len(columns) < 2 and not table.images:
         raise DataError(
@@ -260,6 +261,7 @@ def _check_is_column(target: str | None, table: TableProfile, columns: Collectio
             is_plain = override == f"data.target={nearest}"
             hint = f"Did you mean {format_name(nearest)}? " + ("" if is_plain else f"Write {override}. ")
         raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
+    return target
 
 
 def _list_quoted(names: Iterable[str]) -> str:

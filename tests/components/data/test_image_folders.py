@@ -223,7 +223,9 @@ def test_a_file_of_another_source_is_an_error_that_names_it(
         ImageFolders(path=str(tmp_path / name)).sizes()
     write_folder(tmp_path / "images", {"cat/1.png": b"", name: content})
     if not name.endswith("tar"):
-        with pytest.raises(DataError, match=rf"{name} in .*skip.*; if i.* choose data=.*, and set `path=/.*/images/{name}`"):
+        with pytest.raises(
+            DataError, match=rf"{name} in .*skip.*; if i.* choose data=.*, and set `path=/.*/images/{name}`"
+        ):
             ImageFolders(path=str(tmp_path / "images")).sizes()
 
 

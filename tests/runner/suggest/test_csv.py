@@ -330,9 +330,17 @@ def test_several_targets_may_have_any_names(names: tuple[str, str]) -> None:
     assert plain(configure(["experiment=houses"])) == plain(configure(words))
 
 
-def test_a_wrong_one_of_several_targets_is_an_error() -> None:
-    (found,) = find_problems(*LINE[:2], "data.target=[price,aera]")
-    assert "data.target=aera is not a column of houses.csv. Did you mean area?" in found
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("[price,aera]", "data.target=aera is not a column of houses.csv. Did you mean area?"),
+        ("[price,area,price]", "data.target=[price,area,price] lists price twice. Leave one out."),
+        ("[]", "data.target is missing. Set it to the column to predict."),
+    ],
+)
+def test_a_wrong_one_of_several_targets_is_an_error(target: str, message: str) -> None:
+    (found,) = find_problems(*LINE[:2], f"data.target={target}")
+    assert message in found
 
 
 # ---------------------------------------------------------------------------------------------------- written down
