@@ -16,8 +16,10 @@ MAX_LABELED = 60  # classes with labels
 MAX_OUTPUTS = 9  # outputs with a panel
 BINS = 40
 GRID_COLUMNS = 8
+MAX_PANELS = 12  # images and pictures beside them in a row
 IMAGE_WIDTH = 1.3  # inches
-LEGEND_COLUMNS = 6  # of the classes of masks
+LEGEND_COLUMNS = 4  # of the classes of masks
+GOLDEN_RATIO = 0.618  # spreads colors, so that those of near classes differ
 PAINT = 0.6  # the opacity of classes that are painted over an image
 WHITE = 255  # of images with values in [0, 255]
 
@@ -90,22 +92,23 @@ def draw_image_grid(
         captions: a caption of one or more lines for each image.
         title: the title of the figure.
         path: the new file.
-        columns: the number of images in a row.
+        columns: the number of images in a row, if nothing is beside them.
         beside: pictures that are drawn right of each image, such as its mask: (N, H, W, 3), from 0 to 1.
         classes: the classes whose colors are explained below the images.
 
     Returns:
         The new file.
     """
-    columns = min(max(columns // (1 + len(beside)), 1), len(images))
+    columns = min(max(MAX_PANELS // (1 + len(beside)), 1) if beside else columns, len(images))
     pictures = _join_sides([scale_images(images), *beside])
     width = IMAGE_WIDTH * (1 + len(beside))
     height = pictures.shape[1] / pictures.shape[2]
     rows = -(-len(images) // columns)
     caption_height = 0.12 * (1 + max(caption.count("\n") for caption in captions)) * IMAGE_WIDTH / width
     step = height + caption_height  # from one row of images to the next; the unit is the width of an image
-    legend_height = 0.25 * -(-len(classes) // LEGEND_COLUMNS)
-    figure, [axis] = make_panels(1, width=max(width * columns, 4), height=width * rows * step + 0.5 + legend_height)
+    legend_height = 0.2 * -(-len(classes) // LEGEND_COLUMNS)
+    least = 4 if not beside else 7  # inches; the title is longer
+    figure, [axis] = make_panels(1, width=max(width * columns, least), height=width * rows * step + 0.5 + legend_height)
     for number, (image, caption) in enumerate(zip(pictures, captions, strict=True)):
         left, top = number % columns, number // columns * step
         axis.imshow(image, extent=(left, left + 0.95, top + 0.95 * height, top), cmap="gray", vmin=0, vmax=1)
@@ -115,7 +118,7 @@ def draw_image_grid(
     axis.axis("off")
     if classes:
         colors = zip(classes, class_colors(len(classes)), strict=True)
-        patches = [Patch(color=color, label=escape_tex(shorten(name, 12))) for name, color in colors]
+        patches = [Patch(color=color, label=escape_tex(shorten(name, 20))) for name, color in colors]
         figure.legend(handles=patches, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=7)
     return save_figure(figure, path)
 
@@ -123,7 +126,7 @@ def draw_image_grid(
 def class_colors(count: int) -> np.ndarray:
     """The colors of classes of pixels, (count, 3), from 0 to 1."""
     palette = colormaps["tab10" if count <= 10 else "tab20" if count <= 20 else "hsv"]
-    positions = np.arange(count) if count <= 20 else np.arange(count) / count
+    positions = np.arange(count) if count <= 20 else np.arange(count) * GOLDEN_RATIO % 1
     return np.asarray(palette(positions))[:, :3]
 
 
