@@ -19,7 +19,6 @@ from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
 from runner.inference.copied_columns import copy_columns, has_files, list_flat_columns, list_path_columns
-from runner.inference.predictions import check_has_target
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look import image_mistakes
 from runner.modes.look.data import MAX_IMAGES, Look
@@ -57,7 +56,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     check_no_links(folder / "figures")
     split, predictions, suffix = _load_predictions(model, config.split)
     view = _load_view(model, progress)
-    if view is None and not predictions:
+    if view is None and model.image_targets and not predictions:
         view = View(model.data, model.features)  # raises the error: there is nothing else to show
     source = build(config.values["data"], {}, SCHEMA["data"]) if view is not None else None
     tracking = read_record(folder)["tracking"]
@@ -121,7 +120,6 @@ def _load_predictions(model: TrainedModel, split: str | None) -> tuple[str, list
     if recorded and split in (None, recorded[0].split):
         return recorded[0].split, recorded, ""
     if len(model.image_targets) == len(model.targets):
-        check_has_target(model.targets, model.folder)
         own = model.default_split
         return split or own, [], "" if split in (None, own) else f"_{split}"
     split = split or model.default_split
