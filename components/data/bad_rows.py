@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,23 +85,25 @@ class BadRows:
         return "; ".join([*(text for _, text in self.messages), *([f"… ({more:,} more)"] if more else [])])
 
 
-def check_remaining_classes(labels: np.ndarray, rows: np.ndarray, origin: str, first: str) -> None:
-    """Raises DataError if some rows are all rows of a class.
+def check_remaining_classes(
+    classes: Mapping[int, Collection[str]], remaining: Collection[str], origin: str, describe: Callable[[int], str]
+) -> None:
+    """Raises DataError if all rows of a class are skipped.
 
     Args:
-        labels: the class of each row, (rows,).
-        rows: the numbers of some rows, int64.
-        origin: their table, for the message.
-        first: what is wrong with the first of these rows, for the message.
+        classes: the classes of the rows that are skipped, by the number of the row.
+        remaining: the classes of the other rows.
+        origin: the table, for the message.
+        describe: (the number of a row) -> what is wrong with it, with its location.
     """
-    names, ids = np.unique(labels, return_inverse=True)
-    counts, bad_counts = (np.bincount(each, minlength=len(names)) for each in (ids, ids[rows]))
-    if (is_lost := bad_counts == counts).any():
-        lost = int(is_lost.argmax())
-        count = "the only row" if counts[lost] == 1 else f"all {counts[lost]:,} rows"
+    rows = {number: [name for name in sorted(own) if name not in remaining] for number, own in classes.items()}
+    lost = next((own[0] for own in rows.values() if own), None)
+    if lost is not None:
+        numbers = [number for number, own in rows.items() if lost in own]
+        count = "the only row" if len(numbers) == 1 else f"all {len(numbers):,} rows"
         raise DataError(
-            f"{origin}: {count} of the class {names[lost]} can't be read, so `on_bad_row` (=skip) would leave out the "
-            f"class. Correct these rows, or remove them. The first is {first}"
+            f"{origin}: {count} of the class {lost} can't be read, so `on_bad_row` (=skip) would leave out the class. "
+            f"Correct these rows, or remove them. The first is {describe(numbers[0])}"
         )
 
 

@@ -127,6 +127,17 @@ class Frame(TextTable):
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
+    def find_skipped_classes(
+        self, name: str, kind: ColumnType | None, remaining: Collection[str]
+    ) -> dict[int, set[str]]:
+        if name in self._texts:
+            return super().find_skipped_classes(name, kind, remaining)
+        values, mask = self._raw.values.get(name), self._raw.valid.get(name)
+        if not isinstance(values, np.ndarray) or values.ndim > 1:
+            return {}
+        rows = [row for row in self.bad_rows.rows.tolist() if mask is None or mask[row]]
+        return {row: self.find_classes(name, [values[row].item()]) for row in rows}
+
     def _check_names(self, option: str, names: Collection[str], columns: Mapping[str, object]) -> None:
         for name in names:
             if name not in columns and name in self._raw.values and name not in self.drop:

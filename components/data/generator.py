@@ -14,13 +14,13 @@ from datetime import date
 from functools import cached_property, partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
 from components.closest import join_names
 from components.columns import MAX_YEARS, as_columns
-from components.data.bad_rows import SKIP_REMEDY, BadRows
+from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
 from components.data.function_content import (
     UnknownContentError,
     describe_content,
@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the orde
     "bytes": (bytes,),
     "time": (date, np.datetime64),
 }
+CLASS_KINDS = ("bool", "int", "str")
 DTYPES = {"bool": "?", "int": "i8", "float": "f8", "time": "M8[us]"}
 MISSING: dict[str, Any] = {"bool": False, "int": 0, "float": np.nan, "time": np.datetime64("NaT")}
 ALLOWED = (
@@ -126,12 +127,19 @@ class Generator(SearchesBadRows):
     @cached_property
     def _counted(self) -> tuple[int, BadRows]:
         """The number of rows, and the rows that are skipped, from a pass over all rows."""
-        faults = dict[int, str]()
-        total = sum(row_count(next(iter(block.columns.values()))) for block in self._read_blocks(faults))
-        bad_rows = BadRows().add(np.array([*faults], np.int64), lambda row: faults[row])
+        faults, total = _Faults({}, {name: {} for name in self.class_separators}), 0
+        remaining = {name: set[str]() for name in self.class_separators}
+        for block in self._read_blocks(faults):
+            total += row_count(next(iter(block.columns.values())))
+            for name in remaining:
+                remaining[name] |= self.find_classes(name, _list_values(block, name))
+        bad_rows = faults.list_rows()
         bad_rows.check(total + len(bad_rows), self._name)
         if not total:
             raise DataError(f"{self._name} yielded no row")
+        for name, values in faults.classes.items():
+            skipped = {number: self.find_classes(name, [value]) for number, value in values.items()}
+            check_remaining_classes(skipped, remaining[name], self._name, faults.messages.__getitem__)
         return total, bad_rows
 
     def find_bad_rows(self) -> Mapping[str, Any]:
@@ -155,12 +163,12 @@ class Generator(SearchesBadRows):
         joined = {name: _join(pieces) for name, pieces in values.items()}
         return joined, {name: np.concatenate(pieces) for name, pieces in masks.items() if pieces}
 
-    def _read_blocks(self, faults: dict[int, str] | None = None) -> Iterator[Block]:
-        """Yields the rows in blocks. `faults` gets what is wrong with each row that is skipped, by its number."""
+    def _read_blocks(self, faults: _Faults | None = None) -> Iterator[Block]:
+        """Yields the rows in blocks. `faults` gets the rows that are skipped."""
         rows = self._read_rows()
         if self.yields == "blocks":
             return self._check_blocks(rows)
-        return self._join_rows(rows, {} if faults is None else faults)
+        return self._join_rows(rows, _Faults({}, {}) if faults is None else faults)
 
     def _read_rows(self) -> Iterator[tuple[int, Any]]:
         """Yields what the function yields, with the number of rows before it."""
@@ -187,7 +195,7 @@ class Generator(SearchesBadRows):
             raise DataError(f"{self._describe_row(number)} is {_describe(found)}. {needed}")
 
     def _select_good(
-        self, rows: Iterator[tuple[int, Any]], kinds: dict[str, str], faults: dict[int, str]
+        self, rows: Iterator[tuple[int, Any]], kinds: dict[str, str], faults: _Faults
     ) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yields the rows that can be read, up to `limit`, and adds their types to `kinds`, and others to `faults`.
 
@@ -202,9 +210,14 @@ class Generator(SearchesBadRows):
             except DataError as error:
                 if self.on_bad_row == "error":
                     raise DataError(f"{error}; {SKIP_REMEDY}") from None
-                faults[number] = str(error)
-                if len(faults) > max(count, MAX_BAD_ROWS):
-                    BadRows().add(np.array([*faults], np.int64), lambda row: faults[row]).check(number + 1, self._name)
+                faults.messages[number] = str(error)
+                if len(faults.messages) > max(count, MAX_BAD_ROWS):
+                    faults.list_rows().check(number + 1, self._name)
+                for name, values in faults.classes.items():
+                    value = row.get(name) if isinstance(row, Mapping) else None
+                    kind = _find_kind(value)
+                    if kind in CLASS_KINDS and kind == kinds.get(name, kind):
+                        values[number] = _as_python(value)
                 continue
             kinds.update(found)
             count += 1
@@ -222,7 +235,7 @@ class Generator(SearchesBadRows):
             line = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
             raise DataError(f"{self._describe_row(row)} raised {type(error).__name__}: {error}, at {line}") from error
 
-    def _join_rows(self, rows: Iterator[tuple[int, Any]], faults: dict[int, str]) -> Iterator[Block]:
+    def _join_rows(self, rows: Iterator[tuple[int, Any]], faults: _Faults) -> Iterator[Block]:
         kinds: dict[str, str] = {}
         first_row = 0
         for batch in _batch_rows(self._select_good(rows, kinds, faults)):
@@ -394,6 +407,21 @@ class Generator(SearchesBadRows):
         return find_source_file(inspect.unwrap(self._unwrapped))
 
 
+class _Faults(NamedTuple):
+    """The rows that are skipped.
+
+    Attributes:
+        messages: what is wrong with each of them, by its number.
+        classes: their values in the columns of classes, where they are known, by column and number.
+    """
+
+    messages: dict[int, str]
+    classes: dict[str, dict[int, Any]]
+
+    def list_rows(self) -> BadRows:
+        return BadRows().add(np.array([*self.messages], np.int64), self.messages.__getitem__)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _RowBlock(Block):
     """A block of rows that aren't always consecutive, as others are skipped.
@@ -434,6 +462,22 @@ def _find_kind(value: Any) -> str | None:
     if getattr(value, "tzinfo", None) is not None:  # NumPy would convert it to UTC
         return None
     return next((kind for kind, types in KINDS.items() if isinstance(value, types)), None)
+
+
+def _as_python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _list_values(block: Block, name: str) -> list[Any]:
+    """The different values of a column of numbers or texts; none if it is another one."""
+    values = block.columns.get(name)
+    valid = block.valid.get(name, np.True_)
+    if isinstance(values, Strings):
+        texts = np.array(values.tolist(), object)
+        return [*set(texts[np.broadcast_to(valid, len(texts))].tolist())]
+    if not isinstance(values, np.ndarray) or values.ndim > 1:
+        return []
+    return np.unique(values[np.broadcast_to(valid, len(values))]).tolist()
 
 
 def _describe(value: object) -> str:

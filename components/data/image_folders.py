@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -219,16 +219,28 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         files = np.concatenate([*self._layout.parts.values()])
         faults = [verdict.fault for verdict in verify_files(files.tolist(), self._files.read)]
         rows = np.flatnonzero([bool(fault) for fault in faults])
-        bad_rows = BadRows().add(rows, lambda row: f"{self._files.names[files[row]]} of {self.path} {faults[row]}")
+
+        def describe(row: int) -> str:
+            return f"{self._files.names[files[row]]} of {self.path} {faults[row]}"
+
+        bad_rows = BadRows().add(rows, describe)
         bad_rows.check(len(files), self.path)
-        if len(rows) and self.labels:
-            labels = [
-                self._classes[row] if part == "all" else f"{self._classes[row]} ({part})"
-                for part, own in self._layout.parts.items()
-                for row in own.tolist()
-            ]
-            check_remaining_classes(np.array(labels), rows, self.path, bad_rows.messages[0][1])
+        if self._has_labels:
+            self._check_remaining_classes(files, [bool(fault) for fault in faults], describe)
         return bad_rows
+
+    def _check_remaining_classes(
+        self, files: np.ndarray, is_bad: Sequence[bool], describe: Callable[[int], str]
+    ) -> None:
+        """Raises DataError if all files of a class in a part are skipped, and the training part has no others."""
+        first, known = 0, set[str]()
+        for part, own in self._layout.parts.items():  # the training part is the first
+            numbers = range(first, first + len(own))
+            classes = {number: self._classes[files[number]] for number in numbers}
+            remaining = known | {name for number, name in classes.items() if not is_bad[number]}
+            skipped = {number: {name} for number, name in classes.items() if is_bad[number]}
+            check_remaining_classes(skipped, remaining, self.origin(part), describe)
+            first, known = first + len(own), known or remaining
 
 
 class _Layout(NamedTuple):

@@ -143,8 +143,8 @@ class ImageTable(ChecksFileBytes, Csv):
 
     def with_bad_rows(self, found: Mapping[str, Any]) -> Self:
         """The same source, with files that were found before."""
-        source = replace(self)
-        source.__dict__.update(_unsearched=self._unsearched, _bad_files=found["files"], used_columns=self.used_columns)
+        source = self.renew()
+        source.__dict__.update(_unsearched=self._unsearched, _bad_files=found["files"])
         return source
 
     def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
@@ -177,8 +177,8 @@ class ImageTable(ChecksFileBytes, Csv):
         """The same source, without a search for files that can't be read."""
         if self.on_bad_row == "error":
             return self
-        source = replace(self)
-        source.__dict__.update(_unsearched=source, _bad_files={}, used_columns=self.used_columns)
+        source = self.renew()
+        source.__dict__.update(_unsearched=source, _bad_files={})
         return source
 
     @cached_property

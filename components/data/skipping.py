@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from components.data.bad_rows import BadRows
+from components.data.key_column import format_key
 from components.data.splitting import SplitOptions
 
 
@@ -30,6 +31,51 @@ class SkipOptions(SplitOptions):
     def bad_rows(self) -> BadRows:
         """The rows that are skipped because they can't be read, numbered over all parts."""
         return BadRows()
+
+    @cached_property
+    def used_columns(self) -> Collection[str] | None:
+        """The columns whose values matter. None: all."""
+        return None
+
+    @cached_property
+    def class_separators(self) -> Mapping[str, str | None]:
+        """The columns whose classes must remain when rows are skipped, and the text between several classes of a row.
+
+        None: a row has one class.
+        """
+        return {} if self.stratify is None else {self.stratify: None}
+
+    def with_used_columns(
+        self, names: Collection[str], class_separators: Mapping[str, str | None] | None = None
+    ) -> Self:
+        """The same source, in which a value that can't be read in a column that isn't used makes no row bad.
+
+        Args:
+            names: the columns that are read. Those that decide about splits are used in addition.
+            class_separators: as the property; `stratify` is added.
+        """
+        options = (self.stratify, self.split_column, self.split_hash, self.split_by, self.group)
+        by_class = () if self.classes is None else (self.class_column,)
+        source = replace(self)
+        source.__dict__["used_columns"] = frozenset(names).union(filter(None, options), by_class)
+        source.__dict__["class_separators"] = {**self.class_separators, **(class_separators or {})}
+        return source
+
+    def renew(self) -> Self:
+        """The same source, which hasn't read any rows."""
+        source = replace(self)
+        source.__dict__.update(used_columns=self.used_columns, class_separators=self.class_separators)
+        return source
+
+    def find_classes(self, name: str, values: Iterable[object]) -> set[str]:
+        """The classes in some values of a column of `class_separators`, without those that `classes` leaves out."""
+        separator = self.class_separators[name]
+        found = {format_key(value) for value in values}
+        if separator is not None:
+            found = {part.strip() for value in found for part in value.split(separator)} - {""}
+        if self.classes is not None and name == self.class_column:
+            found &= {format_key(value) for value in self.classes}
+        return found
 
     def skipped_rows(self) -> int | None:
         """The number of rows that are skipped because they can't be read. None: such a row is an error."""

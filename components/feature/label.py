@@ -63,6 +63,10 @@ class Label:
     def key_types(self) -> Mapping[str, Literal["int", "float"]]:
         return {self.key: "int"}
 
+    @property
+    def class_separators(self) -> Mapping[str, str | None]:
+        return {self.key: None}
+
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": Distinct(self.key, allow_missing=self.missing is not None), "shape": RowShape(self.key)}
 

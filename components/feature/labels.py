@@ -48,6 +48,10 @@ class Labels:
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
+    @property
+    def class_separators(self) -> Mapping[str, str | None]:
+        return {self.key: self.separator}
+
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": self._reader}
 

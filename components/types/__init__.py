@@ -21,6 +21,7 @@ from components.types.column import DecodedRows as DecodedRows
 from components.types.column import DecodesRows as DecodesRows
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
+from components.types.column import HasClasses as HasClasses
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
 from components.types.column import NamesIds as NamesIds
@@ -41,6 +42,7 @@ from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
+from components.types.data import SkipsRows as SkipsRows
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings
 from components.types.data import Values as Values

@@ -123,6 +123,15 @@ class KeyTypes(Protocol):
 
 
 @runtime_checkable
+class HasClasses(Protocol):
+    """A target whose raw values are classes."""
+
+    @property
+    def class_separators(self) -> Mapping[str, str | None]:
+        """The raw columns of classes, each with the text between several classes of a row. None: a row has one."""
+
+
+@runtime_checkable
 class UpgradesConstants(Protocol):
     """A column that can use the constants which an earlier version of Titrate has fitted."""
 

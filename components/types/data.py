@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -242,6 +242,26 @@ class FindsBadRows(Protocol):
 
     def with_bad_rows(self, found: Mapping[str, Any]) -> Source:
         """The same source, which doesn't search, but leaves out these rows."""
+
+
+@runtime_checkable
+class SkipsRows(Protocol):
+    """A source that can leave out rows that can't be read, which depends on what is read of them."""
+
+    @property
+    def on_bad_row(self) -> str:
+        """`skip` if rows that can't be read are left out, else `error`."""
+
+    def with_used_columns(
+        self, names: Collection[str], class_separators: Mapping[str, str | None] | None = None
+    ) -> Source:
+        """The same source, for a run that reads these columns only.
+
+        Args:
+            names: the columns. A value that can't be read in another one makes no row bad.
+            class_separators: the columns of classes, each with the text between several classes of a row. None: a row
+                has one. If all rows of a class can't be read, that is an error.
+        """
 
 
 @runtime_checkable

@@ -21,12 +21,14 @@ from components.types import (
     Encoded,
     FindsBadRows,
     Foldable,
+    HasClasses,
     InfersTypes,
     KeyTypes,
     LeavesOut,
     LocalVersion,
     Range,
     ReadsFiles,
+    SkipsRows,
     Source,
     Target,
     TargetSpec,
@@ -199,6 +201,10 @@ def load_encoded(
     rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
     known_files = KnownFiles(source, entries)
 
+    if isinstance(source, SkipsRows) and source.on_bad_row == "skip":
+        targets = [target for target in features.targets.values() if isinstance(target, HasClasses)]
+        separators = {key: separator for target in targets for key, separator in target.class_separators.items()}
+        source = source.with_used_columns(raw_keys(columns), separators)
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         searched = source
         bad_rows_id = _digest(f"{rows_id}\nbad rows")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
-from components.types import DataError, InfersTypes, UserError
+from components.types import DataError, InfersTypes, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import CSV, IMAGE_FOLDERS, IMAGE_TABLE
 from runner.config.check_files import check_output
@@ -190,7 +190,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
                 option: _select_columns(option, value, recorded.get(option), keys) for option, value in data.items()
             }
         source: Source = build(data, {}, SCHEMA["data"])
-        if keys is not None and hasattr(source, "with_used_columns"):
+        if keys is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(keys)
     with error_location("data.path"), located_settings("data"):
         source.fingerprint()  # raises for a missing file, before JAX is imported

@@ -140,6 +140,24 @@ class CsvFile:
                 record += bool(fields)
                 start = reader.line_num
 
+    def read_skipped(self, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yields the number of each skipped row and the text that it has in a column.
+
+        In a row with a wrong number of fields, the column may be counted from either end, so there are up to two texts,
+        or none.
+        """
+        skipped = frozenset(self.skipped)
+        with replace(self, skipped=()).open_records() as reader:
+            records = filter(None, reader)
+            names = next(records)
+            position = names.index(name) if name in names else len(names)
+            for row, fields in enumerate(records):
+                if row not in skipped:
+                    continue
+                positions = (position, position - len(names) + len(fields))
+                found = [fields[each] if 0 <= each < len(fields) else "" for each in positions]
+                yield row, tuple(found[:1] if len(fields) == len(names) else found)
+
     def count_rows(self) -> int:
         """The number of rows."""
         with self.open_records() as reader:

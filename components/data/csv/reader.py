@@ -35,7 +35,7 @@ from components.data.csv.errors import (
 )
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
 from components.data.csv.selection import Nameless, check_drop, select_columns
-from components.data.csv.texts import SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
+from components.data.csv.texts import BOOLEANS, SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.types import (
     are_whole,
@@ -44,6 +44,7 @@ from components.data.csv.types import (
     has_wrong_years,
     may_have_thousands,
 )
+from components.data.key_column import format_key
 from components.data.profile import MAX_EXACT, is_whole
 from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy, Values
 
@@ -300,6 +301,18 @@ class Reader:
         whole = [int(number) for number in numbers if -(2**63) <= number < 2**63 and number == int(number)]
         is_null = np.isin(values, np.array(whole, np.int64))  # float64 can't tell 2^53 and 2^53 + 1 apart
         return np.where(is_null, 0, values), valid & ~is_null
+
+    def read_class(self, name: str, text: str, kind: ColumnType | None) -> str:
+        """The class that a text of a column of classes stands for, as `format_key` writes it; "": it is none."""
+        if text in self._nulls_of(name):
+            return ""
+        if kind == "bool":
+            value = BOOLEANS.get(text.strip().lower())
+            return "" if value is None else format_key(bool(value))
+        if kind in ("int", "float"):
+            number = parse_plain_number(text)
+            return "" if number is None else format_key(int(number) if number == int(number) else float(number))
+        return text if kind == "string" else ""
 
     def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some records, as written in the file."""

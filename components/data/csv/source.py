@@ -188,7 +188,15 @@ class _GivenFile(Csv):
 
     @cached_property
     def used_columns(self) -> Collection[str] | None:
-        return self.training.table.types.keys()
+        used = self.training.used_columns
+        return self.training.table.types.keys() if used is None else used
+
+    @cached_property
+    def class_separators(self) -> Mapping[str, str | None]:
+        return self.training.class_separators
+
+    def list_training_classes(self, name: str) -> set[str]:
+        return self.training.list_classes(name, self.training.table)
 
     def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
         part = next(part for part in ("valid", "test") if getattr(self.training, part) == self.path)

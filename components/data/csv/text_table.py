@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -145,16 +145,9 @@ class TextTable(SkipOptions, Table):
         """The columns of which a row needs a value: other rows are left out."""
         return ()
 
-    @cached_property
-    def used_columns(self) -> Collection[str] | None:
-        """The columns whose types matter although they aren't declared. None: all."""
-        return None
-
-    def with_used_columns(self, names: Collection[str]) -> Self:
-        """The same table, in which a text that can't be read in another column than these makes no row bad."""
-        table = replace(self)
-        table.__dict__["used_columns"] = frozenset(names)
-        return table
+    def list_training_classes(self, name: str) -> set[str]:
+        """The classes of a column in the training file, if this is another file."""
+        return set()
 
     @property
     def class_column(self) -> str:
@@ -206,7 +199,6 @@ class TextTable(SkipOptions, Table):
                     "doesn't skip them."
                 )
         rows, describe = join_errors(columns.errors)
-        self._check_remaining_classes(columns, rows)
         locate, bad_rows = self.reader.file.locate, self.bad_rows
         prefix = "" if self.reader.file.is_in_memory else f"{self.label}, "
         bad_rows = bad_rows.add(rows, lambda row: f"{prefix}{locate(row)}: {describe(row)}")
@@ -214,18 +206,48 @@ class TextTable(SkipOptions, Table):
         file = replace(self.reader.file, skipped=tuple(bad_rows.rows.tolist()))
         self.__dict__.update(bad_rows=bad_rows, reader=replace(self.reader, file=file))  # replaces the cached ones
 
-    def _check_remaining_classes(self, columns: Columns, rows: np.ndarray) -> None:
-        """Raises DataError if some rows, int64, are all rows of a class, where classes are texts."""
-        name = self.class_column
-        if not isinstance(texts := columns.values.get(name), Strings):
-            return
+    def _check_remaining_classes(self, columns: Columns) -> None:
+        """Raises DataError if all rows of a class are skipped. `columns`: the rows that remain."""
+        for name in self.class_separators if len(self.bad_rows) else ():
+            remaining = self.list_classes(name, columns) | self.list_training_classes(name)
+            skipped = self.find_skipped_classes(name, columns.types.get(name), remaining)
+            check_remaining_classes(skipped, remaining, self.label, self._describe_skipped)
+
+    def list_classes(self, name: str, columns: Columns) -> set[str]:
+        """The classes in a column; empty for a column of arrays."""
+        values = columns.values.get(name)
+        if not isinstance(values, Strings) and (not isinstance(values, np.ndarray) or values.ndim > 1):
+            return set()
         mask = columns.valid.get(name, np.ones(columns.rows, bool))
-        values, ids = join_parts("classes", name, [(texts, mask)]).number_values()
-        if len(values) > max(2, columns.rows / 2):  # no classes, but paths of masks, for example
-            return
-        bad = np.isin(np.flatnonzero(mask), rows)
-        labels = np.array([format_key(value) for value in values])[ids[mask]]
-        check_remaining_classes(labels, np.flatnonzero(bad), self.label, columns.errors[0].fault)
+        distinct = join_parts("classes", name, [(values, mask)]).number_values()[0]
+        return self.find_classes(name, (value for value in distinct if value is not None))
+
+    def find_skipped_classes(
+        self, name: str, kind: ColumnType | None, remaining: Collection[str]
+    ) -> dict[int, set[str]]:
+        """The classes of the rows that are skipped, by the number of the row.
+
+        Args:
+            name: the column of classes.
+            kind: its type.
+            remaining: the classes of the other rows.
+        """
+        found, uneven = dict[int, set[str]](), dict[str, list[int]]()
+        for number, texts in self.reader.file.read_skipped(name):
+            values = [value for text in texts if text != name and (value := self.reader.read_class(name, text, kind))]
+            if len(texts) == 1:
+                found[number] = self.find_classes(name, values)
+            elif values and not any(self.find_classes(name, [value]).issubset(remaining) for value in values):
+                uneven.setdefault(values[0], []).append(number)
+        # A single row with a wrong number of fields may be a line of other text. Several with one class aren't.
+        rows = {value: numbers for value, numbers in uneven.items() if len(numbers) > 1}
+        return found | {number: self.find_classes(name, [value]) for value in rows for number in rows[value]}
+
+    def _describe_skipped(self, number: int) -> str:
+        """What is wrong with a row that is skipped, or only its location."""
+        file = replace(self.reader.file, skipped=())
+        prefix = "" if file.is_in_memory else f"{self.label}, "
+        return dict(self.bad_rows.messages).get(number) or f"{prefix}{file.locate(number)}"
 
     @property
     def _declared_types(self) -> dict[str, ColumnType]:
@@ -280,7 +302,9 @@ class TextTable(SkipOptions, Table):
             value = getattr(self, option)
             names = list(value) if isinstance(value, dict) else []
             self._check_names(option, [name for name in names if name or option != "dates"], columns.types)
-        return self._leave_out_rows(columns, self._find_used_rows(columns))
+        columns = self._leave_out_rows(columns, self._find_used_rows(columns))
+        self._check_remaining_classes(columns)
+        return columns
 
     def _find_used_rows(self, columns: Columns) -> np.ndarray | None:
         """The rows that have a target, and one of `classes`. None: all rows. Raises DataError if there is none."""

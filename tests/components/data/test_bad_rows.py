@@ -149,11 +149,10 @@ def test_the_files_of_splits_are_skipped_in_one_by_one(tmp_path: Path) -> None:
             "2 of 3 rows of .* can't be read, more than half",
         ),
         (["1"] * 2 + ["1,2"], {}, "line 2: the number of fields is 1, not 2 .* More than half of the rows"),
-        (["1,a", "2,a", "x,b", "y,b", "3,a", "4,c"], {}, "all 2 rows of the class b can't be read"),
         (
             ["1,a", "2,a", "x,b"],
             {"stratify": "word", "target": "n"},
-            "the only row of the class b can't",
+            "the only row of the class b can't .*line 4: column `n` is 'x'",
         ),
         (["1,a", "2,b", "\0,c"], {}, "there is a byte 0x00"),
         (['1,"a"b', "2,b"], {}, "characters follow a quoted field"),
@@ -254,14 +253,20 @@ def test_files_that_are_no_images_are_skipped_as_if_they_were_not_there(tmp_path
         ({"a/1.png": b"", "a/2.png": b"x", "b/3.png": png(1)}, "2 of 3 rows of .* can't be read, more than half"),
         ({"a/1.png": b"", "b/2.png": png(1), "b/3.png": png(1)}, "only row of the class a can't .*first is a/1.png of"),
         (
-            {"train/a/1.png": png(1), "train/a/2.png": png(2), "test/a/1.png": b""},
-            r"the only row of the class a .test. can't be read",
+            {"train/a/1.png": png(1), "train/b/2.png": png(2), "train/c/4.png": b"", "test/c/5.png": png(1)},
+            r"\(train\): the only row of the class c can't be read.* The first is train/c/4.png of .* is empty$",
         ),
     ],
 )
 def test_a_class_without_an_image_stays_an_error(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     with pytest.raises(DataError, match=message):
         ImageFolders(path=write_files(tmp_path / "a", files, "folder"), on_bad_row="skip").sizes()
+
+
+def test_a_class_may_be_lost_in_a_part_if_the_training_part_has_it(tmp_path: Path) -> None:
+    files = {"train/a/1.png": png(1), "train/b/2.png": png(2), "test/a/1.png": b"", "test/b/1.png": png(3)}
+    source = ImageFolders(path=write_files(tmp_path / "a", files, "folder"), on_bad_row="skip")
+    assert source.sizes() == {"train": 2, "test": 1}
 
 
 def test_texts_in_another_encoding_are_skipped(tmp_path: Path) -> None:

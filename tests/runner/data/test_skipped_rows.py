@@ -2,6 +2,9 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,9 @@ import PIL.Image
 import pytest
 
 import runner
-from components.data import Csv, ImageFolders
-from components.feature import Image, Label, Numeric, Vocabulary
-from components.types import DataError, Source
+from components.data import Csv, Frame, Generator, ImageFolders
+from components.feature import Image, Label, Labels, Numeric, Vocabulary
+from components.types import DataError, Source, Target
 from runner.__main__ import main
 from runner.data.load import Data, Features, load_encoded
 from runner.run_folder import read_record
@@ -66,6 +69,79 @@ def test_the_encoded_data_is_that_of_a_file_without_the_skipped_rows(options: di
     assert [warning for warning in mixed.warnings if warning not in mixed.left_out] == [*good.warnings]
     kept = [number for number in range(63) if number not in BAD_ROWS]
     assert mixed.number_rows("test").tolist() == [kept[row] for row in good.splits["test"]]
+
+
+THREE = [f"{n},{n % 3}" for n in range(30)]
+LETTERS = [f"{n},{'ab'[n % 2]}" for n in range(20)]
+BOOLEANS = [f"{n},{'true' if n else 'yes'}" for n in range(9)]
+LOST = [  # the rows of a CSV file, options, the target, and the error
+    ([*THREE, "bad,7", "b,7"], {}, Label(key="y"), "all 2 rows of the class 7 .*The first is .*line 32: column `x`"),
+    ([*THREE, "bad,7.0"], {"valid": "other.csv"}, Label(key="y"), "the only row of the class 7 "),
+    ([*THREE, "bad,7", "worse,7"], {}, Numeric(key="y"), ""),
+    ([*THREE, "bad,seven"], {}, Label(key="y"), ""),
+    ([*THREE, "bad,7"], {"classes": (0, 1, 2)}, Label(key="y"), ""),
+    ([*BOOLEANS, "bad,no"], {"types": {"y": "bool"}}, Label(key="y"), "the only row of the class false"),
+    (
+        [*LETTERS, "1,c,3", "2,c,4"],
+        {},
+        Label(key="y"),
+        "all 2 rows of the class c .*line 22: the number of fields is 3",
+    ),
+    ([*LETTERS, "1,c,3", "2,b,4", "3", "5,6,b"], {}, Label(key="y"), ""),
+    ([*LETTERS[:9], "x,y", *LETTERS[9:]], {}, Label(key="y"), ""),
+    ([*LETTERS, "bad,a|b"], {}, Labels(key="y"), ""),
+    ([*LETTERS, "bad,a|c"], {}, Labels(key="y"), "the only row of the class c"),
+    (LETTERS, {"valid": "bad.csv"}, Label(key="y"), ""),
+]
+
+
+@pytest.mark.parametrize(("rows", "options", "target", "message"), LOST)
+@pytest.mark.parametrize("is_frame", [False, True])
+def test_no_class_is_skipped(
+    rows: list[str], options: dict[str, Any], target: Target, message: str, is_frame: bool
+) -> None:
+    for name, lines in {"table.csv": rows, "bad.csv": ["1,a", "bad,b"], "other.csv": THREE}.items():
+        Path(name).write_text("\n".join(["x,y", *lines, ""]))
+    source: Any = Csv(path="table.csv", on_bad_row="skip", target="y", **options)
+    if is_frame:
+        pairs = [tuple(row.split(",")) for row in rows]
+        if "valid" in options or {2} != {*map(len, pairs)}:
+            pytest.skip("a data frame has no such rows")
+        columns: dict[str, Any] = dict(zip("xy", zip(*pairs, strict=True), strict=True))
+        if all(text.isdigit() for text in columns["y"]):
+            columns["y"] = [*map(int, columns["y"])]
+        message = message.replace("line 32", "row 30")
+        source = Frame(columns=columns, on_bad_row="skip", target="y", **options)
+    with pytest.raises(DataError, match=message) if message else nullcontext():
+        load(source, {"x": Numeric(key="x")}, target)
+
+
+def test_a_text_in_a_column_that_is_not_read_skips_no_row() -> None:
+    lines = [f"{n},{n if n < 50 else 'text'},{'bad' if n == 5 else n % 2}" for n in range(60)]
+    Path("table.csv").write_text("\n".join(["x,note,y", *lines, ""]))
+    data = load(Csv(path="table.csv", on_bad_row="skip", split_by="x"), {"y": Numeric(key="y")}, Numeric(key="y"))
+    assert data.skipped_rows == 1
+    data = load(Csv(path="table.csv", on_bad_row="skip", split_by="note"), {"y": Numeric(key="y")}, Numeric(key="y"))
+    assert data.skipped_rows == 11, "it decides about the splits"
+
+
+@pytest.mark.parametrize("label", [7, "c", True])
+def test_a_function_whose_rows_of_a_class_are_all_bad_is_an_error(label: Any) -> None:
+    first = {7: 0, "c": "a", True: False}[label]
+    others = [first] if label is True else [first, {7: 1, "c": "b"}[label]]
+
+    def make_rows(last: Any) -> Iterator[dict[str, Any]]:
+        yield from ({"x": n, "y": others[n % len(others)]} for n in range(20))
+        yield {"x": "bad", "y": last}
+
+    def load_rows(last: Any) -> Data:
+        source = Generator(function=partial(make_rows, last), version="1", on_bad_row="skip")
+        return load(source, {"x": Numeric(key="x")}, Label(key="y"))
+
+    with pytest.raises(DataError, match=f"the only row of the class {str(label).lower()} can't .* row 20 of .* `x`"):
+        load_rows(label)
+    if label is not True:
+        assert load_rows(first).skipped_rows == 1
 
 
 def test_a_second_run_needs_no_pass_over_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
