@@ -13,6 +13,21 @@ MAX_MESSAGES = 5  # of rows in a sentence
 SKIP_REMEDY = "to skip such rows, set `on_bad_row=skip`"
 
 
+def are_too_many(count: int, total: int) -> bool:
+    """Whether so many of all rows can't be read that they aren't skipped: the fault isn't one of single rows."""
+    return 2 * count > total
+
+
+def offer_skipping(count: int, total: int) -> str:
+    """The end of an error that offers to skip the rows that can't be read; "" if they wouldn't be skipped.
+
+    Args:
+        count: the number of these rows.
+        total: the number of all rows.
+    """
+    return "" if are_too_many(count, total) else f"; {SKIP_REMEDY}"
+
+
 class BadRowsError(DataError):
     """Some rows can't be read. The others can.
 
@@ -21,10 +36,11 @@ class BadRowsError(DataError):
         remedy: what the user can do about it, apart from skipping the rows.
         rows: the numbers of these rows, sorted int64.
         describe: (number of a row) -> what is wrong with it, without its location.
+        total: the number of all rows.
     """
 
-    def __init__(self, fault: str, remedy: str, rows: np.ndarray, describe: Callable[[int], str]) -> None:
-        super().__init__(f"{fault}; {remedy}; {SKIP_REMEDY}")
+    def __init__(self, fault: str, remedy: str, rows: np.ndarray, describe: Callable[[int], str], total: int) -> None:
+        super().__init__(f"{fault}; {remedy}{offer_skipping(len(rows), total)}")
         self.fault, self.remedy, self.rows, self.describe = fault, remedy, rows, describe
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str]]:
@@ -70,7 +86,7 @@ class BadRows:
 
     def check(self, total: int, origin: str) -> None:
         """Raises DataError if more than half of `total` rows can't be read. `origin`: their table, for the message."""
-        if 2 * len(self) > total:
+        if are_too_many(len(self), total):
             raise DataError(
                 f"{len(self):,} of {total:,} rows of {origin} can't be read, more than half, so `on_bad_row` (=skip) "
                 f"doesn't skip them: {self._list_messages()}"

@@ -170,7 +170,8 @@ class ImageTable(ChecksFileBytes, Csv):
 
         if not found:
             return None
-        return BadRowsError(describe(min(found)), "replace the file, or remove the row", np.array([*found]), describe)
+        remedy = "replace the file, or remove the row"
+        return BadRowsError(describe(min(found)), remedy, np.array([*found]), describe, len(rows))
 
     @cached_property
     def _unsearched(self) -> Self:

@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +65,7 @@ def make_type_error(
     *,
     locate: Callable[[int], str],
     total: int,
+    table_rows: int,
     remedy: str,
 ) -> BadRowsError:
     """Makes the error for values that aren't what the user declared.
@@ -75,6 +77,7 @@ def make_type_error(
         show: (a row) -> its value, for the message.
         locate: (a row) -> the table and its line.
         total: how many values the column has.
+        table_rows: the number of rows, also of those without a value.
         remedy: the option to set, in backquotes.
     """
 
@@ -84,7 +87,11 @@ def make_type_error(
     first = int(rows[0])
     others = f" ({len(rows):,} of {total:,} values aren't)" if len(rows) > 1 else ""
     return BadRowsError(
-        f"{locate(first)}: {describe(first)}{others}", f"correct the value, or set {remedy}", rows, describe
+        f"{locate(first)}: {describe(first)}{others}",
+        f"correct the value, or set {remedy}",
+        rows,
+        describe,
+        table_rows,
     )
 
 
@@ -121,9 +128,9 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     """The error for a record with another number of fields than the first line. Record 0 is the first line."""
     line = file.find_line(record)
     fault = f"{file}, line {line}: the number of fields is {count}, not {needed} as in the first line"
-    if remedy := _find_comment_at(file, record, line):
+    if remedy := _find_comment(file, _read_first_line(file)):
         return DataError(f"{fault}; {remedy}")
-    remedy = _suggest_field_count_remedy(file, is_short=count < needed)
+    remedy = _find_comment_at(file, record, line) or _suggest_field_count_remedy(file, is_short=count < needed)
     counts = dict[int, int]()
     with suppress(DataError):  # a row is too long
         counts = file.find_uneven_rows()
@@ -133,13 +140,11 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     def describe(row: int) -> str:
         return f"the number of fields is {counts[row]}, not {needed}"
 
-    return BadRowsError(fault, remedy, np.array([*counts], np.int64), describe)
+    return BadRowsError(fault, remedy, np.array([*counts], np.int64), describe, file.count_rows())
 
 
 def _find_comment_at(file: CsvFile, record: int, line: int) -> str:
-    """The remedy if the first line, or a record, looks like a comment; "" if neither does."""
-    if remedy := _find_comment(file, _read_first_line(file)):
-        return remedy
+    """The remedy if a record looks like a comment; "" if it doesn't."""
     with file.open_records() as reader:
         fields = next(itertools.islice(filter(None, reader), record, None))
     return _find_comment(file, fields[0], f"line {line}") if len(fields) == 1 else ""
@@ -177,11 +182,29 @@ def _find_comment(file: CsvFile, line: str, name: str = "the first line") -> str
     text = line.lstrip()
     if not text.startswith(COMMENTS):
         return ""
+    usual_count, starts = _find_usual_rows(file, line)
+    if usual_count == line.count(file.field_delimiter) + 1 > 1:
+        return ""
     fault = f"{name}, {_shorten(line)!r}, looks like a comment"
+    # A minus is also the sign of numbers, perhaps in later versions of the file.
+    if file.comment != text[0] and text[0] in ("-", *starts):
+        return f"{fault}; remove it"
     if text == line:
         return f"{fault}; set `comment={name_character(text[0])}`"
     setting = "" if file.comment == text[0] else f", and set `comment={name_character(text[0])}`"
     return f"{fault}, but starts with a blank; remove the blank{setting}"
+
+
+def _find_usual_rows(file: CsvFile, comment: str) -> tuple[int, set[str]]:
+    """The most frequent number of fields of the rows, other than a comment, and the first characters of such rows."""
+    counts, starts = Counter[int](), set[tuple[int, str]]()
+    with file.open_records() as reader:
+        for fields in filter(None, reader):
+            if fields[0] != comment:
+                counts[len(fields)] += 1
+                starts.add((len(fields), fields[0][:1]))
+    usual = max(counts, key=counts.__getitem__, default=0)
+    return usual, {start for count, start in starts if count == usual}
 
 
 def check_quotes(file: CsvFile) -> None:

@@ -673,6 +673,7 @@ class Reader:
             lambda row: texts[row].as_py(),
             locate=lambda row: f"{self.file}, {self.file.locate(row)}",
             total=int(present.sum()),
+            table_rows=len(values),
             remedy=f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`",
         )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
-from components.data.bad_rows import BadRowsError, check_remaining_classes, join_errors
+from components.data.bad_rows import BadRowsError, are_too_many, check_remaining_classes, join_errors
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
@@ -193,7 +193,7 @@ class TextTable(SkipOptions, Table):
     def _skip_rows(self, columns: Columns) -> None:
         """Lets the reader skip the rows of errors. Raises DataError if these are most rows, or all of a class."""
         for error in columns.errors:
-            if 2 * len(error.rows) > columns.rows:
+            if are_too_many(len(error.rows), columns.rows):
                 raise DataError(
                     f"{error.fault}; {error.remedy}. More than half of the rows are like this, so `on_bad_row` (=skip) "
                     "doesn't skip them."

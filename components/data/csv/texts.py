@@ -429,6 +429,7 @@ class TextColumn:
             lambda row: repr(self.texts[self.indices[row]]),
             locate=lambda row: f"{self.origin}, {self.locate(row)}",
             total=int(self._rows.sum()),
+            table_rows=len(self.indices),
             remedy=remedy,
         )
 

@@ -141,6 +141,8 @@ def test_the_files_of_splits_are_skipped_in_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "options", "message"),
     [
+        (["1,a", *["1"] * 3, "1,b"], {"target": "n", "on_bad_row": "error"}, "needs quotes$"),
+        (["x,1"] * 3 + ["1,1"], {"on_bad_row": "error"}, r"or set `types.n=string`$"),
         (["x,1"] * 3, {}, "line 2: column `n` is 'x', not of type int .3 of 3 values .*More than half of the rows are"),
         (["x,1", "1,1", "y,2"], {}, "column `n` is 'x', .* More than half of the rows are like this, so `on_bad_row`"),
         (
@@ -162,9 +164,16 @@ def test_what_is_no_matter_of_a_few_rows_stays_an_error(
     tmp_path: Path, lines: list[str], options: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "table.csv").write_text("\n".join(["n,word", *lines, ""]))
-    options = {"types": {"n": "int"}, "target": "word"} | options
+    options = {"types": {"n": "int"}, "target": "word", "on_bad_row": "skip"} | options
     with pytest.raises(DataError, match=message):
-        Csv(path=str(tmp_path / "table.csv"), on_bad_row="skip", **options).sizes()
+        Csv(path=str(tmp_path / "table.csv"), **options).sizes()
+
+
+def test_a_line_that_looks_like_a_comment_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("x,y\n-6,0\n-- exported 2020\n5,11\n# a\n6,2\n")
+    source = Csv(path=str(tmp_path / "table.csv"), on_bad_row="skip")
+    assert source.table.values["x"].tolist() == [-6, 5, 6]  # type: ignore[union-attr]
+    assert source.skipped_rows() == 2
 
 
 def test_a_long_list_is_cut() -> None:

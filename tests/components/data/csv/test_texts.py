@@ -426,7 +426,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             (
                 ["(1.5)", "2k", "3"],
                 options,
-                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`; to skip",
+                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`",
             )
             for options in (
                 {"types": {"x": "float"}},
