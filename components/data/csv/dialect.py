@@ -242,10 +242,7 @@ class CsvFile:
         first, skipped, before = 0, self._skipped_lines, b""
         for lines in split_lines(chunks):
             low, high = np.searchsorted(skipped, (first, first + len(lines)))
-            for number in (skipped[low:high] - first).tolist():
-                end = lines[number][len(lines[number].rstrip(b"\r\n")) :]
-                before = lines[number - 1] if number else before
-                lines[number] = b"\r" if before.endswith(b"\r") and end == b"\n" else end  # CR LF would be one end
+            _empty_lines(lines, (skipped[low:high] - first).tolist(), before)
             first, before = first + len(lines), lines[-1] if lines else before
             yield b"".join(lines)
 
@@ -261,15 +258,18 @@ class CsvFile:
         A line within a quoted field is no comment.
         """
         comment, quote = (self.comment or "").encode(), (self.quote or "").encode()
-        is_quoted, is_first = False, True
+        is_quoted, is_first, before = False, True, b""
         for lines in split_lines(chunks):
+            comments = []
             for number, line in enumerate(lines):
                 is_separator_line = is_first and self._separator_line is not None
                 if is_separator_line or (comment and not is_quoted and line.startswith(comment)):
-                    lines[number] = line[len(line.rstrip(b"\r\n")) :]
+                    comments.append(number)
                 elif (quote and quote in line) or (self.escape == "\\" and NULL in line):
                     lines[number], is_quoted = self._empty_nulls(line, is_quoted)
                 is_first = False
+            _empty_lines(lines, comments, before)
+            before = lines[-1] if lines else before
             yield b"".join(lines)
 
     def _empty_nulls(self, line: bytes, is_quoted: bool) -> tuple[bytes, bool]:
@@ -360,6 +360,23 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         rest = lines.pop() if lines else b""  # it may continue in the next chunk
         yield lines
     yield [rest]
+
+
+def _empty_lines(lines: list[bytes], numbers: Sequence[int], before: bytes) -> None:
+    """Empties some lines in place. They stay lines: LF after a line that ends in CR would be one end with it.
+
+    Args:
+        lines: the lines with their ends.
+        numbers: the positions of those to empty, sorted.
+        before: the line before the first one, as it was emptied.
+    """
+    for number in numbers:
+        lines[number] = lines[number][len(lines[number].rstrip(b"\r\n")) :]
+    for start in (0, *(each for number in numbers for each in (number, number + 1))):
+        number = start  # an LF alone follows a CR only where one of them was emptied
+        while lines[number : number + 1] == [b"\n"] and (lines[number - 1] if number else before).endswith(b"\r"):
+            lines[number] = b"\r"
+            number += 1
 
 
 def count_line_ends(text: bytes) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.data import Csv, Frame, Generator, ImageFolders, ImageTable, TextFolders
@@ -102,6 +102,37 @@ def test_a_table_with_skipped_rows_equals_the_table_without_them(
             _ = Csv(path=mixed, **(options | {"types": DECLARED})).table
     else:
         assert source.left_out() == ()
+
+
+ENDS = ["\n", "\r", "\r\n"]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from(["#n", "", "bad,b", "7", "5,c"]), st.sampled_from(ENDS)), max_size=9))
+@example([("1,a", "\r"), ("#n", "\n"), ("bad,b", "\n")])
+@example([("1,a", "\r"), ("#n", "\n"), ("", "\n"), ("7", "\n"), ("", "\n"), ("bad,b", "\r\n")])
+def test_lines_may_end_in_different_ways(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str]]
+) -> None:
+    good = "".join(f"{n},a\n" for n in range(12))
+    text = "".join(["x,y\r\n", *(line + end for line, end in lines), good])
+    path = tmp_path_factory.getbasetemp() / "ends.csv"
+    path.write_bytes(text.encode())
+    # A line feed after a carriage return is one end with it.
+    rows = [(n, line) for n, line in enumerate(text.encode().splitlines(), start=1) if line and line[:1] != b"#"][1:]
+    kept = [number for number, (_, line) in enumerate(rows) if line not in (b"bad,b", b"7")]
+    source = Csv(path=str(path), comment="#", types={"x": "int"}, on_bad_row="skip")
+    assert source.table.values["x"].tolist() == [int(rows[number][1].split(b",")[0]) for number in kept]  # type: ignore[union-attr]
+    numbers = source.row_numbers()
+    assert (list(range(len(rows))) if numbers is None else numbers.tolist()) == kept
+    for row, number in enumerate(kept):
+        assert source.locate_row(row) == f"{path}, line {rows[number][0]}"
+    if len(kept) < len(rows):
+        bad = [row for number, row in enumerate(rows) if number not in kept]
+        first = min(bad, key=lambda row: (row[1] != b"7", row[0]))[0]  # a wrong number of fields is found first
+        with pytest.raises(DataError, match=f"ends.csv, line {first}: "):
+            _ = Csv(path=str(path), comment="#", types={"x": "int"}).table
+        assert f"line {bad[0][0]}: " in source.left_out()[0]
 
 
 def test_a_data_frame_is_skipped_in_like_a_file() -> None:
