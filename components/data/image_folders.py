@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.data.bad_images import verify_files
-from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
+from components.data.bad_rows import BadRows, check_remaining_classes, offer_skipping
 from components.data.files import (
     ChecksFileBytes,
     FileBlock,
@@ -145,35 +145,47 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         return self._listed[0]
 
     @cached_property
-    def _listed(self) -> tuple[Files, Sequence[str]]:
-        """The files that are read, and the image files that `suffix` leaves out."""
+    def _listed(self) -> tuple[Files, Sequence[str], Sequence[str]]:
+        """The files that are read, the image files that `suffix` leaves out, and files that aren't named as images."""
         suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
         if suffixes == ():
             raise DataError(f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {SUFFIXES[0]}")
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
         _check_kind(packed.path)
-        left_out = set[str]()
+        left_out, others = set[str](), set[str]()
 
         def is_wanted(name: str) -> bool:
-            if not (is_listed := name.lower().endswith(ends)) and name.lower().endswith(SUFFIXES):
+            is_listed, is_image = name.lower().endswith(ends), name.lower().endswith(SUFFIXES)
+            if not is_listed and is_image:
                 left_out.add(name)
+            if suffixes is None and not is_image:
+                others.add(name)
+                return False
             return is_listed
 
-        files = open_files(packed, is_wanted)
-        strays = [name for name in files.names if not name.lower().endswith(SUFFIXES)] if suffixes is None else []
+        files, strays = open_files(packed, is_wanted), sorted(others)
         if strays and self.on_bad_row == "error":
+            offer = self._offer_skipping(len(strays), len(files.names))
             more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
             other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ""
             raise DataError(
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {SUFFIXES[0]}; {SKIP_REMEDY}{other_source}"
+                f"names to read, such as {SUFFIXES[0]}{offer}{other_source}"
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
         if not files.names:
             raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
-        return files, sorted(left_out)
+        return files, sorted(left_out), strays
+
+    def _offer_skipping(self, strays: int, images: int) -> str:
+        """The end of an error that offers to skip files that aren't named as images; "": they wouldn't be skipped."""
+        try:
+            _ = replace(self, on_bad_row="skip")._layout
+        except DataError:  # such as a folder without any images
+            return ""
+        return offer_skipping(strays, strays + images)
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -209,14 +221,16 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
 
     @cached_property
     def bad_rows(self) -> BadRows:
-        """The files that are no images, if they are skipped. All files are decoded.
+        """The files that are no images, if they are skipped. All files that are named as images are decoded.
 
         Raises:
             DataError: these are more than half of the files, or all of a class in a part.
         """
         if self.on_bad_row == "error":
             return BadRows()
-        files = np.concatenate([*self._layout.parts.values()])
+        files, strays = np.concatenate([*self._layout.parts.values()]), self._listed[2]
+        if self.classes is not None:
+            strays = [name for name in strays if {*name.split("/")[:-1]} & {*map(format_key, self.classes)}]
         faults = [verdict.fault for verdict in verify_files(files.tolist(), self._files.read)]
         rows = np.flatnonzero([bool(fault) for fault in faults])
 
@@ -224,7 +238,11 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             return f"{self._files.names[files[row]]} of {self.path} {faults[row]}"
 
         bad_rows = BadRows().add(rows, describe)
-        bad_rows.check(len(files), self.path)
+        others = np.arange(len(files) - len(rows), len(files) - len(rows) + len(strays))  # numbered after the images
+        bad_rows = bad_rows.add(
+            others, lambda row: f"{strays[row - others[0]]} of {self.path} isn't named as an image file"
+        )
+        bad_rows.check(len(files) + len(strays), self.path)
         if self._has_labels:
             self._check_remaining_classes(files, [bool(fault) for fault in faults], describe)
         return bad_rows

@@ -272,7 +272,7 @@ def test_files_that_are_no_images_are_skipped_as_if_they_were_not_there(tmp_path
     assert sentence.startswith(
         f"3 of 13 rows are skipped: cat/empty.png of {mixed} is empty; dog/cut.png of {mixed} is "
     )
-    assert f"dog/text.txt of {mixed} is no JPEG" in sentence
+    assert f"dog/text.txt of {mixed} isn't named as an image file" in sentence
     assert source.row_numbers().tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]  # type: ignore[union-attr]
     assert read_blocks(source) == read_blocks(other)
     assert [*source.splits()["test"]] == [*other.splits()["test"]]
@@ -298,9 +298,44 @@ def test_files_that_are_no_images_are_skipped_as_if_they_were_not_there(tmp_path
         ),
     ],
 )
-def test_a_class_without_an_image_stays_an_error(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+@pytest.mark.parametrize("labels", [True, None])
+def test_a_class_without_an_image_stays_an_error(
+    tmp_path: Path, files: dict[str, bytes], message: str, labels: bool | None
+) -> None:
+    path = write_files(tmp_path / "a", files, "folder")
     with pytest.raises(DataError, match=message):
-        ImageFolders(path=write_files(tmp_path / "a", files, "folder"), on_bad_row="skip").sizes()
+        ImageFolders(path=path, on_bad_row="skip", labels=labels).sizes()
+
+
+@pytest.mark.parametrize("labels", [True, None, False])
+@pytest.mark.parametrize("stray", ["README.txt", "train/notes", "a/b/c.txt"])
+def test_files_that_are_not_named_as_images_do_not_decide_what_folders_mean(
+    tmp_path: Path, labels: bool | None, stray: str
+) -> None:
+    good = {f"{label}/{number}.png": png(number) for label in "ab" for number in range(3)}
+    good = {f"{part}/{name}": png for part in ("train", "test") for name, png in good.items()}
+    if stray == "a/b/c.txt":
+        good = {name.removeprefix("train/"): png for name, png in good.items() if name.startswith("train/")}
+    mixed = write_files(tmp_path / "mixed", good | {stray: b"text"}, "folder")
+    other = ImageFolders(path=write_files(tmp_path / "good", good, "folder"), labels=labels)
+    source = ImageFolders(path=mixed, on_bad_row="skip", labels=labels)
+    assert read_blocks(source) == read_blocks(other)
+    assert source.left_out() == (
+        f"1 of {len(good) + 1} rows is skipped: {stray} of {mixed} isn't named as an image file",
+    )
+    assert source.row_numbers().tolist() == [*range(len(good))]  # type: ignore[union-attr]
+    with pytest.raises(DataError, match=r"is no image file.*; to skip such rows, set `on_bad_row=skip`$"):
+        ImageFolders(path=mixed, labels=labels).sizes()
+
+
+@pytest.mark.parametrize("strays", [["docs/a.txt"], [f"a/{n}.txt" for n in range(5)]])
+def test_skipping_is_not_offered_for_files_that_would_not_be_skipped(tmp_path: Path, strays: list[str]) -> None:
+    files = {f"{label}/{number}.png": png(number) for label in "ab" for number in range(2)}
+    path = write_files(tmp_path / "a", files | dict.fromkeys(strays, b""), "folder")
+    with pytest.raises(DataError, match=r"such as \.jpg$"):
+        ImageFolders(path=path).sizes()
+    with pytest.raises(DataError, match=r"the folder docs in .* has no images|5 of 9 rows of .* can't be read"):
+        ImageFolders(path=path, on_bad_row="skip").sizes()
 
 
 def test_a_class_may_be_lost_in_a_part_if_the_training_part_has_it(tmp_path: Path) -> None:
