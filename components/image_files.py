@@ -37,7 +37,7 @@ SAMPLE_FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats"}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
-BAD_FILE_REMEDY = "replace the file, or remove it; to skip such rows, set `data.on_bad_row=skip`"
+BAD_FILE_REMEDY = "replace the file, or remove it"
 MAX_VERIFIED_PIXELS = 10**8  # of a file that is decoded to verify it; of a larger one, only the header is read
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
 CROP_TRIES = 10
@@ -46,6 +46,10 @@ CROP_DRAWS = 4 * CROP_TRIES  # random numbers that a random crop takes
 
 class ImageError(ValueError):
     """The bytes are no image, or can't be decoded. The message continues the name of a file: `is truncated`."""
+
+
+class LargeImageError(ImageError):
+    """An image has more pixels than are allowed."""
 
 
 class ImageShape(NamedTuple):
@@ -81,6 +85,16 @@ class Decoding(NamedTuple):
     draft: bool
     max_pixels: int
     crop_area: tuple[float, float] | None = None
+
+
+def describe_remedy(error: ImageError, skip_remedy: str) -> str:
+    """What to do about a file that is no image.
+
+    Args:
+        error: why it is none.
+        skip_remedy: as in `Block`. A large image isn't skipped.
+    """
+    return BAD_FILE_REMEDY if isinstance(error, LargeImageError) else f"{BAD_FILE_REMEDY}{skip_remedy}"
 
 
 def read_shape(data: bytes, max_pixels: int) -> ImageShape:
@@ -357,7 +371,7 @@ def _read(data: bytes, max_pixels: int, use: Callable[[Image, int], Any]) -> Any
     with _image_errors(), _open(data) as image:
         width, height = image.size
         if width * height > max_pixels:
-            raise ImageError(
+            raise LargeImageError(
                 f"has {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed by `max_megapixels` "
                 f"(={max_pixels / 1e6:g})"
             )

@@ -11,6 +11,7 @@ from components.types import DataError
 
 MAX_MESSAGES = 5  # of rows in a sentence
 SKIP_REMEDY = "to skip such rows, set `on_bad_row=skip`"
+SKIP_FILES = f"; {SKIP_REMEDY} of the data"  # in an error of a column that reads files
 
 
 def are_too_many(count: int, total: int) -> bool:

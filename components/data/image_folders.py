@@ -104,7 +104,7 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             block = self.make_block(part, columns, first)
             contents = FileContents(self._files, rows[first:stop])
             with_image = LazyColumns(columns, {"image": contents.read}, np.arange(stop - first))
-            yield replace(block, columns=with_image, files=frozenset({"image"}))
+            yield replace(block, columns=with_image, files=frozenset({"image"}), skip_remedy=self.skip_remedy)
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block without images."""

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from components.image_files import BAD_FILE_REMEDY, Decoding, ImageError, ImageShape, decode_mask, read_shape
+from components.data.bad_rows import SKIP_FILES
+from components.image_files import Decoding, ImageError, ImageShape, decode_mask, describe_remedy, read_shape
 from components.types import DataError, ImageProfile
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -43,7 +44,7 @@ def profile_images(
         try:
             return read_shape(read(row), MAX_PROFILED_PIXELS)
         except ImageError as error:
-            raise DataError(f"{locate(row)} {error}; {BAD_FILE_REMEDY}") from error
+            raise DataError(f"{locate(row)} {error}; {describe_remedy(error, SKIP_FILES)}") from error
 
     def read_classes_of(row: int) -> set[int] | None:
         try:

@@ -84,6 +84,8 @@ class ImageTable(ChecksFileBytes, Csv):
         Raises:
             DataError: there is none, an option names no column, or another column has the name of its paths.
         """
+        if self is not self._unsearched:  # rows that are skipped don't decide which columns are images
+            return self._unsearched._images
         images = self._find_images()
         if taken := next((name for name in images if f"{name}.{PATH}" in self.table.types), None):
             raise DataError(
@@ -150,7 +152,8 @@ class ImageTable(ChecksFileBytes, Csv):
     def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
         if not (faults := self._bad_files.get(part)):
             return ()
-        names = [name for name in self._unsearched._images if name in columns.values]
+        used = self._unsearched._images if self.used_columns is None else self.used_columns
+        names = [name for name in self._unsearched._images if name in columns.values and name in used]
         texts = {name: _list_texts(columns.values[name], columns.valid.get(name)) for name in names}
         groups = [(name,) for name in names] + [(target, name) for target in names for name in names if name != target]
         return tuple(
@@ -201,7 +204,8 @@ class ImageTable(ChecksFileBytes, Csv):
         for path, number in listed.numbers.items():
             if path not in images:
                 yield path, f", which {verdicts[number].fault}"
-        for name in (name for name in self._images if name in self._targets):
+        targets = (*self._targets, *self.target_columns)
+        for name in (name for name in self._images if name in targets):
             masks = [path for path in columns[name] if path in images]
             paths = [*dict.fromkeys(masks)]
             found = verify_files([listed.numbers[path] for path in paths], listed.files.read, verify_mask)
@@ -211,7 +215,7 @@ class ImageTable(ChecksFileBytes, Csv):
             if 2 * sum(path in faults for path in masks) > len(masks):
                 continue  # these are images
             yield from faults.items()
-            for other in (other for other in self._images if other not in self._targets):
+            for other in (other for other in self._images if other not in targets):
                 yield from _compare_sizes([*zip(columns[name], columns[other], strict=True)], images, other)
 
     @cached_property
@@ -257,11 +261,16 @@ class ImageTable(ChecksFileBytes, Csv):
         """The number of each row's file among the files of its part, int64 (rows,), by part and column; -1: none."""
         return {
             part: {
-                name: np.array([-1 if path is None else listed.numbers[path] for path in paths], np.int64)
+                name: np.array([-1 if path is None else self._number(listed, name, path) for path in paths], np.int64)
                 for name, paths in self._paths[part].items()
             }
             for part, listed in self._listed.items()
         }
+
+    def _number(self, listed: ListedFiles, name: str, path: str) -> int:
+        """The number of a file; -1: there is none, in a column that isn't used."""
+        is_used = self.used_columns is None or name in self.used_columns
+        return listed.numbers[path] if is_used else listed.numbers.get(path, -1)
 
     def content_digest(self) -> str:
         versions = [files.version.portable for files in self.file_lists]
@@ -289,6 +298,7 @@ class ImageTable(ChecksFileBytes, Csv):
                 columns=LazyColumns(texts | others, readers, np.arange(stop - first)),
                 valid=valid | dict(block.valid),
                 files=frozenset(readers),
+                skip_remedy=self.skip_remedy,
             )
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:

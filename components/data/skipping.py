@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from components.data.bad_rows import BadRows
+from components.data.bad_rows import SKIP_FILES, BadRows
 from components.data.key_column import format_key
 from components.data.splitting import SplitOptions
 
@@ -45,26 +45,44 @@ class SkipOptions(SplitOptions):
         """
         return {} if self.stratify is None else {self.stratify: None}
 
+    @cached_property
+    def target_columns(self) -> Collection[str]:
+        """The columns that targets read."""
+        return ()
+
     def with_used_columns(
-        self, names: Collection[str], class_separators: Mapping[str, str | None] | None = None
+        self,
+        names: Collection[str],
+        targets: Collection[str] = (),
+        class_separators: Mapping[str, str | None] | None = None,
     ) -> Self:
         """The same source, in which a value that can't be read in a column that isn't used makes no row bad.
 
         Args:
             names: the columns that are read. Those that decide about splits are used in addition.
+            targets: as `target_columns`.
             class_separators: as the property; `stratify` is added.
         """
         options = (self.stratify, self.split_column, self.split_hash, self.split_by, self.group)
         by_class = () if self.classes is None else (self.class_column,)
         source = replace(self)
-        source.__dict__["used_columns"] = frozenset(names).union(filter(None, options), by_class)
-        source.__dict__["class_separators"] = {**self.class_separators, **(class_separators or {})}
+        source.__dict__.update(
+            used_columns=frozenset(names).union(filter(None, options), by_class),
+            target_columns=frozenset(targets),
+            class_separators={**self.class_separators, **(class_separators or {})},
+        )
         return source
+
+    @property
+    def skip_remedy(self) -> str:
+        """The `skip_remedy` of the blocks of files."""
+        return SKIP_FILES if self.on_bad_row == "error" else ""
 
     def renew(self) -> Self:
         """The same source, which hasn't read any rows."""
         source = replace(self)
-        source.__dict__.update(used_columns=self.used_columns, class_separators=self.class_separators)
+        names = ("used_columns", "target_columns", "class_separators")
+        source.__dict__.update({name: getattr(self, name) for name in names})
         return source
 
     def find_classes(self, name: str, values: Iterable[object]) -> set[str]:

@@ -18,12 +18,12 @@ from components.feature.number import scaling
 from components.feature.pixels.image_rows import ImageRows, pack_bytes
 from components.feature.statistic import OffsetScale
 from components.image_files import (
-    BAD_FILE_REMEDY,
     Decoding,
     ImageError,
     Resize,
     convert_array,
     decode_image,
+    describe_remedy,
     encode_png,
     is_image_file,
     is_pillow,
@@ -164,7 +164,7 @@ class Image:
         for row, shape in enumerate(ImageShapes(self.key, self.decoding).read_shapes(block)):
             self._check_shape(block, row, shape, tuple(constants.host["shape"].tolist()))
         files = [*self._iterate_files(block)]
-        locations = [block.locate(row).encode() for row in range(len(files))]
+        locations = [f"{block.locate(row)}\n{block.skip_remedy}".encode() for row in range(len(files))]
         return {"files": pack_bytes(files), "locations": pack_bytes(locations)}
 
     def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
@@ -465,7 +465,8 @@ def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iter
         try:
             yield function(data)
         except ImageError as error:
-            raise raw.make_value_error(block, key, row, str(error), BAD_FILE_REMEDY) from error
+            remedy = describe_remedy(error, block.skip_remedy)
+            raise raw.make_value_error(block, key, row, str(error), remedy) from error
 
 
 def merge_shapes(state: Shapes, other: Shapes) -> Shapes:

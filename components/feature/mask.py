@@ -27,6 +27,7 @@ from components.image_files import (
     ImageError,
     Resize,
     decode_mask,
+    describe_remedy,
     encode_png,
     read_shape,
 )
@@ -64,6 +65,10 @@ class Mask(Label):
         if self.resize == "fit" and self.ignore is None:
             raise UserError("`resize` (=fit) adds borders, which have no class; set `ignore` to their number, as 255")
         check_has_size(self.size, {"resize": self.resize != "stretch"})
+
+    @property
+    def class_separators(self) -> Mapping[str, str | None]:
+        return {}  # pixels have classes, and no row has one
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -133,7 +138,8 @@ class Mask(Label):
                 self._check_size(block, row, data)
                 masks.append(decode_mask(data, self._decoding, 0 if self.ignore is None else self.ignore))
             except ImageError as error:
-                raise raw.make_value_error(block, self.key, row, str(error), BAD_FILE_REMEDY) from error
+                remedy = describe_remedy(error, block.skip_remedy)
+                raise raw.make_value_error(block, self.key, row, str(error), remedy) from error
         return masks
 
     def _check_size(self, block: Block, row: int, mask: bytes) -> None:
@@ -155,7 +161,7 @@ class Mask(Label):
             fault = (
                 f"is a mask of {height} x {width} pixels, and its image, in `{self.image}`, has {size[0]} x {size[1]}"
             )
-            raise raw.make_value_error(block, self.key, row, fault, BAD_FILE_REMEDY)
+            raise raw.make_value_error(block, self.key, row, fault, f"{BAD_FILE_REMEDY}{block.skip_remedy}")
 
     @property
     def _decoding(self) -> Decoding:

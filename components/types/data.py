@@ -133,6 +133,8 @@ class Block:
         ids: the names of those `columns` that hold the ids which a categorical feature column computed. In them, -1 is
             an id like any other, and the smallest int32 stands for a missing value.
         files: the names of those `columns` that hold the bytes of files.
+        skip_remedy: the end of an error about a file that can't be read, which says how the source leaves out such
+            rows; "": it can't, or does so already.
     """
 
     columns: Mapping[str, Values]
@@ -141,6 +143,7 @@ class Block:
     first_row: int = 0
     ids: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
+    skip_remedy: str = ""
 
     def locate(self, row: int) -> str:
         """The location of a row in the data, for messages; `row` counts from the start of the block."""
@@ -253,12 +256,16 @@ class SkipsRows(Protocol):
         """`skip` if rows that can't be read are left out, else `error`."""
 
     def with_used_columns(
-        self, names: Collection[str], class_separators: Mapping[str, str | None] | None = None
+        self,
+        names: Collection[str],
+        targets: Collection[str] = (),
+        class_separators: Mapping[str, str | None] | None = None,
     ) -> Source:
         """The same source, for a run that reads these columns only.
 
         Args:
             names: the columns. A value that can't be read in another one makes no row bad.
+            targets: those that targets read. Images among them may be masks.
             class_separators: the columns of classes, each with the text between several classes of a row. None: a row
                 has one. If all rows of a class can't be read, that is an error.
         """

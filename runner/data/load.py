@@ -202,9 +202,10 @@ def load_encoded(
     known_files = KnownFiles(source, entries)
 
     if isinstance(source, SkipsRows) and source.on_bad_row == "skip":
-        targets = [target for target in features.targets.values() if isinstance(target, HasClasses)]
-        separators = {key: separator for target in targets for key, separator in target.class_separators.items()}
-        source = source.with_used_columns(raw_keys(columns), separators)
+        classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
+        separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
+        targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
+        source = source.with_used_columns(raw_keys(columns), targets, separators)
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         searched = source
         bad_rows_id = _digest(f"{rows_id}\nbad rows")

@@ -14,7 +14,7 @@ from runner.data.transform import OnMissing
 
 FILL = 'on_missing="fill"'
 TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
-    (re.compile(r"; to skip (such|these) rows, set `(data\.)?on_bad_row=skip`"), ""),
+    (re.compile(r"; to skip (such|these) rows, set `?(data\.)?on_bad_row=skip`?( of the data)?"), ""),
     (
         re.compile(r"(fill it in), (?:remove the row, )?or set [^;\n]*\bmissing\b[^;\n]*"),
         rf"\1, remove the row, or set {FILL}",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.image_files import BAD_FILE_REMEDY, CROP_DRAWS, Decoding, ImageError, decode_image
+from components.image_files import CROP_DRAWS, Decoding, ImageError, decode_image, describe_remedy
 from components.types import DataError, Ragged, Strings
 
 FILES_PER_TASK = 4  # of a thread: few, so that all threads end at about the same time
@@ -31,7 +31,8 @@ class ImageRows:
 
         Args:
             files: the bytes of the files.
-            locations: the location of each file, for messages, in UTF-8.
+            locations: the location of each file, for messages, in UTF-8. After a line feed, the `skip_remedy` of its
+                block may follow.
             decoding: how they are decoded.
             shape: the shape of each image, (H, W, C).
         """
@@ -70,17 +71,19 @@ class ImageRows:
                         self._read(self._files, row), self._decoding, None if random is None else random[position]
                     )
                 except ImageError as error:
-                    raise DataError(f"{self._locate(row)}: {error}; {BAD_FILE_REMEDY}") from error
+                    location, skip_remedy = self._locate(row)
+                    raise DataError(f"{location}: {error}; {describe_remedy(error, skip_remedy)}") from error
                 if image.shape != result.shape[1:]:
-                    raise DataError(f"{self._locate(row)} has the shape {image.shape} instead of {result.shape[1:]}")
+                    raise DataError(f"{self._locate(row)[0]} has the shape {image.shape} instead of {result.shape[1:]}")
                 result[position] = image
 
         for _ in _threads().map(fill, range(0, len(rows), FILES_PER_TASK)):
             pass
         return result
 
-    def _locate(self, row: int) -> str:
-        return self._read(self._locations, row).decode()
+    def _locate(self, row: int) -> tuple[str, str]:
+        location, _, skip_remedy = self._read(self._locations, row).decode().partition("\n")
+        return location, skip_remedy
 
     @staticmethod
     def _read(files: Ragged, row: int) -> bytes:

@@ -462,6 +462,17 @@ def test_rows_of_a_table_whose_images_cannot_be_read_are_skipped(tmp_path: Path,
         assert again.left_out() == source.left_out(), "needs no pass"
 
 
+def test_a_skipped_row_does_not_decide_which_columns_are_images(tmp_path: Path) -> None:
+    write_files(tmp_path, {f"{n}.png": png(n) for n in range(4)} | {"bad.png": b"x"}, "folder")
+    rows = [f"{n}.png,gone{n}.png,{n % 2}" for n in range(4)]
+    (tmp_path / "a.csv").write_text("\n".join(["image,other,y", *rows, "bad.png,foo.txt,1", ""]))
+    source = ImageTable(path=str(tmp_path / "a.csv"), on_bad_row="skip", target="y")
+    assert source.sizes() == {"all": 4}
+    (block,) = source.blocks("all")
+    assert block.files == {"image"}
+    assert source.table.values["other"].tolist()[0] == "gone0.png"  # type: ignore[union-attr]
+
+
 def test_the_images_of_each_table_are_searched(tmp_path: Path) -> None:
     write_files(tmp_path, {f"{n}.png": png(n) for n in range(4)} | {"bad.png": b"x"}, "folder")
     for name in ("a", "b"):

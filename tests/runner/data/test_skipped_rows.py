@@ -13,11 +13,12 @@ import PIL.Image
 import pytest
 
 import runner
-from components.data import Csv, Frame, Generator, ImageFolders
-from components.feature import Image, Label, Labels, Numeric, Vocabulary
+from components.data import Csv, Frame, Generator, ImageFolders, ImageTable
+from components.feature import Image, Label, Labels, Mask, Numeric, Vocabulary
 from components.types import DataError, Source, Target
 from runner.__main__ import main
 from runner.data.load import Data, Features, load_encoded
+from runner.override_text import locate_settings
 from runner.run_folder import read_record
 from runner.tracking.names import name_final_metric
 
@@ -142,6 +143,65 @@ def test_a_function_whose_rows_of_a_class_are_all_bad_is_an_error(label: Any) ->
         load_rows(label)
     if label is not True:
         assert load_rows(first).skipped_rows == 1
+
+
+def write_png(path: str | Path, shape: tuple[int, ...] = (2, 3), number: int = 0) -> None:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(np.resize(np.array([number, number + 1], np.uint8), shape)).save(file, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "image", "is_offered"),
+    [
+        ({}, {}, True),
+        ({}, {"decode": "step"}, True),
+        ({}, {"max_megapixels": 5e-6}, False),
+        ({"on_bad_row": "skip"}, {"max_megapixels": 5e-6}, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folders", "table"])
+def test_skipping_is_offered_for_a_file_that_would_be_skipped(
+    options: dict[str, Any], image: dict[str, Any], is_offered: bool, kind: str
+) -> None:
+    for number in range(9):
+        write_png(f"images/{'ab'[number % 2]}/{number}.png", number=number)
+    Path("images/a/bad.png").write_bytes(Path("images/a/0.png").read_bytes()[:-30])
+    rows = [f"images/{'ab'[n % 2]}/{n}.png,{n % 2}" for n in range(9)]
+    Path("images.csv").write_text("\n".join(["image,label", *rows, "images/a/bad.png,0", ""]))
+    source: Source = ImageFolders(path="images", **options)
+    if kind == "table":
+        source = ImageTable(path="images.csv", target="label", **options)
+
+    def decode_all() -> None:
+        data = load(source, {"image": Image(key="image", **image)}, Label(key="label"))
+        np.asarray(data.encoded["image"]["values"][:])
+
+    with pytest.raises(DataError, match="replace the file, or remove it") as raised:
+        decode_all()
+    remedy = "remove it; to skip such rows, set data.on_bad_row=skip" if is_offered else "remove it"
+    assert locate_settings(str(raised.value), "data").endswith(remedy)
+
+
+def test_masks_of_the_target_are_skipped_whatever_names_the_target() -> None:
+    for number in range(9):
+        write_png(f"{number}.png", (2, 3, 3), number)
+        write_png(f"m{number}.png", (4, 3) if number == 2 else (2, 3, 3) if number == 4 else (2, 3))
+    Path("unused3.png").write_bytes(b"")
+    rows = [f"{n}.png,m{n}.png,{n},unused{n}.png" if n == 3 else f"{n}.png,m{n}.png,{n},0.png" for n in range(9)]
+    Path("masks.csv").write_text("\n".join(["image,mask,n,other", *rows, ""]))
+    columns = {"image": Image(key="image")}
+    for target in (None, "mask"):
+        source = ImageTable(path="masks.csv", valid=2, test=2, target=target, on_bad_row="skip")
+        data = load(source, columns, Mask(key="mask", image="image"))
+        assert data.skipped_rows == 2, "the column `other` isn't read"
+        assert "a mask of 4 x 3 pixels" in data.left_out[0]
+        assert "which has pixels of mode RGB" in data.left_out[0]
+    assert load(source, columns | {"o": Image(key="other")}, Mask(key="mask")).skipped_rows == 3
+    with pytest.raises(
+        DataError, match=r"m2.png.*is a mask of 4 x 3 .*; to skip such rows, set `on_bad_row=skip` of the data"
+    ):
+        load(ImageTable(path="masks.csv", images=("image", "mask")), columns, Mask(key="mask", image="image"))
 
 
 def test_a_second_run_needs_no_pass_over_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
