@@ -79,6 +79,13 @@ class Generator(SearchesBadRows):
     valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
 
+    def __post_init__(self) -> None:
+        if self.yields == "blocks" and self.on_bad_row == "skip":
+            raise DataError(
+                "`on_bad_row` (=skip) needs `yields=rows`: in a block, the rows aren't checked one by one. Leave bad "
+                "rows out in the function, or yield single rows"
+            )
+
     def fingerprint(self) -> str:
         content = f"{self._name} {self._arguments} {self.yields} {self.limit} {self.version or self._describe_code()}"
         return f"{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}, {self.describe_splits()}"

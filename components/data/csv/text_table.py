@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from components.closest import format_name, join_names, suggest_name
 from components.data.bad_rows import BadRowsError, are_too_many, check_remaining_classes, join_errors
+from components.data.csv.codes import NEUTRAL
 from components.data.csv.dialect import CHARACTERS, CsvFile
 from components.data.csv.errors import format_setting, name_character
 from components.data.csv.options import check_dates, check_different, raise_contradiction
@@ -29,7 +29,7 @@ from components.data.table import Table
 from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
-NUMBER_CHARACTERS = re.compile(r"[\w+\-()]")  # they can't separate decimals or thousands, except for the underscore
+THOUSANDS = f".,{NEUTRAL}"  # the characters that may separate thousands
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,8 +79,11 @@ class TextTable(SkipOptions, Table):
         if wrong := [decimal for decimal in decimals if decimal not in (".", ",")]:
             raise DataError(f"`decimal` (={wrong[0]}) must be point or comma")
         thousands = self._character("thousands")
-        if thousands is not None and thousands != "_" and NUMBER_CHARACTERS.match(thousands):
-            raise DataError(f"`thousands` (={thousands}) is part of numbers; set it to a point, a comma or a blank")
+        if thousands is not None and thousands not in THOUSANDS:
+            raise DataError(
+                f"`thousands` (={self.thousands}) separates no thousands. Allowed are point, comma, space, apostrophe "
+                "and underscore, and other blanks and apostrophes of Unicode"
+            )
         if self._decimal is not None:  # a column with a decimal of its own doesn't have these thousands
             check_different({"decimal": self._decimal} | ({} if thousands is None else {"thousands": thousands}))
         if isinstance(self.dates, str):
@@ -385,7 +388,7 @@ class TextTable(SkipOptions, Table):
                 table.readings.get(name),
                 table.problems.get(name),
                 partial(self._list_spellings, name) if name in self.text_names else None,
-                table.records,
+                self._find_numbers(np.arange(table.rows)),
             )
             for name, kind in table.types.items()
         )

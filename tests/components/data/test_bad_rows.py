@@ -216,6 +216,17 @@ def test_a_long_list_is_cut() -> None:
     assert bad.keep(12).tolist() == [10, 11]
 
 
+@pytest.mark.parametrize("options", [{}, {"target": "y", "on_missing_target": "drop"}])
+def test_a_column_counts_the_rows_of_the_file_also_those_that_are_skipped(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    rows = [f"{n},{'bad' if n == 3 else n * 7 % 5},{'' if n == 6 else n % 2}" for n in range(12)]
+    for name in ("", "id"):
+        (tmp_path / "table.csv").write_text("\n".join([f"{name},x,y", *rows, ""]))
+        profile = Csv(path=str(tmp_path / "table.csv"), on_bad_row="skip", **options).profile()
+        assert [column.counts_rows for column in profile.columns] == [True, False, False]
+
+
 def test_texts_keep_their_rows(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("n,word\n1,a\nx,b\n2,b\n3,c\n4,a\n")
     words = Csv(path=str(tmp_path / "table.csv"), on_bad_row="skip").table.values["word"]
@@ -402,6 +413,11 @@ def test_an_endless_function_of_bad_rows_is_an_error() -> None:
     source = Generator(function=partial(itertools.repeat, 5), version="1", on_bad_row="skip", limit=10)
     with pytest.raises(DataError, match=r"1,001 of 1,001 rows of .* can't be read, more than half"):
         source.sizes()
+
+
+def test_blocks_of_a_function_have_no_rows_that_can_be_skipped() -> None:
+    with pytest.raises(DataError, match=r"`on_bad_row` \(=skip\) needs `yields=rows`"):
+        Generator(function=lambda: iter([{"x": [1]}]), yields="blocks", on_bad_row="skip")
 
 
 def test_errors_of_the_function_are_not_skipped() -> None:

@@ -450,7 +450,10 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"decimal": "x"}, r"`decimal` \(=x\) must be point or comma"),
         ({"decimal": "space"}, r"`decimal` \(= \) must be point or comma"),
         ({"decimal": {"x": "space"}}, r"`decimal` \(= \) must be point or comma"),
-        ({"thousands": "5"}, r"`thousands` \(=5\) is part of numbers"),
+        *(
+            ({"thousands": one}, rf"`thousands` \(={re.escape(one)}\) separates no thousands. Allowed are point, comma")
+            for one in ("5", "·", ";", "pipe", "*", "٬", "tab", "+")
+        ),
         ({"decimal": ",", "thousands": "comma"}, "`decimal` and `thousands` must be different, both are comma"),
         ({"encoding": "utf8x"}, r"`encoding` \(=utf8x\) is not a text encoding of Python. Did you mean utf-8\?"),
         ({"encoding": "base64"}, "is not a text encoding of Python"),
