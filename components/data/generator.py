@@ -8,7 +8,7 @@ import inspect
 import itertools
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ import numpy as np
 
 from components.closest import join_names
 from components.columns import MAX_YEARS, as_columns
-from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
+from components.data.bad_rows import BadRows, check_remaining_classes, offer_skipping
 from components.data.function_content import (
     UnknownContentError,
     describe_content,
@@ -33,6 +33,7 @@ from components.data.table import BLOCK_BYTES, slice_rows
 from components.types import Block, DataError, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
+MIN_NEXT_ROWS = 100  # that are read after a row that can't be read, to tell whether most rows can't
 MAX_BAD_ROWS = 1000  # more of them before as many others are an error, because the function may never end
 END = object()
 KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the order matters
@@ -216,7 +217,8 @@ class Generator(SearchesBadRows):
                 found = self._check_row(number, row, kinds)
             except DataError as error:
                 if self.on_bad_row == "error":
-                    raise DataError(f"{error}; {SKIP_REMEDY}") from None
+                    bad, others = self._count_next(rows, kinds, min(max(count, MIN_NEXT_ROWS), MAX_BAD_ROWS))
+                    raise DataError(f"{error}{offer_skipping(bad + 1, count + bad + others + 1)}") from None
                 faults.messages[number] = str(error)
                 if len(faults.messages) > max(count, MAX_BAD_ROWS):
                     faults.list_rows().check(number + 1, self._name)
@@ -229,6 +231,19 @@ class Generator(SearchesBadRows):
             kinds.update(found)
             count += 1
             yield number, row
+
+    def _count_next(self, rows: Iterator[tuple[int, Any]], kinds: dict[str, str], maximum: int) -> tuple[int, int]:
+        """How many of the next rows can't be read, and how many can: whether a fault is one of single rows."""
+        bad = others = 0
+        with suppress(DataError):  # of the function itself
+            for number, row in itertools.islice(rows, maximum):
+                try:
+                    self._check_mapping(number, row)
+                    kinds.update(self._check_row(number, row, kinds))
+                    others += 1
+                except DataError:
+                    bad += 1
+        return bad, others
 
     @contextmanager
     def _errors_in_row(self, row: int) -> Iterator[None]:

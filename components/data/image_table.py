@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import describe_other_form, format_name, join_names
 from components.data.bad_images import verify_files
-from components.data.bad_rows import SKIP_REMEDY, BadRowsError
+from components.data.bad_rows import BadRowsError, offer_skipping
 from components.data.csv.options import raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.source import Csv
@@ -26,7 +26,7 @@ from components.image_files import ImageShape, verify_mask
 from components.input_files import find_path
 from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
 
-PATH_REMEDY = f"Correct the path, or remove the row; {SKIP_REMEDY}."
+PATH_REMEDY = "Correct the path, or remove the row."
 PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
 
@@ -229,8 +229,16 @@ class ImageTable(ChecksFileBytes, Csv):
             given = [path for column in paths.values() for path in column if path is not None]
             listed[part] = find_listed_files(PackedFile(root, self.max_unpacked_gb), given)
             if listed[part].faults and (self.on_bad_row == "error" or not listed[part].numbers):
-                raise self._make_fault_error(part, listed[part])
+                raise self._offer_skipping(self._make_fault_error(part, listed[part]), part, listed[part])
         return listed
+
+    def _offer_skipping(self, error: DataError, part: str, listed: ListedFiles) -> DataError:
+        """The error for paths without a file, which offers to skip their rows if they would be skipped."""
+        if self.on_bad_row == "skip" or not str(error).endswith(PATH_REMEDY):
+            return error
+        rows = [*zip(*self._paths[part].values(), strict=True)]
+        bad = sum(any(path in listed.faults for path in row) for row in rows)
+        return DataError(f"{str(error).removesuffix('.')}{offer_skipping(bad, len(rows))}.")
 
     def _make_fault_error(self, part: str, listed: ListedFiles) -> DataError:
         """The error for paths without a file."""

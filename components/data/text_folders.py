@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, NamedTuple
@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.bad_rows import SKIP_REMEDY, BadRows
+from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
 from components.data.files import FileBlock, check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.skipping import SkipOptions
@@ -99,20 +99,46 @@ class TextFolders(SkipOptions, Table):
             check_utf_8_name(path, name)
             if fault := _find_fault(texts[folder][name]):
                 faults[name] = f"{name} in {path} {fault}"
-                if self.on_bad_row == "error":
-                    raise DataError(f"{faults[name]}; convert it; {SKIP_REMEDY}")
         if self.valid is None and not texts.get(folders.get("valid", ""), True):
             del folders["valid"]
-        names = [name for folder in folders.values() for name in texts[folder]]
-        bad_rows = BadRows().add(np.flatnonzero([name in faults for name in names]), lambda row: faults[names[row]])
-        bad_rows.check(len(names), self.path)
-        for folder, found in texts.items():
-            texts[folder] = {name: text for name, text in found.items() if name not in faults}
         for part, folder in folders.items():
             self._check_classes(part, folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
+        names = {folder: [*texts[folder]] for folder in folders.values()}
+        if faults and self.on_bad_row == "error":
+            offer = f"; {SKIP_REMEDY}" if self._can_skip(names, faults) else ""
+            raise DataError(f"{next(iter(faults.values()))}; convert it{offer}")
+        bad_rows = self._skip(names, faults)
+        for folder, found in texts.items():
+            texts[folder] = {name: text for name, text in found.items() if name not in faults}
         parts = ["all"] if len(folders) == 1 else list(folders)
         made = (_make_part([*texts[folder].items()]) for folder in folders.values())
         return dict(zip(parts, made, strict=True)), bad_rows
+
+    def _can_skip(self, names: Mapping[str, Sequence[str]], faults: Mapping[str, str]) -> bool:
+        try:
+            self._skip(names, faults)
+        except DataError:
+            return False
+        return True
+
+    def _skip(self, names: Mapping[str, Sequence[str]], faults: Mapping[str, str]) -> BadRows:
+        """The rows of files with a fault. Raises DataError if these are most files, or all training files of a class.
+
+        Args:
+            names: the files of each folder of a part; the training part is the first.
+            faults: what is wrong with some files, by name.
+        """
+        files = [name for own in names.values() for name in own]
+        bad_rows = BadRows().add(np.flatnonzero([name in faults for name in files]), lambda row: faults[files[row]])
+        bad_rows.check(len(files), self.path)
+        known = set[str]()
+        for folder, own in names.items():
+            remaining = known | {_split_path(name)[1] for name in own if name not in faults}
+            described = {number: faults[name] for number, name in enumerate(own) if name in faults}
+            skipped = {number: {_split_path(own[number])[1]} for number in described}
+            check_remaining_classes(skipped, remaining, f"{self.path} ({folder})", described.__getitem__)
+            known = known or remaining
+        return bad_rows
 
     @property
     def _folders(self) -> dict[str, str]:

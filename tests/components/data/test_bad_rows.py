@@ -370,8 +370,16 @@ def test_texts_in_another_encoding_are_skipped(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"isn't UTF-8.*; convert it; to skip such rows, set `on_bad_row=skip`$"):
         TextFolders(path=mixed).sizes()
     only = write_files(tmp_path / "only", {**good, "train/c/1.txt": b"\xff"}, "folder")
-    with pytest.raises(DataError, match="no text of class c in train"):
+    message = (
+        r"\(train\): the only row of the class c can't be read.* The first is train/c/1.txt in .* isn't UTF-8: byte"
+    )
+    with pytest.raises(DataError, match=message):
         TextFolders(path=only, on_bad_row="skip", valid=2).sizes()
+    with pytest.raises(DataError, match=r"train/c/1.txt in .*; convert it$"):
+        TextFolders(path=only, valid=2).sizes()
+    files = good | {"train/c/1.txt": b"a", "test/c/1.txt": b"\xff"}
+    in_train = write_files(tmp_path / "in_train", files, "folder")
+    assert TextFolders(path=in_train, on_bad_row="skip", valid=2).sizes() == {"train": 7, "test": 6}
 
 
 # --------------------------------------------------------------------------------------------------------- a function
@@ -407,6 +415,21 @@ def test_rows_of_a_function_are_skipped(position: int, bad: Any) -> None:
     assert make(rows, on_bad_row="skip").with_bad_rows(source.find_bad_rows()).left_out() == source.left_out()
     with pytest.raises(DataError, match=rf"row {position} of "):
         make(rows).sizes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_offered"),
+    [
+        ([{"x": 1}] * 9 + [{"x": 1.5}] * 200, False),
+        ([{"x": 1}] * 9 + [{"x": 1.5}] * 2, True),
+        ([{"x": "first"}] + [{"x": 1}] * 9, False),
+        ([{"x": 1}, {"y": 1}] * 5, True),
+    ],
+)
+def test_skipping_is_offered_if_most_of_the_rows_of_a_function_can_be_read(rows: list[Any], is_offered: bool) -> None:
+    with pytest.raises(DataError) as raised:
+        Generator(function=partial(yield_rows, rows), version="1").sizes()
+    assert str(raised.value).endswith("; to skip such rows, set `on_bad_row=skip`") == is_offered
 
 
 def test_an_endless_function_of_bad_rows_is_an_error() -> None:
@@ -476,6 +499,16 @@ def test_rows_of_a_table_whose_images_cannot_be_read_are_skipped(tmp_path: Path,
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("components.data.image_table.verify_files", None)
         assert again.left_out() == source.left_out(), "needs no pass"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_skipping_is_offered_if_most_paths_have_a_file(tmp_path: Path, count: int) -> None:
+    write_files(tmp_path, {f"{n}.png": png(n) for n in range(2)}, "folder")
+    rows = [*(f"{n}.png,{n}" for n in range(2)), *(f"gone{n}.png,1" for n in range(count))]
+    (tmp_path / "a.csv").write_text("\n".join(["image,y", *rows, ""]))
+    offer = "" if count == 3 else "; to skip such rows, set `on_bad_row=skip`"
+    with pytest.raises(DataError, match=rf"gone0.png.* Correct the path, or remove the row{offer}\.$"):
+        ImageTable(path=str(tmp_path / "a.csv")).fingerprint()
 
 
 def test_a_skipped_row_does_not_decide_which_columns_are_images(tmp_path: Path) -> None:
