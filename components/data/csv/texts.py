@@ -343,7 +343,9 @@ class TextColumn:
     # ----------------------------------------------------------------------------------------------------- booleans
 
     def _read_booleans(self) -> TextResult:
-        values = np.array([BOOLEANS.get(text.strip().lower(), np.nan) for text in self.texts])
+        accepted = (*INFERRED_BOOLEANS, "0", "1") if self.options.kind is None else BOOLEANS  # Arrow infers these four
+        texts = [text.strip().lower() for text in self.texts]
+        values = np.array([BOOLEANS[text] if text in accepted else np.nan for text in texts])
         is_boolean = ~np.isnan(values)
         self._check_declared(is_boolean)
         if self.options.kind is None and (odd := self._find_odd(is_boolean, "boolean")) is not None:

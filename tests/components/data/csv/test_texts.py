@@ -307,6 +307,11 @@ def test_the_size_of_declared_times_shows_their_unit(tmp_path: Path, values: lis
             ["nulls", "types", "on_bad_row"],
         ),
         (
+            [*["true", "false"] * 10, "1", "N", "no", "T", " 0 "],
+            "3 of 25 values are not booleans; the first is 'N' (line 23)",
+            ["nulls", "types", "on_bad_row"],
+        ),
+        (
             [*["true", "false"] * 10, "?", "both", "neither"],
             "2 of 22 values are not booleans; the first is 'both' (line 23)",
             ["nulls", "types", "on_bad_row"],
