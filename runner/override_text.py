@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ SHELL_SAFE = re.compile(r"[A-Za-z0-9_.=:/-]+")
 PLAIN_VALUE = re.compile(r"[\w.:-]+|\[.*\]")
 SETTING = re.compile(  # see locate_settings
     r"\b(?P<verb>[Ss]et|[Ii]ncrease|or|and|by|with) "
-    r"`(?P<name>[a-z]\w*)(?:\.(?P<column>[^`=]+))?(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
+    r"`(?P<name>[a-z]\w*)(?:\.(?P<column>\"(?:[^\"\\`]|\\.)*\"|[^`=]+))?"
+    r"(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
 )
 CHOOSING_VERBS = ("set", "increase")  # before a parameter without a value
 ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
@@ -56,7 +58,8 @@ def locate_settings(message: str, key: str) -> str:
 
     A part doesn't know its place in the configuration. Its message has a value to set as `` `name=value` ``, or as
     `` `name.column=value` `` for one column, after "set", "or", "and", "by" or "with"; and a parameter whose value
-    the user must choose as `` `name` ``, after "set" or "increase". A parameter "of the data" is that of the source.
+    the user must choose as `` `name` ``, after "set" or "increase". A column whose name has a backquote or an equals
+    sign is in JSON. A parameter "of the data" is that of the source.
 
     Args:
         message: the message.
@@ -66,7 +69,7 @@ def locate_settings(message: str, key: str) -> str:
     owner = f"{columns}{quote_name(name) or name}" if columns and not prefix else key
 
     def locate(found: re.Match[str]) -> str:
-        column = quote_name(found["column"]) if found["column"] else ""
+        column = quote_name(_read_name(found["column"])) if found["column"] else ""
         is_remedy = found["value"] is not None or found["verb"].lower() in CHOOSING_VERBS
         if column is None or not is_remedy:  # None: no key can have this name
             return found[0]
@@ -76,6 +79,14 @@ def locate_settings(message: str, key: str) -> str:
         return f"{found['verb']} {setting}"
 
     return SETTING.sub(locate, message)
+
+
+def _read_name(text: str) -> str:
+    """The name of a column in a message, which may be in JSON."""
+    try:
+        return str(json.loads(text)) if text.startswith('"') else text
+    except ValueError:
+        return text
 
 
 def quote_text(text: str) -> str:

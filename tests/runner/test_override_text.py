@@ -88,6 +88,8 @@ def test_an_override_has_quotes_where_it_needs_them(value: Any, word: str) -> No
         ("no class; set `labels=false`", "data", "no class; set data.labels=false"),
         ("set `types.x=string` or `marks.x=$`", "data", "set data.types.x=string or 'data.marks.x=\"$\"'"),
         ("Set `types.a b=string`.", "data", "Set 'data.types.\"a b\"=string'."),
+        ('set `types."a=b"=string`', "data", "set 'data.types.\"a=b\"=string'"),
+        ('set `types."x\\u0060y"=string`', "data", "set 'data.types.\"x`y\"=string'"),
         ("set `encoding` to that of the file", "data", "set data.encoding to that of the file"),
         ('by `nulls=["", "?"]`', "data", 'by \'data.nulls=["", "?"]\''),
         ("increase `buckets`", "feature.columns.zip", "increase feature.columns.zip.buckets"),

@@ -98,7 +98,13 @@ def make_type_error(
 def format_setting(name: str, remedy: Remedy) -> str:
     """What a remedy sets, as a message has it: `` `types.x=string` `` for the column x."""
     value = remedy.value if isinstance(remedy.value, str) else json.dumps(remedy.value, ensure_ascii=False)
-    return f"`{remedy.option}{f'.{name}' if remedy.by_column else ''}={value}`"
+    return f"`{format_option_key(remedy.option, name) if remedy.by_column else remedy.option}={value}`"
+
+
+def format_option_key(option: str, name: str) -> str:
+    """The key of an option of a column, such as types.x. A name that would end the key or the setting is in JSON."""
+    is_plain = not name.startswith('"') and not set("`=") & set(name)
+    return f"{option}.{name if is_plain else json.dumps(name, ensure_ascii=False).replace('`', chr(92) + 'u0060')}"
 
 
 def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataError:

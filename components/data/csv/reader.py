@@ -24,10 +24,13 @@ from components.data.csv.epoch import (
     read_epoch,
 )
 from components.data.csv.errors import (
+    AS_TEXT,
     BLOCK_BYTES,
     check_delimiter,
     check_format,
     check_quotes,
+    format_option_key,
+    format_setting,
     make_type_error,
     raise_encoding_error,
     raise_nul_error,
@@ -674,7 +677,9 @@ class Reader:
             locate=lambda row: f"{self.file}, {self.file.locate(row)}",
             total=int(present.sum()),
             table_rows=len(values),
-            remedy=f"`dates.{name}`" if declared == "timestamp" else f"`types.{name}=string`",
+            remedy=f"`{format_option_key('dates', name)}`"
+            if declared == "timestamp"
+            else format_setting(name, AS_TEXT),
         )
 
 

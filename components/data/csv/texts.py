@@ -18,7 +18,14 @@ from components.data.csv.epoch import (
     have_epoch_unit,
     read_epoch,
 )
-from components.data.csv.errors import AS_TEXT, SKIP_ROWS, make_problem_error, make_type_error
+from components.data.csv.errors import (
+    AS_TEXT,
+    SKIP_ROWS,
+    format_option_key,
+    format_setting,
+    make_problem_error,
+    make_type_error,
+)
 from components.data.csv.numbers import (
     HOURS_MINUTES,
     MINUTES_SECONDS,
@@ -389,7 +396,7 @@ class TextColumn:
         usual = (AS_TEXT,) if as_missing is None else (as_missing, AS_TEXT)
         problem = Problem(self._describe_odd(is_read, needed), (*remedies, *usual, SKIP_ROWS))
         return TextResult(
-            problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", f"`types.{self.name}=string`")
+            problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", format_setting(self.name, AS_TEXT))
         )
 
     def _find_null_remedy(self, is_read: np.ndarray) -> Remedy | None:
@@ -416,10 +423,11 @@ class TextColumn:
             return
         number = "whole number" if self.options.kind == "int" else "number"
         needed = f"a {number} with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
-        remedy = f"`dates.{self.name}`" if self.options.kind == "timestamp" else f"`types.{self.name}=string`"
+        as_text = format_setting(self.name, AS_TEXT)
+        remedy = f"`{format_option_key('dates', self.name)}`" if self.options.kind == "timestamp" else as_text
         mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
         if mark and mark != self.options.mark and self.options.kind != "timestamp":
-            remedy = f"`marks.{self.name}={mark}` or {remedy}"
+            remedy = f"`{format_option_key('marks', self.name)}={mark}` or {remedy}"
         raise self._make_type_error(is_odd, needed, remedy)
 
     def _make_type_error(self, is_odd: np.ndarray, needed: str, remedy: str) -> BadRowsError:

@@ -727,6 +727,14 @@ def test_gaps_among_numbers_have_many_spellings(tmp_path: Path) -> None:
     assert values_of(texts)[50:] == ["missing", "?", "-", "unknown", None], "among texts, they may be values"
 
 
+@pytest.mark.parametrize(("name", "key"), [("a=b", '"a=b"'), ("x`y", r'"x\\u0060y"'), ("a b", "a b")])
+def test_a_remedy_sets_a_column_whose_name_would_end_the_setting(tmp_path: Path, name: str, key: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{name},y\n1,1\n2,2\noops,3\n")
+    with pytest.raises(DataError, match=f"set `types.{key}=string`; to skip"):
+        _ = Csv(path=str(path), types={name: "int"}).table
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [(["true", "false"], "bool"), (["yes", "no"], "bool"), (["1", "0"], "bool"), (["Y", "n"], "bool")],
