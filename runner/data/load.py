@@ -193,19 +193,19 @@ def load_encoded(
         UserError: the columns don't fit together, or don't fit the source.
         DataError: rows are wrong, or a split is empty.
     """
-    entries = EncodedCache(cache, lambda: _describe_rows(source))
-    content = source.fingerprint()
     columns = used_columns(features)
-    content += "".join(_file_fingerprints(columns))
-    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
-    rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
-    known_files = KnownFiles(source, entries)
-
     if isinstance(source, SkipsRows) and source.on_bad_row == "skip":
         classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
         separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
         targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
         source = source.with_used_columns(raw_keys(columns), targets, separators)
+    entries = EncodedCache(cache, lambda: _describe_rows(source))
+    content = source.fingerprint()
+    content += "".join(_file_fingerprints(columns))
+    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
+    rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
+    known_files = KnownFiles(source, entries)
+
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         searched = source
         bad_rows_id = _digest(f"{rows_id}\nbad rows")
