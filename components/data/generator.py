@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property, partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -209,28 +209,54 @@ class Generator(SearchesBadRows):
 
         Raises DataError for a row that can't be read and isn't to be skipped, and if there are too many.
         """
-        count = 0
-        while (self.limit is None or count < self.limit) and (numbered := next(rows, None)) is not None:
-            number, row = numbered
-            try:
-                self._check_mapping(number, row)
-                found = self._check_row(number, row, kinds)
-            except DataError as error:
-                if self.on_bad_row == "error":
-                    bad, others = self._count_next(rows, kinds, min(max(count, MIN_NEXT_ROWS), MAX_BAD_ROWS))
-                    raise DataError(f"{error}{offer_skipping(bad + 1, count + bad + others + 1)}") from None
-                faults.messages[number] = str(error)
-                if len(faults.messages) > max(count, MAX_BAD_ROWS):
-                    faults.list_rows().check(number + 1, self._name)
-                for name, values in faults.classes.items():
-                    value = row.get(name) if isinstance(row, Mapping) else None
-                    kind = _find_kind(value)
-                    if kind in CLASS_KINDS and kind == kinds.get(name, kind):
-                        values[number] = _as_python(value)
-                continue
-            kinds.update(found)
-            count += 1
-            yield number, row
+        count, size = 0, 0
+        waiting: list[tuple[int, Mapping[str, Any]]] = []  # until the type of each column is known
+        while True:
+            is_full = self.limit is not None and count + len(waiting) >= self.limit
+            numbered = None if is_full else next(rows, None)
+            if numbered is not None:
+                number, row = numbered
+                try:
+                    self._check_mapping(number, row)
+                    found = self._check_row(number, row, kinds)
+                except DataError as error:
+                    if self.on_bad_row == "error":
+                        bad, others = self._count_next(rows, kinds, min(max(count, MIN_NEXT_ROWS), MAX_BAD_ROWS))
+                        raise DataError(f"{error}{offer_skipping(bad + 1, count + bad + others + 1)}") from None
+                    self._add_fault(faults, number, row, kinds, str(error), count)
+                    continue
+                kinds.update(found)
+                # Functions may yield the same array again, with other numbers.
+                copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
+                waiting.append((number, copied))
+                size += _count_bytes(row)
+                if "" in kinds.values() and len(waiting) < BLOCK_ROWS and size < BLOCK_BYTES:
+                    continue
+            for number, row in waiting:
+                try:
+                    if len(waiting) > 1 and self.on_bad_row == "skip":
+                        self._check_values(number, row, kinds)  # the types weren't known before
+                except DataError as error:
+                    self._add_fault(faults, number, row, kinds, str(error), count)
+                    continue
+                count += 1
+                yield number, row
+            waiting, size = [], 0
+            if (numbered is None and not is_full) or (self.limit is not None and count >= self.limit):
+                return
+
+    def _add_fault(
+        self, faults: _Faults, number: int, row: object, kinds: Mapping[str, str], message: str, count: int
+    ) -> None:
+        """Adds a row that is skipped. Raises DataError if there are too many beside `count` others."""
+        faults.messages[number] = message
+        if len(faults.messages) > max(count, MAX_BAD_ROWS):
+            faults.list_rows().check(number + 1, self._name)
+        for name, values in faults.classes.items():
+            value = row.get(name) if isinstance(row, Mapping) else None
+            kind = _find_kind(value)
+            if kind in CLASS_KINDS and kind == (kinds.get(name) or kind):
+                values[number] = _as_python(value)
 
     def _count_next(self, rows: Iterator[tuple[int, Any]], kinds: dict[str, str], maximum: int) -> tuple[int, int]:
         """How many of the next rows can't be read, and how many can: whether a fault is one of single rows."""
@@ -297,9 +323,12 @@ class Generator(SearchesBadRows):
                     f"type {before} in the rows before it; {remedy}"
                 )
         if self.on_bad_row == "skip":  # otherwise found when the columns are made
-            for name, value in row.items():
-                self._check_value(number, name, kinds[name], value)
+            self._check_values(number, row, kinds)
         return kinds
+
+    def _check_values(self, number: int, row: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+        for name, value in row.items():
+            self._check_value(number, name, kinds[name], value)
 
     def _convert_values(
         self, name: str, kind: str, values: list[Any], numbers: Sequence[int]
@@ -328,7 +357,7 @@ class Generator(SearchesBadRows):
             return np.stack(values), None
         filled = [MISSING[kind] if value is None else value for value in values]
         for number, value in zip(numbers, values, strict=True) if kind == "time" else ():
-            if isinstance(value, np.datetime64):  # NumPy would convert a large one without an error
+            if type(value) not in (datetime, date):  # NumPy would convert a large one, or nanoseconds, without an error
                 self._check_value(number, name, kind, value)
         try:
             return np.array(filled, DTYPES[kind]), mask
@@ -351,8 +380,14 @@ class Generator(SearchesBadRows):
             if value is None and kind not in ("", "str", "bytes"):
                 raise DataError(f"{self._describe_row(number)}: `{name}` is None, which an array can't be")
             return
+        if kind == "time" and _has_nanoseconds(value):
+            raise DataError(
+                f"{self._describe_row(number)}: `{name}` is {_describe(value)}, whose nanoseconds would be lost; round "
+                "it to microseconds"
+            )
         try:
-            if isinstance(value, np.datetime64) and abs(value.astype("M8[Y]").astype(int)) > MAX_YEARS:
+            is_time = isinstance(value, np.datetime64) and not np.isnat(value)
+            if is_time and abs(value.astype("M8[Y]").astype(int)) > MAX_YEARS:
                 raise OverflowError
             known = MISSING[kind] if value is None else value
             np.array(int(known) if kind == "int" else known, DTYPES[kind])  # NumPy would wrap a large np.uint64
@@ -462,15 +497,18 @@ def _batch_rows(rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[list[
     batch: list[tuple[int, Mapping[str, Any]]] = []
     size = 0
     for number, row in rows:
-        # Functions may yield the same array again, with other numbers.
-        copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
-        batch.append((number, copied))
-        size += sum(getattr(value, "nbytes", 0) or len(value) for value in row.values() if hasattr(value, "__len__"))
+        batch.append((number, row))
+        size += _count_bytes(row)
         if len(batch) == BLOCK_ROWS or size >= BLOCK_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _count_bytes(row: Mapping[str, Any]) -> int:
+    """About the bytes of a row's texts and arrays."""
+    return sum(getattr(value, "nbytes", 0) or len(value) for value in row.values() if hasattr(value, "__len__"))
 
 
 def _find_kind(value: Any) -> str | None:
@@ -500,6 +538,14 @@ def _list_values(block: Block, name: str) -> list[Any]:
     if not isinstance(values, np.ndarray) or values.ndim > 1:
         return []
     return np.unique(values[np.broadcast_to(valid, len(values))]).tolist()
+
+
+def _has_nanoseconds(value: Any) -> bool:
+    """Whether a time, such as one of NumPy or pandas, is no whole number of microseconds."""
+    if isinstance(value, np.datetime64):
+        is_fine = np.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as")
+        return bool(is_fine and not np.isnat(value) and value.astype("M8[us]") != value)
+    return bool(getattr(value, "nanosecond", 0))
 
 
 def _describe(value: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import PIL.Image
 import pytest
 from hypothesis import example, given, settings
@@ -430,6 +431,31 @@ def test_skipping_is_offered_if_most_of_the_rows_of_a_function_can_be_read(rows:
     with pytest.raises(DataError) as raised:
         Generator(function=partial(yield_rows, rows), version="1").sizes()
     assert str(raised.value).endswith("; to skip such rows, set `on_bad_row=skip`") == is_offered
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_rows_without_an_array_are_skipped_also_before_its_type_is_known(limit: int | None) -> None:
+    arrays = [None, None, np.zeros(2), np.ones(2), None, np.full(2, 3.0), np.full(2, 4.0)]
+    rows = [{"x": array, "y": n} for n, array in enumerate(arrays)]
+    source = Generator(function=partial(yield_rows, rows), version="1", on_bad_row="skip", limit=limit)
+    (block,) = source.blocks("all")
+    assert block.columns["y"].tolist() == [2, 3, 5, 6][:limit]  # type: ignore[union-attr]
+    assert source.skipped_rows() == 3
+    assert "row 0 of " in source.left_out()[0]
+
+
+@pytest.mark.parametrize(
+    "time", [np.datetime64("2020-01-01T00:00:00.123456789"), pandas.Timestamp("2020-01-01 00:00:00.123456789")]
+)
+def test_nanoseconds_of_a_function_are_not_cut(time: Any) -> None:
+    rows = [{"t": np.datetime64("2020-01-01T00:00:00.123456", "ns")}, {"t": time}, {"t": np.datetime64("NaT", "ns")}]
+    for options in ({}, {"on_bad_row": "skip"}):
+        source = Generator(function=partial(yield_rows, rows), version="1", **options)
+        if options:
+            assert source.sizes() == {"all": 2}
+        else:
+            with pytest.raises(DataError, match=r"row 1 of .*: `t` is .* whose nanoseconds would be lost"):
+                source.sizes()
 
 
 def test_an_endless_function_of_bad_rows_is_an_error() -> None:
