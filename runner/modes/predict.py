@@ -192,7 +192,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         source: Source = build(data, {}, SCHEMA["data"])
         if keys is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(keys)
-    with error_location("data.path"), located_settings("data"):
+    with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):
         source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()

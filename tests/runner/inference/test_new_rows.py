@@ -379,5 +379,7 @@ def test_rows_of_a_function_with_other_arguments_are_new_rows(
     assert found["target"] == [1, 0, 1, 0, 1]
     assert main(["mode=evaluate", *new]) == 0
     out = capsys.readouterr().out
+    assert main(["mode=predict", "output=none.csv", *new, "data.function.count=0"]) == 2
+    assert "data.function: yields_rows.rows yielded no row" in capsys.readouterr().err
     assert "5 predictions for the rows of yields_rows.rows are in found.csv" in out
     assert re.search(r"rows of +loss.*\nyields_rows\.rows ", out)
