@@ -76,7 +76,8 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content_digest(self) -> str:
-        names = "\0".join(self._files.names[row] for rows in self._layout.parts.values() for row in rows.tolist())
+        used = [self._files.names[row] for rows in self._layout.parts.values() for row in rows.tolist()]
+        names = "\0".join([*used, *self._strays])
         digest = hashlib.blake2b(f"{self._files.version.portable}\0{names}".encode(), digest_size=16)
         return f"{digest.hexdigest()}, {self.labels=}"
 
@@ -187,6 +188,14 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             return ""
         return offer_skipping(strays, strays + images)
 
+    @property
+    def _strays(self) -> Sequence[str]:
+        """The files that aren't named as images, and are skipped."""
+        if self.classes is None:
+            return self._listed[2]
+        wanted = {*map(format_key, self.classes)}
+        return [name for name in self._listed[2] if wanted.intersection(name.split("/")[:-1])]
+
     @cached_property
     def _layout(self) -> _Layout:
         layout = _find_layout(self.path, self._files, labels=self._has_labels)
@@ -228,9 +237,7 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         """
         if self.on_bad_row == "error":
             return BadRows()
-        files, strays = np.concatenate([*self._layout.parts.values()]), self._listed[2]
-        if self.classes is not None:
-            strays = [name for name in strays if {*name.split("/")[:-1]} & {*map(format_key, self.classes)}]
+        files, strays = np.concatenate([*self._layout.parts.values()]), self._strays
         faults = [verdict.fault for verdict in verify_files(files.tolist(), self._files.read)]
         rows = np.flatnonzero([bool(fault) for fault in faults])
 

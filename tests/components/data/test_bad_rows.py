@@ -338,6 +338,9 @@ def test_files_that_are_not_named_as_images_do_not_decide_what_folders_mean(
     assert source.row_numbers().tolist() == [*range(len(good))]  # type: ignore[union-attr]
     with pytest.raises(DataError, match=r"is no image file.*; to skip such rows, set `on_bad_row=skip`$"):
         ImageFolders(path=mixed, labels=labels).sizes()
+    (tmp_path / "mixed" / stray).unlink()
+    without = ImageFolders(path=mixed, on_bad_row="skip", labels=labels)
+    assert without.content_digest() != source.content_digest(), "the cache keeps the sentence with the rows"
 
 
 @pytest.mark.parametrize("strays", [["docs/a.txt"], [f"a/{n}.txt" for n in range(5)]])
