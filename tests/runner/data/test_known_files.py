@@ -127,7 +127,7 @@ def test_files_that_later_runs_read_are_added_and_stay_known_when_others_change(
     load(SOURCES["folder"]())
     write("images/a/more.bmp", make_image(50))
     load(ImageFolders(path="images", valid=2, test=2, classes=("a", "b")))
-    load(ImageTable(path="table.csv", valid=2, test=2, root="."))
+    load(ImageTable(path="table.csv", valid=2, test=2, root=str(Path.cwd())))
     assert count() == 2
     swap(NAMES[3], NAMES[5])
     os.utime(NAMES[3])
