@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from components.other_names import OTHER_NAMES
 
 MAX_LISTED = 10  # names in a message
+MIN_CONTAINED = 3  # characters of a name that is looked for in longer names
+SEPARATORS = re.compile(r"[\s_-]+")  # between the words of a name
+WORD = re.compile(r"[^\W_]+")
 
 
 def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
     """The names most similar to a given name, the nearest first.
+
+    The case of letters, `_`, `-` and spaces don't count. The name that another library has for one of ours counts as
+    equal to ours.
 
     Args:
         name: the name that the user wrote.
@@ -17,12 +27,52 @@ def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff:
         count: the maximum number of names to return.
         cutoff: the minimum similarity, from 0 to 1, as in `difflib.get_close_matches`.
     """
-    return difflib.get_close_matches(str(name), list(dict.fromkeys(names)), count, cutoff)
+    by_spelling = _group_spellings(names)
+    near = difflib.get_close_matches(_normalize(name), list(by_spelling), count, cutoff)
+    similar = [each for spelling in near for each in by_spelling[spelling]]
+    return list(dict.fromkeys([*_find_equal(name, by_spelling), *similar]))[:count]
 
 
 def closest_name(name: object, names: Iterable[str]) -> str | None:
     """The most similar name; None where no name is similar enough."""
     return next(iter(closest_names(name, names, count=1)), None)
+
+
+def _normalize(name: object) -> str:
+    """A name as it is compared."""
+    return SEPARATORS.sub("", str(name).casefold()) or str(name)
+
+
+def _group_spellings(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what is compared of them."""
+    by_spelling: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        by_spelling.setdefault(_normalize(name), []).append(name)
+    return by_spelling
+
+
+def _find_equal(name: object, by_spelling: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names that differ in their spelling only, or else those that another library calls by the name."""
+    spelling = _normalize(name)
+    if spelling in by_spelling:
+        return list(by_spelling[spelling])
+    return [each for ours in _other_names().get(spelling, ()) for each in by_spelling.get(_normalize(ours), ())]
+
+
+@functools.cache
+def _other_names() -> dict[str, tuple[str, ...]]:
+    return {_normalize(name): ours for name, ours in OTHER_NAMES.items()}
+
+
+def _find_containing(name: object, by_spelling: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names that start with the name, or else those of which it is a word: `price` of `asking price`."""
+    spelling = _normalize(name)
+    if len(spelling) < MIN_CONTAINED:
+        return []
+    starting = [each for longer, names in by_spelling.items() if longer.startswith(spelling) for each in names]
+    return starting or [
+        each for names in by_spelling.values() for each in names if spelling in WORD.findall(each.casefold())
+    ]
 
 
 def format_name(name: str) -> str:
@@ -38,14 +88,18 @@ def join_names(names: Iterable[str]) -> str:
 
 
 def suggest_name(name: object, names: Iterable[str]) -> str:
-    """The nearest name and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
+    """The nearest names and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    The nearest name is left out if no name is similar. The list is left out if there is a nearest name among more than
-    ten.
+    The nearest names are those that differ in their spelling only, those that another library calls by the name, those
+    that start with the name or have it as a word, or else the most similar one. They are left out if there are none.
+    The allowed names are left out if there are near ones among more than ten.
     """
-    allowed = set(names)
+    allowed = sorted(set(names))
     listed = f"Allowed: {join_names(allowed) or 'none'}."
-    if (nearest := closest_name(name, sorted(allowed))) is None:
+    by_spelling = _group_spellings(allowed)
+    nearest = _find_equal(name, by_spelling) or _find_containing(name, by_spelling)
+    nearest = nearest or closest_names(name, allowed, count=1)
+    if not nearest or (len(nearest) == len(allowed) > 1):
         return listed
-    suggestion = f"Did you mean {format_name(nearest)}?"
+    suggestion = f"Did you mean {' or '.join(map(format_name, nearest)) if len(nearest) < 3 else join_names(nearest)}?"
     return suggestion if len(allowed) > MAX_LISTED else f"{suggestion} {listed}"

@@ -23,8 +23,6 @@ from runner.tree import iterate_leaves, iterate_parts, join_path
 
 OTHER_NAMES = {
     "lr": "learning_rate",
-    "optimizer.lr": "learning_rate",
-    "schedule.lr": "learning_rate",
     "model": "architecture",
     "net": "architecture",
     "network": "architecture",
@@ -48,10 +46,16 @@ OTHER_NAMES = {
     "data.batch_size": "training.batch_size",
     "random_seed": "seed",
     "random_state": "seed",
+    "early_stopping_patience": "training.patience",
+    "test_size": "data.test",
+    "val": "data.valid",
+    "val_size": "data.valid",
+    "validation_split": "data.valid",
     "input": "data.path",
     "output_dir": "folder",
 }
-"""Titrate's keys, by names that other libraries have for them."""
+"""Titrate's keys, by names that other libraries have for them. For names of options and parameters, see
+`components/other_names.py`."""
 
 OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "labels", "targets", "outputs", "params"}
 """The names that other libraries have for the arguments of losses, metrics and penalties."""
@@ -60,7 +64,11 @@ PLATFORM = (
     "JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or `tpu`. "
     "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."
 )
-EXPLANATIONS = dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM)
+EXPLANATIONS = {
+    **dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM),
+    "early_stopping": "To stop after 5 evaluations without improvement, write training.patience=5",
+    "verbose": "To print warnings and errors only, write quiet=true",
+}
 """What to do instead, by keys that Titrate has no key for."""
 
 OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
@@ -101,17 +109,19 @@ def suggest_help(key: str, known: Collection[str]) -> str:
 
 
 def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: Collection[str]) -> str:
-    """Suggests what to write instead of an unknown parameter of a part.
+    """Suggests what to write instead of an unknown parameter of a part, or an unknown key of a section.
 
     Args:
         values: the configuration.
-        owner: the key of the part.
+        owner: the key of the part or section.
         name: the name of the parameter.
         known: the names that are allowed.
     """
-    node, key = values.get(owner, {}), f"{owner}.{name}"
-    if key in OTHER_NAMES:
-        return f"Write {_format_override(OTHER_NAMES[key], node[name])}"
+    if name in EXPLANATIONS:
+        return EXPLANATIONS[name]
+    node, meant = values.get(owner, {}), OTHER_NAMES.get(f"{owner}.{name}", OTHER_NAMES.get(name, owner))
+    if meant not in SECTIONS and meant not in read_default_options() and name in node:
+        return f"Write {_format_override(meant, node[name])}"
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)
@@ -174,7 +184,7 @@ def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
         yield OTHER_NAMES[key]
     elif below and root in OTHER_NAMES:
         owner = OTHER_NAMES[root]
-        meant = OTHER_NAMES.get(f"{owner}.{below}", f"{owner}.{below}")
+        meant = OTHER_NAMES.get(f"{owner}.{below}", OTHER_NAMES.get(below, f"{owner}.{below}"))
         fields = read_settings_fields(SECTIONS[owner]) if owner in SECTIONS else ()
         if meant != f"{owner}.{below}" or below in fields or meant in _find_owners(below, values):
             yield meant
