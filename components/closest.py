@@ -11,6 +11,7 @@ from components.other_names import OTHER_NAMES
 
 MAX_LISTED = 10  # names in a message
 MIN_CONTAINED = 3  # characters of a name that is looked for in longer names
+MISSPELLED = 0.9  # similarity of a name that must be meant if it is the only one
 SEPARATORS = re.compile(r"[\s_-]+")  # between the words of a name
 WORD = re.compile(r"[^\W_]+")
 
@@ -90,15 +91,16 @@ def join_names(names: Iterable[str]) -> str:
 def suggest_name(name: object, names: Iterable[str]) -> str:
     """The nearest names and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    The nearest names are those that differ in their spelling only, those that another library calls by the name, those
-    that start with the name or have it as a word, or else the most similar one. They are left out if there are none.
-    The allowed names are left out if there are near ones among more than ten.
+    The nearest names are the first of these that exist: those that differ in case and `_` only, those that another
+    library calls by the name, the only very similar one, those that start with the name, those that have it as a word,
+    the most similar one. The allowed names are left out if there are near ones among more than ten.
     """
     allowed = sorted(set(names))
     listed = f"Allowed: {join_names(allowed) or 'none'}."
     by_spelling = _group_spellings(allowed)
-    nearest = _find_equal(name, by_spelling) or _find_containing(name, by_spelling)
-    nearest = nearest or closest_names(name, allowed, count=1)
+    misspelled = closest_names(name, allowed, count=2, cutoff=MISSPELLED)
+    nearest = _find_equal(name, by_spelling) or (misspelled if len(misspelled) == 1 else [])
+    nearest = nearest or _find_containing(name, by_spelling) or closest_names(name, allowed, count=1)
     if not nearest or (len(nearest) == len(allowed) > 1):
         return listed
     suggestion = f"Did you mean {' or '.join(map(format_name, nearest)) if len(nearest) < 3 else join_names(nearest)}?"

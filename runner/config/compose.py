@@ -31,7 +31,7 @@ from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import ParsedOverrides, describe_repetitions, format_command, parse_overrides
+from runner.config.overrides import COMMAND_LINE, ParsedOverrides, describe_repetitions, format_command, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config, read_yaml
@@ -157,7 +157,9 @@ def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
     """The suggested options and values that the command keeps, as overrides. Those of the columns are in the table."""
     values = {key: value for key, value in suggestion.values.items() if key != "data"}
     suggested = {**suggestion.choices, **dict(dotted_leaves(values))}
-    current = {**dict(dotted_leaves(config.values)), **config.choices}
+    targets = {group: config.origins.get(f"{group}._target_", "") for group in config.choices}
+    choices = {group: option for group, option in config.choices.items() if not targets[group].startswith(COMMAND_LINE)}
+    current = {**dict(dotted_leaves(config.values)), **choices}
     kept = {key: value for key, value in suggested.items() if key in current and current[key] == value}
     return [shlex.quote(format_override(key, value)) for key, value in kept.items()]
 

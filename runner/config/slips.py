@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,12 +13,15 @@ from typing import Any
 from components.closest import join_names, suggest_name
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
+from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
+from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_settings_fields, read_signature
-from runner.signature.source import find_definition
+from runner.signature.schema import groups_by_kind
+from runner.signature.source import PartNotFoundError, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
@@ -161,6 +165,36 @@ def _suggest_options(group: str, parameter: str) -> str | None:
     """Names the options of a group that have a parameter; None: none has it."""
     options = find_options_with(group, parameter) if group in read_default_options() else {}
     return f"Options of {group} that have it: {join_names(options)}." if options else None
+
+
+def explain_part(group: str, name: str) -> str | None:
+    """What to write for the name of a part that is no option of its group; None: there is no such part of its kinds."""
+    kinds = [kind for kind, owner in groups_by_kind().items() if owner == group]
+    packages = [package for kind in kinds for package in KINDS[kind].packages]
+    key = f"{group}.{name.rpartition('.')[2]}" if isinstance(read_default_options()[group], list) else group
+    for target in [name] if "." in name else [f"{package}.{name}" for package in packages]:
+        with contextlib.suppress(PartNotFoundError):
+            if is_allowed_part(target, kinds):
+                return f"Write {key}._target_={target}"
+    return None
+
+
+def explain_word(word: str, options: Mapping[str, Collection[str]]) -> str | None:
+    """What to write for a word of the command that has no `=`; None: nothing is likely.
+
+    Args:
+        word: the word.
+        options: the options of each group.
+    """
+    if "=" in word:
+        return None
+    if word in MODES:
+        return f"Write mode={word}"
+    if word in ("help", "version", "info"):
+        return f"Write --{word}"
+    name = Path(word).stem if Path(word).suffix == ".yaml" else word
+    meant = [f"{group}={name}" for group in (EXPERIMENT, *options) if name in options[group]]
+    return f"Write {' or '.join(dict.fromkeys(meant))}" if meant else None
 
 
 def explain_data_file(name: str) -> str | None:

@@ -74,13 +74,27 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("model.lr=0.1", "model: unknown key. Write learning_rate=0.1"),
         ("data.train=0.1", "unknown parameter of components.data.ScikitLearn. Options of data that have it:"),
         ("validation_split=0.2", "validation_split: unknown key. Write data.valid=0.2"),
+        ("data.target=asking price", "data.target=asking price: a value with spaces needs quotes. Write 'data.target="),
+        ("metric=[rmse, mae]", "metric=[rmse, mae]: a value with spaces needs quotes. Write 'metric=[rmse, mae]'\n"),
+        ("update.groups={a: {b: [c, d]}, e: {}} f", "Write 'update.groups={a: {b: [c, d]}, e: {}}'\n"),
+        ("-m learning_rate=1e-3, 1e-2", "a value with spaces needs quotes. Write 'learning_rate=1e-3, 1e-2'\n"),
+        ("data.path=a[b note=[1, 2]", "data.path=a[b: not a valid override. Write 'data.path=\"a[b\"'"),
+        ("note=a predict run=last", "predict: not a valid override. Write mode=predict\n"),
+        ("help optimizer", "help: not a valid override. Write --help\n"),
+        ("seed=1 digits_cnn", "digits_cnn: not a valid override. Write experiment=digits_cnn\n"),
+        ("experiments/digits_cnn.yaml", "Write experiment=digits_cnn\n"),
+        ("experiment=experiments/digits_cnn.yaml", "Write experiment=digits_cnn [set"),
+        ("--allow a/my_loss.py", "--allow a/my_loss.py: is a file, and a module is needed. Write --allow a.my_loss\n"),
+        ("optimizer=lion", "optimizer: unknown option lion. Write optimizer._target_=optax.lion [set"),
+        ("optimizer=optax.lion", "Write optimizer._target_=optax.lion [set"),
+        ("metric=components.metric.MAE", "Write metric.MAE._target_=components.metric.MAE [set"),
         ("early_stopping=5", "write training.patience=5"),
         ("training.verbose=1", "training.verbose: unknown key. To print warnings and errors only, write quiet=true"),
         ("trainig.epochs=3", "trainig: unknown key. Did you mean training?"),
     ],
 )
 def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(words)) == 2
+    assert main(shlex.split(words) if "'" in words else words.split(" ")) == 2
     assert message in capsys.readouterr().err
 
 
