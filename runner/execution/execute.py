@@ -19,6 +19,7 @@ from runner.data.python_rows import PythonData
 from runner.data.transform import save_transform
 from runner.display.frames import make_frame
 from runner.display.html import format_html
+from runner.display.numbers import format_number
 from runner.display.progress import make_progress
 from runner.display.report import metric_rows, print_report
 from runner.display.run_length import format_epochs
@@ -90,7 +91,9 @@ class Result:
         return Figures(self.folder)
 
     def __repr__(self) -> str:
-        metrics = [f"{name}={value:.5g}" for name, value in _main_metrics(self.metrics, self.monitor).items()]
+        metrics = [
+            f"{name}={format_number(value)}" for name, value in _main_metrics(self.metrics, self.monitor).items()
+        ]
         return f"Result({', '.join([self.status, *metrics, f'folder={self.folder.name}'])})"
 
     def _repr_html_(self) -> str:
@@ -381,8 +384,8 @@ def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[R
         name = f"{each.split}/{record_name(each.target_name, 'accuracy')}"
         if name in metrics and each.majority is not None and metrics[name] <= each.majority[1]:
             majority, share = each.majority
-            accuracy = f"{name} {metrics[name]:.5g}"
-            yield f"{accuracy} is no better than predicting `{majority}` for every row ({share:.5g})"
+            accuracy = f"{name} {format_number(metrics[name])}"
+            yield f"{accuracy} is no better than predicting `{majority}` for every row ({format_number(share)})"
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.display.numbers import format_number
 from runner.files import write_atomically
 from runner.record.description import RANKING, REPEAT_KEYS
 from runner.sweep.manifest import Manifest, SweepRun
@@ -29,7 +30,7 @@ class MetricSummary(NamedTuple):
     deviation: float | None
 
     def __str__(self) -> str:
-        return f"{self.mean:.5g}" + ("" if self.deviation is None else f" ± {self.deviation:.2g}")
+        return format_number(self.mean) + ("" if self.deviation is None else f" ± {format_number(self.deviation, 2)}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from components.types import Source, UserError
 from runner import figures as run_figures
 from runner.config.config import Config
 from runner.data.encode import TARGET
+from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
@@ -21,7 +22,7 @@ from runner.files import check_no_links, write_atomically
 from runner.inference.copied_columns import copy_columns, list_flat_columns
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look.data import MAX_IMAGES, Look
-from runner.modes.look.tables import MAX_EXAMPLES, examples_table, format_number, format_share, format_targets
+from runner.modes.look.tables import DIGITS, MAX_EXAMPLES, examples_table, format_share, format_targets
 from runner.modes.look.view import View, image_inputs
 from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
@@ -174,7 +175,7 @@ def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section
         columns["probability"] = [f"{value:.3f}" for value in predictions.probability[shown]]
     elif predictions.classes is None and predictions.target.shape == predictions.prediction.shape:
         columns["target - prediction"] = format_targets(_residuals(predictions)[shown], None)
-    columns["loss"] = [format_number(value) for value in predictions.loss[shown]]
+    columns["loss"] = [format_number(value, DIGITS) for value in predictions.loss[shown]]
     return Section(_title(predictions), [list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 
