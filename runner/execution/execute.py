@@ -179,11 +179,18 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
         if warning not in printed:  # the runs of a sweep mostly have the same data
             run.progress.note(f"warning: {warning}")
     printed.update(run.data.warnings)
+    summary: dict[str, Any] = {}
     try:
         summary = _train_or_record_failure(run, signals, delivery)
     finally:
-        with run.progress.working("bringing the record to MLflow"):
-            run_id = delivery.close(DELIVERY_SECONDS)
+        try:
+            with run.progress.working("bringing the record to MLflow"):
+                run_id = delivery.close(DELIVERY_SECONDS)
+        except KeyboardInterrupt:  # the run has saved everything
+            run.progress.close()
+            if summary and member is None:
+                print_report(summary, path, None, run.config.values["quiet"])
+            raise
         LOG.info("the record is closed")
     if run_id is not None:
         summary["run_id"] = run_id
@@ -209,6 +216,8 @@ def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Deliv
             error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
             _log_and_note(run, f"resume={path.name} resumes the run from its last checkpoint")
+        elif isinstance(error, KeyboardInterrupt):
+            _log_and_note(run, f"ended before its first checkpoint; resume={path.name} starts the run again")
         with contextlib.suppress(OSError):  # the disk may be full
             write_summary(path, _summarize_failure(error, path))
         raise

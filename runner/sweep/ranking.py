@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -128,8 +129,9 @@ def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidat
 
 
 def _ranks(manifest: Manifest, candidates: Sequence[Candidate]) -> list[str]:
-    """The rank of each sorted candidate; empty texts if the runs can't be compared."""
-    return ["" if manifest.incomparable else str(number) for number in range(1, len(candidates) + 1)]
+    """The rank of each sorted candidate; "" if none of its runs has finished, or if the runs can't be compared."""
+    numbers = itertools.count(1)
+    return [str(next(numbers)) if each.runs and not manifest.incomparable else "" for each in candidates]
 
 
 def _monitored_metric(manifest: Manifest) -> str:

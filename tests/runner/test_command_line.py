@@ -15,7 +15,9 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 
 import runner.__main__
+import runner.execution.execute
 import runner.modes.train
+import runner.tracking
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
@@ -288,6 +290,31 @@ def make_execute(result: Any) -> Any:
         return result
 
     return execute
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("owner", "name", "message"),
+    [
+        (
+            runner.execution.execute,
+            "_train_and_evaluate",
+            "ended before its first checkpoint; resume={} starts the run",
+        ),
+        (runner.tracking.NoDelivery, "close", "folder      outputs/{}"),
+    ],
+)
+def test_a_second_ctrl_c_leaves_the_name_of_the_folder(
+    owner: Any, name: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupt)
+    assert main(["tracking=none", "training.epochs=1", "training.limit_batches=1", "intervals=null"]) == 130
+    (folder,) = Path("outputs").glob("*/")
+    printed = capsys.readouterr()
+    assert message.format(folder.name) in printed.out + printed.err
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,8 @@ def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -
     assert table[0] == ["rank", "a", "runs", "valid/accuracy", "test/accuracy"]
     assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
     assert table[2] == ["2", "2", "2", "0.6 ± 0.14", "0.3 ± 0.071"]
-    assert table[3] == ["3", "1", "0 of 1", "", ""]
+    assert table[3] == ["", "1", "0 of 1", "", ""], "it is not ranked before a run has finished"
+    assert table[4][0] == "3"
 
 
 @pytest.mark.parametrize(("incomparable", "ranks"), [(None, ["1", "2"]), ("the data differ", ["", ""])])
