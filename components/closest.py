@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from components.other_names import OTHER_NAMES
 
@@ -28,10 +28,11 @@ def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff:
         count: the maximum number of names to return.
         cutoff: the minimum similarity, from 0 to 1, as in `difflib.get_close_matches`.
     """
+    names = list(names)
     by_spelling = _group_spellings(names)
     near = difflib.get_close_matches(_normalize(name), list(by_spelling), count, cutoff)
     similar = [each for spelling in near for each in by_spelling[spelling]]
-    return list(dict.fromkeys([*_find_equal(name, by_spelling), *similar]))[:count]
+    return list(dict.fromkeys([*equal_names(name, names), *similar]))[:count]
 
 
 def closest_name(name: object, names: Iterable[str]) -> str | None:
@@ -52,9 +53,9 @@ def _group_spellings(names: Iterable[str]) -> dict[str, list[str]]:
     return by_spelling
 
 
-def _find_equal(name: object, by_spelling: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names that differ in their spelling only, or else those that another library calls by the name."""
-    spelling = _normalize(name)
+def equal_names(name: object, names: Iterable[str]) -> list[str]:
+    """The names that differ in case and `_` only, or else those that another library calls by the name."""
+    spelling, by_spelling = _normalize(name), _group_spellings(names)
     if spelling in by_spelling:
         return list(by_spelling[spelling])
     return [each for ours in _other_names().get(spelling, ()) for each in by_spelling.get(_normalize(ours), ())]
@@ -65,15 +66,13 @@ def _other_names() -> dict[str, tuple[str, ...]]:
     return {_normalize(name): ours for name, ours in OTHER_NAMES.items()}
 
 
-def _find_containing(name: object, by_spelling: Mapping[str, Sequence[str]]) -> list[str]:
+def _find_containing(name: object, names: Sequence[str]) -> list[str]:
     """The names that start with the name, or else those of which it is a word: `price` of `asking price`."""
     spelling = _normalize(name)
     if len(spelling) < MIN_CONTAINED:
         return []
-    starting = [each for longer, names in by_spelling.items() if longer.startswith(spelling) for each in names]
-    return starting or [
-        each for names in by_spelling.values() for each in names if spelling in WORD.findall(each.casefold())
-    ]
+    starting = [each for each in names if _normalize(each).startswith(spelling)]
+    return starting or [each for each in names if spelling in WORD.findall(each.casefold())]
 
 
 def format_name(name: str) -> str:
@@ -97,10 +96,9 @@ def suggest_name(name: object, names: Iterable[str]) -> str:
     """
     allowed = sorted(set(names))
     listed = f"Allowed: {join_names(allowed) or 'none'}."
-    by_spelling = _group_spellings(allowed)
     misspelled = closest_names(name, allowed, count=2, cutoff=MISSPELLED)
-    nearest = _find_equal(name, by_spelling) or (misspelled if len(misspelled) == 1 else [])
-    nearest = nearest or _find_containing(name, by_spelling) or closest_names(name, allowed, count=1)
+    nearest = equal_names(name, allowed) or (misspelled if len(misspelled) == 1 else [])
+    nearest = nearest or _find_containing(name, allowed) or closest_names(name, allowed, count=1)
     if not nearest or (len(nearest) == len(allowed) > 1):
         return listed
     suggestion = f"Did you mean {' or '.join(map(format_name, nearest)) if len(nearest) < 3 else join_names(nearest)}?"

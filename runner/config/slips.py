@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.closest import join_names, suggest_name
+from components.closest import equal_names, join_names, suggest_name
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.modes import MODES
@@ -107,8 +107,9 @@ def suggest_help(key: str, known: Collection[str]) -> str:
         return EXPLANATIONS[key]
     if meant := list(_find_meant_keys(key, {})):
         return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
-    if groups := [group for group, files in find_options().files.items() if key in files]:
-        return f"See {' or '.join(f'titrate --help {group}={key}' for group in groups)}"
+    groups = find_options().files
+    if options := [f"{group}={name}" for group, files in groups.items() for name in equal_names(key, files)]:
+        return f"See {' or '.join(f'titrate --help {option}' for option in options)}"
     return _suggest_options("optimizer", key) or suggest_name(key, known)
 
 
