@@ -21,6 +21,7 @@ from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
 from runner.config.hydra_words import explain_setting
 from runner.config.slips import TABLES, explain_data_file, explain_word
 from runner.override_text import quote_for_shell, quote_text
+from runner.signature.parameters import read_settings_fields
 from runner.signature.type_hints import format_value
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
@@ -67,6 +68,10 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
             if parse_override(spelling).is_sweep_override():
                 continue
             text = spelling  # so that no other problem follows from it
+        if len(several := _split_overrides(text, options)) > 1:
+            shown = " ".join(map(quote_for_shell, several))
+            parsed.problems.append(f"{text}: several overrides in one text. Write each as a word of its own: {shown}")
+            continue
         if remedy := explain_word(text, options):
             parsed.problems.append(f"{text}: not a valid override. {remedy}")
             continue
@@ -98,6 +103,15 @@ def _group_split_words(overrides: Sequence[str], options: Mapping[str, Collectio
         end = end if is_value else start + 1
         yield overrides[start:end]
         start = end
+
+
+def _split_overrides(text: str, options: Mapping[str, Collection[str]]) -> list[str]:
+    """The overrides of a text that holds several, such as one from Python; else the text alone."""
+    key = text.partition("=")[0]
+    roots = {*options, *read_settings_fields("Settings")} if key not in (CONDITION_KEY, "note") else set()
+    words = text.split()
+    is_override = (re.split(r"[.=]", word)[0] in roots and "=" in word for word in words)
+    return words if len(words) > 1 and all(is_override) else [text]
 
 
 def _is_stray(word: str, options: Mapping[str, Collection[str]]) -> bool:
@@ -303,7 +317,10 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        return f"several values need a sweep. Write -m before the overrides, or a list as one value: {name}=[…]"
+        return (
+            "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a list "
+            f"as one value: {name}=[…]"
+        )
     if root == EXPERIMENT and not is_choice:
         return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
     if is_choice and override.is_delete():
