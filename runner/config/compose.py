@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ from runner.run_folder import find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import dotted_leaves, resolve_references
 
+LIST_OF_PARTS = re.compile(r"([^=]*?)\.\d+\..*", re.DOTALL)  # such as architecture.layers.0.rate=0.1
 PATH_KEYS = ("folder", "resume", "run")
 
 
@@ -160,8 +162,15 @@ def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
     targets = {group: config.origins.get(f"{group}._target_", "") for group in config.choices}
     choices = {group: option for group, option in config.choices.items() if not targets[group].startswith(COMMAND_LINE)}
     current = {**dict(dotted_leaves(config.values)), **choices}
-    kept = {key: value for key, value in suggested.items() if key in current and current[key] == value}
-    return [shlex.quote(format_override(key, value)) for key, value in kept.items()]
+    kept = {
+        key: value
+        for key, value in suggested.items()
+        if key in current
+        and current[key] == value
+        and not (find_origin(config.origins, key) or "").startswith(COMMAND_LINE)
+    }
+    texts = (LIST_OF_PARTS.sub(r"\1=[…]", format_override(key, value)) for key, value in kept.items())
+    return list(dict.fromkeys(map(shlex.quote, texts)))
 
 
 def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:

@@ -34,7 +34,7 @@ from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
-from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
+from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
@@ -199,7 +199,8 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     if member is None:
         print_report(summary, path, describe_view(path, run.tracking.describe()), run.config.values["quiet"])
     if note := delivery.describe_missing():
-        _log_and_note(run, note)
+        LOG.info(note)
+        note_missing(note, run.progress, quiet=run.config.values["quiet"])
     return summary
 
 
@@ -360,20 +361,27 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> F
         save_predictions(run.folder.path, predictions)
     notes = list(_compare_with_majority(metrics, predictions))
     prefix = "" if split == "test" else "best/"
-    intervals = {f"{prefix}{name}": interval for name, interval in _compute_intervals(run, split, outputs).items()}
+    by_name = _compute_intervals(run, split, outputs, notes)
+    intervals = {f"{prefix}{name}": interval for name, interval in by_name.items()}
     return FinalMetrics(metrics if split == "test" else {}, intervals, notes)
 
 
-def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs) -> dict[str, Interval]:
-    """The intervals of the metrics of a split; empty, with a note, if there can be none."""
+def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, notes: list[str]) -> dict[str, Interval]:
+    """The intervals of the metrics of a split; empty, with a note, if there can be none.
+
+    The note about a small split, which has none by default, is added to the notes of the run's report.
+    """
     resamples, rows = run.config.values["intervals"], len(run.data.splits[split])
     if resamples is None or not outputs.logits:
         return {}
     if obstacle := find_obstacle(rows, resamples):
+        text = f"no intervals for the {split} split: {obstacle}"
         is_default = display_path(RUN_YAML) in run.config.origins.get("intervals", "")
-        # By default, a small split has none. A user who asks for them, or has a large split, gets to know why not.
-        show = LOG.info if is_default and rows < MIN_ROWS else partial(_log_and_note, run)
-        show(f"no intervals for the {split} split: {obstacle}")
+        if is_default and rows < MIN_ROWS:  # each run of a sweep would print it
+            LOG.info(text)
+            notes.append(text)
+        else:
+            _log_and_note(run, text)
         return {}
     with run.progress.working("computing intervals of the metrics"):
         return bootstrap_intervals(

@@ -75,7 +75,9 @@ def command(config: Config) -> int:
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
-            predictions = model.predict(rows, on_missing=config.on_missing, on_warning=progress.note)
+            predictions = model.predict(
+                rows, on_missing=config.on_missing, on_warning=lambda warning: progress.note(f"note: {warning}")
+            )
         split_rows = None if split is None else model.data.source_rows(model.data.splits[split])
         if output.columns is not None:
             assert source is not None
@@ -92,7 +94,12 @@ def command(config: Config) -> int:
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
-        print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}")
+        count = len(next(iter(columns.values())))
+        print(
+            f"1 prediction for {rows_text} is in {path}"
+            if count == 1
+            else f"{count:,} predictions for {rows_text} are in {path}"
+        )
     return 0
 
 
@@ -213,7 +220,7 @@ def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progre
     if isinstance(new_rows, InfersTypes):
         keys = {key for column in model.features.columns.values() for key in column.keys}
         for note in new_rows.reading_notes(keys, declared=True):
-            progress.note(locate_settings(note, "data"))
+            progress.note(f"note: {locate_settings(note, 'data')}")
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,9 +106,7 @@ def test_problems_are_printed_before_anything_runs(
 
 
 def test_several_values_need_the_multirun_option() -> None:
-    with pytest.raises(
-        ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides"
-    ):
+    with pytest.raises(ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides"):
         make_plan(["seed=1,2"], multirun=False)
 
 
