@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from components.other_names import OTHER_NAMES
 
@@ -14,6 +16,10 @@ MIN_CONTAINED = 3  # characters of a name that is looked for in longer names
 MISSPELLED = 0.9  # similarity of a name that must be meant if it is the only one
 SEPARATORS = re.compile(r"[\s_-]+")  # between the words of a name
 WORD = re.compile(r"[^\W_]+")
+NORMAL_FORMS: dict[Literal["NFC", "NFD"], str] = {
+    "NFC": "a letter with its accent is one character",
+    "NFD": "an accent is a character of its own",
+}
 
 
 def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
@@ -75,6 +81,27 @@ def _find_containing(name: object, names: Sequence[str]) -> list[str]:
     return starting or [each for each in names if spelling in WORD.findall(each.casefold())]
 
 
+def find_other_form(name: object, names: Iterable[str]) -> str | None:
+    """The name that differs from a given one only in the normal form of Unicode, and looks alike. None: there is none.
+
+    Some systems write the names of files in another form than a keyboard does.
+    """
+    normal = unicodedata.normalize("NFC", str(name))
+    return next((other for other in names if other != name and unicodedata.normalize("NFC", other) == normal), None)
+
+
+def describe_other_form(name: str, other: str) -> str:
+    """A sentence about a name that differs from another one only in the normal form of Unicode."""
+    forms = []
+    for text in (name, other):
+        found = [form for form in NORMAL_FORMS if unicodedata.is_normalized(form, text)]
+        forms.append(f"in {found[0]} ({NORMAL_FORMS[found[0]]})" if found else "mixed")
+    return (
+        f"It differs from {format_name(other)} only in the normal form of Unicode: it is {forms[0]}, the other "
+        f"{forms[1]}."
+    )
+
+
 def format_name(name: str) -> str:
     """Formats a name for a message: in quotes if it is empty, unprintable, or starts or ends with a space."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)
@@ -90,16 +117,21 @@ def join_names(names: Iterable[str]) -> str:
 def suggest_name(name: object, names: Iterable[str]) -> str:
     """The nearest names and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    The nearest names are the first of these that exist: those that differ in case and `_` only, those that another
-    library calls by the name, the only very similar one, those that start with the name, those that have it as a word,
-    the most similar one. The allowed names are left out if there are near ones among more than ten.
+    A name that looks alike, in another normal form of Unicode, is called so. Otherwise the nearest names are the first
+    of these that exist: those that differ in case and `_` only, those that another library calls by the name, the only
+    very similar one, those that start with the name, those that have it as a word, the most similar one. The allowed
+    names are left out if there are near ones among more than ten.
     """
     allowed = sorted(set(names))
     listed = f"Allowed: {join_names(allowed) or 'none'}."
     misspelled = closest_names(name, allowed, count=2, cutoff=MISSPELLED)
     nearest = equal_names(name, allowed) or (misspelled if len(misspelled) == 1 else [])
     nearest = nearest or _find_containing(name, allowed) or closest_names(name, allowed, count=1)
-    if not nearest or (len(nearest) == len(allowed) > 1):
+    if (other := find_other_form(name, allowed)) is not None:
+        suggestion = describe_other_form(str(name), other)
+    elif not nearest or (len(nearest) == len(allowed) > 1):
         return listed
-    suggestion = f"Did you mean {' or '.join(map(format_name, nearest)) if len(nearest) < 3 else join_names(nearest)}?"
+    else:
+        listing = " or ".join(map(format_name, nearest)) if len(nearest) < 3 else join_names(nearest)
+        suggestion = f"Did you mean {listing}?"
     return suggestion if len(allowed) > MAX_LISTED else f"{suggestion} {listed}"

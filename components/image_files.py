@@ -145,6 +145,30 @@ def encode_png(image: np.ndarray | Image) -> bytes:
     return file.getvalue()
 
 
+def encode_mask(mask: np.ndarray) -> bytes:
+    """A PNG file of the class of each pixel, uint8 or uint16 (H, W).
+
+    One of 8 bits is indexed, with the palette of the masks of Pascal VOC, so that each class is seen.
+    """
+    import PIL.Image
+
+    file, image = io.BytesIO(), PIL.Image.fromarray(mask)
+    if mask.dtype == np.uint8:
+        image.putpalette(_make_mask_palette())
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@functools.cache
+def _make_mask_palette() -> bytes:
+    """The red, green and blue of the classes 0 to 255. Class 0 is black, and classes of near numbers differ most."""
+    classes = np.arange(256)[:, None]
+    colors = np.zeros((256, 3), np.uint8)
+    for level in range(8):  # each three bits of a class are a bit of the three colors, the lowest ones the highest bit
+        colors |= (((classes >> (3 * level + np.arange(3))) & 1) << (7 - level)).astype(np.uint8)
+    return colors.tobytes()
+
+
 def read_upright(image: Image) -> np.ndarray:
     """The numbers of an image of Pillow in its own mode, such as the classes of a mask, turned as its EXIF says.
 

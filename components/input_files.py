@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from components.closest import closest_name
+from components.closest import closest_name, describe_other_form, find_other_form
 from components.types import DataError, MissingFileError
 
 if TYPE_CHECKING:
@@ -58,9 +58,12 @@ def find_path(*paths: str, file: bool = False) -> Path:
             needed = "a regular file" if file else "a regular file or a folder"
             raise DataError(f"{path} is {_describe_path(path)}; {needed} is needed")
     name = candidates[0].name
-    nearest = closest_name(name, [other for other in _list_siblings(candidates) if other != name])
+    siblings = [other for other in _list_siblings(candidates) if other != name]
+    nearest, other_form = closest_name(name, siblings), find_other_form(name, siblings)
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
     hint = f"did you mean {Path(paths[0]).parent / nearest}?" if nearest else remedy
+    if other_form is not None:
+        hint = f"{describe_other_form(name, other_form)} Write it as the file is named, or rename the file"
     raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
 
 

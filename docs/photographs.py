@@ -3,6 +3,7 @@
     python docs/photographs.py FOLDER [pieces of each picture]
 
 The files have all formats that Titrate reads, many kinds of pixels, and different sizes: photographs as they come.
+Of the animations, the first frame is a piece.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ KINDS: tuple[tuple[str, Callable[[PIL.Image.Image], PIL.Image.Image], dict[str, 
     ("png", lambda piece: piece.convert("RGBA"), {}),
     ("jpg", lambda piece: piece.convert("CMYK"), {}),
     ("jpg", lambda piece: piece.transpose(PIL.Image.Transpose.ROTATE_90), {"exif": {0x0112: 6}}),  # a turned camera
+    ("png", lambda piece: piece.convert("LA"), {}),
+    ("png", lambda piece: PIL.Image.fromarray(257 * np.asarray(piece.convert("L"), np.uint16)), {}),
+    ("png", lambda piece: piece.convert("1"), {}),
+    ("tif", lambda piece: piece.convert("1"), {"compression": "group4"}),
+    ("gif", lambda piece: piece.quantize(), {"save_all": True}),  # animated
+    ("webp", lambda piece: piece, {"save_all": True}),
 )
 
 
@@ -46,6 +53,8 @@ def write(folder: Path, count: int = 150) -> None:
                 exif = PIL.Image.Exif()
                 exif.update(options["exif"])
                 options = {"exif": exif}
+            if "save_all" in options:
+                options = {"append_images": [PIL.Image.new(piece.mode, piece.size)], **options}
             piece.save(folder / name / f"{number:03}.{suffix}", **options)
 
 

@@ -18,6 +18,7 @@ from components.types import UserError
 from runner.files import NUMBER, FieldTypes, check_fields, check_no_links, read_json, write_atomically
 
 LOCK = "lock"  # the file that a process locks
+NEW_LOCK = f"{LOCK}.new"  # the same file before it is locked
 LAST_RUN = "last"  # the name of the run that started last
 BEST_RUN = "best"  # no name of a run, but users try it
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
@@ -380,6 +381,35 @@ def try_lock(path: Path) -> int | None:
         os.close(lock)
         return None
     return lock
+
+
+def lock_new_folder(path: Path) -> int:
+    """Locks a folder that no other process knows, and returns the descriptor that holds the lock.
+
+    The lock file appears when it is locked, so that one without a lock shows that its process has ended.
+    """
+    lock = open_lock(path / NEW_LOCK)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    (path / NEW_LOCK).rename(path / LOCK)
+    return lock
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the process that made a temporary folder by `lock_new_folder` has ended. It does nothing to the folder.
+
+    A folder without a lock may be a moment away from being locked, or removed, so its age counts.
+    """
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 def remove_abandoned_folders(root: Path, pattern: str) -> None:

@@ -26,6 +26,7 @@ from runner.data import order
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.execution.execute import Result
+from runner.figures.data import PAINT, class_colors
 from runner.inference.copied_columns import copy_columns
 from runner.inference.trained_model import TrainedModel
 
@@ -299,8 +300,17 @@ def test_images_in_no_split_are_counted_and_files_are_no_column_of_a_table(capsy
         write_images(Path("images") / part, ((6, 8),))
     result = runner.run("data=images", "data.path=images", "data.per_class=3", *QUICK)
     assert "17 of 60 rows are in no split" in capsys.readouterr().err
+    paths = copy_columns(ImageFolders(path="images"), ["path"])["path"]
     assert main([f"run={result.folder}", "mode=look"]) == 0
-    assert main([f"run={result.folder}", "mode=predict", "output=p.csv", "output.columns=[image]"]) == 2
+    table = capsys.readouterr().out.partition("  row  path ")[2].partition("\n\n")[0].splitlines()[1:]
+    for row, path, target, *_ in map(str.split, table):
+        assert (paths[int(row)], path.split("/")[1]) == (path, target)
+    assert main([f"run={result.folder}", "mode=predict", "output=p.csv"]) == 0
+    rows = [*csv.DictReader(Path("p.csv").read_text().splitlines())]
+    assert [(row["path"], row["path"].split("/")[1]) for row in rows] == [
+        (paths[int(row["row"])], row["target"]) for row in rows
+    ]
+    assert main([f"run={result.folder}", "mode=predict", "output=q.csv", "output.columns=[image]"]) == 2
     assert "output.columns: each value of `image` is a file, which a table can't hold" in capsys.readouterr().err
 
 
@@ -487,6 +497,13 @@ def test_the_photographs_of_the_readme_have_all_formats_and_are_learned_from() -
     subprocess.run([sys.executable, script, "photographs", "24"], check=True)
     suffixes = {path.suffix for path in Path("photographs").rglob("*.*")}
     assert suffixes == {".jpg", ".png", ".bmp", ".gif", ".webp", ".tif"}
+    modes, frames = set[str](), set[int]()
+    for path in Path("photographs").rglob("*.*"):
+        with PIL.Image.open(path) as opened:
+            modes.add(opened.mode)
+            frames.add(getattr(opened, "n_frames", 1))
+    assert modes == {"1", "L", "LA", "I;16", "P", "RGB", "RGBA", "CMYK"}
+    assert frames == {1, 2}
     image = compose(["data=images", "data.path=photographs"]).values["feature"]["columns"]["image"]
     assert (image["size"], image["channels"], image["resize"]) == ([72, 72], 3, "crop")
     result = runner.run("data=images", "data.path=photographs", "training.batch_size=8", *QUICK)
@@ -544,6 +561,15 @@ def test_a_table_suggests_a_network_for_images_and_the_other_columns(
         assert any(note.startswith("mask is left out: one column of images") for note in config.suggestion.notes)
 
 
+def test_several_targets_of_a_table_are_suggested_but_not_beside_masks(table: Path, folder: Path) -> None:
+    words = ["data=image_table", f"data.path={table}", f"data.root={folder}"]
+    config = compose([*words, "data.target=[kind,price]"])
+    assert (config.choices["architecture"], [*config.values["loss"]]) == ("image_columns", ["kind", "price"])
+    assert config.values["feature"]["inputs"] == {"image": ["photo"], "columns": ["age"]}
+    with pytest.raises(UserError, match=r"data\.target=\[kind,mask\] lists mask, masks of .*, beside other columns"):
+        compose([*words, "data.target=[kind,mask]"])
+
+
 @pytest.mark.usefixtures("in_empty_folder")
 def test_a_table_is_learned_from_and_new_tables_are_predicted(
     table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -590,3 +616,191 @@ def test_a_table_with_masks_or_other_columns_takes_steps(target: str, table: Pat
     images = {"photo": [folder / "cat" / "0.png"]} | ({} if target == "mask" else {"kind": ["cat"], "age": [0]})
     predictions = runner.load(result.folder.absolute()).predict(images)
     assert predictions.prediction.shape == ((1, 6, 8) if target == "mask" else (1,))
+
+
+# --------------------------------------------------------------------------------------------------------------- masks
+
+
+SEGMENT = ("architecture=sequential", "architecture.layers=[]", "architecture.head=conv", "optimizer=adam")
+SEGMENT += ("learning_rate=0.1", "training.epochs=6", "training.batch_size=8", "tracking=none", "quiet=true")
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of images and masks: bright pixels are of class 9, dark ones of class 3, and a column is ignored."""
+    folder, choices = tmp_path_factory.mktemp("masks"), np.random.default_rng(0)
+    rows = ["photo,mask"]
+    for number in range(ROWS):
+        pixels = choices.integers(0, 256, (6, 8))
+        mask = np.where(pixels > 128, 9, 3)
+        mask[:, 5] = 255
+        PIL.Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+        PIL.Image.fromarray(mask.astype(np.uint8)).save(folder / f"{number}_mask.png")
+        rows.append(f"{number}.png,{number}_mask.png")
+    (folder / "t.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def segmented(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    words = ("data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask", "feature.target.ignore=255")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("runs"))
+        return runner.run(*words, *SEGMENT, "loss=binary_cross_entropy", "metric=[accuracy]")
+
+
+def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class(masks: Path) -> None:
+    words = ["data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask"]
+    config = compose(words)
+    assert config.values["feature"]["target"]["ignore"] == 255
+    assert config.suggestion is not None
+    assert f"mask has the classes 3, 9, 255 in {ROWS} masks" in config.suggestion.notes
+    [note] = [note for note in config.suggestion.notes if "no class" in note]
+    assert note.startswith("mask has pixels of 255, which seem to be of no class, and count in no loss or metric.")
+    word = note.rpartition(" set ")[2]
+    assert compose([*words, word]).values["feature"]["target"]["ignore"] is None
+
+
+def predict_table(run: Path, *words: str) -> list[dict[str, str]]:
+    assert main([f"run={run}", "mode=predict", "output=p.csv", *words]) == 0
+    return [*csv.DictReader(Path("p.csv").read_text().splitlines())]
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_predicted_masks_are_files_of_the_classes_of_the_training_masks(
+    masks: Path, segmented: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = segmented.folder.absolute()
+    rows = predict_table(run)
+    assert "predictions for the test split are in p.csv, and their images in p\n" in capsys.readouterr().out
+    assert [*rows[0]] == ["row", "mask.path", "photo.path", "prediction"]
+    hits = 0
+    for row in rows:
+        assert row["prediction"] == f"p/{int(row['row']):06}.png"
+        assert row["photo.path"] == f"{row['row']}.png"
+        predicted, true = read(Path(row["prediction"])), read(masks / row["mask.path"])
+        assert {*np.unique(predicted)} <= {3, 9}
+        hits += int(((predicted == true) & (true != 255)).sum())
+    assert hits / (6 * 7 * len(rows)) == pytest.approx(segmented.metrics["test/accuracy"])
+    assert segmented.metrics["test/accuracy"] > 0.8
+    model = runner.load(run)
+    pieces = [*model.predict_in_batches("test")]
+    assert [row for piece in pieces for row in piece.row] == [int(row["row"]) for row in rows]
+    np.testing.assert_array_equal(pieces[0].prediction[0], read(Path(rows[0]["prediction"])))
+    true = read(masks / rows[0]["mask.path"])
+    assert pieces[0].target[0].tolist() == np.where(true == 255, None, true.astype(object)).tolist()
+    with pytest.raises(UserError, match=r"target is an image, .* may not fit .*predict_in_batches\('test'\), or write"):
+        model.predict("test")
+    # New rows, which need no mask, have the same predictions.
+    (masks / "new.csv").write_text(f"photo,id\n{rows[0]['photo.path']},a\n")
+    words = (f"data.path={masks / 'new.csv'}", "output.overwrite=true")
+    old = read(Path(rows[0]["prediction"]))
+    assert predict_table(run, *words) == [
+        {"row": "0", "photo.path": rows[0]["photo.path"], "prediction": "p/000000.png"}
+    ]
+    np.testing.assert_array_equal(read(Path("p/000000.png")), old)
+    assert [path.name for path in Path().rglob("*.png")] == ["000000.png"], "those of before are replaced"
+    assert predict_table(run, *words, "output.columns=[id]") == [{"id": "a", "prediction": "p/000000.png"}]
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_folder_of_predicted_masks_is_not_replaced_unasked(
+    segmented: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"run={segmented.folder.absolute()}", "mode=predict", "output=p.csv", "quiet=true"]
+    Path("p").mkdir()
+    assert main(words) == 2
+    assert "would be in p, which exists already. Remove it, choose another name, or rep" in capsys.readouterr().err
+    Path("p/7.png").touch()
+    Path("p/notes.txt").touch()
+    assert main([*words, "output.overwrite=true"]) == 2
+    assert "p, which has another file, notes.txt. Remove it, choose another name." in capsys.readouterr().err
+    assert not Path("p.csv").exists()
+    Path("p/notes.txt").unlink()
+    assert main([*words, "output.overwrite=true"]) == 0
+    assert not Path("p/7.png").exists()
+    assert {path.name for path in Path().iterdir()} == {"p", "p.csv"}
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_look_shows_the_worst_masks_beside_the_true_ones(
+    masks: Path, segmented: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = segmented.folder.absolute()
+    rows = predict_table(run)
+    capsys.readouterr()
+    assert main([f"run={run}", "mode=look"]) == 0
+    output = capsys.readouterr().out
+    table = output.partition(f"largest losses in {len(rows)} rows of test\n")[2].partition("\n\n")[0]
+    heading, *lines = table.splitlines()
+    assert heading.split() == ["row", "mask.path", "photo.path", "wrong", "pixels", "loss"]
+    wrong = {}
+    for row in rows:
+        true = read(masks / row["mask.path"])
+        wrong[row["row"]] = (read(Path(row["prediction"])) != true)[true != 255].mean()
+    cells = [line.split() for line in lines]
+    assert {row: share for row, _, _, share, _ in cells} == {row: f"{share:.1%}" for row, share in wrong.items()}
+    assert [path for _, path, _, _, _ in cells] == [f"{row}_mask.png" for row, _, _, _, _ in cells]
+    losses = [float(loss) for _, _, _, _, loss in cells]
+    assert losses == sorted(losses, reverse=True)
+    assert np.mean(losses) == pytest.approx(segmented.metrics["test/loss"], rel=1e-3)
+    assert "target  prediction  pixels  share of the class" in output
+    pairs = [line.split() for line in output.partition("share of the class\n")[2].partition("\n\n")[0].splitlines()]
+    assert sum(int(pixels) for _, _, pixels, _ in pairs) == round(42 * sum(wrong.values()))
+    assert (run / "figures" / "worst_mistakes.png").exists()
+    assert main([f"run={run}", "mode=look", "data.split=valid", "quiet=true"]) == 0
+    assert (run / "figures" / "worst_mistakes_valid.png").exists()
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_look_draws_masks_beside_images_also_augmented(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask", "feature.target.ignore=255")
+    drawn = dict[str, dict[str, Any]]()
+
+    def draw(images: np.ndarray, captions: Any, title: str, path: Path, **options: Any) -> Path:
+        drawn[title] = {"images": images, **options}
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.modes.look.data.draw_image_grid", draw)
+        assert main(["mode=look", *words, "training.batch_size=8", "augmentation=[crop]"]) == 0
+    assert [*drawn] == [f"image | target: the first training examples{end}" for end in ("", ", augmented")]
+    for title, figure in drawn.items():
+        [picture], bright = figure["beside"], figure["images"][..., 0] > 128.5 / 255
+        colors = {tuple(color) for color in class_colors(2)}
+        assert (len(colors), figure["classes"]) == (2, ("3", "9"))
+        blended = PAINT * class_colors(2)[bright.astype(int)] + (1 - PAINT) * figure["images"]
+        is_painted = np.abs(picture - blended).max(-1) < 1e-6
+        is_grey = np.abs(picture - figure["images"]).max(-1) < 1e-6
+        assert (is_painted ^ is_grey).all(), "each pixel has the color of its class, or isn't painted"
+        if "augmented" not in title:
+            assert (is_grey == (np.arange(8) == 5)).all(), "the ignored pixels"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_empty_folder")
+def test_predicted_images_are_written_and_the_worst_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A linear autoencoder of noisy images. The evaluations are noisy, too, as are the predictions for a split."""
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/clean.yaml").write_text(
+        "target: {_target_: components.feature.ImageTarget, key: image}\n"
+        "columns: {image: {_target_: components.feature.Image, key: image}}\n"
+        "inputs: {image: [image]}\n"
+    )
+    words = ["data=images", f"data.path={folder}", "feature=clean", "loss=mse", "metric=[rmse]", *SEGMENT]
+    noise = [f"augmentation.gaussian_noise.{option}" for option in ("std=0.5", "evaluates=true")]
+    result = runner.run(*words, "augmentation=[gaussian_noise]", *noise)
+    run = result.folder.absolute()
+    rows = predict_table(run, "quiet=true")
+    assert [*rows[0]] == ["row", "path", "prediction"]
+    predictions = runner.load(run).predict_in_batches("test")
+    pieces = [(piece.prediction, piece.target) for piece in predictions]
+    predicted, target = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    assert np.sqrt(np.square(predicted - target).mean()) == pytest.approx(result.metrics["test/rmse"], rel=1e-4)
+    np.testing.assert_allclose(target, np.stack([read(folder / row["path"]) for row in rows]) / 255, rtol=1e-6)
+    pixels = np.stack([read(Path(row["prediction"])) for row in rows])
+    np.testing.assert_array_equal(np.round(predicted * 255).clip(0, 255), pixels)
+    capsys.readouterr()
+    assert main([f"run={run}", "mode=look"]) == 0
+    assert f"\nlargest losses in {len(rows)} rows of test\n  row  path " in capsys.readouterr().out
+    assert (run / "figures" / "worst_mistakes.png").exists()

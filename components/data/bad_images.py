@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from components.data.files import ChangedFileError
 from components.image_files import ImageError, ImageShape, verify_image
 from components.types import DataError
 
@@ -34,11 +35,16 @@ def verify_files(
         numbers: the numbers of the files.
         read: returns the content of a file, by its number.
         check: returns the shape of an image from the content of its file, or raises ImageError.
+
+    Raises:
+        ChangedFileError: a file has other bytes than when it was read before.
     """
 
     def verify(number: int) -> Verdict:
         try:
             return Verdict(check(read(number)))
+        except ChangedFileError:  # is no matter of one row: the digest of the data doesn't tell these bytes from others
+            raise
         except (ImageError, DataError) as error:  # DataError: the entry of an archive is damaged
             return Verdict(None, str(error))
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import shlex
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,14 +22,35 @@ import numpy as np
 from components.data.packed import PackedFile
 from components.data.table import BLOCK_BYTES
 from components.data.tar import FILE, FOLDER, TarError, read_tar
+from components.hashing import hash_values
 from components.input_files import hash_file, open_descriptor, open_file
-from components.types import Block, DataError, Strings
+from components.types import Block, DataError, FileChecksums, Strings
 
 ZIP_START = b"PK\x03\x04"
 IGNORED = ("__macosx", "thumbs.db", "desktop.ini")  # are made by operating systems
 ENCRYPTED = 0x1  # a flag of zip
 BLOCK_FILES = 64  # the maximum number of rows of a block, whose decoded files are in memory at once
 MAX_HASHED_BYTES = 2**30  # of an archive; the content of a larger one isn't read at each start of a run
+UNREAD = -1  # the checksum of a file that wasn't read yet
+
+
+class ChangedFileError(DataError):
+    """A file has other bytes than when it was read before."""
+
+
+class Version(NamedTuple):
+    """What identifies one file, or all files of a folder.
+
+    Attributes:
+        portable: a text that changes when a file changes: a digest of its content, or its size and time of
+            modification. A copy that keeps these has the same text.
+        local: a text that also changes when a file is replaced by one of the same size and time of modification: its
+            inode, and the time when its bytes or attributes were changed, which no program can set. A copy has another
+            text. "": `portable` is a digest of the content.
+    """
+
+    portable: str
+    local: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +86,18 @@ class Files:
     """Files in the order of their paths.
 
     Attributes:
+        root: the folder or archive.
         entries: the files.
         folders: the paths of all folders, also of those without files.
-        version: a text that changes when a file changes: a digest of the archive's content, or of the files' paths,
-            sizes and times of modification; of an archive above 1 GiB, its size and time of modification.
+        version: of the archive, or of all files of the folder.
+        known: the checksum of each file that was read, CRC-32; UNREAD for others.
     """
 
+    root: Path
     entries: Sequence[Entry]
     folders: Sequence[str]
-    version: str
+    version: Version
+    known: FileChecksums
     names: Sequence[str] = field(init=False)
     sizes: np.ndarray = field(init=False)
 
@@ -82,15 +109,57 @@ class Files:
         """The content of a file.
 
         Raises:
-            DataError: it can't be read, or has another size than before.
+            DataError: it can't be read.
+            ChangedFileError: it has another size than before, or other bytes than when it was read before.
         """
         entry = self.entries[number]
         content = entry.read()
         if len(content) != entry.size:
-            raise DataError(
+            raise ChangedFileError(
                 f"{entry.name} had {entry.size:,} bytes, and has {len(content):,}: another program writes it"
             )
+        checksum, checksums = zlib.crc32(content), self.known.checksums
+        if checksums[number] not in (UNREAD, checksum):
+            is_folder = self.root.is_dir()
+            place = self.root / entry.name if is_folder else self.root
+            others = (
+                f", or `touch {shlex.quote(str(place.parent))}/*` if others beside it changed too" if is_folder else ""
+            )
+            raise ChangedFileError(
+                f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
+                "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
+                f"if the new bytes are right, run `touch {shlex.quote(str(place))}`{others}"
+            )
+        checksums[number] = checksum
         return content
+
+    def add_checksums(self, known: FileChecksums) -> None:
+        """Adds the checksums of files that were read before."""
+        _, theirs, own = np.intersect1d(known.files, self.known.files, return_indices=True)
+        self.known.checksums[own] = known.checksums[theirs]
+
+
+class ChecksFileBytes(ABC):
+    """A source of files that are read one by one, and compared with what was read before."""
+
+    @property
+    @abstractmethod
+    def file_lists(self) -> Sequence[Files]:
+        """All files of the source, in one or several lists."""
+
+    def local_version(self) -> str:
+        """A text that changes when a file is replaced, also by one of equal size and time of modification."""
+        return join_local_versions([files.version for files in self.file_lists])
+
+    def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
+        """The folder or archive, and the checksums, of each list of files, but for archives that are hashed whole."""
+        return [(str(files.root.absolute()), files.known) for files in self.file_lists if files.version.local]
+
+    def add_file_checksums(self, known: Mapping[str, FileChecksums]) -> None:
+        """Adds checksums that `file_checksums` returned before."""
+        for files in self.file_lists:
+            if (found := known.get(str(files.root.absolute()))) is not None:
+                files.add_checksums(found)
 
 
 class FileContents:
@@ -151,20 +220,58 @@ def open_files(packed: PackedFile, is_wanted: Callable[[str], bool]) -> Files:
     entries, folders = (_list_zip if is_zip else _list_tar)(packed, is_wanted)
     # If an archive has several entries with one path, the last one counts, as it does when it is unpacked.
     by_name = {entry.name: entry for entry in entries}
-    return Files([by_name[name] for name in sorted(by_name)], sorted(folders), find_version(path))
+    names, version = sorted(by_name), find_version(path)
+    known = start_checksums(f"{name}\0{version.portable}" for name in names)
+    return Files(path, [by_name[name] for name in names], sorted(folders), version, known)
 
 
-def find_version(path: Path) -> str:
-    """A text that changes when a file changes: a digest, or the size and time of modification above 1 GiB."""
+def find_version(path: Path) -> Version:
+    """The version of a file. Its content is read unless it has more than 1 GiB."""
     status = path.stat()
     if status.st_size <= MAX_HASHED_BYTES:
-        return hash_file(path, 16).hexdigest()
-    return f"{status.st_size} bytes, {status.st_mtime_ns}"
+        return Version(hash_file(path, 16).hexdigest(), "")
+    return Version(f"{status.st_size} bytes, {status.st_mtime_ns}", f"{status.st_ctime_ns}, {status.st_ino}")
+
+
+def make_version(name: str, status: os.stat_result) -> Version:
+    """The version of a file of a folder, by its path and status."""
+    return Version(f"{name}\0{status.st_size}\0{status.st_mtime_ns}", f"{status.st_ctime_ns}\0{status.st_ino}")
+
+
+def join_files(root: Path, files: Sequence[tuple[Entry, Version]], folders: Sequence[str]) -> Files:
+    """The files of a folder with their versions.
+
+    Args:
+        root: the folder.
+        files: the files and their versions.
+        folders: the paths of all folders in it.
+    """
+    ordered = sorted(version for _, version in files)
+    version = Version(hash_texts(each.portable for each in ordered), hash_texts(each.local for each in ordered))
+    known = start_checksums(version.portable for _, version in files)
+    return Files(root, [entry for entry, _ in files], folders, version, known)
+
+
+def start_checksums(versions: Iterable[str]) -> FileChecksums:
+    """The checksums of files that weren't read yet, with portable versions that depend on their paths."""
+    files = hash_values(Strings.from_bytes([version.encode(errors="surrogateescape") for version in versions]))
+    return FileChecksums(files, np.full(len(files), UNREAD, np.int64))
+
+
+def join_local_versions(versions: Iterable[Version]) -> str:
+    """The local versions of several files or lists of files; "": the portable ones are enough."""
+    found = [version.local for version in versions if version.local]
+    return hash_texts(found) if found else ""
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """A digest of texts, 32 characters."""
+    return hashlib.blake2b("\0".join(texts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
     """Links are followed, except links to a folder that contains the link."""
-    entries, folders, versions = [], [], []
+    files, folders = list[tuple[Entry, Version]](), list[str]()
     pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(root, "", ())]
     while pending:
         folder, path, parent_ids = pending.pop()
@@ -189,10 +296,9 @@ def _list_folder(root: Path, is_wanted: Callable[[str], bool]) -> Files:
                     raise DataError(f"{child.path} can't be read: {error.strerror}") from error
                 if not stat.S_ISREG(status.st_mode):
                     os.close(open_descriptor(Path(child.path)))  # raises an error that names the kind
-                entries.append(Entry(name, status.st_size, FileReader(Path(child.path))))
-                versions.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
-    digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)
-    return Files(sorted(entries, key=lambda entry: entry.name), sorted(folders), digest.hexdigest())
+                entry = Entry(name, status.st_size, FileReader(Path(child.path)))
+                files.append((entry, make_version(name, status)))
+    return join_files(root, sorted(files, key=lambda file: file[0].name), sorted(folders))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,13 @@ import numpy as np
 from components.closest import join_names
 from components.columns import MAX_YEARS, as_columns
 from components.data.bad_rows import SKIP_REMEDY, BadRows
+from components.data.function_content import (
+    UnknownContentError,
+    describe_content,
+    find_source_file,
+    hash_source_file,
+    list_held_values,
+)
 from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
 from components.types import Block, DataError, Range, Strings, Values, row_count
@@ -58,8 +65,8 @@ class Generator(SearchesBadRows):
             rows each, as `Arrays` takes.
         limit: the maximum number of rows, without those that are skipped. None: all; the function must come to an end.
         version: a text that identifies the rows, such as the date of the data, in place of the source file of the
-            function. None: the rows change when that file or an argument changes. What else the function reads isn't
-            known.
+            function and of what it holds. None: the rows change when that file, an argument, or a value changes that
+            the function holds in its closure, its defaults or its object. What else the function reads isn't known.
         valid: the rows of the validation split: a share in (0, 1) or a count. None: a share of 0.15.
         test: the rows of the test split, likewise.
     """
@@ -72,7 +79,7 @@ class Generator(SearchesBadRows):
     test: Annotated[float, Range(0, bounds="()")] | None = None
 
     def fingerprint(self) -> str:
-        content = f"{self._name} {self._arguments} {self.yields} {self.limit} {self.version or self._hash_source()}"
+        content = f"{self._name} {self._arguments} {self.yields} {self.limit} {self.version or self._describe_code()}"
         return f"{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}, {self.describe_splits()}"
 
     def sizes(self) -> Mapping[str, int]:
@@ -353,43 +360,38 @@ class Generator(SearchesBadRows):
 
     @property
     def _arguments(self) -> str:
-        if isinstance(self.function, partial):
-            return self._identify([*self.function.args, *sorted(self.function.keywords.items())])
-        has_repr = type(self.function).__repr__ is not object.__repr__
-        return repr(self.function) if has_repr and not inspect.isroutine(self.function) else ""
+        """The content of the arguments. With a `version`, that of unknown objects is left out."""
+        if not isinstance(self.function, partial):
+            return ""
+        positional = [(f"argument {number}", value) for number, value in enumerate(self.function.args, 1)]
+        named = [(f"the argument `{name}`", value) for name, value in sorted(self.function.keywords.items())]
+        return ", ".join(f"{what} {self._describe_content(what, value)}" for what, value in positional + named)
 
-    def _identify(self, value: Any) -> str:
-        """A text that changes with the content of an argument. Raises DataError if there is none, and no `version`."""
-        if isinstance(value, Mapping):
-            return self._identify([*value.items()])
-        if isinstance(value, list | tuple):
-            return f"[{', '.join(map(self._identify, value))}]"
-        if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-            digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).hexdigest()
-            return f"{value.dtype} {value.shape} {digest}"
-        is_table = hasattr(value, "__array__") and not isinstance(value, np.generic)  # its text leaves out the middle
-        if is_table or " at 0x" in repr(value):
-            if self.version is None:
-                raise DataError(
-                    f"an argument of {self._name} is {_describe(value)}, whose content isn't compared. Set `version` "
-                    "to a text that identifies the rows"
-                )
-            return type(value).__qualname__
-        return repr(value)
+    def _describe_content(self, what: str, value: Any) -> str:
+        """A text that changes with the content of a value. Raises DataError if there is none, and no `version`."""
+        try:
+            return describe_content(value)
+        except UnknownContentError as error:
+            if self.version is not None:
+                return type(value).__qualname__
+            part = "is" if error.value is value else "has"
+            raise DataError(
+                f"{what} of {self._name} {part} {_describe(error.value)}, whose content isn't compared. Set `version` "
+                "to a text that identifies the rows"
+            ) from None
 
-    def _hash_source(self) -> str:
-        file = self._source_file
-        if file is None or not Path(file).is_file():  # that of a notebook's cell has only a name
+    def _describe_code(self) -> str:
+        """A text that changes with the source files of the function, and with what it holds."""
+        function = self._unwrapped
+        sources = {hash_source_file(inspect.unwrap(function)), hash_source_file(function)} - {None}
+        if not sources:
             raise DataError(f"{self._name} has no source file. Set `version` to a text that identifies its rows")
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+        held = [f"{what} {self._describe_content(what, value)}" for what, value in list_held_values(function)]
+        return f"{sorted(map(str, sources))} {held}"
 
     @cached_property
     def _source_file(self) -> str | None:
-        function = inspect.unwrap(self._unwrapped)
-        try:
-            return inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
-        except (TypeError, OSError):
-            return None
+        return find_source_file(inspect.unwrap(self._unwrapped))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -13,7 +14,15 @@ import numpy as np
 from components.closest import join_names, suggest_name
 from components.data.bad_images import verify_files
 from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
-from components.data.files import FileBlock, FileContents, Files, check_utf_8_name, find_file_bounds, open_files
+from components.data.files import (
+    ChecksFileBytes,
+    FileBlock,
+    FileContents,
+    Files,
+    check_utf_8_name,
+    find_file_bounds,
+    open_files,
+)
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
@@ -21,7 +30,8 @@ from components.data.profile import Profile
 from components.data.skipping import SearchesBadRows
 from components.data.splitting import SPLIT_NAMES
 from components.data.table import Table, slice_rows
-from components.input_files import find_path
+from components.image_files import is_image_file
+from components.input_files import find_path, open_file
 from components.types import Block, DataError, LazyColumns, Range, Strings, TableProfile, Values, row_count
 
 PARTS = SPLIT_NAMES | {
@@ -32,10 +42,12 @@ PARTS = SPLIT_NAMES | {
     "test_set": "test",
 }
 """The splits, by the names of folders that hold them."""
+TABLE_SUFFIXES, ARRAY_SUFFIXES = (".csv", ".tsv"), (".npz", ".npy")
+START_BYTES = 16  # of a file, which tell its format
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolders(SearchesBadRows, Table):
+class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
     """Image files, CLASS/…/NAME.jpg, as columns `image`, the bytes of the file, `label`, which is CLASS, and `path`.
 
     Class folders may stand in folders train, valid (validation, val) and test, which are then the splits. Rows are in
@@ -65,7 +77,7 @@ class ImageFolders(SearchesBadRows, Table):
 
     def content_digest(self) -> str:
         names = "\0".join(self._files.names[row] for rows in self._layout.parts.values() for row in rows.tolist())
-        digest = hashlib.blake2b(f"{self._files.version}\0{names}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"{self._files.version.portable}\0{names}".encode(), digest_size=16)
         return f"{digest.hexdigest()}, {self.labels=}"
 
     def sizes(self) -> Mapping[str, int]:
@@ -120,6 +132,10 @@ class ImageFolders(SearchesBadRows, Table):
         return TableProfile(self.path, (label,), "label", images=(images,))
 
     @property
+    def file_lists(self) -> Sequence[Files]:
+        return (self._files,)
+
+    @property
     def other_images(self) -> Sequence[str]:
         """The image files that `suffix` leaves out."""
         return self._listed[1]
@@ -136,6 +152,7 @@ class ImageFolders(SearchesBadRows, Table):
             raise DataError(f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {SUFFIXES[0]}")
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
+        _check_kind(packed.path)
         left_out = set[str]()
 
         def is_wanted(name: str) -> bool:
@@ -147,9 +164,10 @@ class ImageFolders(SearchesBadRows, Table):
         strays = [name for name in files.names if not name.lower().endswith(SUFFIXES)] if suffixes is None else []
         if strays and self.on_bad_row == "error":
             more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
+            other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ""
             raise DataError(
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {SUFFIXES[0]}; {SKIP_REMEDY}"
+                f"names to read, such as {SUFFIXES[0]}; {SKIP_REMEDY}{other_source}"
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
@@ -227,6 +245,27 @@ class _Layout(NamedTuple):
     depth: int
 
 
+def _check_kind(path: Path) -> None:
+    """Raises DataError for a file that another source reads, or that is an image itself."""
+    if path.is_dir():
+        return
+    with open_file(path) as file:
+        is_image = is_image_file(file.read(START_BYTES))
+    if is_image:
+        raise DataError(f"{path} is one image. Set `path` to the folder of the images, such as {path.parent}")
+    if remedy := _suggest_source(path):
+        raise DataError(f"{path} is no folder or archive of images{remedy}")
+
+
+def _suggest_source(path: Path) -> str:
+    """A remedy with the source that reads a file, by the end of its name; "": none does."""
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return f"; if it is a table that lists images, choose data=image_table, and set `path={path}`"
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return f"; if its arrays are the images, choose data=npz, and set `path={path}`"
+    return ""
+
+
 def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
     """Finds parts and classes in the paths of files. Raises DataError for files without a class, and empty classes."""
     depth = _count_outer_folders(files.names, levels=1 + labels)
@@ -236,7 +275,11 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
     for name, folders in zip(files.names, split_names, strict=True):
         part = _find_part(folders[0]) if has_parts and len(folders) > 1 else None
         if has_parts and part is None:
-            raise DataError(f"{name} in {path} is in none of the folders train, valid and test. Move or remove it")
+            train = next(each[0] for each in split_names if _find_part(each[0]) == "train")
+            raise DataError(
+                f"{name} in {path} is in none of the folders train, valid and test. Move or remove it. If {train} is "
+                f"a class, and no split, rename its folder, such as to {train}_class"
+            )
         below = folders[1:] if has_parts else folders
         if labels and len(below) < 2:
             where = f" in {folders[0]}" if has_parts else ""

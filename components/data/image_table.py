@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,13 +11,13 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 
-from components.closest import format_name, join_names
+from components.closest import describe_other_form, format_name, join_names
 from components.data.bad_images import verify_files
 from components.data.bad_rows import SKIP_REMEDY, BadRowsError
 from components.data.csv.options import raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.source import Csv
-from components.data.files import FileContents, find_file_bounds
+from components.data.files import ChecksFileBytes, FileContents, Files, find_file_bounds, hash_texts
 from components.data.image_profile import SUFFIXES, profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
@@ -31,7 +31,7 @@ PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageTable(Csv):
+class ImageTable(ChecksFileBytes, Csv):
     """A CSV file of paths of images, with labels and other columns. The columns of paths become the images' files.
 
     The column `IMAGE.path` has the paths of the column `IMAGE` as they are in the table. In a path, a backslash is a
@@ -79,7 +79,21 @@ class ImageTable(Csv):
 
     @cached_property
     def _images(self) -> tuple[str, ...]:
-        """The columns of paths. Raises DataError if there is none, or an option names no column."""
+        """The columns of paths.
+
+        Raises:
+            DataError: there is none, an option names no column, or another column has the name of its paths.
+        """
+        images = self._find_images()
+        if taken := next((name for name in images if f"{name}.{PATH}" in self.table.types), None):
+            raise DataError(
+                f"{self.label} has the columns {format_name(taken)} and {format_name(f'{taken}.{PATH}')}, which is the "
+                f"name of the paths of {format_name(taken)}, too. Rename one of them, or drop it"
+            )
+        return images
+
+    def _find_images(self) -> tuple[str, ...]:
+        """The columns of paths that are given, or else found."""
         if self.images == ():
             return ()
         if self.images is not None:
@@ -224,14 +238,17 @@ class ImageTable(Csv):
         )
         located = f"{table._locate(row)}: column `{name}` is {path!r}"
         if faults[path] != MISSING:
-            place = root / path.replace("\\", "/") if root.is_dir() else root
+            place = os.path.normpath(root / path.replace("\\", "/")) if root.is_dir() else root
             return DataError(f"{located}, and {faults[path]}, {place}. {PATH_REMEDY}")
-        if not listed.numbers:
+        more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
+        if (other := listed.find_other_form(path)) is not None:
+            form, remedy = describe_other_form(path, other), "Write paths as the files are named, or rename the files."
+            return DataError(f"{located}, and {MISSING} in {root}. {form}{more} {remedy}")
+        if not listed.numbers and not listed.explain_path(path):
             return DataError(
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
                 f"the folder or archive that they are relative to.{listed.suggest_root(path)}"
             )
-        more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
         return DataError(f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} {PATH_REMEDY}")
 
     @cached_property
@@ -246,15 +263,13 @@ class ImageTable(Csv):
         }
 
     def content_digest(self) -> str:
-        versions = "\0".join(
-            [
-                *self._unsearched._images,
-                *self.required_columns,
-                *(listed.files.version for listed in self._listed.values()),
-            ]
-        )
-        digest = hashlib.blake2b(versions.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        versions = [files.version.portable for files in self.file_lists]
+        digest = hash_texts([*self._unsearched._images, *self.required_columns, *versions])
         return f"{super().content_digest()}, {digest}"
+
+    @property
+    def file_lists(self) -> Sequence[Files]:
+        return [listed.files for listed in self._listed.values()]
 
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part in consecutive blocks. The files of a column are read when it is used."""
@@ -290,14 +305,18 @@ class ImageTable(Csv):
         """
         profile = super().profile()
         columns = tuple(column for column in profile.columns if column.name not in self._images)
-        images = tuple(map(self._profile_images, self._images))
+        images = tuple(self._profile_images(name, is_target=name in self._targets) for name in self._images)
         return replace(profile, columns=columns, images=images, options={**profile.options, "images": [*self._images]})
 
-    def _profile_images(self, name: str) -> ImageProfile:
+    def _profile_images(self, name: str, *, is_target: bool) -> ImageProfile:
         part = next(iter(self.tables))
         files, numbers = self._listed[part].files, self._numbers[part][name]
         return profile_images(
-            name, np.flatnonzero(numbers >= 0), lambda row: files.read(int(numbers[row])), self.locate_row
+            name,
+            np.flatnonzero(numbers >= 0),
+            lambda row: files.read(int(numbers[row])),
+            self.locate_row,
+            is_target=is_target,
         )
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import os
 import posixpath
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.closest import closest_name, join_names
-from components.data.files import Entry, FileReader, Files, open_files
+from components.closest import closest_name, find_other_form, join_names
+from components.data.files import Entry, FileReader, Files, Version, join_files, make_version, open_files
 from components.data.packed import PackedFile
 
 MISSING = "there is no such file"
@@ -37,22 +36,52 @@ class ListedFiles:
     numbers: Mapping[str, int]
     faults: Mapping[str, str]
 
-    def suggest_path(self, path: str) -> str:
-        """What is unusual about a missing path, or a question with a similar one; "" if there is neither."""
+    def explain_path(self, path: str) -> str:
+        """What is unusual about a missing path, or a question with the same one in another case; "" if neither."""
         if path != path.strip():
             return " It starts or ends with a space."
         if path.startswith("~") or "://" in path:
             return " It is read as it is: URLs aren't downloaded, and ~ is no folder."
+        found = self._find_alike(path, _find_other_case)
+        return f" Did you mean {found}?" if found else ""
+
+    def suggest_path(self, path: str) -> str:
+        """As `explain_path`, or a question with a similar path."""
+        if explanation := self.explain_path(path):
+            return explanation
         path = path.replace("\\", "/")
         if self.root.path.is_dir():
             parent, name = os.path.split(path)
-            names = _list_names(self.root.path / parent)
-            other_case = (other for other in names if other.casefold() == name.casefold())
-            nearest = next(other_case, None) or closest_name(name, names)
+            nearest = closest_name(name, _list_names(self.root.path / parent))
             found = nearest and os.path.join(parent, nearest)
         else:
             found = closest_name(path, itertools.islice(_list_archive(self.root), MAX_COMPARED))
         return f" Did you mean {found}?" if found else ""
+
+    def find_other_form(self, path: str) -> str | None:
+        """The path of the file that a missing path is in another normal form of Unicode. None: there is none."""
+        return self._find_alike(path, find_other_form)
+
+    def _find_alike(self, path: str, find: Callable[[str, Iterable[str]], str | None]) -> str | None:
+        """The path of a file that a missing path is like, by its folders and its name. None: there is none.
+
+        Args:
+            path: the missing path.
+            find: (a name, other names) -> the one that is like it, or None.
+        """
+        path = path.replace("\\", "/")
+        if not self.root.path.is_dir():
+            names = _list_archive(self.root)
+            return find(path, names) or find(path, map(_leave_out_folder, names))
+        found, is_other = "/" if path.startswith("/") else "", False
+        for name in path.split("/"):
+            other: str | None = name
+            if not os.path.lexists(self.root.path / found / name):
+                other, is_other = find(name, _list_names(self.root.path / found, None)), True
+            if other is None:
+                return None
+            found = os.path.join(found, other)
+        return found if is_other else None
 
     def suggest_root(self, path: str) -> str:
         """A question with another folder in which there is a file of a path, or the names in the archive."""
@@ -80,7 +109,7 @@ def find_listed_files(root: PackedFile, paths: Collection[str]) -> ListedFiles:
 
 
 def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
-    entries, versions = list[Entry](), list[str]()
+    files = list[tuple[Entry, Version]]()
     numbers, faults = dict[str, int](), dict[str, str]()
     for path in paths:
         place = os.path.join(root.path, path.replace("\\", "/"))
@@ -94,11 +123,9 @@ def _find_in_folder(root: PackedFile, paths: list[str]) -> ListedFiles:
             if not stat.S_ISREG(status.st_mode):
                 faults[path] = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
                 continue
-            numbers[path] = len(entries)
-            entries.append(Entry(path, status.st_size, FileReader(Path(place))))
-            versions.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
-    digest = hashlib.blake2b("\0".join(sorted(versions)).encode(errors="surrogateescape"), digest_size=16)
-    return ListedFiles(root, Files(entries, [], digest.hexdigest()), numbers, faults)
+            numbers[path] = len(files)
+            files.append((Entry(path, status.st_size, FileReader(Path(place))), make_version(path, status)))
+    return ListedFiles(root, join_files(root.path, files, []), numbers, faults)
 
 
 def _find_in_archive(root: PackedFile, paths: list[str]) -> ListedFiles:
@@ -136,9 +163,14 @@ def _list_archive(root: PackedFile) -> list[str]:
     return sorted(names)
 
 
-def _list_names(folder: Path) -> list[str]:
-    """The sorted names in a folder, at most MAX_COMPARED; none if it can't be read."""
+def _find_other_case(name: str, names: Iterable[str]) -> str | None:
+    """The name that differs from a name in the case of its letters only. None: there is none."""
+    return next((other for other in names if other.casefold() == name.casefold()), None)
+
+
+def _list_names(folder: Path, count: int | None = MAX_COMPARED) -> list[str]:
+    """The sorted names in a folder, at most `count`; none if it can't be read."""
     try:
-        return sorted(child.name for child in itertools.islice(os.scandir(folder), MAX_COMPARED))
+        return sorted(child.name for child in itertools.islice(os.scandir(folder), count))
     except (OSError, ValueError):
         return []

@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, NamedTuple, cast
 import numpy as np
 
 from components.closest import join_names, suggest_name
-from components.data.files import find_version
+from components.data.files import Version, find_version, join_local_versions
 from components.data.packed import MAX_UNPACKED_GB
 from components.data.profile import Profile
 from components.data.splitting import SPLIT_NAMES
@@ -66,9 +66,16 @@ class NumpyFiles(Table):
     def content_digest(self) -> str:
         classes = "" if self.classes is None and self.per_class is None else self.class_column
         digest = hashlib.blake2b(f"{sorted(self._arrays)} {classes}".encode(), digest_size=16)
-        for name, file in sorted(self._files.items()):
-            digest.update(f"{name} {find_version(file)}".encode())
+        for name, version in self._versions.items():
+            digest.update(f"{name} {version.portable}".encode())
         return digest.hexdigest()
+
+    def local_version(self) -> str:
+        return join_local_versions(self._versions.values())
+
+    @cached_property
+    def _versions(self) -> Mapping[str, Version]:
+        return {name: find_version(file) for name, file in sorted(self._files.items())}
 
     def sizes(self) -> Mapping[str, int]:
         return {part: len(next(iter(columns.values()))) for part, columns in self.columns_by_part.items()}

@@ -144,6 +144,8 @@ class Image:
             device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
             device["divisor"] = _scale_to_bytes(self.std, unit)
+        if self.normalize == "standardize" and self.order == "bgr":  # the channels are in this order when it is used
+            device = {name: values[::-1] for name, values in device.items()}
         shape = choose_shape(self.key, results["shapes"])
         rows = results.get(TRAINING_ROWS, sum(count for count, _ in results["shapes"].values()))
         decoded_bytes = math.prod(shape) * rows
@@ -270,6 +272,23 @@ class ImageTarget(Image):
 
     def bind(self, constants: Constants) -> TargetSpec:
         return TargetSpec("real", tuple(constants.static["shape"]), None, lambda images: images)
+
+    def image_files(self, predictions: np.ndarray, constants: Constants) -> Sequence[bytes]:
+        """PNG files of the images without their scaling: numbers below black are black, and those above white, white.
+
+        Raises:
+            UserError: the images have neither 1 nor 3 channels, or a number is NaN.
+        """
+        if (channels := predictions.shape[-1]) not in (1, 3):
+            raise UserError(
+                f"column `{self.key}` has images of {channels} channels; a PNG file has 1 or 3. Predict in Python: "
+                "runner.load(run).predict(rows)."
+            )
+        pixels = predictions * np.asarray(constants.device["divisor"]) + np.asarray(constants.device["offset"])
+        if np.isnan(pixels).any():
+            raise UserError(f"column `{self.key}`: the network predicts NaN, which is no pixel. Train it again.")
+        pixels = np.round(pixels[..., ::-1] if self.order == "bgr" else pixels).clip(0, WHITE)
+        return [encode_png(image) for image in pixels.astype(np.uint8)]
 
 
 def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:

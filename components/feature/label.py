@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,17 @@ from components.feature.base import raw
 from components.feature.base.classes import check_names, name_classes, validate_classes
 from components.feature.statistic import Distinct
 from components.feature.statistic.classes import RowShape, group_elements
-from components.types import Block, Constants, DataError, Statistic, TargetSpec, Values
+from components.image_files import encode_mask
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    Statistic,
+    TargetSpec,
+    UserError,
+    Values,
+    find_void_class,
+)
 
 UNKNOWN = -2  # the id of a value that is no class
 
@@ -60,7 +70,8 @@ class Label:
         """Checks the classes of each split.
 
         Returns:
-            A warning for each held-out split in which classes are missing.
+            A warning for each held-out split in which classes are missing, and for a class of pixels that seems to be
+            none.
 
         Raises:
             DataError: the training split has no class, or only one, or lacks a class of another split or of `names`.
@@ -73,6 +84,13 @@ class Label:
         classes = name_classes(self.key, self.names, rows["train"]).values()
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has only one class, {', '.join(classes)}; two or more are needed")
+        is_dense = bool(results["train"].get("shape"))
+        if is_dense and self.ignore is None and (void := find_void_class(rows["train"])) is not None:
+            last = max(value for value in rows["train"] if value != void)
+            warnings += (
+                f"column `{self.key}` has the class {void} beside {len(classes) - 1} classes up to {last}. It often "
+                f"marks pixels of no class; to leave them out of losses and metrics, set `ignore={void}`",
+            )
         return warnings
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
@@ -122,6 +140,22 @@ class Label:
         can_be_missing = self.missing is not None or self.ignore is not None
         shape = tuple(constants.static.get("shape", ()))
         return TargetSpec("classes", shape, classes, lambda logits: logits, class_weights, values, can_be_missing)
+
+    def image_files(self, predictions: np.ndarray, constants: Constants) -> Sequence[bytes]:
+        """PNG files of the classes as the data has them; of texts and booleans, they are positions among the classes.
+
+        Raises:
+            UserError: a class is below 0 or above 65535.
+        """
+        values = constants.host["values"]
+        numbers = values if values.dtype.kind in "iu" else np.arange(len(values))
+        if not 0 <= numbers.min() <= numbers.max() <= np.iinfo(np.uint16).max:
+            raise UserError(
+                f"column `{self.key}` has classes from {numbers.min()} to {numbers.max()}; the pixels of a PNG file "
+                "are numbers from 0 to 65535. Predict in Python: runner.load(run).predict(rows)."
+            )
+        dtype = np.uint8 if numbers.max() <= np.iinfo(np.uint8).max else np.uint16
+        return [encode_mask(mask) for mask in numbers.astype(dtype)[predictions]]
 
     def _select_counted(self, rows: Mapping[Any, int]) -> dict[Any, int]:
         """The numbers of rows by value, without the ignored value."""

@@ -73,7 +73,10 @@ class Mask(Label):
         return {"masks": MaskStatistic(self)}
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        return super().validate_splits({split: {"rows": own["masks"].rows} for split, own in results.items()})
+        masks = {split: own["masks"] for split, own in results.items()}
+        return super().validate_splits(
+            {split: {"rows": own.rows, "shape": tuple(own.shapes)} for split, own in masks.items()}
+        )
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         height, width, _ = choose_shape(self.key, results["masks"].shapes)

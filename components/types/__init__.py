@@ -28,13 +28,17 @@ from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.column import UpgradesConstants as UpgradesConstants
+from components.types.column import WritesImages as WritesImages
 from components.types.data import Block as Block
+from components.types.data import ChecksFiles as ChecksFiles
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
+from components.types.data import FileChecksums as FileChecksums
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
+from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
 from components.types.data import Ragged as Ragged
 from components.types.data import Source as Source
@@ -51,6 +55,7 @@ from components.types.model import TargetSpec as TargetSpec
 from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import register_pytrees as register_pytrees
+from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import Gap as Gap
@@ -62,6 +67,7 @@ from components.types.profile import Reading as Reading
 from components.types.profile import Remedy as Remedy
 from components.types.profile import Sentinel as Sentinel
 from components.types.profile import TableProfile as TableProfile
+from components.types.profile import find_void_class as find_void_class
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint

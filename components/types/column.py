@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block, Encoded, Strings, Values
@@ -258,3 +258,20 @@ class Target(Column, Protocol):
 
     def bind(self, constants: Constants) -> TargetSpec:
         """The target as losses and metrics see it."""
+
+
+@runtime_checkable
+class WritesImages(Protocol):
+    """A target whose predictions are images that files can hold."""
+
+    def image_files(self, predictions: np.ndarray, constants: Constants) -> Sequence[bytes]:
+        """The predictions as PNG files, one for each row.
+
+        Args:
+            predictions: the ids of the classes of pixels, (rows, H, W), or the numbers that the network returns,
+                (rows, H, W, C).
+            constants: the fitted values of the column.
+
+        Raises:
+            UserError: no PNG file can hold such images.
+        """

@@ -192,6 +192,44 @@ class CountsRows(Protocol):
 
 
 @runtime_checkable
+class LocalVersion(Protocol):
+    """A source whose fingerprint depends on sizes and times of files, which may stay equal when their bytes change."""
+
+    def local_version(self) -> str:
+        """A text that also changes when a file is replaced by one of the same size and time of modification.
+
+        It is for the cache only: unlike `fingerprint`, it is another one for a copy of the files. "": `fingerprint`
+        depends on all bytes.
+        """
+
+
+class FileChecksums(NamedTuple):
+    """The checksums of files.
+
+    Attributes:
+        files: the hash of the path, the size and the time of modification of each file, uint64.
+        checksums: the checksum of its bytes, int64; negative: it wasn't read yet.
+    """
+
+    files: np.ndarray
+    checksums: np.ndarray
+
+
+@runtime_checkable
+class ChecksFiles(Protocol):
+    """A source that compares the bytes of a file, each time it is read, with what was read before.
+
+    The cache keeps the checksums.
+    """
+
+    def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
+        """The checksums of all files, in lists of a folder or archive. They change when files are read."""
+
+    def add_file_checksums(self, known: Mapping[str, FileChecksums]) -> None:
+        """Adds checksums, by folder or archive, that `file_checksums` returned before, also of other files."""
+
+
+@runtime_checkable
 class FindsBadRows(Protocol):
     """A source that searches for rows that can't be read in a pass over all rows. The cache keeps the result."""
 

@@ -201,6 +201,10 @@ class ColumnProfile(Protocol):
         """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
 
 
+VOID = 255  # in masks, usually the borders of objects
+SPARSE, MAX_ID = 10, 200  # ids of classes are below so many times their number, and below so much
+
+
 class ImageProfile(NamedTuple):
     """Facts about a column of images.
 
@@ -208,10 +212,25 @@ class ImageProfile(NamedTuple):
         name: the column's name.
         shapes: the height, width and number of channels (1: grey, 3: colors) of some of the images, and how many of
             these have each.
+        masks: the number of masks that were read, if the column is the target.
+        classes: the sorted classes of their pixels.
     """
 
     name: str
     shapes: Mapping[tuple[int, int, int], int]
+    masks: int = 0
+    classes: tuple[int, ...] = ()
+
+
+def find_void_class(classes: Collection[Any]) -> int | None:
+    """255 among classes of pixels, if it seems to mark pixels of no class; None: it doesn't.
+
+    Beside 0 only, it is white. Beside large classes, or a few that are far apart, it may be a level of grey.
+    """
+    others = [value for value in classes if isinstance(value, int) and value != VOID]
+    if VOID not in classes or len(others) < 2 or min(others) < 0:
+        return None
+    return VOID if max(others) < min(SPARSE * len(others), MAX_ID) else None
 
 
 @dataclass(frozen=True)

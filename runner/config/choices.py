@@ -108,7 +108,8 @@ def choose_options(
         chosen_by_files |= experiment_choices
     if suggestion is not None:
         for group, option in suggestion.choices.items():
-            chosen_by_files[group] = (_option_names(option), suggestion.origin)
+            if "." not in group:
+                chosen_by_files[group] = (_option_names(option), suggestion.origin)
         chosen_by_files["feature"] = (INFERRED_FEATURE, suggestion.origin)
     if is_partial:
         choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*GROUPS_WITHOUT_SUGGESTION}

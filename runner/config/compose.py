@@ -39,6 +39,7 @@ from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
+from runner.override_text import overridden_key
 from runner.run_folder import find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import dotted_leaves, resolve_references
@@ -135,6 +136,9 @@ class Composer:
             tree = start_tree(self.options, choices)
             tree.merge_files(choices)
             if suggestion is not None:
+                tree.merge_options(
+                    {place: each for place, each in suggestion.choices.items() if "." in place}, suggestion.origin
+                )
                 tree.merge_values(suggestion.values, suggestion.origin)
             merged = MergedFiles(choices, tree)
             if key not in self._merged:  # most commands need them once, and copying takes time
@@ -168,6 +172,12 @@ def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
         if key in current
         and current[key] == value
         and not (find_origin(config.origins, key) or "").startswith(COMMAND_LINE)
+    }
+    overridden = [*map(overridden_key, config.overrides)]
+    kept |= {
+        place: option
+        for place, option in suggestion.choices.items()
+        if "." in place and not any(f"{key}.".startswith((f"{place}.", f"{place}._target_")) for key in overridden)
     }
     texts = (LIST_OF_PARTS.sub(r"\1=[…]", format_override(key, value)) for key, value in kept.items())
     return list(dict.fromkeys(map(shlex.quote, texts)))

@@ -62,6 +62,15 @@ class MergedTree:
         self._tree.merge_with(dict(values))
         self.settings.append(("", dict(values), origin))
 
+    def merge_options(self, options: Mapping[str, Any], origin: str) -> None:
+        """Merges options by their places below groups, such as `loss.price`."""
+        tree: dict[str, dict[str, Any]] = {}
+        for place, option in options.items():
+            group, _, name = place.partition(".")
+            tree.setdefault(group, {})[name] = option
+        if tree:
+            self._merge_layer(self._reader.read(tree, self.values(), origin), origin)
+
     def merge_files(self, choices: Choices) -> None:
         """Merges the files of the chosen options in their order. A file that can't be merged is a problem."""
         merged: dict[str, Any] = {}

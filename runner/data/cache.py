@@ -22,7 +22,7 @@ import numpy as np
 from components.types import Ragged
 from runner.data.cache_entries import INDEX, remove_temporary_folders
 from runner.data.cached_array import ArrayWriter, CachedArray, DamagedArrayError, read_array
-from runner.run_folder import LOCK, try_lock
+from runner.run_folder import LOCK, lock_new_folder
 
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
 _MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
@@ -52,8 +52,7 @@ def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = ""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary_folders(folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    lock = try_lock(temporary)
-    assert lock is not None
+    lock = lock_new_folder(temporary)
     try:
         tree, writers = _write_pieces(temporary, pieces)
         content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}

@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.run_folder import LOCK, remove_abandoned_folders
+from runner.run_folder import LOCK, NEW_LOCK, is_abandoned
 
 INDEX = "index.json"
-TEMPORARY = "." + "[0-9a-f]" * 32 + ".????????"  # the entry's name between dots, and `mkdtemp`'s 8 characters
 _NAME = re.compile(r"[0-9a-f]{32}")
-_FILE = re.compile(rf"{re.escape(INDEX)}|{LOCK}|\d+\.(bin|npy)")  # npy: of earlier versions
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.\w{8}")  # the entry's name between dots, and `mkdtemp`'s 8 characters
+_FILES = "|".join(map(re.escape, (INDEX, LOCK, NEW_LOCK)))
+_FILE = re.compile(rf"{_FILES}|\d+\.(bin|npy)")  # npy: of earlier versions
 
 
 class CacheEntry(NamedTuple):
@@ -31,12 +32,14 @@ class CacheEntry(NamedTuple):
         size: bytes.
         used: the time of its last use, in seconds since 1970.
         about: what it holds.
+        is_busy: whether a process is writing or removing it now, so that it can't be removed.
     """
 
     path: Path
     size: int
     used: float
     about: str
+    is_busy: bool = False
 
 
 def entries_folder(cache: Path) -> Path:
@@ -53,16 +56,22 @@ def entries_folder(cache: Path) -> Path:
 
 
 def list_entries(folder: Path) -> list[CacheEntry]:
-    """Lists this user's entries, those that were not used for the longest time first."""
+    """Lists this user's entries, those that were not used for the longest time first.
+
+    Temporary folders are among them: those that other processes write, and what killed ones left.
+    """
     entries = []
     with suppress(OSError):  # there is no cache yet
         for path in folder.iterdir():
             with suppress(OSError):  # another process has removed it
-                if _is_entry(path):
+                if _is_own(path):
+                    is_busy = _is_temporary(path) and not is_abandoned(path)
                     index = path / INDEX
                     used = (index if index.exists() else path).stat().st_mtime
                     size = sum(file.lstat().st_size for file in path.iterdir())
-                    entries.append(CacheEntry(path, size, used, _read_about(index)))
+                    about = "another process is writing it" if is_busy else "left by a process that was killed"
+                    about = about if _is_temporary(path) else _read_about(index)
+                    entries.append(CacheEntry(path, size, used, about, is_busy))
     return sorted(entries, key=lambda entry: entry.used)
 
 
@@ -77,6 +86,7 @@ def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list
     Returns:
         The removed entries.
     """
+    remove_temporary_folders(folder)
     entries = list_entries(folder)
     excess = sum(entry.size for entry in entries) - limit
     removed = []
@@ -88,13 +98,15 @@ def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list
 
 
 def remove_entry(path: Path) -> bool:
-    """Removes an entry. It disappears at once, so that no process finds half of it.
+    """Removes an entry, unless a process is writing it. It disappears at once, so that no process finds half of it.
 
     Returns:
         Whether it is gone. Nothing of another user is removed, and nothing but the files of an entry.
     """
     try:
-        if _is_entry(path):
+        if _is_own(path) and _is_temporary(path) and is_abandoned(path):
+            remove_files(path)
+        elif _is_own(path) and not _is_temporary(path):
             renamed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             try:
                 path.rename(renamed)  # replaces the empty folder
@@ -115,12 +127,20 @@ def remove_files(folder: Path) -> None:
 
 def remove_temporary_folders(folder: Path) -> None:
     """Removes what killed processes left."""
-    remove_abandoned_folders(folder, TEMPORARY)
+    with suppress(OSError):  # there is no cache yet
+        for path in folder.iterdir():
+            if _is_temporary(path):
+                remove_entry(path)
 
 
-def _is_entry(path: Path) -> bool:
+def _is_temporary(path: Path) -> bool:
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _is_own(path: Path) -> bool:
     """Whether a path is the folder of an entry of this user. TITRATE_CACHE may name a folder with other things too."""
-    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+    is_named = _NAME.fullmatch(path.name) is not None or _is_temporary(path)
+    if not is_named or path.is_symlink() or not path.is_dir():
         return False
     return path.stat().st_uid == os.getuid() and all(_FILE.fullmatch(file.name) for file in path.iterdir())
 

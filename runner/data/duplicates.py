@@ -1,4 +1,4 @@
-"""Counts the rows of one split that equal rows of another one, by 64-bit hashes that are computed in a pass."""
+"""Compares rows by 64-bit hashes: those of one split with those of another one, or those of two passes."""
 
 from __future__ import annotations
 
@@ -9,36 +9,54 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.hashing import combine_hashes, hash_values
-from components.types import Block, Source, Statistic
+from components.types import Block, DataError, Source, Statistic
 from runner.data.used_rows import locate_row
 
 
 @dataclass(frozen=True)
 class RowHashes:
-    """Two hashes of each row, as a statistic and as the column that needs it: columns are fitted in the same pass.
+    """The hashes of each row, as a statistic and as the column that needs it: columns are fitted in the same pass.
 
     Attributes:
         inputs: the raw columns that inputs read. The first hash depends on them.
         targets: the other raw columns that targets read. The second hash depends on them too.
+        others: further raw columns. If there are some, a third hash depends on all columns.
     """
 
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return self.inputs + self.targets
+        return self.inputs + self.targets + self.others
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {"hashes": self}
 
     def summarize(self, block: Block) -> list[np.ndarray]:
-        inputs, targets = (
+        inputs, targets, others = (
             [hash_values(block.columns[key], block.valid.get(key)) for key in keys]
-            for keys in (self.inputs, self.targets)
+            for keys in (self.inputs, self.targets, self.others)
         )
         of_inputs = combine_hashes(inputs)
-        return [np.stack([of_inputs, combine_hashes([of_inputs, *targets]) if targets else of_inputs])]
+        of_rows = combine_hashes([of_inputs, *targets]) if targets else of_inputs
+        return [np.stack([of_inputs, of_rows, *([combine_hashes([of_rows, *others])] if others else [])])]
+
+    def check(self, block: Block, expected: np.ndarray) -> None:
+        """Raises DataError for the first row that differs from the same row in an earlier pass.
+
+        Args:
+            block: the rows.
+            expected: the last hash of each of these rows in the earlier pass.
+        """
+        ((*_, found),) = self.summarize(block)
+        if (differs := found != expected).any():
+            raise DataError(
+                f"{block.locate(int(differs.argmax()))} has other values than when it was read before. The same rows "
+                "must come each time: draw random numbers from a fixed seed, as by np.random.default_rng(0) within the "
+                "function. If the data has changed, change `version`"
+            )
 
     def merge(self, state: list[np.ndarray], other: list[np.ndarray]) -> list[np.ndarray]:
         return state + other

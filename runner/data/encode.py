@@ -148,6 +148,7 @@ def encode_pieces(
     returned: Sequence[str],
     *,
     columns_by_offset: Callable[[int], Mapping[str, Column]] | None = None,
+    check: Callable[[int, Block], None] | None = None,
     workers: int | None = None,
 ) -> Iterator[dict[str, dict[str, Encoded]]]:
     """Encodes a source, block by block. Several threads encode blocks, a few blocks ahead.
@@ -158,6 +159,7 @@ def encode_pieces(
         constants: the constants of each column.
         returned: the names of the columns whose arrays are returned.
         columns_by_offset: the columns that encode the block after so many rows. None: `columns`.
+        check: is called with the number of rows before a block, and the block; raises an error for a wrong one.
         workers: the number of threads; None: one per core.
 
     Yields:
@@ -169,6 +171,8 @@ def encode_pieces(
 
     def encode(block_with_offset: tuple[int, Block]) -> dict[str, dict[str, Any]]:
         offset, block = block_with_offset
+        if check is not None:
+            check(offset, block)
         own_columns = columns if columns_by_offset is None else columns_by_offset(offset)
         encoded, _ = encode_block(block, own_columns, constants, returned)
         for name in returned:

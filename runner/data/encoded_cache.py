@@ -9,7 +9,7 @@ from typing import Any
 
 from components.types import Encoded
 from runner.data.cache import load_tree, save_tree
-from runner.data.cache_entries import entries_folder, remove_least_used
+from runner.data.cache_entries import entries_folder, remove_entry, remove_least_used
 from runner.data.encode import join_pieces
 from runner.log import LOG
 from runner.platform import encoded_cache_bytes
@@ -43,13 +43,23 @@ class EncodedCache:
 
     def load_or_fit(self, name: str, fit: Callable[[], dict[str, Any]], what: str = FITTED) -> dict[str, Any]:
         """Loads an entry that is used whole, or computes and saves it. A damaged entry counts as missing."""
-        if self._folder is None:
-            return fit()
-        fitted: dict[str, Any] | None = self._load(name, whole=True)
+        fitted = self.load(name)
         if fitted is None:
-            fitted = fit()
-            self._save(name, lambda: [fitted], what)
+            fitted = computed = fit()
+            if self._folder is not None:
+                self._save(name, lambda: [computed], what)
         return fitted
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Loads an entry that is used whole. None: it is missing or damaged."""
+        found: dict[str, Any] | None = None if self._folder is None else self._load(name, whole=True)
+        return found
+
+    def replace(self, name: str, tree: dict[str, Any], what: str) -> None:
+        """Saves an entry in place of an earlier one."""
+        if self._folder is not None:
+            remove_entry(self._folder / name)
+            self._save(name, lambda: [tree], what)
 
     def load_or_encode(
         self, name: str, encode: Callable[[], Iterable[dict[str, dict[str, Encoded]]]]

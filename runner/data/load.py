@@ -12,6 +12,7 @@ import numpy as np
 
 from components.types import (
     TRAINING_ROWS,
+    Block,
     Column,
     Constants,
     CountsRows,
@@ -23,6 +24,7 @@ from components.types import (
     InfersTypes,
     KeyTypes,
     LeavesOut,
+    LocalVersion,
     Range,
     ReadsFiles,
     Source,
@@ -35,6 +37,7 @@ from runner.data.encode import (
     ROW,
     TARGET,
     WEIGHT,
+    block_rows,
     blocks_with_offsets,
     check_keys,
     config_key,
@@ -42,16 +45,19 @@ from runner.data.encode import (
     encode_pieces,
     encoding_order,
     first_block,
+    is_input_column,
     parent_keys,
     raw_keys,
     target_column,
 )
 from runner.data.encoded_cache import EncodedCache
 from runner.data.given_parts import columns_by_offset, describe_given_parts
+from runner.data.known_files import KnownFiles
 from runner.data.order import shuffle_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
 from runner.errors import column_location
+from runner.override_text import locate_settings
 from runner.signature.build import build
 from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
@@ -189,7 +195,9 @@ def load_encoded(
     content = source.fingerprint()
     columns = used_columns(features)
     content += "".join(_file_fingerprints(columns))
-    rows_id = f"{VERSION}\n{_digest(content)}\n{identity}"
+    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
+    rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
+    known_files = KnownFiles(source, entries)
 
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         searched = source
@@ -215,12 +223,20 @@ def load_encoded(
     # Folds with equal constants share it.
     encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
 
+    hashes, row_hashes = _choose_hashes(source, features), fitted.get("row_hashes")
+
+    def check(offset: int, block: Block) -> None:
+        if row_hashes is not None:
+            hashes.check(block, row_hashes[offset : offset + block_rows(block)])
+
     def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
         used = select_used(source, used_rows)
         by_offset = columns_by_offset(used, columns, constants)
-        return encode_pieces(used, columns, constants, program_column_names(features), columns_by_offset=by_offset)
+        names = program_column_names(features)
+        return encode_pieces(used, columns, constants, names, columns_by_offset=by_offset, check=check)
 
     encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+    known_files.save()
     entries.remove_least_used()
     return Data(
         encoded=encoded,
@@ -293,15 +309,15 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     if hasattr(source, "on_missing_target"):
         _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
-    targets = {name: column for name, column in others.items() if name != WEIGHT}
     # A target needs its statistics of every split, to warn of classes that a split lacks.
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
     all_columns: dict[str, Column] = columns | others
-    hashes = RowHashes(tuple(sorted(raw_keys(columns))), tuple(sorted(raw_keys(targets) - raw_keys(columns))))
-    hashed = {ROW: cast(Column, hashes)} if hashes.inputs and len(splits) > 1 else {}
+    hashes, is_counted = _choose_hashes(source, features), isinstance(source, CountsRows)
+    hashed = {ROW: cast(Column, hashes)} if hashes.inputs and (len(splits) > 1 or is_counted) else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
+    row_hashes: np.ndarray | None = None
     groups = group_by_pass(all_columns)
     # The rows are hashed in the first pass that is needed anyway.
     first_pass = next((number for number, group in enumerate(groups) if has_statistics(group)), 0)
@@ -311,10 +327,12 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
             group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
         results = compute_statistics(used, group_requests, all_columns | hashed, constants)
         if hashed and number == first_pass:
-            warnings += describe_duplicates(used, splits, *results[ROW][ROW]["hashes"])
+            row_hashes = results[ROW][ROW]["hashes"]
+            warnings += describe_duplicates(used, splits, *row_hashes[:2])
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
-                warnings += target.validate_splits({split: results[split][own_name] for split in splits})
+                sentences = target.validate_splits({split: results[split][own_name] for split in splits})
+                warnings += [locate_settings(sentence, config_key(own_name)) for sentence in sentences]
         for name, column in group.items():
             parents = {key: constants[key] for key in parent_keys(all_columns, name)}
             own_results = results[ALL_COLUMNS if name in columns else "train"][name]
@@ -336,6 +354,8 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         "left_out": (),
         "skipped_rows": None,
     }
+    if row_hashes is not None and is_counted:
+        fitted["row_hashes"] = row_hashes[-1]
     if isinstance(source, LeavesOut):
         fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
         if (row_numbers := source.row_numbers()) is not None:
@@ -350,6 +370,16 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
             "used_rows": used_rows,
         }
     return fitted
+
+
+def _choose_hashes(source: Source, features: Features) -> RowHashes:
+    """The hashes that compare rows of two splits, and, if it may yield others in a later pass, those of two passes."""
+    columns = {name: column for name, column in used_columns(features).items() if is_input_column(name)}
+    inputs = raw_keys(columns)
+    targets = raw_keys({target_column(name): target for name, target in features.targets.items()}) - inputs
+    is_counted = isinstance(source, CountsRows)
+    weights = raw_keys(features.program_only) - inputs - targets if is_counted else set[str]()
+    return RowHashes(*(tuple(sorted(keys)) for keys in (inputs, targets, weights)))
 
 
 def _find_key_types(columns: Mapping[str, Column]) -> dict[str, Literal["int", "float"] | None]:

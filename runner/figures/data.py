@@ -7,14 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.patches import Patch
 
-from runner.figures.canvas import escape_tex, keep_finite, label_ticks, make_panels, save_figure
+from runner.figures.canvas import escape_tex, keep_finite, label_ticks, make_panels, save_figure, shorten
 
 MAX_LABELED = 60  # classes with labels
 MAX_OUTPUTS = 9  # outputs with a panel
 BINS = 40
 GRID_COLUMNS = 8
+MAX_PANELS = 12  # images and pictures beside them in a row
 IMAGE_WIDTH = 1.3  # inches
+LEGEND_COLUMNS = 4  # of the classes of masks
+GOLDEN_RATIO = 0.618  # spreads colors, so that those of near classes differ
+PAINT = 0.6  # the opacity of classes that are painted over an image
 WHITE = 255  # of images with values in [0, 255]
 
 
@@ -70,7 +76,14 @@ def draw_target_histograms(targets: Mapping[str, np.ndarray], folder: Path, suff
 
 
 def draw_image_grid(
-    images: np.ndarray, captions: Sequence[str], title: str, path: Path, columns: int = GRID_COLUMNS
+    images: np.ndarray,
+    captions: Sequence[str],
+    title: str,
+    path: Path,
+    columns: int = GRID_COLUMNS,
+    *,
+    beside: Sequence[np.ndarray] = (),
+    classes: Sequence[str] = (),
 ) -> Path:
     """Draws images in a grid, each above its caption.
 
@@ -79,25 +92,76 @@ def draw_image_grid(
         captions: a caption of one or more lines for each image.
         title: the title of the figure.
         path: the new file.
-        columns: the number of images in a row.
+        columns: the number of images in a row, if nothing is beside them.
+        beside: pictures that are drawn right of each image, such as its mask: (N, H, W, 3), from 0 to 1.
+        classes: the classes whose colors are explained below the images.
 
     Returns:
         The new file.
     """
-    height = images.shape[1] / images.shape[2]
-    columns = min(columns, len(images))
+    columns = min(max(MAX_PANELS // (1 + len(beside)), 1) if beside else columns, len(images))
+    pictures = _join_sides([scale_images(images), *beside])
+    width = IMAGE_WIDTH * (1 + len(beside))
+    height = pictures.shape[1] / pictures.shape[2]
     rows = -(-len(images) // columns)
-    caption_height = 0.12 * (1 + max(caption.count("\n") for caption in captions))
+    caption_height = 0.12 * (1 + max(caption.count("\n") for caption in captions)) * IMAGE_WIDTH / width
     step = height + caption_height  # from one row of images to the next; the unit is the width of an image
-    figure, [axis] = make_panels(1, width=max(IMAGE_WIDTH * columns, 4), height=IMAGE_WIDTH * rows * step + 0.5)
-    for number, (image, caption) in enumerate(zip(scale_images(images), captions, strict=True)):
+    legend_height = 0.2 * -(-len(classes) // LEGEND_COLUMNS)
+    least = 4 if not beside else 7  # inches; the title is longer
+    figure, [axis] = make_panels(1, width=max(width * columns, least), height=width * rows * step + 0.5 + legend_height)
+    for number, (image, caption) in enumerate(zip(pictures, captions, strict=True)):
         left, top = number % columns, number // columns * step
         axis.imshow(image, extent=(left, left + 0.95, top + 0.95 * height, top), cmap="gray", vmin=0, vmax=1)
         middle, below = left + 0.475, top + 0.97 * height
         axis.text(middle, below, escape_tex(caption), ha="center", va="top", fontsize=7, in_layout=False)
     axis.set(xlim=(0, columns), ylim=(rows * step, 0), title=escape_tex(title))
     axis.axis("off")
+    if classes:
+        colors = zip(classes, class_colors(len(classes)), strict=True)
+        patches = [Patch(color=color, label=escape_tex(shorten(name, 20))) for name, color in colors]
+        figure.legend(handles=patches, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=7)
     return save_figure(figure, path)
+
+
+def class_colors(count: int) -> np.ndarray:
+    """The colors of classes of pixels, (count, 3), from 0 to 1."""
+    palette = colormaps["tab10" if count <= 10 else "tab20" if count <= 20 else "hsv"]
+    positions = np.arange(count) if count <= 20 else np.arange(count) * GOLDEN_RATIO % 1
+    return np.asarray(palette(positions))[:, :3]
+
+
+def paint_classes(ids: np.ndarray, count: int, images: np.ndarray) -> np.ndarray:
+    """Paints classes of pixels over images in grey.
+
+    Args:
+        ids: the classes, (N, H, W). Pixels with a negative one aren't painted.
+        count: the number of classes.
+        images: the images (N, H, W, C), which may have another size.
+
+    Returns:
+        Pictures (N, H, W, 3), from 0 to 1.
+    """
+    grey = scale_images(images)
+    grey = fit_size(grey if grey.ndim == 3 else grey.mean(-1), ids.shape[1:])[..., None]
+    painted = PAINT * class_colors(count)[np.maximum(ids, 0)] + (1 - PAINT) * grey
+    return np.where((ids < 0)[..., None], grey, painted)
+
+
+def fit_size(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Resizes images (N, H, W, …) to a height and width, by the nearest pixels."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, images.shape[1:3], strict=True))
+    return images[:, rows[:, None], columns]
+
+
+def _join_sides(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Joins pictures (N, H, W) or (N, H, W, 3), in the size of the first, side by side with a white line between."""
+    if len(pictures) == 1:
+        return pictures[0]
+    size = pictures[0].shape[1:3]
+    colored = [each if each.ndim == 4 else np.repeat(each[..., None], 3, axis=-1) for each in pictures]
+    line = np.ones((len(colored[0]), size[0], max(size[1] // 24, 1), 3))
+    joined = [part for each in colored for part in (line, fit_size(each, size))]
+    return np.concatenate(joined[1:], axis=2)
 
 
 def scale_images(images: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Block, Column, Ragged, Source, Strings, UserError
+from components.types import Block, Column, DecodesRows, Ragged, Source, Strings, UserError
 from runner.data.columns import select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, first_block
 
@@ -64,6 +64,11 @@ def list_flat_columns(source: Source) -> list[str]:
     """The names of the columns that have single values."""
     block = first_block(source)
     return [] if block is None else [name for name in block.columns if _is_flat(block, name)]
+
+
+def has_files(columns: Mapping[str, Column]) -> bool:
+    """Whether feature columns may read files. Only then, a source is opened again for their paths."""
+    return any(isinstance(column, DecodesRows) for column in columns.values())
 
 
 def list_path_columns(source: Source) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -32,14 +32,20 @@ class PredictFn:
         self._compiled_logits = jax.jit(self._logits)
 
     def logits(self, pieces: Iterable[Rows], parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
-        """The logits for each row by target, float32 (N, …, outputs).
+        """The logits for each row by target, float32 (N, …, outputs), of the arguments of `logits_in_batches`."""
+        batches = [*self.logits_in_batches(pieces, parameters, model_state)]
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    def logits_in_batches(
+        self, pieces: Iterable[Rows], parameters: Any, model_state: Any
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the logits for consecutive rows by target, float32 (B, …, outputs).
 
         Args:
             pieces: the rows, in pieces that have a multiple of `max_batch_size` rows, but for the last one.
             parameters: the parameters of the model.
             model_state: its state.
         """
-        batches: list[dict[str, np.ndarray]] = []
         size = 0
         for rows in pieces:
             first_column = next(iter(rows.values()))
@@ -50,8 +56,7 @@ class PredictFn:
                 indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
                 encoded = gather_rows(rows, indices)
                 logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
-                batches.append({name: np.asarray(values)[: count - first] for name, values in logits.items()})
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+                yield {name: np.asarray(values)[: count - first] for name, values in logits.items()}
 
     def _logits(
         self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any

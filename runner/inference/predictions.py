@@ -85,7 +85,7 @@ class Predictions:
         if self.prediction.ndim > 2 or (self.classes is not None and self.prediction.ndim > 1):
             raise UserError(
                 f"each prediction is an image {self.prediction.shape[1:]}, which a table can't hold. "
-                "Use runner.load(run).predict(rows) in Python."
+                "Use `prediction`, or write PNG files with mode=predict."
             )
         columns = {"row": self.row}
         if self.target is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -230,16 +230,62 @@ class TrainedModel:
             UserError: a column or the split is missing, or the run has no outputs to predict.
             DataError: a value is wrong; the message names its row and column.
         """
+        self._check_predicted(rows, on_missing)
+        if isinstance(rows, str):
+            if images := self.image_targets:
+                raise UserError(
+                    f"the target {images[0]} is an image, and the predictions for a whole split may not fit in memory. "
+                    f"Go through model.predict_in_batches({rows!r}), or write PNG files with mode=predict."
+                )
+            evaluator = self._evaluator_for(rows)
+            _, outputs = evaluator.evaluate_with_outputs(rows, self.weights.parameters, self.weights.model_state)
+            return self._predict_split(evaluator, rows, evaluator.data.number_rows(rows), outputs)
+        with self._encoded(rows, on_missing, on_warning) as pieces:
+            logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
+        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
+
+    def predict_in_batches(
+        self,
+        rows: str | Mapping[str, Any] | Source,
+        *,
+        on_missing: OnMissing = "error",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Generator[Predictions | TargetPredictions]:
+        """Yields the predictions for consecutive rows, such as images that don't fit in memory all at once.
+
+        The arguments and the errors are those of `predict`.
+        """
+        self._check_predicted(rows, on_missing)
+        if isinstance(rows, str):
+            evaluator = self._evaluator_for(rows)
+            for numbers, outputs in self.outputs_in_batches(rows):
+                yield self._predict_split(evaluator, rows, numbers, outputs)
+            return
+        first = 0
+        with self._encoded(rows, on_missing, on_warning) as pieces:
+            weights = self.weights
+            for logits in self._predict_fn.logits_in_batches(pieces, weights.parameters, weights.model_state):
+                stop = first + len(next(iter(logits.values())))
+                yield self._make_predictions(np.arange(first, stop), logits, {}, rows)
+                first = stop
+
+    def outputs_in_batches(self, split: str) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
+        """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
+        weights = self.weights
+        return self._evaluator_for(split).outputs_in_batches(split, weights.parameters, weights.model_state)
+
+    @property
+    def image_targets(self) -> list[str]:
+        """The names of the targets that are images."""
+        return [name for name, spec in self.targets.items() if spec.is_image]
+
+    def _check_predicted(self, rows: object, on_missing: OnMissing) -> None:
+        """Raises UserError if rows can't be predicted."""
         check_not_forked()
         check_has_target(self.targets, self.folder)
         check_on_missing(on_missing, rows)
         if isinstance(rows, str):
-            evaluator, outputs = self._evaluate_with_outputs(rows)
-            if not all(logits.shape[-1] for logits in outputs.logits.values()):
-                raise UserError(NO_LOGITS)
-            return self._make_predictions(
-                evaluator.data.number_rows(rows), outputs.logits, evaluator.compute_targets(rows, outputs.batch)
-            )
+            return
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             columns = ", ".join(f"{key!r}: …" for key in keys)
@@ -248,13 +294,18 @@ class TrainedModel:
                 f"Pass the name of a split, or new rows by column: {{{columns}}}."
             )
         check_none_skipped(rows)
+
+    @contextmanager
+    def _encoded(
+        self, rows: Any, on_missing: OnMissing, on_warning: Callable[[str], None] | None
+    ) -> Iterator[Generator[Rows]]:
+        """Opens new rows, encoded piece by piece, to be predicted."""
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(
             "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
         )
         with predicting, closing(self._encode(rows, on_missing, on_warning or self._note)) as pieces:
-            logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
-        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
+            yield pieces
 
     def _encode(
         self,
@@ -280,22 +331,20 @@ class TrainedModel:
         }
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 
-    def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
-        """The predictions for a split by target, with the target and the loss of each example."""
-        check_not_forked()
-        evaluator, outputs = self._evaluate_with_outputs(split)
-        return record_predictions(evaluator, split, outputs)
+    def _predict_split(
+        self, evaluator: Evaluator, split: str, numbers: np.ndarray, outputs: ExampleOutputs
+    ) -> Predictions | TargetPredictions:
+        """The predictions for some rows of a split, from their numbers and outputs."""
+        if not all(logits.shape[-1] for logits in outputs.logits.values()):
+            raise UserError(NO_LOGITS)
+        return self._make_predictions(numbers, outputs.logits, evaluator.compute_targets(split, outputs.batch))
 
-    def _evaluate_with_outputs(self, split: str) -> tuple[Evaluator, ExampleOutputs]:
-        """The evaluator of a split, and the outputs for each of the split's rows."""
-        if images := [name for name, spec in self.targets.items() if spec.is_image]:
-            raise UserError(
-                f"the target {images[0]} is an image, and the predictions for a whole split may not fit in memory. "
-                "Pass the rows to predict: model.predict({…})."
-            )
+    def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
+        """The predictions for a split by target, with the target and the loss of each example, but those of images."""
+        check_not_forked()
         evaluator = self._evaluator_for(split)
         _, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
-        return evaluator, outputs
+        return record_predictions(evaluator, split, outputs)
 
     @cached_property
     def data(self) -> Data:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from runner.data.cache_entries import (
-    CacheEntry,
-    entries_folder,
-    list_entries,
-    remove_entry,
-    remove_temporary_folders,
-)
+from runner.data.cache_entries import CacheEntry, entries_folder, list_entries, remove_entry
 from runner.display.tables import Section, print_tables
 from runner.platform import cache_folder
 
@@ -18,31 +14,33 @@ TIME_FORMAT = "%Y-%m-%d %H:%M"
 
 
 def clean_cache(*, confirmed: bool) -> int:
-    """Lists this user's entries, the last used first, and removes them if `confirmed`, and what killed processes left.
+    """Lists this user's entries and what killed processes left, the last used first, and removes them if `confirmed`.
 
-    A running process keeps the entries that it has opened.
+    A running process keeps the entries that it has opened, and the one that it is writing.
 
     Returns:
         The exit code. 1: an entry could not be removed.
     """
     folder = entries_folder(cache_folder())
-    if confirmed:
-        remove_temporary_folders(folder)
     entries = list_entries(folder)[::-1]
     if not entries:
         print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
         return 0
     print_tables([Section("", [["last use", "size", "content"], *map(_row, entries)], right_columns=(1,))])
-    size = _megabytes(sum(entry.size for entry in entries))
+    removable = [entry for entry in entries if not entry.is_busy]
     if not confirmed:
-        print(f"would remove {len(entries)} entries of {folder}, {size}; add runs.confirm=true to remove them")
+        print(f"would remove {_describe(removable, folder)}; add runs.confirm=true to remove them")
         return 0
-    kept = [entry for entry in entries if not remove_entry(entry.path)]
+    kept = [entry for entry in removable if not remove_entry(entry.path)]
     for entry in kept:
         print(f"kept {entry.path}: it can't be removed; {folder} may be read-only")
-    removed = sum(entry.size for entry in entries) - sum(entry.size for entry in kept)
-    print(f"removed {len(entries) - len(kept)} entries of {folder}, {_megabytes(removed)}")
+    print(f"removed {_describe([entry for entry in removable if entry not in kept], folder)}")
     return 1 if kept else 0
+
+
+def _describe(entries: Sequence[CacheEntry], folder: Path) -> str:
+    word = "entry" if len(entries) == 1 else "entries"
+    return f"{len(entries)} {word} of {folder}, {_megabytes(sum(entry.size for entry in entries))}"
 
 
 def _row(entry: CacheEntry) -> list[str]:

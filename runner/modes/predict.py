@@ -15,7 +15,7 @@ from runner.config.catalog import CSV, IMAGE_FOLDERS, IMAGE_TABLE
 from runner.config.check_files import check_output
 from runner.config.provenance import Problems
 from runner.config.settings import Output
-from runner.data.encode import TARGET
+from runner.data.encode import TARGET, target_column
 from runner.data.load import target_nodes
 from runner.data.transform import read_raw_keys, read_source_options
 from runner.display.progress import make_progress
@@ -25,8 +25,10 @@ from runner.inference.copied_columns import (
     check_copied_columns,
     copy_columns,
     copy_targets,
+    has_files,
     list_path_columns,
 )
+from runner.inference.image_output import check_image_folder, write_images
 from runner.inference.new_rows import FILL, check_none_skipped, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
@@ -43,16 +45,17 @@ if TYPE_CHECKING:
     from components.types import Source, Target
     from runner.config.config import Config
     from runner.display.progress import Progress
+    from runner.inference.predictions import Predictions
     from runner.inference.trained_model import TrainedModel
 
 
 def command(config: Config) -> int:
     """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    Beside them are the columns of `output.columns`, by default the row's number, the path of each file of new rows, and
-    the target where it is known. If
-    the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
-    predicted: by default test, or valid if the run has no test split.
+    Beside them are the columns of `output.columns`, by default the row's number, the path of each file, and the target
+    where it is known. If the command names another `data.path`, its rows are predicted, and need no target. Otherwise
+    `data.split` is predicted: by default test, or valid if the run has no test split. Predicted images are PNG files in
+    a folder, `masks` for `output=masks.csv`, and the table has their paths.
     """
     output = Output(**config.values["output"])
     path = Path(str(output.path))
@@ -74,10 +77,7 @@ def command(config: Config) -> int:
         note_readings(new_rows, model, progress)
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
-            rows = str(split) if new_rows is None else new_rows
-            predictions = model.predict(
-                rows, on_missing=config.on_missing, on_warning=lambda warning: progress.note(f"note: {warning}")
-            )
+            predictions = _predict(config, model, str(split) if new_rows is None else new_rows, progress)
         split_rows = None if split is None else model.data.source_rows(model.data.splits[split])
         if output.columns is not None:
             assert source is not None
@@ -85,22 +85,44 @@ def command(config: Config) -> int:
         else:
             columns = table_columns(predictions)
             if new_rows is not None:
-                targets = copy_targets(new_rows, model.features.targets, TARGET)
+                known = {name: each for name, each in model.features.targets.items() if name not in model.image_targets}
                 paths = copy_columns(new_rows, list_path_columns(new_rows))
-                columns = {ROW: columns.pop(ROW), **paths, **targets, **columns}
-            elif numbers := _find_numbers(model):
+                columns = {ROW: columns.pop(ROW), **paths, **copy_targets(new_rows, known, TARGET), **columns}
+            elif (numbers := _find_numbers(model)) or has_files(model.features.columns):
                 source = _open_copied(config, None, ())
-                columns |= {} if source is None else copy_targets(source, numbers, TARGET, split_rows)
+                if source is not None:
+                    paths = copy_columns(source, list_path_columns(source), split_rows)
+                    columns = {ROW: columns.pop(ROW), **paths, **columns}
+                    columns |= copy_targets(source, numbers, TARGET, split_rows)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
+        images = f", and their images in {path.with_suffix('')}" if model.image_targets else ""
         count = len(next(iter(columns.values())))
-        print(
-            f"1 prediction for {rows_text} is in {path}"
-            if count == 1
-            else f"{count:,} predictions for {rows_text} are in {path}"
-        )
+        predictions_text = "1 prediction" if count == 1 else f"{count:,} predictions"
+        print(f"{predictions_text} for {rows_text} {'is' if count == 1 else 'are'} in {path}{images}")
     return 0
+
+
+def _predict(
+    config: Config, model: TrainedModel, rows: str | Source, progress: Progress
+) -> Predictions | Mapping[str, Predictions]:
+    """Predicts a split or new rows. Images are written, and the predictions have the paths of their files."""
+
+    def note_warning(warning: str) -> None:
+        progress.note(f"note: {warning}")
+
+    if not model.image_targets:
+        return model.predict(rows, on_missing=config.on_missing, on_warning=note_warning)
+    output = Output(**config.values["output"])
+    folder = check_image_folder(Path(str(output.path)), overwrite=output.overwrite)
+    targets = {name: model.features.targets[name] for name in model.image_targets}
+    constants = {name: model.transform.constants[target_column(name)] for name in targets}
+    with (
+        closing(model.predict_in_batches(rows, on_missing=config.on_missing, on_warning=note_warning)) as batches,
+        progress.working("predicting"),
+    ):
+        return write_images(batches, targets, constants, folder)
 
 
 def _find_numbers(model: TrainedModel) -> dict[str, Target]:

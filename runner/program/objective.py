@@ -27,13 +27,13 @@ StepSums = dict[str, dict[str, jax.Array]]
 
 
 class ExampleOutputs(NamedTuple):
-    """The model's outputs for each example, by the name of each target that is no image.
+    """The model's outputs for each example, by the name of each target; those that are images may be left out.
 
     Attributes:
-        logits: float32 (B, outputs). `decode_logits` converts them to the unit of the data.
-        losses: float32 (B,).
-        batch: the targets, masks and weights as the losses got them, if augmentations change evaluations too. None:
-            they are those of the data.
+        logits: float32 (B, outputs), or (B, H, W, outputs). `decode_logits` converts them to the unit of the data.
+        losses: float32 (B,). That of an image is the mean over its pixels that count, or 0 if none does.
+        batch: the targets, masks and weights as the losses got them, if augmentations change evaluations too; with
+            images, also the inputs. None: they are those of the data.
     """
 
     logits: Mapping[str, Any]
@@ -338,19 +338,33 @@ def _scale(mean: jax.Array, factor: Any | None) -> jax.Array:
     return mean if factor is None else jnp.asarray(factor, jnp.float32) * mean
 
 
-def example_outputs(parts: BuiltParts, output: Output, batch: Batch, losses: Mapping[str, jax.Array]) -> ExampleOutputs:
-    """The outputs for each example, whatever its mask, for the targets that aren't images.
+def example_outputs(
+    parts: BuiltParts, output: Output, batch: Batch, losses: Mapping[str, jax.Array], *, images: bool = False
+) -> ExampleOutputs:
+    """The outputs for each example, whatever its mask.
 
-    A model without a head has logits (B, 0). The arguments are those of `compute_sums`.
+    A model without a head has logits (B, 0). The other arguments are those of `compute_sums`.
+
+    Args:
+        images: whether those of targets that are images, and the inputs, are among them. Otherwise they are left out.
     """
-    names = [name for name, target in parts.targets.items() if not target.spec.is_image]
+    names = [name for name, target in parts.targets.items() if images or not target.spec.is_image]
     heads = cast("Mapping[str, jax.Array] | None", output.outputs)
     logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
-    losses = {name: losses[name] for name in names}
-    if not parts.augments_evaluations:
+    losses = {name: _average_pixels(losses[name], batch.mask_of(name)) for name in names}
+    if not (parts.augments_evaluations or images):
         return ExampleOutputs(logits, losses)
     targets, masks = ({name: values(name) for name in names} for values in (batch.targets.__getitem__, batch.mask_of))
-    return ExampleOutputs(logits, losses, Batch({}, targets, masks, batch.weight, batch.present))
+    inputs = batch.inputs if images else {}
+    return ExampleOutputs(logits, losses, Batch(inputs, targets, masks, batch.weight, batch.present))
+
+
+def _average_pixels(losses: jax.Array, mask: jax.Array) -> jax.Array:
+    """The mean loss of each example, (B,), over its elements whose mask is true, (B, …)."""
+    if losses.ndim == 1:
+        return losses
+    axes = tuple(range(1, losses.ndim))
+    return jnp.where(mask, losses, 0).sum(axes) / jnp.maximum(mask.sum(axes), 1)
 
 
 def decode_logits(target: TargetSpec, logits: np.ndarray) -> np.ndarray:
@@ -363,7 +377,7 @@ def decode_logits(target: TargetSpec, logits: np.ndarray) -> np.ndarray:
 
 def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
     """Targets in the user's own terms: classes, int32 (N, …), labels, int32 (N, classes), or numbers in their own unit,
-    (N, outputs).
+    (N, outputs) or (N, H, W, C).
 
     Args:
         target: the target with the constants of the data.
@@ -372,7 +386,7 @@ def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
     if target.classes is not None:
         return np.asarray(values)
     numbers = np.asarray(target.decode(np.asarray(values)))
-    return numbers.reshape(len(numbers), -1)
+    return numbers if target.is_image else numbers.reshape(len(numbers), -1)
 
 
 def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:

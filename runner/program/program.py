@@ -73,7 +73,8 @@ class Program:
         train: (program inputs, state, data, rows, step count, rate inputs, unfrozen) -> the state after these steps,
             and the metric sums over them. `unfrozen` is static: whether `unfreeze` has returned the state.
         evaluate: (program inputs, parameters, model state, data, rows, mask, number of the batch) -> the metric sums
-            over the rows, and the outputs for each row.
+            over the rows, and the outputs for each row, without those of targets that are images.
+        evaluate_images: the same, with them.
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
             evaluator fills this cache. None: the compiler doesn't report it.
     """
@@ -99,6 +100,7 @@ class Program:
         self.unfreeze = jit(self._unfreeze, donate_argnums=1)
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
+        self.evaluate_images = jit(partial(self._evaluate, images=True))
         self._constrain_average = jit(self._constrain_average_parameters)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
@@ -327,10 +329,12 @@ class Program:
         rows: jax.Array,
         mask: jax.Array,
         number: jax.Array | int = 0,
+        *,
+        images: bool = False,
     ) -> tuple[StepSums, ExampleOutputs]:
         """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them.
 
-        `number` is that of the batch in the evaluation.
+        `number` is that of the batch in the evaluation, and `images` as in `example_outputs`.
         """
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
@@ -338,7 +342,7 @@ class Program:
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, part=number, present=mask)
         losses = compute_losses(parts, output, batch._replace(weight=None))
         sums = compute_sums(parts, output, batch, losses, training=False)
-        return sums, example_outputs(parts, output, batch, losses)
+        return sums, example_outputs(parts, output, batch, losses, images=images)
 
     def _build_optimizer(
         self,

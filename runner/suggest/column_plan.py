@@ -13,6 +13,8 @@ A column is left out if it has one value only, counts the rows, or has a differe
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from components.types import ColumnProfile, ColumnType
@@ -97,6 +99,16 @@ def _plan_values(column: ColumnProfile) -> ColumnPlan:
 def is_allowed_name(name: str) -> bool:
     """Whether a name is allowed in a configuration: some texts mean a reference, a missing value or a part."""
     return "${" not in name and name not in ("???", "_target_")
+
+
+def make_identifier(name: str, taken: Collection[str]) -> str:
+    """Turns a column's name into a name of letters, digits and underscores that is not taken."""
+    base = identifier = re.sub(r"\W+", "_", name).strip("_") or "column"
+    number = 1
+    while identifier in taken:
+        number += 1
+        identifier = f"{base}_{number}"
+    return identifier
 
 
 def make_feature_column(class_name: str, **parameters: Any) -> dict[str, Any]:

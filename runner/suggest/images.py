@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.types import ImageProfile
+from components.closest import MAX_LISTED
+from components.types import VOID, ImageProfile, find_void_class
 from runner.suggest.column_plan import ColumnPlan, make_feature_column
 
 MAX_SIDE = 96  # pixels; on two cores, ResNet-18 learns from some twenty images of 96 x 96 a second
@@ -50,13 +51,25 @@ def plan_image(image: ImageProfile, name: str, *, has_masks: bool = False) -> Co
     return ColumnPlan(description, (make_feature_column("Image", key=image.name, **options),), notes=(note,))
 
 
-def plan_mask(name: str, image: ImageProfile) -> ColumnPlan:
-    """Plans a target of masks, which get the size of their images."""
+def plan_mask(mask: ImageProfile, image: ImageProfile) -> ColumnPlan:
+    """Plans a target of masks, which get the size of their images. A class that seems to be none is ignored."""
     (part,) = plan_image(image, image.name).feature_columns
-    size = {key: part[key] for key in ("size", "resize") if key in part}
-    return ColumnPlan(
-        "target: the class of each pixel", (make_feature_column("Mask", key=name, image=image.name, **size),)
-    )
+    options: dict[str, Any] = {key: part[key] for key in ("size", "resize") if key in part}
+    notes, void = list[str](), find_void_class(mask.classes)
+    if mask.classes:
+        listed = ", ".join(map(str, mask.classes[:MAX_LISTED]))
+        more = f", … ({len(mask.classes) - MAX_LISTED} more)" if len(mask.classes) > MAX_LISTED else ""
+        notes.append(f"has the classes {listed}{more} in {mask.masks:,} masks")
+    if void is not None:
+        options["ignore"] = void
+        notes.append(
+            f"has pixels of {void}, which seem to be of no class, and count in no loss or metric. To make them a "
+            "class, set feature.target.ignore=null"
+        )
+    elif VOID in mask.classes and len(mask.classes) > 2:
+        notes.append(f"has the class {VOID}. If it marks pixels of no class, set feature.target.ignore={VOID}")
+    column = make_feature_column("Mask", key=mask.name, image=image.name, **options)
+    return ColumnPlan("target: the class of each pixel", (column,), notes=tuple(notes))
 
 
 def suggest_network(

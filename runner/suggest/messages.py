@@ -100,3 +100,8 @@ def _format_remedy(name: str, remedy: Remedy) -> str:
 def _is_writable(remedy: Remedy) -> bool:
     values = (remedy.value,) if isinstance(remedy.value, str) else remedy.value
     return all(map(is_writable, values))
+
+
+def list_spellings(column: ColumnProfile) -> str:
+    """Lists the texts of missing values with their counts: `30 as NA, 2 as null`."""
+    return ", ".join(f"{count:,} as {text}" for text, count in column.missing_spellings.items())

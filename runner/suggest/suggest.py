@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from components.closest import closest_name, format_name, join_names
+from components.closest import format_name
 from components.types import (
     ColumnProfile,
-    ColumnType,
     DataError,
     Foldable,
     ImageProfile,
@@ -24,34 +22,23 @@ from components.types import (
     UserError,
 )
 from components.types.splits import SPLIT_OPTIONS
-from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
-from runner.suggest.images import plan_image, plan_mask, suggest_network
+from runner.suggest.column_plan import ColumnPlan, make_feature_column, make_identifier, plan_column
+from runner.suggest.images import plan_image, suggest_network
 from runner.suggest.messages import (
-    describe_infinite_numbers,
     describe_problem,
     describe_reading,
-    describe_rounding,
-    describe_sentinel,
     format_name_override,
-    format_row_count,
-    format_target_override,
-    format_type_override,
+    list_spellings,
 )
 from runner.suggest.summary import is_unusual, summarize_kinds
+from runner.suggest.targets import SPLIT_COUNT, find_targets, list_quoted, name_targets, plan_targets
 
-MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a class
-MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to declare them as classes
-MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
 MAX_SEPARATE_COLUMNS = 100  # with more feature columns, those of numbers with the same parameters are one
 MAX_FEATURE_COLUMNS = 2_000
 COMPILE_SECONDS = 0.07  # for a feature column of categories, in all programs of a run, on a CPU
 MIN_NOTED_SECONDS = 20
-SPLIT_COUNT = 3
-RARE = 0.4  # of the rows that each class would have if all had as many: for two classes, 20 % of all rows. Below it,
-# predicting the other class is right in more than 80 % of the rows, so accuracy alone tells little.
 TRAINING_STEPS = 10_000  # the approximate length of the suggested training
-RARE_CLASS_METRICS = ("average_precision", "f1")
 SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that aren't features, but keys
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
@@ -64,7 +51,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         folds: the number of folds of a cross-validation. None: there is none.
 
     Raises:
-        DataError: the target is missing or can't be predicted, or all other columns are left out.
+        DataError: a target is missing or can't be predicted, or all other columns are left out.
     """
     table: TableProfile = source.profile()
     if (count := len(table.columns)) > MAX_COLUMNS:
@@ -74,30 +61,23 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         )
     columns = {column.name: column for column in table.columns}
     images = {image.name: image for image in table.images}
-    target = _find_target(table, [*columns, *images])
+    targets = find_targets(table, [*columns, *images])
     if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
-    image = next((image for name, image in images.items() if name != target), None)
-    if target in columns:
-        target_plan, options = _plan_target(columns[target], table.origin)
-    elif image is not None:
-        target_plan, options = (
-            plan_mask(target, image),
-            _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"]),
-        )
-    else:
-        raise DataError(f"{table.origin} has no column of images but the target, `{target}`. Set data.images.")
+    image = next((image for name, image in images.items() if name not in targets), None)
+    target_plans, options = plan_targets(targets, columns, images, image, table.origin)
+    has_masks = not columns.keys() >= {*targets}
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
             options["notes"].append(f"{deciding}, so the splits aren't stratified.")
-    elif (time := _find_time(columns.values(), target)) and not isinstance(getattr(source, "test", None), str):
+    elif (time := _find_time(columns.values(), targets)) and not isinstance(getattr(source, "test", None), str):
         options["notes"].append(
             f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
             f"{format_name_override('data.split_by', time)}"
         )
     rows = sum(source.sizes().values())
     keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
-    others = {name: _plan_other(column, keys) for name, column in columns.items() if name != target}
+    others = {name: _plan_other(column, keys) for name, column in columns.items() if name not in targets}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used and image is None:  # a number of the row is better than nothing
         others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
@@ -105,13 +85,13 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used and image is None:
         reasons = "; ".join([*(f"{name}: {plan.description}" for name, plan in others.items()), *readings])
-        raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
-    if target in images:
+        raise DataError(f"{table.origin} has no feature column for the target {list_quoted(targets)}: {reasons}")
+    if has_masks:
         others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
         used = {}
-    plans = {name: target_plan if name == target else others[name] for name in columns}
+    plans = {name: target_plans[name] if name in targets else others[name] for name in columns}
     raw = columns.keys() | images.keys()
-    image_plans = {name: _plan_image(each, image, target, target_plan, raw) for name, each in images.items()}
+    image_plans = {name: _plan_image(each, image, target_plans, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, rows, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
@@ -123,10 +103,11 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         values = _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
     else:
         choices, values, note = suggest_network(
-            image, image_plans[image.name], train_rows, has_columns=bool(used), is_mask=target in images
+            image, image_plans[image.name], train_rows, has_columns=bool(used), is_mask=has_masks
         )
-        is_class = target in columns and target_plan.feature_columns[0]["_target_"] == "components.feature.Label"
-        classes = f" of {columns[target].distinct_count} classes" if is_class else ""
+        (first_target, *_), label = targets, make_feature_column("Label")["_target_"]
+        is_class = len(targets) == 1 and target_plans[first_target].feature_columns[0]["_target_"] == label
+        classes = f" of {columns[first_target].distinct_count} classes" if is_class else ""
         first_notes, notes = [f"{rows:,} images{classes}"], [*notes, note]
         if used:
             notes.append(
@@ -154,7 +135,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         "origin": table.origin,
         "choices": options["choices"] | choices,
         "feature": {
-            "target": target_plan.feature_columns[0],
+            **name_targets(target_plans, raw),
             **feature,
         },
         "values": values,
@@ -164,7 +145,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
             *(
                 position
                 for position, (name, plan) in enumerate(plans.items(), len(images))
-                if name == target or is_unusual(columns[name], plan)
+                if name in targets or is_unusual(columns[name], plan)
             ),
         ],
         "table": [
@@ -177,27 +158,23 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
 
 
 def _plan_image(
-    column: ImageProfile,
-    image: ImageProfile | None,
-    target: str,
-    target_plan: ColumnPlan,
-    raw: set[str],
+    column: ImageProfile, image: ImageProfile | None, target_plans: Mapping[str, ColumnPlan], raw: set[str]
 ) -> ColumnPlan:
     """Plans a column of images.
 
     Args:
         column: its profile.
         image: the column of images that is used.
-        target: the name of the target.
-        target_plan: its plan.
+        target_plans: the plans of the targets by column.
         raw: the names of all raw columns.
     """
-    if column.name == target:
-        return target_plan
+    if column.name in target_plans:
+        return target_plans[column.name]
     if column is not image:
         return ColumnPlan("left out: one column of images is used; for several, write a feature file")
-    name = _make_identifier(column.name, (raw - {column.name}) | {"target"})
-    return plan_image(column, name, has_masks=bool(target_plan.feature_columns[0].get("image")))
+    name = make_identifier(column.name, (raw - {column.name}) | {"target"})
+    has_masks = any(plan.feature_columns[0].get("image") for plan in target_plans.values())
+    return plan_image(column, name, has_masks=has_masks)
 
 
 def _leave_out_beside_masks(plan: ColumnPlan) -> ColumnPlan:
@@ -215,9 +192,9 @@ def _find_split_option(source: Any) -> str | None:
     )
 
 
-def _find_time(columns: Iterable[ColumnProfile], target: str) -> str | None:
+def _find_time(columns: Iterable[ColumnProfile], targets: Collection[str]) -> str | None:
     """The first column by which the rows can be split by time: one of several dates, without gaps."""
-    times = (column for column in columns if column.kind == "timestamp" and column.name != target)
+    times = (column for column in columns if column.kind == "timestamp" and column.name not in targets)
     # The times of a single day are often those of any day, such as 10:30 AM.
     dates = (column for column in times if not column.missing_count and {*column.time_parts} - {"hour"})
     return next((column.name for column in dates), None)
@@ -238,162 +215,6 @@ def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> di
             for option, value in column.reading.options.items():
                 options.setdefault(option, {})[column.name] = value
     return options
-
-
-def _find_target(table: TableProfile, columns: Collection[str]) -> str:
-    """The name of the target. Raises DataError if it is missing or is not a column."""
-    target, origin = table.target, table.origin
-    if isinstance(target, tuple):
-        if len(target) != 1:
-            raise DataError(
-                f"data.target=[{','.join(target)}] lists {len(target)} columns, and one is inferred from {origin}. For "
-                "several, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
-            )
-        (target,) = target
-    if len(columns) < 2 and not table.images:
-        raise DataError(
-            f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
-        )
-    if target is None:
-        raise DataError(
-            f"data.target is missing. Set it to the column to predict. Columns of {origin}: {join_names(columns)}."
-        )
-    if target not in columns:
-        nearest = closest_name(target, columns)
-        hint = ""
-        if all(map(_is_number, columns)):
-            hint = "All names of columns are numbers, so the line with the names may be missing. "
-        elif nearest is not None:
-            override = format_target_override(nearest)
-            is_plain = override == f"data.target={nearest}"
-            hint = f"Did you mean {format_name(nearest)}? " + ("" if is_plain else f"Write {override}. ")
-        raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
-    return target
-
-
-def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
-    """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
-    _check_target(column, origin)
-    if _has_tags(column):
-        return _plan_tags(column)
-    if _is_number_target(column):
-        distinct_count = column.distinct_count
-        may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
-        hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
-        number = make_feature_column("Numeric", key=column.name, normalize="z_score")
-        # Other numbers may not be whole.
-        kind: ColumnType | None = "float" if column.kind == "int" and not column.is_type_declared else None
-        notes = tuple(describe_sentinel(column, sentinel) for sentinel in column.sentinels)
-        plan = ColumnPlan(f"target: a number, z-score{hint}", (number,), kind, notes)
-        return plan, _make_options("mse", ["rmse", "mae", "r2"])
-    return _plan_classes(column)
-
-
-def _is_number_target(column: ColumnProfile) -> bool:
-    """Whether a target is a number rather than a class."""
-    if column.kind not in ("int", "float"):
-        return False
-    distinct_count = column.distinct_count
-    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
-    is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
-    return has_many_values or is_amount or (column.kind == "float" and column.is_type_declared)
-
-
-def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
-    """Plans a target of classes, as `_plan_target` does."""
-    value, rows = column.rarest_value
-    loss = "binary_cross_entropy" if column.distinct_count == 2 else "softmax_cross_entropy"
-    metrics, rare_class = _choose_metrics(column, value, rows)
-    options = _make_options(loss, metrics)
-    if rare_class is not None:
-        options["values"]["metric"] = {metric: {"positive": rare_class} for metric in RARE_CLASS_METRICS}
-    if rows >= SPLIT_COUNT:
-        options["values"]["data"] = {"stratify": column.name}
-    else:
-        options["notes"].append(
-            f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
-            "splits, so a run may fail. Add rows of this class, or leave it out."
-        )
-    rare = "" if rare_class is None else f"; metrics of the rare class {format_name(rare_class)}"
-    is_number = column.kind in ("int", "float")
-    hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
-    label = make_feature_column("Label", key=column.name)
-    description = f"target: one of {column.distinct_count} classes{rare}{hint}"
-    return ColumnPlan(description, (label,), "int" if column.kind == "float" else None), options
-
-
-def _has_tags(column: ColumnProfile) -> bool:
-    return column.tag_separator is not None and not column.is_type_declared
-
-
-def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
-    """Plans a target of any number of labels, as `_plan_target` does."""
-    separator = column.tag_separator
-    labels = make_feature_column("Labels", key=column.name, separator=separator)
-    hint = f"for one class, set {format_type_override(column.name, 'string')}"
-    description = f"target: any number of labels, between {separator!r}; {hint}"
-    return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
-
-
-def _check_target(column: ColumnProfile, origin: str) -> None:
-    """Raises DataError for a target that can't be predicted."""
-    name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
-    if not is_allowed_name(column.name):
-        raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
-    if column.missing_count == column.rows:
-        raise DataError(f"{name} has no values, so there is nothing to predict")
-    if column.is_constant:
-        raise DataError(f"{name} has one value only, so there is nothing to predict")
-    if column.missing_count:
-        spellings = _list_spellings(column)
-        keep = "To keep these texts as values, set 'data.nulls=[\"\"]'. "
-        hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
-        rows = f"no value in {format_row_count(column.missing_count)}"
-        remedy = "To leave these rows out, set data.on_missing_target=drop"
-        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}{remedy}")
-    if column.kind == "timestamp":
-        raise DataError(f"{name} has times. It must have numbers or classes.")
-    if column.infinite_count:
-        raise DataError(f"{name} {describe_infinite_numbers(column)}. Correct these rows, or leave them out.")
-    are_declared_classes = column.is_type_declared and distinct_count != column.rows
-    max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
-    if _is_number_target(column) and column.is_rounded_in_float:
-        as_float, as_text = (format_type_override(column.name, kind) for kind in ("float", "string"))
-        raise DataError(
-            f"{name} {describe_rounding()}, so that some become equal. Subtract a constant from them. Or for rounded "
-            f"numbers, set {as_float}; for classes, set {as_text}"
-        )
-    if _has_tags(column) or are_declared_classes:
-        return
-    if column.kind == "string" and distinct_count and distinct_count > max_classes:
-        to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
-        remedy = to_classes if distinct_count < column.rows else ""
-        raise DataError(
-            f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: too many for classes{remedy}"
-        )
-
-
-def _choose_metrics(column: ColumnProfile, rarest: str, rows: int) -> tuple[list[str], str | None]:
-    """The metrics for a target of classes, and the rare class that some of them are about, if it has only two.
-
-    Args:
-        column: the target.
-        rarest: its rarest value.
-        rows: the number of rows of this value.
-    """
-    count = column.distinct_count or 0
-    if rows * count >= RARE * column.rows:
-        return ["accuracy"], None
-    if count > 2:
-        return ["accuracy", "balanced_accuracy", "f1"], None
-    name = str(int(float(rarest))) if column.kind == "float" else rarest
-    if not is_allowed_name(name):
-        return ["accuracy", "auc"], None
-    return ["accuracy", "auc", *RARE_CLASS_METRICS], name
-
-
-def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:
-    return {"choices": {"loss": loss, "metric": metrics}, "values": {}, "notes": []}
 
 
 def _count_training_rows(source: Source, origin: str, rows: int, folds: int | None) -> int:
@@ -427,12 +248,12 @@ def _name_feature_columns(
     taken, inputs = raw | {"target"}, dict[str, list[str]]()
     for raw_name, (first, *others) in plans.items():
         taken -= {raw_name} - {"target"}  # its own feature column may have its name
-        base = name = _make_identifier(raw_name, taken)
+        base = name = make_identifier(raw_name, taken)
         taken |= {raw_name, name}
         columns[name] = first
         for column in others:
             suffix = "embedding" if column["_target_"] == "components.feature.Embedding" else "ids"
-            key, name = name, _make_identifier(f"{base}_{suffix}", taken)
+            key, name = name, make_identifier(f"{base}_{suffix}", taken)
             taken.add(name)
             columns[name] = {"_target_": column["_target_"], "key": key, **column}
         inputs.setdefault("image" if raw_name in images else "columns", []).append(name)
@@ -466,22 +287,12 @@ def _join_numbers(
     for group in groups.values():
         if len(group) > 1:
             keys = [joined.pop(name)["key"] for name in group]
-            name = _make_identifier("numbers", taken)
+            name = make_identifier("numbers", taken)
             taken.add(name)
             joined[name] = {**columns[group[0]], "key": keys}
             group = [name]
         inputs += group
     return joined, inputs
-
-
-def _make_identifier(name: str, taken: Collection[str]) -> str:
-    """Turns a column's name into a name of letters, digits and underscores that is not taken."""
-    base = identifier = re.sub(r"\W+", "_", name).strip("_") or "column"
-    number = 1
-    while identifier in taken:
-        number += 1
-        identifier = f"{base}_{number}"
-    return identifier
 
 
 def _suggest_sizes(train_rows: int, *, has_texts: bool) -> dict[str, Any]:
@@ -507,22 +318,9 @@ def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str
     missing = f"{column.missing_count:,}" if column.missing_count else ""
     if column.missing_spellings:
         is_complete = sum(column.missing_spellings.values()) == column.missing_count
-        missing = _list_spellings(column) if is_complete else f"{missing} ({_list_spellings(column)})"
+        missing = list_spellings(column) if is_complete else f"{missing} ({list_spellings(column)})"
     return format_name(column.name), types.get(column.name, column.kind), missing, distinct, _describe_plan(plan)
 
 
 def _describe_plan(plan: ColumnPlan) -> str:
     return plan.description if plan.feature_columns else "left out"
-
-
-def _list_spellings(column: ColumnProfile) -> str:
-    """Lists the texts of missing values with their counts: `30 as NA, 2 as null`."""
-    return ", ".join(f"{count:,} as {text}" for text, count in column.missing_spellings.items())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return not text
-    return True

@@ -46,7 +46,7 @@ class Suggestion(NamedTuple):
 
     Attributes:
         origin: the origin of the values in messages.
-        choices: the options, by group.
+        choices: the options, by group, or by a place below it such as `loss.price`.
         feature: the content of a feature file.
         values: values that replace those of the options.
         table: a heading and a row for each column, to be printed.
@@ -127,7 +127,9 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",
-        choices={group: option for group, option in suggested["choices"].items() if group not in chosen},
+        choices={
+            place: option for place, option in suggested["choices"].items() if place.partition(".")[0] not in chosen
+        },
         feature=suggested["feature"],
         values={key: value for key, value in suggested["values"].items() if key not in chosen},
         table=suggested["table"],

@@ -245,34 +245,49 @@ class Evaluator:
             metrics = self.compute_metrics(add_sums({}, sums, self.metrics), split)
             return metrics, jax.tree.map(lambda *pieces: np.concatenate(pieces), *outputs)
 
+    def outputs_in_batches(
+        self, split: str, parameters: Any, model_state: Any
+    ) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
+        """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
+        numbers, first = self.data.number_rows(split), 0
+        with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, images=True)
+            for _, outputs, mask in batches:
+                stop = first + int(mask.sum())
+                yield numbers[first:stop], jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], outputs)
+                first = stop
+
     def _evaluate_batches(
-        self, rows: np.ndarray, parameters: Any, model_state: Any
+        self, rows: np.ndarray, parameters: Any, model_state: Any, *, images: bool = False
     ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
         """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
+        name = "the evaluation of images" if images else "the evaluation"
+        function = self.program.evaluate_images if images else self.program.evaluate
         size = self.evaluation_batch_size
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
             examples = chunk.data, chunk.rows[0], chunk.mask, np.int32(number)
             arguments = self.program_inputs, parameters, model_state, *examples
-            need = self.compile_function("the evaluation", self.program.evaluate, chunk, *arguments)
+            need = self.compile_function(name, function, chunk, *arguments)
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_memory_checked:
                 batch = EVALUATION_SIZE_KEY, size
-                memory.check_need("the evaluation", batch, need.additional, warn=self.warn_of_memory)
+                memory.check_need(name, batch, need.additional, warn=self.warn_of_memory)
                 self._is_memory_checked = True
-            sums, outputs = self.program.evaluate(*arguments)
+            sums, outputs = function(*arguments)
             yield sums, outputs, chunk.mask
 
     def compute_targets(self, split: str, batch: Batch | None = None) -> dict[str, np.ndarray]:
-        """The targets of a split's rows by name, as `decode_targets` returns them, but those that are images.
+        """The targets of rows by name, as `decode_targets` returns them.
 
         Args:
             split: the split.
-            batch: the targets as augmentations have changed them (`ExampleOutputs.batch`). None: they have not.
+            batch: the targets of some rows as augmentations have changed them (`ExampleOutputs.batch`). None: those of
+                the split, but those that are images.
         """
         if batch is None:
             values = self._load_targets(split)
         else:
-            values = {name: _mark_missing(target, batch.mask_of(name)) for name, target in batch.targets.items()}
+            values = {name: mark_missing(target, batch.mask_of(name)) for name, target in batch.targets.items()}
         return {name: decode_targets(self.targets[name], value) for name, value in values.items()}
 
     def load_batch(self, split: str) -> Batch:
@@ -335,11 +350,11 @@ class Evaluator:
         return None if self.training.check_memory else self.progress.note
 
 
-def _mark_missing(target: Any, mask: Any) -> np.ndarray:
-    """A target (N, …) with -1 or NaN in place of the examples whose mask, (N,), is false."""
+def mark_missing(target: Any, mask: Any) -> np.ndarray:
+    """A target (N, …) with -1 or NaN in place of the elements whose mask, (N,) or (N, H, W), is false."""
     target = np.asarray(target)
     missing = target.dtype.type(np.nan if np.issubdtype(target.dtype, np.floating) else -1)
-    return np.where(np.asarray(mask).reshape(-1, *(1,) * (target.ndim - 1)), target, missing)
+    return np.where(np.expand_dims(np.asarray(mask), tuple(range(np.ndim(mask), target.ndim))), target, missing)
 
 
 def record_predictions(evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> list[RecordedPredictions]:

@@ -27,6 +27,12 @@ def test_names_are_listed_in_order_ten_at_most() -> None:
         ("sgd", ["nadam", "adam"], "Allowed: adam, nadam."),
         ("y", ["x", " y"], "Did you mean ' y'? Allowed: ' y', x."),
         ("x", [], "Allowed: none."),
+        (
+            "\u00e9",
+            ["e\u0301", "e"],
+            "It differs from e\u0301 only in the normal form of Unicode: it is in NFC (a letter with its accent is one "
+            "character), the other in NFD (an accent is a character of its own). Allowed: e, e\u0301.",
+        ),
         ("name_8", MANY, "Did you mean name_08?"),
         ("ReLU", ["gelu", "relu"], "Did you mean relu? Allowed: gelu, relu."),
         ("mse-loss", ["mse", "Mse Loss"], "Did you mean Mse Loss? Allowed: Mse Loss, mse."),

@@ -147,6 +147,12 @@ def test_an_impossible_path_is_a_missing_file(tmp_path: Path, monkeypatch: pytes
         Csv(path=path).fingerprint()
 
 
+def test_a_name_in_another_normal_form_of_unicode_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "e\u0301.csv").touch()
+    with pytest.raises(DataError, match=r"there is no .*It differs from e\u0301\.csv only in the normal form"):
+        find_path(str(tmp_path / "\u00e9.csv"))
+
+
 def test_a_file_that_is_replaced_by_a_fifo_raises_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.zeros((3, 2)))
     column = Embedding(key="h", dimension=2, vectors=str(tmp_path / "vectors.npy"))

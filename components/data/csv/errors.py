@@ -41,6 +41,9 @@ OTHER_FORMATS = {  # by the first bytes
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"GIF8": "an image",
 }
 SPREADSHEETS = (".xlsx", ".xlsm", ".ods")  # zip archives with a table
 READERS = {"a Parquet file": "read_parquet", "an Arrow file": "read_feather"}  # of pandas, by kind of file
@@ -256,6 +259,8 @@ def check_format(file: CsvFile) -> None:
         kind = "a spreadsheet"
     if kind is not None:
         remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV"
+        if kind == "an image":
+            remedy = "list the paths of images in a CSV file, or choose data=images for a folder of them"
         if kind in READERS:
             remedy += f", for example with {_format_conversion(path, READERS[kind])}"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")

@@ -51,14 +51,17 @@ def _format_data_file(config: Config, suggestion: Suggestion) -> str:
 
 def _format_feature_file(config: Config, suggestion: Suggestion) -> str:
     feature, profiles = config.values["feature"], {row[0]: row for row in suggestion.table[1:]}
-    lines = [f"# The target, and the columns that predict it, {_make_printable(suggestion.origin)}."]
+    target, several = feature["target"], feature.get("targets") or {}
+    targets = "targets, and the columns that predict them" if several else "target, and the columns that predict it"
+    lines = [f"# The {targets}, {_make_printable(suggestion.origin)}."]
     lines += [f"# {_make_printable(note)}." for note in suggestion.notes]
-    target = feature["target"]
-    lines += [f"{dump_entry('target', target)}{_format_profile_comment(target, profiles)}", "columns:"]
-    for name, part in feature["columns"].items():
-        lines.append(_indent(dump_entry(name, part)) + _format_profile_comment(part, profiles))
+    lines.append(f"{dump_entry('target', target)}{_format_profile_comment(target or {}, profiles)}")
+    for group in ("targets", "columns") if several else ("columns",):
+        lines.append(f"{group}:")
+        for name, part in feature[group].items():
+            lines.append(_indent(dump_entry(name, part)) + _format_profile_comment(part, profiles))
     lines += ["inputs:", *(_indent(dump_entry(name, columns)) for name, columns in feature["inputs"].items())]
-    others = {key: value for key, value in feature.items() if key not in ("target", "columns", "inputs")}
+    others = {key: value for key, value in feature.items() if key not in ("target", "targets", "columns", "inputs")}
     lines += [dump_entry(key, value) for key, value in others.items()]
     return "\n".join(lines) + "\n"
 
@@ -88,7 +91,9 @@ def _format_experiment_file(config: Config, suggestion: Suggestion, name: str) -
     chosen = _find_options(config, suggestion, name)
     options = [dump_entry(f"override /{group}", option) for group, option in chosen.items()]
     predictors = "other columns" if "target" in config.values["data"] else "images"
-    target = _make_printable(str(config.values["feature"]["target"]["key"]))
+    feature = config.values["feature"]
+    targets = [feature["target"]] if feature["target"] is not None else [*feature["targets"].values()]
+    target = _make_printable(" and ".join(str(each["key"]) for each in targets))
     lines = [
         f"# Question:  How well do the {predictors} predict {target}?",
         "# Result:    not measured yet",
@@ -103,7 +108,7 @@ def _format_experiment_file(config: Config, suggestion: Suggestion, name: str) -
 
 def _find_options(config: Config, suggestion: Suggestion, name: str) -> dict[str, Any]:
     """The options by group that were inferred, or differ from the default."""
-    chosen = {**config.choices, "data": name, "feature": name}
+    chosen = {**_single_choices(config, suggestion), "data": name, "feature": name}
     return {
         group: chosen[group]
         for group, default in read_default_options().items()
@@ -111,9 +116,16 @@ def _find_options(config: Config, suggestion: Suggestion, name: str) -> dict[str
     }
 
 
+def _single_choices(config: Config, suggestion: Suggestion) -> dict[str, Any]:
+    """The options by group, without groups that have an option for each of several targets."""
+    by_target = {place.partition(".")[0] for place in suggestion.choices if "." in place}
+    return {group: option for group, option in config.choices.items() if group not in by_target}
+
+
 def _find_values(config: Config, suggestion: Suggestion) -> dict[str, Any]:
     """The values that were inferred, or differ from those of the chosen options."""
-    others = {group: option for group, option in config.choices.items() if group not in ("data", "feature", EXPERIMENT)}
+    choices = _single_choices(config, suggestion)
+    others = {group: option for group, option in choices.items() if group not in ("data", "feature", EXPERIMENT)}
     unchanged = compose([f"{group}={dump_line(option)}" for group, option in others.items()]).raw
     values = {key: value for key, value in config.raw.items() if key not in (*COMMAND_KEYS, "data", "feature")}
     return dict(_find_written(values, unchanged, suggestion.values))

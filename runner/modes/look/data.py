@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,9 +124,7 @@ def _show_examples(view: View, examples: Examples, figures: Path) -> list[Sectio
     }
     texts = [", ".join(shorten(text, 16) for text in row) for row in zip(*targets.values(), strict=True)]
     texts = texts or [""] * len(examples.rows)
-    for name, values in image_inputs(examples.inputs).items():
-        title = f"{name}: the first training examples"
-        draw_image_grid(values[:MAX_IMAGES], texts[:MAX_IMAGES], title, figures / f"examples_{name}.png")
+    _draw_examples(view, examples.inputs, examples.targets, texts, "the first training examples", figures / "examples")
     sections = [
         tables.batch_table(examples),
         tables.lengths_table(examples),
@@ -141,9 +139,41 @@ def _draw_augmented(view: View, config: Config, rows: np.ndarray, figures: Path)
     is_decoded = any(getattr(array, "draws", 0) for arrays in columns for array in arrays.values())
     if not config.values["augmentation"] and not is_decoded:
         return
-    for name, values in image_inputs(view.augment(config, rows)).items():
-        title, path = f"{name}: the first training examples, augmented", figures / f"augmented_{name}.png"
-        draw_image_grid(values[:MAX_IMAGES], [""] * len(values[:MAX_IMAGES]), title, path)
+    inputs, targets = view.augment(config, rows)
+    texts = [""] * len(rows)
+    _draw_examples(view, inputs, targets, texts, "the first training examples, augmented", figures / "augmented")
+
+
+def _draw_examples(
+    view: View,
+    inputs: Mapping[str, Any],
+    targets: Mapping[str, np.ndarray],
+    texts: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draws the first images of each input, beside the targets that are images.
+
+    Args:
+        view: the data.
+        inputs: the inputs by name.
+        targets: the targets by name.
+        texts: the caption of each example.
+        title: the end of the title.
+        path: the start of the path of each file.
+    """
+    for name, values in image_inputs(inputs).items():
+        images = values[:MAX_IMAGES]
+        beside = view.pictures(images, {target: each[:MAX_IMAGES] for target, each in targets.items()})
+        names = "".join(f" | {target}" for target in beside)
+        draw_image_grid(
+            images,
+            texts[:MAX_IMAGES],
+            f"{name}{names}: {title}",
+            path.with_name(f"{path.name}_{name}.png"),
+            beside=[*beside.values()],
+            classes=view.painted_classes,
+        )
 
 
 def _draw_classes(view: View, targets: Mapping[str, np.ndarray], figures: Path) -> None:

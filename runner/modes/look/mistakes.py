@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,21 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
-from runner.inference.copied_columns import copy_columns, list_flat_columns
+from runner.inference.copied_columns import copy_columns, has_files, list_flat_columns, list_path_columns
 from runner.inference.trained_model import TrainedModel, open_model
+from runner.modes.look import image_mistakes
 from runner.modes.look.data import MAX_IMAGES, Look
-from runner.modes.look.tables import DIGITS, MAX_EXAMPLES, examples_table, format_share, format_targets
+from runner.modes.look.image_mistakes import find_image_mistakes
+from runner.modes.look.tables import (
+    DIGITS,
+    MAX_CONFUSIONS,
+    MAX_EXAMPLES,
+    MAX_ROWS,
+    confusion_table,
+    examples_table,
+    format_share,
+    format_targets,
+)
 from runner.modes.look.view import View, image_inputs
 from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
@@ -30,8 +41,6 @@ from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
-MAX_ROWS = 20  # rows of the table of the worst examples
-MAX_CONFUSIONS = 10
 MAX_RAW_COLUMNS = 12
 MAX_TEXT = 30  # characters of a raw value
 
@@ -46,8 +55,10 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     model = open_model(config, progress)
     folder = model.folder
     check_no_links(folder / "figures")
-    predictions, suffix = _load_predictions(model, config.split)
+    split, predictions, suffix = _load_predictions(model, config.split)
     view = _load_view(model, progress)
+    if view is None and model.image_targets and not predictions:
+        view = View(model.data, model.features)  # raises the error: there is nothing else to show
     source = build(config.values["data"], {}, SCHEMA["data"]) if view is not None else None
     tracking = read_record(folder)["tracking"]
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
@@ -63,6 +74,13 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
             if view is not None:
                 own_suffix = target_suffix(each.target_name) + suffix
                 _draw_images(each, view, worst[:MAX_IMAGES], folder / "figures", own_suffix)
+        found = {} if view is None else find_image_mistakes(model, split)
+        for name, mistakes in found.items():
+            assert view is not None
+            title = f"largest losses in {model.splits[split]:,} rows of {split}"
+            paths = _copy_paths(mistakes.worst.row, source, view)
+            sections += image_mistakes.make_sections(mistakes, model.targets[name], title, paths)
+            image_mistakes.draw(mistakes.worst, name, view, title, folder / "figures", suffix)
     write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
     if delivery:
@@ -93,17 +111,20 @@ def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, i
     return [(*distinct[position].tolist(), int(counts[position])) for position in ranked]
 
 
-def _load_predictions(model: TrainedModel, split: str | None) -> tuple[list[RecordedPredictions], str]:
-    """The predictions for a split by target, and the suffix of its figures' names.
+def _load_predictions(model: TrainedModel, split: str | None) -> tuple[str, list[RecordedPredictions], str]:
+    """A split, its predictions by target, without those of images, and the suffix of its figures' names.
 
     The run folder holds the predictions for the default split. Their figures have no suffix. Predictions for another
     split are computed.
     """
     recorded = load_predictions(model.folder)
     if recorded and split in (None, recorded[0].split):
-        return recorded, ""
+        return recorded[0].split, recorded, ""
+    if len(model.image_targets) == len(model.targets):
+        own = model.default_split
+        return split or own, [], "" if split in (None, own) else f"_{split}"
     split = split or model.default_split
-    return model.predict_with_losses(split), f"_{split}"
+    return split, model.predict_with_losses(split), f"_{split}"
 
 
 def _load_view(model: TrainedModel, progress: Progress) -> View | None:
@@ -126,7 +147,8 @@ def _make_sections(
         view: the run's data. None: it is not available.
         source: the source of the data. None: it is not available.
     """
-    sections = [_worst_table(predictions, worst)]
+    paths = _copy_paths(predictions.row[worst[:MAX_ROWS]], source, view)
+    sections = [_worst_table(predictions, worst, paths)]
     if view is not None and source is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
         rows = view.data.find_rows(predictions.row[first])
@@ -140,7 +162,7 @@ def _make_sections(
         return sections
     if confusions := count_confusions(predictions):
         class_sizes = np.bincount(predictions.target)
-        sections.append(_confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes))
+        sections.append(confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes, "rows"))
     return sections
 
 
@@ -163,11 +185,21 @@ def _raw_tables(numbers: np.ndarray, rows: np.ndarray, source: Source, view: Vie
     yield Section(f"the first of them, as they are in the data{more}", [heading, *lines])
 
 
-def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section:
-    """The worst predictions, one in each row."""
+def _copy_paths(numbers: np.ndarray, source: Source | None, view: View | None) -> dict[str, list[str]]:
+    """The paths of the files of rows with some numbers, by column; none if the data isn't available or has no files."""
+    if source is None or view is None or not has_files(view.features.columns):
+        return {}
+    rows = view.data.source_rows(view.data.find_rows(numbers))
+    copied = copy_columns(source, list_path_columns(source), rows)
+    return {name: [shorten(path, MAX_TEXT) for path in paths.tolist()] for name, paths in copied.items()}
+
+
+def _worst_table(predictions: RecordedPredictions, worst: np.ndarray, paths: Mapping[str, list[str]]) -> Section:
+    """The worst predictions, one in each row, with the paths of their files by column."""
     shown = worst[:MAX_ROWS]
     columns = {
         "row": [f"{row:,}" for row in predictions.row[shown]],
+        **paths,
         "target": format_targets(predictions.target[shown], predictions.classes),
         "prediction": format_targets(predictions.prediction[shown], predictions.classes),
     }
@@ -190,16 +222,6 @@ def _title(predictions: RecordedPredictions) -> str:
     if not wrong:
         return f"no mistakes in {rows:,} rows of {predictions.split}; the largest losses"
     return f"worst of {format_share(wrong, rows)} mistakes in {rows:,} rows of {predictions.split}"
-
-
-def _confusion_table(
-    names: tuple[str, ...], confusions: list[tuple[int, int, int]], class_sizes: np.ndarray
-) -> Section:
-    rows = [
-        [shorten(names[target]), shorten(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
-        for target, predicted, count in confusions
-    ]
-    return Section("most frequent confusions", [["target", "prediction", "rows", "share of the class"], *rows])
 
 
 def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray, figures: Path, suffix: str) -> None:

@@ -19,6 +19,8 @@ IdName: TypeAlias = Callable[[int], str | None]
 
 DIGITS = 4  # of a number; more where they tell numbers apart
 MAX_EXAMPLES = 6
+MAX_ROWS = 20  # of the table of the worst examples
+MAX_CONFUSIONS = 10
 MAX_ELEMENTS = 3  # elements of a vector that are shown
 MAX_LABELS = 5  # labels of an example that are shown
 
@@ -104,6 +106,24 @@ def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], tit
         for name, value in examples.columns.items()
     ]
     return Section(title, [["row", *(f"{examples.rows[position]:,}" for position in positions)], *rows])
+
+
+def confusion_table(
+    names: Sequence[str], confusions: Sequence[tuple[int, int, int]], class_sizes: np.ndarray, counted: str
+) -> Section:
+    """The most frequent confusions.
+
+    Args:
+        names: the names of the classes.
+        confusions: (class, predicted class, how often).
+        class_sizes: the number of rows or pixels of each class.
+        counted: `rows` or `pixels`.
+    """
+    rows = [
+        [shorten(names[target]), shorten(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
+        for target, predicted, count in confusions
+    ]
+    return Section("most frequent confusions", [["target", "prediction", counted, "share of the class"], *rows])
 
 
 def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[str]:

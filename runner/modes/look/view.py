@@ -18,10 +18,14 @@ from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
+from runner.figures.data import paint_classes, scale_images
 from runner.program.forward import random_key
 from runner.program.model import Model, as_dense, join_columns
 from runner.program.objective import augment, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, build_augmentations, numbers_to_arrays
+from runner.training.evaluator import mark_missing
+
+MAX_EXPLAINED = 24  # classes of pixels
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,11 @@ class View:
         is_same = len(parents) == 1 and buckets is not None and constants[parents[0]].static.get("buckets") == buckets
         return self._find_id_name(parents[0]) if is_same else None
 
-    def augment(self, config: Config, rows: np.ndarray) -> Mapping[str, Any]:
-        """The inputs of the first training batch, whose rows are `rows`, after the augmentations."""
+    def augment(self, config: Config, rows: np.ndarray) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        """The inputs, and the targets as `examples` has them, of the first training batch after the augmentations.
+
+        Its rows are `rows`.
+        """
         static, numbers = split_scalars(config)
         seed = config.values["seed"]
         arrays = numbers_to_arrays(numbers, seed)
@@ -115,7 +122,33 @@ class View:
         batch = make_targets(self.targets, targets, jnp.ones(len(rows), bool), None)
         batch = batch._replace(inputs=jax.tree.map(jnp.asarray, dict(examples.inputs)))
         key = random_key(ProgramInputs(arrays, {}), "augment", jnp.int32(0))
-        return _to_host(augment(augmentations, key, batch).inputs)
+        augmented = augment(augmentations, key, batch)
+        changed = augmented.targets.items()
+        return _to_host(augmented.inputs), {name: mark_missing(each, augmented.mask_of(name)) for name, each in changed}
+
+    def pictures(self, images: np.ndarray, targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Targets that are images, as pictures beside these images.
+
+        Args:
+            images: the images, (N, H, W, C).
+            targets: the targets as `examples` has them, or predictions in the same form, by name.
+
+        Returns:
+            Pictures (N, H, W, 3), or grey (N, H, W), from 0 to 1.
+        """
+        specs = {name: spec for name, spec in self.targets.items() if spec.is_image and name in targets}
+        return {
+            name: scale_images(targets[name])
+            if spec.classes is None
+            else paint_classes(targets[name], len(spec.classes), images)
+            for name, spec in specs.items()
+        }
+
+    @property
+    def painted_classes(self) -> tuple[str, ...]:
+        """The classes of pixels whose colors figures explain: those of the only such target, if they aren't many."""
+        found = [spec.classes for spec in self.targets.values() if spec.is_image and spec.classes is not None]
+        return found[0] if len(found) == 1 and len(found[0]) <= MAX_EXPLAINED else ()
 
     def load(self, column: str, rows: np.ndarray) -> jax.Array:
         """What the layer of a target or of the weights returns for some rows; `column` is its encoded column."""

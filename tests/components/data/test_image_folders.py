@@ -177,6 +177,11 @@ def test_blocks_are_small(tmp_path: Path) -> None:
         ),
         ({"train/cat/1.png": b"", "tset/cat/1.png": b""}, {}, "tset/cat/1.png in .* is in none of the folders train"),
         (
+            {"Train/old/1.png": b"", "bus/1.png": b""},
+            {},
+            "bus/1.png in .* is in none .* If Train is a class, and no split, rename its folder, .* to Train_class",
+        ),
+        (
             {"trian/cat/1.png": b"", "test/cat/1.png": b""},
             {},
             "the folder test in .* holds the test split by its name, and no folder is named train",
@@ -195,6 +200,33 @@ def test_a_stray_file_is_named(
     source = ImageFolders(path=str(WRITERS[kind](tmp_path / "images", files)), **options)
     with pytest.raises(DataError, match=message):
         source.sizes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "t.csv",
+            b"path,label\n",
+            r"no folder or archive of images; if it is a table .*, choose data=image_table, and set `p",
+        ),
+        ("x.npz", b"PK\x03\x04", r"no folder or archive of images; if its arrays .*, choose data=npz, and set `path="),
+        ("x.npy", b"\x93NUMPY", r"no folder or archive of images; if its arrays .*, choose data=npz, and set `path="),
+        ("x.tar", make_image(1), r"x\.tar is one image\. Set `path` to the folder of the images, such as /.*"),
+    ],
+)
+def test_a_file_of_another_source_is_an_error_that_names_it(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        ImageFolders(path=str(tmp_path / name)).sizes()
+    write_folder(tmp_path / "images", {"cat/1.png": b"", name: content})
+    if not name.endswith("tar"):
+        with pytest.raises(
+            DataError, match=rf"{name} in .*skip.*; if i.* choose data=.*, and set `path=/.*/images/{name}`"
+        ):
+            ImageFolders(path=str(tmp_path / "images")).sizes()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 
 from components.data import ImageTable
 from components.feature import Image, Label, Mask
+from components.feature.mask import MaskStatistic
 from components.types import Block, DataError, ImageProfile, Strings, UserError
 
 ROWS = 12
+NFC, NFD = "\u00e9", "e\u0301"  # the same letter in two normal forms of Unicode
+OTHER_FORM = f"no such file in .* It differs from z{NFD}/a{NFD}.png only in the normal form of Unicode"
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -55,14 +59,14 @@ def only_block(source: ImageTable) -> Block:
     return block
 
 
-def pack(name: str, prefix: str = "") -> None:
+def pack(name: str, prefix: str = "", more: Sequence[str] = ()) -> None:
     if name.endswith(".zip"):
         with zipfile.ZipFile(name, "w") as zipped:
-            for path, content in zip(PATHS, PICTURES, strict=True):
-                zipped.writestr(prefix + path, content)
+            for path in (*PATHS, *more):
+                zipped.write(path, prefix + path)
         return
     with tarfile.open(name, "w:gz" if name.endswith("gz") else "w") as tar:
-        for path in PATHS:
+        for path in (*PATHS, *more):
             tar.add(path, prefix + path)
 
 
@@ -180,6 +184,30 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
         ({}, [*PATHS[:3], f"{'a' * 400}.png"], "line 5: column `file` is 'aaaaa.*there is no such file"),
         ({}, [*PATHS[:3], "folder.png"], r"line 5: .*folder\.png', and it is a folder, /.*/folder\.png\. Cor"),
         ({}, [*PATHS[:3], "img/3.PNG"], r"line 5: .* no such file in .*\. Did you mean img/3\.png"),
+        (
+            {},
+            [*PATHS[:3], f"z{NFC}/a{NFC}.png"],
+            f"line 5: .* {OTHER_FORM}: it is in NFC .* other in NFD",
+        ),
+        (
+            {},
+            [f"z{NFC}/a{NFC}.png"] * 2,
+            f"line 2: .* {OTHER_FORM}: .*Write paths as",
+        ),
+        (
+            {},
+            [f"z{NFC}/a{NFD}.png"],
+            f"{OTHER_FORM}: it is mixed, the other in NFD",
+        ),
+        ({"root": "a.zip"}, [f"z{NFC}/a{NFC}.png"], f"line 2: .* {OTHER_FORM}"),
+        ({"root": "b.tar"}, [f"z{NFC}/a{NFC}.png"], f"line 2: .* {OTHER_FORM}"),
+        ({}, [*PATHS[:3], f"z{NFC}/link.png"], r"no such file in /[^.]*\. It differs .*/link.png only"),
+        ({}, [*PATHS[:3], f"z{NFD}/link.png"], r"no such file in [^.]*\. Did you mean"),
+        ({}, [*PATHS[:3], "IMG/3.PNG"], r"line 5: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({}, ["Img/3.png"], r"line 2: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({"root": "a.zip"}, ["Img/3.png"], r"line 2: .* no such file in .*\. Did you mean img/3\.png\?"),
+        ({}, ["https://a.b/3.png"], r"line 2: .* no such file in .*\. It is read as it is: URLs"),
+        ({"images": "file"}, [*PATHS[:3], "../"], r"line 5: .* and it is a folder, /[^.]*\. Cor"),
         ({}, [*PATHS[:3], "~/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs aren't downloaded"),
         ({}, [*PATHS[:3], "https://a.b/3.png"], r"line 5: .* no such file in .*\. It is read as it is: URLs"),
         ({}, [*PATHS[:3], " img/3.png"], r"line 5: .* no such file in .*\. It starts or ends with a space"),
@@ -200,10 +228,23 @@ def test_the_fingerprint_changes_with_table_and_files(root: str | None) -> None:
 )
 def test_paths_without_a_file_are_errors(options: dict[str, Any], paths: list[str], message: str) -> None:
     Path("folder.png").mkdir()
-    pack("a.zip")
+    Path(f"z{NFD}").mkdir()
+    Path(f"z{NFD}", f"a{NFD}.png").write_bytes(PICTURES[0])
+    Path(f"z{NFD}", "link.png").symlink_to("missing")
+    pack("a.zip", more=[f"z{NFD}/a{NFD}.png"])
+    pack("b.tar", prefix="outer/", more=[f"z{NFD}/a{NFD}.png"])
     write_table(paths=paths)
     with pytest.raises(DataError, match=message):
         ImageTable(path="t.csv", **options).fingerprint()
+
+
+def test_a_column_with_the_name_of_the_paths_of_another_is_an_error() -> None:
+    write_table(**{"file.path": list(range(ROWS))})
+    with pytest.raises(
+        DataError, match=r"t\.csv has the columns file and file\.path, which is .* Rename one of them, or drop it"
+    ):
+        ImageTable(path="t.csv").fingerprint()
+    assert ImageTable(path="t.csv", drop=("file.path",)).sizes() == {"all": ROWS}
 
 
 def test_an_empty_path_is_a_missing_image_and_may_be_left_out() -> None:
@@ -353,6 +394,25 @@ def test_masks_may_be_missing_and_new_ones_have_the_classes_and_the_size_of_trai
         Mask(key="mask", resize="fit")
     with pytest.raises(UserError, match="`resize` is for images that are resized, and none are; set `size`"):
         Mask(key="mask", resize="crop")
+
+
+def test_the_classes_of_masks_are_profiled_and_255_is_pointed_out() -> None:
+    save_mask("m.png", "P", np.array([[0, 2], [255, 2]]))
+    save_mask("n.png", "L", np.array([[1, 1], [1, 1]]))
+    save_mask("rgb.png", "RGB")
+    write_table(paths=PATHS[:2], mask=["m.png", "n.png"])
+    found = {target: ImageTable(path="t.csv", target=target).profile().images for target in ("mask", "kind")}
+    assert [(image.name, image.masks, image.classes) for image in found["mask"]] == [
+        ("file", 0, ()),
+        ("mask", 2, (0, 1, 2, 255)),
+    ]
+    assert [image.classes for image in found["kind"]] == [(), ()]
+    statistic = MaskStatistic(Mask(key="mask"))
+    results = {"train": {"masks": statistic.result(statistic.summarize(only_block(ImageTable(path="t.csv"))))}}
+    [warning] = Mask(key="mask").validate_splits(results)
+    assert warning.startswith("column `mask` has the class 255 beside 3 classes up to 2.")
+    write_table(paths=PATHS[:2], mask=["m.png", "rgb.png"])
+    assert ImageTable(path="t.csv", target="mask").profile().images[1].classes == (), "the fit says what is wrong"
 
 
 def test_masks_from_python_are_files_or_arrays(folder: Path) -> None:

@@ -1,14 +1,15 @@
 """Images: kept as bytes on the host, scaled or standardized on the device."""
 
 import tracemalloc
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from components.feature import Image
-from components.image_files import encode_png
+from components.feature import Image, ImageTarget
+from components.image_files import decode_image, encode_png
 from components.types import Block, Constants, DataError, Strings, UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
@@ -86,6 +87,42 @@ def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
     caffe = (103.939, 116.779, 123.68)
     array = device(Image(key="image", normalize=None, mean=caffe, order="bgr"), COLORS)
     np.testing.assert_allclose(array, COLORS[..., ::-1] - np.array(caffe), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"normalize": None},
+        {"normalize": "standardize"},
+        {"normalize": "standardize", "order": "bgr"},
+        {"mean": MEAN, "std": DEVIATION, "order": "bgr"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_predicted_images_become_files_of_the_pixels_that_they_predict(options: dict[str, Any], channels: int) -> None:
+    if channels == 1:
+        options = {key: value for key, value in options.items() if key == "normalize"}
+    column, images = ImageTarget(key="image", **options), COLORS[..., :channels]
+    block = Block({"image": images})
+    constants = fit(column, block)
+    scaled = np.asarray(column.layer(constants.static)(column.encode(block, {}, constants), constants.device))
+    if options.get("normalize") == "standardize":
+        np.testing.assert_allclose(scaled.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    read = partial(decode_image, decoding=column.decoding)
+    np.testing.assert_array_equal([*map(read, column.image_files(scaled, constants))], images)
+    extremes = [*map(read, column.image_files(np.stack([scaled[0] + 1e9, scaled[0] - 1e9]), constants))]
+    np.testing.assert_array_equal(extremes, [np.full_like(images[0], 255), np.zeros_like(images[0])])
+
+
+def test_predicted_images_that_no_file_holds_are_an_error() -> None:
+    column = ImageTarget(key="image")
+    constants = fit(column, Block({"image": IMAGES}))
+    with pytest.raises(UserError, match="has images of 2 channels; a PNG file has 1 or 3"):
+        column.image_files(IMAGES / 255, constants)
+    with pytest.raises(UserError, match="the network predicts NaN, which is no pixel"):
+        column.image_files(np.full((1, 2, 2, 1), np.nan), constants)
 
 
 @pytest.mark.parametrize(

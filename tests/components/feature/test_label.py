@@ -1,10 +1,12 @@
 """Classes: learned or named, weighted, and compared over the splits."""
 
+import io
 from collections import Counter
 from typing import Any
 
 import jax
 import numpy as np
+import PIL.Image
 import pytest
 
 from components.feature.label import Label
@@ -208,3 +210,70 @@ def test_predictions_are_given_in_the_type_of_the_labels(names: Any, labels: Any
     found = column.bind(fitted(column, labels)).values
     assert found is not None
     assert [(type(one), one) for one in found] == [(type(one), one) for one in values]
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "mode", "pixels"),
+    [
+        (np.array([[[7, 3, 255]]], np.uint8), {}, "P", [[[7, 3, 255]]]),
+        (np.array([[[7, 3, 255]]], np.uint8), {"ignore": 255}, "P", None),
+        (np.array([[[0, 256, 65535]]]), {}, "I;16", [[[0, 256, 65535]]]),
+        (np.array([[[1, 0, 2]]]), {"names": ("road", "sky", "tree")}, "P", [[[1, 0, 2]]]),
+        (np.array([[["sky", "road", "tree"]]]), {"names": ("road", "sky", "tree")}, "P", [[[1, 0, 2]]]),
+        (np.array([[[True, False, True]]]), {}, "P", [[[1, 0, 1]]]),
+    ],
+)
+def test_predicted_classes_become_files_of_the_classes_of_the_data(
+    masks: np.ndarray, options: dict[str, Any], mode: str, pixels: Any
+) -> None:
+    column = Label(key="y", **options)
+    constants = fitted(column, masks)
+    predictions = np.array(ids(column, constants, masks))
+    if pixels is None:  # the ignored pixel is predicted, too
+        pixels, predictions = np.where(masks == 255, 3, masks), np.maximum(predictions, 0)
+    [file] = column.image_files(predictions, constants)
+    image = PIL.Image.open(io.BytesIO(file))
+    assert image.mode == mode
+    np.testing.assert_array_equal(image, pixels[0])
+    palette = np.array(image.getpalette() or [0] * 768).reshape(-1, 3)
+    assert palette[[0, 1, 2, 15, 255]].tolist() == (
+        [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]] if mode == "P" else [[0, 0, 0]] * 5
+    ), "the colors of Pascal VOC"
+
+
+@pytest.mark.parametrize("wrong", [-1, 65536])
+def test_predicted_classes_that_no_file_holds_are_an_error(wrong: int) -> None:
+    masks = np.array([[[0, wrong]]])
+    column = Label(key="y")
+    with pytest.raises(UserError, match=r"has classes from .*; the pixels of a PNG file are numbers from 0 to 65535"):
+        column.image_files(np.zeros((1, 1, 2), int), fitted(column, masks))
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "is_void"),
+    [
+        ([0, 1, 255], {}, True),
+        ([0, 5, 12, 15, 255], {}, True),
+        ([*range(150), 255], {}, True),
+        ([0, 1, 255], {"ignore": 255}, False),
+        ([0, 255], {}, False),
+        ([0, 128, 255], {}, False),
+        ([*range(0, 256, 5)], {}, False),
+        ([0, 1, 254], {}, False),
+        (["0", "1", "255"], {}, False),
+        ([-1, 0, 1, 255], {}, False),
+    ],
+)
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_class_of_255_beside_small_ones_is_pointed_out_in_masks(
+    values: list[Any], options: dict[str, Any], is_void: bool, dense: bool
+) -> None:
+    column = Label(key="y", **options)
+    array = np.array([[values]] if dense else values)
+    results = {name: one.result(one.summarize(Block({"y": array}))) for name, one in column.statistics().items()}
+    count = len(values) - 1
+    expected = (
+        f"column `y` has the class 255 beside {count} classes up to {values[-2]}. It often marks pixels of no class; "
+        "to leave them out of losses and metrics, set `ignore=255`"
+    )
+    assert column.validate_splits({"train": results}) == ((expected,) if is_void and dense else ())

@@ -17,7 +17,7 @@ import pytest
 from components.types import Ragged
 from runner.data.cache import load_tree, save_tree
 from runner.data.cached_array import CachedArray
-from runner.run_folder import try_lock
+from runner.run_folder import NEW_LOCK, lock_new_folder
 
 NAME, OTHER = "0123456789abcdef" * 2, "f" * 32  # names of entries are digests
 TREE = {
@@ -128,18 +128,34 @@ def test_anything_with_the_name_of_an_entry_or_its_file_is_replaced(entry: Path,
     assert_equal(load_tree(entry), TREE)
 
 
-def test_temporary_folders_of_killed_processes_are_removed_and_those_of_running_ones_are_kept(entry: Path) -> None:
+@pytest.mark.parametrize(
+    ("state", "is_old", "is_kept"),
+    [
+        ("locked", True, True),
+        ("locked before", False, False),
+        ("being locked", False, True),
+        ("being locked", True, False),
+        ("no lock", False, True),
+        ("no lock", True, False),
+    ],
+)
+def test_temporary_folders_of_killed_processes_are_removed_and_those_of_running_ones_are_kept(
+    state: str, is_old: bool, is_kept: bool, entry: Path
+) -> None:
     (entry / "index.json").unlink()
-    for name in (f".{NAME}.abcdefgh", f".{OTHER}.abcdefgh", f".{NAME}.ijklmnop"):
-        (entry.parent / name).mkdir()
-        (entry.parent / name / "0.bin").write_bytes(b"half")
-    lock = try_lock(entry.parent / f".{NAME}.ijklmnop")
-    assert lock is not None
-    for name in (f".{NAME}.abcdefgh", f".{NAME}.ijklmnop"):
-        os.utime(entry.parent / name, (0, 0))
+    (folder := entry.parent / f".{OTHER}.abcdefgh").mkdir()
+    (folder / "0.bin").write_bytes(b"half")
+    lock = lock_new_folder(folder) if state.startswith("locked") else None
+    if state == "locked before" and lock is not None:
+        os.close(lock)
+    if state == "being locked":
+        (folder / NEW_LOCK).touch()
+    if is_old:
+        os.utime(folder, (0, 0))
     save_tree(entry, [TREE])
-    assert {path.name for path in entry.parent.iterdir()} == {NAME, f".{OTHER}.abcdefgh", f".{NAME}.ijklmnop"}
-    os.close(lock)
+    assert {path.name for path in entry.parent.iterdir()} == {NAME, *([folder.name] if is_kept else [])}
+    if state == "locked" and lock is not None:
+        os.close(lock)
 
 
 def test_a_missing_entry_loads_as_none(tmp_path: Path) -> None:

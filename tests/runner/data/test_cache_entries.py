@@ -8,6 +8,7 @@ import pytest
 
 from runner.data.cache import load_tree, save_tree
 from runner.data.cache_entries import entries_folder, list_entries, remove_entry, remove_least_used
+from runner.run_folder import lock_new_folder
 
 NAMES = [character * 32 for character in "0123"]
 
@@ -56,19 +57,42 @@ def test_the_least_recently_used_entries_are_removed_but_not_those_to_keep(folde
     assert names(folder) == [NAMES[0]]
 
 
+def test_unfinished_entries_count_and_only_those_of_killed_processes_are_removed(folder: Path) -> None:
+    busy, left = (folder / f".{name * 32}.abcdefgh" for name in "ab")
+    locks = []
+    for path in (busy, left):
+        path.mkdir()
+        (path / "0.bin").write_bytes(bytes(16_000))
+        locks.append(lock_new_folder(path))
+    os.close(locks[1])
+    found = {entry.path.name: (entry.about, entry.is_busy) for entry in list_entries(folder)[4:]}
+    assert found == {
+        busy.name: ("another process is writing it", True),
+        left.name: ("left by a process that was killed", False),
+    }
+    assert not remove_entry(busy)
+    removed = remove_least_used(folder, 4 * 9000 + 8000, ())  # without `left`, but with `busy`
+    assert [entry.path.name for entry in removed] == NAMES[:1]
+    assert names(folder) == sorted([busy.name, *NAMES[1:]])
+    os.close(locks[0])
+    assert remove_entry(busy)
+    assert names(folder) == NAMES[1:]
+
+
 def test_nothing_but_entries_is_listed_or_removed(folder: Path) -> None:
-    other = [folder / "cat", folder / ("b" * 32), folder / ("c" * 32)]  # with names of entries, but other files
-    for path in other[:2]:
+    other = [folder / "cat", folder / ("b" * 32), folder / f".{'b' * 32}.abcdefgh", folder / ("c" * 32)]
+    for path in other[:3]:  # with names of entries, but other files
         path.mkdir()
         (path / "picture.png").write_bytes(bytes(10_000))
-    other[2].write_text("a file")
+        os.utime(path, (0, 0))
+    other[3].write_text("a file")
     (link := folder / ("d" * 32)).symlink_to(folder / NAMES[0])
     assert [entry.path.name for entry in list_entries(folder)] == NAMES
     remove_least_used(folder, 0, ())
     for path in (*other, link):
         assert not remove_entry(path)
     assert names(folder) == sorted(path.name for path in (*other, link))
-    assert all((path / "picture.png").exists() for path in other[:2])
+    assert all((path / "picture.png").exists() for path in other[:3])
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to another user")

@@ -17,7 +17,7 @@ from parts import Tokens
 
 import runner.platform
 from components.data import Arrays, Generator
-from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
+from components.feature import Distinct, ExampleWeight, Label, Moments, Numeric, Vocabulary
 from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data import encoded_cache
@@ -399,6 +399,43 @@ def test_rows_of_an_unknown_number_are_counted_once_and_the_count_is_kept(tmp_pa
     count = 8
     with pytest.raises(DataError, match=r"yielded 8 rows, and 9 before.*change `version`"):
         load()
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "w", "another", ""])
+@pytest.mark.parametrize("options", [{}, {"stratify": "label", "per_class": 5}])
+def test_rows_with_other_values_in_a_later_pass_are_an_error(
+    options: dict[str, Any], changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only some rows are in a split, and if an earlier run has fitted the columns."""
+    monkeypatch.setattr("components.data.generator.BLOCK_ROWS", 5)
+    passes: list[int] = []
+    is_kept = False
+
+    def rows() -> Iterator[dict[str, Any]]:
+        passes.append(0)
+        for number in range(12):
+            row: dict[str, Any] = {"x": number / 2, "y": number % 2, "w": 1.0, "another": 0, "label": number % 2}
+            later = 0 if is_kept or number < 6 else 2 * len(passes)
+            yield row | ({changed: row[changed] + later} if changed else {})
+
+    def load(**more: Any) -> Data:
+        source = Generator(function=rows, version="1", valid=2, test=2, **options)
+        parts = Features({"target": Numeric(key="y")}, {"x": Numeric(key="x")}, {"x": ("x",)}, ExampleWeight(key="w"))
+        return load_encoded(source, parts, identity="a", **{"cache": None, **more})
+
+    if changed in ("another", ""):
+        load()
+        return
+    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values than when it was read before"):
+        load()
+    is_kept = True
+    load(cache=tmp_path)
+    for entry in list_entries(tmp_path / "data"):
+        if entry.about.startswith("encoded rows"):
+            remove_entry(entry.path)
+    is_kept = False
+    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values"):
+        load(cache=tmp_path)
 
 
 def test_a_changed_file_of_a_column_is_read_again(tmp_path: Path) -> None:

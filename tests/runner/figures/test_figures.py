@@ -18,7 +18,7 @@ from runner import figures
 from runner.figures import classification, regression
 from runner.figures.canvas import make_panels, set_readable_ticks
 from runner.figures.classification import confusion_matrix, measure_classes, score_second_class
-from runner.figures.data import draw_image_grid, scale_images
+from runner.figures.data import draw_image_grid, paint_classes, scale_images
 from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.record.predictions import RecordedPredictions, save_predictions
 
@@ -278,3 +278,18 @@ def test_a_grid_of_images_is_drawn(tmp_path: Path, shape: tuple[int, ...]) -> No
     path = draw_image_grid(values, ["a $\nb"] * shape[0], "some $ images", tmp_path / "g.png")
     with Image.open(path) as image:
         assert np.asarray(image).std() > 0
+
+
+@pytest.mark.parametrize(("beside", "count"), [(1, 2), (2, 15), (13, 30)])
+def test_pictures_are_drawn_beside_images_with_a_legend(beside: int, count: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((7, 6, 9, 3))
+    ids = np.random.default_rng(0).integers(-1, count, (7, 12, 10))
+    painted = paint_classes(ids, count, images)
+    assert painted.shape == (7, 12, 10, 3)
+    first, last = (painted[ids == number] for number in (0, count - 1))
+    assert np.abs(first.mean(0) - last.mean(0)).max() > 0.1, "classes have colors of their own"
+    names = [f"class $ {number}" for number in range(count)]
+    path = draw_image_grid(images, ["a"] * 7, "a", tmp_path / "g.png", beside=[painted] * beside, classes=names)
+    with Image.open(path) as image:
+        image.load()
+        assert image.width >= 700

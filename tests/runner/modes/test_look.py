@@ -279,6 +279,14 @@ def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
+def test_a_run_without_a_target_has_learning_curves_only(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("feature.target=null", "architecture=reconstructing_regressor", "loss=null", "metric=[]", "tracking=none")
+    run = runner.run("data=diabetes", "feature=diabetes", *words, "training.epochs=1", "quiet=true").folder
+    assert list(look(capsys, f"run={run}"))[-1] == f"figures  {run / 'figures'}"
+    assert image_names(run / "figures") == {"learning_curves.png"}
+
+
+@pytest.mark.slow
 def test_another_split_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tracking=none", *QUICK]) == 0
     folder = find_folder("digits_mlp")

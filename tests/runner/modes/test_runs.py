@@ -370,12 +370,18 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     assert len(list(folder.iterdir())) == 2
     assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
     assert list(folder.iterdir()) == []
-    left = folder / f".{'0' * 32}.abcdefgh"  # by a killed process
-    left.mkdir()
-    (left / "0.bin").write_bytes(b"0")
-    os.utime(left, (0, 0))
-    assert run_command(*arguments, "runs.confirm=true")[-1][0].startswith("nothing to remove")
-    assert not left.exists()
+    for name in "01":  # "0" is left by a killed process
+        (folder / f".{name * 32}.abcdefgh").mkdir()
+        (folder / f".{name * 32}.abcdefgh" / "0.bin").write_bytes(bytes(1_000_000))
+    os.utime(folder / f".{'0' * 32}.abcdefgh", (0, 0))
+    lines = run_command(*arguments)
+    assert [row[-2:] for row in lines[1:3]] == [
+        ["1.00 MB", "another process is writing it"],
+        ["1.00 MB", "left by a process that was killed"],
+    ]
+    assert lines[-1] == [f"would remove 1 entry of {folder}, 1.00 MB; add runs.confirm=true to remove them"]
+    assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 1 entry of {folder}, 1.00 MB"]
+    assert [path.name for path in folder.iterdir()] == [f".{'1' * 32}.abcdefgh"]
     assert main([*arguments, "runs.where=seed = 1"]) == 2
     assert "runs.where: selects runs, and runs.delete=cache removes data" in capsys.readouterr().err
 

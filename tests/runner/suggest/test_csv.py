@@ -253,6 +253,96 @@ def test_the_overrides_that_are_printed_work_for_a_column_of_any_name() -> None:
     assert rest.values["data"]["types"].keys() == {names[0], "price"}
 
 
+# --------------------------------------------------------------------------------------------------- several targets
+
+
+SEVERAL = ("data=csv", "data.path=houses.csv", "data.target=[price,sold]", "data.drop=[id]")
+
+
+@pytest.fixture
+def sold() -> None:
+    """A table with a second target, one tenth of whose rows are of a class, and prices with gaps."""
+    rows = [f"{row.rpartition(',')[0]},{'' if n % 8 == 3 else row.rpartition(',')[2]}" for n, row in enumerate(ROWS)]
+    lines = [f"{row},{'no' if n % 10 else 'yes'}" for n, row in enumerate(rows)]
+    Path("houses.csv").write_text("\n".join([f"{HEADER},sold", *lines]) + "\n")
+
+
+@pytest.mark.usefixtures("sold")
+def test_several_targets_are_inferred_each_with_its_loss_and_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure([*SEVERAL, "mode=init"])
+    feature, loss, metric = (config.values[group] for group in ("feature", "loss", "metric"))
+    assert feature["target"] is None
+    assert feature["targets"] == {
+        "price": {"_target_": "components.feature.Numeric", "key": "price", "normalize": "z_score", "missing": "mask"},
+        "sold": {"_target_": "components.feature.Label", "key": "sold"},
+    }
+    assert feature["inputs"] == {"columns": ["rooms", "area", "where"]}
+    assert {name: part["_target_"] for name, part in loss.items()} == {
+        "price": "components.loss.MSE",
+        "sold": "components.loss.BinaryCrossEntropy",
+    }
+    assert {name: [*parts] for name, parts in metric.items()} == {
+        "price": ["rmse", "mae", "r2"],
+        "sold": ["accuracy", "auc", "average_precision", "f1"],
+    }
+    assert metric["sold"]["f1"]["positive"] == "yes"
+    assert config.values["data"]["stratify"] == "sold"
+    assert config.suggestion is not None
+    assert "price has no value in 10 rows, which don't count for this target" in config.suggestion.notes
+    printed = capsys.readouterr().out
+    assert "loss.price=mse 'metric.price=[rmse,mae,r2]' loss.sold=binary_cross_entropy" in printed
+
+
+@pytest.mark.usefixtures("sold")
+def test_what_is_inferred_for_one_of_several_targets_is_overridden(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["loss.price=huber", "loss.price.delta=0.5", "metric.sold=[accuracy]", "feature.targets.price.missing=mask"]
+    config = configure([*SEVERAL, *words])
+    assert config.values["loss"]["price"] == {"_target_": "components.loss.Huber", "delta": 0.5}
+    assert [*config.values["metric"]["sold"]] == ["accuracy"]
+    assert config.values["loss"]["sold"]["_target_"] == "components.loss.BinaryCrossEntropy"
+    printed = capsys.readouterr().out
+    assert "loss.sold=binary_cross_entropy" in printed
+    assert "loss.price=" not in printed
+    assert "metric.sold=" not in printed
+    assert main(["mode=init", *SEVERAL, *words, "quiet=true"]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure([*SEVERAL, *words, "quiet=true"]))
+    assert "how well do the other columns predict price and sold" in Path("experiments/houses.yaml").read_text().lower()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sold")
+def test_several_targets_are_learned_and_predicted_in_one_line() -> None:
+    result = runner.run(*SEVERAL, *QUICK, "quiet=true")
+    assert {"test/loss", "test/price/rmse", "test/sold/auc"} <= result.metrics.keys()
+    Path("new.csv").write_text("rooms,area,where\n3,40.5,North\n")
+    assert main(["mode=predict", f"run={result.folder}", "data.path=new.csv", "output=p.csv", "quiet=true"]) == 0
+    assert {"price.prediction", "sold.prediction"} <= {*csv.read_csv("p.csv").column_names}
+
+
+@pytest.mark.parametrize("names", [("a b", "a_b"), ("loss", "target"), ("x.y", "1e3"), ("épaisseur", "weighted")])
+def test_several_targets_may_have_any_names(names: tuple[str, str]) -> None:
+    lines = [f"{n % 7},{n * 3 % 11 + 0.5},{n * 5 % 13 + 0.25}" for n in range(60)]
+    Path("houses.csv").write_text("\n".join([",".join(["rooms", *names]), *lines]) + "\n")
+    words = ["data=csv", "data.path=houses.csv", *shlex.split(format_override("data.target", names)), "quiet=true"]
+    targets = configure(words).values["feature"]["targets"]
+    assert [part["key"] for part in targets.values()] == [*names]
+    assert main(["mode=init", *words]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure(words))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("[price,aera]", "data.target=aera is not a column of houses.csv. Did you mean area?"),
+        ("[price,area,price]", "data.target=[price,area,price] lists price twice. Leave one out."),
+        ("[]", "data.target is missing. Set it to the column to predict."),
+    ],
+)
+def test_a_wrong_one_of_several_targets_is_an_error(target: str, message: str) -> None:
+    (found,) = find_problems(*LINE[:2], f"data.target={target}")
+    assert message in found
+
+
 # ---------------------------------------------------------------------------------------------------- written down
 
 

@@ -174,10 +174,6 @@ def test_of_several_targets_a_row_needs_one(capsys: pytest.CaptureFixture[str]) 
         read_record(result.folder)["tags"]["left_out"] == "5 of 80 rows have no value of price or kind and are left out"
     )
     assert np.isfinite(result.metrics["test/price/loss"])
-    message = fail(capsys, "data=csv", "data.path=houses.csv", "data.target=[price,kind]")
-    assert (
-        "data.target=[price,kind] lists 2 columns, and one is inferred from houses.csv. For several, write" in message
-    )
 
 
 def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[str]) -> None:

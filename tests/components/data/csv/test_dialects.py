@@ -371,6 +371,7 @@ def test_quotes_and_escapes_can_be_set(tmp_path: Path, text: str, options: Any, 
     [
         (b"PK\x03\x04" + bytes(30), "a zip archive, or an Excel or OpenDocument file, not a CSV file"),
         (b"PAR1" + bytes(30), "is a Parquet file"),
+        (b"\x89PNG" + bytes(30), "is an image, not a CSV file; list the paths .*, or choose data=images for a folder"),
         (b"SQLite format 3\0" + bytes(30), "is an SQLite database"),
         (b'{"x": 0, "y": 0}\n{"x": 1, "y": 1}\n', r"is in JSON lines, not a CSV file; convert it, .*lines=True"),
         (b'[{"x": 0, "y": 0}]\n', "is in JSON, not a CSV file"),

@@ -1,0 +1,192 @@
+"""Texts that change with the content of Python values: with what a function is called, and with what it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Set
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path, PurePath
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    EllipsisType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    NoneType,
+    WrapperDescriptorType,
+)
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from components.columns import as_column, as_columns, is_table
+from components.data.arrays import list_arrays
+from components.types import Ragged, Strings
+
+# Their `repr` has all of their content. That of other classes may round numbers or leave out the middle.
+PLAIN: tuple[type, ...] = (NoneType, bool, int, float, complex, str, bytes, bytearray, range, slice, EllipsisType)
+PLAIN += (date, time, timedelta, tzinfo, Decimal, Fraction, UUID, PurePath, np.generic, np.dtype)
+NAMED = (np.ufunc, type(np.mean), MethodDescriptorType, WrapperDescriptorType)  # functions without a source file
+TABLE_LIBRARIES = ("pandas", "polars", "pyarrow")
+ARRAY_LIBRARIES = ("jax", "jaxlib")
+
+
+class UnknownContentError(Exception):
+    """A value has an object whose content isn't known.
+
+    Attributes:
+        value: the object.
+    """
+
+    def __init__(self, value: object) -> None:
+        super().__init__(f"the content of an object of {type(value)} isn't known")
+        self.value = value
+
+
+def describe_content(value: object) -> str:
+    """A text that is equal for values with equal content, in any process.
+
+    It has the content of plain values, arrays, data frames, containers, dataclasses, and functions with a source file,
+    with what these hold; and the names of classes, modules and other functions. A value that holds itself is cut there.
+
+    Raises:
+        UnknownContentError: the value is, or has, an object of another class.
+    """
+    try:
+        return _describe(value, ())
+    except RecursionError:
+        raise UnknownContentError(value) from None
+
+
+def list_held_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """Yields what a callable holds, besides its code: a description, as the start of a sentence, and the value."""
+    if isinstance(function, MethodType):
+        yield "the object", function.__self__
+        function = function.__func__
+    if isinstance(function, FunctionType):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                yield f"the variable `{name}` in the closure", cell.cell_contents
+            except ValueError:  # it isn't set yet
+                continue
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        defaults = function.__defaults__ or ()
+        named = [*zip(names[len(names) - len(defaults) :], defaults, strict=True)]
+        for name, value in [*named, *(function.__kwdefaults__ or {}).items()]:
+            yield f"the default of the parameter `{name}`", value
+    elif isinstance(function, BuiltinFunctionType):
+        if function.__self__ is not None:
+            yield "the object", function.__self__
+    elif not isinstance(function, type):
+        yield "the object", function
+
+
+def find_source_file(function: Callable[..., Any]) -> str | None:
+    """The name of the source file of a function, or of the class of an object. None: it has none.
+
+    The cells of a notebook have names too, without files.
+    """
+    is_code = inspect.isroutine(function) or isinstance(function, type)
+    try:
+        return inspect.getsourcefile(function if is_code else type(function))
+    except (TypeError, OSError):
+        return None
+
+
+def hash_source_file(function: Callable[..., Any]) -> str | None:
+    """A digest of the source file of a function, or of the class of an object. None: there is no such file."""
+    file = find_source_file(function)
+    if file is None or not Path(file).is_file():
+        return None
+    return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+
+
+def _describe(value: Any, parents: tuple[int, ...]) -> str:
+    if id(value) in parents:
+        return "…"
+    parents = (*parents, id(value))
+
+    def describe_all(values: Any) -> list[str]:
+        return [_describe(each, parents) for each in values]
+
+    name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+    kind = type(value).__qualname__
+    if isinstance(value, Enum):
+        return f"{type(value).__module__}.{kind}.{value.name}"
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, type):
+        return name
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, np.ndarray):
+        return _describe_array(value, parents)
+    if isinstance(value, Strings | Ragged):
+        return f"{kind}{describe_all(list_arrays(value))}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(describe_all(item for pair in value.items() for item in pair))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(describe_all(value))}]"
+    if isinstance(value, deque):
+        return f"{kind} {describe_all(value)}"
+    if isinstance(value, Set):
+        return f"{kind} {sorted(describe_all(value))}"
+    if isinstance(value, re.Pattern):
+        return f"{kind} {value.pattern!r} {value.flags}"
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        return f"{type(value).__module__}.{kind} {_describe(fields, parents)}"
+    if isinstance(value, functools.partial):
+        return f"{kind} {describe_all([value.func, value.args, value.keywords])}"
+    if isinstance(value, NAMED):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
+    if isinstance(value, MethodType | BuiltinFunctionType):
+        return f"{name} {describe_all(held for _, held in list_held_values(value))}"
+    if isinstance(value, FunctionType):
+        if (source := hash_source_file(value)) is None:
+            raise UnknownContentError(value)
+        code = _describe_code(value.__code__) if "<" in value.__qualname__ else ""  # others may have the same name
+        return f"{name} {source} {code} {describe_all(held for _, held in list_held_values(value))}"
+    return _describe_table(value, parents)
+
+
+def _describe_code(code: CodeType) -> str:
+    """The code of a function that has no name of its own."""
+    inner = [_describe_code(each) if isinstance(each, CodeType) else _describe(each, ()) for each in code.co_consts]
+    content = f"{code.co_firstlineno} {code.co_code.hex()} {code.co_names} {inner}"
+    return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _describe_array(array: np.ndarray, parents: tuple[int, ...]) -> str:
+    if isinstance(array, np.ma.MaskedArray):
+        return f"masked {_describe(np.ma.getmaskarray(array), parents)} {_describe(array.filled(), parents)}"
+    if array.dtype.hasobject:
+        return f"{array.dtype} {array.shape} {_describe(array.tolist(), parents)}"
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return f"{array.dtype} {array.shape} {hashlib.blake2b(content.data, digest_size=16).hexdigest()}"
+
+
+def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
+    """The content of a data frame, of a column of one, or of an array of another library."""
+    library = type(value).__module__.partition(".")[0]
+    if library in ARRAY_LIBRARIES and hasattr(value, "__array__"):
+        return _describe(np.asarray(value), parents)
+    if library not in TABLE_LIBRARIES:
+        raise UnknownContentError(value)
+    index = [np.asarray(value.index)] if library == "pandas" and hasattr(value, "index") else []
+    try:
+        columns = as_columns(value, "the columns") if is_table(value) else as_column("values", value)
+    except Exception:  # these libraries have many classes besides tables and columns
+        raise UnknownContentError(value) from None
+    return f"{type(value).__qualname__} {_describe([*columns, *index], parents)}"
