@@ -338,7 +338,12 @@ def make_execute(result: Any) -> Any:
     ],
 )
 def test_a_second_ctrl_c_leaves_the_name_of_the_folder(
-    owner: Any, name: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_empty_folder: Path,
+    owner: Any,
+    name: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupt(*arguments: Any) -> Any:
         raise KeyboardInterrupt
