@@ -42,6 +42,7 @@ def run(
     data: Source | Mapping[str, Any] | Any = None,
     target: str | int | Sequence[str | int] | None = None,
     source: Source | None = None,
+    **settings: Any,
 ) -> Result:
     """Trains a model, evaluates it and records the run: `run("experiment=digits_cnn", {"training.epochs": 3})`.
 
@@ -56,6 +57,7 @@ def run(
             that the words choose.
         target: the column of the table to predict, or several.
         source: an earlier name of `data`.
+        settings: none is allowed. Keys have dots, so they are words; the error says how to write them.
 
     Raises:
         UserError: an error that the caller can fix.
@@ -66,6 +68,7 @@ def run(
     from runner.config.compose import configure
     from runner.memory import check_memory_for_jax
 
+    _refuse_keywords(settings)
     target = _as_text(target)
     overrides, composer, python_data = _read_call(words, data, target, source)
     config = configure(overrides, composer)
@@ -85,6 +88,7 @@ def multirun(
     data: Source | Mapping[str, Any] | Any = None,
     target: str | int | Sequence[str | int] | None = None,
     source: Source | None = None,
+    **settings: Any,
 ) -> SweepResult:
     """Runs every combination of values and ranks the runs: `multirun("experiment=digits_cnn", "seed=1,2")`.
 
@@ -96,6 +100,7 @@ def multirun(
         data: as for `run`.
         target: as for `run`.
         source: an earlier name of `data`.
+        settings: as for `run`.
 
     Raises:
         UserError: an error that the caller can fix. It is raised before the first run.
@@ -103,6 +108,7 @@ def multirun(
     from runner.memory import check_memory_for_jax
     from runner.sweep.plan import Plan, make_plan
 
+    _refuse_keywords(settings)
     target = _as_text(target)
     overrides, composer, python_data = _read_call(words, data, target, source)
     plan = make_plan(overrides, multirun=True, composer=composer)
@@ -155,6 +161,16 @@ def load_transform(path: str | Path) -> Transform:
     from runner.data import transform
 
     return transform.load_transform(Path(path))
+
+
+def _refuse_keywords(settings: Mapping[str, Any]) -> None:
+    """Raises UserError for keyword arguments, which would be overrides without dots."""
+    from components.types import UserError
+    from runner.config.python_words import format_override
+
+    if settings:
+        words = ", ".join(f'"{format_override(name, value)}"' for name, value in settings.items())
+        raise UserError(f"{', '.join(settings)}: not an argument. Overrides are texts, as on the command line: {words}")
 
 
 def _read_call(

@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
@@ -172,6 +173,9 @@ def _check_allowed(names: Sequence[str]) -> None:
     from runner.signature.source import PartNotFoundError, check_module
 
     for name in ",".join(names).split(","):
+        if name.strip().endswith(".py"):
+            module = ".".join(PurePath(name.strip()).with_suffix("").parts)
+            raise UserError(f"--allow {name}: is a file, and a module is needed. Write --allow {module}")
         try:
             check_module(name.strip())
         except PartNotFoundError as error:

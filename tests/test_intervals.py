@@ -239,7 +239,7 @@ def test_metrics_that_would_take_minutes_have_no_interval(
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        ((), None),
+        ((), "no intervals for the test split: it has 3 rows, and intervals need at least 30"),
         (("intervals=100",), "no intervals for the test split: it has 3 rows, and intervals need at least 30"),
         (("intervals=null",), None),
     ],

@@ -107,6 +107,8 @@ def explain_missing_option(group: str, name: str) -> str | None:
     """A remedy for a missing option if the working folder has a file for it that is not read; None: it has no file."""
     if (group, name) == ("data", FROM_PYTHON):
         return "The data of this run came from Python. Pass it again, as in runner.run(…, data=…)."
+    if (stem := Path(name).stem) != name and Path(name).suffix == ".yaml" and stem in find_options().files[group]:
+        return f"Write {group}={stem}"
     folder = _group_folder(_working_folder(), group)
     path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(yml_path):

@@ -158,7 +158,8 @@ def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name, dataclass_name in SECTIONS.items():
         section = values.get(name, {})
         if isinstance(section, dict):
-            yield from _check_arguments(section, read_settings_fields(dataclass_name), name)
+            suggest = functools.partial(suggest_parameter, values, name)
+            yield from _check_arguments(section, read_settings_fields(dataclass_name), name, suggest=suggest)
         else:
             yield from find_problems(section, dict[str, Any], name)
 

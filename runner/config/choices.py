@@ -28,7 +28,7 @@ from runner.config.catalog import (
 )
 from runner.config.overrides import apply_override, override_origin
 from runner.config.provenance import format_problem
-from runner.config.slips import explain_data_file
+from runner.config.slips import explain_data_file, explain_part
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import find_problems
 from runner.suggest.suggestions import (
@@ -220,7 +220,10 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
     files = catalog.files[group]
     if name is None or name not in files:
         explanation = explain_data_file(name) if name is not None and group == "data" else None
-        hint = explanation or explain_missing_option(group, name or "null") or suggest_name(name, files)
+        hint = explanation or explain_missing_option(group, name or "null")
+        if hint is None and name is not None and group != EXPERIMENT:
+            hint = explain_part(group, name)
+        hint = hint or suggest_name(name, files)
         raise UserError(format_problem(f"{group}: unknown option {name or 'null'}. {hint}", origin))
     path = files[name]
     content = load_yaml(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import ParsedOverrides, describe_repetitions, format_command, parse_overrides
+from runner.config.overrides import COMMAND_LINE, ParsedOverrides, describe_repetitions, format_command, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config, read_yaml
@@ -43,6 +44,7 @@ from runner.run_folder import find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import dotted_leaves, resolve_references
 
+LIST_OF_PARTS = re.compile(r"([^=]*?)\.\d+\..*", re.DOTALL)  # such as architecture.layers.0.rate=0.1
 PATH_KEYS = ("folder", "resume", "run")
 
 
@@ -161,15 +163,24 @@ def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
     """The suggested options and values that the command keeps, as overrides. Those of the columns are in the table."""
     values = {key: value for key, value in suggestion.values.items() if key != "data"}
     suggested = {**suggestion.choices, **dict(dotted_leaves(values))}
-    current = {**dict(dotted_leaves(config.values)), **config.choices}
-    kept = {key: value for key, value in suggested.items() if key in current and current[key] == value}
+    targets = {group: config.origins.get(f"{group}._target_", "") for group in config.choices}
+    choices = {group: option for group, option in config.choices.items() if not targets[group].startswith(COMMAND_LINE)}
+    current = {**dict(dotted_leaves(config.values)), **choices}
+    kept = {
+        key: value
+        for key, value in suggested.items()
+        if key in current
+        and current[key] == value
+        and not (find_origin(config.origins, key) or "").startswith(COMMAND_LINE)
+    }
     overridden = [*map(overridden_key, config.overrides)]
     kept |= {
         place: option
         for place, option in suggestion.choices.items()
         if "." in place and not any(f"{key}.".startswith((f"{place}.", f"{place}._target_")) for key in overridden)
     }
-    return [shlex.quote(format_override(key, value)) for key, value in kept.items()]
+    texts = (LIST_OF_PARTS.sub(r"\1=[…]", format_override(key, value)) for key, value in kept.items())
+    return list(dict.fromkeys(map(shlex.quote, texts)))
 
 
 def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:

@@ -10,10 +10,12 @@ class Mode(NamedTuple):
 
     Attributes:
         description: the mode's line in the help.
+        keys: the keys and sections that matter to this mode, for its help.
         imports_jax: whether running the mode imports JAX.
     """
 
     description: str
+    keys: tuple[str, ...] = ()
     imports_jax: bool = True
 
 
@@ -23,14 +25,25 @@ MODES = {
     "dry_run": Mode(
         "trains nothing; shows the layers, the memory and time that a run needs, and every value with its origin"
     ),
-    "look": Mode("shows the data as the model gets it; with run=…, the worst mistakes of that run"),
-    "evaluate": Mode("prints the metrics of run=… on data.split=… or on the rows of data.path=…"),
-    "predict": Mode(
-        "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)"
+    "look": Mode(
+        "shows the data as the model gets it; with run=…, the worst mistakes of that run", ("run", "data.split")
     ),
-    "runs": Mode("lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…", imports_jax=False),
+    "evaluate": Mode(
+        "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
+        ("run", "data.split", "data.on_missing", "intervals"),
+    ),
+    "predict": Mode(
+        "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)",
+        ("run", "data.split", "data.on_missing", "output"),
+    ),
+    "runs": Mode(
+        "lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…",
+        ("folder", "runs.where", "runs.sort", "runs.last"),
+        imports_jax=False,
+    ),
     "clean": Mode(
         "removes the checkpoints or folders of the runs that runs.where=… selects, or (runs.delete=cache) encoded data",
+        ("folder", "runs.where", "runs.delete", "runs.confirm"),
         imports_jax=False,
     ),
     "init": Mode(

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
 from runner.config.hydra_words import explain_setting
-from runner.config.slips import TABLES, explain_data_file
-from runner.override_text import quote_text
+from runner.config.slips import TABLES, explain_data_file, explain_word
+from runner.override_text import quote_for_shell, quote_text
+from runner.signature.parameters import read_settings_fields
 from runner.signature.type_hints import format_value
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
@@ -51,26 +52,76 @@ class ParsedOverrides(NamedTuple):
     problems: list[str]
 
 
-def parse_overrides(overrides: Sequence[str], groups: Collection[str]) -> ParsedOverrides:
+def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[str]]) -> ParsedOverrides:
     """Parses the overrides of a command.
 
     Args:
         overrides: the overrides.
-        groups: the names of the groups.
+        options: the options of each group.
     """
     parsed = ParsedOverrides([], [], [])
-    for text in overrides:
+    for words in _group_split_words(overrides, options):
+        text = " ".join(words)
+        if len(words) > 1:
+            spelling = next(_iterate_valid(text))
+            parsed.problems.append(f"{text}: a value with spaces needs quotes. Write {quote_for_shell(spelling)}")
+            if parse_override(spelling).is_sweep_override():
+                continue
+            text = spelling  # so that no other problem follows from it
+        if len(several := _split_overrides(text, options)) > 1:
+            shown = " ".join(map(quote_for_shell, several))
+            parsed.problems.append(f"{text}: several overrides in one text. Write each as a word of its own: {shown}")
+            continue
+        if remedy := explain_word(text, options):
+            parsed.problems.append(f"{text}: not a valid override. {remedy}")
+            continue
         try:
             override = parse_override(text)
         except UserError as error:
             parsed.problems.append(str(error))
             continue
-        is_choice = override.key_or_group in groups and not _has_mapping(override.value())
+        is_choice = override.key_or_group in options and not _has_mapping(override.value())
         if problem := _find_problem(override, is_choice):
             parsed.problems.append(f"{text}: {problem}")
         else:
             (parsed.choices if is_choice else parsed.settings).append(override)
     return parsed
+
+
+def _group_split_words(overrides: Sequence[str], options: Mapping[str, Collection[str]]) -> Iterator[Sequence[str]]:
+    """The overrides, each alone or with the words after it that a shell split from its value at spaces."""
+    start = 0
+    while start < len(overrides):
+        end, key = start + 1, overrides[start].partition("=")[0]
+        if key != overrides[start] and key not in options:
+            while end < len(overrides) and _is_stray(overrides[end], options):
+                end += 1
+        if 0 < _depth(overrides[start]) <= OPTION_LIMITS.depth and _parse_or_none(overrides[start]) is None:
+            ends = range(start + 2, len(overrides) + 1)
+            end = next((last for last in ends if _depth(" ".join(overrides[start:last])) == 0), end)
+        is_value = end > start + 1 and any(_iterate_valid(" ".join(overrides[start:end])))
+        end = end if is_value else start + 1
+        yield overrides[start:end]
+        start = end
+
+
+def _split_overrides(text: str, options: Mapping[str, Collection[str]]) -> list[str]:
+    """The overrides of a text that holds several, such as one from Python; else the text alone."""
+    key = text.partition("=")[0]
+    roots = {*options, *read_settings_fields("Settings")} if key not in (CONDITION_KEY, "note") else set()
+    words = text.split()
+    is_override = (re.split(r"[.=]", word)[0] in roots and "=" in word for word in words)
+    return words if len(words) > 1 and all(is_override) else [text]
+
+
+def _is_stray(word: str, options: Mapping[str, Collection[str]]) -> bool:
+    """Whether a word of a command is neither an override nor the name of a mode or an option."""
+    return "=" not in word and not word.startswith("~") and bool(word.strip()) and explain_word(word, options) is None
+
+
+def _depth(text: str) -> int:
+    """How many brackets of a text are open at its end."""
+    return sum(NESTING.get(character, 0) for character in text)
 
 
 def _has_mapping(value: Any) -> bool:
@@ -122,10 +173,8 @@ def parse_override(text: str) -> Override:
             return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
     remedy = explain_data_file(text) if Path(text).suffix.lower() in TABLES else None
     remedy = remedy or "Write group=option or key=value, without spaces."
-    for spelling in _suggest_spellings(text):
-        if _parse_or_none(spelling) is not None:
-            remedy = f"Write {shlex.quote(spelling)}"
-            break
+    for spelling in itertools.islice(_iterate_valid(text), 1):
+        remedy = f"Write {shlex.quote(spelling)}"
     raise UserError(f"{text}: not a valid override. {remedy}")
 
 
@@ -156,6 +205,11 @@ def _parse_or_none(text: str) -> Override | None:
         return OverridesParser.create().parse_override(text)
     except (HydraException, ValueError):  # ValueError: a number with more digits than Python reads
         return None
+
+
+def _iterate_valid(text: str) -> Iterator[str]:
+    """Likely spellings of an override that are valid, the most likely first."""
+    return (spelling for spelling in _suggest_spellings(text) if _parse_or_none(spelling) is not None)
 
 
 def _suggest_spellings(text: str) -> Iterator[str]:
@@ -263,7 +317,10 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        return f"several values need a sweep. Write -m before the overrides, or a list as one value: {name}=[…]"
+        return (
+            "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a list "
+            f"as one value: {name}=[…]"
+        )
     if root == EXPERIMENT and not is_choice:
         return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
     if is_choice and override.is_delete():

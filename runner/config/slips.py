@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.closest import join_names, suggest_name
+from components.closest import equal_names, join_names, suggest_name
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
+from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
+from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_settings_fields, read_signature
-from runner.signature.source import find_definition
+from runner.signature.schema import groups_by_kind
+from runner.signature.source import PartNotFoundError, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
 OTHER_NAMES = {
     "lr": "learning_rate",
-    "optimizer.lr": "learning_rate",
-    "schedule.lr": "learning_rate",
     "model": "architecture",
     "net": "architecture",
     "network": "architecture",
@@ -48,10 +50,16 @@ OTHER_NAMES = {
     "data.batch_size": "training.batch_size",
     "random_seed": "seed",
     "random_state": "seed",
+    "early_stopping_patience": "training.patience",
+    "test_size": "data.test",
+    "val": "data.valid",
+    "val_size": "data.valid",
+    "validation_split": "data.valid",
     "input": "data.path",
     "output_dir": "folder",
 }
-"""Titrate's keys, by names that other libraries have for them."""
+"""Titrate's keys, by names that other libraries have for them. For names of options and parameters, see
+`components/other_names.py`."""
 
 OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "labels", "targets", "outputs", "params"}
 """The names that other libraries have for the arguments of losses, metrics and penalties."""
@@ -60,7 +68,11 @@ PLATFORM = (
     "JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or `tpu`. "
     "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."
 )
-EXPLANATIONS = dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM)
+EXPLANATIONS = {
+    **dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM),
+    "early_stopping": "To stop after 5 evaluations without improvement, write training.patience=5",
+    "verbose": "To print warnings and errors only, write quiet=true",
+}
 """What to do instead, by keys that Titrate has no key for."""
 
 OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
@@ -95,23 +107,26 @@ def suggest_help(key: str, known: Collection[str]) -> str:
         return EXPLANATIONS[key]
     if meant := list(_find_meant_keys(key, {})):
         return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
-    if groups := [group for group, files in find_options().files.items() if key in files]:
-        return f"See {' or '.join(f'titrate --help {group}={key}' for group in groups)}"
+    groups = find_options().files
+    if options := [f"{group}={name}" for group, files in groups.items() for name in equal_names(key, files)]:
+        return f"See {' or '.join(f'titrate --help {option}' for option in options)}"
     return _suggest_options("optimizer", key) or suggest_name(key, known)
 
 
 def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: Collection[str]) -> str:
-    """Suggests what to write instead of an unknown parameter of a part.
+    """Suggests what to write instead of an unknown parameter of a part, or an unknown key of a section.
 
     Args:
         values: the configuration.
-        owner: the key of the part.
+        owner: the key of the part or section.
         name: the name of the parameter.
         known: the names that are allowed.
     """
-    node, key = values.get(owner, {}), f"{owner}.{name}"
-    if key in OTHER_NAMES:
-        return f"Write {_format_override(OTHER_NAMES[key], node[name])}"
+    if name in EXPLANATIONS:
+        return EXPLANATIONS[name]
+    node, meant = values.get(owner, {}), OTHER_NAMES.get(f"{owner}.{name}", OTHER_NAMES.get(name, owner))
+    if meant not in SECTIONS and meant not in read_default_options() and name in node:
+        return f"Write {_format_override(meant, node[name])}"
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)
@@ -153,6 +168,36 @@ def _suggest_options(group: str, parameter: str) -> str | None:
     return f"Options of {group} that have it: {join_names(options)}." if options else None
 
 
+def explain_part(group: str, name: str) -> str | None:
+    """What to write for the name of a part that is no option of its group; None: there is no such part of its kinds."""
+    kinds = [kind for kind, owner in groups_by_kind().items() if owner == group]
+    packages = [package for kind in kinds for package in KINDS[kind].packages]
+    key = f"{group}.{name.rpartition('.')[2]}" if isinstance(read_default_options()[group], list) else group
+    for target in [name] if "." in name else [f"{package}.{name}" for package in packages]:
+        with contextlib.suppress(PartNotFoundError):
+            if is_allowed_part(target, kinds):
+                return f"Write {key}._target_={target}"
+    return None
+
+
+def explain_word(word: str, options: Mapping[str, Collection[str]]) -> str | None:
+    """What to write for a word of the command that has no `=`; None: nothing is likely.
+
+    Args:
+        word: the word.
+        options: the options of each group.
+    """
+    if "=" in word:
+        return None
+    if word in MODES:
+        return f"Write mode={word}"
+    if word in ("help", "version", "info"):
+        return f"Write --{word}"
+    name = Path(word).stem if Path(word).suffix == ".yaml" else word
+    meant = [f"{group}={name}" for group in (EXPERIMENT, *options) if name in options[group]]
+    return f"Write {' or '.join(dict.fromkeys(meant))}" if meant else None
+
+
 def explain_data_file(name: str) -> str | None:
     """What to write for the name of a file as the option of `data`; None: the name is not that of a file."""
     if not re.search(r"[./\\]", name):
@@ -174,7 +219,7 @@ def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
         yield OTHER_NAMES[key]
     elif below and root in OTHER_NAMES:
         owner = OTHER_NAMES[root]
-        meant = OTHER_NAMES.get(f"{owner}.{below}", f"{owner}.{below}")
+        meant = OTHER_NAMES.get(f"{owner}.{below}", OTHER_NAMES.get(below, f"{owner}.{below}"))
         fields = read_settings_fields(SECTIONS[owner]) if owner in SECTIONS else ()
         if meant != f"{owner}.{below}" or below in fields or meant in _find_owners(below, values):
             yield meant

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.types import (
     Block,
     Column,
@@ -98,13 +98,19 @@ def raw_keys(columns: Mapping[str, Column]) -> set[str]:
 
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
+    missing: dict[str, str] = {}
     for name, column in columns.items():
-        parents = parent_keys(columns, name)
-        for key in column.keys:
-            if key not in block.columns and key not in parents:
-                others = [other for other in columns if other != name and is_input_column(other)]
-                hint = suggest_name(key, [*block.columns, *(others if is_input_column(name) else ())])
-                raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
+        known = {*block.columns, *parent_keys(columns, name)}
+        missing = {key: name for key in column.keys if key not in known} | missing
+    if len(missing) > 1:
+        found = join_names(block.columns)
+        raise UserError(f"there are no columns {join_names(missing)} in {block.origin}. Columns: {found}.")
+    for key, name in missing.items():
+        others = [other for other in columns if other != name and is_input_column(other)]
+        # A column that reads the raw column of its own name reads no other feature column.
+        allowed = [*block.columns, *(others if is_input_column(name) and key != name else ())]
+        hint = suggest_name(key, allowed)
+        raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from runner.display.html import format_html
+from runner.display.numbers import format_number
 from runner.display.run_length import MIN_SECONDS, RunLength, format_duration, format_pace
 from runner.terminal import print_line
 
@@ -78,7 +79,7 @@ class NotebookProgress:
         if steps_per_second:
             remaining = self._length.seconds_left(step, steps_per_second)
             texts += [format_pace(steps_per_second), f"{format_duration(remaining)} left"]
-        texts += [f"{name} {value:.5g}" for name, value in values.items() if name not in ("epoch", "step")]
+        texts += [f"{name} {format_number(value)}" for name, value in values.items() if name not in ("epoch", "step")]
         return f'<div><progress value="{step}" max="{total}"></progress> {escape("  ".join(filter(None, texts)))}</div>'
 
     def _show(self, bar: str) -> None:
@@ -99,7 +100,11 @@ class NotebookProgress:
         latest = self._evaluations[-SHOWN_EVALUATIONS:]
         names = [name for name in latest[-1][1] if name not in ("epoch", "step")]
         rows = [
-            [position, *(f"{record[name]:.5g}" if name in record else "" for name in names), "*" if is_best else ""]
+            [
+                position,
+                *(format_number(record[name]) if name in record else "" for name in names),
+                "*" if is_best else "",
+            ]
             for position, record, is_best in latest
         ]
         return format_html("", table=[["", *names, ""], *rows])

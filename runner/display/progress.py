@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from runner.display.notebook import NotebookProgress, in_notebook
+from runner.display.numbers import format_number
 from runner.display.run_length import MIN_SECONDS, RunLength, format_duration, format_pace
 from runner.terminal import on_terminal, print_line
 
@@ -228,7 +229,7 @@ def _format_values(values: Mapping[str, float], monitor: str) -> list[str]:
         return name != monitor, split != "valid", split != "train", own_name.endswith("/loss")
 
     names = sorted((name for name in values if name not in ("epoch", "step")), key=rank)
-    return [f"{name} {values[name]:.5g}" for name in names]
+    return [f"{name} {format_number(values[name])}" for name in names]
 
 
 def _fit(texts: Sequence[str], room: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from runner.display.numbers import format_number
 from runner.display.run_length import format_epochs, format_pace
 from runner.display.tables import Section, print_tables
 
@@ -44,14 +45,14 @@ def metric_rows(
     yield "split", *names
     for split, values in splits.items():
         if values:
-            yield split, *(f"{values[name]:.5g}" if name in values else "" for name in names)
+            yield split, *(format_number(values[name]) if name in values else "" for name in names)
         if own := _strip_prefix(METRIC_PREFIXES[split], intervals):
             yield "  95 %", *(" to ".join(map(_format_end, own[name])) if name in own else "" for name in names)
 
 
 def _format_end(value: float) -> str:
     """An end of an interval, which has fewer digits than its metric."""
-    return f"{value:.5g}" if abs(value) >= 1000 else f"{value:.3g}"
+    return format_number(value, 5 if abs(value) >= 1000 else 3)
 
 
 def _strip_prefix(prefix: str, metrics: Mapping[str, T]) -> dict[str, T]:

@@ -19,6 +19,7 @@ from runner.data.python_rows import PythonData
 from runner.data.transform import save_transform
 from runner.display.frames import make_frame
 from runner.display.html import format_html
+from runner.display.numbers import format_number
 from runner.display.progress import make_progress
 from runner.display.report import metric_rows, print_report
 from runner.display.run_length import format_epochs
@@ -33,7 +34,7 @@ from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
-from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
+from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
@@ -90,7 +91,9 @@ class Result:
         return Figures(self.folder)
 
     def __repr__(self) -> str:
-        metrics = [f"{name}={value:.5g}" for name, value in _main_metrics(self.metrics, self.monitor).items()]
+        metrics = [
+            f"{name}={format_number(value)}" for name, value in _main_metrics(self.metrics, self.monitor).items()
+        ]
         return f"Result({', '.join([self.status, *metrics, f'folder={self.folder.name}'])})"
 
     def _repr_html_(self) -> str:
@@ -176,11 +179,18 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
         if warning not in printed:  # the runs of a sweep mostly have the same data
             run.progress.note(f"warning: {warning}")
     printed.update(run.data.warnings)
+    summary: dict[str, Any] = {}
     try:
         summary = _train_or_record_failure(run, signals, delivery)
     finally:
-        with run.progress.working("bringing the record to MLflow"):
-            run_id = delivery.close(DELIVERY_SECONDS)
+        try:
+            with run.progress.working("bringing the record to MLflow"):
+                run_id = delivery.close(DELIVERY_SECONDS)
+        except KeyboardInterrupt:  # the run has saved everything
+            run.progress.close()
+            if summary and member is None:
+                print_report(summary, path, None, run.config.values["quiet"])
+            raise
         LOG.info("the record is closed")
     if run_id is not None:
         summary["run_id"] = run_id
@@ -189,7 +199,8 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     if member is None:
         print_report(summary, path, describe_view(path, run.tracking.describe()), run.config.values["quiet"])
     if note := delivery.describe_missing():
-        _log_and_note(run, note)
+        LOG.info(note)
+        note_missing(note, run.progress, quiet=run.config.values["quiet"])
     return summary
 
 
@@ -206,6 +217,8 @@ def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Deliv
             error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
             _log_and_note(run, f"resume={path.name} resumes the run from its last checkpoint")
+        elif isinstance(error, KeyboardInterrupt):
+            _log_and_note(run, f"ended before its first checkpoint; resume={path.name} starts the run again")
         with contextlib.suppress(OSError):  # the disk may be full
             write_summary(path, _summarize_failure(error, path))
         raise
@@ -348,20 +361,27 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> F
         save_predictions(run.folder.path, predictions)
     notes = list(_compare_with_majority(metrics, predictions))
     prefix = "" if split == "test" else "best/"
-    intervals = {f"{prefix}{name}": interval for name, interval in _compute_intervals(run, split, outputs).items()}
+    by_name = _compute_intervals(run, split, outputs, notes)
+    intervals = {f"{prefix}{name}": interval for name, interval in by_name.items()}
     return FinalMetrics(metrics if split == "test" else {}, intervals, notes)
 
 
-def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs) -> dict[str, Interval]:
-    """The intervals of the metrics of a split; empty, with a note, if there can be none."""
+def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, notes: list[str]) -> dict[str, Interval]:
+    """The intervals of the metrics of a split; empty, with a note, if there can be none.
+
+    The note about a small split, which has none by default, is added to the notes of the run's report.
+    """
     resamples, rows = run.config.values["intervals"], len(run.data.splits[split])
     if resamples is None or not outputs.logits:
         return {}
     if obstacle := find_obstacle(rows, resamples):
+        text = f"no intervals for the {split} split: {obstacle}"
         is_default = display_path(RUN_YAML) in run.config.origins.get("intervals", "")
-        # By default, a small split has none. A user who asks for them, or has a large split, gets to know why not.
-        show = LOG.info if is_default and rows < MIN_ROWS else partial(_log_and_note, run)
-        show(f"no intervals for the {split} split: {obstacle}")
+        if is_default and rows < MIN_ROWS:  # each run of a sweep would print it
+            LOG.info(text)
+            notes.append(text)
+        else:
+            _log_and_note(run, text)
         return {}
     with run.progress.working("computing intervals of the metrics"):
         return bootstrap_intervals(
@@ -381,8 +401,8 @@ def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[R
         name = f"{each.split}/{record_name(each.target_name, 'accuracy')}"
         if name in metrics and each.majority is not None and metrics[name] <= each.majority[1]:
             majority, share = each.majority
-            accuracy = f"{name} {metrics[name]:.5g}"
-            yield f"{accuracy} is no better than predicting `{majority}` for every row ({share:.5g})"
+            accuracy = f"{name} {format_number(metrics[name])}"
+            yield f"{accuracy} is no better than predicting `{majority}` for every row ({format_number(share)})"
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:

@@ -22,6 +22,10 @@ TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the col
     (re.compile(r"(, remove the row)?, or set [^;\n]*\bnormalize=[^;\n]*, for example"), ", or remove the row"),
     (re.compile(r"(, increase [^;\n]*\bbuckets`?)?, or set [^;\n]*\bdefault`? to the id of other numbers"), ""),
     (re.compile(r"(, or set|; to read all values as text, set| or) `types\.[^`\n]*=string`"), ""),
+    (
+        re.compile(r"; set [^;\n]*\b(size|channels)=[^;\n]*"),
+        "; new images must have that size, as (rows, height, width, channels)",
+    ),
     (re.compile(r"; use Bucketized for other numbers"), ""),
     (re.compile(r"(, remove the row), or use Log with a larger `offset`"), ", or remove the row"),
 )

@@ -16,6 +16,7 @@ from runner.data.encode import first_block
 from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
 from runner.display.html import MAX_ROWS, format_html
+from runner.display.numbers import format_number
 from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns
 from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
@@ -58,7 +59,7 @@ class Predictions:
             return format_html(repr(self))
         columns = self.columns()
         shown = zip(*(values[:MAX_ROWS].tolist() for values in columns.values()), strict=True)
-        rows = [[f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row] for row in shown]
+        rows = [[format_number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in shown]
         return format_html("Predictions", table=[list(columns), *rows], count=len(self.row))
 
     def frame(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:

@@ -111,6 +111,8 @@ def _describe_word(word: str) -> list[str]:
     group, _, parameter = key.partition(".")
     settings = read_settings()
     known = [*settings, *read_default_options()]
+    if key == "mode" and value:
+        return [*_describe_mode(value, settings)]
     if key in settings:
         return [*_describe_setting(key, settings)]
     if group in read_default_options() and parameter:
@@ -158,6 +160,20 @@ def _describe_setting(key: str, settings: Mapping[str, Setting]) -> Iterator[str
         yield from _format_parameter(name, text, setting.meaning)
     if key == "mode":
         yield from ["", *align({f"mode={name}": mode.description for name, mode in MODES.items()})]
+
+
+def _describe_mode(name: str, settings: Mapping[str, Setting]) -> Iterator[str]:
+    """The lines for a mode: what it does, and the keys that matter to it."""
+    if name not in MODES:
+        raise UserError(f"there is no mode {name}. {suggest_name(name, MODES)}")
+    yield from wrap(f"mode={name}  {MODES[name].description}")
+    for key in MODES[name].keys:
+        yield ""
+        yield from (
+            _describe_data_key(key.removeprefix("data."))
+            if key.startswith("data.")
+            else _describe_setting(key, settings)
+        )
 
 
 def _describe_group(group: str) -> Iterator[str]:
@@ -252,6 +268,8 @@ def _describe_parameter_of_group(group: str, name: str) -> Iterator[str]:
     if not found and group == "feature" and name in FEATURE_KEYS:
         yield from _format_parameter(name, describe_hint(FEATURE_KEYS[name][0]), FEATURE_KEYS[name][1])
         return
+    if not found and option in files and not inner:
+        raise UserError(f"{option} is an option of {group}. See titrate --help {group}={option}")
     if not found:
         known = FEATURE_KEYS if group == "feature" else list_parameters(group)
         names = [each for each in known if each.isidentifier()]

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runner.config.provenance import Problems
+from runner.display.numbers import format_number
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
@@ -43,7 +44,7 @@ def command(config: Config) -> int:
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
             cells = {"rows of": name_new_rows(config)}
-            cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
+            cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
         split = config.split or model.default_split

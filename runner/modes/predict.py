@@ -98,7 +98,9 @@ def command(config: Config) -> int:
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
         images = f", and their images in {path.with_suffix('')}" if model.image_targets else ""
-        print(f"{len(next(iter(columns.values()))):,} predictions for {rows_text} are in {path}{images}")
+        count = len(next(iter(columns.values())))
+        predictions_text = "1 prediction" if count == 1 else f"{count:,} predictions"
+        print(f"{predictions_text} for {rows_text} {'is' if count == 1 else 'are'} in {path}{images}")
     return 0
 
 
@@ -106,14 +108,18 @@ def _predict(
     config: Config, model: TrainedModel, rows: str | Source, progress: Progress
 ) -> Predictions | Mapping[str, Predictions]:
     """Predicts a split or new rows. Images are written, and the predictions have the paths of their files."""
+
+    def note_warning(warning: str) -> None:
+        progress.note(f"note: {warning}")
+
     if not model.image_targets:
-        return model.predict(rows, on_missing=config.on_missing, on_warning=progress.note)
+        return model.predict(rows, on_missing=config.on_missing, on_warning=note_warning)
     output = Output(**config.values["output"])
     folder = check_image_folder(Path(str(output.path)), overwrite=output.overwrite)
     targets = {name: model.features.targets[name] for name in model.image_targets}
     constants = {name: model.transform.constants[target_column(name)] for name in targets}
     with (
-        closing(model.predict_in_batches(rows, on_missing=config.on_missing, on_warning=progress.note)) as batches,
+        closing(model.predict_in_batches(rows, on_missing=config.on_missing, on_warning=note_warning)) as batches,
         progress.working("predicting"),
     ):
         return write_images(batches, targets, constants, folder)
@@ -236,7 +242,7 @@ def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progre
     if isinstance(new_rows, InfersTypes):
         keys = {key for column in model.features.columns.values() for key in column.keys}
         for note in new_rows.reading_notes(keys, declared=True):
-            progress.note(locate_settings(note, "data"))
+            progress.note(f"note: {locate_settings(note, 'data')}")
 
 
 def _without_target_options(data: Mapping[str, Any], feature: Mapping[str, Any]) -> dict[str, Any]:

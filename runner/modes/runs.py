@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.display.numbers import format_number
 from runner.display.run_length import format_epochs
 from runner.display.tables import Section, print_tables
 from runner.modes.listing import RunInfo, read_runs
@@ -142,5 +143,5 @@ def _format_cell(run: RunInfo, name: str) -> str:
     if name == "seconds" and value != "":
         return f"{value:.1f}"
     if name in run.metrics and name not in run.facts:
-        return f"{value:.5g}"
+        return format_number(value)
     return format_field(value)

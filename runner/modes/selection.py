@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from components.closest import suggest_name
 from components.types import UserError
+from runner.display.numbers import format_number
 from runner.modes.listing import FACT_NAMES, RunInfo
 
 SYNTAX = (
@@ -116,7 +117,7 @@ def format_field(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return f"[{', '.join(map(format_field, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return format_number(value, 6) if isinstance(value, float) else str(value)
 
 
 def _is_missing(run: RunInfo, field: str) -> bool:

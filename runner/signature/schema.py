@@ -57,12 +57,12 @@ FILLED_IN = {
 
 def option_groups(hint: Any) -> tuple[str, ...]:
     """The groups whose options may stand where a hint allows a part. Columns and layers are in no group."""
-    groups = _groups_by_kind()
+    groups = groups_by_kind()
     return tuple(dict.fromkeys(groups[kind] for name in part_kinds(hint) for kind in kinds_of(name) if kind in groups))
 
 
 @functools.cache
-def _groups_by_kind() -> dict[str, str]:
+def groups_by_kind() -> dict[str, str]:
     """The group of each kind that has one."""
     groups: dict[str, str] = {}
     for group, hint in SCHEMA.items():

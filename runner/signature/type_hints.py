@@ -221,7 +221,16 @@ def _describe_problem(value: Any, hint: Any) -> str:
         advice += f". In float32, its absolute value must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
     if not isinstance(value, list | dict) and value is not None and not find_problems([value], hint, ""):
         advice += f". Write [{value}], in quotes on the command line"
+    if isinstance(value, list) and value and all(_accepts(hint, element) for element in value):
+        each = ",".join(map(format_value, value))
+        advice += f". To run each of them, write {each} without brackets in a sweep (titrate -m, or runner.multirun)"
     return f"{format_value(value)} is not {expected}{advice}"
+
+
+def _accepts(hint: Any, value: Any) -> bool:
+    """Whether a value matches a hint. No problem is described, since a description tries other spellings."""
+    members = [member for member, range_ in alternatives(hint) if _matches(value, member, range_)]
+    return any(not _find_element_problems(value, member, "") for member in members)
 
 
 def _suggest_durations(value: Any) -> str:

@@ -43,7 +43,7 @@ from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_mani
 from runner.sweep.plan import Plan, PlannedRun
 from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
 from runner.sweep.report import format_candidate_command, print_end, print_plan, print_resumed, print_run
-from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view
+from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
@@ -157,7 +157,7 @@ def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
             write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)
             if note := delivery.describe_missing():
-                progress.note(note)
+                note_missing(note, progress, quiet=quiet)
     return SweepResult(
         status=summary["status"],
         candidates=tuple(candidates),

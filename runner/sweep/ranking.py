@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.display.numbers import format_number
 from runner.files import write_atomically
 from runner.record.description import RANKING, REPEAT_KEYS
 from runner.sweep.manifest import Manifest, SweepRun
@@ -29,7 +31,7 @@ class MetricSummary(NamedTuple):
     deviation: float | None
 
     def __str__(self) -> str:
-        return f"{self.mean:.5g}" + ("" if self.deviation is None else f" ± {self.deviation:.2g}")
+        return format_number(self.mean) + ("" if self.deviation is None else f" ± {format_number(self.deviation, 2)}")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidat
 
 
 def _ranks(manifest: Manifest, candidates: Sequence[Candidate]) -> list[str]:
-    """The rank of each sorted candidate; empty texts if the runs can't be compared."""
-    return ["" if manifest.incomparable else str(number) for number in range(1, len(candidates) + 1)]
+    """The rank of each sorted candidate; "" if none of its runs has finished, or if the runs can't be compared."""
+    numbers = itertools.count(1)
+    return [str(next(numbers)) if each.runs and not manifest.incomparable else "" for each in candidates]
 
 
 def _monitored_metric(manifest: Manifest) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.config.overrides import format_command
+from runner.display.numbers import format_number
 from runner.display.report import record_lines
 from runner.display.tables import Section, fit_to_terminal, print_tables
 from runner.record.description import RANKING
@@ -54,7 +55,7 @@ def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, end
         ended_before: whether the run ended before the sweep was resumed.
     """
     names = [name for name in compared_metrics(manifest) if name in run.metrics]
-    metrics = [f"{name.removeprefix('best/')} {run.metrics[name]:.5g}" for name in names]
+    metrics = [f"{name.removeprefix('best/')} {format_number(run.metrics[name])}" for name in names]
     status = ["ended before"] if ended_before else []
     status += [] if run.status == "finished" else [str(run.status)]
     count = f"{number:{len(str(total))}}/{total}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runner import store_uri
 from runner.credentials import URI_VARIABLE
@@ -22,6 +22,9 @@ from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_unsent
 from runner.uri_mask import mask_uri
+
+if TYPE_CHECKING:
+    from runner.display.progress import Progress
 
 DELIVERY_SECONDS = 2.0  # the end of a run waits at most this long for its delivery
 CREATION_SECONDS = 20.0  # and this long for its link if MLflow first creates the tables of a SQLite file
@@ -51,6 +54,12 @@ class Delivery(Protocol):
 
     def describe_missing(self) -> str | None:
         """After `close`: a line about the part of the record that MLflow lacks, and what to do; None: it has all."""
+
+
+def note_missing(note: str, progress: Progress, *, quiet: bool) -> None:
+    """Shows what `Delivery.describe_missing` returned; if `quiet`, only a warning."""
+    if not quiet or note.startswith("warning"):
+        progress.note(note)
 
 
 class Tracking(Protocol):

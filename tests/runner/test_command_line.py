@@ -15,12 +15,15 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 
 import runner.__main__
+import runner.execution.execute
 import runner.modes.train
+import runner.tracking
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.compose import compose
 from runner.config.modes import MODES
+from runner.modes.completion import list_completions
 from runner.signature.parameters import read_settings_fields
 from runner.tree import iterate_leaves, join_path
 
@@ -152,16 +155,48 @@ def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], words: lis
     assert printed.out == ""
 
 
-def test_completion_is_that_of_hydra(in_empty_folder: Path) -> None:
+def test_the_script_for_completion_is_that_of_hydra() -> None:
     assert "complete -o nospace -o default -F hydra_bash_completion titrate" in titrate("-sc", "install=bash").stdout
-    Path("experiments").mkdir()
-    Path("experiments/mine.yaml").write_text("seed: 1\n")
-    assert titrate("-sc", "query=bash", COMP_LINE="titrate optimizer=ad").stdout.split() == [
-        "optimizer=adam",
-        "optimizer=adamw",
-    ]
-    completions = titrate("-sc", "query=bash", COMP_LINE="titrate experiment=").stdout.split()
-    assert {"experiment=mine", "experiment=digits_cnn"} <= set(completions)
+    query = titrate("-sc", "query=bash", COMP_LINE="titrate optimizer=ad")
+    assert query.stdout == "optimizer=adam optimizer=adamw\n"
+    assert titrate("-sc", "query=fish", COMP_LINE="titrate optimizer=ad").stdout == "optimizer=adam\noptimizer=adamw\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("experiment=min", ["experiment=mine"]),
+        ("mode=pre", ["mode=predict"]),
+        ("optimizer.", ["b1", "b2", "eps", "eps_root", "mu_dtype", "nesterov"]),
+        ("optimizer=sgd optimizer.mo", ["optimizer.momentum="]),
+        ("experiment=mine optimizer.mo", ["optimizer.momentum="]),
+        ("optim", ["optimizer.", "optimizer="]),
+        ("data=csv data.pa", ["data.path="]),
+        ("data=csv data.path=hou data.path=hou", ["data.path=houses/", "data.path=housing.csv"]),
+        ("data.path=houses/", ["data.path=houses/a.csv"]),
+        ("output=", ["output=experiments/", "output=houses/", "output=housing.csv", "output=outputs/"]),
+        ("output.", ["output.columns=", "output.overwrite=", "output.path="]),
+        ("metric=[accuracy,au", ["metric=[accuracy,auc"]),
+        ("quiet=", ["quiet=false", "quiet=true"]),
+        ("mode=predict data.on_missing=", ["data.on_missing=error", "data.on_missing=fill"]),
+        ("training.on", ["training.on_nan="]),
+        ("~training.on", ["~training.on_nan="]),
+        ("run=", ["run=2026-01-01_00-00-00_x", "run=last"]),
+        ("run=outputs/2", ["run=outputs/2026-01-01_00-00-00_x/"]),
+        ("optimizer=nonsense see", ["seed="]),
+        ("seed=", []),
+        ("nothing.", []),
+    ],
+)
+def test_keys_and_values_are_completed(in_empty_folder: Path, line: str, completions: list[str]) -> None:
+    for folder in ("experiments", "houses", "outputs/2026-01-01_00-00-00_x"):
+        Path(folder).mkdir(parents=True)
+    Path("experiments/mine.yaml").write_text("defaults: [override /optimizer: sgd]\n")
+    for file in ("housing.csv", "houses/a.csv", ".hidden", "outputs/2026-01-01_00-00-00_x/record.json"):
+        Path(file).write_text("{}")
+    prefix = f"{line}" if line == "optimizer." else ""
+    suffix = "=" if line == "optimizer." else ""
+    assert list_completions(line.split(" ")) == [f"{prefix}{each}{suffix}" for each in completions]
 
 
 def test_completion_imports_no_plugin_of_the_working_folder(in_empty_folder: Path) -> None:
@@ -288,6 +323,36 @@ def make_execute(result: Any) -> Any:
         return result
 
     return execute
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("owner", "name", "message"),
+    [
+        (
+            runner.execution.execute,
+            "_train_and_evaluate",
+            "ended before its first checkpoint; resume={} starts the run",
+        ),
+        (runner.tracking.NoDelivery, "close", "folder      outputs/{}"),
+    ],
+)
+def test_a_second_ctrl_c_leaves_the_name_of_the_folder(
+    in_empty_folder: Path,
+    owner: Any,
+    name: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupt)
+    assert main(["tracking=none", "training.epochs=1", "training.limit_batches=1", "intervals=null"]) == 130
+    (folder,) = Path("outputs").glob("*/")
+    printed = capsys.readouterr()
+    assert message.format(folder.name) in printed.out + printed.err
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,28 @@ def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any]
     assert not Path("outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        (["data=csv data.path=a.csv seed=3"], {}, "Write each as a word of its own: data=csv data.path=a.csv seed=3"),
+        (["note=a seed=3", "sed=1"], {}, "sed: unknown key"),
+        ([{"learning_rate": [0.1, 0.2]}], {}, "To run each of them, write 0.1,0.2 without brackets in a sweep"),
+        (
+            ["learning_rate=1,2"],
+            {},
+            "several values need a sweep. Write -m before the overrides (in Python, call runner",
+        ),
+        ([], {"epochs": 2}, 'epochs: not an argument. Overrides are texts, as on the command line: "epochs=2"'),
+    ],
+)
+def test_wrong_words_are_an_error_that_says_what_to_write(
+    words: list[Any], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        runner.run(*words, **settings)
+    assert message in str(caught.value)
+
+
 def test_a_table_and_another_source_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("data=digits", "data={option: digits}", {"data": {"option": "digits"}}):
         with pytest.raises(UserError, match=r"^data.*digits\}? chooses a source, but a table is passed as data"):

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 
 from components.types import TargetSpec
+from runner.display.numbers import format_number
 from runner.display.tables import Section
 from runner.figures.canvas import target_suffix
 from runner.figures.data import draw_image_grid
 from runner.inference.trained_model import TrainedModel
 from runner.modes.look.data import MAX_IMAGES
-from runner.modes.look.tables import MAX_CONFUSIONS, MAX_ROWS, confusion_table, format_number
+from runner.modes.look.tables import DIGITS, MAX_CONFUSIONS, MAX_ROWS, confusion_table
 from runner.modes.look.view import View, image_inputs
 from runner.program.objective import ExampleOutputs, decode_logits
 from runner.record.predictions import compute_probabilities
@@ -83,7 +84,7 @@ def make_sections(
     columns = {"row": [f"{row:,}" for row in worst.row], **paths}
     if spec.classes is not None:
         columns["wrong pixels"] = [f"{share:.1%}" for share in worst.wrong]
-    columns["loss"] = [format_number(value) for value in worst.loss]
+    columns["loss"] = [format_number(value, DIGITS) for value in worst.loss]
     rows = zip(*(column[:MAX_ROWS] for column in columns.values()), strict=True)
     yield Section(title, [list(columns), *map(list, rows)])
     wrong = pixels - np.diag(np.diag(pixels))

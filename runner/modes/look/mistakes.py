@@ -13,6 +13,7 @@ from components.types import Source, UserError
 from runner import figures as run_figures
 from runner.config.config import Config
 from runner.data.encode import TARGET
+from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
@@ -24,12 +25,12 @@ from runner.modes.look import image_mistakes
 from runner.modes.look.data import MAX_IMAGES, Look
 from runner.modes.look.image_mistakes import find_image_mistakes
 from runner.modes.look.tables import (
+    DIGITS,
     MAX_CONFUSIONS,
     MAX_EXAMPLES,
     MAX_ROWS,
     confusion_table,
     examples_table,
-    format_number,
     format_share,
     format_targets,
 )
@@ -206,7 +207,7 @@ def _worst_table(predictions: RecordedPredictions, worst: np.ndarray, paths: Map
         columns["probability"] = [f"{value:.3f}" for value in predictions.probability[shown]]
     elif predictions.classes is None and predictions.target.shape == predictions.prediction.shape:
         columns["target - prediction"] = format_targets(_residuals(predictions)[shown], None)
-    columns["loss"] = [format_number(value) for value in predictions.loss[shown]]
+    columns["loss"] = [format_number(value, DIGITS) for value in predictions.loss[shown]]
     return Section(_title(predictions), [list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 

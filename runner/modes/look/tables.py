@@ -10,12 +10,14 @@ import numpy as np
 
 from components.types import MultiHot, Padded
 from runner.data.encode import TARGET
+from runner.display.numbers import format_number
 from runner.display.tables import Section
 from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
 
 IdName: TypeAlias = Callable[[int], str | None]
 
+DIGITS = 4  # of a number; more where they tell numbers apart
 MAX_EXAMPLES = 6
 MAX_ROWS = 20  # of the table of the worst examples
 MAX_CONFUSIONS = 10
@@ -89,7 +91,7 @@ def lengths_table(examples: Examples) -> Section | None:
     rows = []
     for name, value in padded.items():
         length = np.asarray(value.mask).sum(axis=1)
-        statistics = [str(length.min()), format_number(length.mean()), str(length.max())]
+        statistics = [str(length.min()), format_number(length.mean(), DIGITS), str(length.max())]
         rows.append([name, *statistics, str(value.mask.shape[1]), f"{1 - value.mask.mean():.1%}"])
     heading = ["input", "min", "mean", "max", "padded to", "padding"]
     return Section("lengths in the first training batch", [heading, *rows])
@@ -142,18 +144,13 @@ def _format_labels(row: Sequence[int], classes: Sequence[str]) -> str:
     return "missing" if -1 in row else ", ".join(names[:MAX_LABELS]) + more or "no label"
 
 
-def format_number(value: float, digits: int = 4) -> str:
-    """A number with four digits, or another number of digits."""
-    return f"{value:.{digits}g}"
-
-
 def count_digits(values: np.ndarray) -> int:
     """How many digits tell numbers apart: four; more if they are far from 0, such as Unix times."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size or not (spread := float(np.ptp(finite))):
-        return 4
+        return DIGITS
     places = np.floor(np.log10(np.abs(finite).max())) - np.floor(np.log10(spread))
-    return min(17, 4 + max(0, int(places)))
+    return min(17, DIGITS + max(0, int(places)))
 
 
 def format_share(count: int, total: int) -> str:
@@ -175,7 +172,11 @@ def _summarize(value: Any) -> Iterator[str]:
     yield " x ".join(map(str, array.shape))
     yield str(array.dtype)
     finite = unpadded[np.isfinite(unpadded)].astype(np.float64)
-    yield from map(format_number, [finite.min(), finite.mean(), finite.max()]) if finite.size else ["", "", ""]
+    yield from (
+        (format_number(number, DIGITS) for number in (finite.min(), finite.mean(), finite.max()))
+        if finite.size
+        else ["", "", ""]
+    )
     yield f"{(unpadded == 0).mean():.1%}" if unpadded.size else ""
     yield f"{unpadded.size - finite.size:,}"
 
@@ -196,7 +197,7 @@ def _format_example(value: Any, position: int, id_name: IdName | None) -> str:
     row = value[position]
     if row.ndim <= 1:
         return _format_vector(np.atleast_1d(row))
-    return f"{format_number(row.min())} to {format_number(row.max())}"
+    return f"{format_number(row.min(), DIGITS)} to {format_number(row.max(), DIGITS)}"
 
 
 def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int, id_name: IdName | None) -> str:
@@ -207,7 +208,7 @@ def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int, id_name: IdName
     values = [id_name(int(ids[n])) if id_name else None for n in valid[:MAX_ELEMENTS]]
     names = [f"id {ids[n]}" if value is None else shorten(value) for n, value in zip(valid, values, strict=False)]
     texts = [
-        name if weights[n] == 1 else f"{name} x {format_number(float(weights[n]))}"
+        name if weights[n] == 1 else f"{name} x {format_number(float(weights[n]), DIGITS)}"
         for n, name in zip(valid, names, strict=False)
     ]
     return ", ".join(texts) + (" …" if len(valid) > MAX_ELEMENTS else "")
@@ -215,7 +216,7 @@ def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int, id_name: IdName
 
 def _format_vector(row: np.ndarray, digits: Sequence[int] = ()) -> str:
     numbers = [
-        format_number(float(value), *digits[position : position + 1])
+        format_number(float(value), digits[position] if position < len(digits) else DIGITS)
         for position, value in enumerate(row[:MAX_ELEMENTS])
     ]
     return " ".join(numbers) + (" …" if len(row) > MAX_ELEMENTS else "")

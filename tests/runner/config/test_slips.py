@@ -6,13 +6,18 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from components.layer.activation import ActivationName
+from components.layer.initializer import INITIALIZERS
+from components.other_names import OTHER_NAMES as OTHER_NAMES_OF_PARTS
 from runner.__main__ import main
+from runner.config.catalog import find_options
 from runner.config.check import check_config, find_config_problems
 from runner.config.compose import compose
-from runner.config.option_parts import find_options_with
+from runner.config.option_parts import find_options_with, list_parameters
 from runner.config.settings import SECTIONS
 from runner.config.slips import EXPLANATIONS, OTHER_NAMES, OTHER_TABLES
 from runner.errors import ConfigError
@@ -57,18 +62,54 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("optimizer.momentum=0.9", "of optax.nadam. Options of optimizer that have it: rmsprop, sgd."),
         ("loss.delta=1", "Options of loss that have it: huber."),
         ("optimizer.b3=1", "Allowed: b1, b2,"),
+        ("optimizer.betas=[0.9,0.99]", "Did you mean b1 or b2? Allowed: b1, b2,"),
+        ("architecture.hidden=64", "unknown parameter of components.architecture.MLP. Did you mean widths?"),
+        ("architecture.activation=ReLU", "Did you mean relu?"),
+        ("architecture.initializer=kaiming_normal", "Did you mean he_normal?"),
+        ("architecture=resnet", "Did you mean resnet101, resnet152, resnet18, resnet20, resnet32, resnet34, resnet50,"),
+        ("architecture=dense", "Did you mean mlp?"),
+        ("loss=categorical_crossentropy", "Did you mean softmax_cross_entropy?"),
+        ("'metric=[roc_auc_score]'", "Did you mean auc?"),
+        ("training.lr=0.1", "training.lr: unknown key. Write learning_rate=0.1"),
+        ("model.lr=0.1", "model: unknown key. Write learning_rate=0.1"),
+        ("data.train=0.1", "unknown parameter of components.data.ScikitLearn. Options of data that have it:"),
+        ("validation_split=0.2", "validation_split: unknown key. Write data.valid=0.2"),
+        ("data.target=asking price", "data.target=asking price: a value with spaces needs quotes. Write 'data.target="),
+        ("metric=[rmse, mae]", "metric=[rmse, mae]: a value with spaces needs quotes. Write 'metric=[rmse, mae]'\n"),
+        ("update.groups={a: {b: [c, d]}, e: {}} f", "Write 'update.groups={a: {b: [c, d]}, e: {}}'\n"),
+        ("-m learning_rate=1e-3, 1e-2", "a value with spaces needs quotes. Write 'learning_rate=1e-3, 1e-2'\n"),
+        ("data.path=a[b note=[1, 2]", "data.path=a[b: not a valid override. Write 'data.path=\"a[b\"'"),
+        ("note=a predict run=last", "predict: not a valid override. Write mode=predict\n"),
+        ("help optimizer", "help: not a valid override. Write --help\n"),
+        ("seed=1 digits_cnn", "digits_cnn: not a valid override. Write experiment=digits_cnn\n"),
+        ("experiments/digits_cnn.yaml", "Write experiment=digits_cnn\n"),
+        ("experiment=experiments/digits_cnn.yaml", "Write experiment=digits_cnn [set"),
+        ("--allow a/my_loss.py", "--allow a/my_loss.py: is a file, and a module is needed. Write --allow a.my_loss\n"),
+        ("optimizer=lion", "optimizer: unknown option lion. Write optimizer._target_=optax.lion [set"),
+        ("optimizer=optax.lion", "Write optimizer._target_=optax.lion [set"),
+        ("metric=components.metric.MAE", "Write metric.MAE._target_=components.metric.MAE [set"),
+        ("early_stopping=5", "write training.patience=5"),
+        ("training.verbose=1", "training.verbose: unknown key. To print warnings and errors only, write quiet=true"),
         ("trainig.epochs=3", "trainig: unknown key. Did you mean training?"),
     ],
 )
 def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(words)) == 2
+    assert main(shlex.split(words) if "'" in words else words.split(" ")) == 2
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "meant"), OTHER_NAMES.items())
 def test_each_other_name_stands_for_a_key_of_ours(name: str, meant: str) -> None:
-    assert meant in {*KEYS, "data.path"}  # of the sources that read files
+    assert meant in {*KEYS, *(f"data.{parameter}" for parameter in list_parameters("data"))}
     assert name not in KEYS
+
+
+def test_each_name_that_another_name_stands_for_is_ours() -> None:
+    groups = find_options().files
+    options = {name for files in groups.values() for name in files}
+    parameters = {name for group in groups if group != "experiment" for name in list_parameters(group)}
+    known = options | parameters | set(get_args(ActivationName)) | set(INITIALIZERS) | {"train", "valid", "test"}
+    assert not [(name, meant) for name, ours in OTHER_NAMES_OF_PARTS.items() for meant in ours if meant not in known]
 
 
 @pytest.mark.parametrize("name", EXPLANATIONS)

@@ -232,6 +232,11 @@ def test_the_error_for_a_bad_row_has_its_number_in_the_data() -> None:
             ("x",),
             r"feature\.columns\.x: there is no column `txt` in the arrays. Did you mean text\?",
         ),
+        (
+            {"x": Numeric(key="nothing"), "z": Numeric(key="more")},
+            ("x", "z"),
+            r"there are no columns more, nothing in the arrays\. Columns: .*text",
+        ),
         ({"x": Numeric(key="x")}, ("y",), r"feature\.inputs\.input: no column `y`. Allowed: x"),
         (
             {"a": Cross(("a", "b")), "b": Ids("day")},

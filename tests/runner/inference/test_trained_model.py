@@ -391,7 +391,8 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
         ({"image": np.zeros((2, 8))}, r"column `image` of the new rows is uint8 \(2, 8\)"),
         (
             {"image": np.zeros((2, 8, 7, 1), np.uint8)},
-            "has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 ",
+            r"has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 pixels and 1 channel; "
+            r"new images must have that size, as \(rows, height, width, channels\)$",
         ),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),

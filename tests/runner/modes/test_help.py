@@ -12,6 +12,8 @@ import pytest
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
+from runner.config.check import DATA_KEYS
+from runner.config.modes import MODES
 from runner.config.option_parts import read_part
 from runner.modes.describe import describe, read_settings
 from runner.modes.help import help_text
@@ -81,7 +83,7 @@ def test_the_default_of_the_option_is_shown_before_that_of_the_signature(in_empt
 def test_each_key_is_described(key: str) -> None:
     setting = read_settings()[key]
     assert setting.meaning, f"{key} has no comment in conf/run.yaml"
-    text = join_lines(describe([f"{key}=1"]))
+    text = join_lines(describe([key if key == "mode" else f"{key}=1"]))
     assert join_lines(setting.meaning) in text
     if not isinstance(setting.default, dict | float):
         value = setting.default if isinstance(setting.default, str) else json.dumps(setting.default)
@@ -113,6 +115,9 @@ def test_each_group_is_described(group: str) -> None:
         ("feature.weight", "the key of a column of the data, such as population"),
         ("feature.inputs", "such as {numbers: [age, income]}"),
         ("mode", "mode=look shows the data as the model gets it"),
+        ("mode=predict", "output.columns: a list (each text) or null. Default: null"),
+        ("mode=evaluate", "data.on_missing: error or fill"),
+        ("mode=init", "mode=init creates a project"),
         ("teacher=null", "teacher=run"),
         ("seed", "a whole number in [0, 4294967295]. Default: 0"),
         ("update=groups", "NAME: a mapping with the keys paths (a list (each text)), rate (a number in [0, inf), not"),
@@ -141,6 +146,10 @@ def test_any_part_and_key_can_be_named(word: str, shown: str, capsys: pytest.Cap
         ("os.system", "os.system is not in an allowed package. Allowed: components, "),
         ("jax.nn.nothing", "jax.nn has no nothing."),
         ("optax.apply_updates", "optax.apply_updates is not a part. Did you mean"),
+        ("mode=pred", "there is no mode pred. Did you mean predict? Allowed: clean,"),
+        ("augmentation.crop", "crop is an option of augmentation. See titrate --help augmentation=crop"),
+        ("update.ema.foo", "no option of update has the parameter foo."),
+        ("MSELoss", "there is no MSELoss. See titrate --help loss=mse"),
         ("architecture=resnet", "unknown option resnet of architecture. Did you mean resnet"),
     ],
 )
@@ -207,3 +216,8 @@ def test_a_key_that_help_prints_is_described(word: str, text: str, capsys: pytes
 def test_a_group_whose_options_have_no_parameters_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help", "experiment.columns"]) == 2
     assert "the options of experiment have no parameters of their own" in capsys.readouterr().err
+
+
+def test_the_keys_of_each_mode_exist() -> None:
+    known = {*read_settings(), *(f"data.{name}" for name in DATA_KEYS)}
+    assert {key for mode in MODES.values() for key in mode.keys} <= known

@@ -56,7 +56,11 @@ def test_many_columns_are_summarized_with_the_unusual_ones(
     rest = "optimizer=adamw schedule=cosine learning_rate=0.003 'architecture.widths=[32,32]' training.epochs=60"
     assert rows[-1] == f"  {loss} architecture=mlp {rest} {sizes}"
     *_, last = print_suggestion(capsys, "learning_rate=0.1", "optimizer=sgd", "training={epochs: 5, patience: 10}")
+    sizes = "training.batch_size=32"
     assert last == f"  {loss} architecture=mlp schedule=cosine 'architecture.widths=[32,32]' {sizes}"
+    *_, last = print_suggestion(capsys, "optimizer._target_=optax.lion", "learning_rate=0.003")
+    assert "optimizer=" not in last
+    assert "learning_rate" not in last
 
 
 def test_many_unusual_columns_are_cut(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
