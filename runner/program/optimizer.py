@@ -198,10 +198,14 @@ def _is_schedule_free(node: Any) -> bool:
 def is_joint(node: Any) -> bool:
     """Whether a node of an optimizer state starts again for all parameters if one joins them.
 
-    The memory of L-BFGS describes the curvature in all of them. A flag `is_initial_step`, as in Optax's optimistic
-    gradients, says that no parameter has a previous gradient yet.
+    It does if it holds an array for all parameters beside those of each, such as a counter of steps or the memory of
+    L-BFGS. A counter says how far the moments have come, and those of parameters that join start at 0. With the old
+    counter, Adam would lack its correction for that, and the first steps of these parameters would be several times too
+    long. Optax's wrappers name the state of their optimizer `inner_…`: its nodes are looked at one by one.
     """
-    return isinstance(node, optax.ScaleByLBFGSState) or "is_initial_step" in getattr(node, "_fields", ())
+    fields = getattr(node, "_fields", ())
+    is_wrapper = any(name.startswith("inner_") for name in fields)
+    return not is_wrapper and any(hasattr(getattr(node, name), "shape") for name in fields)
 
 
 def partition(

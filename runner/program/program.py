@@ -158,7 +158,7 @@ class Program:
     def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
         """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state.
 
-        So do all parameters in states that hold them together, such as the memory of L-BFGS.
+        So do all parameters in states with something for all of them, such as a counter of steps.
         """
         fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
         return state._replace(
