@@ -84,12 +84,18 @@ def augment(augmentations: Mapping[str, BatchAugmentation], key: jax.Array, batc
 
 def constrain(parts: BuiltParts, parameters: Any) -> Any:
     """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
-    for name, constraint in sorted(parts.constraints.items()):
-        with error_location(f"constraint.{name}"):
-            constrained = constraint(copy_containers(parameters))
-            check_same_shapes(constrained, parameters, part_name(constraint))
-            parameters = constrained
+    for name in sorted(parts.constraints):
+        parameters = apply_constraint(parts, name, parameters)
     return parameters
+
+
+def apply_constraint(parts: BuiltParts, name: str, parameters: Any) -> Any:
+    """The parameters that meet one constraint. Raises UserError if it returns another tree than it got."""
+    constraint = parts.constraints[name]
+    with error_location(f"constraint.{name}"):
+        constrained = constraint(copy_containers(parameters))
+        check_same_shapes(constrained, parameters, part_name(constraint))
+    return constrained
 
 
 def make_targets(

@@ -435,6 +435,55 @@ def test_parameters_are_constrained_once_and_averages_where_they_are_evaluated(
         assert_close(tree, {"architecture": {**layers, "head": head}})
 
 
+LOOKING = """
+import jax.numpy as jnp
+from components.types import Schedule
+
+def values():
+    return lambda tree: tree if bool(jnp.linalg.norm(tree["architecture"]["head"]["kernel"]) > 0) else {}
+def same(): return lambda tree: tree
+def part(): return lambda tree: {"architecture": {"head": tree["architecture"]["head"]}}
+def late():
+    return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1 if clock.step > 2 else 0.2)})
+"""
+
+
+@pytest.fixture
+def looking(write_module: Callable[[str, str], None]) -> None:
+    """Constraints and a schedule that look at values, which arrays that are traced don't have."""
+    write_module("looking", LOOKING)
+    for group, names in (("constraint", ("values", "same", "part")), ("schedule", ("late",))):
+        Path("conf", group).mkdir(parents=True)
+        for name in names:
+            node = f"_target_: looking.{name}" if group == "schedule" else f"{name}: {{_target_: looking.{name}}}"
+            Path("conf", group, f"{name}.yaml").write_text(f"# Looks at values.\n{node}\n")
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("training.compile=false", "update=[freeze]", "constraint=[values]"),
+        ("training.compile=false", "update=[freeze]", "update.freeze.until=1ep", "schedule=late"),
+        ("update=[freeze]", "constraint=[same]"),
+    ],
+)
+def test_frozen_parameters_need_no_tracing_of_an_uncompiled_run(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A constraint that returns its argument changes nothing, but not because parameters are frozen."""
+    Session("optimizer=sgd", *words)
+    assert "note:" not in capsys.readouterr().err
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+def test_a_constraint_that_loses_parameters_is_an_error_beside_frozen_ones() -> None:
+    with pytest.raises(UserError, match="must return a tree of the structure that it got"):
+        Session("optimizer=sgd", "training.compile=false", "update=[freeze]", "constraint=[part]").step()
+
+
 @pytest.mark.optax
 def test_a_schedule_free_optimizer_is_an_error() -> None:
     target = "optimizer={_target_: optax.contrib.schedule_free_sgd, b1: 0.9}"
