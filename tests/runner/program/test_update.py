@@ -443,6 +443,8 @@ def values():
     return lambda tree: tree if bool(jnp.linalg.norm(tree["architecture"]["head"]["kernel"]) > 0) else {}
 def same(): return lambda tree: tree
 def part(): return lambda tree: {"architecture": {"head": tree["architecture"]["head"]}}
+def momentum(): return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1), "momentum": jnp.float32(0.5)})
+def decay(): return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1), "weight_decay": jnp.float32(0.5)})
 def late():
     return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1 if clock.step > 2 else 0.2)})
 """
@@ -450,9 +452,9 @@ def late():
 
 @pytest.fixture
 def looking(write_module: Callable[[str, str], None]) -> None:
-    """Constraints and a schedule that look at values, which arrays that are traced don't have."""
+    """Constraints and a schedule that look at values, which arrays that are traced don't have, and other schedules."""
     write_module("looking", LOOKING)
-    for group, names in (("constraint", ("values", "same", "part")), ("schedule", ("late",))):
+    for group, names in (("constraint", ("values", "same", "part")), ("schedule", ("late", "momentum", "decay"))):
         Path("conf", group).mkdir(parents=True)
         for name in names:
             node = f"_target_: looking.{name}" if group == "schedule" else f"{name}: {{_target_: looking.{name}}}"
@@ -475,6 +477,25 @@ def test_frozen_parameters_need_no_tracing_of_an_uncompiled_run(
     """A constraint that returns its argument changes nothing, but not because parameters are frozen."""
     Session("optimizer=sgd", *words)
     assert "note:" not in capsys.readouterr().err
+
+
+GROUP = f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.sgd, nesterov: true}}}}"
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimizer=sgd", "optimizer.nesterov=true", "schedule=momentum"),
+        ("optimizer=sgd", "schedule=momentum", "update=[groups]", GROUP),
+        ("optimizer={_target_: optax.lamb}", "update=[decay]", "schedule=decay"),
+    ],
+)
+def test_the_numbers_of_a_schedule_count_as_set(words: Sequence[str]) -> None:
+    start = Session(*words)
+    before = jax.device_get(start.state.parameters)["architecture"]["head"]["kernel"]
+    assert (start.step().parameters["architecture"]["head"]["kernel"] != before).any()
 
 
 @pytest.mark.optax
