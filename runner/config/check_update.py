@@ -16,6 +16,7 @@ from runner.signature.type_hints import Problem, format_value
 from runner.tree import iterate_parts, join_path
 
 MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
+LOOKAHEAD = "components.update.Lookahead"
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 UNMASKED_DECAYS = {
@@ -28,8 +29,12 @@ UNMASKED_DECAYS = {
 """Weight decays of Optax without a mask that can be limited: what they change depends on no other parameter."""
 
 
+FORGETTING = ("components.optimizer.ftrl", "optax.contrib.cocob")
+"""Optimizers that compute the parameters from sums of gradients, so that a step forgets what else has moved them."""
+
+
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parameters of optimizers without effect, weight decays of all parameters, and limits of no weight decay.
+    """Finds parameters of optimizers and members without effect, and weight decays of all parameters.
 
     A schedule of the user's may set numbers of an optimizer. If there is one, `OptimizerFactory` checks what depends on
     these numbers.
@@ -58,6 +63,13 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"update.{name}", problem)
         elif has_member(node, "decays") and knows_numbers:
             yield from find_unset_decays(name, optimizers)
+        if target_of(node) == LOOKAHEAD and optimizers and all(one["_target_"] in FORGETTING for one in optimizers):
+            targets = join_names(dict.fromkeys(one["_target_"] for one in optimizers))
+            yield Problem(
+                f"update.{name}",
+                f"the next step of {targets} forgets the slow parameters, so it changes nothing. Choose another "
+                f"optimizer, or leave {name} out.",
+            )
 
 
 def find_unset_decays(name: str, optimizers: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:

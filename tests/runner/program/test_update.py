@@ -20,6 +20,7 @@ from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
+from runner.config.check_update import FORGETTING
 from runner.program.optimizer import is_joint
 from runner.program.trees import carry_over
 from runner.signature.build import build
@@ -337,6 +338,32 @@ def test_freed_parameters_move_as_far_as_at_the_start_of_a_training(target: str)
     unfrozen, expected = measure_moves()
     assert expected > 0
     assert 0.5 < unfrozen / expected < 2
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("target", slow_but((*FORGETTING, "optax.contrib.madgrad"), list_optimizers()))
+def test_the_optimizers_that_forget_a_move_of_the_parameters_are_known(target: str) -> None:
+    """The share of a move, such as that of `lookahead` or a constraint, that is left after the next step."""
+    optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, learning_rate=jnp.float32(0.01)))
+
+    def objective(parameters: Any) -> jax.Array:
+        return ((parameters["kernel"] - 3) ** 2).mean()
+
+    def step(parameters: Any, state: Any) -> Any:
+        value, gradients = jax.value_and_grad(objective)(parameters)
+        extra = {"value": value, "grad": gradients, "value_fn": objective}
+        updates, state = optimizer.update(gradients, state, parameters, **extra)
+        return optax.apply_updates(parameters, updates), state
+
+    @jax.jit
+    def measure_rest() -> jax.Array:
+        parameters = {"kernel": jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)}
+        parameters, state = step(parameters, optimizer.init(parameters))
+        moved = {"kernel": parameters["kernel"] + 0.01}
+        ends = [step(start, state)[0]["kernel"] for start in (moved, parameters)]
+        return (ends[0] - ends[1]).mean() / 0.01
+
+    assert (measure_rest() < 0.5) == (target in FORGETTING)
 
 
 @pytest.mark.optax
