@@ -358,7 +358,7 @@ def example_outputs(
     heads = cast("Mapping[str, jax.Array] | None", output.outputs)
     logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
     losses = {name: _average_pixels(losses[name], batch.mask_of(name)) for name in names}
-    if not (parts.augments_evaluations or images):
+    if not (parts.augments_evaluated_targets or images):
         return ExampleOutputs(logits, losses)
     targets, masks = ({name: values(name) for name in names} for values in (batch.targets.__getitem__, batch.mask_of))
     inputs = batch.inputs if images else {}
