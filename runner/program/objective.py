@@ -279,9 +279,26 @@ def _check_sums(metric: Metric, output: Output, batch: Batch, sums: Mapping[str,
 
 def _reads_weight(metric: Metric, output: Output, batch: Batch) -> bool:
     """Whether the result of `Metric.measure` depends on the weights of examples."""
+    if not isinstance(batch.weight, jax.core.Tracer):
+        return _reads_known_weight(metric, output, batch)
     jaxpr = jax.make_jaxpr(lambda weight: metric.measure(output, batch._replace(weight=weight)))(batch.weight).jaxpr
     used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
     return any(variable is jaxpr.invars[0] for variable in used)
+
+
+def _reads_known_weight(metric: Metric, output: Output, batch: Batch) -> bool:
+    """The same in an uncompiled program. Under `vmap`, only what depends on the weights has no values."""
+    leaves: list[Any] = []
+
+    def measure(weight: jax.Array) -> jax.Array:
+        leaves.extend(jax.tree.leaves(metric.measure(output, batch._replace(weight=weight))))
+        return weight
+
+    try:
+        jax.vmap(measure)(jnp.asarray(batch.weight)[None])
+    except jax.errors.JAXTypeError:  # the metric needs the values of the weights
+        return True
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 class Counts(NamedTuple):
