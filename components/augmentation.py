@@ -110,6 +110,7 @@ class GaussianNoise:
     std: Annotated[Scalar, Range(0)] = 0.1
     inputs: tuple[str, ...] | None = None
     evaluates: bool = False
+    keeps_targets = True
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         floats = [name for name, value in batch.inputs.items() if _is_float(value)]

@@ -71,9 +71,9 @@ def piecewise_constant(
         )
     for low, high in itertools.pairwise(boundaries):
         if low.unit == high.unit and _is_known(low.value) and _is_known(high.value) and low.value >= high.value:
-            # The program's numbers are float32: 0.2 is 0.20000000298.
-            first, second = (Duration(round(float(each.value), 6), each.unit).written() for each in (low, high))
-            raise UserError(f"piecewise_constant needs boundaries that increase, got {second} after {first}.")
+            raise UserError(
+                f"piecewise_constant needs boundaries that increase, got {high.written()} after {low.written()}."
+            )
 
     def rate(clock: Clock) -> jax.Array:
         passed = (jnp.int32(clock.step >= jnp.round(boundary.steps(clock))) for boundary in boundaries)

@@ -90,10 +90,10 @@ class Freeze:
     Attributes:
         paths: patterns of the frozen parameters.
         trainable: patterns of parameters that are trained although `paths` matches them.
-        until: how long they are frozen, such as 2ep, 500st or 0.1 of the run. Then all parameters are trained. The
-            optimizer state of the parameters that were trained before is kept; that of the others starts from zero.
-            L-BFGS, whose memory joins all parameters, starts from zero, and so do the previous gradients of optimistic
-            optimizers. None: they stay frozen.
+        until: how long they are frozen, such as 2ep, 500st or 0.1 of the run. Then all parameters are trained. An
+            optimizer that counts its steps, such as Adam, or whose memory joins all parameters, such as L-BFGS, starts
+            again. Other ones keep the state of the parameters that were trained before, such as their momentum. None:
+            they stay frozen.
     """
 
     paths: tuple[str, ...] = ("**",)

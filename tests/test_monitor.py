@@ -244,6 +244,13 @@ def test_a_monitor_that_is_always_nan_is_an_error(
     assert f"training.monitor: {monitor} is NaN at each evaluation: {why}. " in found
 
 
+def test_noise_in_evaluations_changes_no_undefined_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(**ONE_KIND)
+    noise = ("augmentation=[gaussian_noise]", "augmentation.gaussian_noise.evaluates=true")
+    found = fail(capsys, "ranking", "training.monitor=valid/auc", *noise)
+    assert "training.monitor: valid/auc is NaN at each evaluation: the valid split has only the class a" in found
+
+
 def test_a_metric_that_is_always_nan_is_reported_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows()
     words = ["metric=[undefined]", "training.monitor=valid/undefined", "training.epochs=3", "training.patience=2"]

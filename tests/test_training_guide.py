@@ -13,20 +13,16 @@ from typing import Any
 
 import jax
 import optax
-import optax.contrib
 import pytest
 import yaml
 from guides import read_guide
+from optimizers import list_numbers, list_optimizers
 from slow import slow_but
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check_update import can_limit_decay
-from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
-from runner.signature.parameters import Parameters, read_signature
-from runner.signature.source import find_module, list_public_names
-from runner.signature.type_hints import takes_scalar
 
 PATH = Path(__file__).parent.parent / "docs/training.md"
 WHOLE = PATH.read_text()
@@ -34,36 +30,6 @@ GUIDE = read_guide("training.md", end="How long")  # other tests run the other s
 EXAMPLES = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", WHOLE, re.MULTILINE)
 TABLE = re.compile(r"(<!-- optimizers.*? -->\n).*?(<!-- end of optimizers -->)", re.DOTALL)
 QUICK = ("training.limit_batches=1", "tracking=none", "quiet=true")
-NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, are schedule-free, or are deprecated
-    "optax.dpsgd",
-    "optax.noisy_sgd",
-    "optax.optimistic_adam",
-    "optax.contrib.dpsgd",
-    "optax.contrib.schedule_free",
-    "optax.contrib.schedule_free_adamw",
-    "optax.contrib.schedule_free_sgd",
-    "optax.contrib.sophia",
-)
-
-
-def list_optimizers() -> dict[str, Parameters]:
-    """The signatures of the optimizers that Optax and Titrate have."""
-    found = {}
-    for package in ("components.optimizer", "optax", "optax.contrib"):
-        module = find_module(package)
-        assert module is not None
-        for name in sorted(list_public_names(module)):
-            target = f"{package}.{name}"
-            is_in_table = target not in NOT_IN_TABLE and not name.startswith("scale_by_")
-            if is_in_table and is_allowed_part(target, ["optimizer"]):
-                signature = read_signature(target) or {}
-                if "learning_rate" in signature:
-                    found[target] = signature
-    return found
-
-
-def list_numbers(signature: Parameters) -> list[str]:
-    return [name for name, one in signature.items() if takes_scalar(one.hint) and name != "learning_rate"]
 
 
 def optimizer_table() -> str:

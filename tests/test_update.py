@@ -161,6 +161,12 @@ from components.types import Schedule, UserError
 def momentum(learning_rate):
     return Schedule(lambda clock: {"learning_rate": learning_rate, "momentum": jnp.float32(0.5)})
 
+def rate(learning_rate):
+    return Schedule(lambda clock: {"learning_rate": learning_rate})
+
+def decay(learning_rate):
+    return Schedule(lambda clock: {"learning_rate": learning_rate, "weight_decay": jnp.float32(0.5)})
+
 @dataclass(frozen=True)
 class Centralize:
     def before(self, optimizer): return optax.chain(optax.centralize(), optimizer)
@@ -225,7 +231,9 @@ def own_members(write_module: Callable[[str, str], None]) -> None:
     Path("conf/optimizer").mkdir(parents=True)
     Path("conf/optimizer/mine.yaml").write_text("# Needs more than a gradient.\n_target_: optax.contrib.sophia\n")
     Path("conf/schedule").mkdir(parents=True)
-    Path("conf/schedule/momentum.yaml").write_text("# A momentum.\n_target_: net.momentum\nlearning_rate: 0.1\n")
+    for name in ("momentum", "rate", "decay"):
+        node = f"_target_: net.{name}\nlearning_rate: 0.1\n"
+        Path(f"conf/schedule/{name}.yaml").write_text(f"# A schedule.\n{node}")
     Path("conf/update").mkdir(parents=True)
     for line in MEMBERS.splitlines():
         if line.startswith("class "):
@@ -359,6 +367,29 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         (
             ["update=[decay]", "optimizer=mine", "optimizer._target_=optax.lamb"],
             "update.decay: the weight decay of optax.lamb isn't set. Set it, or leave decay out.",
+        ),
+        (
+            [
+                *("optimizer=sgd", "update=[decay,groups]"),
+                "update.groups.a={paths: ['**'], optimizer: {_target_: optax.lamb}}",
+            ],
+            "update.decay: the weight decay of optax.lamb isn't set. Set it, or leave decay out.",
+        ),
+        (
+            ["update=[decay]", "optimizer=mine", "optimizer._target_=optax.lamb", "schedule=rate"],
+            "update.decay: the weight decay of optax.lamb isn't set. Set it, or leave decay out.",
+        ),
+        (
+            ["optimizer=mine", "optimizer._target_=optax.contrib.cocob", "update=[lookahead]"],
+            "update.lookahead: the next step of optax.contrib.cocob forgets the slow parameters, so it ",
+        ),
+        (
+            ["optimizer=sgd", "optimizer.nesterov=true", "schedule=rate"],
+            "optimizer.nesterov: true changes nothing without optimizer.momentum. Set it, such as to 0.9.",
+        ),
+        (
+            ["optimizer=mine", "optimizer._target_=optax.contrib.momo", "schedule=decay"],
+            "optimizer.weight_decay: is set by the schedule, and would also apply to biases and the scales of ",
         ),
         (
             ["update=[decay]", "optimizer=mine", "optimizer._target_=mine.Own"],

@@ -13,6 +13,7 @@ from components.types.base import Range as Range
 from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
 from components.types.base import bind_fields as bind_fields
+from components.types.base import shortest_decimal as shortest_decimal
 from components.types.column import TRAINING_ROWS as TRAINING_ROWS
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants

@@ -141,9 +141,15 @@ class Duration:
 
     def written(self) -> str | float:
         """The duration as it is written in YAML."""
-        number = float(self.value)
-        if not isinstance(self.value, int | float):  # float32 has seven digits
-            number = float(f"{number:.7g}")
+        number = shortest_decimal(self.value)
         if self.unit == "run":
             return number
         return repr(number).removesuffix(".0") + {"epoch": "ep", "step": "st"}[self.unit]
+
+
+def shortest_decimal(number: Scalar) -> float:
+    """The Python float with the fewest digits that a number is the closest one of its type to.
+
+    So it is 0.01 for the float32 closest to 0.01, where `float` returns 0.009999999776. The number isn't traced.
+    """
+    return float(number if isinstance(number, int | float) else str(number))

@@ -138,7 +138,8 @@ class Augmentation(Protocol):
     With an attribute `adds_inputs = True`, it may also add inputs, such as a second view of each image. Their names are
     those of parameters of the architecture. With `evaluates = True`, it also changes the batches of evaluations: each
     evaluation makes the same changes, which depend on the seed and on the position in the split. It needs both if the
-    architecture can't do without the added inputs. Predictions for new rows are never augmented.
+    architecture can't do without the added inputs. Predictions for new rows are never augmented. With `keeps_targets =
+    True`, it changes inputs only, so metrics that are undefined for the targets of a split are found before the run.
 
     An augmentation may instead have the parameters `(key, inputs, target)`, and return the changed inputs and target.
     If it mixes classes, it has an attribute `mixes_classes = True` and sets `Batch.soft`.

@@ -5,7 +5,7 @@ It does so before JAX is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names
@@ -16,6 +16,7 @@ from runner.signature.type_hints import Problem, format_value
 from runner.tree import iterate_parts, join_path
 
 MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
+LOOKAHEAD = "components.update.Lookahead"
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 UNMASKED_DECAYS = {
@@ -28,19 +29,31 @@ UNMASKED_DECAYS = {
 """Weight decays of Optax without a mask that can be limited: what they change depends on no other parameter."""
 
 
+FORGETTING = ("components.optimizer.ftrl", "optax.contrib.cocob")
+"""Optimizers that compute the parameters from sums of gradients, so that a step forgets what else has moved them."""
+
+
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parameters of optimizers without effect, weight decays of all parameters, and limits of no weight decay."""
+    """Finds parameters of optimizers and members without effect, and weight decays of all parameters.
+
+    A schedule of the user's may set numbers of an optimizer. If there is one, `OptimizerFactory` checks what depends on
+    these numbers.
+    """
+    schedules = [node["_target_"] for path, node in iterate_parts(values) if path[-1] == "schedule"]
+    knows_numbers = all(str(target).startswith("components.schedule.") for target in schedules)
     for path, node in iterate_parts(values):
         if path[-1] == "optimizer":
-            yield from _find_ignored(join_path(path), node)
+            yield from _find_wrong_masks(join_path(path), node)
             yield from _find_unlimited_decays(join_path(path), node)
+            if knows_numbers:
+                yield from find_ignored(join_path(path), node)
     update, optimizer = values.get("update"), values.get("optimizer")
     if not isinstance(update, Mapping) or not isinstance(optimizer, Mapping):
         return
     groups = [node for path, node in iterate_parts(update) if path[-1] == "optimizer"]
     optimizers = [node for node in (optimizer, *groups) if target_of(node)]
     for name, node in update.items():
-        if has_member(node, "decays") and optimizers and not any(map(_has_decay, optimizers)):
+        if has_member(node, "decays") and optimizers and not any(map(has_decay, optimizers)):
             targets = join_names(dict.fromkeys(node["_target_"] for node in optimizers))
             problem = (
                 f"{targets} has no weight decay of chosen parameters. Choose optimizer=adamw, or leave {name} out."
@@ -48,9 +61,28 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             if masks := [mask for mask in DECAY_MASKS if mask in optimizer]:
                 problem = f"optimizer.{masks[0]} chooses the parameters that decay. Leave it or {name} out."
             yield Problem(f"update.{name}", problem)
-        elif has_member(node, "decays") and optimizers and all(map(_leaves_decay_out, optimizers)):
-            targets = join_names(dict.fromkeys(node["_target_"] for node in optimizers))
-            yield Problem(f"update.{name}", f"the weight decay of {targets} isn't set. Set it, or leave {name} out.")
+        elif has_member(node, "decays") and knows_numbers:
+            yield from find_unset_decays(name, optimizers)
+        if target_of(node) == LOOKAHEAD and optimizers and all(one["_target_"] in FORGETTING for one in optimizers):
+            targets = join_names(dict.fromkeys(one["_target_"] for one in optimizers))
+            yield Problem(
+                f"update.{name}",
+                f"the next step of {targets} forgets the slow parameters, so it changes nothing. Choose another "
+                f"optimizer, or leave {name} out.",
+            )
+
+
+def find_unset_decays(name: str, optimizers: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Finds a member of the update set that limits weight decays of which none is set.
+
+    Args:
+        name: the name of the member.
+        optimizers: the nodes of all optimizers of the run, with the numbers that schedules set.
+    """
+    decaying = [node for node in optimizers if has_decay(node)]
+    if decaying and all(map(_leaves_decay_out, decaying)):
+        targets = join_names(dict.fromkeys(node["_target_"] for node in decaying))
+        yield Problem(f"update.{name}", f"the weight decay of {targets} isn't set. Set it, or leave {name} out.")
 
 
 def _leaves_decay_out(node: Mapping[str, Any]) -> bool:
@@ -63,8 +95,8 @@ def _leaves_decay_out(node: Mapping[str, Any]) -> bool:
     return bool(names) and all(node[name] is None if name in node else not signature[name].default for name in names)
 
 
-def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parameters of an optimizer without effect: a mask that is no function, a kind of momentum without one."""
+def _find_wrong_masks(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a mask of a weight decay that is no function."""
     for name in DECAY_MASKS:
         mask = node.get(name)
         is_function = isinstance(mask, Mapping) and "_target_" in mask
@@ -74,6 +106,15 @@ def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
                 f"{format_value(mask)} is no function of the parameters. For patterns, choose update=[decay] and set "
                 "update.decay.paths.",
             )
+
+
+def find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a kind of momentum without momentum.
+
+    Args:
+        key: the key of the optimizer.
+        node: the optimizer, with the numbers that its schedule sets.
+    """
     try:
         momentum = (read_signature(node["_target_"]) or {}).get("momentum")
     except PartNotFoundError:
@@ -90,13 +131,17 @@ def _find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
 def _find_unlimited_decays(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds a weight decay of an optimizer of Optax that can't be limited to some parameters."""
     for name, value in node.items():
-        is_decay = "weight_decay" in name and name not in DECAY_MASKS and isinstance(value, int | float) and value != 0
-        if is_decay and not can_limit_decay(node["_target_"], name):
+        if isinstance(value, int | float) and value != 0 and applies_to_all(node["_target_"], name):
             yield Problem(
                 f"{key}.{name}",
                 f"{format_value(value)} would also apply to biases and the scales of normalizations. Leave it out, and "
                 "choose regularizer=[l2].",
             )
+
+
+def applies_to_all(target: str, name: str) -> bool:
+    """Whether a parameter of an optimizer is a weight decay that can't be limited to some parameters of the model."""
+    return "weight_decay" in name and name not in DECAY_MASKS and not can_limit_decay(target, name)
 
 
 def can_limit_decay(target: str, decay: str) -> bool:
@@ -118,7 +163,7 @@ def find_decay_masks(node: Mapping[str, Any]) -> list[str]:
     return [name for name in DECAY_MASKS if decays and name in hints and name not in node]
 
 
-def _has_decay(node: Mapping[str, Any]) -> bool:
+def has_decay(node: Mapping[str, Any]) -> bool:
     """Whether an optimizer has a weight decay that can be limited, or is unknown."""
     try:
         return node["_target_"] in UNMASKED_DECAYS or bool(find_decay_masks(node))

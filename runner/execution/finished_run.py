@@ -80,7 +80,7 @@ class FinishedRun:
         freeze = self.program.build_parts(self.program_inputs).members.freeze
         shapes, unfrozen_shapes = self._state_shapes(), None
         if freeze is not None and freeze[1].until is not None:
-            unfrozen_shapes = jax.eval_shape(self.program.unfreeze, self.program_inputs, shapes)
+            unfrozen_shapes = self._state_shapes(unfrozen=True)
         weights_shapes = shapes.parameters, shapes.model_state
         checkpoint, warnings = load_newest_checkpoint(
             self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
@@ -97,14 +97,14 @@ class FinishedRun:
         parameters, model_state = jax.device_put(best or self.program.evaluated_weights(self.program_inputs, state))
         return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
-    def _state_shapes(self) -> TrainState:
+    def _state_shapes(self, *, unfrozen: bool = False) -> TrainState:
         """The training state, with shapes and dtypes in place of arrays."""
         empty_rows = {
             name: {key: _empty_row(layout) for key, layout in layouts.items()}
             for name, layouts in self.transform.layouts.items()
         }
         encoded = gather_rows(empty_rows, np.zeros(1, int))
-        return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32))
+        return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), unfrozen=unfrozen)
 
 
 def _empty_row(layout: ArrayLayout) -> Encoded:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from runner.memory import memory_error_location
 from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
+from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.run_folder import RunFolder
@@ -241,9 +243,10 @@ def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
         assigned = members.groups[1].assign(list_paths(parameters))
         used = {group for path, group in assigned.items() if path not in frozen}
         without_effect += [f"update.{members.groups[0]}.{group}" for group in members.groups[1].groups.keys() - used]
-    for name, constraint in trainer.parts.constraints.items():
-        with error_location(f"constraint.{name}"):
-            if list_changed(constraint, parameters) <= frozen:
+    if trainer.program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
+        for name in trainer.parts.constraints:
+            changed = list_changed(partial(apply_constraint, trainer.parts, name), parameters)
+            if changed and changed <= frozen:
                 without_effect.append(f"constraint.{name}")
     for name in sorted(without_effect):
         progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")

@@ -80,7 +80,7 @@ class TrainedModel:
         transform: encodes rows.
         features: the columns that the model reads, and its target.
         targets: the targets by name, as augmentations change them; a single one is called `target`.
-        augments_evaluations: whether augmentations change evaluations too, and with them maybe the targets.
+        augments_targets: whether augmentations may change the targets of evaluations.
         weights: the best weights.
     """
 
@@ -94,7 +94,7 @@ class TrainedModel:
         data_targets = self.features.bind_targets(self.transform.constants)
         static = self._run.program.static_config
         augmentations, self.targets = build_augmentations(static, self._run.numbers, data_targets)
-        self.augments_evaluations = any(augmentation.evaluates for augmentation in augmentations.values())
+        self.augments_targets = any(each.evaluates and not each.keeps_targets for each in augmentations.values())
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")

@@ -127,7 +127,7 @@ def _predict(
 
 def _find_numbers(model: TrainedModel) -> dict[str, Target]:
     """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
-    targets = {} if model.augments_evaluations else model.features.targets
+    targets = {} if model.augments_targets else model.features.targets
     return {
         name: targets[name]
         for name, spec in model.targets.items()

@@ -84,12 +84,18 @@ def augment(augmentations: Mapping[str, BatchAugmentation], key: jax.Array, batc
 
 def constrain(parts: BuiltParts, parameters: Any) -> Any:
     """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
-    for name, constraint in sorted(parts.constraints.items()):
-        with error_location(f"constraint.{name}"):
-            constrained = constraint(copy_containers(parameters))
-            check_same_shapes(constrained, parameters, part_name(constraint))
-            parameters = constrained
+    for name in sorted(parts.constraints):
+        parameters = apply_constraint(parts, name, parameters)
     return parameters
+
+
+def apply_constraint(parts: BuiltParts, name: str, parameters: Any) -> Any:
+    """The parameters that meet one constraint. Raises UserError if it returns another tree than it got."""
+    constraint = parts.constraints[name]
+    with error_location(f"constraint.{name}"):
+        constrained = constraint(copy_containers(parameters))
+        check_same_shapes(constrained, parameters, part_name(constraint))
+    return constrained
 
 
 def make_targets(
@@ -273,9 +279,26 @@ def _check_sums(metric: Metric, output: Output, batch: Batch, sums: Mapping[str,
 
 def _reads_weight(metric: Metric, output: Output, batch: Batch) -> bool:
     """Whether the result of `Metric.measure` depends on the weights of examples."""
+    if not isinstance(batch.weight, jax.core.Tracer):
+        return _reads_known_weight(metric, output, batch)
     jaxpr = jax.make_jaxpr(lambda weight: metric.measure(output, batch._replace(weight=weight)))(batch.weight).jaxpr
     used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
     return any(variable is jaxpr.invars[0] for variable in used)
+
+
+def _reads_known_weight(metric: Metric, output: Output, batch: Batch) -> bool:
+    """The same in an uncompiled program. Under `vmap`, only what depends on the weights has no values."""
+    leaves: list[Any] = []
+
+    def measure(weight: jax.Array) -> jax.Array:
+        leaves.extend(jax.tree.leaves(metric.measure(output, batch._replace(weight=weight))))
+        return weight
+
+    try:
+        jax.vmap(measure)(jnp.asarray(batch.weight)[None])
+    except jax.errors.JAXTypeError:  # the metric needs the values of the weights
+        return True
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 class Counts(NamedTuple):
@@ -352,7 +375,7 @@ def example_outputs(
     heads = cast("Mapping[str, jax.Array] | None", output.outputs)
     logits = {name: jnp.zeros((len(batch.present), 0)) if heads is None else heads[name] for name in names}
     losses = {name: _average_pixels(losses[name], batch.mask_of(name)) for name in names}
-    if not (parts.augments_evaluations or images):
+    if not (parts.augments_evaluated_targets or images):
         return ExampleOutputs(logits, losses)
     targets, masks = ({name: values(name) for name in names} for values in (batch.targets.__getitem__, batch.mask_of))
     inputs = batch.inputs if images else {}

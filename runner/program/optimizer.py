@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -11,15 +11,23 @@ import jax.numpy as jnp
 import optax
 
 from components.types import Grouping, Schedule, UserError
-from runner.config.check_update import UNMASKED_DECAYS, find_decay_masks
+from runner.config.check_update import (
+    UNMASKED_DECAYS,
+    applies_to_all,
+    find_decay_masks,
+    find_ignored,
+    find_unset_decays,
+)
 from runner.errors import error_location
 from runner.program.parts import part_name
 from runner.program.returns import check_assigned, check_paths, check_step_of_optimizer, check_update
 from runner.program.trees import join_keys, list_paths, merge, select
 from runner.program.update import Members
-from runner.signature.build import UnboundOptimizer
+from runner.signature.build import UnboundOptimizer, build
+from runner.signature.type_hints import Problem
 
 DEFAULT_GROUP = "default"  # the parameters of no other group
+DEFAULT_DECAY = {"_target_": "components.update.Decay"}  # applies if no member chooses the parameters that decay
 
 
 class OptimizerFactory:
@@ -43,7 +51,8 @@ class OptimizerFactory:
     ) -> None:
         self._members, self._optimizer, self._schedule, self._rates = members, optimizer, schedule, rates
         self._paths = list_paths(parameters)
-        name, decay = members.decay
+        self._bound: list[Mapping[str, Any] | None] = []  # the optimizers with their numbers; None: a user's function
+        name, decay = members.decay or ("decay", build(DEFAULT_DECAY, {}))
         with error_location(f"update.{name}"):
             self._decaying = check_paths(decay.decays(self._paths), self._paths, f"{type(decay).__name__}.decays")
 
@@ -54,6 +63,8 @@ class OptimizerFactory:
             optimizer = self._bind("optimizer", self._optimizer, numbers)
         if self._members.groups:
             optimizer = self._divide(*self._members.groups, optimizer)
+        if self._members.decay and all(self._bound):
+            _raise_first(find_unset_decays(self._members.decay[0], filter(None, self._bound)))
         for name, around in self._members.around.items():
             with error_location(f"update.{name}"):
                 optimizer = around.around(optimizer)
@@ -78,7 +89,16 @@ class OptimizerFactory:
         if twice := sorted(numbers.keys() & node.keys()):
             with error_location(f"{key}.{twice[0]}"):
                 raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
+        self._bound.append({**node, **numbers} if isinstance(optimizer, UnboundOptimizer) else None)
         if isinstance(optimizer, UnboundOptimizer):
+            _raise_first(find_ignored(key, {**node, **numbers}))
+            for name in numbers:
+                if applies_to_all(node["_target_"], name):
+                    with error_location(f"{key}.{name}"):
+                        raise UserError(
+                            "is set by the schedule, and would also apply to biases and the scales of normalizations. "
+                            "Choose a schedule that doesn't set it, and regularizer=[l2]."
+                        )
             numbers = {**numbers, **dict.fromkeys(find_decay_masks(node), self._decay_mask)}
         built = optimizer(**numbers)
         check_update(built, node["_target_"])
@@ -120,6 +140,13 @@ class OptimizerFactory:
                 key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
                 optimizers[group_name] = self._bind(key, optimizer, numbers)
         return partition(optimizers, assigned)
+
+
+def _raise_first(problems: Iterator[Problem]) -> None:
+    """Raises a LocatedError for the first of some problems with the configuration."""
+    for key, problem in problems:
+        with error_location(key):
+            raise UserError(problem)
 
 
 def limit_decay(
@@ -198,10 +225,14 @@ def _is_schedule_free(node: Any) -> bool:
 def is_joint(node: Any) -> bool:
     """Whether a node of an optimizer state starts again for all parameters if one joins them.
 
-    The memory of L-BFGS describes the curvature in all of them. A flag `is_initial_step`, as in Optax's optimistic
-    gradients, says that no parameter has a previous gradient yet.
+    It does if it holds an array for all parameters beside those of each, such as a counter of steps or the memory of
+    L-BFGS. A counter says how far the moments have come, and those of parameters that join start at 0. With the old
+    counter, Adam would lack its correction for that, and the first steps of these parameters would be several times too
+    long. Optax's wrappers name the state of their optimizer `inner_…`: its nodes are looked at one by one.
     """
-    return isinstance(node, optax.ScaleByLBFGSState) or "is_initial_step" in getattr(node, "_fields", ())
+    fields = getattr(node, "_fields", ())
+    is_wrapper = any(name.startswith("inner_") for name in fields)
+    return not is_wrapper and any(hasattr(getattr(node, name), "shape") for name in fields)
 
 
 def partition(

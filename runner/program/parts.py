@@ -35,6 +35,7 @@ from runner.program.returns import (
     check_augmented,
     check_augmented_pair,
     check_flag,
+    check_kept_targets,
     check_metric,
     check_numbers,
     check_outputs,
@@ -86,11 +87,13 @@ class BatchAugmentation(NamedTuple):
         change: (key, batch) -> the changed batch.
         evaluates: whether it also changes the batches of evaluations.
         adds_inputs: whether it may add inputs.
+        keeps_targets: whether it changes inputs only.
     """
 
     change: Callable[[jax.Array, Batch], Batch]
     evaluates: bool
     adds_inputs: bool
+    keeps_targets: bool
 
 
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]
@@ -127,9 +130,9 @@ class BuiltParts(NamedTuple):
     augmentations: Mapping[str, BatchAugmentation]
 
     @property
-    def augments_evaluations(self) -> bool:
-        """Whether an augmentation changes evaluations too. Then it may change targets, masks and weights there."""
-        return any(augmentation.evaluates for augmentation in self.augmentations.values())
+    def augments_evaluated_targets(self) -> bool:
+        """Whether an augmentation may change the targets, masks and weights of evaluations."""
+        return any(each.evaluates and not each.keeps_targets for each in self.augmentations.values())
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -328,8 +331,8 @@ def _as_batch_augmentation(augmentation: Any, specs: Mapping[str, TargetSpec], p
         specs: the targets as it changes them.
         part: its name.
     """
-    flags = [getattr(augmentation, name, False) for name in ("evaluates", "adds_inputs")]
-    for name, flag in zip(("evaluates", "adds_inputs"), flags, strict=True):
+    flags = {name: getattr(augmentation, name, False) for name in ("evaluates", "adds_inputs", "keeps_targets")}
+    for name, flag in flags.items():
         check_flag(flag, f"{part}.{name}")
     signature = inspect.signature(augmentation)
     takes_batch, takes_pair = (can_take(signature, count) for count in (2, 3))
@@ -339,14 +342,18 @@ def _as_batch_augmentation(augmentation: Any, specs: Mapping[str, TargetSpec], p
     def augment(key: jax.Array, batch: Batch) -> Batch:
         own = copy_containers(batch)  # it may change the mappings in place
         if takes_batch:
-            return check_augmented(augmentation(key, own), batch, specs, part, adds_inputs=flags[1])
-        augmented = augmentation(key, own.inputs, own.target)
-        check_augmented_pair(augmented, part)
-        inputs, target = augmented
-        changed = batch._replace(inputs=inputs, targets=dict.fromkeys(batch.targets, target))
-        return check_augmented(changed, batch, specs, part, adds_inputs=flags[1])
+            augmented = augmentation(key, own)
+        else:
+            pair = augmentation(key, own.inputs, own.target)
+            check_augmented_pair(pair, part)
+            inputs, target = pair
+            augmented = batch._replace(inputs=inputs, targets=dict.fromkeys(batch.targets, target))
+        changed = check_augmented(augmented, batch, specs, part, adds_inputs=flags["adds_inputs"])
+        if flags["keeps_targets"]:
+            check_kept_targets(changed, batch, part)
+        return changed
 
-    return BatchAugmentation(augment, *flags)
+    return BatchAugmentation(augment, **flags)
 
 
 def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,12 +108,24 @@ class Program:
         self.forward = ForwardPass(features, self._constants, build_teacher, weighs_training=weighs_training)
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
-    def state_shapes(self, program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
-        """The training state, with shapes and dtypes in place of arrays. The arguments are those of `init`."""
+    def state_shapes(
+        self, program_inputs: ProgramInputs, data: Any, rows: Any, *, unfrozen: bool = False
+    ) -> TrainState:
+        """The training state, with shapes and dtypes in place of arrays.
+
+        Args:
+            program_inputs: as `init` gets them, and so are `data` and `rows`.
+            unfrozen: whether it is the state with which all parameters are trained.
+        """
+
+        def make_state(program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
+            state: TrainState = self.init(program_inputs, data, rows)
+            return self.unfreeze(program_inputs, state) if unfrozen else state
+
         if self.is_compiled:
-            shapes: TrainState = jax.eval_shape(self.init, program_inputs, data, rows)
+            shapes: TrainState = jax.eval_shape(make_state, program_inputs, data, rows)
             return shapes
-        state: TrainState = self.init(program_inputs, data, rows)  # is not traced: prints need arrays with values
+        state = make_state(program_inputs, data, rows)  # is not traced: prints need arrays with values
         return jax.eval_shape(lambda: state)
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
@@ -158,7 +170,7 @@ class Program:
     def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
         """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state.
 
-        So do all parameters in states that hold them together, such as the memory of L-BFGS.
+        So do all parameters in states with something for all of them, such as a counter of steps.
         """
         fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
         return state._replace(

@@ -220,6 +220,15 @@ def check_augmented(
     return augmented._replace(weight=jnp.where(is_valid, weight, jnp.float32(jnp.nan)), present=batch.present)
 
 
+def check_kept_targets(augmented: Batch, batch: Batch, part: str) -> None:
+    """Raises UserError if an augmentation changes more than inputs, although it says that it keeps the targets."""
+    kept, found = (jax.tree.leaves(each._replace(inputs={})) for each in (batch, augmented))
+    if len(kept) != len(found) or any(new is not old for new, old in zip(found, kept, strict=True)):
+        raise UserError(
+            f"{part} has the attribute `keeps_targets = True`, but changes targets, masks or weights. Remove it."
+        )
+
+
 def _check_added(value: Any, examples: int, part: str) -> None:
     leaves = jax.tree.leaves(value)
     if not leaves or not all(_is_numeric(leaf) and jnp.shape(leaf)[:1] == (examples,) for leaf in leaves):

@@ -27,10 +27,10 @@ def list_changed(function: Callable[[Any], Any], tree: Any) -> set[str]:
     """The paths of the arrays that a function of nested dictionaries doesn't return as they are.
 
     Args:
-        function: nested dictionaries of arrays -> the same with other values.
+        function: nested dictionaries of arrays -> the same with other values. It is traced.
         tree: arrays or their shapes; nothing is computed.
     """
-    traced = jax.make_jaxpr(lambda arrays: function(copy_containers(arrays)))(tree).jaxpr
+    traced = jax.make_jaxpr(function)(tree).jaxpr
     arrays = zip(list_paths(tree), traced.invars, traced.outvars, strict=True)
     return {path for path, before, after in arrays if before is not after}
 

@@ -27,7 +27,6 @@ from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
 
-DEFAULT_DECAY = {"_target_": "components.update.Decay"}  # applies if the configuration has no member that decays
 MAX_SKIPPED = 10  # steps in a row that may be skipped
 SKIPPED_STEPS = "skipped_steps"  # the metric of how many steps of the run were skipped
 
@@ -39,7 +38,7 @@ class Members(NamedTuple):
         freeze: the member that freezes parameters.
         skip: the member that skips bad steps.
         groups: the member that divides the parameters into groups.
-        decay: the member that chooses the parameters with weight decay.
+        decay: the member that chooses the parameters with weight decay. None: kernels and embeddings decay.
         before: members that change the gradients, by name.
         around: members that wrap the optimizer, by name.
         after: members that change or average the variables, by name.
@@ -48,7 +47,7 @@ class Members(NamedTuple):
     freeze: tuple[str, Freezing] | None
     skip: tuple[str, Skipping] | None
     groups: tuple[str, Grouping] | None
-    decay: tuple[str, Decaying]
+    decay: tuple[str, Decaying] | None
     before: Mapping[str, BeforeOptimizer]
     around: Mapping[str, AroundOptimizer]
     after: Mapping[str, AfterUpdate]
@@ -70,7 +69,7 @@ def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Memb
         freeze=_find_only(Freezing, ordered),
         skip=_find_only(Skipping, ordered),
         groups=_find_only(Grouping, ordered),
-        decay=_find_only(Decaying, ordered) or ("decay", build(DEFAULT_DECAY, {})),
+        decay=_find_only(Decaying, ordered),
         before=_find_all(BeforeOptimizer, ordered),
         around=_find_all(AroundOptimizer, ordered),
         after=_find_all(AfterUpdate, ordered),

@@ -153,13 +153,13 @@ class Evaluator:
     def find_undefined(self, split: str, place: str) -> Iterator[Undefined]:
         """Finds the losses and metrics of a split that are NaN whatever the predictions are.
 
-        It finds none if augmentations change evaluations, because these may fill in or replace what is missing.
+        It finds none if augmentations change the targets of evaluations: they may fill in or replace what is missing.
 
         Args:
             split: the split.
             place: the name of its rows in the reasons.
         """
-        if self.parts.augments_evaluations:
+        if self.parts.augments_evaluated_targets:
             return
         rows = self.data.splits[split]
         for name, spec in self.targets.items():

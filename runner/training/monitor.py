@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from components.types import Clock, Duration, Plateau
+from components.types import Clock, Duration, Plateau, shortest_decimal
 
 
 class MonitorState(NamedTuple):
@@ -74,7 +74,7 @@ def update_monitor(
         state = state._replace(best=value)
     state = _update_early_stopping(state, value, is_improvement(state.reference, min_delta), patience, clock)
     if plateau is not None:
-        is_better = is_improvement(state.plateau_reference, float(plateau.min_delta))
+        is_better = is_improvement(state.plateau_reference, shortest_decimal(plateau.min_delta))
         state = _update_plateau(state, value, is_better, plateau, clock)
     return state._replace(step=int(clock.step)), is_best
 
@@ -96,10 +96,10 @@ def _update_plateau(
         return state._replace(plateau_reference=value, plateau_wait=0)
     if state.cooldown:
         return state._replace(plateau_wait=0)
-    wait, min_scale = state.plateau_wait + _elapsed(state, plateau.patience, clock), float(plateau.min_scale)
+    wait, min_scale = state.plateau_wait + _elapsed(state, plateau.patience, clock), shortest_decimal(plateau.min_scale)
     if wait < _length(plateau.patience, clock) or state.scale <= min_scale:
         return state._replace(plateau_wait=wait)
-    scale = max(state.scale * float(plateau.factor), min_scale)
+    scale = max(state.scale * shortest_decimal(plateau.factor), min_scale)
     return state._replace(plateau_wait=0, cooldown=_length(plateau.cooldown, clock), scale=scale)
 
 

@@ -108,7 +108,7 @@ class Trainer(Evaluator):
             )
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
-            self.unfrozen_shapes = jax.eval_shape(program.unfreeze, self.program_inputs, self.state_shapes)
+            self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
         self._initial_weights: Mapping[str, Any] = {}
         if weights is not None:
             with error_location("weights"):

@@ -268,6 +268,12 @@ class DoublesInTraining(Doubles):
     evaluates = False
 
 
+class KeepsTargetsInName(Doubles):
+    """Says that it keeps the targets, and changes one."""
+
+    keeps_targets = True
+
+
 class AddsInput:
     """Adds an input, without the attribute that allows it."""
 

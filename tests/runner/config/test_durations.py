@@ -1,7 +1,11 @@
 """Durations in a configuration: how they are written, their errors, and that a changed number recompiles nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from components.types import Clock, Duration
@@ -43,6 +47,13 @@ def test_a_duration_is_a_share_or_a_number_with_a_unit(written: str, duration: D
     assert static["schedule"]["warmup"] == ScalarSlot("schedule.warmup", duration.unit)
     assert numbers["schedule.warmup"] == duration.value
     assert Duration.parse(duration.written()) == duration
+
+
+@pytest.mark.parametrize("number", [np.float32, jnp.float32])
+@pytest.mark.parametrize("written", ["12345678st", "16777216st", "0.1ep", "2.5ep", "1e+16st"])
+def test_a_duration_in_float32_is_written_with_its_digits(written: str, number: Callable[[float], Any]) -> None:
+    duration = Duration.parse(written)
+    assert Duration(number(duration.value), duration.unit).written() == written
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from components import loss as losses
 from components.types import Batch, Output, TargetSpec
-from runner.program.objective import compute_losses, compute_sums, count_batch, objective_terms
+from runner.program.objective import compute_losses, compute_sums, count_batch, objective_terms, sum_metrics
 from runner.program.parts import BuiltParts, TargetParts, as_loss_function
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())
@@ -48,3 +49,34 @@ def test_the_mean_loss_equals_keras(case: str, weighted: bool) -> None:
     (mean,), _ = objective_terms(parts, output, batch, sums, count_batch([batch]))
     expected = golden["sum_over_batch_size, weighted" if weighted else "sum_over_batch_size"]
     assert float(mean) == pytest.approx(expected, rel=1e-5)
+
+
+class Hits:
+    """The share of right classes. It looks at values: of the hits, and of the weights if it reads them."""
+
+    higher_is_better, collects = True, False
+
+    def __init__(self, *, weighted: bool, looks_at: str = "hits") -> None:
+        self.weighted, self.looks_at = weighted, looks_at
+
+    def measure(self, output: Output, batch: Batch) -> dict[str, jax.Array]:
+        weight = batch.weight if self.weighted and batch.weight is not None else jnp.ones(4)
+        values = {"hits": jnp.float32(output.logits.argmax(-1) == batch.target), "weight": weight}
+        if values[self.looks_at].sum() > 100:
+            raise AssertionError
+        return {"hits": (values["hits"] * weight).sum(), "examples": weight.sum()}
+
+
+def test_uncompiled_metrics_see_values_beside_weights_and_those_that_read_them_have_a_weighted_value() -> None:
+    spec = TargetSpec("classes", (), ("a", "b"), lambda x: x)
+    metrics: Any = {
+        "plain": Hits(weighted=False),
+        "weighted": Hits(weighted=True),
+        "looking": Hits(weighted=True, looks_at="weight"),
+    }
+    own = TargetParts(spec, (2,), as_loss_function(losses.SoftmaxCrossEntropy()), None, metrics)
+    parts = BuiltParts(None, {"target": spec}, {"target": own}, {}, {}, None, None, {})  # type: ignore[arg-type]
+    batch = Batch({}, {"target": jnp.array([0, 1, 1, 0])}, {}, jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.ones(4, bool))
+    sums = sum_metrics(parts, Output({"target": jnp.eye(2)[jnp.array([0, 0, 1, 1])]}), batch, training=False)
+    assert sums.keys() == {"plain", "weighted", "looking", "weighted/weighted", "weighted/looking"}
+    assert sums["weighted/looking"] == {"hits": 4, "examples": 10}

@@ -402,7 +402,7 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
     batch = Batch({"image": mirrored}, {"target": jnp.zeros(32, int)}, {}, None, jnp.ones(32, bool))
-    flip = BatchAugmentation(Flip(), evaluates=False, adds_inputs=False)
+    flip = BatchAugmentation(Flip(), evaluates=False, adds_inputs=False, keeps_targets=False)
     inputs = augment({"one": flip, "two": flip}, jax.random.key(1), batch).inputs
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
     assert 0 < changed.sum() < 32, "the second flip would undo the first if both had one key"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optimizers import list_optimizers
 from options import options
 from slow import slow_but
 from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
@@ -19,8 +20,10 @@ from step_session import BATCH, ROWS, STEPS, Session, batch_rows, images
 from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
+from runner.config.check_update import FORGETTING
 from runner.program.optimizer import is_joint
 from runner.program.trees import carry_over
+from runner.signature.build import build
 
 BODY = "paths: [architecture/dense_0]"
 
@@ -266,15 +269,14 @@ def test_frozen_parameters_have_no_optimizer_state_and_do_not_change() -> None:
 
 @pytest.mark.optax
 def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
-    session = Session("optimizer=adam", "update=[freeze,ema]", "update.freeze.until=1ep")
+    session = Session("optimizer=sgd", "optimizer.momentum=0.9", "update=[freeze,ema]", "update.freeze.until=1ep")
     frozen = session.step(3)
     session.state = session.trainer.program.unfreeze(session.inputs, session.state)
     unfrozen = jax.device_get(session.state)
     assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.unfrozen_shapes)
-    moments = unfrozen.optimizer_state[0].mu["architecture"]
-    jax.tree.map(np.testing.assert_array_equal, moments["head"], frozen.optimizer_state[0].mu["architecture"]["head"])
-    assert not any(leaf.any() for leaf in jax.tree.leaves(moments["dense_0"]))
-    assert unfrozen.optimizer_state[0].count == 3
+    trace = unfrozen.optimizer_state[0].trace["architecture"]
+    jax.tree.map(np.testing.assert_array_equal, trace["head"], frozen.optimizer_state[0].trace["architecture"]["head"])
+    assert not any(leaf.any() for leaf in jax.tree.leaves(trace["dense_0"]))
     others = [state._replace(optimizer_state=()) for state in (frozen, unfrozen)]
     jax.tree.map(np.testing.assert_array_equal, *others)
     after = session.step(1, unfrozen=True)
@@ -295,14 +297,82 @@ def test_lbfgs_restarts_with_other_parameters_and_goes_on_with_the_same() -> Non
         jax.tree.map(np.testing.assert_array_equal, carried, (expected, {"step": jnp.int32(7)}))
 
 
+UNFROZEN = ("optax.contrib.acprop", "optax.contrib.galore", "optax.optimistic_gradient_descent")
+
+
 @pytest.mark.optax
-def test_an_optimistic_optimizer_has_no_previous_gradient_at_the_unfreezing() -> None:
-    """It would take one of 0 for the freed parameters, whose first step would be twice as long."""
+@pytest.mark.parametrize("target", slow_but(UNFROZEN, list_optimizers()))
+def test_freed_parameters_move_as_far_as_at_the_start_of_a_training(target: str) -> None:
+    """Three steps after 300 without them. Moments of 0 with an old counter would make them many times too long."""
+    optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, learning_rate=jnp.float32(0.1)))
+    parameters = {
+        name: {"kernel": jnp.linspace(low, 1.0, 12).reshape(4, 3)} for name, low in (("head", 0), ("body", -1))
+    }
+
+    def train(start: Any, state: Any, names: Sequence[str], count: int) -> Any:
+        def objective(free: Any) -> jax.Array:
+            moved = start | free
+            return sum(((moved[name]["kernel"] * (1 + i) - 3) ** 2).mean() for i, name in enumerate(("head", "body")))
+
+        def step(_: int, carry: Any) -> Any:
+            free, state = carry
+            value, gradients = jax.value_and_grad(objective)(free)
+            extra = {"value": value, "grad": gradients, "value_fn": objective}
+            updates, state = optimizer.update(gradients, state, free, **extra)
+            return optax.apply_updates(free, updates), state
+
+        return jax.lax.fori_loop(0, count, step, ({name: start[name] for name in names}, state))
+
+    @jax.jit
+    def measure_moves() -> list[jax.Array]:
+        head, trained = train(parameters, init({"head": parameters["head"]}), ["head"], 300)
+        start = parameters | head
+        fresh = init(start)
+        states = [carry_over(fresh, trained, is_whole=is_joint), fresh]
+        ends = [train(start, state, ["head", "body"], 3)[0]["body"]["kernel"] for state in states]
+        return [jnp.linalg.norm(end - parameters["body"]["kernel"]) for end in ends]
+
+    def init(free: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), optimizer.init(free))
+
+    unfrozen, expected = measure_moves()
+    assert expected > 0
+    assert 0.5 < unfrozen / expected < 2
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("target", slow_but((*FORGETTING, "optax.contrib.madgrad"), list_optimizers()))
+def test_the_optimizers_that_forget_a_move_of_the_parameters_are_known(target: str) -> None:
+    """The share of a move, such as that of `lookahead` or a constraint, that is left after the next step."""
+    optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, learning_rate=jnp.float32(0.01)))
+
+    def objective(parameters: Any) -> jax.Array:
+        return ((parameters["kernel"] - 3) ** 2).mean()
+
+    def step(parameters: Any, state: Any) -> Any:
+        value, gradients = jax.value_and_grad(objective)(parameters)
+        extra = {"value": value, "grad": gradients, "value_fn": objective}
+        updates, state = optimizer.update(gradients, state, parameters, **extra)
+        return optax.apply_updates(parameters, updates), state
+
+    @jax.jit
+    def measure_rest() -> jax.Array:
+        parameters = {"kernel": jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)}
+        parameters, state = step(parameters, optimizer.init(parameters))
+        moved = {"kernel": parameters["kernel"] + 0.01}
+        ends = [step(start, state)[0]["kernel"] for start in (moved, parameters)]
+        return (ends[0] - ends[1]).mean() / 0.01
+
+    assert (measure_rest() < 0.5) == (target in FORGETTING)
+
+
+@pytest.mark.optax
+def test_the_schedule_within_an_optimizer_of_your_own_goes_on_at_the_unfreezing() -> None:
     head, every = {"head": jnp.ones(2)}, {"head": jnp.ones(2), "body": jnp.ones(3)}
-    optimizer = optax.optimistic_gradient_descent(0.1)
+    optimizer = optax.inject_hyperparams(optax.adam)(lambda step: 0.1 / (1 + step))
     _, trained = optimizer.update(head, optimizer.init(head))
-    updates, _ = optimizer.update(every, carry_over(optimizer.init(every), trained, is_whole=is_joint))
-    assert_close(updates, jax.tree.map(lambda gradient: -0.1 * gradient, every))
+    carried = carry_over(optimizer.init(every), trained, is_whole=is_joint)
+    assert (carried.count, carried.inner_state[0].count) == (1, 0)
 
 
 @pytest.mark.optax
@@ -390,6 +460,76 @@ def test_parameters_are_constrained_once_and_averages_where_they_are_evaluated(
     halved = jax.tree.map(lambda w: w / 2, average)
     for tree, head in zip((state.parameters, *kept.values(), evaluated), (fast, average, slow, halved), strict=True):
         assert_close(tree, {"architecture": {**layers, "head": head}})
+
+
+LOOKING = """
+import jax.numpy as jnp
+from components.types import Schedule
+
+def values():
+    return lambda tree: tree if bool(jnp.linalg.norm(tree["architecture"]["head"]["kernel"]) > 0) else {}
+def same(): return lambda tree: tree
+def part(): return lambda tree: {"architecture": {"head": tree["architecture"]["head"]}}
+def momentum(): return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1), "momentum": jnp.float32(0.5)})
+def decay(): return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1), "weight_decay": jnp.float32(0.5)})
+def late():
+    return Schedule(lambda clock: {"learning_rate": jnp.float32(0.1 if clock.step > 2 else 0.2)})
+"""
+
+
+@pytest.fixture
+def looking(write_module: Callable[[str, str], None]) -> None:
+    """Constraints and a schedule that look at values, which arrays that are traced don't have, and other schedules."""
+    write_module("looking", LOOKING)
+    for group, names in (("constraint", ("values", "same", "part")), ("schedule", ("late", "momentum", "decay"))):
+        Path("conf", group).mkdir(parents=True)
+        for name in names:
+            node = f"_target_: looking.{name}" if group == "schedule" else f"{name}: {{_target_: looking.{name}}}"
+            Path("conf", group, f"{name}.yaml").write_text(f"# Looks at values.\n{node}\n")
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("training.compile=false", "update=[freeze]", "constraint=[values]"),
+        ("training.compile=false", "update=[freeze]", "update.freeze.until=1ep", "schedule=late"),
+        ("update=[freeze]", "constraint=[same]"),
+    ],
+)
+def test_frozen_parameters_need_no_tracing_of_an_uncompiled_run(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A constraint that returns its argument changes nothing, but not because parameters are frozen."""
+    Session("optimizer=sgd", *words)
+    assert "note:" not in capsys.readouterr().err
+
+
+GROUP = f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.sgd, nesterov: true}}}}"
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimizer=sgd", "optimizer.nesterov=true", "schedule=momentum"),
+        ("optimizer=sgd", "schedule=momentum", "update=[groups]", GROUP),
+        ("optimizer={_target_: optax.lamb}", "update=[decay]", "schedule=decay"),
+    ],
+)
+def test_the_numbers_of_a_schedule_count_as_set(words: Sequence[str]) -> None:
+    start = Session(*words)
+    before = jax.device_get(start.state.parameters)["architecture"]["head"]["kernel"]
+    assert (start.step().parameters["architecture"]["head"]["kernel"] != before).any()
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("looking")
+def test_a_constraint_that_loses_parameters_is_an_error_beside_frozen_ones() -> None:
+    with pytest.raises(UserError, match="must return a tree of the structure that it got"):
+        Session("optimizer=sgd", "training.compile=false", "update=[freeze]", "constraint=[part]").step()
 
 
 @pytest.mark.optax

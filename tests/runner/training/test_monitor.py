@@ -2,9 +2,12 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +42,14 @@ def test_the_learning_rate_falls_at_the_same_epochs_as_in_keras(case: str, plate
     values = [-loss for loss in LOSSES] if higher else LOSSES
     scales = [state.scale for state, _ in monitor_states(values, higher, plateau=plateau)]
     assert [0.1 * scale for scale in scales] == pytest.approx(GOLDEN[case]["learning_rate_after_epoch"], rel=1e-6)
+
+
+@pytest.mark.parametrize("number", [float, np.float32, jnp.float32])
+def test_a_change_of_min_delta_is_no_improvement(number: Callable[[float], Any]) -> None:
+    """A run passes float32. That of 0.01 is a little less than 0.01, so that each change would be more."""
+    plateau = Plateau(number(0.3), 1, number(0.01), 0, number(0.1))
+    history = monitor_states([0.50, 0.51, 0.52, 0.53, 0.54], True, plateau=plateau)
+    assert [state.scale for state, _ in history] == [1, 0.3, 0.3, 0.1, 0.1]
 
 
 @pytest.mark.parametrize("cooldown", [0, 1, 2, 5])
