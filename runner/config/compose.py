@@ -22,11 +22,24 @@ from runner.config.catalog import (
     find_options,
     read_default_options,
 )
-from runner.config.check import check_config, find_command_problems, find_config_problems, has_valid_root
+from runner.config.check import (
+    RUN_EXAMPLES,
+    check_config,
+    find_command_problems,
+    find_config_problems,
+    has_valid_root,
+)
+from runner.config.check_files import find_file_problems
 from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
-from runner.config.earlier_run import check_server, merge_overrides, overlay_run
+from runner.config.earlier_run import (
+    check_server,
+    find_forbidden,
+    merge_overrides,
+    overlay_run,
+    select_command_settings,
+)
 from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
@@ -58,18 +71,17 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     """
     composer = composer or Composer()
     overrides = mask_arguments(overrides)
-    config = compose(overrides, composer)
-    if not has_valid_root(config.values):  # the code below reads keys at the root
-        if config.values.get("run") is not None and str(config.values.get("mode")) in RUN_MODES:
-            raise ConfigError(*_find_run_problems(config), *find_command_problems(config))
-        check_config(config)
-    config = _expand_home(config)
-    if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resume(config, overrides, name, composer)
-    if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
-        if problems := _find_run_problems(config):
-            raise ConfigError(*problems, *find_command_problems(config))
-        config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
+    parsed = parse_overrides(overrides, composer.catalog.files)
+    set_values = {setting.key_or_group: setting.value() for setting in parsed.settings}
+    if set_values.get("run") is None and str(set_values.get("mode")) not in RUN_EXAMPLES:
+        config = compose(overrides, composer)
+        if not has_valid_root(config.values):  # the code below reads keys at the root
+            check_config(config)
+        config = _expand_home(config)
+        if (name := config.values["resume"]) and config.values["mode"] != "deliver":
+            config = _resume(config, overrides, name, composer)
+    else:
+        config = _configure_finished_run(overrides, parsed, composer)
     check_config(_without_python_source(config))
     composer.print_notes(config)
     if config.values["mode"] in RUN_MODES:
@@ -281,6 +293,29 @@ def _resume(config: Config, overrides: Sequence[str], name: str, composer: Compo
     if isinstance(recorded, dict) and isinstance(values.get("feature"), dict):
         values["feature"] = keep_read_as(values["feature"], recorded)
     return replace(resumed, values=values)
+
+
+def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, composer: Composer) -> Config:
+    """The configuration of the run that `run` names, with the overrides of this command.
+
+    Raises:
+        ConfigError: all problems of the overrides, there is no such run, or its configuration is damaged.
+    """
+    config, problems = _merge(overrides, composer, select_command_settings(parsed), None)
+    run, mode = config.values.get("run"), str(config.values.get("mode"))
+    if mode not in RUN_MODES:
+        raise ConfigError(*problems, *find_command_problems(config))
+    problems += find_forbidden(parsed, run)
+    run_problems = _find_run_problems(config)
+    if run_problems or run is None or not has_valid_root(config.values):
+        raise ConfigError(*run_problems, *problems, *find_command_problems(config))
+    config = _expand_home(config)
+    config, new_problems = overlay_run(
+        config, parsed, find_run(Path(config.values["folder"]), config.values["run"], "run")
+    )
+    if problems := [*problems, *new_problems]:
+        raise ConfigError(*problems, *find_config_problems(config), *find_file_problems(config))
+    return config
 
 
 def _find_run_problems(config: Config) -> list[str]:

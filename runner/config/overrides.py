@@ -26,6 +26,7 @@ from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
+SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.split", "data.on_missing")  # never a list
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
@@ -59,15 +60,17 @@ def parse_overrides(overrides: Sequence[str], groups: Collection[str]) -> Parsed
         groups: the names of the groups.
     """
     parsed = ParsedOverrides([], [], [])
+    valid: list[Override] = []
     for text in overrides:
         try:
-            override = parse_override(text)
+            valid.append(parse_override(text))
         except UserError as error:
             parsed.problems.append(str(error))
-            continue
+    names_run = any(override.key_or_group == "run" and override.value() is not None for override in valid)
+    for override in valid:
         is_choice = override.key_or_group in groups and not _has_mapping(override.value())
-        if problem := _find_problem(override, is_choice):
-            parsed.problems.append(f"{text}: {problem}")
+        if problem := _find_problem(override, is_choice, may_sweep=not names_run):
+            parsed.problems.append(f"{override.input_line}: {problem}")
         else:
             (parsed.choices if is_choice else parsed.settings).append(override)
     return parsed
@@ -252,7 +255,7 @@ def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:
     return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
-def _find_problem(override: Override, is_choice: bool) -> str | None:
+def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> str | None:
     """The problem of an override that Hydra's grammar allows but Titrate doesn't; None: there is none."""
     name = override.key_or_group
     root = re.split(r"[./]", name)[0]
@@ -263,7 +266,13 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        return f"several values need a sweep. Write -m before the overrides, or a list as one value: {name}=[…]"
+        values = str(override.input_line).partition("=")[2]
+        if may_sweep:
+            return f"several values need a sweep. Write -m before the overrides, or a list as one value: {name}=[…]"
+        if name in SINGLE_VALUES:
+            as_text = f'{name}="{values}"'
+            return f"takes one value. Run the command once for each. If it has a comma, write {shlex.quote(as_text)}"
+        return f"several values must be a list. Write {shlex.quote(f'{name}=[{values}]')}"
     if root == EXPERIMENT and not is_choice:
         return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
     if is_choice and override.is_delete():

@@ -53,6 +53,20 @@ OTHER_NAMES = {
 }
 """Titrate's keys, by names that other libraries have for them."""
 
+NAMES_FOR_FINISHED_RUNS = {
+    "model": "run",
+    "checkpoint": "run",
+    "weights": "run",
+    "path": "data.path",
+    "file": "data.path",
+    "input": "data.path",
+    "split": "data.split",
+    "on_missing": "data.on_missing",
+    "columns": "output.columns",
+    "overwrite": "output.overwrite",
+}
+"""The keys that a user may have meant in a mode of a finished run."""
+
 OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "labels", "targets", "outputs", "params"}
 """The names that other libraries have for the arguments of losses, metrics and penalties."""
 
@@ -87,6 +101,19 @@ def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> 
         return _suggest_options("optimizer", str(key)) or suggest_name(key, known)
     overrides = [" or ".join(_format_override(new, leaves[leaf]) for new in keys) for leaf, keys in meant.items()]
     return f"Write {' '.join(overrides)}"
+
+
+def suggest_for_finished_run(key: str, value: Any) -> str | None:
+    """Suggests what to write instead of an override that is not allowed for a finished run; None: to leave it out."""
+    if key in NAMES_FOR_FINISHED_RUNS:
+        return f"unknown key. Write {_format_override(NAMES_FOR_FINISHED_RUNS[key], value)}"
+    if key == "data" and isinstance(value, str) and explain_data_file(value):
+        return f"the source is that of the finished run. Write {_format_override('data.path', value)}"
+    root = key.partition(".")[0]
+    known = [*read_settings_fields("Settings"), *read_default_options()]
+    if root in known or root in EXPLANATIONS or any(_find_meant_keys(key, {})):
+        return None
+    return f"unknown key. {suggest_name(root, known)}"
 
 
 def suggest_help(key: str, known: Collection[str]) -> str:

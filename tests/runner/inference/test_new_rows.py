@@ -298,6 +298,14 @@ TAKEN = "output=taken.csv exists already. Remove it, choose another name, or rep
             ["output=taken.csv", "data.path=lacking.csv", "data.delimitr=x", "data.split=1"],
             [TAKEN, "data.path: there is no ", "data.delimitr: unknown parameter", "data.split: 1 is no"],
         ),
+        (
+            ["output=taken.csv", "data.on_missing=fil", "loss=mae", "epochs=2", "data.delimiter=comma)"],
+            [TAKEN, 'data.on_missing: "fil" is', "loss=mae, epochs=2: not allowed for the finished run", "comma): not"],
+        ),
+        (
+            ["data.path=new.csv", "data.split=test"],
+            ["data.split: test is a split of the run's own data, and the command names other rows. Leave one of them"],
+        ),
     ],
 )
 def test_wrong_words_about_the_output_are_errors(
@@ -325,7 +333,9 @@ def test_the_command_for_an_unknown_run_reports_its_other_mistakes_too(
         example = "titrate mode=predict run=last data.path=new.csv output=predictions.csv"
         run_line = "run: is missing from the command line. Set it to a run's folder or MLflow id, or to last (see "
         run_line += f"mode=runs): {example}"
-    expected = [run_line, 'output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
+    forbidden = f"data=csv: not allowed for {'the finished run lacking' if run else 'a finished run'}. Leave this out."
+    expected = [forbidden, run_line] if not run else [run_line, forbidden]
+    expected += ['output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
     assert len(lines) == len(expected)
     assert [line for line, start in zip(lines, expected, strict=True) if not line.startswith(start)] == []
 
