@@ -121,8 +121,16 @@ def test_the_command_line_has_the_word_too(folder: Path, capsys: pytest.CaptureF
     assert "column `area` has no value in 1 of 2 rows; the mean of the training split stands for it" in (
         capsys.readouterr().err
     )
-    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "data.on_missing=fill"]) == 0
+    words = ("mode=evaluate", f"run={folder}", "data.path=new.csv", "data.on_missing=fill")
+    assert main([*words]) == 0
     assert "new.csv" in capsys.readouterr().out
+    Path("new.csv").write_text(f"{HEADER}\nx,,2024-01-02,north,1\ny,4,2024-01-02,north,\n")
+    assert main([*words]) == 2
+    assert capsys.readouterr().err.endswith(
+        "new.csv, line 3: column `price` has no value, and an evaluation needs the target; fill it in, or remove the "
+        "row; to leave such rows out, set data.on_missing_target=drop\n"
+    )
+    assert main([*words, "data.on_missing_target=drop"]) == 0
 
 
 # ------------------------------------------------------------------------------------------------- as in training

@@ -487,4 +487,6 @@ def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.Ca
     assert float(printed[9]) == pytest.approx(error, rel=1e-3)
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
-    assert "there is no column `price` in new.csv" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "there is no column `price` in new.csv, and an evaluation needs the target. Allowed: area, rooms," in error
+    assert "To predict rows without it, use predict (mode=predict)." in error
