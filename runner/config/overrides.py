@@ -33,6 +33,11 @@ MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
 # A key with a name in quotes, such as data.types."size (sqft)", and its value
 QUOTED_NAME = re.compile(r"""([\w.]+)\.(["'])(.+?)\2((?:\.[\w.]+)?)=(.*)""", re.DOTALL)
+CHARACTER_NAMES = {
+    ",": "comma",
+    "'": "single_quote",
+    '"': "double_quote",
+}  # of a file's dialect, such as data.delimiter
 TRAILING_COMMA = re.compile(r",\s*(?=[\]}]|$)")
 NESTING = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}  # the change of depth by each bracket
 STRUCTURAL_CHARACTERS = {*NESTING, *"'\","}  # a value without them is plain text
@@ -164,6 +169,8 @@ def _parse_or_none(text: str) -> Override | None:
 def _suggest_spellings(text: str) -> Iterator[str]:
     """Likely spellings of an override that can't be parsed, the most likely first."""
     key, equals, value = (part.strip() for part in text.partition("="))
+    if key.startswith("data.") and value in CHARACTER_NAMES:
+        yield f"{key}={CHARACTER_NAMES[value]}"
     if equals:
         yield f"{key}={value}"
         yield f"{key}={TRAILING_COMMA.sub('', value)}"

@@ -139,6 +139,16 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
     node, key = values.get(owner, {}), f"{owner}.{name}"
     if key in OTHER_NAMES:
         return f"Write {_format_override(OTHER_NAMES[key], node[name])}"
+    if owner == "data" and name == "path" and values.get("run") is not None:
+        if "function" not in known:
+            return (
+                f"Its rows come from no file. Predict others in Python: runner.load({str(values['run'])!r}).predict(…)."
+            )
+        return "Its rows come from a function. Set another data.function, or an argument of it."
+    if owner == "data" and name == "path" and "function" in known:
+        return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
+    if owner == "data" and name == "target" and "function" in known:
+        return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)

@@ -44,6 +44,10 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
             "data.path=a.csv data.target=b",
             "data.target: unknown parameter of components.data.ScikitLearn. Write data=csv",
         ),
+        ("data=generator data.path=a.csv", "Its rows come from data.function. To read a file, choose another source"),
+        ("data=generator data.target=y", "feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."),
+        ("data.delimiter=,", "data.delimiter=,: not a valid override. Write data.delimiter=comma\n"),
+        ("data.quote='\"'", "not a valid override. Write data.quote=double_quote\n"),
         ("model=mlp", "model: unknown key. Write architecture=mlp"),
         ("model.dropout=0.5", "model: unknown key. Write architecture.dropout=0.5"),
         ("model.units=[3,4]", "model: unknown key. Did you mean mode? [set by"),  # no network has it

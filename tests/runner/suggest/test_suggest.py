@@ -486,3 +486,7 @@ def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
         make_suggestion(tmp_path, data, target="y")
     with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
         make_suggestion(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
+    data = {name: values * 10 for name, values in data.items()}
+    for sizes in ({"valid": 30}, {"valid": 0.9, "test": 0.9}):
+        with pytest.raises(DataError, match=r"no row is left for the train split; choose smaller splits$"):
+            make_suggestion(tmp_path, data, target="y", **sizes)
