@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -44,11 +44,18 @@ from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import ParsedOverrides, describe_repetitions, format_command, parse_overrides
+from runner.config.overrides import (
+    ParsedOverrides,
+    describe_repetitions,
+    format_command,
+    override_origin,
+    parse_overrides,
+)
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
+from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
@@ -193,12 +200,23 @@ def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list
     if question not in composer.suggestions:  # profiling the source may take a while, so the rest is checked before
         config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         if problems := [*problems, *find_config_problems(config)]:
-            return config, problems
+            return config, [*problems, *_find_unknown_parameters(parsed.settings, config)]
     try:
         return _merge(overrides, composer, parsed, composer.suggestions[question])
     except UserError as error:
         config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         return config, [str(error), *problems]
+
+
+def _find_unknown_parameters(settings: Sequence[Override], config: Config) -> Iterator[str]:
+    """The problems of settings of the groups that a suggestion may still choose: parameters that no option has."""
+    for setting in settings:
+        group, _, below = setting.key_or_group.partition(".")
+        takes_one = isinstance(read_default_options().get(group), str)
+        if not takes_one or not below or group in config.values or setting.is_delete():
+            continue
+        if problem := explain_unknown_parameter(group, below.partition(".")[0], setting.value()):
+            yield format_problem(f"{setting.key_or_group}: {problem}", override_origin(setting))
 
 
 def _merge(

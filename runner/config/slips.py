@@ -16,7 +16,7 @@ from runner.config.option_parts import find_options_with
 from runner.config.settings import SECTIONS
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
 from runner.signature.kinds import KINDS
-from runner.signature.parameters import read_settings_fields, read_signature
+from runner.signature.parameters import REST, read_settings_fields, read_signature
 from runner.signature.source import find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
@@ -152,6 +152,14 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)
+
+
+def explain_unknown_parameter(group: str, name: str, value: Any) -> str | None:
+    """The problem of a parameter that no option of a group has, while none is chosen; None: an option has it."""
+    if name == "_target_" or find_options_with(group, name) or find_options_with(group, REST):
+        return None
+    meant = OTHER_NAMES.get(f"{group}.{name}")
+    return f"no option of {group} has this parameter.{f' Write {_format_override(meant, value)}' if meant else ''}"
 
 
 def explain_function(target: str, kinds: Sequence[str], arguments: Mapping[str, Any]) -> str | None:

@@ -44,6 +44,16 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
             "data.path=a.csv data.target=b",
             "data.target: unknown parameter of components.data.ScikitLearn. Write data=csv",
         ),
+        (
+            "data=csv data.path=a.csv data.target=b lr=2 optimizer.lr=0.1 architecture.widht=[3]",
+            "optimizer.lr: no option of optimizer has this parameter. Write learning_rate=0.1 [set by",
+        ),
+        (
+            "data=csv data.path=a.csv data.target=b lr=2 optimizer.lr=0.1 architecture.widht=[3]",
+            "architecture.widht: no option of architecture has this parameter.",
+        ),
+        ("'metric=[f2,rms,mae]'", "metric: unknown option rms. Did you mean rmse?"),
+        ("'metric=[f2,rms,mae]'", "metric: unknown option f2. "),
         ("data=generator data.path=a.csv", "Its rows come from data.function. To read a file, choose another source"),
         ("data=generator data.target=y", "feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."),
         ("data.delimiter=,", "data.delimiter=,: not a valid override. Write data.delimiter=comma\n"),
