@@ -96,6 +96,10 @@ def raw_keys(columns: Mapping[str, Column]) -> set[str]:
     return {key for name, column in columns.items() for key in set(column.keys).difference(parent_keys(columns, name))}
 
 
+class MissingColumnError(UserError):
+    """The source has no column of a name that a feature file or a target has."""
+
+
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     for name, column in columns.items():
@@ -104,7 +108,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
             if key not in block.columns and key not in parents:
                 others = [other for other in columns if other != name and is_input_column(other)]
                 hint = suggest_name(key, [*block.columns, *(others if is_input_column(name) else ())])
-                raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
+                raise MissingColumnError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(
