@@ -125,7 +125,7 @@ class NumpyFiles(Table):
             raise DataError(
                 f"nothing is inferred from {self._label}, which has {found}. Only uint8 images (rows, height, width, "
                 "channels) and the class of each are. Choose them by `columns`, or write a feature file such as the "
-                f"following, conf/feature/NAME.yaml, and choose it by feature=NAME.\n{example}"
+                f"following, and choose it by feature=….\n{example}"
             )
         shapes = {shape: len(columns[images[0]]) for shape in [_image_shape(columns[images[0]])] if shape}
         profile = Profile(name, "string", True, labels, None, self.locate_row, dict)
@@ -559,7 +559,7 @@ def _example_feature(columns: Mapping[str, Any], target: str, labels: Strings | 
         f"  inputs: {{columns: [{first}]}}",
     ]
     if not has_classes:
-        lines.append("A target of numbers needs loss=mse and, for example, metric=[mae].")
+        lines.append("A target of numbers needs the loss mse and, for example, the metric mae.")
     if columns[target].ndim == 2 and columns[target].dtype.kind != "U":
         lines.append(f"If {target} is one-hot, save the numbers of the classes instead, {target}.argmax(axis=1).")
     if rows is not None and rows.ndim > 2 and kind == "Numeric":
