@@ -20,6 +20,7 @@ from runner.files import NUMBER, FieldTypes, check_fields, check_no_links, read_
 LOCK = "lock"  # the file that a process locks
 NEW_LOCK = f"{LOCK}.new"  # the same file before it is locked
 LAST_RUN = "last"  # the name of the run that started last
+LOOK = "look"  # the kind of a folder that mode=look writes
 BEST_RUN = "best"  # no name of a run, but users try it
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
 MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
@@ -207,6 +208,8 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
         UserError: there is no such run, or it is a sweep.
     """
     folder = find_folder(root, name, key)
+    if _read_kind(folder) == LOOK:
+        raise UserError(f"{key}={name} is a folder of mode=look, which trains nothing. Name a run (see mode=runs).")
     if not is_sweep(folder):
         return folder
     runs, best = list_runs(folder), read_summary(folder).get("best_folder")
@@ -216,9 +219,14 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
 
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
-    with suppress(ValueError):  # a damaged file, which is reported where it is read
-        return bool(read_json(folder / "record.json").get("kind") == "sweep")
-    return False
+    return _read_kind(folder) == "sweep"
+
+
+def _read_kind(folder: Path) -> str:
+    """`run`, `sweep` or `look`. Of a damaged folder, which is reported where it is read, `run`."""
+    with suppress(ValueError, OSError):
+        return str(read_json(folder / "record.json").get("kind"))
+    return "run"
 
 
 def find_folder(root: Path, name: str, key: str = "resume") -> Path:
@@ -232,7 +240,7 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
             "runs.sort=best/valid/loss lists the lowest first, runs.sort=-test/accuracy the highest. A sweep prints "
             "the folder of its best run."
         )
-    known = [path.name for path in list_runs(root)]
+    known = [path.name for path in list_runs(root) if _read_kind(path) != LOOK]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
     near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4) or [*known[-3:], LAST_RUN]
     runs = f"Nearest runs: {', '.join(near)}." if known else "It has no runs."

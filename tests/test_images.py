@@ -230,7 +230,18 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     words = [f"run={result.folder.absolute()}", f"data.path={tmp_path / 'new'}"]
     assert main([*words, "mode=evaluate"]) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
-    assert "for images without classes set data.labels=false" in error
+    assert "An evaluation needs the class of each image; to predict images without it, use predict" in error
+    assert "data.labels" not in error
+    assert main([*words, "mode=evaluate", "data.labels=false"]) == 2
+    assert "an evaluation needs the target. Allowed: image, path. To predict" in capsys.readouterr().err
+    (tmp_path / "new" / "notes.txt").touch()
+    assert main([*words, "mode=predict", f"output={output}"]) == 2
+    assert "notes.txt in " in (error := capsys.readouterr().err)
+    assert "data.on_bad_row" not in error, "rows to predict can't be skipped"
+    (tmp_path / "new" / "notes.txt").rename(tmp_path / "new" / "2.png")
+    assert main([*words, "mode=predict", f"output={output}"]) == 2
+    assert "are fixed" not in capsys.readouterr().err, "the columns have nothing to do with a damaged file"
+    (tmp_path / "new" / "2.png").unlink()
     assert main([*words, "mode=predict", f"output={output}"]) == 0
     rows = [*csv.DictReader(output.read_text().splitlines())]
     assert [*rows[0]][:3] == ["row", "path", "prediction"]

@@ -122,7 +122,9 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         if not self._has_labels:
             value = "null" if self.labels is None else "false"
             raise DataError(
-                f"`labels` (={value}) leaves no target, so nothing is inferred; choose features with feature=…"
+                f"`labels` (={value}) leaves no target, so nothing is inferred. If a table has the classes of the "
+                "images, read it (`image_table`); to predict the images, use a finished run (`predict`); "
+                "otherwise write a feature file, and choose it by feature=…"
             )
         rows = np.concatenate([*self._parts.values()])
         labels = _encode_dictionary([self._classes[row] for row in rows.tolist()])

@@ -121,14 +121,11 @@ class NumpyFiles(Table):
         images = [column for column, rows in columns.items() if _image_shape(rows) and column != name]
         if len(images) != 1 or len(columns) != 2 or labels is None:
             found = ", ".join(f"{column} {rows}" for column, rows in columns.items())
-            inputs = next((column for column in columns if column != name), "x")
+            example = _example_feature(columns, name, labels)
             raise DataError(
                 f"nothing is inferred from {self._label}, which has {found}. Only uint8 images (rows, height, width, "
-                "channels) and the class of each are. Choose them by `columns`, or write a feature file such "
-                "as the following, and choose it.\n"
-                f"  target: {{_target_: components.feature.Label, key: {name}}}\n"
-                f"  columns: {{{inputs}: {{_target_: components.feature.Numeric, key: {inputs}}}}}\n"
-                f"  inputs: {{columns: [{inputs}]}}"
+                "channels) and the class of each are. Choose them by `columns`, or write a feature file such as the "
+                f"following, and choose it by feature=….\n{example}"
             )
         shapes = {shape: len(columns[images[0]]) for shape in [_image_shape(columns[images[0]])] if shape}
         profile = Profile(name, "string", True, labels, None, self.locate_row, dict)
@@ -547,3 +544,24 @@ def _image_shape(rows: Any) -> tuple[int, int, int] | None:
         return None
     height, width, channels = (*rows.shape[1:], 1)[:3]
     return (height, width, channels) if channels in (1, 3) else None
+
+
+def _example_feature(columns: Mapping[str, Any], target: str, labels: Strings | None) -> str:
+    """A feature file for arrays, and what must be changed before it reads them."""
+    first = next((column for column in columns if column != target), "x")
+    has_classes = labels is not None or columns[target].dtype.kind in "bUS"
+    part = f"Label, key: {target}" if has_classes else f"Numeric, key: {target}, normalize: z_score"
+    rows = columns.get(first)
+    kind = "Image" if rows is not None and _image_shape(rows) else "Numeric"
+    lines = [
+        f"  target: {{_target_: components.feature.{part}}}",
+        f"  columns: {{{first}: {{_target_: components.feature.{kind}, key: {first}}}}}",
+        f"  inputs: {{columns: [{first}]}}",
+    ]
+    if not has_classes:
+        lines.append("A target of numbers needs the loss mse and, for example, the metric mae.")
+    if columns[target].ndim == 2 and columns[target].dtype.kind != "U":
+        lines.append(f"If {target} is one-hot, save the numbers of the classes instead, {target}.argmax(axis=1).")
+    if rows is not None and rows.ndim > 2 and kind == "Numeric":
+        lines.append(f"Each row of {first} must be a vector: save {first}.reshape(len({first}), -1), or uint8 images.")
+    return "\n".join(lines)

@@ -16,7 +16,7 @@ from runner.config.check_targets import WEIGHTED, find_augmentations, find_targe
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
-from runner.config.modes import RUN_MODES
+from runner.config.modes import MODES, RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
 from runner.config.slips import explain_function, suggest_key, suggest_parameter
@@ -435,7 +435,7 @@ def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     if _lacks_run(values):
         text = "Set it to a run's folder or MLflow id, or to last (see mode=runs)"
         yield Problem("run", f"{MISSING_ARGUMENT}{text}: titrate mode={mode} run=last {RUN_EXAMPLES[mode]}")
-    if mode not in RUN_MODES and values.get("run") is not None:
+    if mode in MODES and mode not in RUN_MODES and values.get("run") is not None:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     training = values.get("training")
     if mode == "dry_run" and isinstance(training, dict) and training.get("compile") is False:

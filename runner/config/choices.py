@@ -209,11 +209,18 @@ def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: A
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise UserError(format_problem(f"{group}: {name} is listed twice. Leave one out.", origin))
-        return [_load_option_file(catalog, group, name, origin) for name in names]
     except UserError as error:
         choices.problems.append(str(error))
         choices.broken.add(group)
         return []
+    files = []
+    for name in names:
+        try:
+            files.append(_load_option_file(catalog, group, name, origin))
+        except UserError as error:
+            choices.problems.append(str(error))
+            choices.broken.add(group)
+    return [] if group in choices.broken else files
 
 
 def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:

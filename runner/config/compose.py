@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,20 +23,41 @@ from runner.config.catalog import (
     find_options,
     read_default_options,
 )
-from runner.config.check import check_config, find_command_problems, find_config_problems, has_valid_root
+from runner.config.check import (
+    RUN_EXAMPLES,
+    check_config,
+    find_command_problems,
+    find_config_problems,
+    has_valid_root,
+)
+from runner.config.check_files import find_file_problems
 from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
-from runner.config.earlier_run import check_server, merge_overrides, overlay_run
+from runner.config.earlier_run import (
+    check_server,
+    find_forbidden,
+    merge_overrides,
+    overlay_run,
+    select_command_settings,
+)
 from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
 from runner.config.options import OptionReader
-from runner.config.overrides import COMMAND_LINE, ParsedOverrides, describe_repetitions, format_command, parse_overrides
+from runner.config.overrides import (
+    COMMAND_LINE,
+    ParsedOverrides,
+    describe_repetitions,
+    format_command,
+    override_origin,
+    parse_overrides,
+)
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
+from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
@@ -60,18 +81,17 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     """
     composer = composer or Composer()
     overrides = mask_arguments(overrides)
-    config = compose(overrides, composer)
-    if not has_valid_root(config.values):  # the code below reads keys at the root
-        if config.values.get("run") is not None and str(config.values.get("mode")) in RUN_MODES:
-            raise ConfigError(*_find_run_problems(config), *find_command_problems(config))
-        check_config(config)
-    config = _expand_home(config)
-    if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resume(config, overrides, name, composer)
-    if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
-        if problems := _find_run_problems(config):
-            raise ConfigError(*problems, *find_command_problems(config))
-        config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
+    parsed = parse_overrides(overrides, composer.catalog.files)
+    set_values = {setting.key_or_group: setting.value() for setting in parsed.settings}
+    if set_values.get("run") is None and str(set_values.get("mode")) not in RUN_EXAMPLES:
+        config = compose(overrides, composer)
+        if not has_valid_root(config.values):  # the code below reads keys at the root
+            check_config(config)
+        config = _expand_home(config)
+        if (name := config.values["resume"]) and config.values["mode"] != "deliver":
+            config = _resume(config, overrides, name, composer)
+    else:
+        config = _configure_finished_run(overrides, parsed, composer)
     check_config(_without_python_source(config))
     composer.print_notes(config)
     if config.values["mode"] in RUN_MODES:
@@ -192,12 +212,23 @@ def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list
     if question not in composer.suggestions:  # profiling the source may take a while, so the rest is checked before
         config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         if problems := [*problems, *find_config_problems(config)]:
-            return config, problems
+            return config, [*problems, *_find_unknown_parameters(parsed.settings, config)]
     try:
         return _merge(overrides, composer, parsed, composer.suggestions[question])
     except UserError as error:
         config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         return config, [str(error), *problems]
+
+
+def _find_unknown_parameters(settings: Sequence[Override], config: Config) -> Iterator[str]:
+    """The problems of settings of the groups that a suggestion may still choose: parameters that no option has."""
+    for setting in settings:
+        group, _, below = setting.key_or_group.partition(".")
+        takes_one = isinstance(read_default_options().get(group), str)
+        if not takes_one or not below or group in config.values or setting.is_delete():
+            continue
+        if problem := explain_unknown_parameter(group, below.partition(".")[0], setting.value()):
+            yield format_problem(f"{setting.key_or_group}: {problem}", override_origin(setting))
 
 
 def _merge(
@@ -292,6 +323,29 @@ def _resume(config: Config, overrides: Sequence[str], name: str, composer: Compo
     if isinstance(recorded, dict) and isinstance(values.get("feature"), dict):
         values["feature"] = keep_read_as(values["feature"], recorded)
     return replace(resumed, values=values)
+
+
+def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, composer: Composer) -> Config:
+    """The configuration of the run that `run` names, with the overrides of this command.
+
+    Raises:
+        ConfigError: all problems of the overrides, there is no such run, or its configuration is damaged.
+    """
+    config, problems = _merge(overrides, composer, select_command_settings(parsed), None)
+    run, mode = config.values.get("run"), str(config.values.get("mode"))
+    if mode not in RUN_MODES:
+        raise ConfigError(*problems, *find_command_problems(config))
+    problems += find_forbidden(parsed, run)
+    run_problems = _find_run_problems(config)
+    if run_problems or run is None or not has_valid_root(config.values):
+        raise ConfigError(*run_problems, *problems, *find_command_problems(config))
+    config = _expand_home(config)
+    config, new_problems = overlay_run(
+        config, parsed, find_run(Path(config.values["folder"]), config.values["run"], "run")
+    )
+    if problems := [*problems, *new_problems]:
+        raise ConfigError(*problems, *find_config_problems(config), *find_file_problems(config))
+    return config
 
 
 def _find_run_problems(config: Config) -> list[str]:

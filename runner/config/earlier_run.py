@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,10 +17,10 @@ from runner.config.catalog import CSV, FRAME, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
-from runner.config.overrides import drop_overridden, parse_overrides
-from runner.config.provenance import find_origins
+from runner.config.overrides import ParsedOverrides, drop_overridden
+from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.recorded_config import add_missing_keys, read_config, read_yaml
-from runner.errors import ConfigError
+from runner.config.slips import suggest_for_finished_run
 from runner.store_uri import check_recorded_uri, resolve_store_uri
 from runner.uri_mask import mask_uri
 
@@ -45,15 +47,52 @@ def check_server(resumed: Config, config: Config) -> None:
         check_recorded_uri(mask_uri(resolve_store_uri(uri)), own_uri)
 
 
-def overlay_run(config: Config, folder: Path) -> Config:
+def select_command_settings(parsed: ParsedOverrides) -> ParsedOverrides:
+    """The settings that don't depend on the run, and the path of new rows, whose file is checked without the run."""
+    keys = (*COMMAND_KEYS, "data.path")
+    settings = [item for item in parsed.settings if item.key_or_group.startswith(keys)]
+    return parsed._replace(choices=[], settings=[item for item in settings if _is_allowed(item)])
+
+
+def _is_allowed(override: Override) -> bool:
+    return ALLOWED_KEY.fullmatch(override.key_or_group) is not None
+
+
+def find_forbidden(parsed: ParsedOverrides, run: Any) -> list[str]:
+    """The problems of overrides that would change how a finished run was trained, or that name no key.
+
+    Args:
+        parsed: the overrides.
+        run: the name of the run; None: it is unknown.
+    """
+    forbidden = [item for item in (*parsed.choices, *parsed.settings) if not _is_allowed(item)]
+    remedies = {item.input_line: suggest_for_finished_run(item.key_or_group, item.value()) for item in forbidden}
+    problems = [f"{text}: {remedy}" for text, remedy in remedies.items() if remedy is not None]
+    if texts := [str(text) for text, remedy in remedies.items() if remedy is None]:
+        which = "a finished run" if run is None else f"the finished run {run}"
+        problems.append(
+            f"{', '.join(texts)}: not allowed for {which}. Leave {'this' if len(texts) == 1 else 'these'} out."
+        )
+    return problems
+
+
+def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[Config, list[str]]:
     """The configuration of a finished run, with the overrides that a command may add to it: data, mode, output, ….
 
+    Args:
+        config: the configuration of the command.
+        parsed: the overrides of the command.
+        folder: the folder of the run.
+
+    Returns:
+        The configuration, and the problems of overrides that can't be applied to it.
+
     Raises:
-        ConfigError: an override would change how the run was trained.
+        UserError: the configuration of the run is damaged.
     """
     path = folder / "config.yaml"
     catalog = find_options()
-    choices, settings, _ = parse_overrides(config.overrides, catalog.files)
+    settings = [item for item in parsed.settings if _is_allowed(item)]
     of_run = read_config(folder) | {"observer": {}}  # only training calls observers
     if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
         of_run = add_missing_keys(of_run)
@@ -64,17 +103,11 @@ def overlay_run(config: Config, folder: Path) -> Config:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:
         raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    forbidden = [item.input_line for item in (*choices, *settings) if not ALLOWED_KEY.fullmatch(item.key_or_group)]
-    if forbidden:
-        texts = ", ".join(map(str, forbidden))
-        raise ConfigError(f"{texts}: not allowed for the finished run {config.values['run']}. Leave this out.")
     merged = MergedTree(OptionReader(catalog), tree, [("", of_run, str(path))])
     merged.apply_settings(settings)
-    if merged.problems:
-        raise ConfigError(*merged.problems)
     values = merged.values()
     origins = find_origins(values, merged.settings)
-    return replace(
+    overlaid = replace(
         config,
         values=values,
         raw=values,
@@ -83,3 +116,11 @@ def overlay_run(config: Config, folder: Path) -> Config:
         option_problems=tuple(merged.option_problems),
         names_new_rows=names_new_rows,
     )
+    problems = list(merged.problems)
+    if names_new_rows and (split := (values.get("data") or {}).get("split")) and values["mode"] != "look":
+        text = f"data.split: {split} is a split of the run's own data, and the command names other rows."
+        remedy = (
+            "Leave one of them out. If the data of the run was moved, move it back, or set TITRATE_DATA to its folder."
+        )
+        problems.append(format_problem(f"{text} {remedy}", find_origin(origins, "data.split")))
+    return overlaid, problems

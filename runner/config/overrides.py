@@ -27,12 +27,18 @@ from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
+SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.split", "data.on_missing")  # never a list
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
 # A key with a name in quotes, such as data.types."size (sqft)", and its value
 QUOTED_NAME = re.compile(r"""([\w.]+)\.(["'])(.+?)\2((?:\.[\w.]+)?)=(.*)""", re.DOTALL)
+CHARACTER_NAMES = {
+    ",": "comma",
+    "'": "single_quote",
+    '"': "double_quote",
+}  # of a file's dialect, such as data.delimiter
 TRAILING_COMMA = re.compile(r",\s*(?=[\]}]|$)")
 NESTING = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}  # the change of depth by each bracket
 STRUCTURAL_CHARACTERS = {*NESTING, *"'\","}  # a value without them is plain text
@@ -60,6 +66,7 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
         options: the options of each group.
     """
     parsed = ParsedOverrides([], [], [])
+    valid: list[Override] = []
     for words in _group_split_words(overrides, options):
         text = " ".join(words)
         if len(words) > 1:
@@ -76,13 +83,15 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
             parsed.problems.append(f"{text}: not a valid override. {remedy}")
             continue
         try:
-            override = parse_override(text)
+            valid.append(parse_override(text))
         except UserError as error:
             parsed.problems.append(str(error))
             continue
+    names_run = any(override.key_or_group == "run" and override.value() is not None for override in valid)
+    for override in valid:
         is_choice = override.key_or_group in options and not _has_mapping(override.value())
-        if problem := _find_problem(override, is_choice):
-            parsed.problems.append(f"{text}: {problem}")
+        if problem := _find_problem(override, is_choice, may_sweep=not names_run):
+            parsed.problems.append(f"{override.input_line}: {problem}")
         else:
             (parsed.choices if is_choice else parsed.settings).append(override)
     return parsed
@@ -93,7 +102,7 @@ def _group_split_words(overrides: Sequence[str], options: Mapping[str, Collectio
     start = 0
     while start < len(overrides):
         end, key = start + 1, overrides[start].partition("=")[0]
-        if key != overrides[start] and key not in options:
+        if key != overrides[start] and key not in options and key != "mode":
             while end < len(overrides) and _is_stray(overrides[end], options):
                 end += 1
         if 0 < _depth(overrides[start]) <= OPTION_LIMITS.depth and _parse_or_none(overrides[start]) is None:
@@ -215,6 +224,8 @@ def _iterate_valid(text: str) -> Iterator[str]:
 def _suggest_spellings(text: str) -> Iterator[str]:
     """Likely spellings of an override that can't be parsed, the most likely first."""
     key, equals, value = (part.strip() for part in text.partition("="))
+    if key.startswith("data.") and value in CHARACTER_NAMES:
+        yield f"{key}={CHARACTER_NAMES[value]}"
     if equals:
         yield f"{key}={value}"
         yield f"{key}={TRAILING_COMMA.sub('', value)}"
@@ -306,7 +317,7 @@ def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:
     return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
-def _find_problem(override: Override, is_choice: bool) -> str | None:
+def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> str | None:
     """The problem of an override that Hydra's grammar allows but Titrate doesn't; None: there is none."""
     name = override.key_or_group
     root = re.split(r"[./]", name)[0]
@@ -317,10 +328,16 @@ def _find_problem(override: Override, is_choice: bool) -> str | None:
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        return (
-            "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a list "
-            f"as one value: {name}=[…]"
-        )
+        if may_sweep:
+            return (
+                "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a "
+                f"list as one value: {name}=[…]"
+            )
+        values = str(override.input_line).partition("=")[2]
+        if name in SINGLE_VALUES:
+            as_text = f'{name}="{values}"'
+            return f"takes one value. Run the command once for each. If it has a comma, write {shlex.quote(as_text)}"
+        return f"several values must be a list. Write {shlex.quote(f'{name}=[{values}]')}"
     if root == EXPERIMENT and not is_choice:
         return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
     if is_choice and override.is_delete():

@@ -19,7 +19,7 @@ from runner.config.settings import SECTIONS
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
 from runner.signature.kinds import KINDS
-from runner.signature.parameters import read_settings_fields, read_signature
+from runner.signature.parameters import REST, read_settings_fields, read_signature
 from runner.signature.schema import groups_by_kind
 from runner.signature.source import PartNotFoundError, find_definition
 from runner.signature.type_hints import format_value
@@ -61,6 +61,20 @@ OTHER_NAMES = {
 """Titrate's keys, by names that other libraries have for them. For names of options and parameters, see
 `components/other_names.py`."""
 
+NAMES_FOR_FINISHED_RUNS = {
+    "model": "run",
+    "checkpoint": "run",
+    "weights": "run",
+    "path": "data.path",
+    "file": "data.path",
+    "input": "data.path",
+    "split": "data.split",
+    "on_missing": "data.on_missing",
+    "columns": "output.columns",
+    "overwrite": "output.overwrite",
+}
+"""The keys that a user may have meant in a mode of a finished run."""
+
 OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "labels", "targets", "outputs", "params"}
 """The names that other libraries have for the arguments of losses, metrics and penalties."""
 
@@ -101,6 +115,19 @@ def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> 
     return f"Write {' '.join(overrides)}"
 
 
+def suggest_for_finished_run(key: str, value: Any) -> str | None:
+    """Suggests what to write instead of an override that is not allowed for a finished run; None: to leave it out."""
+    if key in NAMES_FOR_FINISHED_RUNS:
+        return f"unknown key. Write {_format_override(NAMES_FOR_FINISHED_RUNS[key], value)}"
+    if key == "data" and isinstance(value, str) and explain_data_file(value):
+        return f"the source is that of the finished run. Write {_format_override('data.path', value)}"
+    root = key.partition(".")[0]
+    known = [*read_settings_fields("Settings"), *read_default_options()]
+    if root in known or root in EXPLANATIONS or any(_find_meant_keys(key, {})):
+        return None
+    return f"unknown key. {suggest_name(root, known)}"
+
+
 def suggest_help(key: str, known: Collection[str]) -> str:
     """Suggests what to write instead of an unknown key after `--help`, of which `known` are allowed."""
     if key in EXPLANATIONS:
@@ -124,12 +151,36 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
     """
     if name in EXPLANATIONS:
         return EXPLANATIONS[name]
-    node, meant = values.get(owner, {}), OTHER_NAMES.get(f"{owner}.{name}", OTHER_NAMES.get(name, owner))
-    if meant not in SECTIONS and meant not in read_default_options() and name in node:
+    node, meant = values.get(owner, {}), _find_meant_key(owner, name)
+    if meant is not None and name in node:
         return f"Write {_format_override(meant, node[name])}"
+    if owner == "data" and name == "path" and values.get("run") is not None:
+        if "function" not in known:
+            return (
+                f"Its rows come from no file. Predict others in Python: runner.load({str(values['run'])!r}).predict(…)."
+            )
+        return "Its rows come from a function. Set another data.function, or an argument of it."
+    if owner == "data" and name == "path" and "function" in known:
+        return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
+    if owner == "data" and name == "target" and "function" in known:
+        return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
     if owner == "data" and name in ("path", "target"):
         return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
     return _suggest_options(owner, name) or suggest_name(name, known)
+
+
+def _find_meant_key(owner: str, name: str) -> str | None:
+    """The key of a value for which another library has the name of an unknown parameter. None: there is none."""
+    meant = OTHER_NAMES.get(f"{owner}.{name}", OTHER_NAMES.get(name))
+    return None if meant in SECTIONS or meant in read_default_options() else meant
+
+
+def explain_unknown_parameter(group: str, name: str, value: Any) -> str | None:
+    """The problem of a parameter that no option of a group has, while none is chosen; None: an option has it."""
+    if name == "_target_" or find_options_with(group, name) or find_options_with(group, REST):
+        return None
+    meant = _find_meant_key(group, name)
+    return f"no option of {group} has this parameter.{f' Write {_format_override(meant, value)}' if meant else ''}"
 
 
 def explain_function(target: str, kinds: Sequence[str], arguments: Mapping[str, Any]) -> str | None:

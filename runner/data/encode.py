@@ -96,6 +96,10 @@ def raw_keys(columns: Mapping[str, Column]) -> set[str]:
     return {key for name, column in columns.items() for key in set(column.keys).difference(parent_keys(columns, name))}
 
 
+class MissingColumnError(UserError):
+    """The source has no column of a name that a feature file or a target has."""
+
+
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
     """Raises UserError unless every key is a raw column of the source or another feature column."""
     missing: dict[str, str] = {}
@@ -104,13 +108,13 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
         missing = {key: name for key in column.keys if key not in known} | missing
     if len(missing) > 1:
         found = join_names(block.columns)
-        raise UserError(f"there are no columns {join_names(missing)} in {block.origin}. Columns: {found}.")
+        raise MissingColumnError(f"there are no columns {join_names(missing)} in {block.origin}. Columns: {found}.")
     for key, name in missing.items():
         others = [other for other in columns if other != name and is_input_column(other)]
         # A column that reads the raw column of its own name reads no other feature column.
         allowed = [*block.columns, *(others if is_input_column(name) and key != name else ())]
         hint = suggest_name(key, allowed)
-        raise UserError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
+        raise MissingColumnError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.columns import ALL, READING_OPTIONS, Columns, as_columns, columns_by_name, is_table
 from components.types import (
     Block,
@@ -23,7 +24,7 @@ from components.types import (
 )
 from runner.config.catalog import FRAME
 from runner.data.columns import take_rows
-from runner.data.encode import check_keys, encode_source, first_block
+from runner.data.encode import check_keys, config_key, encode_source, first_block, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -144,6 +145,14 @@ def encode_labeled(
     """
     if (first := first_block(source)) is None:
         raise UserError("there are no rows to evaluate")
+    for name, target in features.targets.items():
+        for key in target.keys:
+            if key not in first.columns:
+                raise UserError(
+                    f"{config_key(target_column(name))}: there is no column `{key}` in {first.origin}, and an "
+                    f"evaluation needs the target. {suggest_name(key, first.columns)} "
+                    "To predict rows without it, use predict (mode=predict)."
+                )
     check_keys(columns, first)
     encoded = encode_source(source, columns, constants, program_column_names(features))
     rows = np.arange(sum(source.sizes().values()))

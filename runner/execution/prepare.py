@@ -16,12 +16,12 @@ import numpy as np
 
 from components.closest import join_names
 from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
-from runner.config.catalog import find_options, read_notes
+from runner.config.catalog import find_options, read_default_options, read_notes
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
-from runner.data.encode import WEIGHT
+from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
@@ -32,7 +32,7 @@ from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
-from runner.override_text import format_override, locate_settings
+from runner.override_text import format_override, locate_settings, overridden_key
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.objective import apply_constraint
@@ -289,6 +289,12 @@ def load_data(
                     raise
                 dropped = [*(config.values["data"].get("drop") or ()), error.column]
                 raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
+            except MissingColumnError as error:
+                is_default = config.choices.get("feature") == read_default_options()["feature"]
+                if not is_default or any(overridden_key(word).startswith("feature") for word in config.overrides):
+                    raise
+                remedy = "Write a feature file with the target and the columns, conf/feature/NAME.yaml"
+                raise UserError(f"{error} The command chooses no columns. {remedy}, and add feature=NAME.") from error
             except MissingFileError as error:
                 path = find_options().files["data"].get(str(config.choices.get("data")))
                 if path is None or not (notes := read_notes(path)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
@@ -13,6 +13,7 @@ from components.types import DataError, LeavesOut, UserError
 from runner.data.transform import OnMissing
 
 FILL = 'on_missing="fill"'
+UNREADABLE = re.compile(r"\b(rows?) (?:is|are) skipped")
 TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the columns and types of training
     (re.compile(r"; to skip (such|these) rows, set `?(data\.)?on_bad_row=skip`?( of the data)?"), ""),
     (
@@ -27,6 +28,10 @@ TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the col
         "; new images must have that size, as (rows, height, width, channels)",
     ),
     (re.compile(r"; use Bucketized for other numbers"), ""),
+    (
+        re.compile(r"Move or remove it; for images without classes set `(data\.)?labels=false`"),
+        "An evaluation needs the class of each image; to predict images without it, use predict (mode=predict)",
+    ),
     (re.compile(r"(, remove the row), or use Log with a larger `offset`"), ", or remove the row"),
 )
 READING_SETTING = rf"`(?:{'|'.join(READING_OPTIONS)})\b[^`]*`"
@@ -36,17 +41,24 @@ READING_REMEDIES = (  # a call from Python can't set how columns are read
 )
 
 
+MISSING_VALUE = re.compile(r"column `(?P<key>[^`]*)` has no value; [^\n]*")
+MISSING_TARGET = "has no value, and an evaluation needs the target; fill it in, or remove the row"
+
+
 @contextmanager
-def replace_training_remedies(rows: object = None) -> Iterator[None]:
+def replace_training_remedies(rows: object = None, targets: Collection[str] = ()) -> Iterator[None]:
     """Replaces in a DataError the remedies that would change the columns of the run.
 
     Args:
         rows: the new rows. For a table from Python, remedies that change how it is read are replaced too.
+        targets: the raw columns of targets that are evaluated: `on_missing` doesn't fill their gaps.
     """
     try:
         yield
     except DataError as error:
         message = str(error)
+        if (match := MISSING_VALUE.search(message)) and match["key"] in targets:
+            message = f"{message[: match.start()]}column `{match['key']}` {MISSING_TARGET}{message[match.end() :]}"
         for remedy, replacement in (*TRAINING_REMEDIES, *(READING_REMEDIES if is_table(rows) else ())):
             message = remedy.sub(replacement, message)
         if message == str(error):
@@ -57,8 +69,9 @@ def replace_training_remedies(rows: object = None) -> Iterator[None]:
 def check_none_skipped(rows: object) -> None:
     """Raises DataError if a source skips some of the rows to predict: each needs a prediction."""
     if isinstance(rows, LeavesOut) and rows.skipped_rows():
+        sentences = UNREADABLE.sub(r"\1 can't be read", "; ".join(rows.left_out()))
         raise DataError(
-            f"{'; '.join(rows.left_out())}. Rows to predict can't be skipped (`on_bad_row`), because each of them "
+            f"{sentences}. Rows to predict can't be skipped (`on_bad_row`), because each of them "
             "needs a prediction. Correct these rows, or remove them."
         )
 

@@ -157,7 +157,8 @@ class TrainedModel:
         if isinstance(split, str):
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
         columns, constants = used_columns(self.features), self.transform.constants
-        with replace_training_remedies(split):
+        targets = {key for target in self.features.targets.values() for key in target.keys}
+        with replace_training_remedies(split, targets):
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             source, notes = open_rows(split, columns, self.transform.source_options)

@@ -29,16 +29,17 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.image_output import check_image_folder, write_images
-from runner.inference.new_rows import FILL, check_none_skipped, replace_training_remedies
+from runner.inference.new_rows import FILL, MISSING_TARGET, check_none_skipped, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
-from runner.override_text import locate_settings
+from runner.override_text import format_override, locate_settings
 from runner.run_folder import find_run, read_record
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
+IMAGE_REMEDY = "replace the file, or remove it"  # of an image that can't be decoded
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
@@ -199,11 +200,12 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if keys is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(keys)
     with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):
-        source.fingerprint()  # raises for a missing file, before JAX is imported
+        with replace_training_remedies():
+            source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
-            if not with_target:
-                check_none_skipped(source)
+        if not with_target:
+            check_none_skipped(source)
         if (left_out := getattr(source, "other_images", ())) and not _is_set(config, "suffix"):
             suffix = ",".join([data["suffix"]] if isinstance(data["suffix"], str) else data["suffix"])
             path = config.values["data"]["path"]
@@ -287,14 +289,22 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
         with replace_training_remedies():
             yield
     except DataError as error:
+        data = config.values["data"]
         message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
+        if data.get("_target_") in (CSV, IMAGE_TABLE):
+            setting = "data.on_missing_target=drop"
+            if not data.get("target") and (match := re.search(rf"column `([^`]*)` {MISSING_TARGET}", message)):
+                setting = f"{format_override('data.target', match[1])} {setting}"
+            message = message.replace(MISSING_TARGET, f"{MISSING_TARGET}; to leave such rows out, set {setting}")
         run, path = Path(str(config.values["run"])).name, name_new_rows(config)
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
             keys = read_raw_keys(folder, with_target=True) or read_source_options(folder).get("types", {}).keys()
             if set(re.findall("`(.*?)`", match["names"])) <= keys:
                 message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
+        if IMAGE_REMEDY in message or MISSING_TARGET in message:  # how columns are read doesn't matter
+            raise DataError(message) from error
+        remedy = ", or set by the keys of `data` how it is read" if data.get("_target_") in (CSV, IMAGE_TABLE) else ""
         raise DataError(
-            f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}, or set by the keys of "
-            "`data` how it is read."
+            f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
         ) from error

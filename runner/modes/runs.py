@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
+MIN_NAME_WIDTH = 20  # characters of a name that a narrow terminal shows
 MAX_NAMED = 10  # names of other parameters that differ, in the line below the table
 IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
 COLUMN_PADDING = 2  # characters between the columns of a table without borders, the narrowest that a terminal gets
@@ -39,8 +40,8 @@ def command(config: Config) -> int:
     requested = [field for field in fields if field not in ("age", "created", "name", "folder")]
     differing = _find_differing(shown)
     columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
-    columns, left_out = _fit_to_terminal(columns, requested, shown)
-    print_tables([Section("", [_headings(columns), *_rows(shown, columns)])])
+    columns, left_out, name_width = _fit_to_terminal(columns, requested, shown)
+    print_tables([Section("", [_headings(columns), *_rows(shown, columns, name_width)])])
     if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
         rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
         print(
@@ -98,27 +99,40 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
 
 def _fit_to_terminal(
     columns: list[str], requested: Sequence[str], runs: Sequence[RunInfo]
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str], int | None]:
     """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room.
 
-    The columns that `runs.where` and `runs.sort` name are left out last.
+    Names are cut first. The columns that `runs.where` and `runs.sort` name are left out last.
+
+    Returns:
+        The columns, those that are left out, and the width to which names are cut. None: they are whole.
     """
+    if not on_terminal():
+        return columns, [], None
     left_out: list[str] = []
-    terminal_width = shutil.get_terminal_size().columns
+    room = shutil.get_terminal_size().columns
     first = [*REMOVED_FIRST, *(["status"] if {run.facts["status"] for run in runs} == {"finished"} else [])]
     tested = [name for name in reversed(columns) if name.startswith("test/")]
     others = [name for name in reversed(columns) if name not in (*first, *tested, "name", "status", "folder")]
     removable = sorted([*first, *tested, *others, "name"], key=lambda name: name in requested)
     removable = [name for name in removable if name in columns]
-    while on_terminal() and removable and _width(columns, runs) > terminal_width:
-        left_out.append(removable.pop(0))
-        columns = [name for name in columns if name != left_out[-1]]
-    return columns, left_out
+    while len(left_out) < len(removable) and _width(_without(columns, left_out), runs, MIN_NAME_WIDTH) > room:
+        left_out.append(removable[len(left_out)])
+    for name in reversed(left_out):  # a narrow column may fit where a wide one, left out after it, didn't
+        others = [other for other in left_out if other != name]
+        if _width(_without(columns, others), runs, MIN_NAME_WIDTH) <= room:
+            left_out = others
+    columns = _without(columns, left_out)
+    return columns, left_out, MIN_NAME_WIDTH + max(0, room - _width(columns, runs, MIN_NAME_WIDTH))
 
 
-def _width(columns: Sequence[str], runs: Sequence[RunInfo]) -> int:
+def _without(columns: Iterable[str], left_out: Collection[str]) -> list[str]:
+    return [name for name in columns if name not in left_out]
+
+
+def _width(columns: Sequence[str], runs: Sequence[RunInfo], name_width: int) -> int:
     """Characters that a terminal's table needs."""
-    rows = [_headings(columns), *_rows(runs, columns)]
+    rows = [_headings(columns), *_rows(runs, columns, name_width)]
     return sum(max(map(len, column)) + COLUMN_PADDING for column in zip(*rows, strict=True))
 
 
@@ -128,9 +142,12 @@ def _headings(columns: Sequence[str]) -> list[str]:
     return [last if last_parts.count(last) == 1 else name for name, last in zip(columns, last_parts, strict=True)]
 
 
-def _rows(runs: Sequence[RunInfo], columns: Sequence[str]) -> Iterator[list[str]]:
+def _rows(runs: Sequence[RunInfo], columns: Sequence[str], name_width: int | None = None) -> Iterator[list[str]]:
     for run in runs:
-        yield [_format_cell(run, name) for name in columns]
+        cells = {name: _format_cell(run, name) for name in columns}
+        if name_width is not None and len(cells.get("name", "")) > name_width:
+            cells["name"] = f"{cells['name'][: name_width - 1]}…"
+        yield [*cells.values()]
 
 
 def _format_cell(run: RunInfo, name: str) -> str:

@@ -66,6 +66,8 @@ def select_runs(runs: Sequence[RunInfo], where: str | None, sort: str) -> list[R
         condition._replace(field=resolve_field(condition.field, runs, "where"))
         for condition in parse_conditions(where or "")
     ]
+    for condition in conditions:
+        _check_is_number(condition, runs)
     field = resolve_field(sort.removeprefix("-"), runs, "sort")
     selected = [run for run in runs if all(_meets(run, condition) for condition in conditions)]
     sortable = [run for run in selected if not _is_missing(run, field)]
@@ -144,6 +146,22 @@ def _meets(run: RunInfo, condition: Condition) -> bool:
         count, unit = _match_value(AGE, condition, "an age. Write 90 minutes or 2 days.").groups()
         return COMPARISONS[operator](value, float(count) * SECONDS[unit])
     return _compare(value, condition)
+
+
+def _check_is_number(condition: Condition, runs: Sequence[RunInfo]) -> None:
+    """Raises UserError if a field whose values are texts, such as the option of a group, is compared by its size."""
+    name, operator, _ = condition
+    values = [run.fields[name] for run in runs if run.fields.get(name) is not None]
+    if operator in ("=", "!=", "~") or name in ("created", "age") or not values:
+        return
+    if any(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return
+    known = dict.fromkeys(field for run in runs for field in run.metrics)
+    meant = [field for field in known if field.rpartition("/")[2] == name]
+    hint = f"Did you mean {' or '.join(meant)}?" if meant else "Only =, != and ~ compare texts."
+    raise UserError(
+        f"runs.where: {condition}: {name} is no number in any run, but for example {format_field(values[0])}. {hint}"
+    )
 
 
 def _compare(value: Any, condition: Condition) -> bool:

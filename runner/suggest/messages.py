@@ -68,11 +68,12 @@ def describe_infinite_numbers(column: ColumnProfile) -> str:
     return f"is inf or NaN in {format_row_count(column.infinite_count)}, the first is {column.first_infinite}"
 
 
-def describe_problem(column: ColumnProfile) -> str:
-    """Describes why a column can't be read, and what the user can set."""
+def describe_problem(column: ColumnProfile, *, is_only_target: bool = False) -> str:
+    """Describes why a column can't be read, and what the user can set. Rows without the only target are left out."""
     assert column.problem is not None
     problem = column.problem
-    return f"{format_name(column.name)}: {problem.fault}. {_format_remedies(column.name, problem.remedies)}."
+    remedies = _format_remedies(column.name, problem.remedies, is_only_target=is_only_target)
+    return f"{format_name(column.name)}: {problem.fault}. {remedies}."
 
 
 def describe_reading(column: ColumnProfile) -> str:
@@ -83,9 +84,13 @@ def describe_reading(column: ColumnProfile) -> str:
     return note if remedy is None else f"{note}. {_format_remedies(column.name, [remedy])}"
 
 
-def _format_remedies(name: str, remedies: Sequence[Remedy]) -> str:
+def _format_remedies(name: str, remedies: Sequence[Remedy], *, is_only_target: bool = False) -> str:
     """A sentence with the overrides of some remedies, without its period."""
-    texts = (f"{each.purpose}, set {_format_remedy(name, each)}" for each in filter(_is_writable, remedies))
+    drop = ", and leave these rows out, set data.on_missing_target=drop"
+    texts = (
+        f"{each.purpose}{drop if is_only_target and each.option == 'nulls' else ', set'} {_format_remedy(name, each)}"
+        for each in filter(_is_writable, remedies)
+    )
     sentence = "; ".join(texts)
     return f"{sentence[:1].upper()}{sentence[1:]}"
 

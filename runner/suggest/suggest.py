@@ -62,10 +62,12 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     columns = {column.name: column for column in table.columns}
     images = {image.name: image for image in table.images}
     targets = find_targets(table, [*columns, *images])
-    if problems := [describe_problem(column) for column in table.columns if column.problem is not None]:
+    unreadable = [column for column in table.columns if column.problem is not None]
+    if problems := [describe_problem(column, is_only_target=targets == (column.name,)) for column in unreadable]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     image = next((image for name, image in images.items() if name not in targets), None)
-    target_plans, options = plan_targets(targets, columns, images, image, table.origin)
+    nulls = getattr(source, "nulls", None)
+    target_plans, options = plan_targets(targets, columns, images, image, table.origin, nulls=nulls)
     has_masks = not columns.keys() >= {*targets}
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
@@ -224,6 +226,9 @@ def _count_training_rows(source: Source, origin: str, rows: int, folds: int | No
     except DataError as error:
         if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
             raise  # the options may be wrong, and not the number of rows
+        sizes = [size for size in (getattr(source, part, None) for part in ("valid", "test")) if size is not None]
+        if sizes and (max(sizes) >= 1 or sum(sizes) >= 1):  # they are too large for any table, or for this one
+            raise DataError(f"{origin} has {rows:,} rows: {error}") from error
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
     if folds is None or not isinstance(source, Foldable):

@@ -7,9 +7,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.types import UserError
+from components.input_files import find_path
+from components.types import DataError, UserError
 from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location, located_settings
 from runner.files import write_atomically
@@ -126,7 +128,7 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
         suggested = _read_or_suggest(source, json.dumps(identity, sort_keys=True), question.folds)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
-        origin=f"inferred from {suggested['origin']}",
+        origin=f"inferred from {_locate(str(suggested['origin']), node.get('path'))}",
         choices={
             place: option for place, option in suggested["choices"].items() if place.partition(".")[0] not in chosen
         },
@@ -137,6 +139,19 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
         summary=suggested["summary"],
         unusual=suggested["unusual"],
     )
+
+
+def _locate(origin: str, path: object) -> str:
+    """The origin with the whole path, where $TITRATE_DATA or another folder has the data and not the working folder."""
+    if not isinstance(path, str):
+        return origin
+    try:
+        found = find_path(path)
+    except DataError:
+        return origin
+    is_here = found.resolve().is_relative_to(Path.cwd().resolve())
+    is_short = origin == path or origin.startswith(f"{path} ")
+    return f"{found.absolute()}{origin.removeprefix(path)}" if is_short and not is_here else origin
 
 
 def _read_or_suggest(source: Any, identity: str, folds: int | None) -> Mapping[str, Any]:

@@ -72,6 +72,8 @@ def plan_targets(
     images: Mapping[str, ImageProfile],
     image: ImageProfile | None,
     origin: str,
+    *,
+    nulls: object = None,
 ) -> tuple[dict[str, ColumnPlan], dict[str, Any]]:
     """Plans the targets. Returns their plans by column, and the choices, values and notes that go with them.
 
@@ -81,6 +83,7 @@ def plan_targets(
         images: those of all that are.
         image: the images that are an input. None: there are none.
         origin: the name of the table, for messages.
+        nulls: the user's setting of the texts that stand for missing values. None: there is none.
     """
     masks = [target for target in targets if target in images]
     if masks and image is None:
@@ -93,7 +96,10 @@ def plan_targets(
     if masks and image is not None:
         options = _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"])
         return {masks[0]: plan_mask(images[masks[0]], image)}, options
-    planned = {target: _plan_target(columns[target], origin, is_only=len(targets) == 1) for target in targets}
+    is_only = len(targets) == 1
+    for target in targets:
+        _check_target(columns[target], origin, nulls, is_only=is_only)
+    planned = {target: _plan_target(columns[target]) for target in targets}
     plans = {target: plan for target, (plan, _) in planned.items()}
     if len(targets) == 1:
         return plans, planned[targets[0]][1]
@@ -124,12 +130,11 @@ def name_targets(plans: Mapping[str, ColumnPlan], raw: Collection[str]) -> dict[
     return {"target": None, "targets": dict(zip(_list_names(plans, raw), parts, strict=True))}
 
 
-def _plan_target(column: ColumnProfile, origin: str, *, is_only: bool = True) -> tuple[ColumnPlan, dict[str, Any]]:
+def _plan_target(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     """Plans a target. Returns the plan, and the choices, values and notes that go with it.
 
     Missing values of one of several targets don't count for it. Those of the only one are an error.
     """
-    _check_target(column, origin, is_only=is_only)
     plan, options = _plan_kind(column)
     if not column.missing_count:
         return plan, options
@@ -201,7 +206,7 @@ def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
 
 
-def _check_target(column: ColumnProfile, origin: str, *, is_only: bool) -> None:
+def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only: bool) -> None:
     """Raises DataError for a target that can't be predicted, or an only one with missing values."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     if not is_allowed_name(column.name):
@@ -212,7 +217,7 @@ def _check_target(column: ColumnProfile, origin: str, *, is_only: bool) -> None:
         raise DataError(f"{name} has one value only, so there is nothing to predict")
     if column.missing_count and is_only:
         spellings = list_spellings(column)
-        keep = "To keep these texts as values, set 'data.nulls=[\"\"]'. "
+        keep = "" if nulls is not None else "To keep these texts as values, set 'data.nulls=[\"\"]'. "
         hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
         rows = f"no value in {format_row_count(column.missing_count)}"
         remedy = "To leave these rows out, set data.on_missing_target=drop"

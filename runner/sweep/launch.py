@@ -153,6 +153,7 @@ def launch(plan: Plan, *, source: PythonData | None = None) -> SweepResult:
                 with progress.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
             record = describe_view(folder.path, tracking.describe())
+            progress.close()  # lines that are printed above a live line get line breaks, so no path could be copied
             print_end(manifest, candidates, summary, folder.path, record, quiet)
             write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)

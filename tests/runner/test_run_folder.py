@@ -86,6 +86,13 @@ def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Pat
     nearest = ", ".join(sorted(folder.path.name for folder in folders if "digits_mlp" in folder.path.name))
     with pytest.raises(UserError, match=f"Nearest runs: {nearest}.$"):
         find_run(tmp_path, "digits_mlp", "teacher.run")
+    look = create_folder(tmp_path, "look_digits_mlp", "e", FILES)
+    look.close()
+    (look.path / "record.json").write_text(json.dumps({"kind": "look"}))
+    with pytest.raises(UserError, match=f"Nearest runs: {nearest}.$"):
+        find_run(tmp_path, "digits_mlp")
+    with pytest.raises(UserError, match=r"is a folder of mode=look, which trains nothing\. Name a run"):
+        find_run(tmp_path, look.path.name)
     with pytest.raises(UserError, match=r"Nearest runs: last\.$"):
         find_run(tmp_path, "lst")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.types import UserError
 from runner.modes.init.table import make_table_files
+from runner.override_text import overridden_key
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -29,6 +30,11 @@ def command(config: Config) -> int:
     """
     folder = Path.cwd()
     if config.suggestion is None:
+        if ignored := [word for word in config.overrides if overridden_key(word) not in ("mode", "quiet", "folder")]:
+            raise UserError(
+                f"mode=init: {', '.join(ignored)} would have no effect on the template. Leave this out; for the "
+                "configuration of a table, write data=csv data.path=FILE data.target=COLUMN."
+            )
         files = _read_template()
         readme = _choose_readme(folder)
         files[readme] = files.pop(Path("README.md"))

@@ -264,6 +264,16 @@ def test_images_and_labels_have_a_profile(tmp_path: Path) -> None:
     assert (profile.columns[0].kind, profile.columns[0].distinct_count) == ("string", 2)
     with pytest.raises(DataError, match=r"nothing is inferred from .*, which has x float32 \(7, 3\), y int64 \(7,\)"):
         open_npz(tmp_path / "a.npz", x=X, y=Y).profile()
+    examples = {
+        "Label, key: y}": {"x": X, "y": Y},
+        "Numeric, key: y, normalize: z_score}": {"x": X, "y": Y * 0.5},
+        "If y is one-hot, save the numbers of the classes instead, y.argmax": {"x": X, "y": np.eye(7, dtype="f4")},
+        "save x.reshape": {"x": images / 2, "y": Y},
+        "{x: {_target_: components.feature.Image, key: x}}": {"x": images, "y": Y * 0.5},
+    }
+    for example, arrays in examples.items():
+        with pytest.raises(DataError, match=re.escape(example)):
+            open_npz(tmp_path / "a.npz", **arrays).profile()
     for other in (Y * 0.5, np.arange(7)):
         with pytest.raises(DataError, match=r"nothing is inferred from .*images.*and the class of each"):
             open_npz(tmp_path / "a.npz", x=images, y=other).profile()

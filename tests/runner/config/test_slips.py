@@ -15,11 +15,11 @@ from components.layer.initializer import INITIALIZERS
 from components.other_names import OTHER_NAMES as OTHER_NAMES_OF_PARTS
 from runner.__main__ import main
 from runner.config.catalog import find_options
-from runner.config.check import check_config, find_config_problems
+from runner.config.check import DATA_KEYS, check_config, find_config_problems
 from runner.config.compose import compose
 from runner.config.option_parts import find_options_with, list_parameters
 from runner.config.settings import SECTIONS
-from runner.config.slips import EXPLANATIONS, OTHER_NAMES, OTHER_TABLES
+from runner.config.slips import EXPLANATIONS, NAMES_FOR_FINISHED_RUNS, OTHER_NAMES, OTHER_TABLES
 from runner.errors import ConfigError
 from runner.signature.parameters import read_settings_fields
 from runner.tree import iterate_leaves, join_path
@@ -49,6 +49,20 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
             "data.path=a.csv data.target=b",
             "data.target: unknown parameter of components.data.ScikitLearn. Write data=csv",
         ),
+        (
+            "data=csv data.path=a.csv data.target=b lr=2 optimizer.lr=0.1 architecture.widht=[3]",
+            "optimizer.lr: no option of optimizer has this parameter. Write learning_rate=0.1 [set by",
+        ),
+        (
+            "data=csv data.path=a.csv data.target=b lr=2 optimizer.lr=0.1 architecture.widht=[3]",
+            "architecture.widht: no option of architecture has this parameter.",
+        ),
+        ("'metric=[f2,rms,mae]'", "metric: unknown option rms. Did you mean rmse?"),
+        ("'metric=[f2,rms,mae]'", "metric: unknown option f2. "),
+        ("data=generator data.path=a.csv", "Its rows come from data.function. To read a file, choose another source"),
+        ("data=generator data.target=y", "feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."),
+        ("data.delimiter=,", "data.delimiter=,: not a valid override. Write data.delimiter=comma\n"),
+        ("data.quote='\"'", "not a valid override. Write data.quote=double_quote\n"),
         ("model=mlp", "model: unknown key. Write architecture=mlp"),
         ("model.dropout=0.5", "model: unknown key. Write architecture.dropout=0.5"),
         ("model.units=[3,4]", "model: unknown key. Did you mean mode? [set by"),  # no network has it
@@ -96,6 +110,54 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
 def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(words) if "'" in words else words.split(" ")) == 2
     assert message in capsys.readouterr().err
+
+
+NO_RUN = "run: is missing from the command line."
+NO_OUTPUT = "output: is missing from the command line."
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        ("mode=predict", [NO_RUN, NO_OUTPUT]),
+        (
+            "mode=predict data=digits",
+            ["data=digits: not allowed for a finished run. Leave this out.", NO_RUN, NO_OUTPUT],
+        ),
+        ("mode=predict stray", ["stray: not a valid override.", NO_RUN, NO_OUTPUT]),
+        ("mode=predict path=n.csv", ["path=n.csv: unknown key. Write data.path=n.csv", NO_RUN, NO_OUTPUT]),
+        ("mode=evaluate model=last", ["model=last: unknown key. Write run=last", NO_RUN]),
+        (
+            "mode=evaluate data=n.csv",
+            ["data=n.csv: the source is that of the finished run. Write data.path=n.csv", NO_RUN],
+        ),
+        ("mode=evaluate ruun=last", ["ruun=last: unknown key. Did you mean run?", NO_RUN]),
+        ("mode=evaluate epochs=2 gpu=1", ["epochs=2, gpu=1: not allowed for a finished run. Leave these out.", NO_RUN]),
+        ("mode=evaluate data.labels=false", [NO_RUN]),  # the source of the run may have it
+        ("mode=eval run=last data.path=n.csv", ['mode: "eval" is not an allowed value. Did you mean evaluate?']),
+        ("run=last data.path=n.csv", ["run: is allowed for mode=evaluate, predict, look only."]),
+        (
+            "mode=evaluate run=no data.path=a,b data.nulls=x,y",
+            [
+                "run=no: there is no such run below outputs.",
+                "data.path=a,b: takes one value. Run the command once for each. If it has a comma, write 'data.path=",
+                "data.nulls=x,y: several values must be a list. Write 'data.nulls=[x,y]'",
+            ],
+        ),
+    ],
+)
+def test_a_slip_in_a_command_for_a_finished_run_adds_no_errors_about_training(
+    words: str, messages: list[str], capsys: pytest.CaptureFixture[str], in_empty_folder: Path
+) -> None:
+    assert main(words.split()) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("data.path: there is no ")]
+    assert len(lines) == len(messages)
+    assert [line for line, message in zip(lines, messages, strict=True) if not line.startswith(message)] == []
+
+
+@pytest.mark.parametrize("meant", NAMES_FOR_FINISHED_RUNS.values())
+def test_the_names_for_finished_runs_stand_for_keys_of_ours(meant: str) -> None:
+    assert meant in {*KEYS, "data.path", *(f"data.{key}" for key in DATA_KEYS)}
 
 
 @pytest.mark.parametrize(("name", "meant"), OTHER_NAMES.items())

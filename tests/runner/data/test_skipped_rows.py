@@ -262,7 +262,9 @@ def test_a_run_counts_prints_and_records_the_rows_that_it_skips(capsys: pytest.C
     new = [f"run={folder}", "data.path=new.csv"]
     assert main(["mode=predict", *new, "output=found.csv"]) == 2
     error = capsys.readouterr().err
-    assert "2 of 4 rows are skipped: new.csv, line 3: column `x` is 'bad', not of type float; new.csv, line 5" in error
+    fault = "2 of 4 rows can't be read: new.csv, line 3: column `x` is 'bad', not of type float; new.csv, line 5"
+    assert fault in error
+    assert "are fixed" not in error, "the error has its own remedy"
     assert "Rows to predict can't be skipped (`on_bad_row`), because each of them needs a prediction." in error
     Path("other.csv").write_text("x,word,other\n" + "1.5,a,1\n" * 8 + "2.5,b,text\n")
     words = ["mode=predict", f"run={folder}", "data.path=other.csv", "output=other_found.csv"]

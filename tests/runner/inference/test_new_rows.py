@@ -121,8 +121,16 @@ def test_the_command_line_has_the_word_too(folder: Path, capsys: pytest.CaptureF
     assert "column `area` has no value in 1 of 2 rows; the mean of the training split stands for it" in (
         capsys.readouterr().err
     )
-    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "data.on_missing=fill"]) == 0
+    words = ("mode=evaluate", f"run={folder}", "data.path=new.csv", "data.on_missing=fill")
+    assert main([*words]) == 0
     assert "new.csv" in capsys.readouterr().out
+    Path("new.csv").write_text(f"{HEADER}\nx,,2024-01-02,north,1\ny,4,2024-01-02,north,\n")
+    assert main([*words]) == 2
+    assert capsys.readouterr().err.endswith(
+        "new.csv, line 3: column `price` has no value, and an evaluation needs the target; fill it in, or remove the "
+        "row; to leave such rows out, set data.on_missing_target=drop\n"
+    )
+    assert main([*words, "data.on_missing_target=drop"]) == 0
 
 
 # ------------------------------------------------------------------------------------------------- as in training
@@ -298,6 +306,14 @@ TAKEN = "output=taken.csv exists already. Remove it, choose another name, or rep
             ["output=taken.csv", "data.path=lacking.csv", "data.delimitr=x", "data.split=1"],
             [TAKEN, "data.path: there is no ", "data.delimitr: unknown parameter", "data.split: 1 is no"],
         ),
+        (
+            ["output=taken.csv", "data.on_missing=fil", "loss=mae", "epochs=2", "data.delimiter=comma)"],
+            [TAKEN, 'data.on_missing: "fil" is', "loss=mae, epochs=2: not allowed for the finished run", "comma): not"],
+        ),
+        (
+            ["data.path=new.csv", "data.split=test"],
+            ["data.split: test is a split of the run's own data, and the command names other rows. Leave one of them"],
+        ),
     ],
 )
 def test_wrong_words_about_the_output_are_errors(
@@ -325,7 +341,9 @@ def test_the_command_for_an_unknown_run_reports_its_other_mistakes_too(
         example = "titrate mode=predict run=last data.path=new.csv output=predictions.csv"
         run_line = "run: is missing from the command line. Set it to a run's folder or MLflow id, or to last (see "
         run_line += f"mode=runs): {example}"
-    expected = [run_line, 'output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
+    forbidden = f"data=csv: not allowed for {'the finished run lacking' if run else 'a finished run'}. Leave this out."
+    expected = [forbidden, run_line] if not run else [run_line, forbidden]
+    expected += ['output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
     assert len(lines) == len(expected)
     assert [line for line, start in zip(lines, expected, strict=True) if not line.startswith(start)] == []
 

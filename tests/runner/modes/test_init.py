@@ -105,6 +105,13 @@ def test_init_raises_if_the_project_exists(project: Path, capsys: pytest.Capture
     assert "my_parts.py already" in capsys.readouterr().err
 
 
+def test_words_that_init_would_ignore_are_an_error(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=init", "experiment=digits_cnn", "learning_rate=0.1", "quiet=true"]) == 2
+    problem = "mode=init: experiment=digits_cnn, learning_rate=0.1 would have no effect on the template. Leave this out"
+    assert capsys.readouterr().err.startswith(problem)
+    assert not [*in_empty_folder.iterdir()]
+
+
 def test_its_options_have_other_names_than_ours(project: Path) -> None:
     found = find_options()
     assert found.clashes == ()

@@ -205,7 +205,12 @@ def test_conditions_select_runs(
         ('runs.where="accuracy"', "runs.where: 'accuracy' is not a condition. Write FIELD = VALUE"),
         ('runs.where="seed = 1 or seed = 2"', "runs.where: 'seed = 1 or seed = 2' is not a condition"),
         ('runs.where="seed = 1 and "', "runs.where: no condition follows the last `and`"),
-        ('runs.where="status > finished"', "runs.where: status > finished: > needs a number"),
+        ('runs.where="status > finished"', "runs.where: status > finished: status is no number in any run, but"),
+        ('runs.where="epochs > many"', "runs.where: epochs > many: > needs a number"),
+        (
+            'runs.where="loss < 0.9"',
+            "runs.where: loss < 0.9: loss is no number in any run, but for example mse. Did you mean best/valid/loss?",
+        ),
         (
             'runs.where="created > yesterday"',
             "runs.where: created > yesterday: yesterday is not a date. Write",
@@ -217,7 +222,7 @@ def test_conditions_select_runs(
 def test_a_wrong_condition_or_field_is_an_error(
     capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
-    make_scored_run("a", 0.5, parameters={"a.rate": 1, "b.rate": 2})
+    make_scored_run("a", 0.5, parameters={"a.rate": 1, "b.rate": 2, "loss": "mse"})
     assert main(["mode=runs", override]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(message)
@@ -247,8 +252,9 @@ def test_the_runs_of_a_sweep_are_listed(run_command: RunCommand) -> None:
 
 
 def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_name = "epochs 2 · houses.csv · mlp · target median_house_value" * 2
     for n, rate in enumerate((0.1, 0.2)):
-        make_scored_run("digits", 0.5, day=n + 1, parameters={"learning_rate": rate})
+        make_scored_run("digits", 0.5, day=n + 1, parameters={"learning_rate": rate}, title=long_name)
     sweep = make_run("sweep", day=3, kind="sweep", summary={"metrics": {}})
     run = make_scored_run("00", 0.25, day=4, parent=sweep.name)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -260,14 +266,19 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
         assert any(re.search(rf"(^|[ │]){run.name}( +│)?$", line.rstrip()) for line in lines), "what run= takes, whole"
         return lines
 
-    lines = read_lines(100)
+    lines = read_lines(112)
     assert lines[-1].startswith("the terminal is too narrow for the columns created, seconds, kind, epochs, status; ")
     assert re.search("name.*best/valid/loss.*test/accuracy.*learning_rate.*folder", "\n".join(lines))
+    assert [line for line in lines if re.search("epochs 2 · houses.*…", line)], "names are cut first"
     assert "learning_rate" in read_lines(40)[-1]
     assert "learning_rate" in "".join(read_lines(160)[:2])
     narrow = read_lines(76, "runs.where=seconds > 1 and batch_size = 32", "runs.sort=test/accuracy")
     assert re.search("seconds.*batch_size.*test/accuracy.*folder", "".join(narrow[:2])), "the command names these"
     assert re.search("name.*status", "".join(read_lines(80, "runs.sort=status")[:2]))
+    fitting = read_lines(77)
+    assert re.search("name.*learning_rate", "".join(fitting[:2])), "it fits where the wider best/valid/loss doesn't"
+    assert "best/valid/loss" in fitting[-1]
+    assert long_name in "".join(read_lines(300))
 
 
 def test_listing_does_not_import_jax() -> None:

@@ -487,4 +487,17 @@ def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.Ca
     assert float(printed[9]) == pytest.approx(error, rel=1e-3)
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
-    assert "there is no column `price` in new.csv" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "there is no column `price` in new.csv, and an evaluation needs the target. Allowed: area, rooms," in error
+    assert "To predict rows without it, use predict (mode=predict)." in error
+
+
+def test_the_path_of_a_table_of_another_folder_is_whole(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path_factory.mktemp("data of others")
+    (data / "t.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+    monkeypatch.setenv("TITRATE_DATA", str(data))
+    suggestion = compose(["data=csv", "data.path=t.csv", "data.target=price"]).suggestion
+    assert suggestion is not None
+    assert suggestion.origin == f"inferred from {data / 't.csv'}"

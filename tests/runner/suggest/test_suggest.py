@@ -377,6 +377,17 @@ def test_texts_of_missing_values_and_rare_classes_are_reported(tmp_path: Path) -
         DataError, match=r"Read as missing: 30 as NA. To keep these texts as values, set 'data.nulls=\[\"\"\]'"
     ):
         make_suggestion(tmp_path, {"y": repeat("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
+    data = {"y": [*NUMBERS[:-1], "later"], "x": NUMBERS}
+    with pytest.raises(DataError, match=r"and leave these rows out, set data.on_missing_target=drop 'data.nulls.y="):
+        make_suggestion(tmp_path, data, target="y")
+    with pytest.raises(DataError, match=r"Read as missing: 1 as later. To leave these rows out"):
+        make_suggestion(tmp_path, data, target="y", nulls={"y": ("later",)})
+
+
+def test_paths_of_images_name_the_source_that_reads_them(tmp_path: Path) -> None:
+    data = {"y": repeat("a", "b"), "x": NUMBERS, "photo": [f"photos/{n}.JPG" for n in range(120)]}
+    (note,) = [note for note in make_suggestion(tmp_path, data, target="y")["notes"] if "photo" in note]
+    assert note.endswith("it has paths of images. To use the images, write data=image_table instead of data=csv")
 
 
 def test_splits_in_the_order_of_the_rows_are_not_stratified(tmp_path: Path) -> None:
@@ -486,3 +497,7 @@ def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
         make_suggestion(tmp_path, data, target="y")
     with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
         make_suggestion(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
+    data = {name: values * 10 for name, values in data.items()}
+    for sizes in ({"valid": 30}, {"valid": 0.9, "test": 0.9}):
+        with pytest.raises(DataError, match=r"no row is left for the train split; choose smaller splits$"):
+            make_suggestion(tmp_path, data, target="y", **sizes)

@@ -23,8 +23,10 @@ from components.data import Arrays
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
+from runner.display.progress import QuietProgress
 from runner.errors import ConfigError
 from runner.execution.programs import _PROGRAMS
+from runner.sweep import launch
 from runner.sweep.grid import list_combinations, parse_axes
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, explain_incomparable, make_plan
@@ -135,9 +137,13 @@ def test_runs_that_differ_in_numbers_compile_once_and_the_best_is_first(monkeypa
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_folds_share_one_program_and_are_one_candidate() -> None:
+def test_folds_share_one_program_and_are_one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     _PROGRAMS.clear()
+    events = list[str]()
+    monkeypatch.setattr(QuietProgress, "close", lambda self: events.append("close the live line"))
+    monkeypatch.setattr(launch, "print_end", lambda *arguments: events.append("print the paths"))
     result = runner.multirun(*QUICK, "folds=3", source=source(63))
+    assert events[-3:] == ["close the live line", "print the paths", "close the live line"], "a live line wraps paths"
     assert len(_PROGRAMS) == 1
     assert [run.overrides for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
     (candidate,) = result.candidates
