@@ -720,14 +720,26 @@ def test_a_folder_of_predicted_masks_is_not_replaced_unasked(
 ) -> None:
     words = [f"run={segmented.folder.absolute()}", "mode=predict", "output=p.csv", "quiet=true"]
     Path("p").mkdir()
-    assert main(words) == 2
-    assert "would be in p, which exists already. Remove it, choose another name, or rep" in capsys.readouterr().err
     Path("p/7.png").touch()
+    for more in ([], ["output.overwrite=true"]):
+        assert main([*words, *more]) == 2
+        expected = (
+            "would be in p, which exists already, and no prediction was written there. Choose another name, or move"
+        )
+        assert expected in capsys.readouterr().err
+    assert Path("p/7.png").exists(), "an image of the user"
+    Path("p/7.png").rename("7.png")
+    Path("p").rmdir()
+    assert main(words) == 0
+    Path("p.csv").unlink()
+    assert main(words) == 2
+    assert "p, which exists already. Choose another name, or replace it with output.over" in capsys.readouterr().err
     Path("p/notes.txt").touch()
     assert main([*words, "output.overwrite=true"]) == 2
-    assert "p, which has another file, notes.txt. Remove it, choose another name." in capsys.readouterr().err
+    assert "p, which has another file, notes.txt. Choose another name, or move what" in capsys.readouterr().err
     assert not Path("p.csv").exists()
     Path("p/notes.txt").unlink()
+    Path("7.png").rename("p/7.png")
     assert main([*words, "output.overwrite=true"]) == 0
     assert not Path("p/7.png").exists()
     assert {path.name for path in Path().iterdir()} == {"p", "p.csv"}

@@ -121,7 +121,7 @@ class Files:
         checksum, checksums = zlib.crc32(content), self.known.checksums
         if checksums[number] not in (UNREAD, checksum):
             is_folder = self.root.is_dir()
-            place = self.root / entry.name if is_folder else self.root
+            place = self.root / entry.name.replace("\\", "/") if is_folder else self.root
             others = (
                 f", or `touch {shlex.quote(str(place.parent))}/*` if others beside it changed too" if is_folder else ""
             )

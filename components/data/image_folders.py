@@ -155,7 +155,8 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             raise DataError(f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {SUFFIXES[0]}")
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
-        _check_kind(packed.path)
+        if packed.path.is_file() and (remedy := _suggest_source(packed.path)):
+            raise DataError(f"{packed.path} is no folder or archive of images{remedy}")
         left_out, others = set[str](), set[str]()
 
         def is_wanted(name: str) -> bool:
@@ -167,7 +168,16 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
                 return False
             return is_listed
 
-        files, strays = open_files(packed, is_wanted), sorted(others)
+        try:
+            files = open_files(packed, is_wanted)
+        except DataError:
+            if _is_image(
+                packed.path
+            ):  # not before: a tar archive starts with a name such as BMW, and BMP files with BM
+                remedy = f"Set `path` to the folder of the images, such as {packed.path.parent}"
+                raise DataError(f"{packed.path} is one image. {remedy}") from None
+            raise
+        strays = sorted(others)
         if strays and self.on_bad_row == "error":
             offer = self._offer_skipping(len(strays), len(files.names))
             more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
@@ -284,16 +294,11 @@ class _Layout(NamedTuple):
     depth: int
 
 
-def _check_kind(path: Path) -> None:
-    """Raises DataError for a file that another source reads, or that is an image itself."""
+def _is_image(path: Path) -> bool:
     if path.is_dir():
-        return
+        return False
     with open_file(path) as file:
-        is_image = is_image_file(file.read(START_BYTES))
-    if is_image:
-        raise DataError(f"{path} is one image. Set `path` to the folder of the images, such as {path.parent}")
-    if remedy := _suggest_source(path):
-        raise DataError(f"{path} is no folder or archive of images{remedy}")
+        return is_image_file(file.read(START_BYTES))
 
 
 def _suggest_source(path: Path) -> str:

@@ -17,6 +17,8 @@ from components.types import Column, Constants, UserError, WritesImages
 from runner.data.encode import TARGET
 from runner.inference.predictions import Predictions, TargetPredictions
 
+MARKER = ".predictions"  # a file in each folder that is written here; no other folder is ever replaced
+OTHER_NAME = "Choose another name, or move what is there."
 IN_PYTHON = "Predict in Python: runner.load(run).predict(rows)."
 
 
@@ -26,16 +28,16 @@ def check_image_folder(output: Path, *, overwrite: bool) -> Path:
     problem = ""
     if os.path.lexists(folder) and not (folder.is_dir() and not folder.is_symlink()):
         problem = "exists already, and is no folder"
+    elif folder.exists() and not (folder / MARKER).exists():
+        problem = "exists already, and no prediction was written there"
     elif folder.exists() and not overwrite:
         problem = "exists already"
     elif other := next((path for path in folder.rglob("*") if not _is_ours(path)), None):
         problem = f"has another file, {other.relative_to(folder)}"
     if problem:
-        remedy = "" if overwrite or not folder.is_dir() else ", or replace it with output.overwrite=true"
-        raise UserError(
-            f"output={output}: the images would be in {folder}, which {problem}. Remove it, choose another name"
-            f"{remedy}."
-        )
+        is_replaceable = not overwrite and (folder / MARKER).exists()
+        remedy = "Choose another name, or replace it with output.overwrite=true." if is_replaceable else OTHER_NAME
+        raise UserError(f"output={output}: the images would be in {folder}, which {problem}. {remedy}")
     return folder
 
 
@@ -78,7 +80,7 @@ def write_images(
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_dir() or re.fullmatch(r"\d+\.png", path.name) is not None
+    return path.is_dir() or path.name == MARKER or re.fullmatch(r"\d+\.png", path.name) is not None
 
 
 @contextmanager
@@ -87,6 +89,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
+        (temporary / MARKER).touch()
         yield temporary
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)

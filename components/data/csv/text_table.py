@@ -66,7 +66,7 @@ class TextTable(SkipOptions, Table):
     types: dict[str, ColumnType] | None = None
     dates: str | dict[str, str] | None = None
     marks: dict[str, str] | None = None
-    target: str | int | tuple[str, ...] | None = None
+    target: str | int | tuple[str | int, ...] | None = None
     drop: tuple[str, ...] = ()
     on_missing_target: Literal["error", "drop"] = "error"
     valid: Annotated[float, Range(0, bounds="()")] | str | None = None

@@ -86,6 +86,7 @@ def make_sections(
         columns["wrong pixels"] = [f"{share:.1%}" for share in worst.wrong]
     columns["loss"] = [format_number(value, DIGITS) for value in worst.loss]
     rows = zip(*(column[:MAX_ROWS] for column in columns.values()), strict=True)
+    title = title if len(worst.row) else f"{title}: no pixel counts, so there are none"
     yield Section(title, [list(columns), *map(list, rows)])
     wrong = pixels - np.diag(np.diag(pixels))
     pairs = [(int(target), int(predicted), int(wrong[target, predicted])) for target, predicted in np.argwhere(wrong)]
@@ -95,7 +96,12 @@ def make_sections(
 
 
 def draw(worst: WorstImages, name: str, view: View, title: str, figures: Path, suffix: str) -> None:
-    """Draws the worst examples of a target: each input that is an image, the target and the prediction."""
+    """Draws the worst examples of a target: each input that is an image, the target and the prediction.
+
+    Draws nothing if there is no example in which a pixel counts.
+    """
+    if not len(worst.row):
+        return
     captions = [
         f"row {row:,}" + ("" if np.isnan(wrong) else f", {wrong:.1%} wrong")
         for row, wrong in zip(worst.row, worst.wrong, strict=True)

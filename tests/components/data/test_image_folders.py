@@ -229,6 +229,12 @@ def test_a_file_of_another_source_is_an_error_that_names_it(
             ImageFolders(path=str(tmp_path / "images")).sizes()
 
 
+def test_a_tar_archive_may_start_with_the_first_bytes_of_an_image(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x", {"BMW/1.png": b"1", "audi/1.png": b"2"})
+    assert path.read_bytes().startswith(b"BM")
+    assert ImageFolders(path=str(path)).sizes() == {"all": 2}
+
+
 @pytest.mark.parametrize(
     ("part", "folder", "labels"), [("", "owl", True), ("train/", "train/owl", True), ("train/", "test", False)]
 )

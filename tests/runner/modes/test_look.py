@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,10 @@ from sklearn.datasets import load_diabetes, load_digits
 
 import runner
 from components.data import Arrays, ScikitLearn
+from components.types import TargetSpec
 from runner.__main__ import main
+from runner.modes.look.image_mistakes import ImageMistakes, WorstImages, draw, make_sections
+from runner.modes.look.view import View
 from runner.record.predictions import load_predictions
 from runner.tracking import ChildDelivery
 
@@ -414,3 +417,12 @@ def test_a_look_waits_for_a_slow_store_no_longer_than_a_run_does(
         slow.wait()
     assert waits == [2.0]
     assert any("a process in the background delivers the rest" in title for title in tables)
+
+
+def test_no_image_is_drawn_if_no_pixel_of_a_split_counts(tmp_path: Path) -> None:
+    spec, none = TargetSpec("classes", (2, 2), ("a", "b"), lambda values: values), np.zeros((0, 2, 2), np.int32)
+    worst = WorstImages(none[:, 0, 0], np.zeros(0), np.zeros(0), {"image": none}, none, none)
+    [section] = make_sections(ImageMistakes(worst, np.zeros((2, 2), np.int64)), spec, "largest losses in 3 rows", {})
+    assert "no pixel counts" in str(section)
+    draw(worst, "mask", cast(View, None), "largest", tmp_path, "")
+    assert not [*tmp_path.iterdir()]
