@@ -21,6 +21,7 @@ def train(*words: str) -> float:
     return float(runner.run(*QUICK, *words, data=DATA, target="y").history["train/loss"].iloc[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 def test_weights_far_from_1_get_a_note_and_may_be_normalized(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,7 @@ def test_files_of_all_formats_hold_the_same_labels(films: Result) -> None:
     assert list(records[0]) == ["row", "target", "prediction", *(f"probability_{name}" for name in CLASSES)]
 
 
+@pytest.mark.slow
 def test_the_modes_show_the_labels(films: Result, capsys: pytest.CaptureFixture[str]) -> None:
     write_films(Path())
     data = ["data=csv", "data.path=films.csv", "feature=films", "tracking=none", "loss=binary_cross_entropy"]

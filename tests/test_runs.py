@@ -397,6 +397,7 @@ def test_two_simultaneous_runs_of_one_command_have_separate_folders() -> None:
     assert parameters(folders[0]) == parameters(folders[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "store"), [(signal.SIGINT, "none"), pytest.param(signal.SIGTERM, "mlflow", marks=pytest.mark.slow)]
 )

@@ -88,6 +88,7 @@ def test_a_changed_number_compiles_nothing(teacher_folder: Path) -> None:
     assert student.train._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_the_teacher_is_not_saved_with_the_student_and_a_resumed_run_is_the_same(teacher_folder: Path) -> None:
     whole = distill(teacher_folder, "training.epochs=2", "fresh=true")
     with interrupted_once():
@@ -99,6 +100,7 @@ def test_the_teacher_is_not_saved_with_the_student_and_a_resumed_run_is_the_same
     assert not [name for name in npz.read(path).arrays if "teacher" in name]
 
 
+@pytest.mark.slow
 def test_another_teacher_is_another_run(teacher_folder: Path, tmp_path: Path) -> None:
     other = runner.run(*SMALL, ONE_EPOCH, "learning_rate=0.01", f"folder={tmp_path / 'other'}").folder
     copy = tmp_path / "teacher"
@@ -303,6 +305,7 @@ def test_a_teacher_of_another_split_is_an_error(words: list[str], teacher_folder
         distill(teacher_folder, *words)
 
 
+@pytest.mark.slow
 def test_a_student_is_evaluated_on_new_rows() -> None:
     words = [*QUIET, ONE_EPOCH, "architecture.widths=[4]", "optimizer=sgd", "training.batch_size=8"]
     teacher = runner.run(*words, source=two_classes())

@@ -35,6 +35,7 @@ def test_runs_in_threads_equal_a_run_alone() -> None:
         assert log.count("the folder is ") == len(re.findall(r"INFO step \d+:", log)) == 1
 
 
+@pytest.mark.slow
 def test_a_run_in_a_hydra_application_and_in_a_running_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("conf").mkdir()
     Path("conf/app.yaml").write_text("hydra: {run: {dir: app}}\n")

@@ -446,6 +446,7 @@ def test_sharpness_aware_minimization() -> None:
     assert np.abs(parameters(result.folder, 3)["head"]["kernel"] - plain["head"]["kernel"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_microbatches_with_a_schedule_and_patience_in_steps() -> None:
     words = (*CLASSES, "training.steps=40", "training.evaluate_steps=2", "schedule=cosine", "schedule.warmup=4st")
     words = (*words, "training.patience=6st", "training.min_delta=100", "training.batch_size=8")
@@ -459,6 +460,7 @@ def test_microbatches_with_a_schedule_and_patience_in_steps() -> None:
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_dropout_rate_and_decay_are_swept_by_one_program() -> None:
     programs._PROGRAMS.clear()
     words = (*RUN, *CLASSES, "optimizer=adamw", "training.steps=3")

@@ -177,7 +177,8 @@ def _find_meant_key(owner: str, name: str) -> str | None:
 
 def explain_unknown_parameter(group: str, name: str, value: Any) -> str | None:
     """The problem of a parameter that no option of a group has, while none is chosen; None: an option has it."""
-    if name == "_target_" or find_options_with(group, name) or find_options_with(group, REST):
+    is_known = name == "_target_" or group == "feature"  # the columns of a feature file may be inferred
+    if is_known or find_options_with(group, name) or find_options_with(group, REST):
         return None
     meant = _find_meant_key(group, name)
     return f"no option of {group} has this parameter.{f' Write {_format_override(meant, value)}' if meant else ''}"

@@ -249,6 +249,7 @@ def test_no_mode_prints_the_secret_of_a_file(verb: str, table: Path, capsys: pyt
     assert_secret(table, printed)
 
 
+@pytest.mark.slow
 def test_a_store_gets_the_record_without_the_secret(
     table: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

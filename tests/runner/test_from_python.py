@@ -323,5 +323,5 @@ def test_the_error_for_a_part_names_the_file_in_the_way(
 @pytest.mark.usefixtures("in_empty_folder")
 def test_columns_of_one_s_own_need_a_feature_file() -> None:
     data = Arrays(columns={"x": np.arange(40.0), "y": np.arange(40) % 2})
-    with pytest.raises(UserError, match=r"no column `image` .* conf/feature/NAME\.yaml, and add feature=NAME\.$"):
+    with pytest.raises(UserError, match=r"no columns image, label .* conf/feature/NAME\.yaml, and add feature=NAME\.$"):
         runner.run("training.epochs=1", "tracking=none", data=data)

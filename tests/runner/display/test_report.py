@@ -119,9 +119,9 @@ def test_a_sweep_prints_its_ranking_and_its_failures(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines() == [
         "rank  a     runs    valid/loss",
         "1     [/b]  1       0.5",
-        "2     2     0 of 1",
-        "3     3     0 of 1",
-        "4     4     0 of 1",
+        "      2     0 of 1",
+        "      3     0 of 1",
+        "      4     0 of 1",
         "",
         "failed  why            folder",
         "a=2     [/x] is wrong  1",

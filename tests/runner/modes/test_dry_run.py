@@ -191,6 +191,7 @@ def test_a_too_large_model_is_an_error_before_anything_is_allocated(capsys: pyte
     assert max(array.nbytes for array in jax.live_arrays()) < 2**30
 
 
+@pytest.mark.slow
 def test_the_error_names_a_batch_size_that_fits(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
     assert [labels[int(row.replace(",", ""))] for row in rows[1:]] == [int(target) for target in targets[1:]]
 
 
+@pytest.mark.slow
 def test_the_batch_is_that_of_the_first_training_step(capsys: pytest.CaptureFixture[str]) -> None:
     title = "first examples of the first training batch"
     first = find_table(look(capsys, "tracking=none"), title)[0]

@@ -86,6 +86,7 @@ def test_the_parameter_metric_names_the_metrics_of_each_target() -> None:
     assert dict(run_parameters(configure(words, Composer())))["metric"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 def test_titrate_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:

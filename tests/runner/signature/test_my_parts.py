@@ -518,6 +518,7 @@ def test_parts_that_fit_train() -> None:
     assert main([*dict.fromkeys(words)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_a_regularizer_that_changes_its_tree_changes_no_other() -> None:
     choice, *words = write_option("strange_parts", "regularizer.a", "ClearsInPlace")

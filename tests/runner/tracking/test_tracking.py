@@ -612,6 +612,7 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_the_child_process_survives_a_kill_of_the_run_s_process_group(
     folder: Path, database: Path, client: Any
 ) -> None:
@@ -642,6 +643,7 @@ def test_a_child_process_that_cannot_deliver_never_delays_the_run(
     assert "Connection refused" in str(delivery.describe_missing())
 
 
+@pytest.mark.slow
 def test_the_first_run_of_a_new_store_waits_for_its_link(tmp_path: Path) -> None:
     folder, uri = make_run_folder(tmp_path / "run", ""), f"sqlite:///{tmp_path}/mlflow.db"
     delivery = MLflow(uri=uri).start(folder)

@@ -56,6 +56,7 @@ def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @hypothesis.given(case=convolutions(), dtype=st.sampled_from(["float32", "bfloat16"]))
 @hypothesis.settings(max_examples=6)
 def test_every_lowering_equals_xla(case: dict[str, Any], dtype: str) -> None:
