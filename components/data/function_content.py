@@ -58,7 +58,8 @@ def describe_content(value: object) -> str:
     """A text that is equal for values with equal content, in any process.
 
     It has the content of plain values, arrays, data frames, containers, dataclasses, and functions with a source file,
-    with what these hold; and the names of classes, modules and other functions. A value that holds itself is cut there.
+    with what these hold, also in attributes; and the names of classes, modules and other functions. A value that holds
+    itself is cut there.
 
     Raises:
         UnknownContentError: the value is, or has, an object of another class.
@@ -73,6 +74,9 @@ def list_held_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """Yields what a callable holds, besides its code: a description, as the start of a sentence, and the value."""
     if isinstance(function, MethodType):
         yield "the object", function.__self__
+        if isinstance(function.__self__, type):
+            for name, value in _list_class_attributes(function.__self__).items():
+                yield f"the attribute `{name}` of the class", value
         function = function.__func__
     if isinstance(function, FunctionType):
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -85,6 +89,8 @@ def list_held_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
         named = [*zip(names[len(names) - len(defaults) :], defaults, strict=True)]
         for name, value in [*named, *(function.__kwdefaults__ or {}).items()]:
             yield f"the default of the parameter `{name}`", value
+        for name, value in sorted(vars(function).items()):
+            yield f"the attribute `{name}`", value
     elif isinstance(function, BuiltinFunctionType):
         if function.__self__ is not None:
             yield "the object", function.__self__
@@ -145,8 +151,7 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
     if isinstance(value, re.Pattern):
         return f"{kind} {value.pattern!r} {value.flags}"
     if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
-        return f"{type(value).__module__}.{kind} {_describe(fields, parents)}"
+        return f"{type(value).__module__}.{kind} {_describe(_list_attributes(value), parents)}"
     if isinstance(value, functools.partial):
         return f"{kind} {describe_all([value.func, value.args, value.keywords])}"
     if isinstance(value, NAMED):
@@ -159,6 +164,29 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
         code = _describe_code(value.__code__) if "<" in value.__qualname__ else ""  # others may have the same name
         return f"{name} {source} {code} {describe_all(held for _, held in list_held_values(value))}"
     return _describe_table(value, parents)
+
+
+def _list_class_attributes(kind: type) -> dict[str, Any]:
+    """The attributes of a class and its bases by name, without methods, properties and those that Python adds."""
+    attributes = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
+    return {
+        name: value
+        for name, value in sorted(attributes.items())
+        if not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl"
+        if not (callable(value) or hasattr(type(value), "__get__"))
+    }
+
+
+def _list_attributes(value: Any) -> dict[str, Any]:
+    """The attributes of a dataclass by name, also those that are no fields."""
+    kind = type(value)
+    own = {
+        name: each
+        for name, each in sorted(getattr(value, "__dict__", {}).items())
+        if not isinstance(getattr(kind, name, None), functools.cached_property)  # is there only after it was used
+    }
+    fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    return _list_class_attributes(kind) | own | fields
 
 
 def _describe_code(code: CodeType) -> str:

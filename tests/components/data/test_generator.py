@@ -5,13 +5,14 @@ import linecache
 import os
 import subprocess
 import sys
+from abc import ABC
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -307,6 +308,50 @@ class Rows:
         yield {"x": self.value}
 
 
+@dataclass
+class Reader:
+    """A test's own function: an object with attributes that are no fields."""
+
+    path: str = "a"
+    table: ClassVar[Any] = None
+
+    def rows(self) -> Iterator[Any]:
+        yield {"x": self.total}
+
+    @cached_property
+    def total(self) -> Any:
+        return getattr(self, "values", None)
+
+    @classmethod
+    def class_rows(cls) -> Iterator[Any]:
+        yield {"x": cls.table}
+
+
+def set_attribute(value: Any) -> Callable[[], Iterator[Any]]:
+    reader = Reader()
+    reader.values = value  # type: ignore[attr-defined]
+    return reader.rows
+
+
+def derive(place: str) -> Callable[[Any], Callable[[], Iterator[Any]]]:
+    """Returns a function that holds a value as an attribute of its own class, in a list, as methods aren't content."""
+
+    def make(value: Any) -> Callable[[], Iterator[Any]]:
+        kind = type("Own", (Reader, ABC), {"table": [value]})
+        rows: Callable[[], Iterator[Any]] = getattr(kind if place == "class_rows" else kind(), place)
+        return rows
+
+    return make
+
+
+def set_function_attribute(value: Any) -> Callable[[], Iterator[Any]]:
+    def rows() -> Iterator[Any]:
+        yield {"x": 1}
+
+    rows.table = value  # type: ignore[attr-defined]
+    return rows
+
+
 def rows_of(value: Any) -> Iterator[Any]:
     yield {"x": value}
 
@@ -317,6 +362,10 @@ PLACES: list[Callable[[Any], Any]] = [
     add_default,
     Rows,
     lambda value: Rows(value).method,
+    set_attribute,
+    derive("class_rows"),
+    derive("rows"),
+    set_function_attribute,
 ]
 LONG = np.arange(2000.0)
 NEAR = np.where(LONG == 1000, 1000 + 1e-10, LONG)
@@ -348,9 +397,7 @@ CONTENTS: dict[str, Callable[[], list[Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "place", [lambda value: partial(rows_of, value), hold, add_default, Rows, lambda v: Rows(v).method]
-)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", CONTENTS)
 def test_the_fingerprint_follows_the_content_of_what_a_function_is_given_or_holds(
     kind: str, place: Callable[[Any], Any]
@@ -373,12 +420,22 @@ def test_the_fingerprint_follows_the_content_of_what_a_function_is_given_or_hold
         (Plain().rows, "the object of .*Plain.rows is <.*Plain object"),
         (Shown().rows, r"the object of .*Plain.rows is Shown\(\)"),
         (Rows(Plain()), "the object of .*Rows has <.*Plain object"),
+        (set_attribute(Plain()), "the object of .*Reader.rows has <.*Plain object"),
+        (derive("class_rows")(Plain()), "the attribute `table` of the class of .*class_rows has <.*Plain object"),
+        (set_function_attribute(Plain()), "the attribute `table` of .*rows is <.*Plain object"),
     ],
 )
 def test_an_object_of_unknown_content_needs_a_version(function: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"^{message}.*, whose content isn't compared. Set `version` to a text"):
         Generator(function=function).fingerprint()
     assert Generator(function=function, version="1").fingerprint()
+
+
+def test_a_cached_property_is_no_content() -> None:
+    reader = Reader()
+    before = Generator(function=reader.rows).fingerprint()
+    assert list(reader.rows()) == [{"x": None}]
+    assert Generator(function=reader.rows).fingerprint() == before
 
 
 def test_a_version_stands_for_the_code_and_what_it_holds_but_not_for_arguments() -> None:
