@@ -209,7 +209,11 @@ def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
     """The content of a data frame, of a column of one, or of an array of another library."""
     library = type(value).__module__.partition(".")[0]
     if library in ARRAY_LIBRARIES and hasattr(value, "__array__"):
-        return _describe(np.asarray(value), parents)
+        try:
+            array = np.asarray(value)
+        except TypeError:  # of random keys
+            raise UnknownContentError(value) from None
+        return _describe(array, parents)
     if library not in TABLE_LIBRARIES:
         raise UnknownContentError(value)
     index = [np.asarray(value.index)] if library == "pandas" and hasattr(value, "index") else []

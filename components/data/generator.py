@@ -550,7 +550,7 @@ def _has_nanoseconds(value: Any) -> bool:
 
 
 def _describe(value: object) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).splitlines())
     return f"{text if len(text) <= 60 else f'{text[:59]}…'} ({type(value).__name__})"
 
 

@@ -414,6 +414,7 @@ def test_the_fingerprint_follows_the_content_of_what_a_function_is_given_or_hold
         (partial(rows_of, object()), "argument 1 of .*rows_of is <object object .*"),
         (partial(rows_of, value=[{"a": Shown()}]), r"the argument `value` of .*rows_of has Shown\(\) \(Shown\)"),
         (partial(rows_of, np.random.default_rng(0)), "argument 1 of .*rows_of is Generator"),
+        (partial(rows_of, jax.random.key(0)), "argument 1 of .*rows_of is Array"),
         (partial(rows_of, iter([])), "argument 1 of .*rows_of is <list_iterator"),
         (hold(Plain()), "the variable `value` in the closure of .*rows is <.*Plain object"),
         (add_default(Plain()), "the default of the parameter `x` of .*rows is <.*Plain object"),
