@@ -120,6 +120,11 @@ class Files:
             )
         checksum, checksums = zlib.crc32(content), self.known.checksums
         if checksums[number] not in (UNREAD, checksum):
+            if self._has_new_version(number):
+                raise ChangedFileError(
+                    f"{entry.name} in {self.root} has other bytes than when it was read before, because it was changed "
+                    "while the files were read. Start again"
+                )
             is_folder = self.root.is_dir()
             place = self.root / entry.name.replace("\\", "/") if is_folder else self.root
             others = (
@@ -132,6 +137,18 @@ class Files:
             )
         checksums[number] = checksum
         return content
+
+    def _has_new_version(self, number: int) -> bool:
+        """Whether a file, or the archive, has another size or time of modification than when it was listed."""
+        name = self.entries[number].name
+        try:
+            if self.root.is_dir():
+                version = make_version(name, (self.root / name.replace("\\", "/")).stat()).portable
+            else:
+                version = f"{name}\0{find_version(self.root).portable}"
+        except OSError:  # it was removed since it was read
+            return True
+        return bool(start_checksums([version]).files[0] != self.known.files[number])
 
     def add_checksums(self, known: FileChecksums) -> None:
         """Adds the checksums of files that were read before."""

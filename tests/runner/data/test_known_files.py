@@ -98,13 +98,17 @@ def test_a_file_with_other_bytes_than_in_an_earlier_run_is_an_error(kind: str, s
     assert size is not None or pixels(again) != pixels(first)
 
 
+@pytest.mark.parametrize("has_new_time", [False, True])
 @pytest.mark.parametrize("kind", SOURCES)
-def test_a_file_that_changes_while_a_run_reads_it_is_an_error(kind: str) -> None:
+def test_a_file_that_changes_while_a_run_reads_it_is_an_error(kind: str, has_new_time: bool) -> None:
     source = SOURCES[kind]()
     assert [len(block.columns["image"].offsets) for block in source.blocks("all")] == [ROWS + 1]  # type: ignore
     pack(changed=5)
     write(NAMES[5], make_image(99))
-    with pytest.raises(DataError, match=r"5\.bmp in .* has other bytes"):
+    if has_new_time:
+        os.utime("images.tar" if kind == "tar" else NAMES[5])
+    reason = "because it was changed while the files were read. Start again$" if has_new_time else "`touch"
+    with pytest.raises(DataError, match=rf"5\.bmp in .* has other bytes .*{reason}"):
         load(source, cache=None)
 
 
