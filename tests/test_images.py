@@ -669,7 +669,10 @@ def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class
     [note] = [note for note in config.suggestion.notes if "no class" in note]
     assert note.startswith("mask has pixels of 255, which seem to be of no class, and count in no loss or metric.")
     word = note.rpartition(" set ")[2]
-    assert compose([*words, word]).values["feature"]["target"]["ignore"] is None
+    changed = compose([*words, word])
+    assert changed.values["feature"]["target"]["ignore"] is None
+    assert changed.suggestion is not None
+    assert [*changed.suggestion.notes] == [each for each in config.suggestion.notes if each != note]
 
 
 def predict_table(run: Path, *words: str) -> list[dict[str, str]]:

@@ -257,13 +257,24 @@ def _merge(
         overrides=tuple(overrides),
         choices={group: option for group, option in options.items() if group not in choices.broken},
         option_problems=tuple(tree.option_problems),
-        suggestion=suggestion,
+        suggestion=None if suggestion is None else _without_settled_notes(suggestion, overrides),
         warnings=tuple(rename.note for rename in renamed),
     )
     problems = [*composer.catalog.clashes, *parsed.problems, *choices.problems, *tree.problems]
     for key, text in reference_problems.items():
         problems.append(format_problem(f"{key}: {text}", find_origin(origins, key)))
     return config, problems
+
+
+def _without_settled_notes(suggestion: Suggestion, overrides: Sequence[str]) -> Suggestion:
+    """The suggestion without the notes that advise about a key which the command sets.
+
+    A source knows the keys of `data`, so what it notes holds with them.
+    """
+    keys = [key for key in map(overridden_key, overrides) if key.partition(".")[0] != "data"]
+    return suggestion._replace(
+        notes=[note for note in suggestion.notes if not any(f" {key}=" in f" {note}" for key in keys)]
+    )
 
 
 def _complete_groups(choices: Choices, tree: MergedTree) -> dict[str, Any]:
