@@ -86,8 +86,10 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used and image is None:
-        reasons = "; ".join([*(f"{name}: {plan.description}" for name, plan in others.items()), *readings])
-        raise DataError(f"{table.origin} has no feature column for the target {list_quoted(targets)}: {reasons}")
+        reasons = [f"{format_name(name)}: {plan.description}" for name, plan in others.items()]
+        reasons = [*(reasons or ["all columns are targets; leave one out"]), *readings]
+        listed = f"the target{'s' if len(targets) > 1 else ''} {list_quoted(targets)}"
+        raise DataError(f"{table.origin} has no feature column for {listed}: {'; '.join(reasons)}")
     if has_masks:
         others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
         used = {}

@@ -139,8 +139,14 @@ def test_nameless_columns_without_a_value_are_left_out_with_a_word() -> None:
 def test_an_index_of_pandas_is_left_out() -> None:
     found = suggest_for(["", "x"], [list(range(60)), repeat(1, 2)])
     assert found["notes"] == ["'' is left out: it numbers the rows"]
-    with pytest.raises(DataError, match="has no feature column for the target"):
+    with pytest.raises(DataError, match="has no feature column for the target `y`: '': left out"):
         suggest_for(["", "x"], [list(range(60)), repeat(1)])
+
+
+def test_a_table_of_targets_only_has_no_feature_column() -> None:
+    message = "has no feature column for the targets `x`, `y`: all columns are targets; leave one out$"
+    with pytest.raises(DataError, match=message):
+        suggest_for(["x"], [repeat(1, 2)], target=("x", "y"))
 
 
 @pytest.mark.parametrize(
