@@ -88,8 +88,8 @@ class Label:
         classes = name_classes(self.key, self.names, rows["train"]).values()
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has only one class, {', '.join(classes)}; two or more are needed")
-        is_dense = bool(results["train"].get("shape"))
-        if is_dense and self.ignore is None and (void := find_void_class(rows["train"])) is not None:
+        is_image = len(results["train"].get("shape", ())) >= 2
+        if is_image and self.ignore is None and (void := find_void_class(rows["train"])) is not None:
             last = max(value for value in rows["train"] if value != void)
             warnings += (
                 f"column `{self.key}` has the class {void} beside {len(classes) - 1} classes up to {last}. It often "

@@ -80,7 +80,7 @@ class Mask(Label):
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         masks = {split: own["masks"] for split, own in results.items()}
         return super().validate_splits(
-            {split: {"rows": own.rows, "shape": tuple(own.shapes)} for split, own in masks.items()}
+            {split: {"rows": own.rows, "shape": next(iter(own.shapes), ())} for split, own in masks.items()}
         )
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:

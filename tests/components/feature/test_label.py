@@ -10,7 +10,9 @@ import PIL.Image
 import pytest
 
 from components.feature.label import Label
+from components.feature.mask import Mask
 from components.feature.text.string_ops import to_strings
+from components.image_files import encode_mask
 from components.types import Block, Constants, DataError, Strings, Target, UserError
 
 
@@ -264,16 +266,24 @@ def test_predicted_classes_that_no_file_holds_are_an_error(wrong: int) -> None:
         ([-1, 0, 1, 255], {}, False),
     ],
 )
-@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("shape", [(), (7,), (1, 7)])
 def test_a_class_of_255_beside_small_ones_is_pointed_out_in_masks(
-    values: list[Any], options: dict[str, Any], is_void: bool, dense: bool
+    values: list[Any], options: dict[str, Any], is_void: bool, shape: tuple[int, ...]
 ) -> None:
     column = Label(key="y", **options)
-    array = np.array([[values]] if dense else values)
+    array = np.resize(values, (len(values), *shape))
     results = {name: one.result(one.summarize(Block({"y": array}))) for name, one in column.statistics().items()}
     count = len(values) - 1
     expected = (
         f"column `y` has the class 255 beside {count} classes up to {values[-2]}. It often marks pixels of no class; "
         "to leave them out of losses and metrics, set `ignore=255`"
     )
-    assert column.validate_splits({"train": results}) == ((expected,) if is_void and dense else ())
+    assert column.validate_splits({"train": results}) == ((expected,) if is_void and len(shape) == 2 else ())
+
+
+def test_a_class_of_255_is_pointed_out_in_files_of_masks() -> None:
+    column, file = Mask(key="y"), encode_mask(np.array([[0, 1, 255]], np.uint8))
+    block = Block({"y": Strings.from_bytes([file])})
+    results = {name: one.result(one.summarize(block)) for name, one in column.statistics().items()}
+    [warning] = column.validate_splits({"train": results})
+    assert "set `ignore=255`" in warning
