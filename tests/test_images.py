@@ -779,6 +779,28 @@ def test_look_shows_the_worst_masks_beside_the_true_ones(
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+def test_look_names_each_of_several_masks(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{number}.png,{number}_mask.png,{number}_mask.png" for number in range(ROWS)]
+    (masks / "two.csv").write_text("\n".join(["photo,near,far", *rows]))
+    targets = {name: f"{{_target_: components.feature.Mask, key: {name}, ignore: 255}}" for name in ("near", "far")}
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/two.yaml").write_text(
+        "target: null\ntargets:\n"
+        + "".join(f"  {name}: {part}\n" for name, part in targets.items())
+        + "columns: {photo: {_target_: components.feature.Image, key: photo}}\ninputs: {image: [photo]}\n"
+    )
+    words = ["data=image_table", f"data.path={masks / 'two.csv'}", "feature=two", *SEGMENT, "training.epochs=1"]
+    words += [f"loss.{name}=softmax_cross_entropy" for name in targets]
+    run = runner.run(*words).folder.absolute()
+    assert main([f"run={run}", "mode=look"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line for line in lines if line.startswith(("near", "far", "largest", "most"))]
+    assert [title.partition(" in ")[0] for title in titles] == [
+        f"{name}: {title}" for name in targets for title in ("largest losses", "most frequent confusions")
+    ]
+
+
+@pytest.mark.usefixtures("in_empty_folder")
 def test_look_draws_masks_beside_images_also_augmented(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask", "feature.target.ignore=255")
     drawn = dict[str, dict[str, Any]]()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +69,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
             if suffix:
                 run_figures.draw_predictions(each, folder / "figures", suffix)
             worst = order_worst(each)
-            sections += _make_sections(each, worst, view, source)
+            sections += _name_target(each.target_name, _make_sections(each, worst, view, source))
             if view is not None:
                 own_suffix = target_suffix(each.target_name) + suffix
                 _draw_images(each, view, worst[:MAX_IMAGES], folder / "figures", own_suffix)
@@ -79,7 +78,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
             assert view is not None
             title = f"largest losses in {model.splits[split]:,} rows of {split}"
             paths = _copy_paths(mistakes.worst.row, source, view)
-            sections += image_mistakes.make_sections(mistakes, model.targets[name], title, paths)
+            sections += _name_target(name, image_mistakes.make_sections(mistakes, model.targets[name], title, paths))
             image_mistakes.draw(mistakes.worst, name, view, title, folder / "figures", suffix)
     write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
@@ -134,6 +133,15 @@ def _load_view(model: TrainedModel, progress: Progress) -> View | None:
     except UserError as error:
         progress.note(f"warning: only the numbers of the rows are shown: {error}")
         return None
+
+
+def _name_target(target: str, sections: Iterable[Section]) -> list[Section]:
+    """The tables of a target, whose titles start with its name if there are several targets."""
+    return [section._replace(title=f"{_prefix(target)}{section.title}") for section in sections]
+
+
+def _prefix(target: str) -> str:
+    return "" if target == TARGET else f"{target}: "
 
 
 def _make_sections(
@@ -214,8 +222,6 @@ def _worst_table(predictions: RecordedPredictions, worst: np.ndarray, paths: Map
 def _title(predictions: RecordedPredictions) -> str:
     """The title of the worst predictions, with their number."""
     rows = len(predictions.row)
-    if predictions.target_name != TARGET:
-        return f"{predictions.target_name}: {_title(replace(predictions, target_name=TARGET))}"
     if predictions.classes is None:
         return f"largest errors in {rows:,} rows of {predictions.split} (rows are counted from 0)"
     wrong = int(predictions.is_wrong.sum())
@@ -232,7 +238,8 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"
-        draw_image_grid(values, _captions(predictions, worst), _title(predictions), path)
+        title = f"{_prefix(predictions.target_name)}{_title(predictions)}"
+        draw_image_grid(values, _captions(predictions, worst), title, path)
 
 
 def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
