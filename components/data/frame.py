@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -268,10 +269,11 @@ class Frame(TextTable):
     @cached_property
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
         """The columns that are read as texts."""
-        texts = {}
+        texts, columns = {}, columns_by_name(self.columns, self.name)
         for name, values in self._raw.values.items():
             if name not in self.drop and self._is_read_as_text(name, values):
-                texts[name] = _format_texts(name, values, self._raw.valid.get(name))
+                text = _format_texts(name, values, self._raw.valid.get(name))
+                texts[name] = _with_decimals(text, columns[name]) if _find_kind(values) == "float" else text
         return texts
 
     def _is_read_as_text(self, name: str, values: Values) -> bool:
@@ -337,6 +339,29 @@ def _equals(values: np.ndarray, text: str) -> np.ndarray:
         return values == int(number) if number == int(number) else none
     with np.errstate(over="ignore"):
         return (values == np.array(float(number)).astype(values.dtype)) & np.isfinite(values)
+
+
+def _with_decimals(texts: pyarrow.ChunkedArray, column: Any) -> pyarrow.ChunkedArray:
+    """The texts of a column of numbers with all digits of its decimals, of which float64 has 17.
+
+    Args:
+        texts: the texts of the numbers.
+        column: the column as it was passed.
+    """
+    import pyarrow
+
+    values = column.to_pylist() if hasattr(column, "to_pylist") else column
+    if not any(isinstance(value, Decimal) for value in values):
+        return texts
+    rows = zip(values, texts.to_pylist(), strict=True)
+    exact = [_format_decimal(each) if isinstance(each, Decimal) and each.is_finite() else text for each, text in rows]
+    return pyarrow.chunked_array([pyarrow.array(exact, texts.type)])
+
+
+def _format_decimal(value: Decimal) -> str:
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:

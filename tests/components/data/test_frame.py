@@ -120,6 +120,17 @@ def test_decimals_beyond_the_precision_of_floats_are_distinct() -> None:
         assert values(Frame(columns={"x": column}, types={"x": "string"}), "x") == whole
 
 
+def test_decimals_that_are_read_as_texts_keep_all_digits() -> None:
+    digits = "0.12345678901234567890123456789012345"
+    decimals = [Decimal(f"{digits}{k}") for k in range(3)] + [Decimal("2.50"), Decimal("-0.0"), None]
+    expected = [digits, f"{digits}1", f"{digits}2", "2.5", "0", ""]  # the last is missing
+    for column in (decimals, pandas.Series(decimals), pyarrow.array(decimals)):
+        frame = Frame(columns={"x": column}, types={"x": "string"})
+        assert values(frame, "x") == expected
+    mixed = Frame(columns={"x": [Decimal("Infinity"), Decimal(digits), 1.0, 0.25]}, types={"x": "string"})
+    assert values(mixed, "x") == ["inf", digits.rstrip("0"), "1", "0.25"]
+
+
 def test_categories_of_intervals_are_texts() -> None:
     intervals = pandas.cut(pandas.Series([1, 5, 9]), 3)
     assert values(Frame(columns={"x": intervals}), "x") == intervals.astype(str).tolist()
