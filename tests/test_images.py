@@ -850,5 +850,5 @@ def test_predicted_images_are_written_and_the_worst_are_shown(folder: Path, caps
     np.testing.assert_array_equal(np.round(predicted * 255).clip(0, 255), pixels)
     capsys.readouterr()
     assert main([f"run={run}", "mode=look"]) == 0
-    assert f"\nlargest losses in {len(rows)} rows of test\n  row  path " in capsys.readouterr().out
+    assert f"largest losses in {len(rows)} rows of test\n  row  path " in capsys.readouterr().out
     assert (run / "figures" / "worst_mistakes.png").exists()
