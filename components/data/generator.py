@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # a bool is an Integral too, so the orde
 }
 CLASS_KINDS = ("bool", "int", "str")
 DTYPES = {"bool": "?", "int": "i8", "float": "f8", "time": "M8[us]"}
-MISSING: dict[str, Any] = {"bool": False, "int": 0, "float": np.nan, "time": np.datetime64("NaT")}
+MISSING: dict[str, Any] = {"bool": False, "int": 0, "float": np.nan, "time": np.datetime64("NaT", "us")}
 ALLOWED = (
     "Allowed are bool, int, float, str, bytes (of a file, such as an image), dates and times without a zone, arrays of "
     "numbers without a mask, and None for a missing value."
