@@ -294,7 +294,7 @@ class Reader:
             if not len(times := parse_plain_times(self._nulls_of(name))):
                 return values, valid
             is_null = np.isin(values.astype("M8[us]"), times)
-            return np.where(is_null, np.datetime64("NaT", "us"), values), valid & ~is_null
+            return np.where(is_null, np.array("NaT", values.dtype), values), valid & ~is_null
         numbers = self._null_numbers(name) if values.dtype.kind in "if" else set()
         if not numbers:
             return values, valid
