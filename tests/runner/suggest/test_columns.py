@@ -308,7 +308,7 @@ def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
 
 # ---------------------------------------------------------------------------------------------------- likely dates
 
-DAYS = [np.datetime64("2014-01-30") + 11 * n for n in range(60)]
+DAYS = [np.datetime64("2014-01-30") + np.timedelta64(11 * n, "D") for n in range(60)]
 SECONDS = [int(day.astype("M8[s]").astype(int)) + 1000 * n for n, day in enumerate(DAYS)]
 
 
