@@ -125,11 +125,9 @@ class Files:
                     f"{entry.name} in {self.root} has other bytes than when it was read before, because it was changed "
                     "while the files were read. Start again"
                 )
-            is_folder = self.root.is_dir()
-            place = self.root / entry.name.replace("\\", "/") if is_folder else self.root
-            others = (
-                f", or `touch {shlex.quote(str(place.parent))}/*` if others beside it changed too" if is_folder else ""
-            )
+            place = self._place(number)
+            others = f", or `touch {shlex.quote(str(place.parent))}/*` if others beside it changed too"
+            others = others if self.root.is_dir() else ""
             raise ChangedFileError(
                 f"{entry.name} in {self.root} has other bytes than when it was read before, although its size is the "
                 "same: it is damaged, or was changed or replaced without a new time of modification. Restore it; or, "
@@ -138,12 +136,16 @@ class Files:
         checksums[number] = checksum
         return content
 
+    def _place(self, number: int) -> Path:
+        """The path of a file of a folder, or of the archive."""
+        return self.root / self.entries[number].name.replace("\\", "/") if self.root.is_dir() else self.root
+
     def _has_new_version(self, number: int) -> bool:
         """Whether a file, or the archive, has another size or time of modification than when it was listed."""
         name = self.entries[number].name
         try:
             if self.root.is_dir():
-                version = make_version(name, (self.root / name.replace("\\", "/")).stat()).portable
+                version = make_version(name, self._place(number).stat()).portable
             else:
                 version = f"{name}\0{find_version(self.root).portable}"
         except OSError:  # it was removed since it was read
@@ -152,8 +154,8 @@ class Files:
 
     def add_checksums(self, known: FileChecksums) -> None:
         """Adds the checksums of files that were read before."""
-        _, theirs, own = np.intersect1d(known.files, self.known.files, return_indices=True)
-        self.known.checksums[own] = known.checksums[theirs]
+        _, before, own = np.intersect1d(known.files, self.known.files, return_indices=True)
+        self.known.checksums[own] = known.checksums[before]
 
 
 class ChecksFileBytes(ABC):

@@ -71,7 +71,7 @@ def describe_content(value: object) -> str:
 
 
 def list_held_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """Yields what a callable holds, besides its code: a description, as the start of a sentence, and the value."""
+    """Yields what a callable holds beside its code: a description, as the start of a sentence, and the value."""
     if isinstance(function, MethodType):
         yield "the object", function.__self__
         if isinstance(function.__self__, type):
@@ -219,6 +219,6 @@ def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
     index = [np.asarray(value.index)] if library == "pandas" and hasattr(value, "index") else []
     try:
         columns = as_columns(value, "the columns") if is_table(value) else as_column("values", value)
-    except Exception:  # these libraries have many classes besides tables and columns
+    except Exception:  # these libraries have many other classes than tables and columns
         raise UnknownContentError(value) from None
     return f"{type(value).__qualname__} {_describe([*columns, *index], parents)}"

@@ -230,9 +230,10 @@ class Generator(SearchesBadRows):
                 # Functions may yield the same array again, with other numbers.
                 copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
                 waiting.append((number, copied))
-                size += _count_bytes(row)
-                if "" in kinds.values() and len(waiting) < BLOCK_ROWS and size < BLOCK_BYTES:
-                    continue
+                if "" in kinds.values():
+                    size += _count_bytes(row)
+                    if len(waiting) < BLOCK_ROWS and size < BLOCK_BYTES:
+                        continue
             for number, row in waiting:
                 try:
                     if len(waiting) > 1 and self.on_bad_row == "skip":

@@ -171,9 +171,8 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         try:
             files = open_files(packed, is_wanted)
         except DataError:
-            if _is_image(
-                packed.path
-            ):  # not before: a tar archive starts with a name such as BMW, and BMP files with BM
+            # Not before: a tar archive starts with a name such as BMW, and BMP files start with BM.
+            if _is_image(packed.path):
                 remedy = f"Set `path` to the folder of the images, such as {packed.path.parent}"
                 raise DataError(f"{packed.path} is one image. {remedy}") from None
             raise

@@ -94,7 +94,7 @@ class TrainedModel:
         data_targets = self.features.bind_targets(self.transform.constants)
         static = self._run.program.static_config
         augmentations, self.targets = build_augmentations(static, self._run.numbers, data_targets)
-        self.augments_targets = any(each.evaluates and not each.keeps_targets for each in augmentations.values())
+        self.augments_targets = any(each.changes_evaluated_targets for each in augmentations.values())
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record, self._run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")

@@ -66,8 +66,8 @@ def list_completions(words: Sequence[str]) -> list[str]:
         found = {_cut(name, len(word)) for name in candidates if name.startswith(word)}
         return sorted(f"{sign}{name}" for name in found)
     head = value[: max(value.rfind("["), value.rfind(",")) + 1]  # the earlier elements of a list
-    begun = value.removeprefix(head)
-    return sorted(f"{sign}{key}={head}{each}" for each in _list_values(key, begun, earlier) if each.startswith(begun))
+    start = value.removeprefix(head)
+    return sorted(f"{sign}{key}={head}{each}" for each in _list_values(key, start, earlier) if each.startswith(start))
 
 
 def _cut(key: str, start: int) -> str:
@@ -76,28 +76,28 @@ def _cut(key: str, start: int) -> str:
     return key if end < 0 else key[: end + 1]
 
 
-def _list_values(key: str, begun: str, earlier: Sequence[str]) -> list[str]:
-    """The values that a key may have, or the files that start with the value that the user has begun."""
+def _list_values(key: str, start: str, earlier: Sequence[str]) -> list[str]:
+    """The values that a key may have, or the files that start with the value so far."""
     if key in find_options().files:
         return list(find_options().files[key])
-    if key in RUN_KEYS and "/" not in begun:
+    if key in RUN_KEYS and "/" not in start:
         root = next((word.partition("=")[2] for word in reversed(earlier) if word.startswith("folder=")), "outputs")
         return [LAST_RUN, *(path.name for path in list_runs(Path(root)))]
     if key in (*PATH_KEYS, *RUN_KEYS):
-        return list(_list_files(begun))
+        return list(_list_files(start))
     members = [member for member, _ in alternatives(_find_hints(earlier).get(key, Any))]
     values = [str(value) for member in members if get_origin(member) is Literal for value in get_args(member)]
     return [*values, "true", "false"] if bool in members else values
 
 
-def _list_files(begun: str) -> Iterator[str]:
+def _list_files(start: str) -> Iterator[str]:
     """The files and folders whose path starts with a text. Hidden ones are left out, unless the text names one."""
-    start = begun.rpartition("/")[2]
-    prefix = begun.removesuffix(start)
+    name = start.rpartition("/")[2]
+    prefix = start.removesuffix(name)
     try:
         with os.scandir(os.path.expanduser(prefix) or ".") as entries:
             for entry in entries:
-                if start.startswith(".") or not entry.name.startswith("."):
+                if name.startswith(".") or not entry.name.startswith("."):
                     yield f"{prefix}{entry.name}{'/' if entry.is_dir() else ''}"
     except OSError:
         return

@@ -95,6 +95,11 @@ class BatchAugmentation(NamedTuple):
     adds_inputs: bool
     keeps_targets: bool
 
+    @property
+    def changes_evaluated_targets(self) -> bool:
+        """Whether it may change the targets, masks and weights of evaluations."""
+        return self.evaluates and not self.keeps_targets
+
 
 LossFunction: TypeAlias = Callable[[Output, Batch], jax.Array]
 
@@ -132,7 +137,7 @@ class BuiltParts(NamedTuple):
     @property
     def augments_evaluated_targets(self) -> bool:
         """Whether an augmentation may change the targets, masks and weights of evaluations."""
-        return any(each.evaluates and not each.keeps_targets for each in self.augmentations.values())
+        return any(each.changes_evaluated_targets for each in self.augmentations.values())
 
     @property
     def metrics(self) -> dict[str, Metric]:
