@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -20,7 +20,7 @@ from components.data.csv.dialect import CsvFile
 from components.data.csv.errors import make_problem_error
 from components.data.csv.numbers import parse_plain_number
 from components.data.csv.reader import Columns, Reader
-from components.data.csv.selection import check_drop, take_rows
+from components.data.csv.selection import take_rows
 from components.data.csv.text_table import TextTable
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
@@ -106,7 +106,7 @@ class Frame(TextTable):
         return replace(reader, column_decimals={**reader.column_decimals, **numbers})  # they are written with points
 
     def read_columns(self) -> Columns:
-        check_drop(self.name, self.drop, self._raw.values, self._targets, has=self.has)
+        self._check_names(self._raw.values)
         read = Columns({}, {}, {}, 0, {}, {}, None) if not self._texts else self.read_with_skipping()
         values: dict[str, Values] = {}
         valid, types, readings = dict(read.valid), dict[str, ColumnType](), dict(read.readings)
@@ -139,12 +139,13 @@ class Frame(TextTable):
         rows = [row for row in self.bad_rows.rows.tolist() if mask is None or mask[row]]
         return {row: self.find_classes(name, [values[row].item()]) for row in rows}
 
-    def _check_names(self, option: str, names: Collection[str], columns: Mapping[str, object]) -> None:
-        for name in names:
-            if name not in columns and name in self._raw.values and name not in self.drop:
-                unread = _describe_unread(self._raw.values[name])
-                raise DataError(f"{self.name}: `{option}` lists the column `{name}`, but {unread}.")
-        super()._check_names(option, names, columns)
+    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
+        yield from super()._find_wrong_names(names)
+        for option, listed in self._listed_columns():
+            for name in listed if option != "drop" else ():
+                values = self._raw.values.get(name)
+                if values is not None and name not in self.drop and _find_kind(values) is None:
+                    yield f"{self.name}: `{option}` lists the column `{name}`, but {_describe_unread(values)}."
 
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,10 @@ class ImageTable(ChecksFileBytes, Csv):
     def _declared_types(self) -> dict[str, ColumnType]:
         return super()._declared_types | dict.fromkeys(self._given_images, "string")
 
+    def _listed_columns(self) -> Iterator[tuple[str, Collection[str]]]:
+        yield from super()._listed_columns()
+        yield "images", self._given_images
+
     @cached_property
     def reader(self) -> Reader:
         """Reads the table. Paths such as 0.png are texts, and not numbers with the mark `png`."""
@@ -99,7 +103,6 @@ class ImageTable(ChecksFileBytes, Csv):
         if self.images == ():
             return ()
         if self.images is not None:
-            self._check_names("images", self._given_images, self.table.types)
             return tuple(name for name in self._given_images if name in self.table.types)
         texts = {name: values for name, values in self.table.values.items() if isinstance(values, Strings)}
         others = {name: self._find_other_texts(name, values) for name, values in texts.items()}

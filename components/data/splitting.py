@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ DEFAULT_SHARE = 0.15  # of the rows for each of validation and test
 LATEST_SHARE = 0.2  # of the rows for testing, where the latest ones are held out
 SPLIT_NAMES = {name: name for name in ("train", "valid", "test")} | dict.fromkeys(("validation", "val", "dev"), "valid")
 ALLOWED_NAMES = "Allowed are train, test, and valid, validation, val or dev."
+KEY_OPTIONS = ("stratify", "split_column", "split_hash", "split_by", "group")  # those that name a column
 CLASS_COLUMN = "label"  # of sources without a target
 
 
@@ -153,9 +154,7 @@ class SplitOptions(ABC):
         for part, size in self.sizes().items():
             columns, masks = self.key_columns(part)
             if name not in columns:
-                dropped = "It is in `drop`; take it out of the list."
-                hint = dropped if name in getattr(self, "drop", ()) else suggest_name(name, columns)
-                raise DataError(f"`{option}` (={name}) is no column. {hint}")
+                raise DataError(self._describe_wrong_key(option, name, columns))
             values = columns[name]
             if isinstance(values, Ragged) or (not isinstance(values, Strings) and values.ndim != 1):
                 raise DataError(f"`{option}` (={name}) must be a column with one value in each row")
@@ -163,6 +162,11 @@ class SplitOptions(ABC):
                 values = np.asarray(values)  # some sources read rows when they are needed
             pieces.append((values, masks.get(name, np.ones(size, bool))))
         return join_parts(option, name, pieces)
+
+    def _describe_wrong_key(self, option: str, name: str, columns: Collection[str]) -> str:
+        """A sentence about an option that needs the name of one of the columns, but has another one."""
+        hint = suggest_name(name, columns) if name not in columns else "It is in `drop`; take it out of the list."
+        return f"`{option}` (={name}) is no column. {hint}"
 
     def _read_complete(self, option: str, name: str) -> KeyColumn:
         """Reads a column. Raises DataError if a value is missing."""

@@ -117,19 +117,21 @@ def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
     """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole.
 
-    A table that is too wide loses its borders. If it is still too wide, it has borders, and its cells are wrapped.
+    Tables have borders if all fit with them. A table that is too wide without borders has wrapped cells.
     """
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
     unlimited = console.options.update(width=MAX_TABLE_WIDTH)
-    for section in sections:
+    tables = [_make_table(section) for section in sections]
+    if any(console.measure(table, options=unlimited).maximum > console.width for table in tables):
+        plain: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, COLUMN_GAP, 0, 0)}
+        tables = [_make_table(section, **plain) for section in sections]
+    for section, table in zip(sections, tables, strict=True):
         if section.title:
             console.print(Text(section.title, "bold"), soft_wrap=True)
-        tables = [_make_table(section), _make_table(section, box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))]
-        fitting = (table for table in tables if console.measure(table, options=unlimited).maximum <= console.width)
-        console.print(next(fitting, tables[0]))
+        console.print(table)
         if section.title:
             console.print()
     for line in lines:

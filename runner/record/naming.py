@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ MAX_CHANGES = 6  # of a name
 MAX_VALUE = 24  # characters of a value in a name
 TARGET = "data.target"  # follows the data in a name
 SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
+PART = re.compile(r"_target_: *[\w.]*?(\w+)(?=[,}])")  # its name is enough: `{_target_: my_rows.make, n: 3}`
 # Keys that are in the name anyway, or that the results don't depend on.
 UNNAMED_KEYS = (
     *("experiment", "data", "data.path", TARGET, "architecture", "mode", "folds"),
@@ -111,9 +113,12 @@ def _describe(override: str) -> str:
     key, value = overridden_key(override), override.partition("=")[2]
     if override.startswith("~"):
         return f"no {_shorten_key(key)}"
+    value = PART.sub(r"\1", value)
+    if value[:1] in ("'", '"') and value.find(value[0], 1) == len(value) - 1:
+        value = value[1:-1]
     value = value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 1]}…"
     return f"{_shorten_key(key)} {value}"
 
 
 def _shorten_key(key: str) -> str:
-    return SHORT_KEYS.get(key, key.rpartition(".")[2])
+    return SHORT_KEYS.get(key, key.partition(".")[2] or key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -37,7 +37,7 @@ from components.data.csv.errors import (
     raise_read_error,
 )
 from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
-from components.data.csv.selection import Nameless, check_drop, select_columns
+from components.data.csv.selection import Nameless, select_columns
 from components.data.csv.texts import BOOLEANS, SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.types import (
@@ -128,10 +128,10 @@ class Reader:
         column_decimals: the decimal separators of some columns.
         thousands: the separator of thousands. None: the one that the numbers show.
         drop: the columns to leave out.
-        targets: the columns that `drop` may not list.
         on_bad_row: `error`: a row that can't be read is an error. `skip`: the result lists all such errors.
         used: the columns whose types matter if they aren't declared. None: all.
         text_marks: as in `TextOptions`.
+        check_names: raises DataError if an option names a column that isn't among these.
     """
 
     file: CsvFile
@@ -144,10 +144,10 @@ class Reader:
     column_decimals: Mapping[str, str] = field(default_factory=dict)
     thousands: str | None = None
     drop: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
     on_bad_row: Literal["error", "skip"] = "error"
     used: Collection[str] | None = None
     text_marks: tuple[str, ...] = ()
+    check_names: Callable[[Collection[str]], None] | None = None
 
     def read(self) -> Columns:
         """Reads all columns. Their names are in the first line.
@@ -168,8 +168,10 @@ class Reader:
                 raise
             return Columns({}, {}, {}, self.file.count_rows(), {}, {}, None, errors=(error,))
         pyarrow.default_memory_pool().release_unused()  # Arrow would keep as much again for its next file
-        check_drop(str(self.file), self.drop, everything.column_names, self.targets)
         table, nameless = select_columns(everything, self.drop)
+        if self.check_names is not None:
+            dropped = [name for name in everything.column_names if name in self.drop]
+            self.check_names([*table.column_names, *dropped])
         rows, columns = table.num_rows, deque(_named_columns(table))
         del everything, table  # so that the memory of each column is free once it is converted
         values: dict[str, Any] = dict.fromkeys(name for name, _ in columns)

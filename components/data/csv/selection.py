@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.closest import closest_name, format_name, join_names
-from components.types import DataError, Ragged, Strings
+from components.types import Ragged, Strings
 
 if TYPE_CHECKING:
     import pyarrow
@@ -75,21 +74,6 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
     data, offsets = values.data.tobytes(), values.offsets
     bounds = zip(offsets[used].tolist(), offsets[used + 1].tolist(), strict=True)
     return Strings.from_bytes([data[start:stop] for start, stop in bounds])._replace(indices=indices)
-
-
-def check_drop(
-    origin: str, drop: Collection[str], names: Collection[str], targets: Collection[str], has: str = "has"
-) -> None:
-    """Raises DataError for a name in `drop` that isn't a column, or is a target."""
-    for name in drop:
-        if name in targets:
-            raise DataError(f"{origin}: `drop` lists the target, {format_name(name)}. Take it out of the list.")
-        if name not in names:
-            nearest = closest_name(name, names)
-            hint = f"Did you mean {format_name(nearest)}? " if nearest is not None else ""
-            raise DataError(
-                f"{origin} {has} no column {format_name(name)}, which `drop` lists. {hint}Columns: {join_names(names)}."
-            )
 
 
 def _find_nameless(table: pyarrow.Table, drop: Collection[str]) -> list[Nameless]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +91,8 @@ class Csv(TextTable):
 
     @cached_property
     def reader(self) -> Reader:
-        return self._make_reader(self.file, self._declared_types, self.drop)
+        reader = self._make_reader(self.file, self._declared_types, self.drop)
+        return replace(reader, check_names=self._check_names)
 
     @cached_property
     def tables(self) -> Mapping[str, TextTable]:
@@ -194,6 +195,9 @@ class _GivenFile(Csv):
     @cached_property
     def class_separators(self) -> Mapping[str, str | None]:
         return self.training.class_separators
+
+    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
+        return iter(())  # the options are those of the training file, which has found them
 
     def list_training_classes(self, name: str) -> set[str]:
         return self.training.list_classes(name, self.training.table)

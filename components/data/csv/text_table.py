@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from components.closest import format_name, join_names, suggest_name
+from components.closest import closest_name, format_name, join_names, suggest_name
 from components.data.bad_rows import BadRowsError, are_too_many, check_remaining_classes, join_errors
 from components.data.csv.codes import NEUTRAL
 from components.data.csv.dialect import CHARACTERS, CsvFile
@@ -24,7 +24,7 @@ from components.data.csv.times import FILE_READINGS, READINGS
 from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.skipping import SkipOptions
-from components.data.splitting import DEFAULT_SHARE
+from components.data.splitting import DEFAULT_SHARE, KEY_OPTIONS
 from components.data.table import Table
 from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
 
@@ -174,7 +174,6 @@ class TextTable(SkipOptions, Table):
             self._column_decimals,
             self._character("thousands"),
             drop,
-            self._targets,
             self.on_bad_row,
             self.used_columns,
         )
@@ -301,10 +300,6 @@ class TextTable(SkipOptions, Table):
         columns = self.read_columns()
         if not columns.rows:
             raise DataError(f"{self.label} {self.has} no rows")
-        for option in ("types", "nulls", "dates", "marks", "decimal"):
-            value = getattr(self, option)
-            names = list(value) if isinstance(value, dict) else []
-            self._check_names(option, [name for name in names if name or option != "dates"], columns.types)
         columns = self._leave_out_rows(columns, self._find_used_rows(columns))
         self._check_remaining_classes(columns)
         return columns
@@ -357,16 +352,41 @@ class TextTable(SkipOptions, Table):
                 unusual = reading.unusual and f"{reading.unusual}, including the rows left out"
                 yield name, reading._replace(gaps=gaps, unusual=unusual)
 
-    def _check_names(self, option: str, names: Collection[str], columns: Mapping[str, object]) -> None:
-        """Raises DataError if an option has a value for a column that doesn't exist."""
-        unknown = [name for name in names if name not in columns and name not in (*self._targets, *self.drop)]
-        if len(unknown) == 1:
-            hint = suggest_name(unknown[0], columns)
-            raise DataError(f"{self.label} {self.has} no column `{unknown[0]}`, which `{option}` lists. {hint}")
-        if unknown:
-            listed = ", ".join(f"`{name}`" for name in unknown)
-            hint = f"Columns: {join_names(columns)}."
-            raise DataError(f"{self.label} {self.has} no columns {listed}, which `{option}` lists. {hint}")
+    def _check_names(self, names: Collection[str]) -> None:
+        """Raises DataError for all options that name a column which isn't among `names`, or that drop a target."""
+        if errors := [*self._find_wrong_names(names)]:
+            missing = [name for name in self._targets if name not in names]  # no error where nothing needs the target
+            errors += [f"`target` (={name}) is no column. {suggest_name(name, names)}" for name in missing]
+            raise DataError("\n".join(errors))
+
+    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
+        """Sentences about the options that name a column which isn't among `names`, or that drop a target."""
+        for name in self.drop:
+            if name in self._targets:
+                yield f"{self.label}: `drop` lists the target, {format_name(name)}. Take it out of the list."
+        for option, listed in self._listed_columns():
+            known = (*names, *self._targets) if option == "drop" else (*names, *self._targets, *self.drop)
+            unknown = [name for name in listed if name not in known]
+            if len(unknown) == 1:
+                hint = suggest_name(unknown[0], names)
+                yield f"{self.label} {self.has} no column `{unknown[0]}`, which `{option}` lists. {hint}"
+            elif unknown:
+                nearest = {name: closest_name(name, names) for name in unknown}
+                each = ", ".join(f"`{name}`" + (f" ({near}?)" if near else "") for name, near in nearest.items())
+                found = f"{self.label} {self.has} no columns {each}, which `{option}` lists"
+                yield f"{found}. Columns: {join_names(names)}."
+        for option in KEY_OPTIONS:
+            name = getattr(self, option)
+            if name is not None and (name not in names or name in self.drop):
+                yield self._describe_wrong_key(option, name, names)
+
+    def _listed_columns(self) -> Iterator[tuple[str, Collection[str]]]:
+        """The options that list columns, and the columns that each lists."""
+        yield "drop", self.drop
+        for option in ("types", "nulls", "dates", "marks", "decimal"):
+            value = getattr(self, option)
+            if isinstance(value, dict):
+                yield option, [name for name in value if name or option != "dates"]
 
     def profile(self) -> TableProfile:
         """The facts about the columns."""

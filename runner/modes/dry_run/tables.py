@@ -130,8 +130,8 @@ def time_rows(pace: Pace, run: AbstractRun, compile_seconds: float) -> Iterator[
         yield "an epoch", format_duration(epoch), f"{trainer.plan.steps_per_epoch:,} steps{validation}"
     elif "valid" in batch_counts:
         yield "an evaluation", format_duration(batch_counts["valid"] * pace.evaluation), "on valid"
-    rest = "without startup, checkpoints and initial weights"
-    yield "the run", format_duration(total), f"{_format_epochs(trainer)} epochs, {rest}"
+    included = f"{_format_epochs(trainer)} epochs and {format_duration(compile_seconds)} of compiling"
+    yield "the run", format_duration(total), f"{included}, without startup, checkpoints and initial weights"
     if trainer.training.max_minutes is not None:
         yield "at most", format_duration(60 * trainer.training.max_minutes), "training.max_minutes"
 

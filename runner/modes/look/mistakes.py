@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -59,29 +61,35 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     if view is None and model.image_targets and not predictions:
         view = View(model.data, model.features)  # raises the error: there is nothing else to show
     source = build(config.values["data"], {}, SCHEMA["data"]) if view is not None else None
-    tracking = read_record(folder)["tracking"]
+    is_writable = os.access(folder, os.W_OK)  # the run may be another user's
+    tracking = read_record(folder)["tracking"] if is_writable else {}
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
-    (folder / "figures").mkdir(exist_ok=True)
+    output = folder if is_writable else Path(tempfile.mkdtemp(prefix="titrate_look_"))
+    if not is_writable:
+        progress.note(f"warning: {folder} can't be written; the figures are in {output}")
+    drawn = output / "figures"
+    drawn.mkdir(exist_ok=True)
     with progress.working("drawing"):
-        run_figures.draw(folder)
+        if is_writable:
+            run_figures.draw(folder)
         sections = []
         for each in predictions:
             if suffix:
-                run_figures.draw_predictions(each, folder / "figures", suffix)
+                run_figures.draw_predictions(each, drawn, suffix)
             worst = order_worst(each)
             sections += _name_target(each.target_name, _make_sections(each, worst, view, source))
             if view is not None:
                 own_suffix = target_suffix(each.target_name) + suffix
-                _draw_images(each, view, worst[:MAX_IMAGES], folder / "figures", own_suffix)
+                _draw_images(each, view, worst[:MAX_IMAGES], drawn, own_suffix)
         found = {} if view is None else find_image_mistakes(model, split)
         for name, mistakes in found.items():
             assert view is not None
             title = f"largest losses in {model.splits[split]:,} rows of {split}"
             paths = _copy_paths(mistakes.worst.row, source, view)
             sections += _name_target(name, image_mistakes.make_sections(mistakes, model.targets[name], title, paths))
-            image_mistakes.draw(mistakes.worst, name, view, title, folder / "figures", suffix)
-    write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
-    yield Look(sections, folder, tracking)
+            image_mistakes.draw(mistakes.worst, name, view, title, drawn, suffix)
+    write_atomically(drawn / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
+    yield Look(sections, output, tracking)
     if delivery:
         _deliver(delivery, folder, progress)
 

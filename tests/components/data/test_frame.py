@@ -350,5 +350,5 @@ def test_what_is_no_table_is_an_error(columns: Any, message: str) -> None:
 def test_an_option_for_a_missing_column_is_an_error() -> None:
     with pytest.raises(DataError, match="the data have no column `y`, which `types` lists"):
         _ = Frame(columns={"x": [1]}, types={"y": "int"}).table
-    with pytest.raises(DataError, match="the data have no column z, which `drop` lists"):
+    with pytest.raises(DataError, match="the data have no column `z`, which `drop` lists"):
         _ = Frame(columns={"x": [1]}, drop=("z",)).table

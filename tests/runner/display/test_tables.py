@@ -68,8 +68,16 @@ def test_a_cell_too_long_for_the_terminal_is_wrapped_and_not_cut(
 ) -> None:
     set_terminal(monkeypatch)
     print_tables([Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
-    cells = [line.split("│")[1].strip() for line in read_output(capsys) if line.startswith("│")]
-    assert "".join(cells) == "0123456789" * 6
+    _, *lines = read_output(capsys)
+    assert "".join(line.split()[0] for line in lines) == "0123456789" * 6
+
+
+def test_all_tables_have_borders_or_none_has(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_terminal(monkeypatch)
+    print_tables([WITH_HEADING, Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
+    assert not any("│" in line for line in read_output(capsys))
 
 
 @pytest.mark.parametrize("columns", [60, 80])

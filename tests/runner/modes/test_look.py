@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -251,7 +252,9 @@ def test_an_error_of_the_user_leaves_no_folder(
 # ------------------------------------------------------------------------------------------------------- a run
 
 
-def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["tracking=none", *QUICK]) == 0
     folder = find_folder("digits_mlp")
     shutil.rmtree(folder / "figures", ignore_errors=True)
@@ -280,6 +283,19 @@ def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(capsys: pytest.CaptureFi
             "worst_mistakes.png",
         )
     }
+    shutil.rmtree(folder / "figures")
+    access = os.access  # the permissions of a folder don't bind root
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != folder.name and access(path, mode))
+    monkeypatch.setattr("tempfile.tempdir", str(Path.cwd()))
+    *same, figures = look(capsys, f"run={folder.name}")
+    (other,) = Path.cwd().glob("titrate_look_*")
+    assert [title for title in same if "took" not in title] == [
+        f"warning: {folder} can't be written; the figures are in {other}",
+        *[title for title in tables if "took" not in title][:-1],
+    ]
+    assert figures == f"figures  {other / 'figures'}"
+    assert image_names(other / "figures") == {"worst_mistakes.png"}
+    assert not (folder / "figures").exists()
 
 
 @pytest.mark.slow

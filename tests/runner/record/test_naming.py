@@ -39,6 +39,16 @@ def table(in_empty_folder: Path) -> Path:
         ),
         ("experiment=digits_mlp folder=a quiet=true tracking=none tracking.x=1 note=b", "digits · mlp", "digits_mlp"),
         ("experiment=digits_mlp folds=5 fold=2", "fold 2 · digits · mlp", "digits_mlp"),
+        (
+            "data=csv data.path=data/prices.csv data.target='y' data.nulls.x=['-'] architecture.widths=[4]",
+            "nulls.x ['-'] · widths [4] · prices.csv · mlp · target y",
+            "prices.csv",
+        ),
+        (
+            "optimizer={_target_:optax.sgd,momentum:0.9}",
+            "optimizer {sgd,momentum:0.9} · digits · mlp",
+            "digits",
+        ),
         ("~optimizer.eps", "no eps · digits · mlp", "digits"),
         ("architecture.widths=[100,100,100,100,100,100]", "widths [100,100,100,100,100,10… · digits · mlp", "digits"),
         (

@@ -188,7 +188,7 @@ def test_dropped_columns_are_left_out_and_listed(capsys: pytest.CaptureFixture[s
     [
         (
             ("data.drop=[aera]",),
-            "houses.csv has no column aera, which `drop` lists. Did you mean area? Columns: area, kind",
+            "houses.csv has no column `aera`, which `drop` lists. Did you mean area? Allowed: area, kind",
         ),
         (("data.drop=[price]",), "data.drop: `price` is the target (data.target). Take it out of the list."),
         (
