@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from components.closest import suggest_name
@@ -33,7 +34,7 @@ from runner.signature.parameters import (
     read_signature,
 )
 from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
-from runner.signature.source import PartNotFoundError
+from runner.signature.source import NOT_ALLOWED, PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
@@ -116,13 +117,23 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
         join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
     }
     lines = [format_problem(f"{key}: {problem}", origin) for key, problem, origin in config.option_problems]
-    for key, problem in problems:
+    for key, problem in _join_forbidden(problems):
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
             if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{_written_key(config, key)}: {problem}", origin))
     return lines
+
+
+def _join_forbidden(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """The same problems, but one for all parts of a package that isn't allowed."""
+    others = Counter(problem.partition(NOT_ALLOWED)[2] for _, problem in problems if NOT_ALLOWED in problem)
+    for key, problem in problems:
+        target, _, remedy = problem.partition(NOT_ALLOWED)
+        if count := others.pop(remedy, 0) if NOT_ALLOWED in problem else 1:
+            more = "one other part" if count == 2 else f"{count - 1} other parts"
+            yield Problem(key, problem if count == 1 else f"{target}and {more} are not in an allowed package{remedy}")
 
 
 def _written_key(config: Config, key: str) -> str:

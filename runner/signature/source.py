@@ -26,6 +26,7 @@ from runner.user_code import ALLOW_VARIABLE, added_packages, describe_file_in_th
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = ("runner.tracking", "runner.execution.teacher", "runner.sweep")  # they export parts
+NOT_ALLOWED = "is not in an allowed package"
 INSTALLED_PACKAGES = {package.partition(".")[0] for package in (*PACKAGES, *RUNNER_PACKAGES)}
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (python/cpython#106905)
@@ -104,7 +105,7 @@ def find_target_problem(target: str) -> str | None:
     allowed = ", ".join(allowed_packages())
     package = target.partition(".")[0]
     remedy = describe_file_in_the_way(target) or f" Add yours by --allow {package} or {ALLOW_VARIABLE}={package}."
-    return f"{target} is not in an allowed package. Allowed: {allowed}.{remedy}"
+    return f"{target} {NOT_ALLOWED}. Allowed: {allowed}.{remedy}"
 
 
 def public_name(name: str) -> str:

@@ -114,6 +114,16 @@ def test_arguments_are_checked_against_the_signature(folder: Path, setting: str,
     assert problems[0].endswith(f"[set by the command line (loss.{setting})]")
 
 
+def test_a_package_that_is_not_allowed_is_one_problem() -> None:
+    words = [f"{key}._target_=other.{name}" for key, name in (("loss", "A"), ("step", "B"), ("schedule", "C"))]
+    (problem,) = compose_and_find_problems(*words)
+    assert " and 2 other parts are not in an allowed package. Allowed: components, " in problem
+    assert ". Add yours by --allow other or TITRATE_ALLOW=other. [set by " in problem
+    problem, other = compose_and_find_problems(words[0], "step._target_=another.B")
+    assert "other.A is not in" in problem
+    assert "another.B is not in" in other
+
+
 @pytest.mark.parametrize(
     "setting",
     [
