@@ -192,7 +192,7 @@ def _to_array(name: str, column: Any) -> np.ndarray:
             raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
         array = _as_objects(column)  # images of different sizes
     if array.ndim == 0:
-        raise DataError(f"column `{name}` is {column!r}, not an array of rows")
+        raise DataError(f"column `{name}` is {column!r}, not an array of rows; a single row is [{column!r}]")
     # NumPy converts integers without a common 64-bit type to float64, and numbers among texts to texts.
     is_rounded = is_list and array.dtype == np.float64 and len(array) > 0 and all(isinstance(v, int) for v in column)
     if is_rounded or (is_list and array.dtype.kind in "US"):

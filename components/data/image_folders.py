@@ -328,8 +328,9 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             where = f" in {folders[0]}" if has_parts else ""
             raise DataError(
                 f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
-                f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it; for images without "
-                "classes set `labels=false`"
+                f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it. Images without "
+                "classes are predicted by a finished run; to train on them, set `labels=false` and choose a feature "
+                "file"
             )
         part_of_file.append(part or "all")
         classes.append(below[0] if labels else "")

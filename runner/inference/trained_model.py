@@ -17,7 +17,7 @@ from components.types import Column, LeavesOut, Source, TargetSpec, UserError, g
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
-from runner.data.encode import TARGET, first_block
+from runner.data.encode import TARGET, first_block, raw_keys
 from runner.data.given_parts import fill_gaps
 from runner.data.load import Data, used_columns
 from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
@@ -288,11 +288,10 @@ class TrainedModel:
         if isinstance(rows, str):
             return
         if not is_table(rows) and not hasattr(rows, "blocks"):
-            keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
-            columns = ", ".join(f"{key!r}: …" for key in keys)
+            columns = ", ".join(f"{key!r}: […]" for key in sorted(raw_keys(self.features.columns)))
             raise UserError(
-                f"predict: the rows are of the type {type(rows).__name__}. "
-                f"Pass the name of a split, or new rows by column: {{{columns}}}."
+                f"predict: the rows are of the type {type(rows).__name__}. Pass the name of a split, or new rows as a "
+                f"data frame, or as lists or arrays by column: {{{columns}}}."
             )
         check_none_skipped(rows)
 

@@ -52,8 +52,9 @@ def _find_target(target: str | None, table: TableProfile, columns: Collection[st
     if target not in columns:
         nearest = closest_name(target, columns)
         hint = ""
-        if all(map(_is_number, columns)):
-            hint = "All names of columns are numbers, so the line with the names may be missing. "
+        if 2 * len(numbers := [name for name in columns if _is_number(name)]) > len(columns):
+            share = "All" if len(numbers) == len(columns) else "Most"
+            hint = f"{share} names of columns are numbers, so the line with the names may be missing. "
         elif nearest is not None:
             override = format_target_override(nearest)
             is_plain = override == f"data.target={nearest}"

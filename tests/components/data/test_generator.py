@@ -220,7 +220,10 @@ def test_a_row_with_a_wrong_value_is_skipped(good: Any, bad: Any) -> None:
             r"has `y` as int64 \(rows\), and the first block as no column. All blocks",
         ),
         ([{"x": [1], "y": [1, 2]}], "from row 0 of .* same number of rows, got x 1, y 2"),
-        ([{"x": 1}], r"from row 0 of .*: column `x` is 1, not an array of rows. For single rows, set `yields=rows`"),
+        (
+            [{"x": 1}],
+            r"from row 0 of .*: column `x` is 1, not an array of rows.*\[1\]. For single rows, set `yields=rows`",
+        ),
     ],
 )
 def test_a_wrong_block_is_an_error(blocks: list[Any], message: str) -> None:

@@ -169,7 +169,11 @@ def test_blocks_are_small(tmp_path: Path) -> None:
         ({"cat/1.txt": b""}, {"suffix": ".jpg"}, r"has no file whose name ends in \.jpg"),
         ({"cat/1.png": b""}, {"suffix": ()}, "`suffix` is empty; set `suffix=null` to read images"),
         ({".hidden": b""}, {}, r"has no file whose name ends in \.jpg, \.jpeg"),
-        ({"1.png": b"", "cat/2.png": b""}, {}, "1.png in .* is in no class folder.* set `labels=false`"),
+        (
+            {"1.png": b"", "cat/2.png": b""},
+            {},
+            "1.png in .* is in no class folder.* set `labels=false` and choose",
+        ),
         (
             {"train/cat/1.png": b"", "train/1.png": b""},
             {},

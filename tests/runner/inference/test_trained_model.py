@@ -133,7 +133,8 @@ def test_a_run_with_limit_batches_is_evaluated_on_whole_splits() -> None:
 
 def test_rows_without_column_names_are_an_error(fitted: TrainedModel) -> None:
     with pytest.raises(
-        UserError, match=r"the type ndarray\. Pass the name of a split, or new rows by column: \{'image'"
+        UserError,
+        match=r"type ndarray\. Pass the name of a split, or new rows as a data frame, .*: \{'image': \[…\]\}",
     ):
         fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
 
