@@ -67,8 +67,8 @@ class Generator(SearchesBadRows):
             rows each, as `Arrays` takes.
         limit: the maximum number of rows, without those that are skipped. None: all; the function must come to an end.
         version: a text or a number that identifies the rows, such as the date of the data, in place of the source file
-            of the function and of what it holds. None: the rows change when that file, an argument, or a value changes that
-            the function holds in its closure, its defaults, its attributes, or its object or class. What else the
+            of the function and of what it holds. None: the rows change when that file, an argument, or a value changes
+            that the function holds in its closure, its defaults, its attributes, or its object or class. What else the
             function reads isn't known.
         valid: the rows of the validation split: a share in (0, 1) or a count. None: a share of 0.15.
         test: the rows of the test split, likewise.
