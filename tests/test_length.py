@@ -115,6 +115,10 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
             ],
             "constraint.max_norm changes nothing, because update.freeze freezes its parameters",
         ),
+        (
+            ["optimizer=ftrl", "update=[lookahead]"],
+            "update.lookahead changes little, because a step of components.optimizer.ftrl forgets most of its moves",
+        ),
     ],
 )
 def test_what_has_no_effect_in_the_run_is_shown(

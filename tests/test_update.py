@@ -380,10 +380,6 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
             "update.decay: the weight decay of optax.lamb isn't set. Set it, or leave decay out.",
         ),
         (
-            ["optimizer=mine", "optimizer._target_=optax.contrib.cocob", "update=[lookahead]"],
-            "update.lookahead: the next step of optax.contrib.cocob forgets the slow parameters, so it ",
-        ),
-        (
             ["optimizer=sgd", "optimizer.nesterov=true", "schedule=rate"],
             "optimizer.nesterov: true changes nothing without optimizer.momentum. Set it, such as to 0.9.",
         ),

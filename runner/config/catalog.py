@@ -108,7 +108,7 @@ def explain_missing_option(group: str, name: str) -> str | None:
     if (group, name) == ("data", FROM_PYTHON):
         return "The data of this run came from Python. Pass it again, as in runner.run(…, data=…)."
     if (stem := Path(name).stem) != name and Path(name).suffix == ".yaml" and stem in find_options().files[group]:
-        return f"Write {group}={stem}"
+        return f"Write {stem}, the name of the option"
     folder = _group_folder(_working_folder(), group)
     path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(yml_path):

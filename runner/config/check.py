@@ -17,7 +17,8 @@ from runner.config.check_targets import WEIGHTED, find_augmentations, find_targe
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
-from runner.config.modes import MODES, RUN_MODES
+from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
+from runner.config.overrides import COMMAND_LINE
 from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
 from runner.config.slips import explain_function, suggest_key, suggest_parameter
@@ -35,7 +36,7 @@ from runner.signature.parameters import (
 )
 from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import NOT_ALLOWED, PartNotFoundError
-from runner.signature.type_hints import Problem, find_problems, part_kinds
+from runner.signature.type_hints import SWEEP_ADVICE, Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ OPTIONAL_FEATURE_HINTS = {
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
 RUN_EXAMPLES = {"evaluate": "data.split=valid", "predict": "data.path=new.csv output=predictions.csv"}
 """The modes that need a finished run, and the rest of a command for `run=last`."""
+NEVER_SWEPT = ("mode", "run", "resume")  # keys that have one value in a command
 DATA_KEYS = {
     "split": Parameter(str, required=False),
     "on_missing": Parameter(Literal["error", "fill"], required=False),
@@ -91,14 +93,14 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_microbatches(values),
         *_check_sampling(values),
         *_check_precision(values),
-        *_check_mode_keys(values),
+        *_check_mode_keys(config),
     ]
     return _format_problems(config, problems)
 
 
 def find_command_problems(config: Config) -> list[str]:
     """Finds the problems of a command for an unknown run: those that don't depend on the configuration of the run."""
-    problems = [*_check_mode_keys(config.values), *_check_root(config.values)]
+    problems = [*_check_mode_keys(config), *_check_root(config.values)]
     return [*_format_problems(config, problems), *find_file_problems(config)]
 
 
@@ -120,6 +122,8 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
     for key, problem in _join_forbidden(problems):
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
+            if key in NEVER_SWEPT or config.values.get("mode") not in SWEEP_MODES:
+                problem = problem.partition(SWEEP_ADVICE)[0]
             if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{_written_key(config, key)}: {problem}", origin))
@@ -440,9 +444,13 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.precision", f"{target} supports float32 only, because it has no parameter `dtype`.")
 
 
-def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Checks keys that are allowed in some modes only."""
+def _check_mode_keys(config: Config) -> Iterator[Problem]:
+    """Checks keys that are allowed in some modes only, unless a word of the command names the mode in a wrong way."""
+    values = config.values
     mode = str(values.get("mode"))
+    names_mode = any(word in MODES or word.startswith("mode=") for word in config.overrides)
+    if names_mode and not config.origins.get("mode", "").startswith(COMMAND_LINE):
+        return
     if _lacks_run(values):
         text = "Set it to a run's folder or MLflow id, or to last (see mode=runs)"
         yield Problem("run", f"{MISSING_ARGUMENT}{text}: titrate mode={mode} run=last {RUN_EXAMPLES[mode]}")

@@ -6,6 +6,7 @@ It does so before JAX is imported.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from components.closest import join_names
@@ -15,8 +16,8 @@ from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, format_value
 from runner.tree import iterate_parts, join_path
 
-MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
 LOOKAHEAD = "components.update.Lookahead"
+MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 UNMASKED_DECAYS = {
@@ -30,7 +31,7 @@ UNMASKED_DECAYS = {
 
 
 FORGETTING = ("components.optimizer.ftrl", "optax.contrib.cocob")
-"""Optimizers that compute the parameters from sums of gradients, so that a step forgets what else has moved them."""
+"""Optimizers that compute the parameters from sums of gradients, so that a step forgets most other moves."""
 
 
 def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -44,9 +45,10 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     for path, node in iterate_parts(values):
         if path[-1] == "optimizer":
             yield from _find_wrong_masks(join_path(path), node)
-            yield from _find_unlimited_decays(join_path(path), node)
-            if knows_numbers:
-                yield from find_ignored(join_path(path), node)
+            with suppress(PartNotFoundError):  # it is reported at its key
+                yield from _find_unlimited_decays(join_path(path), node)
+                if knows_numbers:
+                    yield from find_momentum_problems(join_path(path), node)
     update, optimizer = values.get("update"), values.get("optimizer")
     if not isinstance(update, Mapping) or not isinstance(optimizer, Mapping):
         return
@@ -63,13 +65,15 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"update.{name}", problem)
         elif has_member(node, "decays") and knows_numbers:
             yield from find_unset_decays(name, optimizers)
-        if target_of(node) == LOOKAHEAD and optimizers and all(one["_target_"] in FORGETTING for one in optimizers):
-            targets = join_names(dict.fromkeys(one["_target_"] for one in optimizers))
-            yield Problem(
-                f"update.{name}",
-                f"the next step of {targets} forgets the slow parameters, so it changes nothing. Choose another "
-                f"optimizer, or leave {name} out.",
-            )
+
+
+def find_weak_lookahead(values: Mapping[str, Any]) -> Iterator[str]:
+    """Finds a `lookahead` that does little, since the next step of each optimizer forgets most of its moves."""
+    targets = list(dict.fromkeys(node["_target_"] for path, node in iterate_parts(values) if path[-1] == "optimizer"))
+    for name, node in values["update"].items():
+        if target_of(node) == LOOKAHEAD and set(targets) <= set(FORGETTING):
+            verb = "forgets" if len(targets) == 1 else "forget"
+            yield f"update.{name} changes little, because a step of {join_names(targets)} {verb} most of its moves"
 
 
 def find_unset_decays(name: str, optimizers: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
@@ -108,17 +112,14 @@ def _find_wrong_masks(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
             )
 
 
-def find_ignored(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds a kind of momentum without momentum.
+def find_momentum_problems(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds options of a momentum that change nothing, since there is no momentum.
 
     Args:
         key: the key of the optimizer.
         node: the optimizer, with the numbers that its schedule sets.
     """
-    try:
-        momentum = (read_signature(node["_target_"]) or {}).get("momentum")
-    except PartNotFoundError:
-        return
+    momentum = (read_signature(node["_target_"]) or {}).get("momentum")
     if momentum is not None and node.get("momentum", momentum.default) is None:
         for name in MOMENTUM_OPTIONS:
             if node.get(name):

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override
 from components.types import UserError
 from runner.config.catalog import (
     EXPERIMENT,
+    OPTION,
     RUN_YAML,
     Catalog,
     add_python_table,
@@ -197,7 +198,7 @@ def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:
     kept |= {
         place: option
         for place, option in suggestion.choices.items()
-        if "." in place and not any(f"{key}.".startswith((f"{place}.", f"{place}._target_")) for key in overridden)
+        if "." in place and not {place, f"{place}._target_", f"{place}.{OPTION}"} & {*overridden}
     }
     texts = (LIST_OF_PARTS.sub(r"\1=[…]", format_override(key, value)) for key, value in kept.items())
     return list(dict.fromkeys(map(shlex.quote, texts)))
@@ -221,11 +222,18 @@ def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list
 
 
 def _find_unknown_parameters(settings: Sequence[Override], config: Config) -> Iterator[str]:
-    """The problems of settings of the groups that a suggestion may still choose: parameters that no option has."""
+    """The problems of settings of the groups that a suggestion may still choose: parameters that no option has.
+
+    Groups whose part a setting chooses are left out, and so is the loss of several targets: it has their names.
+    """
+    keys = {setting.key_or_group for setting in settings}
+    has_targets = any(item.key_or_group == "data.target" and isinstance(item.value(), list) for item in settings)
     for setting in settings:
         group, _, below = setting.key_or_group.partition(".")
         takes_one = isinstance(read_default_options().get(group), str)
         if not takes_one or not below or group in config.values or setting.is_delete():
+            continue
+        if {f"{group}._target_", f"{group}.{OPTION}"} & keys or (group == "loss" and has_targets):
             continue
         if problem := explain_unknown_parameter(group, below.partition(".")[0], setting.value()):
             yield format_problem(f"{setting.key_or_group}: {problem}", override_origin(setting))
@@ -356,7 +364,7 @@ def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, c
     )
     if problems := [*problems, *new_problems]:
         raise ConfigError(*problems, *find_config_problems(config), *find_file_problems(config))
-    return config
+    return _expand_home(config)  # the overrides were applied again
 
 
 def _find_run_problems(config: Config) -> list[str]:
@@ -372,7 +380,7 @@ def _find_run_problems(config: Config) -> list[str]:
 
 def _expand_home(config: Config) -> Config:
     """The configuration with `~` expanded in the paths at the root."""
-    paths = {key: os.path.expanduser(config.values[key]) for key in PATH_KEYS if config.values[key] is not None}
+    paths = {key: os.path.expanduser(config.values[key]) for key in PATH_KEYS if isinstance(config.values[key], str)}
     output = config.values["output"]
     if output["path"] is not None:
         paths["output"] = output | {"path": os.path.expanduser(output["path"])}

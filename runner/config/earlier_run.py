@@ -48,10 +48,11 @@ def check_server(resumed: Config, config: Config) -> None:
 
 
 def select_command_settings(parsed: ParsedOverrides) -> ParsedOverrides:
-    """The settings that don't depend on the run, and the path of new rows, whose file is checked without the run."""
+    """The overrides that don't depend on the run, and the path of new rows, whose file is checked without the run."""
     keys = (*COMMAND_KEYS, "data.path")
     settings = [item for item in parsed.settings if item.key_or_group.startswith(keys)]
-    return parsed._replace(choices=[], settings=[item for item in settings if _is_allowed(item)])
+    choices, settings = (list(filter(_is_allowed, items)) for items in (parsed.choices, settings))
+    return parsed._replace(choices=choices, settings=settings)
 
 
 def _is_allowed(override: Override) -> bool:

@@ -211,7 +211,7 @@ def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[
     if not isinstance(target, str):
         return dict(node), ()
     module, _, name = target.rpartition(".")
-    today = f"{MODULES.get(module, module)}.{name}"
+    today = f"{MODULES[module]}.{name}" if module in MODULES else target
     if (rename := TARGETS.get(today)) is not None:
         if rename.condition is None or node.get(rename.condition) is not None:
             today = rename.target

@@ -52,4 +52,5 @@ MODES = {
     ),
     "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),
 }
+SWEEP_MODES = ("train", "dry_run")  # modes that allow a sweep
 RUN_MODES = ("evaluate", "predict", "look")  # modes that accept `run` and `data.split`

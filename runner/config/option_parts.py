@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,21 @@ def list_parameters(group: str) -> set[str]:
     return {name for _, parameters in _iterate_signatures(group) for name in parameters}
 
 
+def list_options_of(group: str, target: str) -> list[str]:
+    """The options of a group whose parts have a `_target_`."""
+    return [name for name, found in _iterate_targets(group) if found == target]
+
+
 def _iterate_signatures(group: str) -> Iterator[tuple[str, Mapping[str, Parameter]]]:
+    for name, target in _iterate_targets(group):
+        with suppress(UserError):
+            if (parameters := read_signature(target)) is not None:
+                yield name, parameters
+
+
+def _iterate_targets(group: str) -> Iterator[tuple[str, str]]:
+    """The options of a group with the `_target_` of their parts. Files that can't be read are left out."""
     for name, path in find_options().files[group].items():
-        try:
-            part = read_part(group, name, path)
-            parameters = None if part is None else read_signature(part["_target_"])
-        except UserError:
-            continue
-        if parameters is not None:
-            yield name, parameters
+        with suppress(UserError):
+            if (part := read_part(group, name, path)) is not None:
+                yield name, part["_target_"]

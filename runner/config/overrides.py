@@ -30,6 +30,7 @@ SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, 
 SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.split", "data.on_missing")  # never a list
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
+COMPARISONS = ("==", "!=", "<=", ">=")  # in a condition, words that have an = but are no overrides
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
 # A key with a name in quotes, such as data.types."size (sqft)", and its value
@@ -69,9 +70,13 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
     valid: list[Override] = []
     for words in _group_split_words(overrides, options):
         text = " ".join(words)
+        if excess := _describe_excess(text):
+            parsed.problems.append(excess)
+            continue
         if len(words) > 1:
             spelling = next(_iterate_valid(text))
-            parsed.problems.append(f"{text}: a value with spaces needs quotes. Write {quote_for_shell(spelling)}")
+            cause = "a value with spaces needs quotes" if "=" in words[0] else "spaces around = are not allowed"
+            parsed.problems.append(f"{text}: {cause}. Write {quote_for_shell(spelling)}")
             if parse_override(spelling).is_sweep_override():
                 continue
             text = spelling  # so that no other problem follows from it
@@ -98,34 +103,54 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
 
 
 def _group_split_words(overrides: Sequence[str], options: Mapping[str, Collection[str]]) -> Iterator[Sequence[str]]:
-    """The overrides, each alone or with the words after it that a shell split from its value at spaces."""
+    """The overrides, each alone or with the words after it that a shell split from it at spaces."""
     start = 0
     while start < len(overrides):
-        end, key = start + 1, overrides[start].partition("=")[0]
-        if key != overrides[start] and key not in options and key != "mode":
-            while end < len(overrides) and _is_stray(overrides[end], options):
+        key, equals, _ = overrides[start].partition("=")
+        end = start + 1
+        if _is_split_key(overrides, start):
+            end += 2 if overrides[end] == "=" else 1
+        if key.strip() and (equals or end > start + 1) and key not in options and key != "mode":
+            comparisons = COMPARISONS if key == CONDITION_KEY else ()
+            while end < len(overrides) and (overrides[end] in comparisons or _is_stray(overrides, end, options)):
                 end += 1
         if 0 < _depth(overrides[start]) <= OPTION_LIMITS.depth and _parse_or_none(overrides[start]) is None:
             ends = range(start + 2, len(overrides) + 1)
             end = next((last for last in ends if _depth(" ".join(overrides[start:last])) == 0), end)
-        is_value = end > start + 1 and any(_iterate_valid(" ".join(overrides[start:end])))
-        end = end if is_value else start + 1
+        text = " ".join(overrides[start:end])
+        if end > start + 1 and not _describe_excess(text) and not any(_iterate_valid(text)):
+            end = start + 1
         yield overrides[start:end]
         start = end
 
 
 def _split_overrides(text: str, options: Mapping[str, Collection[str]]) -> list[str]:
     """The overrides of a text that holds several, such as one from Python; else the text alone."""
-    key = text.partition("=")[0]
+    key, _, value = text.partition("=")
     roots = {*options, *read_settings_fields("Settings")} if key not in (CONDITION_KEY, "note") else set()
     words = text.split()
     is_override = (re.split(r"[.=]", word)[0] in roots and "=" in word for word in words)
-    return words if len(words) > 1 and all(is_override) else [text]
+    if len(words) == 1 or not all(is_override):
+        return [text]
+    is_quoted = value[:1] in ("'", '"') and _parse_or_none(text) is not None
+    return [text] if is_quoted else words
 
 
-def _is_stray(word: str, options: Mapping[str, Collection[str]]) -> bool:
-    """Whether a word of a command is neither an override nor the name of a mode or an option."""
-    return "=" not in word and not word.startswith("~") and bool(word.strip()) and explain_word(word, options) is None
+def _is_stray(overrides: Sequence[str], position: int, options: Mapping[str, Collection[str]]) -> bool:
+    """Whether a word of a command is neither an override, or its key, nor the name of a mode or an option."""
+    word = overrides[position]
+    is_other = "=" in word or word.startswith("~") or _is_split_key(overrides, position)
+    return not is_other and bool(word.strip()) and explain_word(word, options) is None
+
+
+def _is_split_key(overrides: Sequence[str], position: int) -> bool:
+    """Whether a word is a key that spaces part from its value, as in `key = value` and `key =value`."""
+    word, *later = overrides[position : position + 3]
+    if "=" in word or not word.strip() or not later:
+        return False
+    if later[0] == "=":
+        return len(later) > 1 and "=" not in later[1]
+    return later[0].startswith("=") and not later[0].startswith("==")
 
 
 def _depth(text: str) -> int:
@@ -167,12 +192,8 @@ def parse_override(text: str) -> Override:
     """Parses an override in Hydra's grammar. Raises UserError, with a valid spelling if one is likely."""
     if not text.strip():
         raise UserError("an override is empty. Write group=option or key=value.")
-    depth = max(itertools.accumulate(NESTING.get(character, 0) for character in text), default=0)
-    if len(text) > MAX_LENGTH or depth > OPTION_LIMITS.depth:
-        excess = f"longer than {MAX_LENGTH:,} characters"
-        if len(text) <= MAX_LENGTH:
-            excess = f"nested more than {OPTION_LIMITS.depth} brackets deep"
-        raise UserError(f"{text[:MAX_LENGTH_IN_MESSAGE]}…: the override is {excess}. Write it into an experiment.")
+    if excess := _describe_excess(text):
+        raise UserError(excess)
     if match := QUOTED_NAME.fullmatch(text):
         return _parse_quoted_name(text, match)
     for spelling in _iterate_readings(text):
@@ -185,6 +206,15 @@ def parse_override(text: str) -> Override:
     for spelling in itertools.islice(_iterate_valid(text), 1):
         remedy = f"Write {shlex.quote(spelling)}"
     raise UserError(f"{text}: not a valid override. {remedy}")
+
+
+def _describe_excess(text: str) -> str | None:
+    """The problem of an override that is too long or too deep to be parsed; None: it is neither."""
+    depth = max(itertools.accumulate(NESTING.get(character, 0) for character in text), default=0)
+    excess = f"nested more than {OPTION_LIMITS.depth} brackets deep" if depth > OPTION_LIMITS.depth else None
+    if len(text) > MAX_LENGTH:
+        excess = f"longer than {MAX_LENGTH:,} characters"
+    return excess and f"{text[:MAX_LENGTH_IN_MESSAGE]}…: the override is {excess}. Write it into an experiment."
 
 
 def _parse_quoted_name(text: str, match: re.Match[str]) -> Override:

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.closest import equal_names, join_names, suggest_name
+from components.closest import closest_names, equal_names, join_names, suggest_name
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.modes import MODES
-from runner.config.option_parts import find_options_with
+from runner.config.option_parts import find_options_with, list_options_of, list_parameters
 from runner.config.settings import SECTIONS
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
@@ -25,7 +25,7 @@ from runner.signature.source import PartNotFoundError, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
-OTHER_NAMES = {
+OTHER_KEYS = {
     "lr": "learning_rate",
     "model": "architecture",
     "net": "architecture",
@@ -50,6 +50,8 @@ OTHER_NAMES = {
     "data.batch_size": "training.batch_size",
     "random_seed": "seed",
     "random_state": "seed",
+    "data.random_seed": "data.seed",
+    "data.random_state": "data.seed",
     "early_stopping_patience": "training.patience",
     "test_size": "data.test",
     "val": "data.valid",
@@ -154,25 +156,40 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
     node, meant = values.get(owner, {}), _find_meant_key(owner, name)
     if meant is not None and name in node:
         return f"Write {_format_override(meant, node[name])}"
-    if owner == "data" and name == "path" and values.get("run") is not None:
-        if "function" not in known:
-            return (
-                f"Its rows come from no file. Predict others in Python: runner.load({str(values['run'])!r}).predict(…)."
-            )
-        return "Its rows come from a function. Set another data.function, or an argument of it."
-    if owner == "data" and name == "path" and "function" in known:
-        return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
-    if owner == "data" and name == "target" and "function" in known:
-        return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
     if owner == "data" and name in ("path", "target"):
-        return _write_table(str(node.get("path", "FILE")), str(node.get("target", "COLUMN")))
+        return _suggest_data_key(values, name, known)
     return _suggest_options(owner, name) or suggest_name(name, known)
+
+
+def _suggest_data_key(values: Mapping[str, Any], name: str, known: Collection[str]) -> str:
+    """Suggests what to write instead of `data.path` or `data.target`, which the source doesn't have."""
+    calls_function = "function" in known
+    if name == "path" and values.get("run") is not None:
+        if calls_function:
+            return "Its rows come from a function. Set another data.function, or an argument of it."
+        return f"Its rows come from no file. Predict others in Python: runner.load({str(values['run'])!r}).predict(…)."
+    if calls_function and name == "path":
+        return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
+    if calls_function:
+        return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
+    data = values.get("data", {})
+    return _write_table(str(data.get("path", "FILE")), str(data.get("target", "COLUMN")))
 
 
 def _find_meant_key(owner: str, name: str) -> str | None:
     """The key of a value for which another library has the name of an unknown parameter. None: there is none."""
-    meant = OTHER_NAMES.get(f"{owner}.{name}", OTHER_NAMES.get(name))
+    meant = OTHER_KEYS.get(f"{owner}.{name}") or _find_meaning_below(owner, name)
     return None if meant in SECTIONS or meant in read_default_options() else meant
+
+
+def _find_meaning_below(owner: str, name: str) -> str | None:
+    """The key that another library's name of a key at the root means below an owner; None: it means none there.
+
+    Names of data, such as `val` and `input`, have another meaning below other parts.
+    """
+    meant = OTHER_KEYS.get(name)
+    is_of_data = meant is not None and meant.startswith("data.")
+    return None if is_of_data and owner not in ("data", "training") else meant
 
 
 def explain_unknown_parameter(group: str, name: str, value: Any) -> str | None:
@@ -180,8 +197,12 @@ def explain_unknown_parameter(group: str, name: str, value: Any) -> str | None:
     is_known = name == "_target_" or group == "feature"  # the columns of a feature file may be inferred
     if is_known or find_options_with(group, name) or find_options_with(group, REST):
         return None
-    meant = _find_meant_key(group, name)
-    return f"no option of {group} has this parameter.{f' Write {_format_override(meant, value)}' if meant else ''}"
+    remedy = ""
+    if (meant := _find_meant_key(group, name)) is not None:
+        remedy = f" Write {_format_override(meant, value)}"
+    elif near := closest_names(name, sorted(list_parameters(group)), count=2):
+        remedy = f" Did you mean {' or '.join(near)}?"
+    return f"no option of {group} has this parameter.{remedy}"
 
 
 def explain_function(target: str, kinds: Sequence[str], arguments: Mapping[str, Any]) -> str | None:
@@ -224,11 +245,14 @@ def explain_part(group: str, name: str) -> str | None:
     """What to write for the name of a part that is no option of its group; None: there is no such part of its kinds."""
     kinds = [kind for kind, owner in groups_by_kind().items() if owner == group]
     packages = [package for kind in kinds for package in KINDS[kind].packages]
-    key = f"{group}.{name.rpartition('.')[2]}" if isinstance(read_default_options()[group], list) else group
+    takes_several = isinstance(read_default_options()[group], list)
+    key = f"{group}.{name.rpartition('.')[2]}" if takes_several else group
     for target in [name] if "." in name else [f"{package}.{name}" for package in packages]:
         with contextlib.suppress(PartNotFoundError):
             if is_allowed_part(target, kinds):
-                return f"Write {key}._target_={target}"
+                options = list_options_of(group, target)
+                written = options if takes_several else [f"{group}={option}" for option in options]
+                return f"Write {' or '.join(written) or f'{key}._target_={target}'}"
     return None
 
 
@@ -267,11 +291,11 @@ def _write_table(path: str, target: str = "COLUMN") -> str:
 def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys that a user may have meant: another name of it or of its owner, or the same name below an owner."""
     root, _, below = key.partition(".")
-    if key in OTHER_NAMES:
-        yield OTHER_NAMES[key]
-    elif below and root in OTHER_NAMES:
-        owner = OTHER_NAMES[root]
-        meant = OTHER_NAMES.get(f"{owner}.{below}", OTHER_NAMES.get(below, f"{owner}.{below}"))
+    if key in OTHER_KEYS:
+        yield OTHER_KEYS[key]
+    elif below and root in OTHER_KEYS:
+        owner = OTHER_KEYS[root]
+        meant = OTHER_KEYS.get(f"{owner}.{below}") or _find_meaning_below(owner, below) or f"{owner}.{below}"
         fields = read_settings_fields(SECTIONS[owner]) if owner in SECTIONS else ()
         if meant != f"{owner}.{below}" or below in fields or meant in _find_owners(below, values):
             yield meant

@@ -97,7 +97,15 @@ def raw_keys(columns: Mapping[str, Column]) -> set[str]:
 
 
 class MissingColumnError(UserError):
-    """The source has no column of a name that a feature file or a target has."""
+    """The source has no column of a name that a feature file or a target has.
+
+    Attributes:
+        keys: the keys in the configuration of the encoded columns that read it.
+    """
+
+    def __init__(self, message: str, names: Iterable[str]) -> None:
+        super().__init__(message)
+        self.keys = [*map(config_key, names)]
 
 
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
@@ -108,13 +116,15 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
         missing = {key: name for key in column.keys if key not in known} | missing
     if len(missing) > 1:
         found = join_names(block.columns)
-        raise MissingColumnError(f"there are no columns {join_names(missing)} in {block.origin}. Columns: {found}.")
+        message = f"there are no columns {join_names(missing)} in {block.origin}. Columns: {found}."
+        raise MissingColumnError(message, missing.values())
     for key, name in missing.items():
         others = [other for other in columns if other != name and is_input_column(other)]
         # A column that reads the raw column of its own name reads no other feature column.
         allowed = [*block.columns, *(others if is_input_column(name) and key != name else ())]
         hint = suggest_name(key, allowed)
-        raise MissingColumnError(f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}")
+        message = f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}"
+        raise MissingColumnError(message, [name])
 
 
 def encode_source(

@@ -16,7 +16,8 @@ import numpy as np
 
 from components.closest import join_names
 from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
-from runner.config.catalog import find_options, read_default_options, read_notes
+from runner.config.catalog import display_path, find_options, read_default_options, read_notes
+from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
@@ -32,7 +33,7 @@ from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
-from runner.override_text import format_override, locate_settings, overridden_key
+from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.objective import apply_constraint
@@ -165,7 +166,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
             )
         _check_schedules(trainer)
         _check_durations(config, trainer, progress)
-        _note_update(trainer, progress, quiet=config.values["quiet"])
+        _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
         return trainer
 
@@ -222,11 +223,11 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
             progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
 
 
-def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
-    """Shows how many parameters are trained if some are frozen, and groups and constraints without effect."""
+def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
+    """Shows how many parameters are trained if some are frozen, and what has little effect or none."""
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
     frozen_until = trainer.plan.frozen_until
-    if members.freeze is not None and not quiet:
+    if members.freeze is not None and not config.values["quiet"]:
         frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
         free = select(parameters, lambda path: path not in frozen)
         until = "" if frozen_until is None else f" until {frozen_until.written()}"
@@ -236,6 +237,8 @@ def _note_update(trainer: Trainer, progress: Progress, *, quiet: bool) -> None:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
+    for text in find_weak_lookahead(config.values):
+        progress.note(f"note: {text}")
     if members.freeze is None or frozen_until is not None:
         return
     frozen, without_effect = find_frozen(members.freeze, parameters, unfrozen=False).parameters, []
@@ -290,8 +293,10 @@ def load_data(
                 dropped = [*(config.values["data"].get("drop") or ()), error.column]
                 raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
             except MissingColumnError as error:
-                is_default = config.choices.get("feature") == read_default_options()["feature"]
-                if not is_default or any(overridden_key(word).startswith("feature") for word in config.overrides):
+                default = find_options().files["feature"][str(read_default_options()["feature"])]
+                places = tuple(f"{key}." for key in error.keys)
+                origins = {origin for key, origin in config.origins.items() if f"{key}.".startswith(places)}
+                if origins != {display_path(default)}:
                     raise
                 remedy = "Write a feature file with the target and the columns, conf/feature/NAME.yaml"
                 raise UserError(f"{error} The command chooses no columns. {remedy}, and add feature=NAME.") from error

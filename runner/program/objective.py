@@ -296,7 +296,7 @@ def _reads_known_weight(metric: Metric, output: Output, batch: Batch) -> bool:
 
     try:
         jax.vmap(measure)(jnp.asarray(batch.weight)[None])
-    except jax.errors.JAXTypeError:  # the metric needs the values of the weights
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):  # the metric needs the values of the weights
         return True
     return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 

@@ -15,7 +15,7 @@ from runner.config.check_update import (
     UNMASKED_DECAYS,
     applies_to_all,
     find_decay_masks,
-    find_ignored,
+    find_momentum_problems,
     find_unset_decays,
 )
 from runner.errors import error_location
@@ -51,7 +51,6 @@ class OptimizerFactory:
     ) -> None:
         self._members, self._optimizer, self._schedule, self._rates = members, optimizer, schedule, rates
         self._paths = list_paths(parameters)
-        self._bound: list[Mapping[str, Any] | None] = []  # the optimizers with their numbers; None: a user's function
         name, decay = members.decay or ("decay", build(DEFAULT_DECAY, {}))
         with error_location(f"update.{name}"):
             self._decaying = check_paths(decay.decays(self._paths), self._paths, f"{type(decay).__name__}.decays")
@@ -60,11 +59,13 @@ class OptimizerFactory:
         """The optimizer with all members around it, and the numbers of the run's schedule."""
         numbers = self._rates(self._schedule)
         with error_location("optimizer"):
-            optimizer = self._bind("optimizer", self._optimizer, numbers)
+            optimizer, node = self._bind("optimizer", self._optimizer, numbers)
+        nodes = [node]
         if self._members.groups:
-            optimizer = self._divide(*self._members.groups, optimizer)
-        if self._members.decay and all(self._bound):
-            _raise_first(find_unset_decays(self._members.decay[0], filter(None, self._bound)))
+            optimizer, of_groups = self._divide(*self._members.groups, optimizer)
+            nodes += of_groups
+        if self._members.decay and all(nodes):
+            _raise_first(find_unset_decays(self._members.decay[0], nodes))
         for name, around in self._members.around.items():
             with error_location(f"update.{name}"):
                 optimizer = around.around(optimizer)
@@ -77,21 +78,24 @@ class OptimizerFactory:
 
     def _bind(
         self, key: str, optimizer: Callable[..., optax.GradientTransformation], numbers: Mapping[str, Any]
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> tuple[optax.GradientTransformationExtraArgs, Mapping[str, Any]]:
         """Builds an optimizer with the numbers of its schedule.
 
         Args:
             key: the key of the optimizer in the configuration.
             optimizer: the optimizer of a configuration, or a function of a user's member.
             numbers: the numbers of its schedule.
+
+        Returns:
+            The optimizer, and its node in the configuration with the numbers; empty for a function.
         """
         node = optimizer.node if isinstance(optimizer, UnboundOptimizer) else {"_target_": part_name(optimizer)}
         if twice := sorted(numbers.keys() & node.keys()):
             with error_location(f"{key}.{twice[0]}"):
                 raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
-        self._bound.append({**node, **numbers} if isinstance(optimizer, UnboundOptimizer) else None)
+        bound = {**node, **numbers} if isinstance(optimizer, UnboundOptimizer) else {}
         if isinstance(optimizer, UnboundOptimizer):
-            _raise_first(find_ignored(key, {**node, **numbers}))
+            _raise_first(find_momentum_problems(key, bound))
             for name in numbers:
                 if applies_to_all(node["_target_"], name):
                     with error_location(f"{key}.{name}"):
@@ -107,7 +111,7 @@ class OptimizerFactory:
             rest = {name: value for name, value in node.items() if name != decay}
             without_decay = UnboundOptimizer(rest, optimizer.numbers)(**{**numbers, decay: 0.0})
             built = limit_decay(built, without_decay, self._decaying)
-        return check_updates(key, node["_target_"], built)
+        return check_updates(key, node["_target_"], built), bound
 
     def _check_member(
         self, name: str, member: Any, method: str, optimizer: optax.GradientTransformation
@@ -123,12 +127,13 @@ class OptimizerFactory:
 
     def _divide(
         self, name: str, grouping: Grouping, default: optax.GradientTransformation
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> tuple[optax.GradientTransformationExtraArgs, list[Mapping[str, Any]]]:
+        """The optimizer with those of the groups, and their nodes as in `_bind`."""
         with error_location(f"update.{name}"):
             assigned = grouping.assign(self._paths)
             names = {DEFAULT_GROUP, *grouping.groups}
             check_assigned(assigned, self._paths, names, f"{type(grouping).__name__}.assign")
-        optimizers = {DEFAULT_GROUP: default}
+        optimizers, nodes = {DEFAULT_GROUP: default}, []
         for group_name, group in grouping.groups.items():
             with error_location(f"update.{name}.{group_name}"):
                 schedule = group.get("schedule") or self._schedule
@@ -138,8 +143,9 @@ class OptimizerFactory:
                 numbers["learning_rate"] = numbers["learning_rate"] * jnp.asarray(group.get("rate", 1.0), jnp.float32)
                 optimizer = group.get("optimizer") or self._optimizer
                 key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
-                optimizers[group_name] = self._bind(key, optimizer, numbers)
-        return partition(optimizers, assigned)
+                optimizers[group_name], node = self._bind(key, optimizer, numbers)
+                nodes.append(node)
+        return partition(optimizers, assigned), nodes
 
 
 def _raise_first(problems: Iterator[Problem]) -> None:

@@ -221,11 +221,12 @@ def check_augmented(
 
 
 def check_kept_targets(augmented: Batch, batch: Batch, part: str) -> None:
-    """Raises UserError if an augmentation changes more than inputs, although it says that it keeps the targets."""
+    """Raises UserError if an augmentation that says that it keeps the targets returns other arrays for them."""
     kept, found = (jax.tree.leaves(each._replace(inputs={})) for each in (batch, augmented))
     if len(kept) != len(found) or any(new is not old for new, old in zip(found, kept, strict=True)):
         raise UserError(
-            f"{part} has the attribute `keeps_targets = True`, but changes targets, masks or weights. Remove it."
+            f"{part} has the attribute `keeps_targets = True`, but returns other arrays for targets, masks or weights. "
+            "Return the same ones (a function under jax.jit copies them), or remove the attribute."
         )
 
 

@@ -124,6 +124,8 @@ def find_definition(target: str) -> Definition | None:
     """
     if not isinstance(target, str):  # a YAML file may hold any value here
         raise PartNotFoundError(f"{target!r} is not a dotted name")
+    if "." not in target or not all(target.split(".")):
+        raise PartNotFoundError(f"{target or repr(target)} is not a dotted name, such as module.Name")
     module, _, name = target.rpartition(".")
     if problem := find_target_problem(target):
         raise PartNotFoundError(problem)

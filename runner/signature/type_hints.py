@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_arg
 from components.closest import suggest_name
 from components.types import Duration, Range, UserError
 
+SWEEP_ADVICE = ". To run each of them, write "  # starts the end of a problem, which `runner.config` may leave out
+
 
 class ScalarHint:
     """Stands in a hint for `components.types.Scalar`: a number that may be traced."""
@@ -223,7 +225,7 @@ def _describe_problem(value: Any, hint: Any) -> str:
         advice += f". Write [{value}], in quotes on the command line"
     if isinstance(value, list) and value and all(_accepts(hint, element) for element in value):
         each = ",".join(map(format_value, value))
-        advice += f". To run each of them, write {each} without brackets in a sweep (titrate -m, or runner.multirun)"
+        advice += f"{SWEEP_ADVICE}{each} without brackets in a sweep (titrate -m, or runner.multirun)"
     return f"{format_value(value)} is not {expected}{advice}"
 
 

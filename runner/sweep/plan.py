@@ -10,6 +10,7 @@ from runner.config.check_targets import WEIGHTED, has_member
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
 from runner.config.losses import losses_by_key, may_read_teacher
+from runner.config.modes import SWEEP_MODES
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.run_folder import run_digest
@@ -17,7 +18,6 @@ from runner.signature.parameters import read_signature
 from runner.sweep import Grid
 from runner.sweep.grid import Axis, count_combinations, list_combinations, parse_axes
 
-MODES = ("train", "dry_run")  # the modes that allow a sweep
 ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line announces it
 
 
@@ -79,7 +79,11 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
     overrides = mask_arguments(overrides)
     if not multirun:
         config = configure(overrides, composer)
-        if config.values["folds"] is None or config.values["fold"] is not None or config.values["mode"] not in MODES:
+        if (
+            config.values["folds"] is None
+            or config.values["fold"] is not None
+            or config.values["mode"] not in SWEEP_MODES
+        ):
             return config
     axes = parse_axes(overrides, composer.catalog.files) if multirun else [Axis([override]) for override in overrides]
     _check_count(axes, composer)
@@ -199,8 +203,8 @@ def _find_sweep_problems(runs: Sequence[PlannedRun]) -> list[str]:
     """The problems of valid runs as parts of one sweep."""
     values = runs[0].config.values
     problems = []
-    if values["mode"] not in MODES:
-        problems.append(f"mode={values['mode']}: this mode takes one run, not a sweep; leave out -m")
+    if values["mode"] not in SWEEP_MODES:
+        return [f"mode={values['mode']}: this mode takes one run, not a sweep; leave out -m"]
     if values["resume"]:
         problems.append(f"resume={values['resume']}: only one run is resumed by name; a sweep, by its own command")
     monitors = {run.config.values["training"]["monitor"] for run in runs}

@@ -325,3 +325,7 @@ def test_columns_of_one_s_own_need_a_feature_file() -> None:
     data = Arrays(columns={"x": np.arange(40.0), "y": np.arange(40) % 2})
     with pytest.raises(UserError, match=r"no columns image, label .* conf/feature/NAME\.yaml, and add feature=NAME\.$"):
         runner.run("training.epochs=1", "tracking=none", data=data)
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text("feature: {columns: {image: {key: imagee}}}\n")
+    with pytest.raises(UserError, match=r"no columns imagee, label in the arrays\. Columns: x, y\.$"):
+        runner.run("experiment=mine", "training.epochs=1", "tracking=none", data=data)

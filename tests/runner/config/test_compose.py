@@ -360,13 +360,17 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} calls the function oc.env, which a configuration can't do"),
         ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: the override is nested more than 50 brackets deep"),
         ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: the override is longer than 10,000 characters"),
+        ("optimizer._target_=optax..adam", "optimizer._target_: optax..adam is not a dotted name, such as module.Name"),
+        ("optimizer._target_=adam", "optimizer._target_: adam is not a dotted name, such as module.Name"),
+        ("optimizer._target_=optax.nope", "optimizer._target_: optax has no nope."),
         ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to delete"),
         ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to delete"),
         ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )
 def test_a_wrong_override_is_reported(in_empty_folder: Path, word: str, message: str) -> None:
-    problems = find_problems(word) if word != "optimiser=adam" else check_problems(word)
+    is_composed = word != "optimiser=adam" and not word.startswith("optimizer._target_=")
+    problems = find_problems(word) if is_composed else check_problems(word, "experiment=digits_mlp")
     assert len(problems) == 1
     assert problems[0].startswith(message)
 
@@ -399,6 +403,7 @@ def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> No
             "warning: seed is set more than once (seed=1 +seed=2 seed=3). The last one counts: seed=3",
         ),
         (["seed=1", "seed=1"], ""),
+        (['tracking.experiment="optimizer=adam seed=3"'], ""),
         (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
         (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
     ],
@@ -411,9 +416,9 @@ def test_repeated_overrides_give_a_warning(
     assert str(config.values["seed"]) in warning or "seed" not in warning
 
 
-def check_problems(word: str) -> tuple[str, ...]:
+def check_problems(*words: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        check_config(compose([word]))
+        check_config(compose(words))
     return caught.value.problems
 
 

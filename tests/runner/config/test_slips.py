@@ -12,14 +12,14 @@ import pytest
 
 from components.layer.activation import ActivationName
 from components.layer.initializer import INITIALIZERS
-from components.other_names import OTHER_NAMES as OTHER_NAMES_OF_PARTS
+from components.other_names import OTHER_NAMES
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check import DATA_KEYS, check_config, find_config_problems
 from runner.config.compose import compose
 from runner.config.option_parts import find_options_with, list_parameters
 from runner.config.settings import SECTIONS
-from runner.config.slips import EXPLANATIONS, NAMES_FOR_FINISHED_RUNS, OTHER_NAMES, OTHER_TABLES
+from runner.config.slips import EXPLANATIONS, NAMES_FOR_FINISHED_RUNS, OTHER_KEYS, OTHER_TABLES
 from runner.errors import ConfigError
 from runner.signature.parameters import read_settings_fields
 from runner.tree import iterate_leaves, join_path
@@ -55,7 +55,7 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ),
         (
             "data=csv data.path=a.csv data.target=b lr=2 optimizer.lr=0.1 architecture.widht=[3]",
-            "architecture.widht: no option of architecture has this parameter.",
+            "architecture.widht: no option of architecture has this parameter. Did you mean width or widths? [set",
         ),
         ("'metric=[f2,rms,mae]'", "metric: unknown option rms. Did you mean rmse?"),
         ("'metric=[f2,rms,mae]'", "metric: unknown option f2. "),
@@ -94,14 +94,35 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("-m learning_rate=1e-3, 1e-2", "a value with spaces needs quotes. Write 'learning_rate=1e-3, 1e-2'\n"),
         ("data.path=a[b note=[1, 2]", "data.path=a[b: not a valid override. Write 'data.path=\"a[b\"'"),
         ("note=a predict run=last", "predict: not a valid override. Write mode=predict\n"),
+        ("seed=1 seed =3", "seed =3: spaces around = are not allowed. Write seed=3\n"),
+        (
+            "data=csv data.path=t.csv data.target = asking price",
+            "data.target = asking price: spaces around = are not allowed. Write 'data.target=asking price'\n",
+        ),
+        ("runs.where=seed == 3", "needs quotes. Write 'runs.where=\"seed == 3\"'\n"),
+        (f"note={9999 * 'x'} y sed=3", "the override is longer than 10,000 characters. Write it into an experiment.\n"),
+        (f"note={9999 * 'x'} y sed=3", "sed: unknown key. Did you mean seed?"),
         ("help optimizer", "help: not a valid override. Write --help\n"),
         ("seed=1 digits_cnn", "digits_cnn: not a valid override. Write experiment=digits_cnn\n"),
         ("experiments/digits_cnn.yaml", "Write experiment=digits_cnn\n"),
-        ("experiment=experiments/digits_cnn.yaml", "Write experiment=digits_cnn [set"),
+        (
+            "experiment=experiments/digits_cnn.yaml",
+            "experiment: unknown option experiments/digits_cnn.yaml. Write digits_cnn, the ",
+        ),
         ("--allow a/my_loss.py", "--allow a/my_loss.py: is a file, and a module is needed. Write --allow a.my_loss\n"),
         ("optimizer=lion", "optimizer: unknown option lion. Write optimizer._target_=optax.lion [set"),
         ("optimizer=optax.lion", "Write optimizer._target_=optax.lion [set"),
-        ("metric=components.metric.MAE", "Write metric.MAE._target_=components.metric.MAE [set"),
+        ("optimizer=optax.sgd", "optimizer: unknown option optax.sgd. Write optimizer=sgd [set"),
+        ("optimizer=optax..adam", "optimizer: unknown option optax..adam. Allowed: adam,"),
+        (
+            "data.random_state=3",
+            "data.random_state: unknown parameter of components.data.ScikitLearn. Write data.seed=3",
+        ),
+        ("dataset.random_state=3", "dataset: unknown key. Write data.seed=3 [set"),
+        ("architecture.input=3", "architecture.input: unknown parameter of components.architecture.MLP. Allowed:"),
+        ("model.input=3", "model: unknown key. Did you mean mode?"),
+        ("metric=components.metric.MAE", "metric: unknown option components.metric.MAE. Write mae [set"),
+        ("metric=[top_k,auc.yaml]", "metric: unknown option auc.yaml. Write auc, the name of the option [set"),
         ("early_stopping=5", "write training.patience=5"),
         ("training.verbose=1", "training.verbose: unknown key. To print warnings and errors only, write quiet=true"),
         ("trainig.epochs=3", "trainig: unknown key. Did you mean training?"),
@@ -136,6 +157,14 @@ NO_OUTPUT = "output: is missing from the command line."
         ("mode=evaluate data.labels=false", [NO_RUN]),  # the source of the run may have it
         ("mode=eval run=last data.path=n.csv", ['mode: "eval" is not an allowed value. Did you mean evaluate?']),
         ("run=last data.path=n.csv", ["run: is allowed for mode=evaluate, predict, look only."]),
+        ("evaluate run=last", ["evaluate: not a valid override. Write mode=evaluate"]),
+        ("predict output=a.csv", ["predict: not a valid override. Write mode=predict"]),
+        ("mode=evaluate,predict run=last", ["mode=evaluate,predict: takes one value."]),
+        ("mode=evaluate run=[a]", ['run: ["a"] is not text or null [set by']),
+        ("-m mode=runs runs.last=1,2", ["mode=runs: this mode takes one run, not a sweep; leave out -m"]),
+        ("data=csv data.path=n.csv data.target=[price,kind] loss.price=huber bogus=1", ["bogus: unknown key."]),
+        ("data=csv data.path=n.csv data.target=price loss.option=huber bogus=1", ["bogus: unknown key."]),
+        ("data=csv data.path=n.csv data.target=y optimizer._target_=optax.lars optimizer.x=1 a=1", ["a: unknown key."]),
         (
             "mode=evaluate run=no data.path=a,b data.nulls=x,y",
             [
@@ -146,7 +175,7 @@ NO_OUTPUT = "output: is missing from the command line."
         ),
     ],
 )
-def test_a_slip_in_a_command_for_a_finished_run_adds_no_errors_about_training(
+def test_a_slip_adds_no_errors_that_follow_from_it(
     words: str, messages: list[str], capsys: pytest.CaptureFixture[str], in_empty_folder: Path
 ) -> None:
     assert main(words.split()) == 2
@@ -160,7 +189,7 @@ def test_the_names_for_finished_runs_stand_for_keys_of_ours(meant: str) -> None:
     assert meant in {*KEYS, "data.path", *(f"data.{key}" for key in DATA_KEYS)}
 
 
-@pytest.mark.parametrize(("name", "meant"), OTHER_NAMES.items())
+@pytest.mark.parametrize(("name", "meant"), OTHER_KEYS.items())
 def test_each_other_name_stands_for_a_key_of_ours(name: str, meant: str) -> None:
     assert meant in {*KEYS, *(f"data.{parameter}" for parameter in list_parameters("data"))}
     assert name not in KEYS
@@ -171,7 +200,7 @@ def test_each_name_that_another_name_stands_for_is_ours() -> None:
     options = {name for files in groups.values() for name in files}
     parameters = {name for group in groups if group != "experiment" for name in list_parameters(group)}
     known = options | parameters | set(get_args(ActivationName)) | set(INITIALIZERS) | {"train", "valid", "test"}
-    assert not [(name, meant) for name, ours in OTHER_NAMES_OF_PARTS.items() for meant in ours if meant not in known]
+    assert not [(name, meant) for name, ours in OTHER_NAMES.items() for meant in ours if meant not in known]
 
 
 @pytest.mark.parametrize("name", EXPLANATIONS)

@@ -263,7 +263,10 @@ def test_the_order_of_the_augmentations_changes_no_result() -> None:
     ("name", "message"),
     [
         ("DropsMasks", r"DropsMasks returns `masks.kind` as None\. It must return bool \(12,\)"),
-        ("KeepsTargetsInName", "KeepsTargetsInName has the attribute `keeps_targets = True`, but changes targets"),
+        (
+            "KeepsTargetsInName",
+            "KeepsTargetsInName has the attribute `keeps_targets = True`, but returns other arrays for targets",
+        ),
         ("SetsSoft", r"SetsSoft sets `soft.size`, but the target size has no classes\. Leave it out"),
         (
             "AddsInput",
