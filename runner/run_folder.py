@@ -208,8 +208,7 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
         UserError: there is no such run, or it is a sweep.
     """
     folder = find_folder(root, name, key)
-    if _read_kind(folder) == LOOK:
-        raise UserError(f"{key}={name} is a folder of mode=look, which trains nothing. Name a run (see mode=runs).")
+    check_no_look(folder, name, key)
     if not is_sweep(folder):
         return folder
     runs, best = list_runs(folder), read_summary(folder).get("best_folder")
@@ -217,15 +216,21 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
     raise UserError(f"{key}={name} is a sweep. Name one of its runs{hint}")
 
 
+def check_no_look(folder: Path, name: str, key: str) -> None:
+    """Raises UserError for a folder of mode=look, which the key of a configuration names."""
+    if read_kind(folder) == LOOK:
+        raise UserError(f"{key}={name} is a folder of mode=look, which trains nothing. Name a run (see mode=runs).")
+
+
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
-    return _read_kind(folder) == "sweep"
+    return read_kind(folder) == "sweep"
 
 
-def _read_kind(folder: Path) -> str:
+def read_kind(folder: Path) -> str:
     """`run`, `sweep` or `look`. Of a damaged folder, which is reported where it is read, `run`."""
     with suppress(ValueError, OSError):
-        return str(read_json(folder / "record.json").get("kind"))
+        return str(read_json(folder / "record.json").get("kind", "run"))
     return "run"
 
 
@@ -240,7 +245,7 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
             "runs.sort=best/valid/loss lists the lowest first, runs.sort=-test/accuracy the highest. A sweep prints "
             "the folder of its best run."
         )
-    known = [path.name for path in list_runs(root) if _read_kind(path) != LOOK]
+    known = [path.name for path in list_runs(root) if read_kind(path) != LOOK]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
     near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4) or [*known[-3:], LAST_RUN]
     runs = f"Nearest runs: {', '.join(near)}." if known else "It has no runs."
@@ -397,8 +402,12 @@ def lock_new_folder(path: Path) -> int:
     The lock file appears when it is locked, so that one without a lock shows that its process has ended.
     """
     lock = open_lock(path / NEW_LOCK)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    (path / NEW_LOCK).rename(path / LOCK)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (path / NEW_LOCK).rename(path / LOCK)
+    except BaseException:
+        os.close(lock)
+        raise
     return lock
 
 

@@ -36,6 +36,7 @@ from runner.config.check_targets import target_of
 from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import (
+    COMMAND_KEYS,
     check_server,
     find_forbidden,
     merge_overrides,
@@ -62,7 +63,7 @@ from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
-from runner.run_folder import find_folder, find_run, is_sweep
+from runner.run_folder import check_no_look, find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import dotted_leaves, resolve_references
 
@@ -331,6 +332,7 @@ def _metrics_of_targets(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:
     """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
     folder = find_folder(Path(config.values["folder"]), name)
+    check_no_look(folder, name, "resume")
     if is_sweep(folder):
         command = format_command([*map(str, read_yaml(folder / "overrides.yaml", list))], "-m")
         raise UserError(f"resume={name} is a sweep. The command that started it resumes it: {command}")
@@ -356,7 +358,8 @@ def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, c
         raise ConfigError(*problems, *find_command_problems(config))
     problems += find_forbidden(parsed, run)
     run_problems = _find_run_problems(config)
-    if run_problems or run is None or not has_valid_root(config.values):
+    is_complete = config.values.keys() >= {*COMMAND_KEYS}  # a group whose option is unknown is missing
+    if run_problems or run is None or not is_complete or not has_valid_root(config.values):
         raise ConfigError(*run_problems, *problems, *find_command_problems(config))
     config = _expand_home(config)
     config, new_problems = overlay_run(

@@ -52,15 +52,17 @@ def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = ""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary_folders(folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    lock = lock_new_folder(temporary)
     try:
-        tree, writers = _write_pieces(temporary, pieces)
-        content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}
-        (temporary / INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
-        (temporary / LOCK).unlink()
-        _move_into_place(temporary, folder)
+        lock = lock_new_folder(temporary)
+        try:
+            tree, writers = _write_pieces(temporary, pieces)
+            content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}
+            (temporary / INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
+            (temporary / LOCK).unlink()
+            _move_into_place(temporary, folder)
+        finally:
+            os.close(lock)
     finally:
-        os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ from runner.config.catalog import INSTALL_FOLDER, find_options
 from runner.config.check import DATA_KEYS
 from runner.config.compose import compose
 from runner.modes.describe import read_settings
-from runner.run_folder import LAST_RUN, list_runs
+from runner.run_folder import LAST_RUN, list_runs, read_kind
 from runner.signature.parameters import REST, read_signature
 from runner.signature.schema import FILLED_IN
 from runner.signature.type_hints import alternatives
@@ -62,12 +62,14 @@ def list_completions(words: Sequence[str]) -> list[str]:
     # A word that names a file would have the file read. The columns of a table have no keys that could be completed.
     earlier = [each for each in earlier if "=" in each and not each.startswith(("-", "data."))]
     if not equals:
-        candidates = {*(f"{group}=" for group in find_options().files), *(f"{name}=" for name in _find_hints(earlier))}
+        groups = () if sign == "~" else find_options().files  # a group can't be deleted
+        candidates = {*(f"{group}=" for group in groups), *(f"{name}=" for name in _find_hints(earlier))}
         found = {_cut(name, len(word)) for name in candidates if name.startswith(word)}
         return sorted(f"{sign}{name}" for name in found)
     head = value[: max(value.rfind("["), value.rfind(",")) + 1]  # the earlier elements of a list
-    start = value.removeprefix(head)
-    return sorted(f"{sign}{key}={head}{each}" for each in _list_values(key, start, earlier) if each.startswith(start))
+    start, listed = value.removeprefix(head), head.strip("[,").split(",")
+    values = [each for each in _list_values(key, start, earlier) if each.startswith(start) and each not in listed]
+    return sorted(f"{sign}{key}={head}{each}" for each in values)
 
 
 def _cut(key: str, start: int) -> str:
@@ -82,7 +84,8 @@ def _list_values(key: str, start: str, earlier: Sequence[str]) -> list[str]:
         return list(find_options().files[key])
     if key in RUN_KEYS and "/" not in start:
         root = next((word.partition("=")[2] for word in reversed(earlier) if word.startswith("folder=")), "outputs")
-        return [LAST_RUN, *(path.name for path in list_runs(Path(root)))]
+        folders = list_runs(Path(os.path.expanduser(root)))
+        return [LAST_RUN, *(path.name for path in folders if read_kind(path) == "run")]
     if key in (*PATH_KEYS, *RUN_KEYS):
         return list(_list_files(start))
     members = [member for member, _ in alternatives(_find_hints(earlier).get(key, Any))]

@@ -12,6 +12,7 @@ from runner.display.run_length import format_epochs
 from runner.display.tables import Section, print_tables
 from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
+from runner.record.naming import SEPARATOR
 from runner.terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -143,11 +144,32 @@ def _headings(columns: Sequence[str]) -> list[str]:
 
 
 def _rows(runs: Sequence[RunInfo], columns: Sequence[str], name_width: int | None = None) -> Iterator[list[str]]:
+    names = {_format_cell(run, "name") for run in runs}
+    cut = {name: name for name in names} if name_width is None else _cut_names(names, name_width)
     for run in runs:
         cells = {name: _format_cell(run, name) for name in columns}
-        if name_width is not None and len(cells.get("name", "")) > name_width:
-            cells["name"] = f"{cells['name'][: name_width - 1]}…"
+        if "name" in cells:
+            cells["name"] = cut[cells["name"]]
         yield [*cells.values()]
+
+
+def _cut_names(names: Collection[str], width: int) -> dict[str, str]:
+    """Cuts names to a width: first the parts that names with the same start share, then the end."""
+    cut: dict[str, str] = {}
+    starts: dict[str, list[str]] = {}
+    for name in names:
+        starts.setdefault(_cut_end(name, width), []).append(name)
+    for same in starts.values():
+        parts = {name: name.split(SEPARATOR) for name in same}
+        shared = set.intersection(*map(set, parts.values())) if len(same) > 1 else set()
+        for name in same:
+            rest = SEPARATOR.join(part for part in parts[name] if part not in shared)
+            cut[name] = _cut_end(f"… {rest}" if shared and rest else name, width)
+    return cut
+
+
+def _cut_end(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _format_cell(run: RunInfo, name: str) -> str:

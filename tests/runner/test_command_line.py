@@ -1,5 +1,6 @@
 """The command line: its output, errors, exit codes and imports."""
 
+import json
 import os
 import subprocess
 import sys
@@ -176,24 +177,32 @@ def test_the_script_for_completion_is_that_of_hydra() -> None:
         ("data.path=houses/", ["data.path=houses/a.csv"]),
         ("output=", ["output=experiments/", "output=houses/", "output=housing.csv", "output=outputs/"]),
         ("output.", ["output.columns=", "output.overwrite=", "output.path="]),
-        ("metric=[accuracy,au", ["metric=[accuracy,auc"]),
+        ("metric=[accuracy,a", ["metric=[accuracy,auc", "metric=[accuracy,average_precision"]),
         ("quiet=", ["quiet=false", "quiet=true"]),
         ("mode=predict data.on_missing=", ["data.on_missing=error", "data.on_missing=fill"]),
         ("training.on", ["training.on_nan="]),
         ("~training.on", ["~training.on_nan="]),
+        ("~optim", ["~optimizer."]),
         ("run=", ["run=2026-01-01_00-00-00_x", "run=last"]),
-        ("run=outputs/2", ["run=outputs/2026-01-01_00-00-00_x/"]),
+        ("folder=~/outputs run=", ["run=2026-01-01_00-00-00_x", "run=last"]),
+        ("run=outputs/2026-01-01", ["run=outputs/2026-01-01_00-00-00_x/"]),
         ("optimizer=nonsense see", ["seed="]),
         ("seed=", []),
         ("nothing.", []),
     ],
 )
-def test_keys_and_values_are_completed(in_empty_folder: Path, line: str, completions: list[str]) -> None:
-    for folder in ("experiments", "houses", "outputs/2026-01-01_00-00-00_x"):
+def test_keys_and_values_are_completed(
+    in_empty_folder: Path, line: str, completions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path().absolute()))
+    kinds = {"run": "outputs/2026-01-01_00-00-00_x", "look": "outputs/2026-01-02_00-00-00_y", "sweep": "outputs/z"}
+    for folder in ("experiments", "houses", *kinds.values()):
         Path(folder).mkdir(parents=True)
     Path("experiments/mine.yaml").write_text("defaults: [override /optimizer: sgd]\n")
-    for file in ("housing.csv", "houses/a.csv", ".hidden", "outputs/2026-01-01_00-00-00_x/record.json"):
-        Path(file).write_text("{}")
+    for file in ("housing.csv", "houses/a.csv", ".hidden"):
+        Path(file).write_text("")
+    for kind, folder in kinds.items():
+        Path(folder, "record.json").write_text(json.dumps({"kind": kind}))
     prefix = f"{line}" if line == "optimizer." else ""
     suffix = "=" if line == "optimizer." else ""
     assert list_completions(line.split(" ")) == [f"{prefix}{each}{suffix}" for each in completions]

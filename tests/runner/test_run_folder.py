@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.types import UserError
+from runner.config.compose import configure
 from runner.run_folder import create_folder, find_interrupted, find_run, list_runs, lock_folder, run_digest
 
 FILES = {"record.json": "{}"}
@@ -93,6 +94,8 @@ def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Pat
         find_run(tmp_path, "digits_mlp")
     with pytest.raises(UserError, match=r"is a folder of mode=look, which trains nothing\. Name a run"):
         find_run(tmp_path, look.path.name)
+    with pytest.raises(UserError, match=f"resume={look.path.name} is a folder of mode=look, which trains nothing"):
+        configure([f"folder={tmp_path}", f"resume={look.path.name}"])
     with pytest.raises(UserError, match=r"Nearest runs: last\.$"):
         find_run(tmp_path, "lst")
 

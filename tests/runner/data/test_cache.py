@@ -1,5 +1,6 @@
 """The cache on disk: trees are read as they were written, written atomically, and not used if damaged."""
 
+import errno
 import json
 import os
 import resource
@@ -162,9 +163,17 @@ def test_a_missing_entry_loads_as_none(tmp_path: Path) -> None:
     assert load_tree(tmp_path / NAME) is None
 
 
-def test_a_full_disk_leaves_no_files_behind(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with largest_file(100_000), pytest.raises(OSError, match="File too large"):
         save_tree(tmp_path / "cache" / NAME, [{"x": np.zeros(2**18)}])
+    assert list((tmp_path / "cache").iterdir()) == []
+
+    def fail(*paths: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_tree(tmp_path / "cache" / NAME, [TREE])
     assert list((tmp_path / "cache").iterdir()) == []
 
 

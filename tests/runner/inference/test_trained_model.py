@@ -486,11 +486,15 @@ def test_evaluate_prints_the_metrics_of_a_split(digits: Path, capsys: pytest.Cap
     assert "no split tets. Did you mean test?" in capsys.readouterr().err
 
 
-def test_predict_writes_a_new_file_only(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_writes_a_new_file_only(
+    digits: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = load_model(digits).predict("valid").columns()
+    monkeypatch.setenv("HOME", str(Path().absolute()))
+    paths = [f"run=~/{os.path.relpath(digits)}", "folder=~/runs", "output=~/found.parquet"]
     words = ["mode=predict", f"run={digits}", "data.split=valid", "output=found.parquet"]
-    assert main(words) == 0
-    assert "270 predictions for the valid split are in found.parquet" in capsys.readouterr().out
+    assert main([*words[:3:2], *paths]) == 0
+    assert f"270 predictions for the valid split are in {Path('found.parquet').absolute()}" in capsys.readouterr().out
     found = parquet.read_table("found.parquet")
     assert found.column_names == list(expected)
     for name, values in expected.items():
@@ -627,6 +631,8 @@ def test_overrides_must_fit_the_run(digits: Path, capsys: pytest.CaptureFixture[
     assert "the data, or how it is split, has changed since the run was trained" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2
     assert "optimizer=sgd, seed=3: not allowed for the finished run" in capsys.readouterr().err
+    assert main(["mode=evaluate", f"run={digits}", "tracking=bogus"]) == 2
+    assert "tracking: unknown option bogus. " in capsys.readouterr().err
 
 
 def test_a_change_of_the_code_is_a_warning(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -281,7 +281,7 @@ def sold() -> None:
 
 @pytest.mark.usefixtures("sold")
 def test_several_targets_are_inferred_each_with_its_loss_and_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    config = configure([*SEVERAL, "mode=init"])
+    config = configure([*SEVERAL, "mode=init", "metric.sold.f1.positive=yes"])
     feature, loss, metric = (config.values[group] for group in ("feature", "loss", "metric"))
     assert feature["target"] is None
     assert feature["targets"] == {
@@ -302,7 +302,7 @@ def test_several_targets_are_inferred_each_with_its_loss_and_metrics(capsys: pyt
     assert config.suggestion is not None
     assert "price has no value in 10 rows, which don't count for this target" in config.suggestion.notes
     printed = capsys.readouterr().out
-    assert "loss.price=mse 'metric.price=[rmse,mae,r2]' loss.sold=binary_cross_entropy" in printed
+    assert "loss.price=mse 'metric.price=[rmse,mae,r2]' loss.sold=binary_cross_entropy 'metric.sold=[acc" in printed
 
 
 @pytest.mark.usefixtures("sold")
