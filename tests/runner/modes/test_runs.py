@@ -271,7 +271,7 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
     assert re.search("name.*best/valid/loss.*test/accuracy.*learning_rate.*folder", "\n".join(lines))
     assert [line for line in lines if re.search("epochs 2 · houses.*…", line)], "names are cut first"
     for step in ("Jit", "Vmap"):
-        make_scored_run(step, 0.5, day=5, title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
+        make_scored_run(step, 0.5, day=5 + len(step), title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
     lines = read_lines(112)
     assert re.search(r"… aug2\.Vmap .*… aug2\.Jit ", "".join(lines)), "what names share is cut first"
     assert "learning_rate" in read_lines(40)[-1]
