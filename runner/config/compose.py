@@ -227,8 +227,10 @@ def _find_unknown_parameters(settings: Sequence[Override], config: Config) -> It
 
     Groups whose part a setting chooses are left out, and so is the loss of several targets: it has their names.
     """
-    keys = {setting.key_or_group for setting in settings}
-    has_targets = any(item.key_or_group == "data.target" and isinstance(item.value(), list) for item in settings)
+    values: dict[str, Any] = {setting.key_or_group: setting.value() for setting in settings}
+    below_mappings = {f"{key}.{name}" for key, value in values.items() if isinstance(value, dict) for name in value}
+    keys = values.keys() | below_mappings
+    has_targets = isinstance(values.get("data.target"), list)
     for setting in settings:
         group, _, below = setting.key_or_group.partition(".")
         takes_one = isinstance(read_default_options().get(group), str)

@@ -164,6 +164,7 @@ NO_OUTPUT = "output: is missing from the command line."
         ("-m mode=runs runs.last=1,2", ["mode=runs: this mode takes one run, not a sweep; leave out -m"]),
         ("data=csv data.path=n.csv data.target=[price,kind] loss.price=huber bogus=1", ["bogus: unknown key."]),
         ("data=csv data.path=n.csv data.target=price loss.option=huber bogus=1", ["bogus: unknown key."]),
+        ("data=csv data.path=n.csv data.target=y loss={_target_:optax.a} loss.x=1 a=1", ["a: unknown key."]),
         ("data=csv data.path=n.csv data.target=y optimizer._target_=optax.lars optimizer.x=1 a=1", ["a: unknown key."]),
         (
             "mode=evaluate run=no data.path=a,b data.nulls=x,y",
