@@ -157,12 +157,14 @@ def _help_text(words: Sequence[str]) -> str:
 def _suggest_flag(flag: str) -> str:
     """Suggests the nearest flag, or `key=value` if a key was written with dashes."""
     from runner.config.catalog import read_default_options
+    from runner.config.slips import find_meant_keys
     from runner.signature.parameters import read_settings_fields
 
     override = flag.lstrip("-")
-    key = override.partition("=")[0]
-    if key.partition(".")[0] in {**read_default_options(), **read_settings_fields("Settings")}:
-        return f"Write {override if '=' in override else f'{key}=VALUE'}"
+    key, _, value = override.partition("=")
+    known = {**read_default_options(), **read_settings_fields("Settings")}
+    if (meant := key if key.partition(".")[0] in known else next(find_meant_keys(key, {}), None)) is not None:
+        return f"Write {meant}={value or 'VALUE'}"
     return suggest_name(flag, FLAGS)
 
 

@@ -56,6 +56,7 @@ MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem with
 RUN_EXAMPLES = {"evaluate": "data.split=valid", "predict": "data.path=new.csv output=predictions.csv"}
 """The modes that need a finished run, and the rest of a command for `run=last`."""
 NEVER_SWEPT = ("mode", "run", "resume")  # keys that have one value in a command
+HELD_OUT = ("data.valid", "data.test")
 DATA_KEYS = {
     "split": Parameter(str, required=False),
     "on_missing": Parameter(Literal["error", "fill"], required=False),
@@ -124,6 +125,8 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
             if key in NEVER_SWEPT or config.values.get("mode") not in SWEEP_MODES:
                 problem = problem.partition(SWEEP_ADVICE)[0]
+            if key in HELD_OUT and " is not a number" in problem:
+                problem = f"{problem}. Every run has this split: set a share, such as 0.1, or a number of rows"
             if problem.startswith("unknown parameter") and _is_left_over(config, key, origin or ""):
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{_written_key(config, key)}: {problem}", origin))

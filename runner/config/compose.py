@@ -63,7 +63,7 @@ from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
-from runner.run_folder import check_no_look, find_folder, find_run, is_sweep
+from runner.run_folder import LAST_RUN, check_no_look, find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import dotted_leaves, resolve_references
 
@@ -358,18 +358,19 @@ def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, c
     run, mode = config.values.get("run"), str(config.values.get("mode"))
     if mode not in RUN_MODES:
         raise ConfigError(*problems, *find_command_problems(config))
-    problems += find_forbidden(parsed, run)
+    problems += find_forbidden(parsed, run, mode)
     run_problems = _find_run_problems(config)
     is_complete = config.values.keys() >= {*COMMAND_KEYS}  # a group whose option is unknown is missing
     if run_problems or run is None or not is_complete or not has_valid_root(config.values):
         raise ConfigError(*run_problems, *problems, *find_command_problems(config))
     config = _expand_home(config)
-    config, new_problems = overlay_run(
-        config, parsed, find_run(Path(config.values["folder"]), config.values["run"], "run")
-    )
-    if problems := [*problems, *new_problems]:
-        raise ConfigError(*problems, *find_config_problems(config), *find_file_problems(config))
-    return _expand_home(config)  # the overrides were applied again
+    folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
+    config, new_problems = overlay_run(config, parsed, folder)
+    config = _expand_home(config)  # the overrides were applied again
+    if problems := [*problems, *new_problems, *find_config_problems(_without_python_source(config))]:
+        last = [f"run={run} is {folder}"] if run == LAST_RUN else []
+        raise ConfigError(*problems, *find_file_problems(config), *last)
+    return config
 
 
 def _find_run_problems(config: Config) -> list[str]:

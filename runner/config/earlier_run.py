@@ -59,18 +59,19 @@ def _is_allowed(override: Override) -> bool:
     return ALLOWED_KEY.fullmatch(override.key_or_group) is not None
 
 
-def find_forbidden(parsed: ParsedOverrides, run: Any) -> list[str]:
+def find_forbidden(parsed: ParsedOverrides, run: Any, mode: str) -> list[str]:
     """The problems of overrides that would change how a finished run was trained, or that name no key.
 
     Args:
         parsed: the overrides.
         run: the name of the run; None: it is unknown.
+        mode: the mode that reads it.
     """
     forbidden = [item for item in (*parsed.choices, *parsed.settings) if not _is_allowed(item)]
     remedies = {item.input_line: suggest_for_finished_run(item.key_or_group, item.value()) for item in forbidden}
     problems = [f"{text}: {remedy}" for text, remedy in remedies.items() if remedy is not None]
     if texts := [str(text) for text, remedy in remedies.items() if remedy is None]:
-        which = "a finished run" if run is None else f"the finished run {run}"
+        which = f"a finished run, which mode={mode} reads" if run is None else f"the finished run {run}"
         problems.append(
             f"{', '.join(texts)}: not allowed for {which}. Leave {'this' if len(texts) == 1 else 'these'} out."
         )

@@ -28,6 +28,7 @@ from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
 SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.split", "data.on_missing")  # never a list
+MODE_KEYS = ("runs", "output")  # the keys of modes that take no sweep
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 COMPARISONS = ("==", "!=", "<=", ">=")  # in a condition, words that have an = but are no overrides
@@ -203,6 +204,10 @@ def parse_override(text: str) -> Override:
             return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
     remedy = explain_data_file(text) if Path(text).suffix.lower() in TABLES else None
     remedy = remedy or "Write group=option or key=value, without spaces."
+    key, equals, value = text.partition("=")
+    parent, dot, name = key.rpartition(".")
+    if equals and dot and " " in name.strip():
+        remedy = f"Write {quote_for_shell(f'{parent}.{quote_text(name)}={value}')}"
     for spelling in itertools.islice(_iterate_valid(text), 1):
         remedy = f"Write {shlex.quote(spelling)}"
     raise UserError(f"{text}: not a valid override. {remedy}")
@@ -359,6 +364,8 @@ def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> st
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
         if may_sweep:
+            if root in MODE_KEYS:
+                return "takes one value, and no sweep is over it. Choose one."
             return (
                 "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a "
                 f"list as one value: {name}=[…]"

@@ -53,6 +53,9 @@ OTHER_KEYS = {
     "data.random_seed": "data.seed",
     "data.random_state": "data.seed",
     "early_stopping_patience": "training.patience",
+    "image_size": "feature.columns.image.size",
+    "data.size": "feature.columns.image.size",
+    "data.image_size": "feature.columns.image.size",
     "test_size": "data.test",
     "val": "data.valid",
     "val_size": "data.valid",
@@ -87,9 +90,14 @@ PLATFORM = (
 EXPLANATIONS = {
     **dict.fromkeys(("device", "platform", "accelerator", "gpu", "gpus"), PLATFORM),
     "early_stopping": "To stop after 5 evaluations without improvement, write training.patience=5",
+    "data.on_missing": "It is for new rows: mode=predict and mode=evaluate. Training drops rows without a target by "
+    "data.on_missing_target=drop, and fills the gaps of a column as its `missing` says.",
     "verbose": "To print warnings and errors only, write quiet=true",
 }
 """What to do instead, by keys that Titrate has no key for."""
+
+LAYERS = {"dropout": ("Dropout", "rate")}
+"""The layers that a network of layers has for a parameter of other networks, and their parameter."""
 
 OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
 """The suffixes of tables in other formats than CSV."""
@@ -110,7 +118,7 @@ def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> 
     leaves = {join_path((key, *path)): leaf for path, leaf in iterate_leaves(value)}
     if not isinstance(value, dict):
         leaves = {str(key): value}
-    meant = {leaf: list(_find_meant_keys(leaf, values)) for leaf in leaves}
+    meant = {leaf: list(find_meant_keys(leaf, values)) for leaf in leaves}
     if not all(meant.values()):
         return _suggest_options("optimizer", str(key)) or suggest_name(key, known)
     overrides = [" or ".join(_format_override(new, leaves[leaf]) for new in keys) for leaf, keys in meant.items()]
@@ -125,7 +133,7 @@ def suggest_for_finished_run(key: str, value: Any) -> str | None:
         return f"the source is that of the finished run. Write {_format_override('data.path', value)}"
     root = key.partition(".")[0]
     known = [*read_settings_fields("Settings"), *read_default_options()]
-    if root in known or root in EXPLANATIONS or any(_find_meant_keys(key, {})):
+    if root in known or root in EXPLANATIONS or any(find_meant_keys(key, {})):
         return None
     return f"unknown key. {suggest_name(root, known)}"
 
@@ -134,7 +142,7 @@ def suggest_help(key: str, known: Collection[str]) -> str:
     """Suggests what to write instead of an unknown key after `--help`, of which `known` are allowed."""
     if key in EXPLANATIONS:
         return EXPLANATIONS[key]
-    if meant := list(_find_meant_keys(key, {})):
+    if meant := list(find_meant_keys(key, {})):
         return f"See {' or '.join(f'titrate --help {name}' for name in meant)}"
     groups = find_options().files
     if options := [f"{group}={name}" for group, files in groups.items() for name in equal_names(key, files)]:
@@ -151,13 +159,15 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
         name: the name of the parameter.
         known: the names that are allowed.
     """
-    if name in EXPLANATIONS:
-        return EXPLANATIONS[name]
+    if name in EXPLANATIONS or f"{owner}.{name}" in EXPLANATIONS:
+        return EXPLANATIONS.get(name) or EXPLANATIONS[f"{owner}.{name}"]
     node, meant = values.get(owner, {}), _find_meant_key(owner, name)
     if meant is not None and name in node:
         return f"Write {_format_override(meant, node[name])}"
     if owner == "data" and name in ("path", "target"):
         return _suggest_data_key(values, name, known)
+    if layers := _find_layers(name, values):
+        return f"Write {' '.join(_format_override(key, node.get(name)) for key in layers)}"
     return _suggest_options(owner, name) or suggest_name(name, known)
 
 
@@ -172,6 +182,8 @@ def _suggest_data_key(values: Mapping[str, Any], name: str, known: Collection[st
         return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
     if calls_function:
         return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
+    if name == "target" and "path" in known and "function" not in known:
+        return "The source names its target itself: leave this out. A table has data.target: write data=csv."
     data = values.get("data", {})
     return _write_table(str(data.get("path", "FILE")), str(data.get("target", "COLUMN")))
 
@@ -179,6 +191,8 @@ def _suggest_data_key(values: Mapping[str, Any], name: str, known: Collection[st
 def _find_meant_key(owner: str, name: str) -> str | None:
     """The key of a value for which another library has the name of an unknown parameter. None: there is none."""
     meant = OTHER_KEYS.get(f"{owner}.{name}") or _find_meaning_below(owner, name)
+    if meant is None and owner in SECTIONS and name in read_settings_fields("Settings"):
+        return name
     return None if meant in SECTIONS or meant in read_default_options() else meant
 
 
@@ -288,7 +302,7 @@ def _write_table(path: str, target: str = "COLUMN") -> str:
     return f"Write {' '.join(overrides)}"
 
 
-def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
+def find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys that a user may have meant: another name of it or of its owner, or the same name below an owner."""
     root, _, below = key.partition(".")
     if key in OTHER_KEYS:
@@ -301,7 +315,15 @@ def _find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
             yield meant
     elif not below:
         yield from (f"{name}.{key}" for name, fields in SECTIONS.items() if key in read_settings_fields(fields))
-        yield from _find_owners(key, values)
+        yield from _find_layers(key, values) or _find_owners(key, values)
+
+
+def _find_layers(name: str, values: Mapping[str, Any]) -> list[str]:
+    """The keys of the chosen architecture's layers for a parameter that other architectures have, such as `dropout`."""
+    layer, parameter = LAYERS.get(name, ("", ""))
+    parts = iterate_parts(values.get("architecture"), ("architecture",))
+    names = ((path, str(node["_target_"]).rpartition(".")[2]) for path, node in parts)
+    return [join_path((*path, parameter)) for path, found in names if layer and found == layer]
 
 
 def _find_owners(name: str, values: Mapping[str, Any]) -> Iterator[str]:

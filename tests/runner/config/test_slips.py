@@ -123,6 +123,16 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("model.input=3", "model: unknown key. Did you mean mode?"),
         ("metric=components.metric.MAE", "metric: unknown option components.metric.MAE. Write mae [set"),
         ("metric=[top_k,auc.yaml]", "metric: unknown option auc.yaml. Write auc, the name of the option [set"),
+        ("training.learning_rate=0.1", "training.learning_rate: unknown key. Write learning_rate=0.1 [set"),
+        ("image_size=16", "image_size: unknown key. Write feature.columns.image.size=16 [set"),
+        ("experiment=digits_cnn dropout=0.3", "Write architecture.layers.4.rate=0.3 or architecture.layers.6.rate=0.3"),
+        ("experiment=digits_cnn architecture.dropout=0.3", "Sequential. Write architecture.layers.4.rate=0.3 arch"),
+        ("--lr=0.1", "--lr=0.1: unknown flag. Write learning_rate=0.1\n"),
+        ("data.on_missing=drop", "It is for new rows: mode=predict and mode=evaluate."),
+        ("data=images data.path=a data.target=label", "The source names its target itself: leave this out."),
+        ("data.valid=0", "Every run has this split: set a share, such as 0.1, or a number of rows"),
+        ("runs.sort=a,b", "runs.sort=a,b: takes one value, and no sweep is over it. Choose one.\n"),
+        ("'data.types.area (m2)=float'", "Write 'data.types.\"area (m2)\"=float'"),
         ("early_stopping=5", "write training.patience=5"),
         ("training.verbose=1", "training.verbose: unknown key. To print warnings and errors only, write quiet=true"),
         ("trainig.epochs=3", "trainig: unknown key. Did you mean training?"),
@@ -143,7 +153,11 @@ NO_OUTPUT = "output: is missing from the command line."
         ("mode=predict", [NO_RUN, NO_OUTPUT]),
         (
             "mode=predict data=digits",
-            ["data=digits: not allowed for a finished run. Leave this out.", NO_RUN, NO_OUTPUT],
+            [
+                "data=digits: not allowed for a finished run, which mode=predict reads. Leave this out.",
+                NO_RUN,
+                NO_OUTPUT,
+            ],
         ),
         ("mode=predict stray", ["stray: not a valid override.", NO_RUN, NO_OUTPUT]),
         ("mode=predict path=n.csv", ["path=n.csv: unknown key. Write data.path=n.csv", NO_RUN, NO_OUTPUT]),
@@ -153,7 +167,10 @@ NO_OUTPUT = "output: is missing from the command line."
             ["data=n.csv: the source is that of the finished run. Write data.path=n.csv", NO_RUN],
         ),
         ("mode=evaluate ruun=last", ["ruun=last: unknown key. Did you mean run?", NO_RUN]),
-        ("mode=evaluate epochs=2 gpu=1", ["epochs=2, gpu=1: not allowed for a finished run. Leave these out.", NO_RUN]),
+        (
+            "mode=evaluate epochs=2 gpu=1",
+            ["epochs=2, gpu=1: not allowed for a finished run, which mode=evaluate reads. Leave these out.", NO_RUN],
+        ),
         ("mode=evaluate data.labels=false", [NO_RUN]),  # the source of the run may have it
         ("mode=eval run=last data.path=n.csv", ['mode: "eval" is not an allowed value. Did you mean evaluate?']),
         ("run=last data.path=n.csv", ["run: is allowed for mode=evaluate, predict, look only."]),
@@ -192,7 +209,8 @@ def test_the_names_for_finished_runs_stand_for_keys_of_ours(meant: str) -> None:
 
 @pytest.mark.parametrize(("name", "meant"), OTHER_KEYS.items())
 def test_each_other_name_stands_for_a_key_of_ours(name: str, meant: str) -> None:
-    assert meant in {*KEYS, *(f"data.{parameter}" for parameter in list_parameters("data"))}
+    parameters = {f"data.{parameter}" for parameter in list_parameters("data")}
+    assert meant in KEYS | parameters | {"feature.columns.image.size"}
     assert name not in KEYS
 
 

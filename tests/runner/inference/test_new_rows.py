@@ -341,7 +341,8 @@ def test_the_command_for_an_unknown_run_reports_its_other_mistakes_too(
         example = "titrate mode=predict run=last data.path=new.csv output=predictions.csv"
         run_line = "run: is missing from the command line. Set it to a run's folder or MLflow id, or to last (see "
         run_line += f"mode=runs): {example}"
-    forbidden = f"data=csv: not allowed for {'the finished run lacking' if run else 'a finished run'}. Leave this out."
+    which = "the finished run lacking" if run else "a finished run, which mode=predict reads"
+    forbidden = f"data=csv: not allowed for {which}. Leave this out."
     expected = [forbidden, run_line] if not run else [run_line, forbidden]
     expected += ['output.columns: "id" is not a list', TAKEN, "data.path: there is no "]
     assert len(lines) == len(expected)
