@@ -1,6 +1,8 @@
 """Suggestions for tables: what is predicted, from which columns, and how."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,12 @@ def write(path: Path, text: str) -> Csv:
 
 
 def make_suggestion(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+    return suggest(Csv(path=write(tmp_path / "table.csv", rows_of(data)).path, **options))
+
+
+def rows_of(data: dict[str, list[Any]]) -> str:
     lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
-    return suggest(Csv(path=write(tmp_path / "table.csv", "\n".join(lines)).path, **options))
+    return "\n".join(lines)
 
 
 def repeat(*values: Any, rows: int = 120) -> list[Any]:
@@ -330,6 +336,17 @@ def test_the_user_decides_how_an_odd_column_is_read(tmp_path: Path, values: list
     assert str(raised.value) == f"{tmp_path / 'table.csv'}: decide how these columns are read.\n{problem}"
 
 
+@pytest.mark.parametrize("ids", [range(119), [10**17 + 7 * n for n in range(119)], [f"${n}" for n in range(119)]])
+def test_a_run_skips_the_rows_that_the_suggestion_has_skipped(tmp_path: Path, ids: Iterable[Any]) -> None:
+    columns = {"id": [*ids, "Total"], "x": [*NUMBERS[:-1], ""], "y": repeat("a", "b")}
+    source = Csv(path=write(tmp_path / "table.csv", rows_of(columns)).path, target="y", on_bad_row="skip")
+    found = suggest(source)
+    assert "x" in found["feature"]["columns"]
+    assert "id" not in found["feature"]["columns"]
+    declared = replace(source, **found["values"]["data"]).with_used_columns(["x", "y"])
+    assert declared.sizes() == source.sizes() == {"all": 119}
+
+
 def test_a_target_with_a_mark_is_a_number(tmp_path: Path) -> None:
     found = make_suggestion(tmp_path, {"y": repeat("$10", "$20", "$30"), "x": NUMBERS}, target="y")
     assert found["feature"]["target"]["_target_"] == "components.feature.Numeric"
@@ -498,6 +515,9 @@ def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
         make_suggestion(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
     data = {name: values * 10 for name, values in data.items()}
+    other = write(tmp_path / "other.csv", "y,x\n1,2\n").path
+    with pytest.raises(DataError, match=r"table.csv has 30 rows: `valid` \(=30\) holds out 30 of 30 rows"):
+        make_suggestion(tmp_path, data, target="y", valid=30, test=other)
     for sizes in ({"valid": 30}, {"valid": 0.9, "test": 0.9}):
         with pytest.raises(DataError, match=r"no row is left for the train split; choose smaller splits$"):
             make_suggestion(tmp_path, data, target="y", **sizes)
