@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from components.arrow import MAX_YEARS
 from components.closest import join_names
-from components.columns import MAX_YEARS, as_columns
+from components.columns import as_columns
 from components.data.bad_rows import BadRows, check_remaining_classes, offer_skipping
 from components.data.function_content import (
     UnknownContentError,
