@@ -233,19 +233,21 @@ def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
     if library not in TABLE_LIBRARIES:
         raise UnknownContentError(value)
     try:
-        columns = list(columns_by_name(value, "the columns").values()) if is_table(value) else []
-        content = [*map(_list_column, columns)] if is_table(value) else _list_column(value)
-        labels = [*(getattr(value, "column_names", None) or value.columns)] if is_table(value) else []
+        if is_table(value):
+            labels = value.column_names if hasattr(value, "column_names") else value.columns
+            content = [*labels, *map(_list_column, columns_by_name(value, "the columns").values())]
+        else:
+            content = _list_column(value)
         index = [value.index] if library == "pandas" and hasattr(value, "index") else []
     except Exception:  # these libraries have many other classes than tables and columns
         raise UnknownContentError(value) from None
-    return f"{type(value).__qualname__} {_describe([labels, content, index], parents)}"
+    return f"{type(value).__qualname__} {_describe([content, index], parents)}"
 
 
 def _list_column(column: Any) -> list[Any]:
     """The names, the type and the values of a column of a data frame."""
     dtype = getattr(column, "dtype", getattr(column, "type", None))
-    categories = getattr(dtype, "categories", None)
+    categories: Any = getattr(dtype, "categories", None)
     facts = [
         getattr(column, "names", getattr(column, "name", None)),  # of an index, of another column
         str(dtype),
