@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -183,7 +184,12 @@ def test_skipping_is_offered_for_a_file_that_would_be_skipped(
 ) -> None:
     for number in range(9):
         write_png(f"images/{'ab'[number % 2]}/{number}.png", number=number)
-    Path("images/a/bad.png").write_bytes(Path("images/a/0.png").read_bytes()[:-30])
+    bad = "bad.png" if kind == "table" else "ba\nd.png"
+    content = Path("images/a/0.png").read_bytes()
+    start = content.index(b"IDAT")
+    chunk = b"IDAT".ljust(len(content) - 16 - start, b"\0")
+    checksum = zlib.crc32(chunk).to_bytes(4, "big")
+    Path(f"images/a/{bad}").write_bytes(content[:start] + chunk + checksum + content[-12:])  # only decoding shows it
     rows = [f"images/{'ab'[n % 2]}/{n}.png,{n % 2}" for n in range(9)]
     Path("images.csv").write_text("\n".join(["image,label", *rows, "images/a/bad.png,0", ""]))
     source: Source = ImageFolders(path="images", **options)
@@ -196,6 +202,7 @@ def test_skipping_is_offered_for_a_file_that_would_be_skipped(
 
     with pytest.raises(DataError, match="replace the file, or remove it") as raised:
         decode_all()
+    assert not is_offered or f"{bad} of images: " in str(raised.value) or kind == "table"
     remedy = "remove it; to skip such rows, set data.on_bad_row=skip" if is_offered else "remove it"
     assert locate_settings(str(raised.value), "data").endswith(remedy)
 
