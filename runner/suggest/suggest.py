@@ -80,10 +80,11 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         )
     rows = sum(source.sizes().values())
     keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
-    others = {name: _plan_other(column, keys) for name, column in columns.items() if name not in targets}
+    remedy = _find_image_remedy(source, table)
+    others = {name: _plan_other(column, keys, remedy) for name, column in columns.items() if name not in targets}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used and image is None:  # a number of the row is better than nothing
-        others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
+        others = {name: _plan_other(columns[name], keys, remedy, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used and image is None:
@@ -207,11 +208,22 @@ def _find_time(columns: Iterable[ColumnProfile], targets: Collection[str]) -> st
     return next((column.name for column in dates), None)
 
 
-def _plan_other(column: ColumnProfile, keys: Mapping[str | None, str], *, keep_counter: bool = False) -> ColumnPlan:
+def _plan_other(
+    column: ColumnProfile, keys: Mapping[str | None, str], image_remedy: str, *, keep_counter: bool = False
+) -> ColumnPlan:
     """Plans a column that is not the target. Those of `keys` only decide how rows are split."""
     if column.name in keys:
         return ColumnPlan(f"left out: data.{keys[column.name]} names it")
-    return plan_column(column, keep_counter=keep_counter)
+    return plan_column(column, image_remedy, keep_counter=keep_counter)
+
+
+def _find_image_remedy(source: Any, table: TableProfile) -> str:
+    """The `image_remedy` of `plan_column` for the columns of a source."""
+    if table.images:
+        return ""
+    if isinstance(getattr(source, "path", None), str):
+        return ". To use the images, write data=image_table instead of data=csv"
+    return ". To use the images, write the table into a CSV file, and set data=image_table data.path=FILE"
 
 
 def _find_types_left_out(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.data import Csv
+from components.data import Csv, Frame
 from components.types import DataError
 from runner.suggest.suggest import suggest
 
@@ -402,9 +402,17 @@ def test_texts_of_missing_values_and_rare_classes_are_reported(tmp_path: Path) -
 
 
 def test_paths_of_images_name_the_source_that_reads_them(tmp_path: Path) -> None:
-    data = {"y": repeat("a", "b"), "x": NUMBERS, "photo": [f"photos/{n}.JPG" for n in range(120)]}
-    (note,) = [note for note in make_suggestion(tmp_path, data, target="y")["notes"] if "photo" in note]
-    assert note.endswith("it has paths of images. To use the images, write data=image_table instead of data=csv")
+    paths = [f"photos/{n}.JPG" for n in range(120)]
+    columns = {"y": repeat("a", "b"), "x": NUMBERS, "photo": ["a.pdf", "", *paths[2:]]}
+    columns["document"] = ["a.png", *(f"scan{n}.pdf" for n in range(119))]
+    of_file, of_frame = (
+        {note.partition(" is ")[0]: note for note in found["notes"]}
+        for found in (make_suggestion(tmp_path, columns, target="y"), suggest(Frame(columns=columns, target="y")))
+    )
+    remedy = "To use the images, write data=image_table instead of data=csv"
+    assert of_file["photo"] == f"photo is left out: it has paths of images. {remedy}"
+    assert of_frame["photo"].endswith("write the table into a CSV file, and set data=image_table data.path=FILE")
+    assert "different values" in of_file["document"]
 
 
 def test_splits_in_the_order_of_the_rows_are_not_stratified(tmp_path: Path) -> None:
