@@ -139,7 +139,7 @@ def test_the_number_of_rows_is_counted_once() -> None:
     assert (source.sizes(), source.sizes(), len(calls)) == ({"all": 9}, {"all": 9}, 1)
     again = source.with_sizes({"all": 9})
     assert (again.sizes(), len(calls)) == ({"all": 9}, 1)
-    with pytest.raises(DataError, match=r"yielded 9 rows, and 8 before. It must yield the same rows each time"):
+    with pytest.raises(DataError, match=r"yielded 9 rows, and 8 before. The same rows must come each time"):
         list_column(source.with_sizes({"all": 8}), "x")
 
 
