@@ -341,9 +341,12 @@ class Reader:
 
     def _read_like(self, name: str, text: str, columns: Columns) -> Numbers:
         """Reads a text as a number of a column that has been read. The arguments are those of `read_class`."""
-        decimal = self.column_decimals.get(name)
-        thousands = None if decimal else self.thousands
-        separators = decide_separators((), decimal or self.decimal, thousands) or columns.separators
+        if own_decimal := self.column_decimals.get(name):
+            separators = decide_separators((), own_decimal, None)
+        elif self.decimal or self.thousands:
+            separators = decide_separators((), self.decimal, self.thousands)
+        else:
+            separators = columns.separators
         inferred = columns.readings[name].options.get("marks", "") if name in columns.readings else ""
         mark = self.marks.get(name, inferred)
         if not mark and name not in self.types:

@@ -95,6 +95,7 @@ LOST = [  # the rows of a CSV file, options, the target, and the error
     ([*[f"{n},{n % 2 + 1}{('st', 'nd')[n % 2]}" for n in range(20)], "bad,3rd"], {}, Label(key="y"), "of the class 3 "),
     ([*[f"{n},{n % 2 + 1}k" for n in range(20)], "bad,3k"], {}, Label(key="y"), "of the class 3000 "),
     ([*[f"{n},{n % 2 + 1} kg" for n in range(20)], "bad,3 cm"], {}, Label(key="y"), ""),
+    ([*[f'{n},"{n % 2 + 1},000,000"' for n in range(20)], 'bad,"3,000"'], {}, Label(key="y"), "of the class 3000 "),
     ([*THREE, "bad,-1.0"], {"nulls": (-1,)}, Label(key="y"), ""),
     (
         [*[f'{n},"{n % 2 + 1},0"' for n in range(20)], 'bad,"3,0"'],
