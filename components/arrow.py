@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow
 
 
+FINE_UNITS = ("us", "ns", "ps", "fs", "as")  # of times, which always fit
+MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
+
+
 def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
     """Converts a column of Arrow.
 
@@ -32,12 +36,15 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         bool: False where a value is missing. The mask is None if no value is missing.
 
     Raises:
-        DataError: the type of the column isn't supported, a whole decimal exceeds 64 bits, or values are missing within
-            lists.
+        DataError: the type of the column isn't supported, a whole decimal exceeds 64 bits, a time is too far from 1970,
+            or values are missing within lists.
     """
     import pyarrow
 
     types, kind = pyarrow.types, column.type
+    if types.is_dictionary(kind) and types.is_string_view(kind.value_type):  # of Polars, which Arrow can't cast
+        values = [chunk.dictionary.cast(pyarrow.large_string()).take(chunk.indices) for chunk in column.chunks]
+        return convert_column(name, pyarrow.chunked_array(values, pyarrow.large_string()))
     if types.is_dictionary(kind):
         return convert_column(name, column.cast(kind.value_type))
     if types.is_decimal(kind):
@@ -56,7 +63,7 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     if types.is_floating(kind):
         return convert_numbers(column, f"f{kind.bit_width // 8}", valid, np.nan), valid
     if types.is_temporal(kind) and not types.is_time(kind):
-        return _convert_times(column, valid), valid
+        return _convert_times(name, column, valid), valid
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _convert_lists(name, column), valid
     raise DataError(f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first")
@@ -185,7 +192,19 @@ def _convert_decimals(name: str, column: pyarrow.ChunkedArray) -> pyarrow.Chunke
         raise _make_integer_error(name) from error
 
 
-def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
+def check_years(name: str, times: np.ndarray) -> None:
+    """Raises DataError for a time that 64 bits of microseconds can't hold, as NumPy would wrap it."""
+    if np.datetime_data(times.dtype)[0] in FINE_UNITS:
+        return
+    too_far = ~np.isnat(times) & (np.abs(times.astype("M8[Y]").astype(np.int64)) > MAX_YEARS)
+    if too_far.any():
+        raise DataError(
+            f"column `{name}` has {times[too_far][0]} in row {np.argwhere(too_far)[0][0]}. Times are within "
+            f"{MAX_YEARS:,} years of 1970, in 64 bits of microseconds; convert the column to numbers"
+        )
+
+
+def _convert_times(name: str, column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
     """Converts a column of dates, times or durations."""
     import pyarrow
 
@@ -194,7 +213,10 @@ def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np
     if is_date:  # days, which NumPy has as int64; Arrow casts date32 only to int32
         column = column.cast(pyarrow.date32()).cast(pyarrow.int32()).cast(pyarrow.int64())
     dtype = f"{'m8' if pyarrow.types.is_duration(column.type) else 'M8'}[{unit}]"
-    return convert_numbers(column, dtype, valid, np.array("NaT", dtype))
+    times = convert_numbers(column, dtype, valid, np.array("NaT", dtype))
+    if times.dtype.kind == "M":
+        check_years(name, times)
+    return times
 
 
 def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:

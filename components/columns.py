@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.arrow import convert_column, to_arrow
+from components.arrow import check_years, convert_column, to_arrow
 from components.image_files import ImageError, is_pillow, read_upright
 from components.types import DataError, Ragged, Strings, Values, row_count
 
@@ -25,7 +25,6 @@ ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  
 PANDAS_MISSING_TYPES = ("NAType", "NaTType")  # of pd.NA and pd.NaT
 ALL = ""  # the key of all columns in `dates`
 ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
-MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 READING_OPTIONS = ("types", "dates", "marks", "nulls", "decimal", "thousands")  # of a source that reads texts
 
 
@@ -199,22 +198,12 @@ def _to_array(name: str, column: Any) -> np.ndarray:
         array = np.array(column, object)
     array = _convert_objects(name, array) if array.dtype.hasobject else array
     if array.dtype.kind == "M":
-        _check_years(name, array)
+        check_years(name, array)
     return array
 
 
 def _is_masked(value: Any) -> bool:
     return isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
-
-
-def _check_years(name: str, times: np.ndarray) -> None:
-    """Raises DataError for a time that 64 bits of microseconds can't hold, as NumPy would wrap it."""
-    too_far = ~np.isnat(times) & (np.abs(times.astype("M8[Y]").astype(np.int64)) > MAX_YEARS)
-    if too_far.any():
-        raise DataError(
-            f"column `{name}` has {times[too_far][0]} in row {np.argwhere(too_far)[0][0]}. Times are within "
-            f"{MAX_YEARS:,} years of 1970, in 64 bits of microseconds; convert the column to numbers"
-        )
 
 
 def _as_objects(values: Sequence[Any]) -> np.ndarray:

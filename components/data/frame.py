@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -72,6 +72,8 @@ class Frame(TextTable):
             for array in [*list_arrays(values), *masks]:
                 digest.update(f"{name} {array.dtype} {array.shape}".encode())
                 update_digest(digest, array)
+        for name in self._text_decimals:  # float64 has 17 of their digits
+            digest.update(f"{name} {self._texts[name].to_pylist()}".encode())
         options = (self._types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
         required = self._targets if self.on_missing_target == "drop" else ()
         zoned = f", {sorted(self._zoned)}" if self._zoned else ""
@@ -128,11 +130,9 @@ class Frame(TextTable):
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
-    def find_skipped_classes(
-        self, name: str, kind: ColumnType | None, remaining: Collection[str]
-    ) -> dict[int, set[str]]:
+    def find_skipped_classes(self, name: str, columns: Columns, remaining: Collection[str]) -> dict[int, set[str]]:
         if name in self._texts:
-            return super().find_skipped_classes(name, kind, remaining)
+            return super().find_skipped_classes(name, columns, remaining)
         values, mask = self._raw.values.get(name), self._raw.valid.get(name)
         if not isinstance(values, np.ndarray) or values.ndim > 1:
             return {}
@@ -270,12 +270,23 @@ class Frame(TextTable):
     @cached_property
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
         """The columns that are read as texts."""
-        texts, columns = {}, columns_by_name(self.columns, self.name)
-        for name, values in self._raw.values.items():
-            if name not in self.drop and self._is_read_as_text(name, values):
-                text = _format_texts(name, values, self._raw.valid.get(name))
-                texts[name] = _with_decimals(text, columns[name]) if _find_kind(values) == "float" else text
-        return texts
+        texts = {
+            name: _format_texts(name, values, self._raw.valid.get(name))
+            for name, values in self._raw.values.items()
+            if name not in self.drop and self._is_read_as_text(name, values)
+        }
+        return texts | {name: _with_decimals(texts[name], column) for name, column in self._text_decimals.items()}
+
+    @cached_property
+    def _text_decimals(self) -> dict[str, list[Any]]:
+        """The columns with decimals that are read as texts."""
+        columns = columns_by_name(self.columns, self.name)
+        found = {
+            name: [*(column.to_pylist() if hasattr(column := columns[name], "to_pylist") else column)]
+            for name, values in self._raw.values.items()
+            if name not in self.drop and _find_kind(values) == "float" and self._is_read_as_text(name, values)
+        }
+        return {name: column for name, column in found.items() if any(isinstance(each, Decimal) for each in column)}
 
     def _is_read_as_text(self, name: str, values: Values) -> bool:
         """Whether a column has texts, or its numbers are to be read in another way than they are."""
@@ -342,19 +353,16 @@ def _equals(values: np.ndarray, text: str) -> np.ndarray:
         return (values == np.array(float(number)).astype(values.dtype)) & np.isfinite(values)
 
 
-def _with_decimals(texts: pyarrow.ChunkedArray, column: Any) -> pyarrow.ChunkedArray:
+def _with_decimals(texts: pyarrow.ChunkedArray, column: Sequence[Any]) -> pyarrow.ChunkedArray:
     """The texts of a column of numbers with all digits of its decimals, of which float64 has 17.
 
     Args:
         texts: the texts of the numbers.
-        column: the column as it was passed.
+        column: the values as they were passed.
     """
     import pyarrow
 
-    values = column.to_pylist() if hasattr(column, "to_pylist") else column
-    if not any(isinstance(value, Decimal) for value in values):
-        return texts
-    rows = zip(values, texts.to_pylist(), strict=True)
+    rows = zip(column, texts.to_pylist(), strict=True)
     exact = [_format_decimal(each) if isinstance(each, Decimal) and each.is_finite() else text for each, text in rows]
     return pyarrow.chunked_array([pyarrow.array(exact, texts.type)])
 

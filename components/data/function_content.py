@@ -7,11 +7,12 @@ import functools
 import hashlib
 import inspect
 import re
-from collections import deque
+import sys
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Set
-from datetime import date, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from fractions import Fraction
 from pathlib import Path, PurePath
 from types import (
@@ -30,14 +31,16 @@ from uuid import UUID
 
 import numpy as np
 
-from components.columns import as_column, as_columns, is_table
+from components.arrow import to_arrow
+from components.columns import PANDAS_MISSING_TYPES, as_column, columns_by_name, is_table
 from components.data.arrays import list_arrays
 from components.types import Ragged, Strings
 
 # Their `repr` has all of their content. That of other classes may round numbers or leave out the middle.
 PLAIN: tuple[type, ...] = (NoneType, bool, int, float, complex, str, bytes, bytearray, range, slice, EllipsisType)
 PLAIN += (date, time, timedelta, tzinfo, Decimal, Fraction, UUID, PurePath, np.generic, np.dtype)
-NAMED = (np.ufunc, type(np.mean), MethodDescriptorType, WrapperDescriptorType)  # functions without a source file
+NAMED = (type(np.mean), MethodDescriptorType, WrapperDescriptorType)  # functions without a source file
+UFUNC_MODULES = ("numpy", "scipy.special")  # other ufuncs may be of Python functions, without a name of their own
 TABLE_LIBRARIES = ("pandas", "polars", "pyarrow")
 ARRAY_LIBRARIES = ("jax", "jaxlib")
 
@@ -128,9 +131,15 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
 
     name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
     kind = type(value).__qualname__
-    if isinstance(value, Enum):
-        return f"{type(value).__module__}.{kind}.{value.name}"
-    if isinstance(value, PLAIN):
+    if isinstance(value, Enum):  # combined flags may have no name
+        return f"{type(value).__module__}.{kind}.{value.value if isinstance(value, Flag) else value.name}"
+    if isinstance(value, np.void):
+        return f"{kind} {_describe_array(np.asarray(value), parents)}"
+    if isinstance(value, datetime | time) and value.tzinfo is not None:
+        return f"{value.replace(tzinfo=None)!r} {_describe(value.tzinfo, parents)}"
+    if isinstance(value, PLAIN) or type(value).__name__ in PANDAS_MISSING_TYPES:
+        if type(value).__repr__ is object.__repr__:  # of a class of one's own
+            raise UnknownContentError(value)
         return repr(value)
     if isinstance(value, type):
         return name
@@ -140,6 +149,8 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
         return _describe_array(value, parents)
     if isinstance(value, Strings | Ragged):
         return f"{kind}{describe_all(list_arrays(value))}"
+    if isinstance(value, defaultdict):
+        return f"{kind} {describe_all([value.default_factory, dict(value)])}"
     if isinstance(value, Mapping):
         return f"{{{', '.join(describe_all(item for pair in value.items() for item in pair))}}}"
     if isinstance(value, list | tuple):
@@ -154,7 +165,7 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
         return f"{type(value).__module__}.{kind} {_describe(_list_attributes(value), parents)}"
     if isinstance(value, functools.partial):
         return f"{kind} {describe_all([value.func, value.args, value.keywords])}"
-    if isinstance(value, NAMED):
+    if isinstance(value, NAMED) or (isinstance(value, np.ufunc) and _is_named(value)):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
     if isinstance(value, MethodType | BuiltinFunctionType):
         return f"{name} {describe_all(held for _, held in list_held_values(value))}"
@@ -164,6 +175,11 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
         code = _describe_code(value.__code__) if "<" in value.__qualname__ else ""  # others may have the same name
         return f"{name} {source} {code} {describe_all(held for _, held in list_held_values(value))}"
     return _describe_table(value, parents)
+
+
+def _is_named(function: np.ufunc) -> bool:
+    modules = [sys.modules[name] for name in UFUNC_MODULES if name in sys.modules]
+    return any(getattr(module, function.__name__, None) is function for module in modules)
 
 
 def _list_class_attributes(kind: type) -> dict[str, Any]:
@@ -216,9 +232,30 @@ def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
         return _describe(array, parents)
     if library not in TABLE_LIBRARIES:
         raise UnknownContentError(value)
-    index = [np.asarray(value.index)] if library == "pandas" and hasattr(value, "index") else []
     try:
-        columns = as_columns(value, "the columns") if is_table(value) else as_column("values", value)
+        if is_table(value):
+            labels = value.column_names if hasattr(value, "column_names") else value.columns
+            content = [*labels, *map(_list_column, columns_by_name(value, "the columns").values())]
+        else:
+            content = _list_column(value)
+        index = [value.index] if library == "pandas" and hasattr(value, "index") else []
     except Exception:  # these libraries have many other classes than tables and columns
         raise UnknownContentError(value) from None
-    return f"{type(value).__qualname__} {_describe([*columns, *index], parents)}"
+    return f"{type(value).__qualname__} {_describe([content, index], parents)}"
+
+
+def _list_column(column: Any) -> list[Any]:
+    """The names, the type and the values of a column of a data frame."""
+    dtype = getattr(column, "dtype", getattr(column, "type", None))
+    categories: Any = getattr(dtype, "categories", None)
+    facts = [
+        getattr(column, "names", getattr(column, "name", None)),  # of an index, of another column
+        str(dtype),
+        getattr(dtype, "ordered", None),
+        [*map(repr, categories.to_list())] if hasattr(categories, "to_list") else None,
+    ]
+    if "decimal" in str(dtype).lower():  # float64 has 17 of their digits
+        return [*facts, to_arrow("values", column).to_pylist()]
+    if str(dtype) == "object" and not {*map(type, values := list(column))} <= {str, NoneType}:
+        return [*facts, values]
+    return [*facts, *as_column("values", column)]

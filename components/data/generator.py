@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from components.arrow import MAX_YEARS
 from components.closest import join_names
-from components.columns import MAX_YEARS, as_columns
+from components.columns import as_columns
 from components.data.bad_rows import BadRows, check_remaining_classes, offer_skipping
 from components.data.function_content import (
     UnknownContentError,
@@ -110,9 +111,15 @@ class Generator(SearchesBadRows):
             rows += row_count(next(iter(block.columns.values())))
         if rows != self._sizes[part]:
             raise DataError(
-                f"{self._name} yielded {rows:,} rows, and {self._sizes[part]:,} before. It must yield the same rows "
-                "each time it is called. If its data has changed, change `version`"
+                f"{self._name} yielded {rows:,} rows, and {self._sizes[part]:,} before. {self.changed_rows_remedy}"
             )
+
+    @property
+    def changed_rows_remedy(self) -> str:
+        return (
+            "The same rows must come each time: draw random numbers from a fixed seed, as by np.random.default_rng(0) "
+            "within the function. If the data has changed, set `version` to another text"
+        )
 
     def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
         return self._key_columns

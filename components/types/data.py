@@ -188,7 +188,14 @@ class Foldable(Protocol):
 
 @runtime_checkable
 class CountsRows(Protocol):
-    """A source whose `sizes` takes a pass over all rows. The cache keeps the result."""
+    """A source whose `sizes` takes a pass over all rows, and which may yield other rows in a later pass.
+
+    The cache keeps the sizes.
+    """
+
+    @property
+    def changed_rows_remedy(self) -> str:
+        """The end of an error about rows that differ from those of an earlier pass: sentences about what to do."""
 
     def with_sizes(self, sizes: Mapping[str, int]) -> Source:
         """The same source, whose `sizes` returns these numbers."""

@@ -197,6 +197,10 @@ class ColumnProfile(Protocol):
         """Whether the column holds texts of several words."""
 
     @property
+    def has_image_paths(self) -> bool:
+        """Whether most texts end as the names of image files do."""
+
+    @property
     def tag_separator(self) -> str | None:
         """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
 

@@ -104,17 +104,22 @@ def remove_entry(path: Path) -> bool:
         Whether it is gone. Nothing of another user is removed, and nothing but the files of an entry.
     """
     try:
-        if _is_own(path) and _is_temporary(path) and is_abandoned(path):
-            remove_files(path)
-        elif _is_own(path) and not _is_temporary(path):
-            renamed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            try:
-                path.rename(renamed)  # replaces the empty folder
-            finally:
-                remove_files(renamed)
+        if _is_own(path):
+            _remove_own(path)
     except OSError:  # the folder is read-only, or another process has removed the entry
         pass
     return not os.path.lexists(path)
+
+
+def _remove_own(path: Path) -> None:
+    if not _is_temporary(path):
+        renamed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            path.rename(renamed)  # replaces the empty folder
+        finally:
+            remove_files(renamed)
+    elif is_abandoned(path):
+        remove_files(path)
 
 
 def remove_files(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,19 +14,35 @@ from components.types import Block, DataError, Source, Statistic
 from runner.data.used_rows import locate_row
 
 
+class Hashes(NamedTuple):
+    """The hashes of rows, each (rows,), uint64.
+
+    Attributes:
+        inputs: they depend on the columns that inputs read.
+        examples: they also depend on those that targets read.
+        rows: they depend on all columns that are read.
+    """
+
+    inputs: np.ndarray
+    examples: np.ndarray
+    rows: np.ndarray
+
+
 @dataclass(frozen=True)
 class RowHashes:
     """The hashes of each row, as a statistic and as the column that needs it: columns are fitted in the same pass.
 
     Attributes:
-        inputs: the raw columns that inputs read. The first hash depends on them.
-        targets: the other raw columns that targets read. The second hash depends on them too.
-        others: further raw columns. If there are some, a third hash depends on all columns.
+        inputs: the raw columns that inputs read.
+        targets: the other raw columns that targets read.
+        others: the raw columns that are read besides.
+        remedy: what to do if a later pass yields other rows. None: it yields the same ones.
     """
 
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     others: tuple[str, ...] = ()
+    remedy: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -34,40 +51,36 @@ class RowHashes:
     def statistics(self) -> Mapping[str, Statistic]:
         return {"hashes": self}
 
-    def summarize(self, block: Block) -> list[np.ndarray]:
+    def summarize(self, block: Block) -> list[Hashes]:
         inputs, targets, others = (
             [hash_values(block.columns[key], block.valid.get(key)) for key in keys]
             for keys in (self.inputs, self.targets, self.others)
         )
         of_inputs = combine_hashes(inputs)
-        of_rows = combine_hashes([of_inputs, *targets]) if targets else of_inputs
-        return [np.stack([of_inputs, of_rows, *([combine_hashes([of_rows, *others])] if others else [])])]
+        of_examples = combine_hashes([of_inputs, *targets]) if targets else of_inputs
+        return [Hashes(of_inputs, of_examples, combine_hashes([of_examples, *others]) if others else of_examples)]
 
     def check(self, block: Block, expected: np.ndarray) -> None:
         """Raises DataError for the first row that differs from the same row in an earlier pass.
 
         Args:
             block: the rows.
-            expected: the last hash of each of these rows in the earlier pass.
+            expected: `Hashes.rows` of each of these rows in the earlier pass.
         """
-        ((*_, found),) = self.summarize(block)
-        if (differs := found != expected).any():
+        (found,) = self.summarize(block)
+        if (differs := found.rows != expected).any():
             raise DataError(
-                f"{block.locate(int(differs.argmax()))} has other values than when it was read before. The same rows "
-                "must come each time: draw random numbers from a fixed seed, as by np.random.default_rng(0) within the "
-                "function. If the data has changed, change `version`"
+                f"{block.locate(int(differs.argmax()))} has other values than when it was read before. {self.remedy}"
             )
 
-    def merge(self, state: list[np.ndarray], other: list[np.ndarray]) -> list[np.ndarray]:
+    def merge(self, state: list[Hashes], other: list[Hashes]) -> list[Hashes]:
         return state + other
 
-    def result(self, state: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(state, axis=1)
+    def result(self, state: list[Hashes]) -> Hashes:
+        return Hashes(*map(np.concatenate, zip(*state, strict=True)))
 
 
-def describe_duplicates(
-    source: Source, splits: Mapping[str, np.ndarray], inputs: np.ndarray, rows: np.ndarray
-) -> Iterator[str]:
+def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes: Hashes) -> Iterator[str]:
     """A sentence for each pair of splits that have equal rows, or rows that differ in their target only.
 
     Rows with another target count only if the first split has one target for their inputs. Otherwise equal inputs are
@@ -76,23 +89,23 @@ def describe_duplicates(
     Args:
         source: the rows.
         splits: the row numbers of each split.
-        inputs: the hash of each row's inputs, the first result of `RowHashes`.
-        rows: the hash of each row's inputs and targets, the second one.
+        hashes: those of all rows.
     """
+    inputs, examples, _ = hashes
     ordered = np.sort(inputs)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
     candidates = {split: numbers[_contains(repeated, inputs[numbers])] for split, numbers in splits.items()}
     for first, second in itertools.combinations(splits, 2):
         originals, others = candidates[first], candidates[second]
-        distinct, positions = np.unique(rows[originals], return_index=True)
+        distinct, positions = np.unique(examples[originals], return_index=True)
         read, targets = np.unique(inputs[originals[positions]], return_counts=True)
-        is_equal = _contains(distinct, rows[others])
+        is_equal = _contains(distinct, examples[others])
         differs = ~is_equal & _contains(read[targets == 1], inputs[others])
         if not (count := int((is_equal | differs).sum())):
             continue
-        shown, hashes = (differs, inputs) if differs.any() else (is_equal, rows)
+        shown, compared = (differs, inputs) if differs.any() else (is_equal, examples)
         copy = int(others[shown.argmax()])
-        original = int(originals[(hashes[originals] == hashes[copy]).argmax()])
+        original = int(originals[(compared[originals] == compared[copy]).argmax()])
         equal = "equals a row" if count == 1 else "equal rows"
         owner = "training" if first == "train" else first
         columns, fault, remedies = "that are read", "too good", ["remove the copies"]

@@ -14,15 +14,15 @@ from runner.data.encode import join_pieces
 from runner.log import LOG
 from runner.platform import encoded_cache_bytes
 
-FITTED = "splits and fitted values"
+FITTED, ENCODED, CHECKSUMS = "splits and fitted values", "encoded rows", "checksums of the files"
+WITHOUT = {  # the consequence if an entry can't be saved; others are computed again by the next run
+    ENCODED: "The encoded rows are kept in memory",
+    CHECKSUMS: "Later runs don't notice a file that changes without a new size or time of modification",
+}
 
 
 class EncodedCache:
-    """The entries that a run reads and writes.
-
-    Attributes:
-        warnings: sentences about entries that could not be saved.
-    """
+    """The entries that a run reads and writes."""
 
     def __init__(self, cache: Path | None, describe: Callable[[], str]) -> None:
         """Opens the cache.
@@ -34,12 +34,23 @@ class EncodedCache:
         Raises:
             UserError: the environment variable with the cache's size has another value than a size.
         """
-        self.warnings: list[str] = []
+        self._unsaved: dict[str, str] = {}  # why, by what the entry is
         self._folder = None if cache is None else entries_folder(cache)
         self._max_bytes = encoded_cache_bytes()
         self._describe = describe
         self._names: list[str] = []
         self._has_saved = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence about entries that could not be saved, if there are some."""
+        if not self._unsaved:
+            return ()
+        consequences = dict.fromkeys(WITHOUT.get(what, "The next run computes them again") for what in self._unsaved)
+        return (
+            f"{', '.join(self._unsaved)} could not be saved in {self._folder}: {next(iter(self._unsaved.values()))}. "
+            f"{'. '.join(consequences)}. Free some space there, or set TITRATE_CACHE to another folder.",
+        )
 
     def load_or_fit(self, name: str, fit: Callable[[], dict[str, Any]], what: str = FITTED) -> dict[str, Any]:
         """Loads an entry that is used whole, or computes and saves it. A damaged entry counts as missing."""
@@ -71,7 +82,7 @@ class EncodedCache:
         if self._folder is None:
             return join_pieces(encode())
         encoded = self._load(name)
-        if encoded is None and self._save(name, encode, "encoded rows"):
+        if encoded is None and self._save(name, encode, ENCODED):
             encoded = self._load(name)
         return join_pieces(encode()) if encoded is None else encoded
 
@@ -102,10 +113,7 @@ class EncodedCache:
             except OSError as error:
                 if error.errno == errno.ENOSPC and self._remove_entries(max_bytes=0):
                     continue
-                self.warnings.append(
-                    f"the encoded data could not be saved in {self._folder}, so it is kept in memory: "
-                    f"{error.strerror or error}. Free some space there, or set TITRATE_CACHE to another folder."
-                )
+                self._unsaved.setdefault(what, error.strerror or str(error))
                 return False
             self._has_saved = True
             return True

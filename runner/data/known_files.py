@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from components.types import ChecksFiles, FileChecksums, Source
-from runner.data.encoded_cache import EncodedCache
+from runner.data.encoded_cache import CHECKSUMS, EncodedCache
 
 NO_FILES = FileChecksums(np.zeros(0, np.uint64), np.zeros(0, np.int64))
 
@@ -37,7 +37,7 @@ class KnownFiles:
             files, rows = np.unique(files, return_index=True)
             if len(files) > len(before.files):
                 known = FileChecksums(files, checksums[rows])
-                self._entries.replace(_entry_name(place), known._asdict(), "checksums of the files")
+                self._entries.replace(_entry_name(place), known._asdict(), CHECKSUMS)
 
 
 def _entry_name(place: str) -> str:

@@ -34,7 +34,7 @@ from components.types import (
     TargetSpec,
     UserError,
 )
-from runner.data.duplicates import RowHashes, describe_duplicates
+from runner.data.duplicates import Hashes, RowHashes, describe_duplicates
 from runner.data.encode import (
     ROW,
     TARGET,
@@ -218,8 +218,11 @@ def load_encoded(
         )
         source = source.with_sizes(counted["sizes"])
 
+    hashes = _choose_hashes(source, features)
+
     def fit() -> dict[str, Any]:
-        return _fit_columns(source, features, source.splits() if fold is None else _fold_splits(source, *fold))
+        splits = source.splits() if fold is None else _fold_splits(source, *fold)
+        return _fit_columns(source, features, splits, hashes)
 
     fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
     if constants is None:
@@ -230,7 +233,7 @@ def load_encoded(
     # Folds with equal constants share it.
     encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
 
-    hashes, row_hashes = _choose_hashes(source, features), fitted.get("row_hashes")
+    row_hashes = fitted.get("row_hashes")
 
     def check(offset: int, block: Block) -> None:
         if row_hashes is not None:
@@ -297,8 +300,10 @@ def _describe_rows(source: Source) -> str:
     return f"{type(source).__name__ if block is None else block.origin}, {sum(source.sizes().values()):,} rows"
 
 
-def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Fits the columns on the training split.
+def _fit_columns(
+    source: Source, features: Features, splits: Mapping[str, np.ndarray], hashes: RowHashes
+) -> dict[str, Any]:
+    """Fits the columns on the training split, and hashes the rows.
 
     Returns:
         The splits, the constants of the columns, the options that the source inferred, warnings, sentences about rows
@@ -320,11 +325,11 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
     all_columns: dict[str, Column] = columns | others
-    hashes, is_counted = _choose_hashes(source, features), isinstance(source, CountsRows)
-    hashed = {ROW: cast(Column, hashes)} if hashes.inputs and (len(splits) > 1 or is_counted) else {}
+    is_hashed = hashes.inputs and (len(splits) > 1 or hashes.remedy is not None)
+    hashed = {ROW: cast(Column, hashes)} if is_hashed else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
-    row_hashes: np.ndarray | None = None
+    row_hashes: Hashes | None = None
     groups = group_by_pass(all_columns)
     # The rows are hashed in the first pass that is needed anyway.
     first_pass = next((number for number, group in enumerate(groups) if has_statistics(group)), 0)
@@ -335,7 +340,7 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         results = compute_statistics(used, group_requests, all_columns | hashed, constants)
         if hashed and number == first_pass:
             row_hashes = results[ROW][ROW]["hashes"]
-            warnings += describe_duplicates(used, splits, *row_hashes[:2])
+            warnings += describe_duplicates(used, splits, row_hashes)
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 sentences = target.validate_splits({split: results[split][own_name] for split in splits})
@@ -361,8 +366,8 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
         "left_out": (),
         "skipped_rows": None,
     }
-    if row_hashes is not None and is_counted:
-        fitted["row_hashes"] = row_hashes[-1]
+    if row_hashes is not None and hashes.remedy is not None:
+        fitted["row_hashes"] = row_hashes.rows
     if isinstance(source, LeavesOut):
         fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
         if (row_numbers := source.row_numbers()) is not None:
@@ -380,13 +385,13 @@ def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.nda
 
 
 def _choose_hashes(source: Source, features: Features) -> RowHashes:
-    """The hashes that compare rows of two splits, and, if it may yield others in a later pass, those of two passes."""
+    """The hashes that compare rows of two splits, and, if a later pass may yield others, those of two passes."""
     columns = {name: column for name, column in used_columns(features).items() if is_input_column(name)}
     inputs = raw_keys(columns)
     targets = raw_keys({target_column(name): target for name, target in features.targets.items()}) - inputs
-    is_counted = isinstance(source, CountsRows)
-    weights = raw_keys(features.program_only) - inputs - targets if is_counted else set[str]()
-    return RowHashes(*(tuple(sorted(keys)) for keys in (inputs, targets, weights)))
+    remedy = source.changed_rows_remedy if isinstance(source, CountsRows) else None
+    weights = set[str]() if remedy is None else raw_keys(features.program_only) - inputs - targets
+    return RowHashes(tuple(sorted(inputs)), tuple(sorted(targets)), tuple(sorted(weights)), remedy)
 
 
 def _find_key_types(columns: Mapping[str, Column]) -> dict[str, Literal["int", "float"] | None]:

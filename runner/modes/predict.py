@@ -236,7 +236,7 @@ def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
     """
     if data.get("_target_") not in (CSV, IMAGE_TABLE):
         return ("drop", *SPLIT_OPTIONS[:-1])  # `classes` may be the names of folders
-    return ("drop", "valid", "test", *SPLIT_OPTIONS)
+    return ("drop", "valid", "test", "stratify", *SPLIT_OPTIONS)
 
 
 def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progress) -> None:

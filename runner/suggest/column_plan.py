@@ -39,9 +39,6 @@ MAX_DISTINCT_SHARE = 0.5  # distinct texts per row; above it, few texts would oc
 WORD_DIMENSION = 8  # numbers in the embedding of a text's words
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
-
 class ColumnPlan(NamedTuple):
     """The plan for a column of a table.
 
@@ -64,11 +61,12 @@ class ColumnPlan(NamedTuple):
         return any(column["_target_"] == "components.feature.Tokens" for column in self.feature_columns)
 
 
-def plan_column(column: ColumnProfile, *, keep_counter: bool = False) -> ColumnPlan:
+def plan_column(column: ColumnProfile, image_remedy: str = "", *, keep_counter: bool = False) -> ColumnPlan:
     """Plans a column that is not the target.
 
     Args:
         column: the profile of the column.
+        image_remedy: the end of a sentence about a column of paths of images, which says how to use the images.
         keep_counter: whether a column that counts the rows is kept.
     """
     if not is_allowed_name(column.name):
@@ -81,8 +79,8 @@ def plan_column(column: ColumnProfile, *, keep_counter: bool = False) -> ColumnP
         override = f". To keep it, set {format_type_override(column.name, 'float')}" if column.name.strip() else ""
         return _leave_out(f"it numbers the rows{override}")
     plan = _plan_values(column)
-    if not plan.feature_columns and _has_image_paths(column):
-        return _leave_out("it has paths of images. To use the images, write data=image_table instead of data=csv")
+    if not plan.feature_columns and column.has_image_paths:
+        return _leave_out(f"it has paths of images{image_remedy}")
     if not column.is_type_declared and column.likely_dates is not None:
         likely_dates = describe_likely_dates(column)
         if not plan.feature_columns:
@@ -99,12 +97,6 @@ def _plan_values(column: ColumnProfile) -> ColumnPlan:
     if column.kind != "string":
         return _plan_numbers(column)
     return _plan_categories(column) if column.is_type_declared else _plan_texts(column)
-
-
-def _has_image_paths(column: ColumnProfile) -> bool:
-    """Whether a text ends as the names of image files do."""
-    is_text = column.kind == "string" and not column.is_type_declared and not column.missing_count
-    return is_text and column.rarest_value[0].lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_allowed_name(name: str) -> bool:

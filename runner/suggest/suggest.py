@@ -13,6 +13,7 @@ from typing import Any
 from components.closest import format_name
 from components.types import (
     ColumnProfile,
+    ColumnType,
     DataError,
     Foldable,
     ImageProfile,
@@ -22,7 +23,7 @@ from components.types import (
     UserError,
 )
 from components.types.splits import SPLIT_OPTIONS
-from runner.suggest.column_plan import ColumnPlan, make_feature_column, make_identifier, plan_column
+from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, make_identifier, plan_column
 from runner.suggest.images import plan_image, suggest_network
 from runner.suggest.messages import (
     describe_problem,
@@ -79,10 +80,11 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         )
     rows = sum(source.sizes().values())
     keys = {getattr(source, option, None): option for option in SPLIT_KEYS}
-    others = {name: _plan_other(column, keys) for name, column in columns.items() if name not in targets}
+    remedy = _find_image_remedy(source, table)
+    others = {name: _plan_other(column, keys, remedy) for name, column in columns.items() if name not in targets}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used and image is None:  # a number of the row is better than nothing
-        others = {name: _plan_other(columns[name], keys, keep_counter=bool(name.strip())) for name in others}
+        others = {name: _plan_other(columns[name], keys, remedy, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}
     readings = [describe_reading(column) for column in table.columns if column.reading and column.reading.description]
     if not used and image is None:
@@ -97,7 +99,9 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     raw = columns.keys() | images.keys()
     image_plans = {name: _plan_image(each, image, target_plans, raw) for name, each in images.items()}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
-    train_rows = _count_training_rows(source, table.origin, rows, folds)
+    if getattr(source, "on_bad_row", "error") == "skip":
+        types |= _find_types_left_out(plans, columns)
+    train_rows = _count_training_rows(source, table.origin, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
     notes = [f"{format_name(name)} is {plan.description}" for name, plan in left_out.items()]
     notes += [f"{format_name(name)} {note}" for name, plan in (image_plans | plans).items() for note in plan.notes]
@@ -120,7 +124,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         used = {image.name: image_plans[image.name]} | used
     values = options["values"] | values
     if isinstance(source, InfersTypes):
-        values["data"] = values.get("data", {}) | {"types": types} | _collect_options(table, plans)
+        values["data"] = values.get("data", {}) | {"types": types} | _collect_options(table, types)
     feature_columns = {name: plan.feature_columns for name, plan in used.items()}
     feature = _name_feature_columns(feature_columns, raw, () if image is None else (image.name,))
     if (count := len(feature["columns"])) > MAX_FEATURE_COLUMNS:
@@ -204,31 +208,57 @@ def _find_time(columns: Iterable[ColumnProfile], targets: Collection[str]) -> st
     return next((column.name for column in dates), None)
 
 
-def _plan_other(column: ColumnProfile, keys: Mapping[str | None, str], *, keep_counter: bool = False) -> ColumnPlan:
+def _plan_other(
+    column: ColumnProfile, keys: Mapping[str | None, str], image_remedy: str, *, keep_counter: bool = False
+) -> ColumnPlan:
     """Plans a column that is not the target. Those of `keys` only decide how rows are split."""
     if column.name in keys:
         return ColumnPlan(f"left out: data.{keys[column.name]} names it")
-    return plan_column(column, keep_counter=keep_counter)
+    return plan_column(column, image_remedy, keep_counter=keep_counter)
 
 
-def _collect_options(table: TableProfile, plans: Mapping[str, ColumnPlan]) -> dict[str, Any]:
-    """The options of the source that were inferred, so that it reads other rows in the same way."""
+def _find_image_remedy(source: Any, table: TableProfile) -> str:
+    """The `image_remedy` of `plan_column` for the columns of a source."""
+    if table.images:
+        return ""
+    if isinstance(getattr(source, "path", None), str):
+        return ". To use the images, write data=image_table instead of data=csv"
+    return ". To use the images, write the table into a CSV file, and set data=image_table data.path=FILE"
+
+
+def _find_types_left_out(
+    plans: Mapping[str, ColumnPlan], columns: Mapping[str, ColumnProfile]
+) -> dict[str, ColumnType]:
+    """The types of columns that are left out. With them, a run skips the rows that the suggestion has skipped."""
+    left_out = [name for name, plan in plans.items() if not plan.feature_columns]
+    named = [name for name in left_out if name.strip() and is_allowed_name(name)]
+    return {name: columns[name].kind for name in named if columns[name].kind != "string"}
+
+
+def _collect_options(table: TableProfile, declared: Collection[str]) -> dict[str, Any]:
+    """The options of the source that were inferred, so that it reads other rows in the same way.
+
+    Args:
+        table: the table.
+        declared: the columns whose types are declared.
+    """
     options: dict[str, Any] = dict(table.options)
     for column in table.columns:
-        if column.reading is not None and plans[column.name].feature_columns:
+        if column.reading is not None and column.name in declared:
             for option, value in column.reading.options.items():
                 options.setdefault(option, {})[column.name] = value
     return options
 
 
-def _count_training_rows(source: Source, origin: str, rows: int, folds: int | None) -> int:
+def _count_training_rows(source: Source, origin: str, folds: int | None) -> int:
     """The number of rows of the training split, or of the smallest one of a cross-validation."""
     try:
         count = len(source.splits()["train"])
     except DataError as error:
         if any(getattr(source, option, None) is not None for option in ("stratify", *SPLIT_OPTIONS)):
             raise  # the options may be wrong, and not the number of rows
-        sizes = [size for size in (getattr(source, part, None) for part in ("valid", "test")) if size is not None]
+        rows = next(iter(source.sizes().values()))  # of the table; the files of other splits follow
+        sizes = [size for part in ("valid", "test") if isinstance(size := getattr(source, part, None), int | float)]
         if sizes and (max(sizes) >= 1 or sum(sizes) >= 1):  # they are too large for any table, or for this one
             raise DataError(f"{origin} has {rows:,} rows: {error}") from error
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"

@@ -18,6 +18,8 @@ from components.columns import as_column, as_columns, is_table
 from components.types import DataError, Ragged, Strings
 
 MISSING = "missing"
+VIEWS = pyarrow.array(["a", "b"], pyarrow.string_view())
+FAR = np.array(["2020-01-01", "300000-01-01"], "M8[s]")
 NOON = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
 INSTANT = datetime(2024, 1, 1, 10)
 
@@ -57,6 +59,7 @@ def read(column: Any) -> tuple[str, list[Any]]:
         (Series([date(2024, 1, 1), INSTANT], dtype=object), "datetime64[us]", [datetime(2024, 1, 1), INSTANT]),
         ([date(2024, 1, 1), None, INSTANT], "datetime64[us]", [datetime(2024, 1, 1), MISSING, INSTANT]),
         (pyarrow.chunked_array([["a"], [None, "b"]]), "text", ["a", MISSING, "b"]),
+        (pyarrow.DictionaryArray.from_arrays([1, None], VIEWS), "text", ["b", MISSING]),  # as of Polars
         (pyarrow.array([None, None]), "text", [MISSING, MISSING]),
         (pyarrow.array([1, None], pyarrow.decimal128(5, 2)), "int64", [1, MISSING]),
         (pyarrow.array([Decimal("0.5"), None], pyarrow.decimal256(50, 2)), "float64", [0.5, MISSING]),
@@ -116,6 +119,9 @@ def test_lists_are_rows_of_any_length() -> None:
             np.array(["2020", "NaT", "300000"], "M8[Y]"),
             "column `x` has 300000 in row 2. Times are within 292,000 years",
         ),
+        (Series(FAR), "column `x` has 300000-01-01T00:00:00 in row 1. Times are within"),
+        (pyarrow.array(FAR), "column `x` has 300000-01-01T00:00:00 in row 1. Times are within"),
+        (pyarrow.array([2**30], pyarrow.int32()).cast(pyarrow.date32()), "column `x` has 2941775-04-07 in row 0"),
         ([np.datetime64("-300000-01-01")], "column `x` has -300000-01-01 in row 0. Times are within"),
         (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
     ],

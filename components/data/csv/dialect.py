@@ -143,8 +143,9 @@ class CsvFile:
     def read_skipped(self, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yields the number of each skipped row and the text that it has in a column.
 
-        In a row with a wrong number of fields, the column may be counted from either end, so there are up to two texts,
-        or none.
+        In a row with a wrong number of fields, the column may be counted from either end, so there are two texts, from
+        the nearer end first. One is "" where the row has no such field. A row of a single field has none: it is a line
+        of other text.
         """
         skipped = frozenset(self.skipped)
         with replace(self, skipped=()).open_records() as reader:
@@ -154,9 +155,14 @@ class CsvFile:
             for row, fields in enumerate(records):
                 if row not in skipped:
                     continue
-                positions = (position, position - len(names) + len(fields))
-                found = [fields[each] if 0 <= each < len(fields) else "" for each in positions]
-                yield row, tuple(found[:1] if len(fields) == len(names) else found)
+                positions = [position, position - len(names) + len(fields)]
+                if 2 * position >= len(names):
+                    positions.reverse()
+                if len(fields) == len(names):
+                    del positions[1:]
+                elif len(fields) == 1:
+                    positions.clear()
+                yield row, tuple(fields[each] if 0 <= each < len(fields) else "" for each in positions)
 
     def count_rows(self) -> int:
         """The number of rows."""

@@ -36,7 +36,16 @@ from components.data.csv.errors import (
     raise_nul_error,
     raise_read_error,
 )
-from components.data.csv.numbers import Evidence, Separators, decide_separators, is_plain_number, parse_plain_number
+from components.data.csv.numbers import (
+    OPTIONAL_MARKS,
+    Evidence,
+    Numbers,
+    NumberTexts,
+    Separators,
+    decide_separators,
+    is_plain_number,
+    parse_plain_number,
+)
 from components.data.csv.selection import Nameless, select_columns
 from components.data.csv.texts import BOOLEANS, SAMPLED_TEXTS, TextColumn, TextOptions, is_gap, make_gap
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
@@ -307,17 +316,42 @@ class Reader:
         is_null = np.isin(values, np.array(whole, np.int64))  # float64 can't tell 2^53 and 2^53 + 1 apart
         return np.where(is_null, 0, values), valid & ~is_null
 
-    def read_class(self, name: str, text: str, kind: ColumnType | None) -> str:
-        """The class that a text of a column of classes stands for, as `format_key` writes it; "": it is none."""
+    def read_class(self, name: str, text: str, columns: Columns) -> str:
+        """The class that a text of a row that is skipped stands for, as `format_key` writes it; "": it is none.
+
+        Args:
+            name: the column of classes.
+            text: the text.
+            columns: the other rows. The text is read like those of their column.
+        """
+        kind = columns.types.get(name)
         if text in self._nulls_of(name):
             return ""
         if kind == "bool":
             value = BOOLEANS.get(text.strip().lower())
             return "" if value is None else format_key(bool(value))
         if kind in ("int", "float"):
-            number = parse_plain_number(text)
-            return "" if number is None else format_key(int(number) if number == int(number) else float(number))
+            numbers = self._read_like(name, text, columns)
+            is_null = parse_plain_number(text) in self._null_numbers(name)
+            value = numbers.values[0].item()
+            return (
+                format_key(float(value) if kind == "float" else value) if numbers.is_number[0] and not is_null else ""
+            )
         return text if kind == "string" else ""
+
+    def _read_like(self, name: str, text: str, columns: Columns) -> Numbers:
+        """Reads a text as a number of a column that has been read. The arguments are those of `read_class`."""
+        if own_decimal := self.column_decimals.get(name):
+            separators = decide_separators((), own_decimal, None)
+        elif self.decimal or self.thousands:
+            separators = decide_separators((), self.decimal, self.thousands)
+        else:
+            separators = columns.separators
+        inferred = columns.readings[name].options.get("marks", "") if name in columns.readings else ""
+        mark = self.marks.get(name, inferred)
+        if not mark and name not in self.types:
+            mark = " ".join(OPTIONAL_MARKS)
+        return NumberTexts([text], np.ones(1)).read(separators or Separators(".", ","), mark)
 
     def list_spellings(self, name: str, records: np.ndarray) -> tuple[str, ...]:
         """The distinct spellings of a column's values in some records, as written in the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -212,7 +213,7 @@ class TextTable(SkipOptions, Table):
         """Raises DataError if all rows of a class are skipped. `columns`: the rows that remain."""
         for name in self.class_separators if len(self.bad_rows) else ():
             remaining = self.list_classes(name, columns) | self.list_training_classes(name)
-            skipped = self.find_skipped_classes(name, columns.types.get(name), remaining)
+            skipped = self.find_skipped_classes(name, columns, remaining)
             check_remaining_classes(skipped, remaining, self.label, self._describe_skipped)
 
     def list_classes(self, name: str, columns: Columns) -> set[str]:
@@ -224,26 +225,29 @@ class TextTable(SkipOptions, Table):
         distinct = join_parts("classes", name, [(values, mask)]).number_values()[0]
         return self.find_classes(name, (value for value in distinct if value is not None))
 
-    def find_skipped_classes(
-        self, name: str, kind: ColumnType | None, remaining: Collection[str]
-    ) -> dict[int, set[str]]:
+    def find_skipped_classes(self, name: str, columns: Columns, remaining: Collection[str]) -> dict[int, set[str]]:
         """The classes of the rows that are skipped, by the number of the row.
 
         Args:
             name: the column of classes.
-            kind: its type.
-            remaining: the classes of the other rows.
+            columns: the rows that remain.
+            remaining: their classes.
         """
-        found, uneven = dict[int, set[str]](), dict[str, list[int]]()
+        found, uneven = dict[int, set[str]](), dict[int, list[str]]()
         for number, texts in self.reader.file.read_skipped(name):
-            values = [value for text in texts if text != name and (value := self.reader.read_class(name, text, kind))]
+            values = [
+                value for text in texts if text != name and (value := self.reader.read_class(name, text, columns))
+            ]
             if len(texts) == 1:
                 found[number] = self.find_classes(name, values)
             elif values and not any(self.find_classes(name, [value]).issubset(remaining) for value in values):
-                uneven.setdefault(values[0], []).append(number)
+                uneven[number] = values
         # A single row with a wrong number of fields may be a line of other text. Several with one class aren't.
-        rows = {value: numbers for value, numbers in uneven.items() if len(numbers) > 1}
-        return found | {number: self.find_classes(name, [value]) for value in rows for number in rows[value]}
+        counts = Counter(value for values in uneven.values() for value in {*values})
+        classes = {number: max(values, key=lambda value: counts[value]) for number, values in uneven.items()}
+        return found | {
+            number: self.find_classes(name, [value]) for number, value in classes.items() if counts[value] > 1
+        }
 
     def _describe_skipped(self, number: int) -> str:
         """What is wrong with a row that is skipped, or only its location."""

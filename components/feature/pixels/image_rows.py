@@ -31,8 +31,8 @@ class ImageRows:
 
         Args:
             files: the bytes of the files.
-            locations: the location of each file, for messages, in UTF-8. After a line feed, the `skip_remedy` of its
-                block may follow.
+            locations: the location of each file, for messages, a line feed, and the `skip_remedy` of its block, in
+                UTF-8. The name of a file may have line feeds too.
             decoding: how they are decoded.
             shape: the shape of each image, (H, W, C).
         """
@@ -82,7 +82,7 @@ class ImageRows:
         return result
 
     def _locate(self, row: int) -> tuple[str, str]:
-        location, _, skip_remedy = self._read(self._locations, row).decode().partition("\n")
+        location, _, skip_remedy = self._read(self._locations, row).decode().rpartition("\n")
         return location, skip_remedy
 
     @staticmethod

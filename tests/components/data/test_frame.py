@@ -127,6 +127,9 @@ def test_decimals_that_are_read_as_texts_keep_all_digits() -> None:
     for column in (decimals, pandas.Series(decimals), pyarrow.array(decimals)):
         frame = Frame(columns={"x": column}, types={"x": "string"})
         assert values(frame, "x") == expected
+    lists = (decimals, [*decimals], [decimals[0], *decimals[:2], *decimals[3:]])
+    first, equal, other = (Frame(columns={"x": each}, types={"x": "string"}).content_digest() for each in lists)
+    assert first == equal != other, "the last are other texts, and equal floats"
     mixed = Frame(columns={"x": [Decimal("Infinity"), Decimal(digits), 1.0, 0.25]}, types={"x": "string"})
     assert values(mixed, "x") == ["inf", digits.rstrip("0"), "1", "0.25"]
 

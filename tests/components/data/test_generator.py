@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from abc import ABC
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from enum import KEEP, Flag
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import jax
 import numpy as np
@@ -136,7 +139,7 @@ def test_the_number_of_rows_is_counted_once() -> None:
     assert (source.sizes(), source.sizes(), len(calls)) == ({"all": 9}, {"all": 9}, 1)
     again = source.with_sizes({"all": 9})
     assert (again.sizes(), len(calls)) == ({"all": 9}, 1)
-    with pytest.raises(DataError, match=r"yielded 9 rows, and 8 before. It must yield the same rows each time"):
+    with pytest.raises(DataError, match=r"yielded 9 rows, and 8 before. The same rows must come each time"):
         list_column(source.with_sizes({"all": 8}), "x")
 
 
@@ -275,6 +278,20 @@ class Plain:
         yield {"x": 1}
 
 
+class Zone(tzinfo):
+    """A test's own time zone, of which only the address is shown."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        return timedelta(hours=1)
+
+
+class Colors(Flag, boundary=KEEP):
+    """A test's own flags."""
+
+    RED = 1
+    BLUE = 2
+
+
 class Shown(Plain):
     """A test's own argument that doesn't show all of its content."""
 
@@ -372,6 +389,8 @@ PLACES: list[Callable[[Any], Any]] = [
 ]
 LONG = np.arange(2000.0)
 NEAR = np.where(LONG == 1000, 1000 + 1e-10, LONG)
+DECIMALS = [[Decimal(f"1.0000000000000000000{last}")] for last in (1, 2)]
+ZONES = ("UTC", "Asia/Tokyo")
 CONTENTS: dict[str, Callable[[], list[Any]]] = {
     "plain values": lambda: [None, 1, 1.0, True, "1", b"1", 1j, date(2020, 1, 1), Path("1"), np.float32(1), np.int8(1)],
     "arrays": lambda: [LONG.copy(), NEAR.copy(), LONG.astype("f4"), LONG.reshape(2, 1000), LONG.astype(object)],
@@ -387,10 +406,22 @@ CONTENTS: dict[str, Callable[[], list[Any]]] = {
         pandas.Series(NEAR),
         pandas.DataFrame({"x": ["a", None]}),
         pandas.DataFrame({"x": ["a", ""]}),
+        pandas.DataFrame({1: LONG}),
+        pandas.DataFrame({"1": LONG}),
+        pandas.Series(LONG, name="x"),
+        pandas.Series(LONG, index=pandas.Index(range(2000), name="i")),
+        pandas.Series(LONG, index=pandas.MultiIndex.from_product([range(2), range(1000)])),
+        *(pandas.Series(pandas.Categorical(["a"], own)) for own in (["a", "b"], ["b", "a"])),
+        *(pandas.Series(pandas.to_datetime(["2020-01-01"], utc=True)).dt.tz_convert(zone) for zone in ZONES),
+        *(pandas.Series(each, dtype=object) for each in (*DECIMALS, [1], [True], ["1"], [None], [pandas.NA])),
     ],
-    "Arrow": lambda: [pyarrow.table({"x": values}) for values in (["a", "b"], ["a", "c"], [1, 2])],
+    "Arrow": lambda: [pyarrow.table({"x": values}) for values in (["a", "b"], ["a", "c"], [1, 2], *DECIMALS)],
+    "flags": lambda: [Colors.RED, Colors.RED | Colors.BLUE, Colors(8), Colors(16)],
+    "structured scalars": lambda: [np.array((own,), [("x", "f8", LONG.shape)])[()] for own in (LONG, NEAR)],
+    "times": lambda: [datetime(2020, 1, 1, tzinfo=zone) for zone in (None, *map(ZoneInfo, ZONES))],
     "jax": lambda: [jax.numpy.arange(3), jax.numpy.arange(4)],
-    "containers": lambda: [[1, [2]], [[1], 2], {"a": 1}, {"b": 1}, {1: "a"}, {1}, {"a": LONG}, {"a": NEAR}, deque([1])],
+    "containers": lambda: [[1, [2]], [[1], 2], {"a": 1}, {"b": 1}, {1: "a"}, {1}, {"a": LONG}, {"a": NEAR}],
+    "other containers": lambda: [deque([1]), defaultdict(int), defaultdict(list), defaultdict(int, a=1)],
     "sets": lambda: [{0, 8}, {0, 16}, frozenset({0, 8}), {("a", 1), ("b", 2)}],
     "dataclasses": lambda: [Settings(LONG), Settings(NEAR), Settings({1}), Settings({1}, "b"), Settings],
     "functions": lambda: [
@@ -421,6 +452,8 @@ def test_the_fingerprint_follows_the_content_of_what_a_function_is_given_or_hold
         (partial(rows_of, iter([])), "argument 1 of .*rows_of is <list_iterator"),
         (hold(Plain()), "the variable `value` in the closure of .*rows is <.*Plain object"),
         (add_default(Plain()), "the default of the parameter `x` of .*rows is <.*Plain object"),
+        (hold(np.frompyfunc(lambda x: x, 1, 1)), "the variable `value` in the closure of .*rows is <ufunc"),
+        (hold([datetime(2020, 1, 1, tzinfo=Zone())]), "the variable `value` in the closure of .*rows has <.*Zone"),
         (Plain().rows, "the object of .*Plain.rows is <.*Plain object"),
         (Shown().rows, r"the object of .*Plain.rows is Shown\(\)"),
         (Rows(Plain()), "the object of .*Rows has <.*Plain object"),

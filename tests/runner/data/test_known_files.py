@@ -1,5 +1,6 @@
 """Files that change without a new size or time of modification: noticed, in folders, tables and large archives."""
 
+import errno
 import io
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -15,6 +17,7 @@ import pytest
 from components.data import ImageFolders, ImageTable, NumpyFiles
 from components.feature import Image, Label, Numeric
 from components.types import DataError, Source
+from runner.data import encoded_cache
 from runner.data.cache_entries import entries_folder, list_entries
 from runner.data.load import Data, Features, load_encoded
 
@@ -142,6 +145,22 @@ def test_files_that_later_runs_read_are_added_and_stay_known_when_others_change(
     os.utime(NAMES[3])
     with pytest.raises(DataError, match=r"c/5\.bmp in .* has other bytes"):
         load(SOURCES["folder"]())
+
+
+def test_checksums_that_can_not_be_saved_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(folder: Path, pieces: Any, about: str) -> None:
+        if "checksums" in about:
+            raise OSError(errno.EROFS, "Read-only file system")
+        save_tree(folder, pieces, about)
+
+    save_tree = encoded_cache.save_tree
+    monkeypatch.setattr(encoded_cache, "save_tree", save)
+    *_, warning = load(SOURCES["folder"]()).warnings
+    place = entries_folder(Path("cache"))
+    assert warning.startswith(
+        f"checksums of the files could not be saved in {place}: Read-only file system. Later runs "
+    )
+    assert "in memory" not in warning
 
 
 def test_the_tables_of_the_splits_may_have_files_in_one_folder() -> None:

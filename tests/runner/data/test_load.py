@@ -24,6 +24,7 @@ from runner.data import encoded_cache
 from runner.data.cache_entries import list_entries, remove_entry
 from runner.data.load import Data, Features, load_encoded
 from runner.errors import RunError
+from runner.override_text import locate_settings
 from runner.platform import cache_folder
 
 ROWS, BLOCK = 5000, 4096
@@ -397,7 +398,7 @@ def test_rows_of_an_unknown_number_are_counted_once_and_the_count_is_kept(tmp_pa
         if not entry.about.startswith("number of rows"):
             remove_entry(entry.path)
     count = 8
-    with pytest.raises(DataError, match=r"yielded 8 rows, and 9 before.*change `version`"):
+    with pytest.raises(DataError, match=r"yielded 8 rows, and 9 before.*set `version` to another"):
         load()
 
 
@@ -426,7 +427,7 @@ def test_rows_with_other_values_in_a_later_pass_are_an_error(
     if changed in ("another", ""):
         load()
         return
-    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values than when it was read before"):
+    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values than when it was read before. The"):
         load()
     is_kept = True
     load(cache=tmp_path)
@@ -434,8 +435,9 @@ def test_rows_with_other_values_in_a_later_pass_are_an_error(
         if entry.about.startswith("encoded rows"):
             remove_entry(entry.path)
     is_kept = False
-    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values"):
+    with pytest.raises(DataError, match=r"^row [67] of .*rows has other values") as raised:
         load(cache=tmp_path)
+    assert locate_settings(str(raised.value), "data").endswith("changed, set data.version to another text")
 
 
 def test_a_changed_file_of_a_column_is_read_again(tmp_path: Path) -> None:
@@ -486,7 +488,9 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path: Path) -> Non
     data = prepared(source(), everything(), tmp_path / "file")
     assert data.encoded["x"]["values"].shape == (ROWS, 1)
     (warning,) = data.warnings
-    assert warning.startswith(f"the encoded data could not be saved in {tmp_path / 'file' / 'data'}")
+    assert warning.startswith(
+        f"splits and fitted values, encoded rows could not be saved in {tmp_path / 'file' / 'data'}"
+    )
 
 
 def test_a_repeated_run_does_not_import_scikit_learn(tmp_path: Path) -> None:
@@ -536,10 +540,11 @@ def test_without_room_on_the_disk_the_data_is_encoded_in_memory(tmp_path: Path) 
         data = prepared(source(), everything(), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [warning.partition(":")[0] for warning in data.warnings] == [
-        f"the encoded data could not be saved in {tmp_path / 'data'}, so it is kept in memory"
-    ]
-    assert "set TITRATE_CACHE to another folder" in data.warnings[0]
+    what, place = "splits and fitted values, encoded rows", tmp_path / "data"
+    assert data.warnings == (
+        f"{what} could not be saved in {place}: File too large. The next run computes them again. The encoded rows are "
+        "kept in memory. Free some space there, or set TITRATE_CACHE to another folder.",
+    )
     assert_equal(replace(data, warnings=()), expected)
     assert list((tmp_path / "data").iterdir()) == []
 

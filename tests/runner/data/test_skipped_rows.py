@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -89,6 +90,19 @@ LOST = [  # the rows of a CSV file, options, the target, and the error
         "all 2 rows of the class c .*line 22: the number of fields is 3",
     ),
     ([*LETTERS, "1,c,3", "2,b,4", "3", "5,6,b"], {}, Label(key="y"), ""),
+    ([*LETTERS, "1, first,c", "2, second,c"], {}, Label(key="y"), "all 2 rows of the class c "),
+    ([*LETTERS, "1,1,c", "2,1,c"], {}, Label(key="y"), "all 2 rows of the class c "),
+    ([*[f"{n},{n % 2 + 1}{('st', 'nd')[n % 2]}" for n in range(20)], "bad,3rd"], {}, Label(key="y"), "of the class 3 "),
+    ([*[f"{n},{n % 2 + 1}k" for n in range(20)], "bad,3k"], {}, Label(key="y"), "of the class 3000 "),
+    ([*[f"{n},{n % 2 + 1} kg" for n in range(20)], "bad,3 cm"], {}, Label(key="y"), ""),
+    ([*[f'{n},"{n % 2 + 1},000,000"' for n in range(20)], 'bad,"3,000"'], {}, Label(key="y"), "of the class 3000 "),
+    ([*THREE, "bad,-1.0"], {"nulls": (-1,)}, Label(key="y"), ""),
+    (
+        [*[f'{n},"{n % 2 + 1},0"' for n in range(20)], 'bad,"3,0"'],
+        {"decimal": "comma", "types": {"y": "int"}},
+        Label(key="y"),
+        "of the class 3 ",
+    ),
     ([*LETTERS[:9], "x,y", *LETTERS[9:]], {}, Label(key="y"), ""),
     ([*LETTERS, "bad,a|b"], {}, Labels(key="y"), ""),
     ([*LETTERS, "bad,a|c"], {}, Labels(key="y"), "the only row of the class c"),
@@ -171,7 +185,12 @@ def test_skipping_is_offered_for_a_file_that_would_be_skipped(
 ) -> None:
     for number in range(9):
         write_png(f"images/{'ab'[number % 2]}/{number}.png", number=number)
-    Path("images/a/bad.png").write_bytes(Path("images/a/0.png").read_bytes()[:-30])
+    bad = "bad.png" if kind == "table" else "ba\nd.png"
+    content = Path("images/a/0.png").read_bytes()
+    start = content.index(b"IDAT")
+    chunk = b"IDAT".ljust(len(content) - 16 - start, b"\0")
+    checksum = zlib.crc32(chunk).to_bytes(4, "big")
+    Path(f"images/a/{bad}").write_bytes(content[:start] + chunk + checksum + content[-12:])  # only decoding shows it
     rows = [f"images/{'ab'[n % 2]}/{n}.png,{n % 2}" for n in range(9)]
     Path("images.csv").write_text("\n".join(["image,label", *rows, "images/a/bad.png,0", ""]))
     source: Source = ImageFolders(path="images", **options)
@@ -184,6 +203,7 @@ def test_skipping_is_offered_for_a_file_that_would_be_skipped(
 
     with pytest.raises(DataError, match="replace the file, or remove it") as raised:
         decode_all()
+    assert not is_offered or f"{bad} of images: " in str(raised.value) or kind == "table"
     remedy = "remove it; to skip such rows, set data.on_bad_row=skip" if is_offered else "remove it"
     assert locate_settings(str(raised.value), "data").endswith(remedy)
 

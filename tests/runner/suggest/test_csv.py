@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patched, jax.numpy_dtype_promotion("standard"):
         patched.chdir(here)
         Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
-        yield str(here / runner.run(*LINE, *QUICK, "quiet=true").folder)
+        yield str(here / runner.run(*LINE, *QUICK, "data.stratify=price", "quiet=true").folder)
 
 
 def find_problems(*words: str) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Suggestions for tables: what is predicted, from which columns, and how."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.data import Csv
+from components.data import Csv, Frame
 from components.types import DataError
 from runner.suggest.suggest import suggest
 
@@ -17,8 +19,12 @@ def write(path: Path, text: str) -> Csv:
 
 
 def make_suggestion(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+    return suggest(Csv(path=write(tmp_path / "table.csv", rows_of(data)).path, **options))
+
+
+def rows_of(data: dict[str, list[Any]]) -> str:
     lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
-    return suggest(Csv(path=write(tmp_path / "table.csv", "\n".join(lines)).path, **options))
+    return "\n".join(lines)
 
 
 def repeat(*values: Any, rows: int = 120) -> list[Any]:
@@ -330,6 +336,17 @@ def test_the_user_decides_how_an_odd_column_is_read(tmp_path: Path, values: list
     assert str(raised.value) == f"{tmp_path / 'table.csv'}: decide how these columns are read.\n{problem}"
 
 
+@pytest.mark.parametrize("ids", [range(119), [10**17 + 7 * n for n in range(119)], [f"${n}" for n in range(119)]])
+def test_a_run_skips_the_rows_that_the_suggestion_has_skipped(tmp_path: Path, ids: Iterable[Any]) -> None:
+    columns = {"id": [*ids, "Total"], "x": [*NUMBERS[:-1], ""], "y": repeat("a", "b")}
+    source = Csv(path=write(tmp_path / "table.csv", rows_of(columns)).path, target="y", on_bad_row="skip")
+    found = suggest(source)
+    assert "x" in found["feature"]["columns"]
+    assert "id" not in found["feature"]["columns"]
+    declared = replace(source, **found["values"]["data"]).with_used_columns(["x", "y"])
+    assert declared.sizes() == source.sizes() == {"all": 119}
+
+
 def test_a_target_with_a_mark_is_a_number(tmp_path: Path) -> None:
     found = make_suggestion(tmp_path, {"y": repeat("$10", "$20", "$30"), "x": NUMBERS}, target="y")
     assert found["feature"]["target"]["_target_"] == "components.feature.Numeric"
@@ -385,9 +402,17 @@ def test_texts_of_missing_values_and_rare_classes_are_reported(tmp_path: Path) -
 
 
 def test_paths_of_images_name_the_source_that_reads_them(tmp_path: Path) -> None:
-    data = {"y": repeat("a", "b"), "x": NUMBERS, "photo": [f"photos/{n}.JPG" for n in range(120)]}
-    (note,) = [note for note in make_suggestion(tmp_path, data, target="y")["notes"] if "photo" in note]
-    assert note.endswith("it has paths of images. To use the images, write data=image_table instead of data=csv")
+    paths = [f"photos/{n}.JPG" for n in range(120)]
+    columns = {"y": repeat("a", "b"), "x": NUMBERS, "photo": ["a.pdf", "", *paths[2:]]}
+    columns["document"] = ["a.png", *(f"scan{n}.pdf" for n in range(119))]
+    of_file, of_frame = (
+        {note.partition(" is ")[0]: note for note in found["notes"]}
+        for found in (make_suggestion(tmp_path, columns, target="y"), suggest(Frame(columns=columns, target="y")))
+    )
+    remedy = "To use the images, write data=image_table instead of data=csv"
+    assert of_file["photo"] == f"photo is left out: it has paths of images. {remedy}"
+    assert of_frame["photo"].endswith("write the table into a CSV file, and set data=image_table data.path=FILE")
+    assert "different values" in of_file["document"]
 
 
 def test_splits_in_the_order_of_the_rows_are_not_stratified(tmp_path: Path) -> None:
@@ -498,6 +523,9 @@ def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
         make_suggestion(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
     data = {name: values * 10 for name, values in data.items()}
+    other = write(tmp_path / "other.csv", "y,x\n1,2\n").path
+    with pytest.raises(DataError, match=r"table.csv has 30 rows: `valid` \(=30\) holds out 30 of 30 rows"):
+        make_suggestion(tmp_path, data, target="y", valid=30, test=other)
     for sizes in ({"valid": 30}, {"valid": 0.9, "test": 0.9}):
         with pytest.raises(DataError, match=r"no row is left for the train split; choose smaller splits$"):
             make_suggestion(tmp_path, data, target="y", **sizes)
