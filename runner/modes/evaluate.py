@@ -45,7 +45,9 @@ def command(config: Config) -> int:
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
             cells = {"rows of": name_new_rows(config)}
             cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
-            print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
+            print_tables(
+                [Section("", [list(cells), list(cells.values())], may_turn=True)], [("folder", str(model.folder))]
+            )
             return 0
         split = config.split or model.default_split
         metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
