@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Row = Sequence[str]
 MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
+MAX_NAMED = 10  # names in a line about others
 COLUMN_GAP = 2  # characters after each column of a table without borders
 MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
 BREAKS = re.compile(r"(?<=[ /_])|(?<=,)(?!\d)")  # where a cell may be broken: in names and lists, not in numbers
@@ -85,15 +86,50 @@ def fit_to_terminal(rows: Sequence[Row], removable: Sequence[str]) -> tuple[list
     Returns:
         The rows, and the headings of the columns that are left out.
     """
-    columns = list(map(list, zip(*rows, strict=True)))
+    names, widths, room = rows[0], _widths_with_broken_heading(rows), terminal_width()
     left_out: list[str] = []
-    room = shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
+
+    def fits(without: Collection[str]) -> bool:
+        kept = [width for name, width in zip(names, widths, strict=True) if name not in without]
+        return sum(kept) + COLUMN_GAP * (len(kept) - 1) <= room
+
     for name in removable:
-        if _table_width(list(zip(*columns, strict=True))) <= room:
+        if fits(left_out):
             break
-        columns = [column for column in columns if column[0] != name]
         left_out.append(name)
-    return list(map(list, zip(*columns, strict=True))), left_out
+    for name in reversed(left_out):  # a narrow column may fit where a wide one, left out after it, didn't
+        if fits(others := [other for other in left_out if other != name]):
+            left_out = others
+    kept = [index for index, name in enumerate(names) if name not in left_out]
+    return [[row[index] for index in kept] for row in rows], left_out
+
+
+def describe_left_out(names: Sequence[str], remedy: str) -> str:
+    """A line about the columns that `fit_to_terminal` left out.
+
+    Args:
+        names: the names of the columns.
+        remedy: where all columns are.
+    """
+    columns = "1 column doesn't" if len(names) == 1 else f"{len(names)} columns don't"
+    return f"{columns} fit the terminal: {list_first(names)}; {remedy}"
+
+
+def list_first(names: Sequence[str]) -> str:
+    """The first of some names, and how many others there are."""
+    rest = f" … ({len(names) - MAX_NAMED} more)" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{rest}"
+
+
+def table_width(rows: Sequence[Row]) -> int:
+    """The characters of a line of a table without borders."""
+    widths = _column_widths(rows)
+    return sum(widths) + COLUMN_GAP * (len(widths) - 1)
+
+
+def terminal_width() -> int:
+    """The characters of a line. If the output is not a terminal, there is no limit."""
+    return shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
 
 
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
@@ -122,12 +158,6 @@ def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str
 
 def _column_widths(rows: Sequence[Row]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _table_width(rows: Sequence[Row]) -> int:
-    """The characters of a line of a table without borders."""
-    widths = _column_widths(rows)
-    return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
 
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
@@ -161,9 +191,9 @@ def _draw_plain(section: Section, console: Console) -> None:
     from rich.text import Text
 
     rows, right_columns = section.rows, section.right_columns
-    if section.may_turn and _table_width(rows) > console.width:
+    if section.may_turn and table_width(rows) > console.width:
         turned = list(zip(*rows, strict=True))
-        if _table_width(turned) <= console.width:
+        if table_width(turned) <= console.width:
             rows, right_columns = turned, ()
     widths = _fit_widths(rows, section.has_heading, console.width)
     broken = [list(_break_row(row, widths)) for row in rows]
@@ -180,16 +210,26 @@ def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
     fit then is wider than the room.
     """
     widths = _column_widths(rows)
-    broken = [[max(len(piece.rstrip()) for piece in BREAKS.split(cell)) for cell in row] for row in rows]
-    whole = [[len(cell) for cell in row] for row in rows[has_heading:]]
-    with_broken_heading = [max(column) for column in zip(*broken[:has_heading], *whole, strict=True)]
-    pieces = [max(column) for column in zip(*broken, strict=True)]
-    excess = _table_width(rows) - room
-    for limits in (with_broken_heading, pieces, [min(piece, MAX_PIECE) for piece in pieces]):
+    pieces = _column_widths([[_longest_piece(cell) for cell in row] for row in rows])
+    excess = table_width(rows) - room
+    for limits in (
+        _widths_with_broken_heading(rows) if has_heading else widths,
+        pieces,
+        [min(piece, MAX_PIECE) for piece in pieces],
+    ):
         while excess > 0 and (wider := [n for n, width in enumerate(widths) if width > limits[n]]):
             widths[max(wider, key=widths.__getitem__)] -= 1
             excess -= 1
     return widths
+
+
+def _widths_with_broken_heading(rows: Sequence[Row]) -> list[int]:
+    heading, *others = rows
+    return _column_widths([[_longest_piece(name) for name in heading], *others])
+
+
+def _longest_piece(cell: str) -> str:
+    return max((piece.rstrip() for piece in BREAKS.split(cell)), key=len)
 
 
 def _break_row(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:

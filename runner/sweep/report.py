@@ -10,7 +10,7 @@ from typing import Any
 from runner.config.overrides import format_command
 from runner.display.numbers import format_number
 from runner.display.report import record_lines
-from runner.display.tables import Section, fit_to_terminal, print_tables
+from runner.display.tables import Section, describe_left_out, fit_to_terminal, print_tables
 from runner.record.description import RANKING
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
@@ -90,7 +90,7 @@ def print_end(
         rows, left_out = fit_to_terminal(table, [*reversed(table[0][table[0].index("runs") + 2 :]), "runs"])
         print_tables([Section("", rows)])
         if left_out:
-            print_line(f"the terminal is too narrow for the columns {', '.join(left_out)}; {folder / RANKING} has all")
+            print_line(describe_left_out(left_out, f"{folder / RANKING} has all"))
     if failures:
         print_line("")
         print_tables([Section("", [("failed", "why", "folder"), *failures])])
