@@ -14,7 +14,7 @@ from components.types import UserError
 from runner.display.tables import Section, print_tables
 from runner.modes.clean_cache import clean_cache
 from runner.modes.listing import DAMAGED, RunInfo, read_runs
-from runner.modes.runs import describe_no_runs
+from runner.modes.runs import describe_no_runs, format_cell
 from runner.modes.selection import select_runs
 from runner.run_folder import is_running, lock_folder
 
@@ -192,7 +192,7 @@ def _remove(path: Path) -> None:
 
 
 def _row(removal: Removal) -> list[str]:
-    return [str(removal.run.facts["status"]), _megabytes(removal.size), str(removal.run.facts["folder"])]
+    return [str(removal.run.facts["status"]), _megabytes(removal.size), format_cell(removal.run, "folder")]
 
 
 def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:

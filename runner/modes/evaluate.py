@@ -45,9 +45,10 @@ def command(config: Config) -> int:
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
             cells = {"rows of": name_new_rows(config)}
             cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
-            print_tables(
-                [Section("", [list(cells), list(cells.values())], may_turn=True)], [("folder", str(model.folder))]
-            )
+            facts = [("folder", str(model.folder))]
+            if config.values["intervals"] is not None:
+                facts = [("note", "only the splits of a run have intervals; other rows have none"), *facts]
+            print_tables([Section("", [list(cells), list(cells.values())], may_turn=True)], facts)
             return 0
         split = config.split or model.default_split
         metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,12 +91,12 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     command line set is listed nevertheless, unless a parameter before it has the same values.
     """
     readable = [run for run in runs if run.parameters]
-    epochs = tuple(_format_cell(run, "epochs") for run in readable)
+    epochs = tuple(format_cell(run, "epochs") for run in readable)
     names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
     overridden = {key for run in readable for key in run.overridden}
-    columns: dict[str, tuple[str, ...]] = {"name": tuple(_format_cell(run, "name") for run in readable)}
+    columns: dict[str, tuple[str, ...]] = {"name": tuple(format_cell(run, "name") for run in readable)}
     for name in sorted(names, key=lambda name: name not in overridden):
-        values = tuple(_format_cell(run, name) for run in readable)
+        values = tuple(format_cell(run, name) for run in readable)
         if len({value for run, value in zip(readable, values, strict=True) if name in run.fields}) < 2:
             continue  # other runs lack it, such as a sweep, which has no seed
         if name == "training.epochs" and all(len({*pair} - {""}) < 2 for pair in zip(epochs, values, strict=True)):
@@ -147,10 +147,10 @@ def _headings(columns: Sequence[str]) -> list[str]:
 
 
 def _rows(runs: Sequence[RunInfo], columns: Sequence[str], name_width: int | None = None) -> Iterator[list[str]]:
-    names = {_format_cell(run, "name") for run in runs}
+    names = {format_cell(run, "name") for run in runs}
     cut = {name: name for name in names} if name_width is None else _cut_names(names, name_width)
     for run in runs:
-        cells = {name: _format_cell(run, name) for name in columns}
+        cells = {name: format_cell(run, name) for name in columns}
         if "name" in cells:
             cells["name"] = cut[cells["name"]]
         yield [*cells.values()]
@@ -175,7 +175,7 @@ def _cut_end(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _format_cell(run: RunInfo, name: str) -> str:
+def format_cell(run: RunInfo, name: str) -> str:
     """A field as text; "" if the run lacks it."""
     value: Any = run.fields.get(name, "")
     if name == "folder" and on_terminal():  # without the folder of its sweep, which `run=` doesn't need

@@ -110,8 +110,10 @@ METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0
         (
             24,
             Section("", METRICS, right_columns=(2,)),
-            ["split  price/    price/r2  city_", "       loss                name"]
-            + ["test   0.5     -0.0023208  0.1", "                           to", "                           0.2"],
+            [
+                *("split  price/    price/r2  city_", "       loss                name"),
+                *("test   0.5     -0.0023208  0.1", "                           to", "                           0.2"),
+            ],
         ),
         (
             24,

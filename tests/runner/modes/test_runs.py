@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -295,6 +296,10 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
     assert re.search("learning_rate +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
     assert chosen[-1].startswith("1 column doesn't fit the terminal: name; ")
     assert long_name in "".join(read_lines(300))
+    (row,) = [
+        line for line in run_command("mode=clean", "runs.where=name = 00", "runs.delete=folders") if run.name in line[0]
+    ]
+    assert sweep.name not in row[0], "the same name as in the list of runs"
     for step in ("Jit", "Vmap"):
         make_scored_run(step, 0.5, day=5 + len(step), title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
     lines = read_lines(112)
@@ -398,6 +403,13 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     lines = run_command(*arguments)
     assert [row[-2:] for row in lines[1:3]] == [["1.00 MB", f"encoded rows of table {number}"] for number in (1, 0)]
     assert lines[-1] == [f"would remove 2 entries of {folder}, 2.00 MB; add runs.confirm=true to remove them"]
+    save_tree(folder / ("2" * 32), [{"x": np.zeros(125_000)}], "encoded rows of table 0")
+    os.utime(folder / ("2" * 32) / "index.json", (2, 2))
+    assert [row[-2:] for row in run_command(*arguments)[1:3]] == [
+        ["2.00 MB", "2 × encoded rows of table 0"],
+        ["1.00 MB", "encoded rows of table 1"],
+    ]
+    shutil.rmtree(folder / ("2" * 32))
     assert len(list(folder.iterdir())) == 2
     assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
     assert list(folder.iterdir()) == []
