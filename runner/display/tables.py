@@ -19,7 +19,8 @@ MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
 MAX_NAMED = 10  # names in a line about others
 COLUMN_GAP = 2  # characters after each column of a table without borders
 MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
-BREAKS = re.compile(r"(?<=[ /_])|(?<=,)(?!\d)")  # where a cell may be broken: in names and lists, not in numbers
+# Where a cell may be broken: in names and lists, but not in numbers, nor between a number and its unit
+BREAKS = re.compile(r"(?<=[/_])|(?<= )(?<!\d )|(?<=\d )(?![A-Za-z])|(?<=,)(?!\d)")
 MAX_PIECE = 12  # characters; a longer piece is broken inside if the table doesn't fit otherwise
 
 
@@ -195,7 +196,7 @@ def _draw_plain(section: Section, console: Console) -> None:
         turned = list(zip(*rows, strict=True))
         if table_width(turned) <= console.width:
             rows, right_columns = turned, ()
-    widths = _fit_widths(rows, section.has_heading, console.width)
+    widths = _fit_widths(rows, console.width)
     broken = [list(_break_row(row, widths)) for row in rows]
     texts = _align([line for lines in broken for line in lines], right_columns)
     for number, text in enumerate(texts):
@@ -203,22 +204,29 @@ def _draw_plain(section: Section, console: Console) -> None:
         console.print(Text(text, "bold" if is_heading else ""), soft_wrap=True)
 
 
-def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
-    """The widths of the columns of a table without borders. The widest are narrowed until the table fits.
+def _fit_widths(rows: Sequence[Row], room: int) -> list[int]:
+    """The widths of the columns of a table without borders, narrowed until it fits.
 
-    Headings are broken first, then cells, and last their pieces that are longer than MAX_PIECE. A table that doesn't
-    fit then is wider than the room.
+    Of all columns, the next to be narrowed is the one that adds the fewest lines, and of these the widest. Pieces of
+    cells that are longer than MAX_PIECE are broken last. A table that doesn't fit then is wider than the room.
     """
+    columns = [*zip(*rows, strict=True)]
     widths = _column_widths(rows)
     pieces = _column_widths([[_longest_piece(cell) for cell in row] for row in rows])
+    heights = [[1] * len(rows) for _ in columns]  # the lines of each cell, by column
+
+    def narrow(index: int) -> list[list[int]]:
+        cells = [len(_break_cell(cell, widths[index] - 1)) for cell in columns[index]]
+        return [*heights[:index], cells, *heights[index + 1 :]]
+
     excess = table_width(rows) - room
-    for limits in (
-        _widths_with_broken_heading(rows) if has_heading else widths,
-        pieces,
-        [min(piece, MAX_PIECE) for piece in pieces],
-    ):
-        while excess > 0 and (wider := [n for n, width in enumerate(widths) if width > limits[n]]):
-            widths[max(wider, key=widths.__getitem__)] -= 1
+    for limits in (pieces, [min(piece, MAX_PIECE) for piece in pieces]):
+        while excess > 0 and (wider := [index for index, width in enumerate(widths) if width > limits[index]]):
+            narrowed = {index: narrow(index) for index in wider}
+            lines = {index: sum(map(max, zip(*cells, strict=True))) for index, cells in narrowed.items()}
+            best = min(wider, key=lambda index: (lines[index], -widths[index]))
+            heights = narrowed[best]
+            widths[best] -= 1
             excess -= 1
     return widths
 

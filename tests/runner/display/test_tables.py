@@ -112,13 +112,18 @@ METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0
             Section("", METRICS, right_columns=(2,)),
             [
                 *("split  price/    price/r2  city_", "       loss                name"),
-                *("test   0.5     -0.0023208  0.1", "                           to", "                           0.2"),
+                *("test   0.5     -0.0023208  0.1 to", "                           0.2"),
             ],
         ),
         (
             24,
             Section("", METRICS, may_turn=True),
             ["split       test", "price/loss  0.5", "price/r2    -0.0023208", "city_name   0.1 to 0.2"],
+        ),
+        (
+            26,
+            Section("", [["name", "type", "size"], ["a/b/c/long_name", "x, y, z", "8.39 MB"]]),
+            ["name       type   size", "a/b/c/     x, y,  8.39 MB", "long_name  z"],
         ),
         (
             25,
