@@ -196,7 +196,7 @@ def _draw_plain(section: Section, console: Console) -> None:
         turned = list(zip(*rows, strict=True))
         if table_width(turned) <= console.width:
             rows, right_columns = turned, ()
-    widths = _fit_widths(rows, console.width)
+    widths = _fit_widths(rows, section.has_heading, console.width)
     broken = [list(_break_row(row, widths)) for row in rows]
     texts = _align([line for lines in broken for line in lines], right_columns)
     for number, text in enumerate(texts):
@@ -204,11 +204,12 @@ def _draw_plain(section: Section, console: Console) -> None:
         console.print(Text(text, "bold" if is_heading else ""), soft_wrap=True)
 
 
-def _fit_widths(rows: Sequence[Row], room: int) -> list[int]:
+def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
     """The widths of the columns of a table without borders, narrowed until it fits.
 
-    Of all columns, the next to be narrowed is the one that adds the fewest lines, and of these the widest. Pieces of
-    cells that are longer than MAX_PIECE are broken last. A table that doesn't fit then is wider than the room.
+    Of all columns, the next to be narrowed is the one that adds the fewest lines below the heading, then the fewest to
+    the heading, and of these the widest. Pieces of cells that are longer than MAX_PIECE are broken last. A table that
+    doesn't fit then is wider than the room.
     """
     columns = [*zip(*rows, strict=True)]
     widths = _column_widths(rows)
@@ -223,8 +224,8 @@ def _fit_widths(rows: Sequence[Row], room: int) -> list[int]:
     for limits in (pieces, [min(piece, MAX_PIECE) for piece in pieces]):
         while excess > 0 and (wider := [index for index, width in enumerate(widths) if width > limits[index]]):
             narrowed = {index: narrow(index) for index in wider}
-            lines = {index: sum(map(max, zip(*cells, strict=True))) for index, cells in narrowed.items()}
-            best = min(wider, key=lambda index: (lines[index], -widths[index]))
+            lines = {index: [*map(max, zip(*cells, strict=True))] for index, cells in narrowed.items()}
+            best = min(wider, key=lambda index: (sum(lines[index][has_heading:]), lines[index][0], -widths[index]))
             heights = narrowed[best]
             widths[best] -= 1
             excess -= 1

@@ -110,7 +110,8 @@ def _find_needed(selected: Sequence[RunInfo], runs: Sequence[RunInfo], *, keep_u
     for run in selected:
         remaining = [other for other in runs if other.path.parent == run.path and other.path not in removed]
         if remaining and run.path not in kept:
-            kept[run.path] = f"it holds {len(remaining)} runs that are kept, or that runs.where does not select"
+            are_kept = "1 run that is" if len(remaining) == 1 else f"{len(remaining)} runs that are"
+            kept[run.path] = f"it holds {are_kept} kept, or that runs.where does not select"
     return kept
 
 

@@ -64,7 +64,7 @@ def command(config: Config) -> int:
 
 def describe_no_runs(root: Path, runs: Sequence[RunInfo], where: str | None) -> str:
     """Why no run is selected: there are none, or none meets the conditions."""
-    return f"none of the {len(runs)} runs below {root} meets runs.where={where}" if runs else f"no runs below {root}"
+    return f"no run below {root} meets runs.where={where}" if runs else f"no runs below {root}"
 
 
 def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing: Iterable[str]) -> list[str]:

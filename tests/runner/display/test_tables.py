@@ -121,6 +121,11 @@ METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0
             ["split       test", "price/loss  0.5", "price/r2    -0.0023208", "city_name   0.1 to 0.2"],
         ),
         (
+            23,
+            Section("", [["best/loss", "folder"], ["0.5", "a/long_folder"], ["0.5", "a/longer_folder"]]),
+            ["best/  folder", "loss", "0.5    a/long_folder", "0.5    a/longer_folder"],
+        ),
+        (
             26,
             Section("", [["name", "type", "size"], ["a/b/c/long_name", "x, y, z", "8.39 MB"]]),
             ["name       type   size", "a/b/c/     x, y,  8.39 MB", "long_name  z"],

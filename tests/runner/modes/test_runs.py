@@ -92,9 +92,7 @@ def names(lines: list[list[str]]) -> list[str]:
 def test_without_runs_a_line_says_so(run_command: RunCommand) -> None:
     assert run_command("mode=runs") == [["no runs below outputs"]]
     make_run("a")
-    assert run_command("mode=runs", 'runs.where="epochs > 3"') == [
-        ["none of the 1 runs below outputs meets runs.where=epochs > 3"]
-    ]
+    assert run_command("mode=runs", 'runs.where="epochs > 3"') == [["no run below outputs meets runs.where=epochs > 3"]]
 
 
 def test_a_row_has_facts_metrics_and_the_parameter_that_differs(run_command: RunCommand) -> None:
@@ -325,7 +323,7 @@ def test_clean_needs_a_condition(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=clean"]) == 2
     assert capsys.readouterr().err.startswith("runs.where: is missing. mode=clean needs a condition")
     assert main(["mode=clean", 'runs.where="status = faild and seed = 7"']) == 0
-    assert capsys.readouterr().out.startswith("none of the 1 runs")
+    assert capsys.readouterr().out.startswith("no run below outputs meets")
 
 
 def test_clean_lists_the_checkpoints_and_removes_them_once_confirmed(run_command: RunCommand) -> None:
