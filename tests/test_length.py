@@ -407,6 +407,7 @@ def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(
     run(*extend)
     found = results(first.folder)
     assert found == expected
+    assert "the schedule now spans" not in capsys.readouterr().err, "it starts at step 0"
     with pytest.raises(UserError, match=r"To extend it, set a larger training\.steps"):
         run(*extend)
     with pytest.raises(UserError, match=r"may change, to larger numbers"):
