@@ -19,6 +19,7 @@ from components.data import Arrays
 from components.types import UserError
 from runner import run_folder
 from runner.config.compose import configure
+from runner.display.numbers import format_number
 from runner.display.progress import QuietProgress, RunLength
 from runner.execution import programs
 from runner.execution.execute import Result, execute
@@ -382,13 +383,21 @@ def test_a_run_is_resumed_exactly_wherever_it_is_killed(stop: int, tmp_path: Pat
     assert results(run_folder.list_runs(Path("outputs"))[0]) == expected
 
 
-def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(tmp_path: Path) -> None:
+def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("schedule=cosine", "schedule.warmup=0.3", "training.evaluate_steps=4", "training.keep_checkpoints=2")
     first = run(*words, "training.steps=7")
     assert steps(first) == [4, 7]
     shutil.copytree(first.folder, tmp_path / "finished")
     extend = (*words, "training.steps=18", f"resume={first.folder}")
-    assert steps(run(*extend)) == [4, 7, 8, 12, 16, 18]
+    longer = run(*extend)
+    assert steps(longer) == [4, 7, 8, 12, 16, 18]
+    last, following = (format_number(longer.records[index]["learning_rate"]) for index in (1, 2))
+    assert (
+        f"note: the schedule now spans 18 steps instead of 7, so the learning rate goes from {last} in step 7 to "
+        f"{following} in the next one"
+    ) in capsys.readouterr().err
     expected = results(first.folder)
     assert json.loads((first.folder / "record.json").read_text())["tags"]["prolonged"] == "7 → 18 steps"
     shutil.rmtree(first.folder)
@@ -398,6 +407,7 @@ def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(tmp_path: Pat
     run(*extend)
     found = results(first.folder)
     assert found == expected
+    assert "the schedule now spans" not in capsys.readouterr().err, "it starts at step 0"
     with pytest.raises(UserError, match=r"To extend it, set a larger training\.steps"):
         run(*extend)
     with pytest.raises(UserError, match=r"may change, to larger numbers"):

@@ -298,6 +298,7 @@ def test_undefined_values_of_a_new_file_are_left_out(
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 0
     printed = capsys.readouterr().out
     assert f"warning: {warning}\n" in printed
+    assert "\nnote    only the splits of a run have intervals; other rows have none\n" in printed
     heading, values = (line.split() for line in printed.splitlines() if line.startswith(("rows of", "new.csv")))
     assert dict(zip(heading[2:], values[1:], strict=True)) == {name: f"{complete[f'new/{name}']:.5g}" for name in names}
 

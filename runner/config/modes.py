@@ -37,8 +37,8 @@ MODES = {
         ("run", "data.split", "data.on_missing", "output"),
     ),
     "runs": Mode(
-        "lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…",
-        ("folder", "runs.where", "runs.sort", "runs.last"),
+        "lists the runs below `folder`; see runs.where=…, runs.sort=…, runs.last=… and runs.columns=…",
+        ("folder", "runs.where", "runs.sort", "runs.last", "runs.columns"),
         imports_jax=False,
     ),
     "clean": Mode(

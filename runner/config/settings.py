@@ -73,6 +73,7 @@ class Runs:
     where: str | None
     sort: str
     last: Annotated[int, Range(1)] | None
+    columns: tuple[str, ...] | None
     delete: Literal["checkpoints", "folders", "cache"]
     confirm: bool
 

@@ -169,7 +169,7 @@ class TerminalProgress:
             step_of_epoch = f"step {done}/{length.steps_per_epoch}" if length.counts_epochs else ""
             texts = [*texts[:2], step_of_epoch, pace, remaining]
         room = self._console.width - len(GAP.join(filter(None, texts))) - is_wide * (BAR_WIDTH + len(GAP))
-        texts.append(GAP.join(_fit(_format_values(values, self._monitor), room)))
+        texts.append(GAP.join(fit_texts(_format_values(values, self._monitor), room)))
         cells: list[RenderableType] = list(filter(None, texts))
         if is_wide:
             cells.insert(2 if self._sweep_position else 1, ProgressBar(length.total_steps, step, BAR_WIDTH))
@@ -185,7 +185,7 @@ class TerminalProgress:
             return
         position, values = self._length.format_position(step), _format_values(record, self._monitor)
         room = self._console.width - len(format_evaluation(position, [], seconds, is_best))
-        self._print(format_evaluation(position, _fit(values, room), seconds, is_best))
+        self._print(format_evaluation(position, fit_texts(values, room), seconds, is_best))
 
     def close(self) -> None:
         self._training_line = ""
@@ -232,7 +232,7 @@ def _format_values(values: Mapping[str, float], monitor: str) -> list[str]:
     return [f"{name} {format_number(values[name])}" for name in names]
 
 
-def _fit(texts: Sequence[str], room: int) -> list[str]:
+def fit_texts(texts: Sequence[str], room: int) -> list[str]:
     """The first texts that fit into some characters, with a gap before each, and a mark if others are left out."""
     widths = list(itertools.accumulate(len(GAP) + len(text) for text in texts))
     if not widths or widths[-1] <= room:

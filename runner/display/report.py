@@ -27,8 +27,8 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
         quiet: whether nothing is printed.
     """
     if not quiet:
-        metrics = Section("", list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {}))))
-        print_tables([metrics], list(_summary_lines(summary, folder, record)))
+        rows = list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {})))
+        print_tables([Section("", rows, may_turn=True)], list(_summary_lines(summary, folder, record)))
 
 
 def metric_rows(

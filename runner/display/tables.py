@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.terminal import on_terminal, write_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 Row = Sequence[str]
 MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
+MAX_NAMED = 10  # names in a line about others
 COLUMN_GAP = 2  # characters after each column of a table without borders
 MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
+# Where a cell may be broken: in names and lists, but not in numbers, nor between a number and its unit
+BREAKS = re.compile(r"(?<=[/_])|(?<= )(?<!\d )|(?<=\d )(?![A-Za-z])|(?<=,)(?!\d)")
+MAX_PIECE = 12  # characters; a longer piece is broken inside if the table doesn't fit otherwise
 
 
 class Section(NamedTuple):
@@ -26,12 +32,14 @@ class Section(NamedTuple):
         rows: the rows, as text.
         has_heading: whether the first row is the heading of the columns.
         right_columns: the indices of the columns that are aligned to the right.
+        may_turn: whether a narrow terminal may get a column for each row.
     """
 
     title: str
     rows: Sequence[Row]
     has_heading: bool = True
     right_columns: Collection[int] = ()
+    may_turn: bool = False
 
     def __str__(self) -> str:
         lines = _align(self.rows, self.right_columns)
@@ -79,15 +87,50 @@ def fit_to_terminal(rows: Sequence[Row], removable: Sequence[str]) -> tuple[list
     Returns:
         The rows, and the headings of the columns that are left out.
     """
-    columns = list(map(list, zip(*rows, strict=True)))
+    names, widths, room = rows[0], _widths_with_broken_heading(rows), terminal_width()
     left_out: list[str] = []
-    room = shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
+
+    def fits(without: Collection[str]) -> bool:
+        kept = [width for name, width in zip(names, widths, strict=True) if name not in without]
+        return sum(kept) + COLUMN_GAP * (len(kept) - 1) <= room
+
     for name in removable:
-        if sum(max(map(len, column)) + COLUMN_GAP for column in columns) <= room:
+        if fits(left_out):
             break
-        columns = [column for column in columns if column[0] != name]
         left_out.append(name)
-    return list(map(list, zip(*columns, strict=True))), left_out
+    for name in reversed(left_out):  # a narrow column may fit where a wide one, left out after it, didn't
+        if fits(others := [other for other in left_out if other != name]):
+            left_out = others
+    kept = [index for index, name in enumerate(names) if name not in left_out]
+    return [[row[index] for index in kept] for row in rows], left_out
+
+
+def describe_left_out(names: Sequence[str], remedy: str) -> str:
+    """A line about the columns that `fit_to_terminal` left out.
+
+    Args:
+        names: the names of the columns.
+        remedy: where all columns are.
+    """
+    columns = "1 column doesn't" if len(names) == 1 else f"{len(names)} columns don't"
+    return f"{columns} fit the terminal: {list_first(names)}; {remedy}"
+
+
+def list_first(names: Sequence[str]) -> str:
+    """The first of some names, and how many others there are."""
+    rest = f" … ({len(names) - MAX_NAMED} more)" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{rest}"
+
+
+def table_width(rows: Sequence[Row]) -> int:
+    """The characters of a line of a table without borders."""
+    widths = _column_widths(rows)
+    return sum(widths) + COLUMN_GAP * (len(widths) - 1)
+
+
+def terminal_width() -> int:
+    """The characters of a line. If the output is not a terminal, there is no limit."""
+    return shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
 
 
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
@@ -103,21 +146,26 @@ def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None
 
 def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str]:
     """A line for each row, with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = _column_widths(rows)
     lines = []
     for row in rows:
         cells = [
             text.rjust(width) if index in right_columns else text.ljust(width)
             for index, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append((" " * COLUMN_GAP).join(cells).rstrip())
     return lines
+
+
+def _column_widths(rows: Sequence[Row]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
     """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole.
 
-    Tables have borders if all fit with them. A table that is too wide without borders has wrapped cells.
+    Tables have borders if all fit with them. A table that is too wide without borders is turned, if it may be and fits
+    then, or has broken cells.
     """
     from rich.console import Console
     from rich.text import Text
@@ -125,28 +173,101 @@ def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
     console = Console()
     unlimited = console.options.update(width=MAX_TABLE_WIDTH)
     tables = [_make_table(section) for section in sections]
-    if any(console.measure(table, options=unlimited).maximum > console.width for table in tables):
-        plain: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, COLUMN_GAP, 0, 0)}
-        tables = [_make_table(section, **plain) for section in sections]
+    has_borders = all(console.measure(table, options=unlimited).maximum <= console.width for table in tables)
     for section, table in zip(sections, tables, strict=True):
         if section.title:
             console.print(Text(section.title, "bold"), soft_wrap=True)
-        console.print(table)
+        if has_borders:
+            console.print(table)
+        else:
+            _draw_plain(section, console)
         if section.title:
             console.print()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 
 
-def _make_table(section: Section, **options: Any) -> Table:
+def _draw_plain(section: Section, console: Console) -> None:
+    """Draws a table without borders."""
+    from rich.text import Text
+
+    rows, right_columns = section.rows, section.right_columns
+    if section.may_turn and table_width(rows) > console.width:
+        turned = list(zip(*rows, strict=True))
+        if table_width(turned) <= console.width:
+            rows, right_columns = turned, ()
+    widths = _fit_widths(rows, section.has_heading, console.width)
+    broken = [list(_break_row(row, widths)) for row in rows]
+    texts = _align([line for lines in broken for line in lines], right_columns)
+    for number, text in enumerate(texts):
+        is_heading = section.has_heading and number < len(broken[0])
+        console.print(Text(text, "bold" if is_heading else ""), soft_wrap=True)
+
+
+def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
+    """The widths of the columns of a table without borders, narrowed until it fits.
+
+    Of all columns, the next to be narrowed is the one that adds the fewest lines below the heading, then the fewest to
+    the heading, and of these the widest. Pieces of cells that are longer than MAX_PIECE are broken last. A table that
+    doesn't fit then is wider than the room.
+    """
+    columns = [*zip(*rows, strict=True)]
+    widths = _column_widths(rows)
+    pieces = _column_widths([[_longest_piece(cell) for cell in row] for row in rows])
+    heights = [[1] * len(rows) for _ in columns]  # the lines of each cell, by column
+
+    def narrow(index: int) -> list[list[int]]:
+        cells = [len(_break_cell(cell, widths[index] - 1)) for cell in columns[index]]
+        return [*heights[:index], cells, *heights[index + 1 :]]
+
+    excess = table_width(rows) - room
+    for limits in (pieces, [min(piece, MAX_PIECE) for piece in pieces]):
+        while excess > 0 and (wider := [index for index, width in enumerate(widths) if width > limits[index]]):
+            narrowed = {index: narrow(index) for index in wider}
+            lines = {index: [*map(max, zip(*cells, strict=True))] for index, cells in narrowed.items()}
+            best = min(wider, key=lambda index: (sum(lines[index][has_heading:]), lines[index][0], -widths[index]))
+            heights = narrowed[best]
+            widths[best] -= 1
+            excess -= 1
+    return widths
+
+
+def _widths_with_broken_heading(rows: Sequence[Row]) -> list[int]:
+    heading, *others = rows
+    return _column_widths([[_longest_piece(name) for name in heading], *others])
+
+
+def _longest_piece(cell: str) -> str:
+    return max((piece.rstrip() for piece in BREAKS.split(cell)), key=len)
+
+
+def _break_row(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:
+    """The lines of a row, each with a text for each column."""
+    cells = [_break_cell(cell, width) for cell, width in zip(row, widths, strict=True)]
+    for line in range(max(map(len, cells))):
+        yield [lines[line] if line < len(lines) else "" for lines in cells]
+
+
+def _break_cell(cell: str, width: int) -> list[str]:
+    """The lines of a cell, each of at most `width` characters."""
+    lines = [""]
+    for piece in BREAKS.split(cell):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return [line.rstrip() for line in lines]
+
+
+def _make_table(section: Section) -> Table:
     """A table of Rich."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_header=section.has_heading, **options)
+    table = Table(show_header=section.has_heading)
     for index, name in enumerate(section.rows[0]):
-        is_right = index in section.right_columns
-        table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if index in section.right_columns else "left")
     for row in section.rows[section.has_heading :]:
         table.add_row(*map(Text, row))
     return table

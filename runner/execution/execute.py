@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from components.types import Event, UserError
+import jax
+
+from components.types import Clock, Event, UserError
 from runner import platform
 from runner.config.catalog import RUN_YAML, display_path
 from runner.config.config import Config
@@ -39,7 +42,7 @@ from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
 from runner.training.signals import Signals
-from runner.training.trainer import DivergedError
+from runner.training.trainer import DivergedError, Trainer
 from runner.training.trainer_state import TrainerState
 from runner.user_code import is_user_code
 
@@ -277,7 +280,31 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
         warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
     for warning in warnings:
         _log_and_note(run, f"warning: {warning}")
+    if trainer_state and (note := _describe_stretched_schedule(run.trainer, trainer_state)):
+        _log_and_note(run, note)
     return trainer_state or run.trainer.initial_state()
+
+
+def _describe_stretched_schedule(trainer: Trainer, trainer_state: TrainerState) -> str | None:
+    """A note if the run was extended at this step, and its learning rate jumps there; None: it doesn't.
+
+    A schedule that depends on the length of the run, such as a cosine, is computed anew for the longer run.
+    """
+    plan, step = trainer.plan, trainer_state.step
+    earlier = [end.total_steps for end in plan.extensions if end.step == step]
+    if not earlier or step == 0:
+        return None
+    before, after = max(earlier), plan.total_steps
+    clocks = [Clock(step - 1, before, plan.steps_per_epoch), Clock(step, before, plan.steps_per_epoch)]
+    clocks.append(Clock(step, after, plan.steps_per_epoch))
+    rate_at = jax.jit(lambda clock: trainer.schedule.at(clock)["learning_rate"] * trainer_state.monitor.scale)
+    last, shorter, longer = (float(rate_at(clock)) for clock in clocks)
+    if math.isclose(shorter, longer, rel_tol=1e-5):
+        return None
+    return (
+        f"note: the schedule now spans {after:,} steps instead of {before:,}, so the learning rate goes from "
+        f"{format_number(last)} in step {step:,} to {format_number(longer)} in the next one"
+    )
 
 
 def _describe_divergence(diverged: DivergedError, last_good_step: int | None, values: Mapping[str, Any]) -> str:

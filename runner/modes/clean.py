@@ -14,7 +14,7 @@ from components.types import UserError
 from runner.display.tables import Section, print_tables
 from runner.modes.clean_cache import clean_cache
 from runner.modes.listing import DAMAGED, RunInfo, read_runs
-from runner.modes.runs import describe_no_runs
+from runner.modes.runs import describe_no_runs, format_cell
 from runner.modes.selection import select_runs
 from runner.run_folder import is_running, lock_folder
 
@@ -110,7 +110,8 @@ def _find_needed(selected: Sequence[RunInfo], runs: Sequence[RunInfo], *, keep_u
     for run in selected:
         remaining = [other for other in runs if other.path.parent == run.path and other.path not in removed]
         if remaining and run.path not in kept:
-            kept[run.path] = f"it holds {len(remaining)} runs that are kept, or that runs.where does not select"
+            are_kept = "1 run that is" if len(remaining) == 1 else f"{len(remaining)} runs that are"
+            kept[run.path] = f"it holds {are_kept} kept, or that runs.where does not select"
     return kept
 
 
@@ -192,7 +193,7 @@ def _remove(path: Path) -> None:
 
 
 def _row(removal: Removal) -> list[str]:
-    return [str(removal.run.facts["status"]), _megabytes(removal.size), str(removal.run.facts["folder"])]
+    return [str(removal.run.facts["status"]), _megabytes(removal.size), format_cell(removal.run, "folder")]
 
 
 def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:

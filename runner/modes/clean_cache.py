@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.data.cache_entries import CacheEntry, entries_folder, list_entries, remove_entry
@@ -26,7 +26,7 @@ def clean_cache(*, confirmed: bool) -> int:
     if not entries:
         print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
         return 0
-    print_tables([Section("", [["last use", "size", "content"], *map(_row, entries)], right_columns=(1,))])
+    print_tables([Section("", [["last use", "size", "content"], *_rows(entries)], right_columns=(1,))])
     removable = [entry for entry in entries if not entry.is_busy]
     if not confirmed:
         print(f"would remove {_describe(removable, folder)}; add runs.confirm=true to remove them")
@@ -43,8 +43,15 @@ def _describe(entries: Sequence[CacheEntry], folder: Path) -> str:
     return f"{len(entries)} {word} of {folder}, {_megabytes(sum(entry.size for entry in entries))}"
 
 
-def _row(entry: CacheEntry) -> list[str]:
-    return [time.strftime(TIME_FORMAT, time.localtime(entry.used)), _megabytes(entry.size), entry.about]
+def _rows(entries: Sequence[CacheEntry]) -> Iterator[list[str]]:
+    """A row for each content. Several entries may have the same, such as one data set with several feature files."""
+    by_content: dict[str, list[CacheEntry]] = {}
+    for entry in entries:
+        by_content.setdefault(entry.about, []).append(entry)
+    for about, same in by_content.items():
+        used = time.strftime(TIME_FORMAT, time.localtime(max(entry.used for entry in same)))
+        count = f"{len(same)} × " if len(same) > 1 else ""
+        yield [used, _megabytes(sum(entry.size for entry in same)), f"{count}{about}"]
 
 
 def _megabytes(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,12 @@ def command(config: Config) -> int:
             note_readings(new_rows, model, progress)
             with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
-            cells = {"rows of": name_new_rows(config)}
-            cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
-            print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
-            return 0
-        split = config.split or model.default_split
-        metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
+        else:
+            split = config.split or model.default_split
+            metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
+    if new_rows is not None:
+        _print_metrics_of_rows(config, metrics, model)
+        return 0
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
     summary = _describe_run(model) | {
@@ -57,6 +58,16 @@ def command(config: Config) -> int:
     }
     print_report(summary, model.folder, record=None, quiet=False)
     return 0
+
+
+def _print_metrics_of_rows(config: Config, metrics: Mapping[str, float], model: TrainedModel) -> None:
+    """Prints the metrics of new rows."""
+    cells = {"rows of": name_new_rows(config)}
+    cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
+    facts = [("folder", str(model.folder))]
+    if config.values["intervals"] is not None:
+        facts = [("note", "only the splits of a run have intervals; other rows have none"), *facts]
+    print_tables([Section("", [list(cells), list(cells.values())], may_turn=True)], facts)
 
 
 def _describe_run(model: TrainedModel) -> dict[str, Any]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.display.numbers import format_number
 from runner.display.run_length import format_epochs
-from runner.display.tables import Section, print_tables
+from runner.display.tables import (
+    Section,
+    describe_left_out,
+    fit_to_terminal,
+    list_first,
+    print_tables,
+    table_width,
+    terminal_width,
+)
 from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
 from runner.record.naming import SEPARATOR
@@ -20,10 +27,9 @@ if TYPE_CHECKING:
 
 MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
 MIN_NAME_WIDTH = 20  # characters of a name that a narrow terminal shows
-MAX_NAMED = 10  # names of other parameters that differ, in the line below the table
+CHOOSE_COLUMNS = "runs.columns=[name,status] chooses the columns"
 IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
-COLUMN_PADDING = 2  # characters between the columns of a table without borders, the narrowest that a terminal gets
-REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that are left out first on a narrow terminal
+REMOVED_FIRST = ("seconds", "kind", "epochs", "created")  # columns that are left out first on a narrow terminal
 
 
 def command(config: Config) -> int:
@@ -35,22 +41,22 @@ def command(config: Config) -> int:
     if not shown:
         print(describe_no_runs(root, runs, settings["where"]))
         return 0
+    chosen = [resolve_field(name, runs, "columns") for name in settings["columns"] or ()]
     names = [condition.field for condition in parse_conditions(settings["where"] or "")]
     names.append(settings["sort"].removeprefix("-"))
     fields = dict.fromkeys(resolve_field(name, runs, "where") for name in names)
     requested = [field for field in fields if field not in ("age", "created", "name", "folder")]
-    differing = _find_differing(shown)
-    columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
-    columns, left_out, name_width = _fit_to_terminal(columns, requested, shown)
+    differing = [] if chosen else _find_differing(shown)
+    if chosen:
+        columns = list(dict.fromkeys([*chosen, "folder"]))
+    else:
+        columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
+    columns, left_out, name_width = _fit_to_terminal(columns, requested, shown, is_chosen=bool(chosen))
     print_tables([Section("", [_headings(columns), *_rows(shown, columns, name_width)])])
     if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
-        rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
-        print(
-            f"the runs also differ in {', '.join(unshown[:MAX_NAMED])}{rest}; "
-            "a field in runs.where or runs.sort gets a column"
-        )
+        print(f"the runs also differ in {list_first(unshown)}{'' if left_out else f'; {CHOOSE_COLUMNS}'}")
     if left_out:
-        print(f"the terminal is too narrow for the columns {', '.join(left_out)}; `| cat` shows all columns")
+        print(describe_left_out(left_out, f"{CHOOSE_COLUMNS}, and `| cat` shows all"))
     if len(shown) < len(selected):
         print(f"{len(shown)} of {len(selected)} runs below {root}; runs.last=null lists all")
     return 0
@@ -58,7 +64,7 @@ def command(config: Config) -> int:
 
 def describe_no_runs(root: Path, runs: Sequence[RunInfo], where: str | None) -> str:
     """Why no run is selected: there are none, or none meets the conditions."""
-    return f"none of the {len(runs)} runs below {root} meets runs.where={where}" if runs else f"no runs below {root}"
+    return f"no run below {root} meets runs.where={where}" if runs else f"no runs below {root}"
 
 
 def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing: Iterable[str]) -> list[str]:
@@ -85,56 +91,53 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     command line set is listed nevertheless, unless a parameter before it has the same values.
     """
     readable = [run for run in runs if run.parameters]
+    epochs = tuple(format_cell(run, "epochs") for run in readable)
     names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
     overridden = {key for run in readable for key in run.overridden}
-    columns: dict[str, tuple[str, ...]] = {"name": tuple(_format_cell(run, "name") for run in readable)}
+    columns: dict[str, tuple[str, ...]] = {"name": tuple(format_cell(run, "name") for run in readable)}
     for name in sorted(names, key=lambda name: name not in overridden):
-        values = tuple(_format_cell(run, name) for run in readable)
+        values = tuple(format_cell(run, name) for run in readable)
+        if len({value for run, value in zip(readable, values, strict=True) if name in run.fields}) < 2:
+            continue  # other runs lack it, such as a sweep, which has no seed
+        if name == "training.epochs" and all(len({*pair} - {""}) < 2 for pair in zip(epochs, values, strict=True)):
+            continue  # the column `epochs` has it
         distinguished = len(set(zip(*columns.values(), strict=True)))
         distinguishes_more = len(set(zip(*columns.values(), values, strict=True))) > distinguished
         is_new_override = name in overridden and values not in columns.values()
-        if len(set(values)) > 1 and (distinguishes_more or is_new_override):
+        if distinguishes_more or is_new_override:
             columns[name] = values
     return [name for name in columns if name != "name"]
 
 
 def _fit_to_terminal(
-    columns: list[str], requested: Sequence[str], runs: Sequence[RunInfo]
+    columns: list[str], requested: Sequence[str], runs: Sequence[RunInfo], *, is_chosen: bool
 ) -> tuple[list[str], list[str], int | None]:
     """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room.
 
-    Names are cut first. The columns that `runs.where` and `runs.sort` name are left out last.
+    Names are cut first. The monitored metrics, what differs and the name are left out last, and of chosen columns the
+    first; before these, the columns that `runs.where` and `runs.sort` name.
 
     Returns:
         The columns, those that are left out, and the width to which names are cut. None: they are whole.
     """
     if not on_terminal():
         return columns, [], None
-    left_out: list[str] = []
-    room = shutil.get_terminal_size().columns
+    headings = dict(zip(_headings(columns), columns, strict=True))
+    order = [*reversed(columns)] if is_chosen else _order_by_importance(columns, requested, runs)
+    removable = [heading for name in order for heading, column in headings.items() if column == name != "folder"]
+    fitting, left_out = fit_to_terminal([[*headings], *_rows(runs, columns, MIN_NAME_WIDTH)], removable)
+    spare = max(0, terminal_width() - table_width(fitting))
+    return [headings[name] for name in fitting[0]], [headings[name] for name in left_out], MIN_NAME_WIDTH + spare
+
+
+def _order_by_importance(columns: Sequence[str], requested: Sequence[str], runs: Sequence[RunInfo]) -> list[str]:
+    """The columns, the least important one first."""
     first = [*REMOVED_FIRST, *(["status"] if {run.facts["status"] for run in runs} == {"finished"} else [])]
     tested = [name for name in reversed(columns) if name.startswith("test/")]
-    others = [name for name in reversed(columns) if name not in (*first, *tested, "name", "status", "folder")]
-    removable = sorted([*first, *tested, *others, "name"], key=lambda name: name in requested)
-    removable = [name for name in removable if name in columns]
-    while len(left_out) < len(removable) and _width(_without(columns, left_out), runs, MIN_NAME_WIDTH) > room:
-        left_out.append(removable[len(left_out)])
-    for name in reversed(left_out):  # a narrow column may fit where a wide one, left out after it, didn't
-        others = [other for other in left_out if other != name]
-        if _width(_without(columns, others), runs, MIN_NAME_WIDTH) <= room:
-            left_out = others
-    columns = _without(columns, left_out)
-    return columns, left_out, MIN_NAME_WIDTH + max(0, room - _width(columns, runs, MIN_NAME_WIDTH))
-
-
-def _without(columns: Iterable[str], left_out: Collection[str]) -> list[str]:
-    return [name for name in columns if name not in left_out]
-
-
-def _width(columns: Sequence[str], runs: Sequence[RunInfo], name_width: int) -> int:
-    """Characters that a terminal's table needs."""
-    rows = [_headings(columns), *_rows(runs, columns, name_width)]
-    return sum(max(map(len, column)) + COLUMN_PADDING for column in zip(*rows, strict=True))
+    monitored = [name for name in reversed(columns) if name.startswith("best/")]
+    differing = [name for name in reversed(columns) if name not in (*first, *tested, *monitored, "name", "status")]
+    order = dict.fromkeys([*first, *tested, "status", "name", *differing, *monitored])
+    return sorted((name for name in order if name in columns), key=lambda name: name in requested)
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
@@ -144,10 +147,10 @@ def _headings(columns: Sequence[str]) -> list[str]:
 
 
 def _rows(runs: Sequence[RunInfo], columns: Sequence[str], name_width: int | None = None) -> Iterator[list[str]]:
-    names = {_format_cell(run, "name") for run in runs}
+    names = {format_cell(run, "name") for run in runs}
     cut = {name: name for name in names} if name_width is None else _cut_names(names, name_width)
     for run in runs:
-        cells = {name: _format_cell(run, name) for name in columns}
+        cells = {name: format_cell(run, name) for name in columns}
         if "name" in cells:
             cells["name"] = cut[cells["name"]]
         yield [*cells.values()]
@@ -172,7 +175,7 @@ def _cut_end(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _format_cell(run: RunInfo, name: str) -> str:
+def format_cell(run: RunInfo, name: str) -> str:
     """A field as text; "" if the run lacks it."""
     value: Any = run.fields.get(name, "")
     if name == "folder" and on_terminal():  # without the folder of its sweep, which `run=` doesn't need

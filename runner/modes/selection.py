@@ -97,7 +97,7 @@ def resolve_field(name: str, runs: Sequence[RunInfo], key: str) -> str:
     Args:
         name: the full name, or its last parts if no other field ends with them.
         runs: all runs.
-        key: `where` or `sort`, the option with the name, for the error message.
+        key: `where`, `sort` or `columns`, the option with the name, for the error message.
 
     Raises:
         UserError: no field, or more than one, has that name.

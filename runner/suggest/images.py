@@ -41,10 +41,10 @@ def plan_image(image: ImageProfile, name: str, *, has_masks: bool = False) -> Co
         return ColumnPlan(description, (make_feature_column("Image", key=image.name, **options),))
     description = f"{side} x {side} pixels, {color}"
     were = f"{smallest[0]} x {smallest[1]}" + (f" to {largest[0]} x {largest[1]}" if len(sizes) > 1 else "")
-    cut = ", the longer side is cut" if "resize" in options else ""
+    cut = "; their longer sides are cut, to squares" if "resize" in options else ""
     larger = 2 * side if side == MAX_SIDE else side * 3 // 2
     note = (
-        f"has images of {were} pixels{cut}. Larger ones show more and take longer: "
+        f"has images of {were} pixels{cut}. More pixels show more and take longer: "
         f"feature.columns.{name}.size=[{larger},{larger}]"
         + (f" feature.target.size=[{larger},{larger}]" if has_masks else "")
     )

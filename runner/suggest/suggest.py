@@ -159,7 +159,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         "table": [
             HEADING,
             *((format_name(name), "image", "", "", _describe_plan(plan)) for name, plan in image_plans.items()),
-            *(_describe_column(columns[name], plan, types) for name, plan in plans.items()),
+            *(_describe_column(columns[name], plan) for name, plan in plans.items()),
         ],
         "notes": [*table.notes, *first_notes, *options["notes"], *readings, *notes],
     }
@@ -349,14 +349,14 @@ def _suggest_sizes(train_rows: int, *, has_texts: bool) -> dict[str, Any]:
     }
 
 
-def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str, str]) -> tuple[str, ...]:
+def _describe_column(column: ColumnProfile, plan: ColumnPlan) -> tuple[str, ...]:
     """A row of the suggestion's table. The reason why a column is left out is in the notes."""
     distinct = "" if column.distinct_count is None else f"{column.distinct_count:,}"
     missing = f"{column.missing_count:,}" if column.missing_count else ""
     if column.missing_spellings:
         is_complete = sum(column.missing_spellings.values()) == column.missing_count
         missing = list_spellings(column) if is_complete else f"{missing} ({list_spellings(column)})"
-    return format_name(column.name), types.get(column.name, column.kind), missing, distinct, _describe_plan(plan)
+    return format_name(column.name), column.kind, missing, distinct, _describe_plan(plan)
 
 
 def _describe_plan(plan: ColumnPlan) -> str:

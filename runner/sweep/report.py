@@ -9,8 +9,9 @@ from typing import Any
 
 from runner.config.overrides import format_command
 from runner.display.numbers import format_number
+from runner.display.progress import GAP, fit_texts
 from runner.display.report import record_lines
-from runner.display.tables import Section, fit_to_terminal, print_tables
+from runner.display.tables import Section, describe_left_out, fit_to_terminal, print_tables, terminal_width
 from runner.record.description import RANKING
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
@@ -31,6 +32,8 @@ def print_plan(plan: Plan) -> None:
             print_line(f"  {number:{len(str(total))}}  {_format_overrides(run.overrides)}")
         elif number == MAX_LISTED - LISTED_AT_END + 1:
             print_line(f"  … {total - MAX_LISTED:,} more")
+    if total == 1 and not plan.runs[0].overrides:
+        print_line("note: -m has no list of values, such as learning_rate=1e-3,1e-2, so the sweep is one run")
 
 
 def print_first_run(plan: Plan) -> None:
@@ -58,8 +61,10 @@ def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, end
     metrics = [f"{name.removeprefix('best/')} {format_number(run.metrics[name])}" for name in names]
     status = ["ended before"] if ended_before else []
     status += [] if run.status == "finished" else [str(run.status)]
-    count = f"{number:{len(str(total))}}/{total}"
-    print_line("  ".join([count, *run.overrides, *status, *metrics, f"{run.seconds:.1f} s"]))
+    start = [f"{number:{len(str(total))}}/{total}", *run.overrides, *status]
+    end = f"{run.seconds:.1f} s"
+    room = terminal_width() - len(GAP.join([*start, end]))
+    print_line(GAP.join([*start, *fit_texts(metrics, room), end]))
 
 
 def print_end(
@@ -90,7 +95,7 @@ def print_end(
         rows, left_out = fit_to_terminal(table, [*reversed(table[0][table[0].index("runs") + 2 :]), "runs"])
         print_tables([Section("", rows)])
         if left_out:
-            print_line(f"the terminal is too narrow for the columns {', '.join(left_out)}; {folder / RANKING} has all")
+            print_line(describe_left_out(left_out, f"{folder / RANKING} has all"))
     if failures:
         print_line("")
         print_tables([Section("", [("failed", "why", "folder"), *failures])])

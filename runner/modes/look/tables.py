@@ -18,6 +18,8 @@ from runner.modes.look.view import Examples, View
 IdName: TypeAlias = Callable[[int], str | None]
 
 DIGITS = 4  # of a number; more where they tell numbers apart
+TARGET_DIGITS = 6  # of a target in its own unit, which stands beside the same number of the data; float32 has 7
+OWN_UNIT = "in its own unit"  # of a target, which losses may get as a z-score
 MAX_EXAMPLES = 6
 MAX_ROWS = 20  # of the table of the worst examples
 MAX_CONFUSIONS = 10
@@ -70,8 +72,10 @@ def quartiles_table(targets: Mapping[str, np.ndarray], target: str) -> Section:
         for output in range(values.shape[1])
     ]
     heading = ["split", "output", "min", "25 %", "median", "75 %", "max", "mean"]
-    title = "target" if target == TARGET else target
-    return Section(f"{title}, in its own unit", [heading, *rows])
+    title = f"{target}, {OWN_UNIT}"
+    if all(values.shape[1] == 1 for values in targets.values()):
+        return Section(title, [[split, *numbers] for split, _, *numbers in (heading, *rows)])
+    return Section(f"{title} (outputs are counted from 0)", [heading, *rows])
 
 
 def batch_table(examples: Examples) -> Section:
@@ -98,13 +102,19 @@ def lengths_table(examples: Examples) -> Section | None:
 
 
 def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], title: str) -> Section:
-    """The first examples side by side: the targets, and each feature column as its layer encodes it."""
+    """The first examples side by side: the targets, and each feature column as its layer encodes it.
+
+    Images with the same range of values are left out: their range tells nothing about the examples.
+    """
     positions = range(min(MAX_EXAMPLES, len(examples.rows)))
-    rows = [[name, *(texts[position] for position in positions)] for name, texts in targets.items()]
-    rows += [
-        [shorten(name), *(_format_example(value, position, examples.id_names.get(name)) for position in positions)]
-        for name, value in examples.columns.items()
-    ]
+    rows = []
+    for name, texts in targets.items():
+        is_real = name in examples.targets and np.issubdtype(examples.targets[name].dtype, np.floating)
+        rows.append([f"{name}, {OWN_UNIT}" if is_real else name, *(texts[position] for position in positions)])
+    for name, value in examples.columns.items():
+        texts = [_format_example(value, position, examples.id_names.get(name)) for position in positions]
+        if not _is_array(value) or len({*texts}) > 1:
+            rows.append([shorten(name), *texts])
     return Section(title, [["row", *(f"{examples.rows[position]:,}" for position in positions)], *rows])
 
 
@@ -133,7 +143,7 @@ def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[
     if classes is not None:
         return [shorten(classes[number]) if number >= 0 else "missing" for number in target]
     rows = target.reshape(len(target), -1)
-    digits = [count_digits(column) for column in rows.T]
+    digits = [count_digits(column, TARGET_DIGITS) for column in rows.T]
     return [_format_vector(row, digits) for row in rows]
 
 
@@ -144,13 +154,13 @@ def _format_labels(row: Sequence[int], classes: Sequence[str]) -> str:
     return "missing" if -1 in row else ", ".join(names[:MAX_LABELS]) + more or "no label"
 
 
-def count_digits(values: np.ndarray) -> int:
-    """How many digits tell numbers apart: four; more if they are far from 0, such as Unix times."""
+def count_digits(values: np.ndarray, digits: int = DIGITS) -> int:
+    """How many digits tell numbers apart: `digits`; more if they are far from 0, such as Unix times."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size or not (spread := float(np.ptp(finite))):
-        return DIGITS
+        return digits
     places = np.floor(np.log10(np.abs(finite).max())) - np.floor(np.log10(spread))
-    return min(17, DIGITS + max(0, int(places)))
+    return min(17, digits + max(0, int(places)))
 
 
 def format_share(count: int, total: int) -> str:
@@ -160,7 +170,7 @@ def format_share(count: int, total: int) -> str:
 
 def _quartiles(values: np.ndarray) -> Iterator[str]:
     values = values.astype(np.float64)
-    digits = count_digits(values)
+    digits = count_digits(values, TARGET_DIGITS)
     for value in (*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()):
         yield format_number(value, digits)
 
@@ -179,6 +189,11 @@ def _summarize(value: Any) -> Iterator[str]:
     )
     yield f"{(unpadded == 0).mean():.1%}" if unpadded.size else ""
     yield f"{unpadded.size - finite.size:,}"
+
+
+def _is_array(value: Any) -> bool:
+    """Whether the examples of a column are images or larger arrays, of which only the range is shown."""
+    return isinstance(value, np.ndarray) and value.ndim > 2
 
 
 def _format_example(value: Any, position: int, id_name: IdName | None) -> str:

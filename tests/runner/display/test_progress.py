@@ -168,9 +168,9 @@ def test_each_line_of_progress_fits_the_terminal(
 
 def test_metrics_that_do_not_fit_are_left_out_whole() -> None:
     texts = ["a 1", "b 22", "c 333"]
-    assert progress._fit(texts, 100) == texts
-    assert progress._fit(texts, 18) == texts
-    assert progress._fit(texts, 17) == ["a 1", "b 22", "…"]
-    assert progress._fit(texts, 13) == ["a 1", "…"]
-    assert progress._fit(texts, 3) == ["…"]
-    assert progress._fit([], 0) == []
+    assert progress.fit_texts(texts, 100) == texts
+    assert progress.fit_texts(texts, 18) == texts
+    assert progress.fit_texts(texts, 17) == ["a 1", "b 22", "…"]
+    assert progress.fit_texts(texts, 13) == ["a 1", "…"]
+    assert progress.fit_texts(texts, 3) == ["…"]
+    assert progress.fit_texts([], 0) == []

@@ -11,7 +11,7 @@ from runner.display.report import print_report
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, make_plan
 from runner.sweep.ranking import rank
-from runner.sweep.report import format_candidate_command, print_end
+from runner.sweep.report import format_candidate_command, print_end, print_plan, print_run
 
 SUMMARY = {
     "status": "finished",
@@ -155,11 +155,31 @@ def test_the_table_of_a_sweep_fits_the_terminal(
     end_sweep(runs, "valid/loss", quiet=False)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     heading = next(line for line in lines if "rank" in line)
-    assert re.findall(r"\S*/\S*", heading)[:2] == ["valid/loss", "test/metric_0"]
-    assert "test/metric_19" not in heading
-    assert sum("test/metric" in line for line in lines) == 2  # the heading, and the line about the others
-    (note,) = [line for line in lines if "too narrow" in line]
-    assert re.search(r"test/metric_19.* out/ranking.csv has all$", note)
+    assert re.findall(r"\S*/\S*", heading) == ["valid/", *["test/"] * 9]
+    (note,) = [line for line in lines if "fit the terminal" in line]
+    assert re.match(r"11 columns don't fit the terminal: test/metric_19, .* \(1 more\); out/ranking.csv has all", note)
+
+
+@pytest.mark.parametrize(("columns", "metrics"), [(80, "valid/loss 0.5  test/b 0.25"), (51, "valid/loss 0.5  …")])
+def test_the_line_of_a_run_of_a_sweep_is_shortened_to_the_terminal(
+    columns: int, metrics: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    metrics_of_run = {"best/valid/loss": 0.5, "test/b": 0.25}
+    run = SweepRun(["learning_rate=0.1"], {}, "finished", "0", metrics_of_run, seconds=1.2)
+    print_run(3, 12, run, Manifest(["learning_rate"], [run], "valid/loss"), ended_before=False)
+    assert capsys.readouterr().out == f" 3/12  learning_rate=0.1  {metrics}  1.2 s\n"
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_sweep_without_lists_says_that_it_is_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["seed=1"], ["seed=1,2"], ["folds=2"]):
+        plan = make_plan(words, multirun=True)
+        assert isinstance(plan, Plan)
+        print_plan(plan)
+        notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: -m has no list")]
+        assert len(notes) == (words == ["seed=1"])
 
 
 def test_a_quiet_sweep_prints_its_failures_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

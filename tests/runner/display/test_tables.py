@@ -96,6 +96,66 @@ def test_a_table_that_is_too_wide_loses_its_borders_before_its_cells_are_wrapped
     assert bordered or lines == [line.rstrip() for line in bare]
 
 
+METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0.0023208", "0.1 to 0.2"]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "section", "expected"),
+    [
+        (
+            38,
+            Section("", METRICS),
+            ["split  price/  price/r2    city_name", "       loss", "test   0.5     -0.0023208  0.1 to 0.2"],
+        ),
+        (
+            24,
+            Section("", METRICS, right_columns=(2,)),
+            [
+                *("split  price/    price/r2  city_", "       loss                name"),
+                *("test   0.5     -0.0023208  0.1 to", "                           0.2"),
+            ],
+        ),
+        (
+            24,
+            Section("", METRICS, may_turn=True),
+            ["split       test", "price/loss  0.5", "price/r2    -0.0023208", "city_name   0.1 to 0.2"],
+        ),
+        (
+            23,
+            Section("", [["best/loss", "folder"], ["0.5", "a/long_folder"], ["0.5", "a/longer_folder"]]),
+            ["best/  folder", "loss", "0.5    a/long_folder", "0.5    a/longer_folder"],
+        ),
+        (
+            26,
+            Section("", [["name", "type", "size"], ["a/b/c/long_name", "x, y, z", "8.39 MB"]]),
+            ["name       type   size", "a/b/c/     x, y,  8.39 MB", "long_name  z"],
+        ),
+        (
+            25,
+            Section("", [["rows", "content"], ["1,000,000", "[alpha,beta,1,5] " + "x" * 30]]),
+            [
+                "rows       content",
+                "1,000,000  [alpha,",
+                "           beta,1,5]",
+                *[" " * 11 + "x" * 14] * 2,
+                " " * 11 + "xx",
+            ],
+        ),
+    ],
+)
+def test_cells_are_broken_between_names_and_never_in_numbers(
+    columns: int,
+    section: Section,
+    expected: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_tables([section])
+    assert read_output(capsys) == expected
+
+
 def test_a_long_table_is_printed_without_its_middle() -> None:
     rows = [["name", "n"], *([f"row {number}", str(number)] for number in range(MAX_ROWS + 2))]
     short = Section("rows", rows[:-1])

@@ -129,7 +129,9 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
     assert image[:3] == ["image", "1168 x 8 x 8 x 1", "float32"]
     assert [float(cell) for cell in image[3:6]] == pytest.approx([0, values.mean(), 1], abs=1e-3)
     assert image[6:] == [f"{(values == 0).mean():.1%}", "0"]
-    rows, targets, *_ = find_table(tables, "first examples of the first training batch")
+    rows, targets, *images = find_table(tables, "first examples of the first training batch")
+    assert not images, "all of them go from 0 to 1"
+    assert targets[0] == "target"
     assert [labels[int(row.replace(",", ""))] for row in rows[1:]] == [int(target) for target in targets[1:]]
 
 
@@ -148,9 +150,10 @@ def test_a_real_target_has_a_table_of_quartiles(capsys: pytest.CaptureFixture[st
     for row in find_table(tables, "target")[1:]:
         values = progression[ScikitLearn(name="diabetes", valid=0.15, test=0.2).splits()[row[0]]]
         expected = [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()]
-        assert [float(cell) for cell in row[2:]] == pytest.approx(expected, rel=1e-3)
+        assert [float(cell) for cell in row[1:]] == pytest.approx(expected, rel=1e-5)
     assert image_names(find_folder("look_diabetes_mlp") / "figures") == {"target.png"}
     rows, targets, *columns = find_table(tables, "first examples of the first training batch")
+    assert targets[0] == "target, in its own unit"
     assert [progression[int(row)] for row in rows[1:]] == [float(target) for target in targets[1:]]
     assert [name for name, *_ in columns] == ["age", "sex", "bmi", "bp", "serum"]
 
@@ -162,7 +165,7 @@ def test_targets_far_from_0_are_shown_with_enough_digits(
     (in_empty_folder / "times.csv").write_text("x,y\n" + "\n".join(f"{n % 7}.5,{y}" for n, y in enumerate(seconds)))
     tables = look(capsys, "data=csv", "data.path=times.csv", "data.target=y", "tracking=none")
     for row in find_table(tables, "target")[1:]:
-        low, *_, high, mean = map(float, row[2:])
+        low, *_, high, mean = map(float, row[1:])
         assert low in seconds
         assert high in seconds
         assert low < mean < high

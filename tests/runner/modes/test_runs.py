@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -91,9 +92,7 @@ def names(lines: list[list[str]]) -> list[str]:
 def test_without_runs_a_line_says_so(run_command: RunCommand) -> None:
     assert run_command("mode=runs") == [["no runs below outputs"]]
     make_run("a")
-    assert run_command("mode=runs", 'runs.where="epochs > 3"') == [
-        ["none of the 1 runs below outputs meets runs.where=epochs > 3"]
-    ]
+    assert run_command("mode=runs", 'runs.where="epochs > 3"') == [["no run below outputs meets runs.where=epochs > 3"]]
 
 
 def test_a_row_has_facts_metrics_and_the_parameter_that_differs(run_command: RunCommand) -> None:
@@ -127,9 +126,21 @@ def test_a_parameter_that_distinguishes_runs_has_a_column(run_command: RunComman
             "a", 0.5, day=n + 1, parameters={"learning_rate": rate, "schedule.learning_rate": rate, "sweep": n}
         )
     assert [cell.strip() for cell in run_command("mode=runs")[0] if cell][7:] == ["learning_rate", "folder"]
+    lines = run_command("mode=runs", "runs.columns=[learning_rate,test/accuracy,folder,status]")
+    assert [cell.strip() for cell in lines[0] if cell] == ["learning_rate", "test/accuracy", "folder", "status"]
     # This run is distinguished by its name already.
     make_scored_run("b", 0.5, day=3, parameters={"learning_rate": 0.1, "training.batch_size": 8})
     assert "batch_size" not in " ".join(run_command("mode=runs")[0])
+    # The column `epochs` has it. A sweep has no seed, which is no difference between runs.
+    make_run("c", day=4, parameters={"training.epochs": 3}, overrides="training.epochs=3", summary={"metrics": {}})
+    make_run("d", day=5, parameters={"training.epochs": 4}, overrides="training.epochs=4", summary={"epochs": 4})
+    sweep = make_run("sweep", day=6, kind="sweep", overrides="seed=1,2")
+    record = json.loads((sweep / "record.json").read_text())
+    del record["parameters"]["seed"]
+    (sweep / "record.json").write_text(json.dumps(record))
+    heading = [cell.strip() for cell in run_command("mode=runs")[0] if cell]
+    assert heading.count("epochs") == 1
+    assert {"training.epochs", "seed"}.isdisjoint(heading)
 
 
 def test_a_parameter_that_differs_but_has_no_column_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +156,7 @@ def test_a_parameter_that_differs_but_has_no_column_is_named(capsys: pytest.Capt
         make_run("a", day=n + 4, parameters=rates | {f"rate{n}": 8}, overrides=" ".join(f"{name}=1" for name in rates))
     assert main(["mode=runs"]) == 0
     assert (
-        "the runs also differ in rate4, rate5; a field in runs.where or runs.sort gets a column"
+        "the runs also differ in rate4, rate5; runs.columns=[name,status] chooses the columns\n"
         in capsys.readouterr().out
     )
 
@@ -215,6 +226,7 @@ def test_conditions_select_runs(
             'runs.where="created > yesterday"',
             "runs.where: created > yesterday: yesterday is not a date. Write",
         ),
+        ("runs.columns=[name,acuracy]", "runs.columns: no run has a field acuracy. Did you mean test/accuracy?"),
         ('runs.where="age > 3"', "runs.where: age > 3: 3 is not an age. Write 90 minutes or 2 days"),
         ('runs.where="rate = 3"', "runs.where: rate matches a.rate and b.rate. Write the full name"),
     ],
@@ -267,22 +279,29 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
         return lines
 
     lines = read_lines(112)
-    assert lines[-1].startswith("the terminal is too narrow for the columns created, seconds, kind, epochs, status; ")
-    assert re.search("name.*best/valid/loss.*test/accuracy.*learning_rate.*folder", "\n".join(lines))
+    remedy = "; runs.columns=[name,status] chooses the columns, and `| cat` shows all"
+    assert lines[-1] == f"3 columns don't fit the terminal: seconds, kind, created{remedy}"
+    assert re.search("name.*status.*epochs.*best/.*test/.*learning_.*folder", "\n".join(lines))
     assert [line for line in lines if re.search("epochs 2 · houses.*…", line)], "names are cut first"
+    assert "best/" in read_lines(50)[0], "which run is better matters most"
+    assert re.search(r"best/ +learning_ ", read_lines(62)[0]), "then what differs"
+    assert "learning_rate" in "".join(read_lines(160)[:2])
+    narrow = read_lines(76, "runs.where=seconds > 1 and batch_size = 32", "runs.sort=test/accuracy")
+    assert re.search("seconds.*batch_.*test/.*folder", "".join(narrow[:2])), "the command names these"
+    assert "status" not in read_lines(80)[0]
+    assert "status" in read_lines(80, "runs.sort=status")[0]
+    chosen = read_lines(72, "runs.columns=[learning_rate,status,name,seconds]")
+    assert re.search("learning_rate +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
+    assert chosen[-1].startswith("1 column doesn't fit the terminal: name; ")
+    assert long_name in "".join(read_lines(300))
+    (row,) = [
+        line for line in run_command("mode=clean", "runs.where=name = 00", "runs.delete=folders") if run.name in line[0]
+    ]
+    assert sweep.name not in row[0], "the same name as in the list of runs"
     for step in ("Jit", "Vmap"):
         make_scored_run(step, 0.5, day=5 + len(step), title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
     lines = read_lines(112)
     assert re.search(r"… aug2\.Vmap .*… aug2\.Jit ", "".join(lines)), "what names share is cut first"
-    assert "learning_rate" in read_lines(40)[-1]
-    assert "learning_rate" in "".join(read_lines(160)[:2])
-    narrow = read_lines(76, "runs.where=seconds > 1 and batch_size = 32", "runs.sort=test/accuracy")
-    assert re.search("seconds.*batch_size.*test/accuracy.*folder", "".join(narrow[:2])), "the command names these"
-    assert re.search("name.*status", "".join(read_lines(80, "runs.sort=status")[:2]))
-    fitting = read_lines(77)
-    assert re.search("name.*learning_rate", "".join(fitting[:2])), "it fits where the wider best/valid/loss doesn't"
-    assert "best/valid/loss" in fitting[-1]
-    assert long_name in "".join(read_lines(300))
 
 
 def test_listing_does_not_import_jax() -> None:
@@ -304,7 +323,7 @@ def test_clean_needs_a_condition(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=clean"]) == 2
     assert capsys.readouterr().err.startswith("runs.where: is missing. mode=clean needs a condition")
     assert main(["mode=clean", 'runs.where="status = faild and seed = 7"']) == 0
-    assert capsys.readouterr().out.startswith("none of the 1 runs")
+    assert capsys.readouterr().out.startswith("no run below outputs meets")
 
 
 def test_clean_lists_the_checkpoints_and_removes_them_once_confirmed(run_command: RunCommand) -> None:
@@ -382,6 +401,13 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     lines = run_command(*arguments)
     assert [row[-2:] for row in lines[1:3]] == [["1.00 MB", f"encoded rows of table {number}"] for number in (1, 0)]
     assert lines[-1] == [f"would remove 2 entries of {folder}, 2.00 MB; add runs.confirm=true to remove them"]
+    save_tree(folder / ("2" * 32), [{"x": np.zeros(125_000)}], "encoded rows of table 0")
+    os.utime(folder / ("2" * 32) / "index.json", (2, 2))
+    assert [row[-2:] for row in run_command(*arguments)[1:3]] == [
+        ["2.00 MB", "2 × encoded rows of table 0"],
+        ["1.00 MB", "encoded rows of table 1"],
+    ]
+    shutil.rmtree(folder / ("2" * 32))
     assert len(list(folder.iterdir())) == 2
     assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
     assert list(folder.iterdir()) == []

@@ -142,6 +142,7 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
     assert table["column"] == ("type", "missing", "distinct", "becomes")
     assert table["place"] == ("string", "40", "2", "one of 2 values")
     assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
+    assert table["a_b"][0] == "int", "as in the file, like a column that is left out"
     assert "who" not in found["values"]["data"]["types"]
     assert found["values"]["data"]["marks"] == {"price": "$"}
 
