@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from components.types import Block, ColumnType, DataError, Range, Reading, Remed
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
 THOUSANDS = f".,{NEUTRAL}"  # the characters that may separate thousands
+
+Option = TypeVar("Option", bound=str)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,11 +167,11 @@ class TextTable(SkipOptions, Table):
         """Makes a reader of a file, with the types that are declared for its columns, and the columns to leave out."""
         return Reader(
             file,
-            types,
+            self._select_used(types),
             None if self.nulls is None or isinstance(self.nulls, dict) else tuple(map(str, self.nulls)),
             self._nulls_by_column,
-            self._dates,
-            self.marks or {},
+            self._select_used(self._dates),
+            self._select_used(self.marks or {}),
             self._decimal,
             self._column_decimals,
             self._character("thousands"),
@@ -177,6 +179,12 @@ class TextTable(SkipOptions, Table):
             self.on_bad_row,
             self.used_columns,
         )
+
+    def _select_used(self, options: Mapping[str, Option]) -> dict[str, Option]:
+        """An option by column, without those that could make a row bad if nothing reads the column."""
+        if self.on_bad_row == "error" or self.used_columns is None:
+            return {**options}
+        return {name: item for name, item in options.items() if name in ("", *self.used_columns) or item == "string"}
 
     def read_with_skipping(self) -> Columns:
         """Reads the columns of text, until no row that can't be read is left, if such rows are skipped."""
