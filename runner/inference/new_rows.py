@@ -25,7 +25,7 @@ TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the col
     (re.compile(r"(, or set|; to read all values as text, set| or) `types\.[^`\n]*=string`"), ""),
     (re.compile(r"; use Bucketized for other numbers"), ""),
     (
-        re.compile(r"Move or remove it; for images without classes set `(data\.)?labels=false`"),
+        re.compile(r"Move or remove it\. Images without classes are [^\n]*`(data\.)?labels=false`[^\n]* file"),
         "An evaluation needs the class of each image; to predict images without it, use predict (mode=predict)",
     ),
     (re.compile(r"(, remove the row), or use Log with a larger `offset`"), ", or remove the row"),
