@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,10 +26,14 @@ from runner.config.compose import compose
 from runner.data import order
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
+from runner.display.progress import QuietProgress
 from runner.execution.execute import Result
+from runner.execution.prepare import load_data
 from runner.figures.data import PAINT, class_colors
 from runner.inference.copied_columns import copy_columns
+from runner.inference.image_output import MARKER
 from runner.inference.trained_model import TrainedModel
+from runner.run_folder import LOCK
 
 pytestmark = pytest.mark.optax
 CLASSES = ("cat", "dog", "owl")
@@ -660,6 +665,7 @@ def segmented(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
         return runner.run(*words, *SEGMENT, "loss=binary_cross_entropy", "metric=[accuracy]")
 
 
+@pytest.mark.usefixtures("in_empty_folder")
 def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class(masks: Path) -> None:
     words = ["data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask"]
     config = compose(words)
@@ -673,6 +679,13 @@ def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class
     assert changed.values["feature"]["target"]["ignore"] is None
     assert changed.suggestion is not None
     assert [*changed.suggestion.notes] == [each for each in config.suggestion.notes if each != note]
+    assert main(["mode=init", *words]) == 0
+    [experiment] = Path("experiments").iterdir()
+    assert "How well do the images predict mask?" in experiment.read_text()
+    del config.values["feature"]["target"]["ignore"]
+    for each, is_warned in ((config, True), (changed, False)):
+        data, _ = load_data(each, None, QuietProgress())
+        assert any("set feature.target.ignore=255" in warning for warning in data.warnings) == is_warned
 
 
 def predict_table(run: Path, *words: str) -> list[dict[str, str]]:
@@ -705,6 +718,8 @@ def test_predicted_masks_are_files_of_the_classes_of_the_training_masks(
     assert pieces[0].target[0].tolist() == np.where(true == 255, None, true.astype(object)).tolist()
     with pytest.raises(UserError, match=r"target is an image, .* may not fit .*predict_in_batches\('test'\), or write"):
         model.predict("test")
+    with pytest.raises(UserError, match="there is no split tset"):
+        model.predict_in_batches("tset")
     # New rows, which need no mask, have the same predictions.
     (masks / "new.csv").write_text(f"photo,id\n{rows[0]['photo.path']},a\n")
     words = (f"data.path={masks / 'new.csv'}", "output.overwrite=true")
@@ -733,7 +748,14 @@ def test_a_folder_of_predicted_masks_is_not_replaced_unasked(
     assert Path("p/7.png").exists(), "an image of the user"
     Path("p/7.png").rename("7.png")
     Path("p").rmdir()
+    for name in (".p.1.tmp", ".p.mine.tmp"):  # one of a killed process
+        Path(name).mkdir()
+        Path(name, MARKER).touch()
+        Path(name, LOCK).touch()
     assert main(words) == 0
+    assert {path.name for path in Path().iterdir()} == {"7.png", "p", "p.csv", ".p.mine.tmp"}
+    assert not Path("p", LOCK).exists()
+    shutil.rmtree(".p.mine.tmp")
     Path("p.csv").unlink()
     assert main(words) == 2
     assert "p, which exists already. Choose another name, or replace it with output.over" in capsys.readouterr().err
@@ -779,25 +801,84 @@ def test_look_shows_the_worst_masks_beside_the_true_ones(
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_look_names_each_of_several_masks(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{number}.png,{number}_mask.png,{number}_mask.png" for number in range(ROWS)]
-    (masks / "two.csv").write_text("\n".join(["photo,near,far", *rows]))
-    targets = {name: f"{{_target_: components.feature.Mask, key: {name}, ignore: 255}}" for name in ("near", "far")}
+def test_look_names_and_draws_each_of_several_images(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = {
+        "mask": "{_target_: components.feature.Mask, key: mask, ignore: 255}",
+        "copy": "{_target_: components.feature.ImageTarget, key: photo, normalize: standardize}",
+    }
     Path("conf/feature").mkdir(parents=True)
     Path("conf/feature/two.yaml").write_text(
         "target: null\ntargets:\n"
         + "".join(f"  {name}: {part}\n" for name, part in targets.items())
         + "columns: {photo: {_target_: components.feature.Image, key: photo}}\ninputs: {image: [photo]}\n"
     )
-    words = ["data=image_table", f"data.path={masks / 'two.csv'}", "feature=two", *SEGMENT, "training.epochs=1"]
-    words += [f"loss.{name}=softmax_cross_entropy" for name in targets]
-    run = runner.run(*words).folder.absolute()
-    assert main([f"run={run}", "mode=look"]) == 0
+    words = ["data=image_table", f"data.path={masks / 't.csv'}", "feature=two", *SEGMENT, "training.epochs=1"]
+    run = runner.run(*words, "loss.mask=softmax_cross_entropy", "loss.copy=mse").folder.absolute()
+    drawn = dict[str, tuple[Any, ...]]()
+
+    def draw(images: np.ndarray, captions: Any, title: str, path: Path, **options: Any) -> None:
+        drawn[title.partition(" | prediction: ")[0]] = captions, options["classes"], options["beside"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.modes.look.image_mistakes.draw_image_grid", draw)
+        assert main([f"run={run}", "mode=look"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    titles = [line for line in lines if line.startswith(("near", "far", "largest", "most"))]
-    assert [title.partition(" in ")[0] for title in titles] == [
-        f"{name}: {title}" for name in targets for title in ("largest losses", "most frequent confusions")
-    ]
+    titles = [line for line in lines if line.startswith(("mask:", "copy:", "largest", "most"))]
+    expected = ["mask: largest losses", "mask: most frequent confusions", "copy: largest losses"]
+    assert [title.partition(" in ")[0] for title in titles] == expected
+    assert {name: classes for name, (_, classes, _) in drawn.items()} == {
+        "image | mask": ("3", "9"),
+        "image | copy": (),
+    }
+    captions, _, beside = drawn["image | copy"]
+    predicted = {row["row"]: read(Path(row["copy.prediction"])) for row in predict_table(run)}
+    for caption, true, prediction in zip(captions, *beside, strict=True):
+        row = caption.removeprefix("row ")
+        np.testing.assert_allclose(true * 255, read(masks / f"{row}.png"), atol=1e-3)
+        np.testing.assert_allclose(prediction * 255, predicted[row], atol=0.51)
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_all_modes_skip_the_rows_that_training_skips(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[f"{number}.png", f"{number}_mask.png", f"{number}.png", "7", f"{100 + number}"] for number in range(ROWS)]
+    rows[2][3], rows[3][2] = "text", "missing.png"  # which nothing reads
+    PIL.Image.new("RGB", (8, 6)).save(masks / "colored.png")
+    rows[5][1] = "colored.png"
+    (masks / "skipped.csv").write_text("\n".join(["photo,mask,other,unread,n", *map(",".join, rows)]))
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/skipped.yaml").write_text(
+        "target: {_target_: components.feature.Mask, key: mask, ignore: 255}\n"
+        "columns: {photo: {_target_: components.feature.Image, key: photo}}\ninputs: {image: [photo]}\n"
+    )
+    words = ["data=image_table", f"data.path={masks / 'skipped.csv'}", "data.images=[photo,mask,other]"]
+    words += ["data.on_bad_row=skip", "feature=skipped", "loss=softmax_cross_entropy", *SEGMENT, "training.epochs=1"]
+    run = runner.run(*words).folder.absolute()
+    assert "1 of 30 rows is skipped" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components.data.image_table.verify_files", None)  # the cache has what training found
+        found = predict_table(run)
+        assert {row["photo.path"] for row in found} == {f"{row['row']}.png" for row in found}
+        copied = predict_table(run, "output.columns=[row,n,photo.path]", "output.overwrite=true")
+        assert [row["n"] for row in copied] == [f"{100 + int(row['row'])}" for row in found]
+        capsys.readouterr()
+        assert main([f"run={run}", "mode=look"]) == 0
+        lines = capsys.readouterr().out.partition("loss\n")[2].partition("\n\n")[0].splitlines()
+        assert len(lines) == len(found)
+        assert all(line.split()[3] == f"{line.split()[0]}.png" for line in lines)
+    assert main([f"run={run}", "mode=evaluate", f"data.path={masks / 'skipped.csv'}"]) == 0
+    assert "1 of 30 rows is skipped" in capsys.readouterr().out
+    (masks / "damaged.csv").write_text("photo\ndamaged.png\n")
+    (masks / "damaged.png").write_bytes((masks / "0.png").read_bytes()[:-30])
+    words = [f"run={run}", "mode=predict", f"data.path={masks / 'damaged.csv'}", "output=q.csv"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "damaged.png" in error
+    assert error.rstrip().endswith("replace the file, or remove it")
+    PIL.Image.new("RGB", (9, 6)).save(masks / "damaged.png")
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("; resize it to 6 x 8 pixels, and convert it to grey\n")
+    assert main([*words, "data.on_bad_row=skip"]) == 2
+    assert "data.on_bad_row=skip: rows to predict can't be skipped" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_empty_folder")
