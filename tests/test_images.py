@@ -801,6 +801,46 @@ def test_look_names_each_of_several_masks(masks: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+def test_all_modes_skip_the_rows_that_training_skips(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[f"{number}.png", f"{number}_mask.png", f"{number}.png", "7", f"{100 + number}"] for number in range(ROWS)]
+    rows[2][3], rows[3][2] = "text", "missing.png"  # which nothing reads
+    PIL.Image.new("RGB", (8, 6)).save(masks / "colored.png")
+    rows[5][1] = "colored.png"
+    (masks / "skipped.csv").write_text("\n".join(["photo,mask,other,unread,n", *map(",".join, rows)]))
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/skipped.yaml").write_text(
+        "target: {_target_: components.feature.Mask, key: mask, ignore: 255}\n"
+        "columns: {photo: {_target_: components.feature.Image, key: photo}}\ninputs: {image: [photo]}\n"
+    )
+    words = ["data=image_table", f"data.path={masks / 'skipped.csv'}", "data.images=[photo,mask,other]"]
+    words += ["data.on_bad_row=skip", "feature=skipped", "loss=softmax_cross_entropy", *SEGMENT, "training.epochs=1"]
+    run = runner.run(*words).folder.absolute()
+    assert "1 of 30 rows is skipped" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components.data.image_table.verify_files", None)  # the cache has what training found
+        found = predict_table(run)
+        assert {row["photo.path"] for row in found} == {f"{row['row']}.png" for row in found}
+        copied = predict_table(run, "output.columns=[row,n,photo.path]", "output.overwrite=true")
+        assert [row["n"] for row in copied] == [f"{100 + int(row['row'])}" for row in found]
+        capsys.readouterr()
+        assert main([f"run={run}", "mode=look"]) == 0
+        lines = capsys.readouterr().out.partition("loss\n")[2].partition("\n\n")[0].splitlines()
+        assert len(lines) == len(found)
+        assert all(line.split()[3] == f"{line.split()[0]}.png" for line in lines)
+    assert main([f"run={run}", "mode=evaluate", f"data.path={masks / 'skipped.csv'}"]) == 0
+    assert "1 of 30 rows is skipped" in capsys.readouterr().out
+    (masks / "damaged.csv").write_text("photo\ndamaged.png\n")
+    (masks / "damaged.png").write_bytes((masks / "0.png").read_bytes()[:-30])
+    words = [f"run={run}", "mode=predict", f"data.path={masks / 'damaged.csv'}", "output=q.csv"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "damaged.png" in error
+    assert error.rstrip().endswith("replace the file, or remove it")
+    assert main([*words, "data.on_bad_row=skip"]) == 2
+    assert "data.on_bad_row=skip: rows to predict can't be skipped" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_empty_folder")
 def test_look_draws_masks_beside_images_also_augmented(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask", "feature.target.ignore=255")
     drawn = dict[str, dict[str, Any]]()

@@ -246,7 +246,8 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         Raises:
             DataError: these are more than half of the files, or all of a class in a part.
         """
-        if self.on_bad_row == "error":
+        is_used = self.used_columns is None or "image" in self.used_columns
+        if self.on_bad_row == "error" or not is_used:
             return BadRows()
         files, strays = np.concatenate([*self._layout.parts.values()]), self._strays
         faults = [verdict.fault for verdict in verify_files(files.tolist(), self._files.read)]

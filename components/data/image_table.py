@@ -155,8 +155,7 @@ class ImageTable(ChecksFileBytes, Csv):
     def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
         if not (faults := self._bad_files.get(part)):
             return ()
-        used = self._unsearched._images if self.used_columns is None else self.used_columns
-        names = [name for name in self._unsearched._images if name in columns.values and name in used]
+        names = [name for name in self._used_images if name in columns.values]
         texts = {name: _list_texts(columns.values[name], columns.valid.get(name)) for name in names}
         groups = [(name,) for name in names] + [(target, name) for target in names for name in names if name != target]
         return tuple(
@@ -164,6 +163,12 @@ class ImageTable(ChecksFileBytes, Csv):
             for group in groups
             if (error := self._make_file_error(group, [*zip(*(texts[name] for name in group), strict=True)], faults))
         )
+
+    @property
+    def _used_images(self) -> Sequence[str]:
+        """The columns of paths that are used."""
+        images = self._unsearched._images
+        return images if self.used_columns is None else [name for name in images if name in self.used_columns]
 
     def _make_file_error(
         self, names: tuple[str, ...], rows: Sequence[tuple[str | None, ...]], faults: Mapping[str, str]
@@ -191,7 +196,7 @@ class ImageTable(ChecksFileBytes, Csv):
     @cached_property
     def _bad_files(self) -> Mapping[str, Mapping[str, str]]:
         """What is wrong with paths, or with a mask and its image, by part and path. Empty if that is an error."""
-        if self.on_bad_row == "error":
+        if self.on_bad_row == "error" or not self._used_images:
             return {}
         return {part: dict(self._unsearched._search(part)) for part in self._unsearched.tables}
 

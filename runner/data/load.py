@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -124,6 +125,20 @@ def target_nodes(feature: Mapping[str, Any]) -> dict[str, Any]:
     return dict(feature.get("targets") or {}) if single is None else {TARGET: single}
 
 
+class RawColumns(NamedTuple):
+    """The raw columns that a run reads, as `SkipsRows.with_used_columns` takes them.
+
+    Attributes:
+        names: all of them.
+        targets: those that targets read. Images among them may be masks.
+        class_separators: the columns of classes, each with the text between several classes of a row, or None.
+    """
+
+    names: frozenset[str]
+    targets: frozenset[str] = frozenset()
+    class_separators: Mapping[str, str | None] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Data:
     """Encoded rows, by column. A single target is the column `target`.
@@ -142,6 +157,7 @@ class Data:
             of these.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
         used_rows: the rows of the source that are encoded, if some are in no split. None: all.
+        source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -155,6 +171,7 @@ class Data:
     skipped_rows: int | None = None
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
+    source: Source | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
         """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
@@ -195,10 +212,7 @@ def load_encoded(
     """
     columns = used_columns(features)
     if isinstance(source, SkipsRows) and source.on_bad_row == "skip":
-        classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
-        separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
-        targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
-        source = source.with_used_columns(raw_keys(columns), targets, separators)
+        source = source.with_used_columns(*find_raw_columns(features))
     entries = EncodedCache(cache, lambda: _describe_rows(source))
     content = source.fingerprint()
     content += "".join(_file_fingerprints(columns))
@@ -260,7 +274,16 @@ def load_encoded(
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
+        source=source,
     )
+
+
+def find_raw_columns(features: Features) -> RawColumns:
+    """The raw columns that a run reads."""
+    classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
+    separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
+    targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
+    return RawColumns(frozenset(raw_keys(used_columns(features))), frozenset(targets), separators)
 
 
 def used_columns(features: Features) -> dict[str, Column]:

@@ -30,7 +30,7 @@ from runner.data.encode import (
     regroup_pieces,
 )
 from runner.data.given_parts import fill_gaps
-from runner.data.load import Data, Features, program_column_names, used_columns
+from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
 from runner.data.python_rows import open_rows
 from runner.data.used_rows import locate_row
 
@@ -191,15 +191,21 @@ def save_transform(
             arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
     reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
-    columns = used_columns(Features.from_config(feature))
-    inputs = {name: column for name, column in columns.items() if is_input_column(name)}
+    features = Features.from_config(feature)
+    inputs = {name: column for name, column in used_columns(features).items() if is_input_column(name)}
+    read = find_raw_columns(features)
     metadata = {
         "version": VERSION,
         "feature": feature,
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
-        "keys": {"inputs": sorted(raw_keys(inputs)), "all": sorted(raw_keys(columns))},
+        "keys": {
+            "inputs": sorted(raw_keys(inputs)),
+            "all": sorted(read.names),
+            "targets": sorted(read.targets),
+            "class_separators": dict(read.class_separators),
+        },
     }
     npz.write(folder / FILE, arrays, metadata)
 
@@ -209,7 +215,7 @@ def read_source_options(folder: Path) -> dict[str, Any]:
     return npz.read_meta(folder / FILE).get("source", {})
 
 
-def read_raw_keys(folder: Path, *, with_target: bool) -> frozenset[str] | None:
+def read_raw_columns(folder: Path, *, with_target: bool) -> RawColumns | None:
     """The raw columns that a run reads; None for runs of earlier versions.
 
     Args:
@@ -217,7 +223,11 @@ def read_raw_keys(folder: Path, *, with_target: bool) -> frozenset[str] | None:
         with_target: whether the columns of targets and weights are among them.
     """
     keys = npz.read_meta(folder / FILE).get("keys")
-    return None if keys is None else frozenset(keys["all" if with_target else "inputs"])
+    if keys is None:
+        return None
+    if not with_target:
+        return RawColumns(frozenset(keys["inputs"]))
+    return RawColumns(frozenset(keys["all"]), frozenset(keys.get("targets", ())), keys.get("class_separators", {}))
 
 
 def load_transform(path: Path) -> Transform:

@@ -141,9 +141,9 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     with errors_with_origin(config):
         data, features = load_data(config, source, progress)
-        release_unused_memory()  # the data that was read is encoded
         training = Training.from_config(config.values["training"])
-        data = limit_batches(data, training)
+        data = limit_batches(replace(data, source=None), training)
+        release_unused_memory()  # the data that was read is encoded
         if training.limit_batches is not None and not config.values["quiet"]:
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
             progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")

@@ -17,7 +17,7 @@ from runner.config.provenance import Problems
 from runner.config.settings import Output
 from runner.data.encode import TARGET, target_column
 from runner.data.load import target_nodes
-from runner.data.transform import read_raw_keys, read_source_options
+from runner.data.transform import read_raw_columns, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location, located_settings
 from runner.inference.copied_columns import (
@@ -29,7 +29,7 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.image_output import check_image_folder, write_images
-from runner.inference.new_rows import FILL, MISSING_TARGET, check_none_skipped, replace_training_remedies
+from runner.inference.new_rows import FILL, MISSING_TARGET, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
 from runner.override_text import format_override, locate_settings
@@ -43,6 +43,8 @@ IMAGE_REMEDY = "replace the file, or remove it"  # of an image that can't be dec
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from components.types import Source, Target
     from runner.config.config import Config
     from runner.display.progress import Progress
@@ -60,7 +62,7 @@ def command(config: Config) -> int:
     """
     output = Output(**config.values["output"])
     path = Path(str(output.path))
-    new_rows, source, problems = None, None, Problems(config)  # all are found before JAX is imported
+    new_rows, problems = None, Problems(config)  # all are found before JAX is imported
     with problems.collect():
         check_output(config.values["output"])
     with problems.collect():
@@ -69,7 +71,7 @@ def command(config: Config) -> int:
         check_recorded_split(config)
     with problems.collect():
         new_rows = open_new_rows(config)
-        source = _open_copied(config, new_rows, output.columns)
+        _check_copied(config, new_rows, output.columns)
     problems.raise_all()
     from runner.inference.trained_model import open_model
 
@@ -79,22 +81,14 @@ def command(config: Config) -> int:
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             predictions = _predict(config, model, str(split) if new_rows is None else new_rows, progress)
-        split_rows = None if split is None else model.data.source_rows(model.data.splits[split])
+        source, rows = new_rows, None
+        if split is not None:
+            source, rows = model.data.source, model.data.source_rows(model.data.splits[split])
+        assert source is not None
         if output.columns is not None:
-            assert source is not None
-            columns = copy_beside(predictions, source, output.columns, split_rows)
+            columns = copy_beside(predictions, source, output.columns, rows)
         else:
-            columns = table_columns(predictions)
-            if new_rows is not None:
-                known = {name: each for name, each in model.features.targets.items() if name not in model.image_targets}
-                paths = copy_columns(new_rows, list_path_columns(new_rows))
-                columns = {ROW: columns.pop(ROW), **paths, **copy_targets(new_rows, known, TARGET), **columns}
-            elif (numbers := _find_numbers(model)) or has_files(model.features.columns):
-                source = _open_copied(config, None, ())
-                if source is not None:
-                    paths = copy_columns(source, list_path_columns(source), split_rows)
-                    columns = {ROW: columns.pop(ROW), **paths, **columns}
-                    columns |= copy_targets(source, numbers, TARGET, split_rows)
+            columns = _copy_known(predictions, model, source, rows)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
@@ -136,17 +130,38 @@ def _find_numbers(model: TrainedModel) -> dict[str, Target]:
     }
 
 
-def _open_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> Source | None:
-    """The source of the columns that are copied; None: none are. Raises UserError for a column that isn't there."""
-    if names is None:
-        return None
+def _copy_known(
+    predictions: Predictions | Mapping[str, Predictions], model: TrainedModel, source: Source, rows: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """The predictions as columns of a table, with the paths of files and the targets as the data has them.
+
+    Args:
+        predictions: the predictions.
+        model: the model.
+        source: the data.
+        rows: the rows of the source that are predicted, of a split of the run. None: all, and these are new rows.
+    """
+    columns = table_columns(predictions)
+    targets = model.features.targets if rows is None else _find_numbers(model)
+    targets = {name: target for name, target in targets.items() if name not in model.image_targets}
+    if not targets and not has_files(model.features.columns):  # nothing is read
+        return columns
+    paths, known = copy_columns(source, list_path_columns(source), rows), copy_targets(source, targets, TARGET, rows)
+    added = {name: values for name, values in known.items() if name not in columns}
+    return {ROW: columns.pop(ROW), **paths, **added, **columns} | known
+
+
+def _check_copied(config: Config, new_rows: Source | None, names: Sequence[str] | None) -> None:
+    """Raises UserError for a column that is to be copied beside the predictions and isn't there."""
     source = new_rows
-    if source is None and "_target_" in config.values["data"]:
+    if names is None or (source is None and "_target_" not in config.values["data"]):
+        return  # the data came from Python, which is an error of its own
+    if source is None:
         with error_location("data"):
             source = build(config.values["data"], {}, SCHEMA["data"])
-    if source is not None:  # otherwise the data came from Python, which is an error of its own
-        check_copied_columns(source, names)
-    return source
+        if isinstance(source, SkipsRows):
+            source = source.with_used_columns(())  # the names are read only, so no row is bad
+    check_copied_columns(source, names)
 
 
 def check_recorded_split(config: Config) -> None:
@@ -183,29 +198,35 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
             f"data.{option}={data[option]}: run={run} was trained on data from Python, so its configuration has no "
             f"source that reads it. Use runner.load({run!r}).predict(columns)."
         )
+    if not with_target and config.values["data"].get("on_bad_row") == "skip" and _is_set(config, "on_bad_row"):
+        raise UserError(
+            "data.on_bad_row=skip: rows to predict can't be skipped, because each of them needs a prediction. Leave it "
+            "out."
+        )
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
         recorded = read_source_options(folder)
         options = merge_options(recorded, config.values["data"])
         dropped = _options_of_runs(options)
+        if not with_target:
+            dropped = (*dropped, "on_bad_row")  # a bad row is an error, because each row needs a prediction
         if not with_target and options.get("_target_") == IMAGE_FOLDERS and not _is_set(config, "classes"):
             dropped = (*dropped, "classes")  # the class of a new image is unknown, whatever its folder is named
         options = {key: value for key, value in options.items() if key not in dropped}
         data = options if with_target else _without_target_options(options, config.values["feature"])
-        if (keys := read_raw_keys(folder, with_target=with_target)) is not None:
+        if (read := read_raw_columns(folder, with_target=with_target)) is not None:
             data = {
-                option: _select_columns(option, value, recorded.get(option), keys) for option, value in data.items()
+                option: _select_columns(option, value, recorded.get(option), read.names)
+                for option, value in data.items()
             }
         source: Source = build(data, {}, SCHEMA["data"])
-        if keys is not None and isinstance(source, SkipsRows):
-            source = source.with_used_columns(keys)
+        if read is not None and isinstance(source, SkipsRows):
+            source = source.with_used_columns(*read)
     with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):
         with replace_training_remedies():
             source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config):
             source.sizes()
-        if not with_target:
-            check_none_skipped(source)
         if (left_out := getattr(source, "other_images", ())) and not _is_set(config, "suffix"):
             suffix = ",".join([data["suffix"]] if isinstance(data["suffix"], str) else data["suffix"])
             path = config.values["data"]["path"]
@@ -299,7 +320,8 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
         run, path = Path(str(config.values["run"])).name, name_new_rows(config)
         if match := MISSING_COLUMNS.search(message):
             folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-            keys = read_raw_keys(folder, with_target=True) or read_source_options(folder).get("types", {}).keys()
+            read = read_raw_columns(folder, with_target=True)
+            keys = read_source_options(folder).get("types", {}).keys() if read is None else read.names
             if set(re.findall("`(.*?)`", match["names"])) <= keys:
                 message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
         if IMAGE_REMEDY in message or MISSING_TARGET in message:  # how columns are read doesn't matter

@@ -38,8 +38,6 @@ from runner.modes.look.tables import (
 from runner.modes.look.view import View, image_inputs
 from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
-from runner.signature.build import build
-from runner.signature.schema import SCHEMA
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
 MAX_RAW_COLUMNS = 12
@@ -60,7 +58,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     view = _load_view(model, progress)
     if view is None and model.image_targets and not predictions:
         view = View(model.data, model.features)  # raises the error: there is nothing else to show
-    source = build(config.values["data"], {}, SCHEMA["data"]) if view is not None else None
+    source = None if view is None else view.data.source
     is_writable = os.access(folder, os.W_OK)  # the run may be another user's
     tracking = read_record(folder)["tracking"] if is_writable else {}
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None

@@ -19,6 +19,7 @@ from components.feature import Image, Label, Labels, Mask, Numeric, Vocabulary
 from components.types import DataError, Source, Target
 from runner.__main__ import main
 from runner.data.load import Data, Features, load_encoded
+from runner.inference.copied_columns import copy_columns
 from runner.override_text import locate_settings
 from runner.run_folder import read_record
 from runner.tracking.names import name_final_metric
@@ -139,8 +140,11 @@ def test_no_class_is_skipped(
 def test_a_text_in_a_column_that_is_not_read_skips_no_row() -> None:
     lines = [f"{n},{n if n < 50 else 'text'},{'bad' if n == 5 else n % 2}" for n in range(60)]
     Path("table.csv").write_text("\n".join(["x,note,y", *lines, ""]))
-    data = load(Csv(path="table.csv", on_bad_row="skip", split_by="x"), {"y": Numeric(key="y")}, Numeric(key="y"))
+    source = Csv(path="table.csv", on_bad_row="skip", split_by="x")
+    data = load(source, {"y": Numeric(key="y")}, Numeric(key="y"))
     assert data.skipped_rows == 1
+    assert data.source is not None
+    assert copy_columns(data.source, ["note"])["note"][50:].tolist() == ["text"] * 9, "as it is written"
     data = load(Csv(path="table.csv", on_bad_row="skip", split_by="note"), {"y": Numeric(key="y")}, Numeric(key="y"))
     assert data.skipped_rows == 11, "it decides about the splits"
 
@@ -282,18 +286,14 @@ def test_a_run_counts_prints_and_records_the_rows_that_it_skips(capsys: pytest.C
     new = [f"run={folder}", "data.path=new.csv"]
     assert main(["mode=predict", *new, "output=found.csv"]) == 2
     error = capsys.readouterr().err
-    fault = "2 of 4 rows can't be read: new.csv, line 3: column `x` is 'bad', not of type float; new.csv, line 5"
-    assert fault in error
-    assert "are fixed" not in error, "the error has its own remedy"
-    assert "Rows to predict can't be skipped (`on_bad_row`), because each of them needs a prediction." in error
+    assert "new.csv, line 3: column `x` is 'bad', not of type float (2 of 4 values aren't); correct the value" in error
+    assert "to skip such rows" not in error
+    assert main(["mode=predict", *new, "output=found.csv", SKIP]) == 2
+    assert f"{SKIP}: rows to predict can't be skipped, because each of them needs a pr" in capsys.readouterr().err
     Path("other.csv").write_text("x,word,other\n" + "1.5,a,1\n" * 8 + "2.5,b,text\n")
     words = ["mode=predict", f"run={folder}", "data.path=other.csv", "output=other_found.csv"]
     assert main(words) == 0, f"the run doesn't read `other`: {capsys.readouterr().err}"
     capsys.readouterr()
-    assert main(["mode=predict", *new, "output=found.csv", "data.on_bad_row=error"]) == 2
-    error = capsys.readouterr().err
-    assert "new.csv, line 3: column `x` is 'bad', not of type float (2 of 4 values aren't); correct the value" in error
-    assert "to skip such rows" not in error
     assert main(["mode=evaluate", *new]) == 0
     printed = capsys.readouterr()
     assert "warning: 2 of 4 rows are skipped: new.csv, line 3" in printed.out + printed.err
