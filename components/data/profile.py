@@ -106,8 +106,8 @@ class Profile:
 
     @property
     def rarest_value(self) -> tuple[str, int]:
-        values = self.values.tolist() if isinstance(self.values, Strings) else self.values
-        distinct, counts = np.unique(np.asarray(values), return_counts=True)
+        values = np.array(self.values.tolist()) if isinstance(self.values, Strings) else np.asarray(self.values)
+        distinct, counts = np.unique(values if self.valid is None else values[self.valid], return_counts=True)
         rarest = int(counts.argmin())
         return str(distinct[rarest]), int(counts[rarest])
 

@@ -138,7 +138,7 @@ class ColumnProfile(Protocol):
 
     @property
     def rarest_value(self) -> tuple[str, int]:
-        """The rarest value and its number of rows. The column must not have missing values."""
+        """The rarest value and its number of rows. The column must have a value."""
 
     @property
     def minimum(self) -> float:

@@ -150,7 +150,7 @@ def _plan_kind(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
         return _plan_tags(column)
     if _is_number_target(column):
         distinct_count = column.distinct_count
-        may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
+        may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, _count_known(column) / 2)
         hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
         number = make_feature_column("Numeric", key=column.name, normalize="z_score")
         # Other numbers may not be whole.
@@ -166,7 +166,8 @@ def _is_number_target(column: ColumnProfile) -> bool:
     if column.kind not in ("int", "float"):
         return False
     distinct_count = column.distinct_count
-    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
+    most = min(MAX_CLASSES, _count_known(column) / MIN_ROWS_PER_CLASS)  # classes
+    has_many_values = distinct_count is None or distinct_count > most
     is_amount = column.reading is not None and column.reading.options.get("marks", "ordinal") != "ordinal"
     return has_many_values or is_amount or (column.kind == "float" and column.is_type_declared)
 
@@ -179,19 +180,27 @@ def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     options = _make_options(loss, metrics)
     if rare_class is not None:
         options["values"]["metric"] = {metric: {"positive": rare_class} for metric in RARE_CLASS_METRICS}
-    if rows >= SPLIT_COUNT:
-        options["values"]["data"] = {"stratify": column.name}
-    else:
+    if rows < SPLIT_COUNT:
         options["notes"].append(
             f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
             "splits, so a run may fail. Add rows of this class, or leave it out."
         )
+    elif 0 < column.missing_count < SPLIT_COUNT:  # rows without a class are stratified too
+        gaps = "1 row has" if column.missing_count == 1 else f"only {column.missing_count} rows have"
+        options["notes"].append(f"the splits aren't stratified by {format_name(column.name)}, because {gaps} no value")
+    else:
+        options["values"]["data"] = {"stratify": column.name}
     rare = "" if rare_class is None else f"; metrics of the rare class {format_name(rare_class)}"
     is_number = column.kind in ("int", "float")
     hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
     label = make_feature_column("Label", key=column.name)
     description = f"target: one of {column.distinct_count} classes{rare}{hint}"
     return ColumnPlan(description, (label,), "int" if column.kind == "float" else None), options
+
+
+def _count_known(column: ColumnProfile) -> int:
+    """The number of rows with a value."""
+    return column.rows - column.missing_count
 
 
 def _has_tags(column: ColumnProfile) -> bool:
@@ -210,6 +219,7 @@ def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
 def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only: bool) -> None:
     """Raises DataError for a target that can't be predicted, or an only one with missing values."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
+    known = _count_known(column)
     if not is_allowed_name(column.name):
         raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
@@ -227,8 +237,8 @@ def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only:
         raise DataError(f"{name} has times. It must have numbers or classes.")
     if column.infinite_count:
         raise DataError(f"{name} {describe_infinite_numbers(column)}. Correct these rows, or leave them out.")
-    are_declared_classes = column.is_type_declared and distinct_count != column.rows
-    max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
+    are_declared_classes = column.is_type_declared and distinct_count != known
+    max_classes = max(2, known / MIN_ROWS_PER_CLASS)
     if _is_number_target(column) and column.is_rounded_in_float:
         as_float, as_text = (format_type_override(column.name, kind) for kind in ("float", "string"))
         raise DataError(
@@ -239,9 +249,9 @@ def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only:
         return
     if column.kind == "string" and distinct_count and distinct_count > max_classes:
         to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
-        remedy = to_classes if distinct_count < column.rows else ""
+        remedy = to_classes if distinct_count < known else ""
         raise DataError(
-            f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: too many for classes{remedy}"
+            f"{name} has {distinct_count:,} different texts in {known:,} rows: too many for classes{remedy}"
         )
 
 
@@ -254,7 +264,7 @@ def _choose_metrics(column: ColumnProfile, rarest: str, rows: int) -> tuple[list
         rows: the number of rows of this value.
     """
     count = column.distinct_count or 0
-    if rows * count >= RARE * column.rows:
+    if rows * count >= RARE * _count_known(column):
         return ["accuracy"], None
     if count > 2:
         return ["accuracy", "balanced_accuracy", "f1"], None

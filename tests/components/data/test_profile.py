@@ -55,6 +55,9 @@ def test_numbers() -> None:
     assert of(np.array([2.0, 2.0])).skewness == 0
     assert of(np.array([1.0, 2.0, 2.0, 0.0]), valid=np.array([True, True, True, False])).distinct_count == 2
     assert of(np.array([3, 4, 3, 5, 5])).rarest_value == ("4", 1)
+    valid = np.array([True, True, False, True])
+    for values, rarest in ((np.array([2, 2, 0, 1]), "1"), (texts("b", "b", "", "a"), "a")):
+        assert of(values, "int", valid=valid).rarest_value == (rarest, 1), "a missing value is none"
 
 
 @pytest.mark.parametrize(

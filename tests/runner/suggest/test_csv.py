@@ -273,9 +273,9 @@ SEVERAL = ("data=csv", "data.path=houses.csv", "data.target=[price,sold]", "data
 
 @pytest.fixture
 def sold() -> None:
-    """A table with a second target, one tenth of whose rows are of a class, and prices with gaps."""
+    """A table with a second target, one tenth of whose rows are of a class, and fewer of none, and prices with gaps."""
     rows = [f"{row.rpartition(',')[0]},{'' if n % 8 == 3 else row.rpartition(',')[2]}" for n, row in enumerate(ROWS)]
-    lines = [f"{row},{'no' if n % 10 else 'yes'}" for n, row in enumerate(rows)]
+    lines = [f"{row},{'' if n % 20 == 1 else 'no' if n % 10 else 'yes'}" for n, row in enumerate(rows)]
     Path("houses.csv").write_text("\n".join([f"{HEADER},sold", *lines]) + "\n")
 
 
@@ -286,7 +286,7 @@ def test_several_targets_are_inferred_each_with_its_loss_and_metrics(capsys: pyt
     assert feature["target"] is None
     assert feature["targets"] == {
         "price": {"_target_": "components.feature.Numeric", "key": "price", "normalize": "z_score", "missing": "mask"},
-        "sold": {"_target_": "components.feature.Label", "key": "sold"},
+        "sold": {"_target_": "components.feature.Label", "key": "sold", "missing": "mask"},
     }
     assert feature["inputs"] == {"columns": ["rooms", "area", "where"]}
     assert {name: part["_target_"] for name, part in loss.items()} == {
@@ -300,9 +300,17 @@ def test_several_targets_are_inferred_each_with_its_loss_and_metrics(capsys: pyt
     assert metric["sold"]["f1"]["positive"] == "yes"
     assert config.values["data"]["stratify"] == "sold"
     assert config.suggestion is not None
+    assert "sold has no value in 4 rows, which don't count for this target" in config.suggestion.notes
     assert "price has no value in 10 rows, which don't count for this target" in config.suggestion.notes
     printed = capsys.readouterr().out
     assert "loss.price=mse 'metric.price=[rmse,mae,r2]' loss.sold=binary_cross_entropy 'metric.sold=[acc" in printed
+    first, *lines = Path("houses.csv").read_text().splitlines()
+    lines[2:] = [f"{line}no" if line.endswith(",") else line for line in lines[2:]]
+    Path("houses.csv").write_text("\n".join([first, *lines]))
+    few = configure([*SEVERAL])
+    assert "stratify" not in few.values["data"], "one row can't be in three splits"
+    assert few.suggestion is not None
+    assert "the splits aren't stratified by sold, because 1 row has no value" in few.suggestion.notes
 
 
 @pytest.mark.usefixtures("sold")
