@@ -779,25 +779,41 @@ def test_look_shows_the_worst_masks_beside_the_true_ones(
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_look_names_each_of_several_masks(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{number}.png,{number}_mask.png,{number}_mask.png" for number in range(ROWS)]
-    (masks / "two.csv").write_text("\n".join(["photo,near,far", *rows]))
-    targets = {name: f"{{_target_: components.feature.Mask, key: {name}, ignore: 255}}" for name in ("near", "far")}
+def test_look_names_and_draws_each_of_several_images(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = {
+        "mask": "{_target_: components.feature.Mask, key: mask, ignore: 255}",
+        "copy": "{_target_: components.feature.ImageTarget, key: photo, normalize: standardize}",
+    }
     Path("conf/feature").mkdir(parents=True)
     Path("conf/feature/two.yaml").write_text(
         "target: null\ntargets:\n"
         + "".join(f"  {name}: {part}\n" for name, part in targets.items())
         + "columns: {photo: {_target_: components.feature.Image, key: photo}}\ninputs: {image: [photo]}\n"
     )
-    words = ["data=image_table", f"data.path={masks / 'two.csv'}", "feature=two", *SEGMENT, "training.epochs=1"]
-    words += [f"loss.{name}=softmax_cross_entropy" for name in targets]
-    run = runner.run(*words).folder.absolute()
-    assert main([f"run={run}", "mode=look"]) == 0
+    words = ["data=image_table", f"data.path={masks / 't.csv'}", "feature=two", *SEGMENT, "training.epochs=1"]
+    run = runner.run(*words, "loss.mask=softmax_cross_entropy", "loss.copy=mse").folder.absolute()
+    drawn = dict[str, tuple[Any, ...]]()
+
+    def draw(images: np.ndarray, captions: Any, title: str, path: Path, **options: Any) -> None:
+        drawn[title.partition(" | prediction: ")[0]] = captions, options["classes"], options["beside"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.modes.look.image_mistakes.draw_image_grid", draw)
+        assert main([f"run={run}", "mode=look"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    titles = [line for line in lines if line.startswith(("near", "far", "largest", "most"))]
-    assert [title.partition(" in ")[0] for title in titles] == [
-        f"{name}: {title}" for name in targets for title in ("largest losses", "most frequent confusions")
-    ]
+    titles = [line for line in lines if line.startswith(("mask:", "copy:", "largest", "most"))]
+    expected = ["mask: largest losses", "mask: most frequent confusions", "copy: largest losses"]
+    assert [title.partition(" in ")[0] for title in titles] == expected
+    assert {name: classes for name, (_, classes, _) in drawn.items()} == {
+        "image | mask": ("3", "9"),
+        "image | copy": (),
+    }
+    captions, _, beside = drawn["image | copy"]
+    predicted = {row["row"]: read(Path(row["copy.prediction"])) for row in predict_table(run)}
+    for caption, true, prediction in zip(captions, *beside, strict=True):
+        row = caption.removeprefix("row ")
+        np.testing.assert_allclose(true * 255, read(masks / f"{row}.png"), atol=1e-3)
+        np.testing.assert_allclose(prediction * 255, predicted[row], atol=0.51)
 
 
 @pytest.mark.usefixtures("in_empty_folder")

@@ -273,6 +273,11 @@ class ImageTarget(Image):
     def bind(self, constants: Constants) -> TargetSpec:
         return TargetSpec("real", tuple(constants.static["shape"]), None, lambda images: images)
 
+    def unscale(self, images: np.ndarray, constants: Constants) -> np.ndarray:
+        """The images without their scaling, from 0, black, to 255, white; numbers beyond them become these."""
+        pixels = images * np.asarray(constants.device["divisor"]) + np.asarray(constants.device["offset"])
+        return (pixels[..., ::-1] if self.order == "bgr" else pixels).clip(0, WHITE)
+
     def image_files(self, predictions: np.ndarray, constants: Constants) -> Sequence[bytes]:
         """PNG files of the images without their scaling: numbers below black are black, and those above white, white.
 
@@ -284,11 +289,10 @@ class ImageTarget(Image):
                 f"column `{self.key}` has images of {channels} channels; a PNG file has 1 or 3. Predict in Python: "
                 "runner.load(run).predict(rows)."
             )
-        pixels = predictions * np.asarray(constants.device["divisor"]) + np.asarray(constants.device["offset"])
+        pixels = self.unscale(predictions, constants)
         if np.isnan(pixels).any():
             raise UserError(f"column `{self.key}`: the network predicts NaN, which is no pixel. Train it again.")
-        pixels = np.round(pixels[..., ::-1] if self.order == "bgr" else pixels).clip(0, WHITE)
-        return [encode_png(image) for image in pixels.astype(np.uint8)]
+        return [encode_png(image) for image in np.round(pixels).astype(np.uint8)]
 
 
 def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:

@@ -29,6 +29,7 @@ from components.types.column import NamesIds as NamesIds
 from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
+from components.types.column import UnscalesImages as UnscalesImages
 from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.column import WritesImages as WritesImages
 from components.types.data import Block as Block

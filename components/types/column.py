@@ -270,6 +270,22 @@ class Target(Column, Protocol):
 
 
 @runtime_checkable
+class UnscalesImages(Protocol):
+    """A target of images of numbers, which are scaled for the network."""
+
+    def unscale(self, images: np.ndarray, constants: Constants) -> np.ndarray:
+        """The images without their scaling, for figures.
+
+        Args:
+            images: targets or predictions, (rows, H, W, C).
+            constants: the fitted values of the column.
+
+        Returns:
+            Images (rows, H, W, C), where 0 is black and 255 is white; C is 1 for grey, or 3 for RGB.
+        """
+
+
+@runtime_checkable
 class WritesImages(Protocol):
     """A target whose predictions are images that files can hold."""
 

@@ -106,16 +106,18 @@ def draw(worst: WorstImages, name: str, view: View, title: str, figures: Path, s
         f"row {row:,}" + ("" if np.isnan(wrong) else f", {wrong:.1%} wrong")
         for row, wrong in zip(worst.row, worst.wrong, strict=True)
     ]
+    both = {name: np.concatenate([worst.target, worst.prediction])}  # drawn alike
+    names = [*view.features.inputs]
     for key, images in worst.inputs.items():
-        pictures = [view.pictures(images, {name: each})[name] for each in (worst.target, worst.prediction)]
         part = f"_{key}" if len(worst.inputs) > 1 else ""
+        shown = names[0] if len(names) == 1 else key  # the program has another name for the only input
         draw_image_grid(
             images,
             captions,
-            f"{key} | {name} | prediction: {title}",
+            f"{shown} | {name} | prediction: {title}",
             figures / f"worst_mistakes{part}{target_suffix(name)}{suffix}.png",
-            beside=pictures,
-            classes=view.painted_classes,
+            beside=np.split(view.pictures(np.concatenate([images, images]), both)[name], 2),
+            classes=view.painted_classes if view.targets[name].classes is not None else (),
         )
 
 

@@ -36,6 +36,7 @@ from runner.modes.look.tables import (
     format_targets,
 )
 from runner.modes.look.view import View, image_inputs
+from runner.modes.predict import check_recorded_split
 from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
@@ -51,6 +52,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     Raises:
         UserError: there is no such run, or its predictions for the split can't be computed.
     """
+    check_recorded_split(config)
     model = open_model(config, progress)
     folder = model.folder
     check_no_links(folder / "figures")
@@ -125,9 +127,11 @@ def _load_predictions(model: TrainedModel, split: str | None) -> tuple[str, list
     recorded = load_predictions(model.folder)
     if recorded and split in (None, recorded[0].split):
         return recorded[0].split, recorded, ""
-    if len(model.image_targets) == len(model.targets):
-        own = model.default_split
-        return split or own, [], "" if split in (None, own) else f"_{split}"
+    if len(model.image_targets) == len(model.targets):  # also if there is no target
+        if split is None:
+            return model.default_split, [], ""
+        is_default = split == next((each for each in ("test", "valid") if each in model.splits), None)
+        return split, [], "" if is_default else f"_{split}"
     split = split or model.default_split
     return split, model.predict_with_losses(split), f"_{split}"
 

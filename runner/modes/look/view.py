@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import NamesIds, Output, Padded, TargetSpec
+from components.types import NamesIds, Output, Padded, TargetSpec, UnscalesImages
 from runner.config.config import Config
 from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
-from runner.figures.data import paint_classes, scale_images
+from runner.figures.data import WHITE, paint_classes, scale_images
 from runner.program.forward import random_key
 from runner.program.model import Model, as_dense, join_columns
 from runner.program.objective import augment, decode_targets, make_targets
@@ -138,11 +138,18 @@ class View:
         """
         specs = {name: spec for name, spec in self.targets.items() if spec.is_image and name in targets}
         return {
-            name: scale_images(targets[name])
+            name: self._scale(name, targets[name])
             if spec.classes is None
             else paint_classes(targets[name], len(spec.classes), images)
             for name, spec in specs.items()
         }
+
+    def _scale(self, name: str, images: np.ndarray) -> np.ndarray:
+        """Images of a target as pictures: as they are in the data, or else scaled by their extremes."""
+        target = self.features.targets[name]
+        if isinstance(target, UnscalesImages):
+            images = target.unscale(images, self.data.constants[target_column(name)]) / WHITE
+        return scale_images(images)
 
     @property
     def painted_classes(self) -> tuple[str, ...]:

@@ -304,6 +304,8 @@ def test_a_run_without_a_target_has_learning_curves_only(capsys: pytest.CaptureF
     run = runner.run("data=diabetes", "feature=diabetes", *words, "training.epochs=1", "quiet=true").folder
     assert list(look(capsys, f"run={run}"))[-1] == f"figures  {run / 'figures'}"
     assert image_names(run / "figures") == {"learning_curves.png"}
+    assert main(["mode=look", f"run={run}", "data.split=nosuch"]) == 2
+    assert "there is no split nosuch. Allowed: test, train, valid" in capsys.readouterr().err
 
 
 @pytest.mark.slow
