@@ -852,6 +852,9 @@ def test_all_modes_skip_the_rows_that_training_skips(masks: Path, capsys: pytest
     error = capsys.readouterr().err
     assert "damaged.png" in error
     assert error.rstrip().endswith("replace the file, or remove it")
+    PIL.Image.new("RGB", (9, 6)).save(masks / "damaged.png")
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("; resize it to 6 x 8 pixels, and convert it to grey\n")
     assert main([*words, "data.on_bad_row=skip"]) == 2
     assert "data.on_bad_row=skip: rows to predict can't be skipped" in capsys.readouterr().err
 

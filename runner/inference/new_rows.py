@@ -23,10 +23,6 @@ TRAINING_REMEDIES = (  # in errors about a value; new rows are read with the col
     (re.compile(r"(, remove the row)?, or set [^;\n]*\bnormalize=[^;\n]*, for example"), ", or remove the row"),
     (re.compile(r"(, increase [^;\n]*\bbuckets`?)?, or set [^;\n]*\bdefault`? to the id of other numbers"), ""),
     (re.compile(r"(, or set|; to read all values as text, set| or) `types\.[^`\n]*=string`"), ""),
-    (
-        re.compile(r"; set [^;\n]*\b(size|channels)=[^;\n]*"),
-        "; new images must have that size, as (rows, height, width, channels)",
-    ),
     (re.compile(r"; use Bucketized for other numbers"), ""),
     (
         re.compile(r"Move or remove it\. Images without classes are predicted by a finished run; to train [^;\n]*"),
@@ -39,8 +35,12 @@ READING_REMEDIES = (  # a call from Python can't set how columns are read
     (re.compile(rf", or set {READING_SETTING}(?: or {READING_SETTING})*$"), ""),
     (re.compile(rf"(?:; [^;\n]*, set {READING_SETTING})+$"), "; correct the values"),
 )
-
-
+COLORS = {"1": "grey", "3": "RGB"}  # by the number of channels
+OTHER_SHAPE = "where the training split has"  # in errors about images of another size, or other channels
+IMAGE_SHAPE = re.compile(
+    rf"{OTHER_SHAPE} (?P<height>\d+) x (?P<width>\d+) pixels and (?P<channels>\d+) channels?; "
+    r"(?P<remedy>set [^;\n]*\b(size|channels)=[^;\n]*)"
+)
 MISSING_VALUE = re.compile(r"column `(?P<key>[^`]*)` has no value; [^\n]*")
 MISSING_TARGET = "has no value, and an evaluation needs the target; fill it in, or remove the row"
 
@@ -59,11 +59,24 @@ def replace_training_remedies(rows: object = None, targets: Collection[str] = ()
         message = str(error)
         if (match := MISSING_VALUE.search(message)) and match["key"] in targets:
             message = f"{message[: match.start()]}column `{match['key']}` {MISSING_TARGET}{message[match.end() :]}"
+        if match := IMAGE_SHAPE.search(message):
+            arrays = "; arrays are (rows, height, width, channels)" if is_table(rows) else ""
+            message = f"{message[: match.start('remedy')]}{_describe_conversion(match)}{arrays}{message[match.end() :]}"
         for remedy, replacement in (*TRAINING_REMEDIES, *(READING_REMEDIES if is_table(rows) else ())):
             message = remedy.sub(replacement, message)
         if message == str(error):
             raise
         raise DataError(message) from error
+
+
+def _describe_conversion(match: re.Match[str]) -> str:
+    """How an image of another shape becomes one of the shape of the training split."""
+    words, channels = [], match["channels"]
+    if "size=" in match["remedy"]:
+        words.append(f"resize it to {match['height']} x {match['width']} pixels")
+    if "channels=" in match["remedy"]:
+        words.append(f"convert it to {COLORS.get(channels, f'{channels} channels')}")
+    return ", and ".join(words)
 
 
 def check_none_skipped(rows: object) -> None:

@@ -29,7 +29,7 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.image_output import check_image_folder, write_images
-from runner.inference.new_rows import FILL, MISSING_TARGET, replace_training_remedies
+from runner.inference.new_rows import FILL, MISSING_TARGET, OTHER_SHAPE, replace_training_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
 from runner.override_text import format_override, locate_settings
@@ -39,7 +39,8 @@ from runner.signature.schema import SCHEMA
 
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
-IMAGE_REMEDY = "replace the file, or remove it"  # of an image that can't be decoded
+# In errors for which it doesn't matter how columns are read: of an image that can't be decoded, and others.
+OTHER_FAULTS = ("replace the file, or remove it", OTHER_SHAPE, MISSING_TARGET)
 MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
             keys = read_source_options(folder).get("types", {}).keys() if read is None else read.names
             if set(re.findall("`(.*?)`", match["names"])) <= keys:
                 message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
-        if IMAGE_REMEDY in message or MISSING_TARGET in message:  # how columns are read doesn't matter
+        if any(text in message for text in OTHER_FAULTS):
             raise DataError(message) from error
         remedy = ", or set by the keys of `data` how it is read" if data.get("_target_") in (CSV, IMAGE_TABLE) else ""
         raise DataError(
