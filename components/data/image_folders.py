@@ -178,12 +178,12 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             raise
         strays = sorted(others)
         if strays and self.on_bad_row == "error":
-            offer = self._offer_skipping(len(strays), len(files.names))
-            more = f", and {len(strays) - 1} other files are none" if len(strays) > 1 else ""
+            others_text = "1 other file is none" if len(strays) == 2 else f"{len(strays) - 1:,} other files are none"
+            more = f", and {others_text}" if len(strays) > 1 else ""
             other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ""
             raise DataError(
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {SUFFIXES[0]}{offer}{other_source}"
+                f"names to read, such as {SUFFIXES[0]}{self._offer_skipping()}{other_source}"
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
@@ -191,13 +191,14 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
         return files, sorted(left_out), strays
 
-    def _offer_skipping(self, strays: int, images: int) -> str:
+    def _offer_skipping(self) -> str:
         """The end of an error that offers to skip files that aren't named as images; "": they wouldn't be skipped."""
+        skipping = replace(self, on_bad_row="skip")
         try:
-            _ = replace(self, on_bad_row="skip")._layout
+            images = sum(map(len, skipping._layout.parts.values()))
         except DataError:  # such as a folder without any images
             return ""
-        return offer_skipping(strays, strays + images)
+        return offer_skipping(len(skipping._strays), len(skipping._strays) + images)
 
     @property
     def _strays(self) -> Sequence[str]:

@@ -165,7 +165,7 @@ def test_blocks_are_small(tmp_path: Path) -> None:
     ("files", "options", "message"),
     [
         ({"cat/1.png": b"", "cat/notes.txt": b""}, {}, "cat/notes.txt in .* is no image file. Remove it, or set `suf"),
-        ({"cat/1.png": b"", "a.md": b"", "b.md": b""}, {}, "a.md in .* is no image file, and 1 other files are none"),
+        ({"cat/1.png": b"", "a.md": b"", "b.md": b""}, {}, "a.md in .* is no image file, and 1 other file is none"),
         ({"cat/1.txt": b""}, {"suffix": ".jpg"}, r"has no file whose name ends in \.jpg"),
         ({"cat/1.png": b""}, {"suffix": ()}, "`suffix` is empty; set `suffix=null` to read images"),
         ({".hidden": b""}, {}, r"has no file whose name ends in \.jpg, \.jpeg"),
