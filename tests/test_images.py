@@ -25,7 +25,9 @@ from runner.config.compose import compose
 from runner.data import order
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
+from runner.display.progress import QuietProgress
 from runner.execution.execute import Result
+from runner.execution.prepare import load_data
 from runner.figures.data import PAINT, class_colors
 from runner.inference.copied_columns import copy_columns
 from runner.inference.trained_model import TrainedModel
@@ -673,6 +675,10 @@ def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class
     assert changed.values["feature"]["target"]["ignore"] is None
     assert changed.suggestion is not None
     assert [*changed.suggestion.notes] == [each for each in config.suggestion.notes if each != note]
+    del config.values["feature"]["target"]["ignore"]
+    for each, is_warned in ((config, True), (changed, False)):
+        data, _ = load_data(each, None, QuietProgress())
+        assert any("set feature.target.ignore=255" in warning for warning in data.warnings) == is_warned
 
 
 def predict_table(run: Path, *words: str) -> list[dict[str, str]]:

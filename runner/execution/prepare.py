@@ -6,7 +6,7 @@ The folder comes last, so that a configuration error leaves no folder behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +46,7 @@ from runner.signature.schema import SCHEMA
 from runner.training.observers import Observers
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
+from runner.tree import iterate_leaves, join_path
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_MEAN_WEIGHT = 10.0  # of the training examples; a larger mean, or one below its inverse, gets a note
@@ -306,9 +307,17 @@ def load_data(
                     raise
                 raise MissingFileError(f"{error}. {notes}") from error
     LOG.info("the data is ready")
+    warnings = _leave_out_settled(data.warnings, config)
     if "given" not in config.values["data"]:
-        data = replace(data, warnings=tuple(locate_settings(warning, "data") for warning in data.warnings))
-    return data, features
+        warnings = [locate_settings(warning, "data") for warning in warnings]
+    return replace(data, warnings=tuple(warnings)), features
+
+
+def _leave_out_settled(warnings: Sequence[str], config: Config) -> list[str]:
+    """The warnings without those that advise to set a key of `feature` that the configuration sets to null."""
+    leaves = iterate_leaves(config.values["feature"], ("feature",))
+    settled = [join_path(path) for path, value in leaves if value is None]
+    return [warning for warning in warnings if not any(f" {key}=" in warning for key in settled)]
 
 
 def limit_batches(data: Data, training: Training) -> Data:
