@@ -662,6 +662,7 @@ def segmented(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
         return runner.run(*words, *SEGMENT, "loss=binary_cross_entropy", "metric=[accuracy]")
 
 
+@pytest.mark.usefixtures("in_empty_folder")
 def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class(masks: Path) -> None:
     words = ["data=image_table", f"data.path={masks / 't.csv'}", "data.target=mask"]
     config = compose(words)
@@ -675,6 +676,9 @@ def test_pixels_of_no_class_are_ignored_in_one_line_unless_they_are_made_a_class
     assert changed.values["feature"]["target"]["ignore"] is None
     assert changed.suggestion is not None
     assert [*changed.suggestion.notes] == [each for each in config.suggestion.notes if each != note]
+    assert main(["mode=init", *words]) == 0
+    [experiment] = Path("experiments").iterdir()
+    assert "How well do the images predict mask?" in experiment.read_text()
     del config.values["feature"]["target"]["ignore"]
     for each, is_warned in ((config, True), (changed, False)):
         data, _ = load_data(each, None, QuietProgress())

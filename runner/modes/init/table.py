@@ -17,6 +17,7 @@ from runner.yaml_file import dump_entry, dump_line
 
 COMMAND_KEYS = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
 """Keys that belong to a command, not to an experiment."""
+IMAGE = "components.feature.Image"
 
 
 def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[Path, bytes]]:
@@ -90,8 +91,9 @@ def _format_experiment_file(config: Config, suggestion: Suggestion, name: str) -
     """The experiment: what was inferred, to be edited, and what differs from the defaults."""
     chosen = _find_options(config, suggestion, name)
     options = [dump_entry(f"override /{group}", option) for group, option in chosen.items()]
-    predictors = "other columns" if "target" in config.values["data"] else "images"
     feature = config.values["feature"]
+    are_images = all(part["_target_"] == IMAGE for part in feature["columns"].values())
+    predictors = "images" if are_images else "other columns"
     targets = [feature["target"]] if feature["target"] is not None else [*feature["targets"].values()]
     target = _make_printable(" and ".join(str(each["key"]) for each in targets))
     lines = [
