@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,9 @@ from runner.execution.execute import Result
 from runner.execution.prepare import load_data
 from runner.figures.data import PAINT, class_colors
 from runner.inference.copied_columns import copy_columns
+from runner.inference.image_output import MARKER
 from runner.inference.trained_model import TrainedModel
+from runner.run_folder import LOCK
 
 pytestmark = pytest.mark.optax
 CLASSES = ("cat", "dog", "owl")
@@ -715,6 +718,8 @@ def test_predicted_masks_are_files_of_the_classes_of_the_training_masks(
     assert pieces[0].target[0].tolist() == np.where(true == 255, None, true.astype(object)).tolist()
     with pytest.raises(UserError, match=r"target is an image, .* may not fit .*predict_in_batches\('test'\), or write"):
         model.predict("test")
+    with pytest.raises(UserError, match="there is no split tset"):
+        model.predict_in_batches("tset")
     # New rows, which need no mask, have the same predictions.
     (masks / "new.csv").write_text(f"photo,id\n{rows[0]['photo.path']},a\n")
     words = (f"data.path={masks / 'new.csv'}", "output.overwrite=true")
@@ -743,7 +748,14 @@ def test_a_folder_of_predicted_masks_is_not_replaced_unasked(
     assert Path("p/7.png").exists(), "an image of the user"
     Path("p/7.png").rename("7.png")
     Path("p").rmdir()
+    for name in (".p.1.tmp", ".p.mine.tmp"):  # one of a killed process
+        Path(name).mkdir()
+        Path(name, MARKER).touch()
+        Path(name, LOCK).touch()
     assert main(words) == 0
+    assert {path.name for path in Path().iterdir()} == {"7.png", "p", "p.csv", ".p.mine.tmp"}
+    assert not Path("p", LOCK).exists()
+    shutil.rmtree(".p.mine.tmp")
     Path("p.csv").unlink()
     assert main(words) == 2
     assert "p, which exists already. Choose another name, or replace it with output.over" in capsys.readouterr().err

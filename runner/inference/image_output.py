@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 from components.types import Column, Constants, UserError, WritesImages
 from runner.data.encode import TARGET
 from runner.inference.predictions import Predictions, TargetPredictions
+from runner.run_folder import LOCK, is_abandoned, lock_new_folder
 
 MARKER = ".predictions"  # a file in each folder that is written here; no other folder is ever replaced
 OTHER_NAME = "Choose another name, or move what is there."
@@ -72,8 +74,9 @@ def write_images(
                 written = own
                 if isinstance(target := targets.get(name), WritesImages):
                     part = "" if name == TARGET else name
-                    (temporary / part).mkdir(exist_ok=True)
-                    written = _write(own, target, constants[name], temporary / part, Path(folder.name, part))
+                    with _report_as_unwritable(folder):
+                        (temporary / part).mkdir(exist_ok=True)
+                        written = _write(own, target, constants[name], temporary / part, Path(folder.name, part))
                 pieces.setdefault(name, []).append(written)
     joined = {name: _join(own) for name, own in pieces.items()}
     return joined.get(TARGET, joined)
@@ -87,17 +90,41 @@ def _is_ours(path: Path) -> bool:
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Creates a folder under another name, which replaces `folder` at the end of the context, or is removed."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    lock = None
     try:
-        temporary.mkdir()
-        (temporary / MARKER).touch()
+        with _report_as_unwritable(folder):
+            _remove_abandoned(folder)
+            temporary.mkdir()
+            lock = lock_new_folder(temporary)
+            (temporary / MARKER).touch()
         yield temporary
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        with _report_as_unwritable(folder):
+            (temporary / LOCK).unlink()
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what killed processes left of the folder."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        is_ours = path.name.removeprefix(f".{folder.name}.").removesuffix(".tmp").isdecimal()
+        with suppress(OSError):  # another process renamed or removed it, or another user owns it
+            if is_ours and (path / MARKER).exists() and is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _report_as_unwritable(folder: Path) -> Iterator[None]:
+    """Raises UserError for an OSError in the context: a folder can't be written."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror or error}. Choose another output.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(own: Predictions, target: WritesImages, constants: Constants, folder: Path, name: Path) -> Predictions:

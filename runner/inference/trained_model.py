@@ -254,9 +254,17 @@ class TrainedModel:
     ) -> Generator[Predictions | TargetPredictions]:
         """Yields the predictions for consecutive rows, such as images that don't fit in memory all at once.
 
-        The arguments and the errors are those of `predict`.
+        The arguments and the errors are those of `predict`. Errors in the rows are raised when these are reached.
         """
         self._check_predicted(rows, on_missing)
+        return self._predict_in_batches(rows, on_missing, on_warning)
+
+    def _predict_in_batches(
+        self,
+        rows: str | Mapping[str, Any] | Source,
+        on_missing: OnMissing,
+        on_warning: Callable[[str], None] | None,
+    ) -> Generator[Predictions | TargetPredictions]:
         if isinstance(rows, str):
             evaluator = self._evaluator_for(rows)
             for numbers, outputs in self.outputs_in_batches(rows):
@@ -286,6 +294,7 @@ class TrainedModel:
         check_has_target(self.targets, self.folder)
         check_on_missing(on_missing, rows)
         if isinstance(rows, str):
+            check_split(self.folder, rows, self.splits)
             return
         if not is_table(rows) and not hasattr(rows, "blocks"):
             columns = ", ".join(f"{key!r}: […]" for key in sorted(raw_keys(self.features.columns)))

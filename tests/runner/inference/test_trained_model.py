@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from components.types import UserError
 from runner import npz
 from runner.__main__ import main
 from runner.execution.execute import Result
-from runner.inference import output
+from runner.inference import image_output, output
 from runner.inference.trained_model import TrainedModel, load_model
 from runner.record.predictions import load_predictions
 
@@ -621,6 +621,16 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(output.WRITERS, ".csv", fail)
     with pytest.raises(UserError, match=r"table.csv can't be written: No space left on device"):
         output.write_table(tmp_path / "table.csv", {"row": np.arange(2)})
+    assert list(tmp_path.iterdir()) == []
+
+    def read() -> Iterator[Any]:
+        yield from ()
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):  # it isn't said to be of the folder
+        image_output.write_images(read(), {}, {}, tmp_path / "images")
+    with pytest.raises(UserError, match="images can't be written: No such file or directory"):
+        image_output.write_images(read(), {}, {}, tmp_path / "none" / "images")
     assert list(tmp_path.iterdir()) == []
 
 
