@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 import PIL.Image
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from components.data import Csv, Frame, Generator, ImageFolders, ImageTable, TextFolders
@@ -76,6 +76,8 @@ def test_a_table_with_skipped_rows_equals_the_table_without_them(
     on_missing_target: Any,
 ) -> None:
     good[0] = ("5", "1.5", "2024-01-31", "a", "true")  # each column has a value
+    values, faults = ([row[1] for row in good], [text for _, _, (column, text) in bad if column == 1])
+    assume(len(values) - values.count("") - values.count("?") >= 3 * (len(faults) + values.count("?")))  # or it is text
     rows = [(",".join(row), "") for row in good]
     for position, row, (column, text) in bad:
         line = ",".join(text if number == column else field for number, field in enumerate(row))
