@@ -363,9 +363,9 @@ def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> st
     if override.package is not None:
         return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        if may_sweep:
-            if root in MODE_KEYS:
-                return "takes one value, and no sweep is over it. Choose one."
+        if root in MODE_KEYS and not name.endswith(".columns"):
+            return "takes one value, and no sweep is over it. Choose one."
+        if may_sweep and root not in MODE_KEYS:
             return (
                 "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a "
                 f"list as one value: {name}=[…]"

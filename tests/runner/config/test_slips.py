@@ -131,6 +131,7 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("data.on_missing=drop", "It is for new rows: mode=predict and mode=evaluate."),
         ("data=images data.path=a data.target=label", "The source names its target itself: leave this out."),
         ("data.valid=0", "Every run has this split: set a share, such as 0.1, or a number of rows"),
+        ("runs.columns=a,b", "several values must be a list. Write 'runs.columns=[a,b]'\n"),
         ("runs.sort=a,b", "runs.sort=a,b: takes one value, and no sweep is over it. Choose one.\n"),
         ("'data.types.area (m2)=float'", "Write 'data.types.\"area (m2)\"=float'"),
         ("early_stopping=5", "write training.patience=5"),
