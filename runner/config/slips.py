@@ -182,7 +182,7 @@ def _suggest_data_key(values: Mapping[str, Any], name: str, known: Collection[st
         return "Its rows come from data.function. To read a file, choose another source, such as data=csv."
     if calls_function:
         return "The target stands in the feature file: write conf/feature/NAME.yaml, and choose it by feature=NAME."
-    if name == "target" and "path" in known and "function" not in known:
+    if name == "target" and "path" in known:
         return "The source names its target itself: leave this out. A table has data.target: write data=csv."
     data = values.get("data", {})
     return _write_table(str(data.get("path", "FILE")), str(data.get("target", "COLUMN")))
