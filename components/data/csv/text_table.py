@@ -359,8 +359,6 @@ class TextTable(SkipOptions, Table):
     def _check_names(self, names: Collection[str]) -> None:
         """Raises DataError for all options that name a column which isn't among `names`, or that drop a target."""
         if errors := [*self._find_wrong_names(names)]:
-            missing = [name for name in self._targets if name not in names]  # no error where nothing needs the target
-            errors += [f"`target` (={name}) is no column. {suggest_name(name, names)}" for name in missing]
             raise DataError("\n".join(errors))
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
