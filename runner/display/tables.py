@@ -1,4 +1,4 @@
-"""Prints tables of text on standard output: with borders on a terminal, as aligned columns elsewhere."""
+"""Prints tables of text on standard output, as aligned columns. A terminal's width is kept to."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from runner.terminal import on_terminal, write_line
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 Row = Sequence[str]
 MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
 MAX_NAMED = 10  # names in a line about others
-COLUMN_GAP = 2  # characters after each column of a table without borders
-MAX_TABLE_WIDTH = 10_000  # characters; no terminal is as wide
+COLUMN_GAP = 2  # characters between two columns
+INDENT = 2  # characters before the rows below a title
+NO_LIMIT = 1 << 30  # characters of a line that is not for a terminal
 # Where a cell may be broken: in names and lists, but not in numbers, nor between a number and its unit
 BREAKS = re.compile(r"(?<=[/_])|(?<= )(?<!\d )|(?<=\d )(?![A-Za-z])|(?<=,)(?!\d)")
 MAX_PIECE = 12  # characters; a longer piece is broken inside if the table doesn't fit otherwise
@@ -42,10 +39,7 @@ class Section(NamedTuple):
     may_turn: bool = False
 
     def __str__(self) -> str:
-        lines = _align(self.rows, self.right_columns)
-        if not self.title:
-            return "\n".join(lines)
-        return "\n".join([self.title, *(f"  {line}" for line in lines), ""])
+        return "\n".join(text for text, _ in _format_section(self, NO_LIMIT))
 
 
 def shorten_section(section: Section, remark: str = "") -> Section:
@@ -123,25 +117,30 @@ def list_first(names: Sequence[str]) -> str:
 
 
 def table_width(rows: Sequence[Row]) -> int:
-    """The characters of a line of a table without borders."""
+    """The characters of a line of a table."""
     widths = _column_widths(rows)
     return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
 
 def terminal_width() -> int:
     """The characters of a line. If the output is not a terminal, there is no limit."""
-    return shutil.get_terminal_size().columns if on_terminal() else MAX_TABLE_WIDTH
+    return shutil.get_terminal_size().columns if on_terminal() else NO_LIMIT
 
 
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """Prints the same as `print_tables`, but raises OSError for a closed terminal or pipe."""
-    filled = [section for section in sections if section.rows]
-    lines = _align(facts)
-    if on_terminal():
-        _draw(filled, lines)
-    else:
-        for text in (*filled, *lines):
-            write_line(str(text))
+    lines = [line for section in sections if section.rows for line in _format_section(section, terminal_width())]
+    lines += [(text, False) for text in _align(facts)]
+    if not on_terminal():
+        for text, _ in lines:
+            write_line(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    for text, is_bold in lines:
+        console.print(Text(text, "bold" if is_bold else ""), soft_wrap=True)  # so that a user can copy it whole
 
 
 def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str]:
@@ -161,51 +160,31 @@ def _column_widths(rows: Sequence[Row]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
-    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole.
+def _format_section(section: Section, room: int) -> list[tuple[str, bool]]:
+    """The lines of a table, and whether each is a title or a heading.
 
-    Tables have borders if all fit with them. A table that is too wide without borders is turned, if it may be and fits
-    then, or has broken cells.
+    A table that is too wide is turned, if it may be and fits then, or has broken cells.
+
+    Args:
+        section: the table.
+        room: the maximum number of characters of a line below the title.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    unlimited = console.options.update(width=MAX_TABLE_WIDTH)
-    tables = [_make_table(section) for section in sections]
-    has_borders = all(console.measure(table, options=unlimited).maximum <= console.width for table in tables)
-    for section, table in zip(sections, tables, strict=True):
-        if section.title:
-            console.print(Text(section.title, "bold"), soft_wrap=True)
-        if has_borders:
-            console.print(table)
-        else:
-            _draw_plain(section, console)
-        if section.title:
-            console.print()
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
-
-
-def _draw_plain(section: Section, console: Console) -> None:
-    """Draws a table without borders."""
-    from rich.text import Text
-
     rows, right_columns = section.rows, section.right_columns
-    if section.may_turn and table_width(rows) > console.width:
+    indent = INDENT if section.title else 0
+    if section.may_turn and table_width(rows) > room - indent:
         turned = list(zip(*rows, strict=True))
-        if table_width(turned) <= console.width:
+        if table_width(turned) <= room - indent:
             rows, right_columns = turned, ()
-    widths = _fit_widths(rows, section.has_heading, console.width)
+    widths = _fit_widths(rows, section.has_heading, room - indent)
     broken = [list(_break_row(row, widths)) for row in rows]
     texts = _align([line for lines in broken for line in lines], right_columns)
-    for number, text in enumerate(texts):
-        is_heading = section.has_heading and number < len(broken[0])
-        console.print(Text(text, "bold" if is_heading else ""), soft_wrap=True)
+    heading = len(broken[0]) if section.has_heading else 0
+    lines = [(" " * indent + text, number < heading) for number, text in enumerate(texts)]
+    return [(section.title, True), *lines, ("", False)] if section.title else lines
 
 
 def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
-    """The widths of the columns of a table without borders, narrowed until it fits.
+    """The widths of the columns of a table, narrowed until it fits.
 
     Of all columns, the next to be narrowed is the one that adds the fewest lines below the heading, then the fewest to
     the heading, and of these the widest. Pieces of cells that are longer than MAX_PIECE are broken last. A table that
@@ -258,16 +237,3 @@ def _break_cell(cell: str, width: int) -> list[str]:
         while len(lines[-1].rstrip()) > width:
             lines[-1:] = [lines[-1][:width], lines[-1][width:]]
     return [line.rstrip() for line in lines]
-
-
-def _make_table(section: Section) -> Table:
-    """A table of Rich."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=section.has_heading)
-    for index, name in enumerate(section.rows[0]):
-        table.add_column(Text(name), justify="right" if index in section.right_columns else "left")
-    for row in section.rows[section.has_heading :]:
-        table.add_row(*map(Text, row))
-    return table
