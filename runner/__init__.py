@@ -231,15 +231,15 @@ def _as_text(target: str | int | Sequence[str | int] | None) -> str | list[str] 
     """The names of the columns to predict as texts: those of a data frame may be integers."""
     from components.types import UserError
 
-    is_list = isinstance(target, list | tuple)
-    is_repeated = is_list and len({str(name) for name in target}) < len(target) and not isinstance(target[0], str)
-    if is_repeated or getattr(target, "shape", ()) != ():
+    names = [str(name) for name in target] if isinstance(target, list | tuple) else None
+    is_repeated = names is not None and len(set(names)) < len(names) and names != target
+    if is_repeated or getattr(target, "shape", ()) != ():  # the values, as scikit-learn takes them
         raise UserError(
             f"target is of the type {type(target).__name__}, and the name of a column is needed. Put the values into "
             'the table as a column, and name it by target="column".'
         )
-    if isinstance(target, list | tuple):
-        return [str(name) for name in target]
+    if names is not None:
+        return names
     return None if target is None else str(target)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.closest import closest_names, equal_names, join_names, suggest_name
-from components.input_files import candidate_paths
+from components.input_files import IMAGE_SUFFIXES, candidate_paths
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.modes import MODES
@@ -303,12 +303,8 @@ def explain_data_file(name: str) -> str | None:
 
 def _holds_images(folder: Path) -> bool:
     """Whether a folder holds images, or folders of images, as far as its first files tell."""
-    if not folder.is_dir():
-        return False
-    from components.data.image_profile import SUFFIXES
-
-    with contextlib.suppress(OSError):
-        return any(path.suffix.lower() in SUFFIXES for path in itertools.islice(folder.rglob("*"), 1000))
+    with contextlib.suppress(OSError, ValueError):  # ValueError: the path contains a NUL
+        return any(path.suffix.lower() in IMAGE_SUFFIXES for path in itertools.islice(folder.rglob("*"), 1000))
     return False
 
 

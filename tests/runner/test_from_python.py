@@ -178,7 +178,12 @@ def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any]
     [
         (["data=csv data.path=a.csv seed=3"], {}, "Write each as a word of its own: data=csv data.path=a.csv seed=3"),
         (["note=a seed=3", "sed=1"], {}, "sed: unknown key"),
-        ([{"learning_rate": [0.1, 0.2]}], {}, "To run each of them, write 0.1,0.2 without brackets in a sweep"),
+        (
+            [{"learning_rate": [0.1, 0.2]}],
+            {},
+            "To run each of them, write 0.1,0.2 without brackets in a sweep (titrate -m, or in Python "
+            'runner.multirun("…=0.1,0.2"))',
+        ),
         (
             ["learning_rate=1,2"],
             {},

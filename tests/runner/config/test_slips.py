@@ -148,6 +148,7 @@ def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.Cap
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.parametrize(
     ("file", "word", "message"),
     [
