@@ -8,7 +8,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +18,7 @@ from components.types import DataError, MissingFileError
 if TYPE_CHECKING:
     import numpy as np
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -60,11 +61,34 @@ def find_path(*paths: str, file: bool = False) -> Path:
     name = candidates[0].name
     siblings = [other for other in _list_siblings(candidates) if other != name]
     nearest, other_form = closest_name(name, siblings), find_other_form(name, siblings)
-    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
-    hint = f"did you mean {Path(paths[0]).parent / nearest}?" if nearest else remedy
+    below = _find_one_below(paths[0])
+    meant = below or (Path(paths[0]).parent / nearest if nearest else None)
+    hint = f"did you mean {meant}?" if meant else _describe_remedy(paths[0])
     if other_form is not None:
         hint = f"{describe_other_form(name, other_form)} Write it as the file is named, or rename the file"
     raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
+
+
+def _find_one_below(path: str) -> Path | None:
+    """The only path that ends with a relative one in a folder directly below those of the data; None: no single one."""
+    found: set[Path] = set()
+    is_below = not os.path.isabs(os.path.expanduser(path)) and ".." not in Path(path).parts
+    for root in data_folders() if is_below else ():
+        with suppress(OSError, ValueError):  # ValueError: the path contains a NUL
+            folders = [folder for folder in root.iterdir() if folder.name[0] != "."]
+            found |= {Path(folder.name, path) for folder in folders if (folder / path).exists()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _describe_remedy(path: str) -> str:
+    """What to do about a path at which nothing exists, nor under a similar name."""
+    if os.path.isabs(os.path.expanduser(path)):
+        return "correct the path"
+    if folder := os.environ.get("TITRATE_DATA"):
+        if not os.path.isdir(folder):
+            return f"TITRATE_DATA is {folder}, which is no folder; correct it, or the path"
+        return "it is neither below TITRATE_DATA nor below the working folder; correct one of them, or the path"
+    return f"set TITRATE_DATA to the folder that holds {path}, or correct the path"
 
 
 def open_descriptor(path: Path, flags: int = os.O_RDONLY) -> int:

@@ -104,6 +104,18 @@ OTHER_NAMES = {
     "epsilon": ("eps",),
     "rho": ("decay",),
     "lambda": ("strength",),
+    # modes
+    "delete": ("clean",),
+    "remove": ("clean",),
+    "rm": ("clean",),
+    "fit": ("train",),
+    "eval": ("evaluate",),
+    "test": ("evaluate",),
+    "validate": ("evaluate",),
+    "infer": ("predict",),
+    "inference": ("predict",),
+    "list": ("runs",),
+    "ls": ("runs",),
     # values
     "val": ("valid",),
     "validation": ("valid",),

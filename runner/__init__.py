@@ -216,7 +216,9 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
         words = f"'data=csv', {format_override('data.path', os.fspath(data))!r}, 'data.target=COLUMN'"
         raise UserError(f"data={os.fspath(data)!r} is a path. {hint} For a CSV file, write runner.run({words}).")
     if not hasattr(data, "blocks"):
-        raise UserError(f"data is of the type {type(data).__name__}. {hint}")
+        remedy = f'Put y into the table as a column, and name it by target="column". {hint}'
+        is_pair = isinstance(data, tuple) and len(data) == 2  # (X, y)
+        raise UserError(f"data is of the type {type(data).__name__}. {remedy if is_pair else hint}")
     try:
         check_kind(data, type(data).__name__, ("source",))
     except UserError as error:
@@ -227,8 +229,17 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
 
 def _as_text(target: str | int | Sequence[str | int] | None) -> str | list[str] | None:
     """The names of the columns to predict as texts: those of a data frame may be integers."""
-    if isinstance(target, list | tuple):
-        return [str(name) for name in target]
+    from components.types import UserError
+
+    names = [str(name) for name in target] if isinstance(target, list | tuple) else None
+    is_repeated = names is not None and len(set(names)) < len(names) and names != target
+    if is_repeated or getattr(target, "shape", ()) != ():  # the values, as scikit-learn takes them
+        raise UserError(
+            f"target is of the type {type(target).__name__}, and the name of a column is needed. Put the values into "
+            'the table as a column, and name it by target="column".'
+        )
+    if names is not None:
+        return names
     return None if target is None else str(target)
 
 

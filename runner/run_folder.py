@@ -245,10 +245,12 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
             "runs.sort=best/valid/loss lists the lowest first, runs.sort=-test/accuracy the highest. A sweep prints "
             "the folder of its best run."
         )
-    known = [path.name for path in list_runs(root) if read_kind(path) != LOOK]
+    kinds = ("run", "sweep") if key == "resume" else ("run",)
+    known = [path.name for path in list_runs(root) if read_kind(path) in kinds]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
-    near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4) or [*known[-3:], LAST_RUN]
-    runs = f"Nearest runs: {', '.join(near)}." if known else "It has no runs."
+    near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4)
+    listed = f"Nearest runs: {', '.join(near)}." if near else f"The newest runs: {', '.join(known[-3:])}."
+    runs = listed if known else "It has no runs."
     raise UserError(f"{key}={name}: there is no such run below {root}. {runs}")
 
 

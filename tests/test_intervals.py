@@ -258,6 +258,7 @@ def test_a_small_split_has_no_intervals(
     [
         (30, 1000, None),
         (29, 1000, "it has 29 rows, and intervals need at least 30"),
+        (1, 1000, "it has 1 row, and intervals need at least 30"),
         (200_000, 1000, None),
         (200_001, 1000, "200,001 rows times 1,000 resamples exceed 200,000,000; set intervals=999 or less"),
         (3_000_000, 1000, "3,000,000 rows times 1,000 resamples exceed 200,000,000; set intervals=null"),

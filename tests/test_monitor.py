@@ -122,6 +122,9 @@ def test_a_weighted_metric_has_the_direction_of_the_metric(kind: str, name: str)
         ("none", "valid/los", "Did you mean valid/loss?"),
         ("single", "train/objective", "Allowed: train/accuracy, train/loss, valid/accuracy"),
         ("collecting", "train/area", "Did you mean valid/area?"),
+        ("ranking", "auc", "Did you mean valid/auc or valid/weighted/auc?"),
+        ("single", "valid/f1", "f1 is an option of metric: add it by 'metric=[accuracy,f1]' [set"),
+        ("single", "f1_score", "add it by 'metric=[accuracy,f1]', and set training.monitor=valid/f1 [set"),
         ("collecting", "valid/weighted/area", "Allowed: train/loss, valid/area, valid/loss, valid/weighted/loss"),
     ],
 )

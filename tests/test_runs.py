@@ -324,7 +324,7 @@ def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatc
         stopped = long()
     with pytest.raises(UserError, match=r"its configuration differs:\n  learning_rate: was 0.001, is now 0.01"):
         long(f"resume={stopped.folder.name}", "learning_rate=0.01")
-    with pytest.raises(UserError, match=r"no such run below outputs. Nearest runs: .*sequential"):
+    with pytest.raises(UserError, match=r"no such run below outputs. The newest runs: .*sequential"):
         long("resume=nothing")
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder

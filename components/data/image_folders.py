@@ -23,7 +23,7 @@ from components.data.files import (
     find_file_bounds,
     open_files,
 )
-from components.data.image_profile import SUFFIXES, profile_images
+from components.data.image_profile import profile_images
 from components.data.key_column import format_key
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
@@ -31,7 +31,7 @@ from components.data.skipping import SearchesBadRows
 from components.data.splitting import SPLIT_NAMES
 from components.data.table import Table, slice_rows
 from components.image_files import is_image_file
-from components.input_files import find_path, open_file
+from components.input_files import IMAGE_SUFFIXES, find_path, open_file
 from components.types import Block, DataError, LazyColumns, Range, Strings, TableProfile, Values, row_count
 
 PARTS = SPLIT_NAMES | {
@@ -152,7 +152,9 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         """The files that are read, the image files that `suffix` leaves out, and files that aren't named as images."""
         suffixes = (self.suffix,) if isinstance(self.suffix, str) else self.suffix
         if suffixes == ():
-            raise DataError(f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {SUFFIXES[0]}")
+            raise DataError(
+                f"`suffix` is empty; set `suffix=null` to read images, or list ends such as {IMAGE_SUFFIXES[0]}"
+            )
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
         if packed.path.is_file() and (remedy := _suggest_source(packed.path)):
@@ -160,7 +162,7 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         left_out, others = set[str](), set[str]()
 
         def is_wanted(name: str) -> bool:
-            is_listed, is_image = name.lower().endswith(ends), name.lower().endswith(SUFFIXES)
+            is_listed, is_image = name.lower().endswith(ends), name.lower().endswith(IMAGE_SUFFIXES)
             if not is_listed and is_image:
                 left_out.add(name)
             if suffixes is None and not is_image:
@@ -183,12 +185,12 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ""
             raise DataError(
                 f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {SUFFIXES[0]}{self._offer_skipping()}{other_source}"
+                f"names to read, such as {IMAGE_SUFFIXES[0]}{self._offer_skipping()}{other_source}"
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
         if not files.names:
-            raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or SUFFIXES)}")
+            raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or IMAGE_SUFFIXES)}")
         return files, sorted(left_out), strays
 
     def _offer_skipping(self) -> str:

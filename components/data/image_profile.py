@@ -12,7 +12,6 @@ from components.data.bad_rows import SKIP_FILES
 from components.image_files import Decoding, ImageError, ImageShape, decode_mask, describe_remedy, read_shape
 from components.types import DataError, ImageProfile
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 PROFILED_FILES = 2000  # of which the sizes are read
 MAX_PROFILED_PIXELS = 10**9
 PROFILED_MASKS = 200  # of which all pixels are read

@@ -18,12 +18,12 @@ from components.data.csv.options import raise_contradiction
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.source import Csv
 from components.data.files import ChecksFileBytes, FileContents, Files, find_file_bounds, hash_texts
-from components.data.image_profile import SUFFIXES, profile_images
+from components.data.image_profile import profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
 from components.data.table import slice_rows
 from components.image_files import ImageShape, verify_mask
-from components.input_files import find_path
+from components.input_files import IMAGE_SUFFIXES, find_path
 from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
 
 PATH_REMEDY = "Correct the path, or remove the row."
@@ -79,7 +79,7 @@ class ImageTable(ChecksFileBytes, Csv):
     @cached_property
     def reader(self) -> Reader:
         """Reads the table. Paths such as 0.png are texts, and not numbers with the mark `png`."""
-        return replace(super().reader, text_marks=SUFFIXES if self.images is None else ())
+        return replace(super().reader, text_marks=IMAGE_SUFFIXES if self.images is None else ())
 
     @cached_property
     def _images(self) -> tuple[str, ...]:
@@ -112,7 +112,9 @@ class ImageTable(ChecksFileBytes, Csv):
 
     def _find_other_texts(self, name: str, texts: Strings) -> tuple[int, int]:
         """The first row whose text isn't the name of an image file, and how many there are. All, if all are missing."""
-        is_image = np.array([text.lower().endswith(SUFFIXES) for text in texts._replace(indices=None).tolist()], bool)
+        is_image = np.array(
+            [text.lower().endswith(IMAGE_SUFFIXES) for text in texts._replace(indices=None).tolist()], bool
+        )
         is_image = is_image if texts.indices is None else is_image[texts.indices]
         valid = self.table.valid.get(name)
         is_other = ~is_image if valid is None else ~is_image & valid
@@ -130,8 +132,8 @@ class ImageTable(ChecksFileBytes, Csv):
                 f"({self._locate(row)}). {candidates}"
             )
         return DataError(
-            f"{self.label} has no column whose texts are all paths of images, which end in {', '.join(SUFFIXES)}. "
-            f"{candidates} Set `images` to the column of paths."
+            f"{self.label} has no column whose texts are all paths of images, which end in "
+            f"{', '.join(IMAGE_SUFFIXES)}. {candidates} Set `images` to the column of paths."
         )
 
     @cached_property

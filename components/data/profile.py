@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from components.data.csv.likely_dates import find_dates_in_numbers, find_dates_in_texts
-from components.data.image_profile import SUFFIXES
+from components.input_files import IMAGE_SUFFIXES
 from components.types import ColumnType, Problem, Reading, Sentinel, Strings, Values, row_count
 
 MAX_EXACT = 2.0**53 - 1  # beyond it, different whole numbers are the same float64
@@ -233,7 +233,7 @@ class Profile:
         if not isinstance(self.values, Strings):
             return False
         texts = [text for text in self._sampled_texts if text]
-        return 2 * sum(text.lower().endswith(SUFFIXES) for text in texts) > len(texts)
+        return 2 * sum(text.lower().endswith(IMAGE_SUFFIXES) for text in texts) > len(texts)
 
     @cached_property
     def tag_separator(self) -> str | None:

@@ -11,7 +11,7 @@ from components.input_files import find_path, hash_file
 from components.pretrained.convert import convert_weights, plan_conversion
 from components.pretrained.detect import check_fields, detect_scheme
 from components.pretrained.safetensors_file import read_safetensors
-from components.types import UserError
+from components.types import FieldError, MissingFileError, UserError
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,7 @@ class Safetensors:
             raise UserError(f"{file}: {error}") from error
 
     def _find_file(self) -> Path:
-        return find_path(self.path, file=True)
+        try:
+            return find_path(self.path, file=True)
+        except MissingFileError as error:
+            raise FieldError("path", str(error)) from error

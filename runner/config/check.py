@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from components.closest import suggest_name
+from components.closest import equal_names, suggest_name
 from components.types import Range
 from components.types.splits import find_split_conflicts
-from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
+from runner.config.catalog import EXPERIMENT, OPTION, find_options, read_default_options
 from runner.config.check_data import find_drop_problems
 from runner.config.check_files import find_file_problems
-from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, list_metric_names
+from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.losses import find_call_problems
@@ -365,8 +365,8 @@ def _check_length(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds a monitored metric that no run could record. The trainer checks the names of internal losses."""
-    metrics, training = values.get("metric"), values.get("training")
-    if not isinstance(metrics, dict) or not isinstance(training, dict):
+    metrics, training, feature = (values.get(name) for name in ("metric", "training", "feature"))
+    if not isinstance(metrics, dict) or not isinstance(training, dict) or not isinstance(feature, dict):
         return
     metric_names, may_have_others = list_metric_names(values)
     names = [f"valid/{name}" for name in metric_names]
@@ -377,11 +377,36 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(monitor, str) or monitor in (*names, "train/objective"):  # with auxiliary classifiers too
         return
     split, _, name = monitor.partition("/")
-    is_weighted, feature = name.startswith(WEIGHTED), values.get("feature")
-    has_weights = isinstance(feature, dict) and feature.get("weight") is not None
+    is_weighted, has_weights = name.startswith(WEIGHTED), feature.get("weight") is not None
     may_be_internal = (split in ("train", "valid") and not is_weighted) or (split == "valid" and has_weights)
     if not may_have_others or not may_be_internal or name == "objective":
-        yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
+        names = [each for each in names if not each.startswith("train/") or not _collects_rows(metrics, each)]
+        hint = _suggest_metric(monitor, metrics) if feature.get("target") is not None else None
+        yield Problem("training.monitor", f"there is no metric {monitor}. {hint or suggest_name(monitor, names)}")
+
+
+def _collects_rows(metrics: Mapping[str, Any], name: str) -> bool:
+    """Whether the metric of a name in the record needs all rows, so that training has no value of it."""
+    node: Any = metrics
+    for key in name.split("/")[1:]:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return is_set(node, "collects")
+
+
+def _suggest_metric(monitor: str, metrics: Mapping[str, Any]) -> str | None:
+    """How to add the option of `metric` that is monitored, to the metrics of a single target; None: there is none."""
+    options = find_options().files["metric"]
+    split, _, name = monitor.rpartition("/")
+    meant = equal_names(name, options)
+    if (
+        split not in ("", "train", "valid")
+        or len(meant) != 1
+        or meant[0] in metrics
+        or not set(metrics) <= set(options)
+    ):
+        return None
+    added = f"{meant[0]} is an option of metric: add it by 'metric=[{','.join([*metrics, meant[0]])}]'"
+    return added if monitor == f"{split}/{meant[0]}" else f"{added}, and set training.monitor=valid/{meant[0]}"
 
 
 def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -41,9 +41,7 @@ def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def list_metric_names(values: Mapping[str, Any]) -> tuple[list[str], bool]:
     """The names of losses and metrics in the record, and whether the architecture may add internal losses to them."""
-    feature, metrics = values.get("feature"), values.get("metric")
-    if not isinstance(feature, Mapping) or not isinstance(metrics, Mapping):
-        return ["loss"], True
+    feature, metrics = values["feature"], values["metric"]
     targets = feature.get("targets") or {}
     names = ["loss", *(name for name, node in metrics.items() if isinstance(node, Mapping) and "_target_" in node)]
     if feature.get("target") is None and isinstance(targets, Mapping):
@@ -212,6 +210,25 @@ def has_member(node: Any, name: str) -> bool:
     target = target_of(node)
     cls = find_class(target) if target else None
     return cls is not None and name in (member_names(cls) or ())
+
+
+def is_set(node: Any, name: str) -> bool:
+    """Whether the source of the class of a part, or of its nearest base with the attribute, sets it to True."""
+    target = target_of(node)
+    cls = find_class(target) if target else None
+    return cls is not None and _find_constant(cls, name) is True
+
+
+def _find_constant(cls: Class, name: str) -> Any:
+    """The value of an attribute in the source of a class or of its first base that sets it; None: it is no constant."""
+    for node in cls.node.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = getattr(node, "value", None)
+            return value.value if isinstance(value, ast.Constant) else None
+    bases = (find_class(base) for base in reversed(base_names(cls)) if base not in BASES_WITHOUT_PARAMETERS)
+    found = (_find_constant(base, name) for base in bases if base is not None)
+    return next((value for value in found if value is not None), None)
 
 
 def target_of(node: Any) -> str | None:

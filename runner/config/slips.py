@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.closest import closest_names, equal_names, join_names, suggest_name
+from components.input_files import IMAGE_SUFFIXES, candidate_paths
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.modes import MODES
@@ -289,12 +291,21 @@ def explain_word(word: str, options: Mapping[str, Collection[str]]) -> str | Non
 
 
 def explain_data_file(name: str) -> str | None:
-    """What to write for the name of a file as the option of `data`; None: the name is not that of a file."""
+    """What to write for the name of a file or folder as the option of `data`; None: the name is not that of one."""
+    if any(map(_holds_images, candidate_paths(name))):
+        return f"Write data=images {_format_override('data.path', name)}"
     if not re.search(r"[./\\]", name):
         return None
     if Path(name).suffix.lower() in OTHER_TABLES:
         return f"Tables are read from CSV files. Save it as CSV. {_write_table(str(Path(name).with_suffix('.csv')))}"
     return _write_table(name)
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a folder holds images, or folders of images, as far as its first files tell."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: the path contains a NUL
+        return any(path.suffix.lower() in IMAGE_SUFFIXES for path in itertools.islice(folder.rglob("*"), 1000))
+    return False
 
 
 def _write_table(path: str, target: str = "COLUMN") -> str:

@@ -428,8 +428,9 @@ def _compare_with_majority(metrics: Mapping[str, float], predictions: Iterable[R
         name = f"{each.split}/{record_name(each.target_name, 'accuracy')}"
         if name in metrics and each.majority is not None and metrics[name] <= each.majority[1]:
             majority, share = each.majority
-            accuracy = f"{name} {format_number(metrics[name])}"
-            yield f"{accuracy} is no better than predicting `{majority}` for every row ({format_number(share)})"
+            accuracy, reached = format_number(metrics[name]), format_number(share)
+            relation = "as good as" if accuracy == reached else "no better than"
+            yield f"{name} {accuracy} is {relation} predicting `{majority}` for every row ({reached})"
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:

@@ -225,7 +225,8 @@ def _describe_problem(value: Any, hint: Any) -> str:
         advice += f". Write [{value}], in quotes on the command line"
     if isinstance(value, list) and value and all(_accepts(hint, element) for element in value):
         each = ",".join(map(format_value, value))
-        advice += f"{SWEEP_ADVICE}{each} without brackets in a sweep (titrate -m, or runner.multirun)"
+        sweep = f'a sweep (titrate -m, or in Python runner.multirun("…={each}"))'
+        advice += f"{SWEEP_ADVICE}{each} without brackets in {sweep}"
     return f"{format_value(value)} is not {expected}{advice}"
 
 

@@ -29,6 +29,7 @@ from runner.suggest.messages import (
     describe_problem,
     describe_reading,
     format_name_override,
+    format_row_count,
     list_spellings,
 )
 from runner.suggest.summary import is_unusual, summarize_kinds
@@ -260,9 +261,9 @@ def _count_training_rows(source: Source, origin: str, folds: int | None) -> int:
         rows = next(iter(source.sizes().values()))  # of the table; the files of other splits follow
         sizes = [size for part in ("valid", "test") if isinstance(size := getattr(source, part, None), int | float)]
         if sizes and (max(sizes) >= 1 or sum(sizes) >= 1):  # they are too large for any table, or for this one
-            raise DataError(f"{origin} has {rows:,} rows: {error}") from error
+            raise DataError(f"{origin} has {format_row_count(rows)}: {error}") from error
         hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
-        raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
+        raise DataError(f"{origin} has {format_row_count(rows)}: {error}. Add rows{hint}") from error
     if folds is None or not isinstance(source, Foldable):
         return count
     try:

@@ -30,7 +30,7 @@ Interval = tuple[float, float]
 def find_obstacle(rows: int, resamples: int) -> str | None:
     """Why a split of so many rows has no intervals; None: it has."""
     if rows < MIN_ROWS:
-        return f"it has {rows} rows, and intervals need at least {MIN_ROWS}"
+        return f"it has {rows} {'row' if rows == 1 else 'rows'}, and intervals need at least {MIN_ROWS}"
     if rows * resamples > MAX_DRAWS:
         most = MAX_DRAWS // rows
         remedy = f"set intervals={most} or less" if most >= 100 else "set intervals=null"

@@ -140,6 +140,36 @@ def test_the_first_folder_with_a_regular_file_is_used(tmp_path: Path, monkeypatc
     assert find_path("words", file=True) == tmp_path / "words"
 
 
+@pytest.mark.parametrize(
+    ("path", "files", "has_variable", "hint"),
+    [
+        ("a.csv", ["data/one/a.csv", "data/two/b.csv"], True, "did you mean one/a.csv?"),
+        ("a.csv", ["one/a.csv"], False, "did you mean one/a.csv?"),
+        ("one/a.csv", ["data/sub/one/a.csv"], True, "did you mean sub/one/a.csv?"),
+        ("a.csv", ["data/one/a.csv", "data/two/a.csv"], True, "it is neither below TITRATE_DATA nor below the working"),
+        ("a.csv", ["data/.one/a.csv"], True, "it is neither below TITRATE_DATA nor below the working folder; correct"),
+        ("../a.csv", ["data/one/b.csv", "data/a.csv"], True, "it is neither below TITRATE_DATA nor below the working"),
+        ("a.csv", [], False, "set TITRATE_DATA to the folder that holds a.csv, or correct the path"),
+        ("/no_such_folder/a.csv", [], False, "there is no file /no_such_folder/a.csv; correct the path"),
+        ("/no_such_folder/a.csv", [], True, "there is no file /no_such_folder/a.csv; correct the path"),
+    ],
+)
+def test_a_missing_file_gets_the_right_remedy(
+    path: str, files: list[str], has_variable: bool, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TITRATE_DATA", raising=False)
+    (tmp_path / "here" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    if has_variable:
+        monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "here" / "data"))
+    with pytest.raises(DataError) as caught:
+        find_path(path, file=True)
+    assert hint in str(caught.value)
+
+
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])
 def test_an_impossible_path_is_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -251,7 +251,7 @@ def test_floats_of_another_precision_are_converted_to_float32(tmp_path: Path, dt
 
 def test_a_missing_file_raises_with_the_nearest_name(tmp_path: Path) -> None:
     save_file({"x": drawn(100)}, tmp_path / "little.safetensors")
-    with pytest.raises(DataError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
+    with pytest.raises(UserError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
         Safetensors(path=str(tmp_path / "litle.safetensors")).fingerprint()
 
 

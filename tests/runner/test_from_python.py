@@ -143,6 +143,18 @@ def test_a_frame_may_have_integers_as_names() -> None:
     [
         ({"data": [1, 2]}, "data is of the type list. Pass a mapping of columns, a data frame of pandas, Polars"),
         ({"data": ROWS}, "data is of the type int. Pass a mapping of columns"),
+        ({"data": (ROWS, ROWS)}, 'type tuple. Put y into the table as a column, and name it by target="column". Pass'),
+        *(
+            (
+                {"data": {"x": [1, 2]}, "target": target},
+                f"^target is of the type {name}, and the name of a column is .*",
+            )
+            for target, name in (
+                (np.zeros(2), "ndarray"),
+                (pandas.Series([1, 2]), "Series"),
+                ([0, 1, 1], "list"),
+            )
+        ),
         ({"target": "y"}, "target='y' is for a table that is passed as data. Write 'data.target=y'"),
         ({"data": "a.csv"}, r"'a.csv' is a path. .* write runner.run\('data=csv', 'data.path=a.csv', 'data.target=COL"),
         ({"data": {"x": [1], "y": [2]}, "source": Arrays(columns={}, valid=1)}, "two names of one argument"),
@@ -166,7 +178,12 @@ def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any]
     [
         (["data=csv data.path=a.csv seed=3"], {}, "Write each as a word of its own: data=csv data.path=a.csv seed=3"),
         (["note=a seed=3", "sed=1"], {}, "sed: unknown key"),
-        ([{"learning_rate": [0.1, 0.2]}], {}, "To run each of them, write 0.1,0.2 without brackets in a sweep"),
+        (
+            [{"learning_rate": [0.1, 0.2]}],
+            {},
+            "To run each of them, write 0.1,0.2 without brackets in a sweep (titrate -m, or in Python "
+            'runner.multirun("…=0.1,0.2"))',
+        ),
         (
             ["learning_rate=1,2"],
             {},

@@ -10,7 +10,7 @@ import pytest
 
 from components.types import UserError
 from runner.config.compose import configure
-from runner.run_folder import create_folder, find_interrupted, find_run, list_runs, lock_folder, run_digest
+from runner.run_folder import create_folder, find_folder, find_interrupted, find_run, list_runs, lock_folder, run_digest
 
 FILES = {"record.json": "{}"}
 
@@ -98,6 +98,16 @@ def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Pat
         configure([f"folder={tmp_path}", f"resume={look.path.name}"])
     with pytest.raises(UserError, match=r"Nearest runs: last\.$"):
         find_run(tmp_path, "lst")
+    sweep = create_folder(tmp_path, "digits_mlp", "f", FILES)
+    sweep.close()
+    (sweep.path / "record.json").write_text(json.dumps({"kind": "sweep"}))
+    with pytest.raises(UserError, match=f"Nearest runs: {nearest}.$"):
+        find_run(tmp_path, "digits_mlp")
+    with pytest.raises(UserError, match=f"Nearest runs: .*{sweep.path.name}"):
+        find_folder(tmp_path, "digits_mlp")
+    newest = [path.name for path in list_runs(tmp_path) if path not in (look.path, sweep.path)][-3:]
+    with pytest.raises(UserError, match=f"no such run below {tmp_path}. The newest runs: {', '.join(newest)}.$"):
+        find_run(tmp_path, "nosuch")
 
 
 def test_the_digest_ignores_keys_that_change_no_result() -> None:

@@ -75,13 +75,13 @@ def test_an_absolute_path_and_a_path_from_home_are_used_unchanged(
         assert Idx(path=path, train=TRAIN, test=1, valid=1).sizes() == {"all": 4}
 
 
-def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_names_both_places_and_the_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TITRATE_DATA", "/elsewhere")
     expected = (
         "there is no file /elsewhere/set/images or /elsewhere/set/images.gz or "
         f"{tmp_path}/set/images or {tmp_path}/set/images.gz; "
-        "set TITRATE_DATA to the folder that holds set/images, or correct the path"
+        "TITRATE_DATA is /elsewhere, which is no folder; correct it, or the path"
     )
     with pytest.raises(DataError) as caught:
         Idx(path="set", train=TRAIN, test=1, valid=1).fingerprint()

@@ -130,7 +130,7 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
         TextFolders(path="imdb/a.tar.gz", valid=1).fingerprint()
     assert str(caught.value) == (
         f"there is no /elsewhere/imdb/a.tar.gz or {tmp_path}/imdb/a.tar.gz; "
-        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct the path"
+        "TITRATE_DATA is /elsewhere, which is no folder; correct it, or the path"
     )
 
 

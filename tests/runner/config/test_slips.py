@@ -17,6 +17,7 @@ from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check import DATA_KEYS, check_config, find_config_problems
 from runner.config.compose import compose
+from runner.config.modes import MODES
 from runner.config.option_parts import find_options_with, list_parameters
 from runner.config.settings import SECTIONS
 from runner.config.slips import EXPLANATIONS, NAMES_FOR_FINISHED_RUNS, OTHER_KEYS, OTHER_TABLES
@@ -42,6 +43,9 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("data=my/churn", "unknown option my/churn. Write data=csv data.path=my/churn data.target=COLUMN"),
         ("data=t.parquet", "CSV files. Save it as CSV. Write data=csv data.path=t.csv data.target=COLUMN"),
         ("data=t.XLSX", "CSV files. Save it as CSV. Write data=csv data.path=t.csv data.target=COLUMN"),
+        ("mode=delete run=last", "Did you mean clean?"),
+        ("mode=ls", "Did you mean runs?"),
+        ("mode=test", "Did you mean evaluate?"),
         ("data=digit", "data: unknown option digit. Did you mean digits?"),
         ("data.path=churn.csv", "Write data=csv data.path=churn.csv data.target=COLUMN"),
         ("data.target=churn", "Write data=csv data.path=FILE data.target=churn"),
@@ -144,6 +148,26 @@ def test_a_slip_gets_the_right_hint(words: str, message: str, capsys: pytest.Cap
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize(
+    ("file", "word", "message"),
+    [
+        ("pets/cat/1.JPG", "data=pets", "data: unknown option pets. Write data=images data.path=pets [set by"),
+        ("pets/train/cat/1.png", "data=./pets/", "Write data=images data.path=./pets/ [set by"),
+        ("pets/1.png", "data=pets", "Write data=images data.path=pets [set by"),
+        ("pets/1.csv", "data=pets", "data: unknown option pets. Allowed: "),
+        ("pets/1.csv", "data=pets/1.csv", "Write data=csv data.path=pets/1.csv data.target=COLUMN [set by"),
+    ],
+)
+def test_a_folder_of_images_is_no_option(
+    file: str, word: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(file).parent.mkdir(parents=True)
+    Path(file).touch()
+    assert main([word]) == 2
+    assert message in capsys.readouterr().err
+
+
 NO_RUN = "run: is missing from the command line."
 NO_OUTPUT = "output: is missing from the command line."
 
@@ -219,7 +243,8 @@ def test_each_name_that_another_name_stands_for_is_ours() -> None:
     groups = find_options().files
     options = {name for files in groups.values() for name in files}
     parameters = {name for group in groups if group != "experiment" for name in list_parameters(group)}
-    known = options | parameters | set(get_args(ActivationName)) | set(INITIALIZERS) | {"train", "valid", "test"}
+    values = {*get_args(ActivationName), *INITIALIZERS, *MODES, "train", "valid", "test"}
+    known = options | parameters | values
     assert not [(name, meant) for name, ours in OTHER_NAMES.items() for meant in ours if meant not in known]
 
 

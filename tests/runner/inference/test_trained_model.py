@@ -432,7 +432,9 @@ def test_a_run_is_found_by_its_path_its_name_or_its_mlflow_run_id(copied: Path) 
     for name in (copied, copied.name, "abcdef"):
         assert load_model(name).folder.resolve() == copied.resolve()
     assert load_model(copied.name, root=copied.parent).classes == ("cat", "dog", "eel")
-    with pytest.raises(UserError, match=f"run=abcdeg: there is no such run below outputs. Nearest runs: {copied.name}"):
+    with pytest.raises(
+        UserError, match=f"run=abcdeg: there is no such run below outputs. The newest runs: {copied.name}"
+    ):
         load_model("abcdeg")
 
 

@@ -109,4 +109,6 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_is_named_with_its_key(
     assert main([*words, "architecture=mine"]) == 2
     assert "weights.path: has no value yet. Set it." in capsys.readouterr().err
     assert main([*words, "architecture=mine", "weights.path=other.safetensors"]) == 2
-    assert "there is no file" in capsys.readouterr().err
+    found = capsys.readouterr().err
+    assert found.startswith("weights.path: there is no file")
+    assert "[set by the command line (weights.path=other.safetensors)]" in found
