@@ -292,16 +292,15 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
     assert "status" not in read_lines(52)[0]
     assert "status" in read_lines(52, "runs.sort=status")[0]
     chosen = read_lines(59, "runs.columns=[learning_rate,status,name,seconds]")
-    assert re.search("learning_ +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
+    assert re.search(r"learning_\w* +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
     assert chosen[-1].startswith("1 column doesn't fit the terminal: name; ")
     assert long_name in "".join(read_lines(300))
-    (row,) = [
-        line for line in run_command("mode=clean", "runs.where=name = 00", "runs.delete=folders") if run.name in line[0]
-    ]
-    assert sweep.name not in row[0], "the same name as in the list of runs"
+    lines = ["  ".join(cells) for cells in run_command("mode=clean", "runs.where=name = 00", "runs.delete=folders")]
+    (row,) = [line for line in lines if run.name in line]
+    assert sweep.name not in row, "the same name as in the list of runs"
     for step in ("Jit", "Vmap"):
         make_scored_run(step, 0.5, day=5 + len(step), title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
-    lines = read_lines(112)
+    lines = read_lines(72)
     assert re.search(r"… aug2\.Vmap .*… aug2\.Jit ", "".join(lines)), "what names share is cut first"
 
 
