@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
 
     Args:
         root: the folder of all runs.
-        name: a path, a folder's name, an MLflow run id, or `last`.
+        name: a path, a folder's name or its start with date and time, an MLflow run id, or `last`.
         key: the key of the configuration with the name, for the message.
 
     Raises:
@@ -355,12 +356,27 @@ def _iterate_candidates(root: Path, name: str) -> Iterator[Path]:
         return
     yield Path(name)
     yield root / name
-    for path in list_runs(root):
+    paths = list_runs(root)
+    for path in paths:
         if path.name == name:
             yield path
         with suppress(ValueError):  # a missing or damaged file
             if read_json(path / "delivered.json").get("run_id") == name:
                 yield path
+    starting = [path for path in paths if path.name.startswith(name)]
+    if len(name) >= TIME_LENGTH and len(starting) == 1:  # with the time: no later run has the same start
+        yield from starting
+
+
+def find_starts(names: Sequence[str]) -> dict[str, str]:
+    """The starts of folders' names, with date and time, that `find_run` takes: the shortest that no other name has."""
+    starts = {name: [name[:end] for end in range(TIME_LENGTH, len(name)) if name[end] == "_"] for name in names}
+    counts = Counter(start for name in {*names} for start in (*starts[name], name))
+    is_repeated = {name for name, count in Counter(names).items() if count > 1}
+    return {
+        name: next((start for start in starts[name] if counts[start] == 1 and name not in is_repeated), name)
+        for name in names
+    }
 
 
 def _find_last(root: Path) -> list[Path]:

@@ -484,6 +484,11 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
         yield Problem("run", f"{MISSING_ARGUMENT}{text}: titrate mode={mode} run=last {RUN_EXAMPLES[mode]}")
     if mode in MODES and mode not in RUN_MODES and values.get("run") is not None:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
+    for key in config.origins:
+        modes = [f"mode={name}" for name, each in MODES.items() if key in each.keys]
+        is_set = key.startswith("runs.") and config.origins[key].startswith(COMMAND_LINE)
+        if is_set and mode in MODES and modes and f"mode={mode}" not in modes:
+            yield Problem(key, f"is allowed for {' and '.join(modes)} only. Leave it out.")
     training = values.get("training")
     if mode == "dry_run" and isinstance(training, dict) and training.get("compile") is False:
         yield Problem("training.compile", "is false, but mode=dry_run measures the compiled program. Leave it out.")

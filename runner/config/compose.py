@@ -170,12 +170,12 @@ class Composer:
         return merged._replace(tree=merged.tree.copy())
 
     def print_notes(self, config: Config) -> None:
-        """Prints each warning and each suggestion once."""
+        """Prints each warning once, and each suggestion, but of a run that `resume` names."""
         for text in (*describe_repetitions(config.overrides), *config.warnings):
             if text not in self._printed:
                 self._printed.add(text)
                 print(f"warning: {text}", file=sys.stderr)
-        suggestion = config.suggestion
+        suggestion = None if config.values["resume"] else config.suggestion  # a resumed run has printed it
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
             print_suggestion(suggestion, _list_suggested(config, suggestion), whole=config.values["mode"] != "train")

@@ -43,7 +43,7 @@ MODES = {
     ),
     "clean": Mode(
         "removes the checkpoints or folders of the runs that runs.where=… selects, or (runs.delete=cache) encoded data",
-        ("folder", "runs.where", "runs.delete", "runs.confirm"),
+        ("folder", "runs.where", "runs.sort", "runs.columns", "runs.delete", "runs.confirm"),
         imports_jax=False,
     ),
     "init": Mode(

@@ -116,9 +116,14 @@ def list_first(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MAX_NAMED])}{rest}"
 
 
-def table_width(rows: Sequence[Row]) -> int:
-    """The characters of a line of a table."""
-    widths = _column_widths(rows)
+def table_width(rows: Sequence[Row], *, breaks_heading: bool = False) -> int:
+    """The characters of a line of a table.
+
+    Args:
+        rows: the rows.
+        breaks_heading: whether the first row is a heading, and broken wherever it may be.
+    """
+    widths = _widths_with_broken_heading(rows) if breaks_heading else _column_widths(rows)
     return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
 

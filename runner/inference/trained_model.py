@@ -47,7 +47,7 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Python
     """Loads a finished run as a model.
 
     Args:
-        name: a folder, the name of a folder below `root`, an MLflow run id, or `last`.
+        name: a folder, the name of a folder below `root` or its start with date and time, an MLflow run id, or `last`.
         root: the folder of all runs.
         source: the data of a run that was trained on data from Python. None: the source of its configuration.
 

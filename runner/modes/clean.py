@@ -6,15 +6,16 @@ Without `runs.confirm`, it only lists them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.types import UserError
-from runner.display.tables import Section, print_tables
+from runner.display.tables import describe_left_out
 from runner.modes.clean_cache import clean_cache
 from runner.modes.listing import DAMAGED, RunInfo, read_runs
-from runner.modes.runs import describe_no_runs, format_cell
+from runner.modes.runs import describe_no_runs, find_named_fields, print_runs
 from runner.modes.selection import select_runs
 from runner.run_folder import is_running, lock_folder
 
@@ -75,7 +76,7 @@ def command(config: Config) -> int:
     failed = _remove_all(root, removals, kept) if confirmed else False
     removals = [removal for removal in removals if removal.run.path not in kept]
     if removals:
-        print_tables([Section("", [["status", "size", "folder"], *map(_row, removals)])])
+        _print(removals, settings, runs)
     for path, reason in kept.items():
         print(f"kept {path.relative_to(root)}: {reason}")
     print(_summarize(removals, whole_folders=whole_folders, confirmed=confirmed))
@@ -192,8 +193,13 @@ def _remove(path: Path) -> None:
     shutil.rmtree(renamed)
 
 
-def _row(removal: Removal) -> list[str]:
-    return [str(removal.run.facts["status"]), _megabytes(removal.size), format_cell(removal.run, "folder")]
+def _print(removals: Sequence[Removal], settings: Mapping[str, Any], runs: Sequence[RunInfo]) -> None:
+    """Prints a table of what is removed, with the fields that `runs` names, or those of `runs.columns` alone."""
+    chosen, requested = find_named_fields(settings, runs)
+    columns = list(dict.fromkeys([*(chosen or [*requested, "status"]), "size", "folder"]))
+    shown = [replace(run, facts={**run.facts, "size": _megabytes(size)}) for run, _, size in removals]
+    if left_out := print_runs(shown, columns, requested, runs, is_chosen=bool(chosen)):
+        print(describe_left_out(left_out, "`| cat` shows all"))
 
 
 def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:

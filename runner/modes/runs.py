@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.display.numbers import format_number
 from runner.display.run_length import format_epochs
@@ -20,16 +21,33 @@ from runner.display.tables import (
 from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
 from runner.record.naming import SEPARATOR
+from runner.run_folder import find_starts
 from runner.terminal import on_terminal
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
 MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
+NAME_WIDTH = 40  # characters of a name that matter more than some columns
 MIN_NAME_WIDTH = 20  # characters of a name that a narrow terminal shows
 CHOOSE_COLUMNS = "runs.columns=[name,status] chooses the columns"
 IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
+ALWAYS_SHOWN = ("folder", "size")
 REMOVED_FIRST = ("seconds", "kind", "epochs", "created")  # columns that are left out first on a narrow terminal
+
+
+class _Table(NamedTuple):
+    """A table of runs.
+
+    Attributes:
+        rows: the rows, with a heading.
+        left_out: the columns for which the terminal has no room.
+        is_essential: whether it has all columns that matter more than whole names of folders.
+    """
+
+    rows: list[list[str]]
+    left_out: list[str]
+    is_essential: bool
 
 
 def command(config: Config) -> int:
@@ -41,18 +59,13 @@ def command(config: Config) -> int:
     if not shown:
         print(describe_no_runs(root, runs, settings["where"]))
         return 0
-    chosen = [resolve_field(name, runs, "columns") for name in settings["columns"] or ()]
-    names = [condition.field for condition in parse_conditions(settings["where"] or "")]
-    names.append(settings["sort"].removeprefix("-"))
-    fields = dict.fromkeys(resolve_field(name, runs, "where") for name in names)
-    requested = [field for field in fields if field not in ("age", "created", "name", "folder")]
+    chosen, requested = find_named_fields(settings, runs)
     differing = [] if chosen else _find_differing(shown)
     if chosen:
         columns = list(dict.fromkeys([*chosen, "folder"]))
     else:
         columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
-    columns, left_out, name_width = _fit_to_terminal(columns, requested, shown, is_chosen=bool(chosen))
-    print_tables([Section("", [_headings(columns), *_rows(shown, columns, name_width)])])
+    left_out = print_runs(shown, columns, requested, runs, is_chosen=bool(chosen))
     if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
         print(f"the runs also differ in {list_first(unshown)}{'' if left_out else f'; {CHOOSE_COLUMNS}'}")
     if left_out:
@@ -60,6 +73,49 @@ def command(config: Config) -> int:
     if len(shown) < len(selected):
         print(f"{len(shown)} of {len(selected)} runs below {root}; runs.last=null lists all")
     return 0
+
+
+def find_named_fields(settings: Mapping[str, Any], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
+    """The fields of `runs.columns`, and those of `runs.where` and `runs.sort` that need a column of their own.
+
+    Args:
+        settings: the values below `runs`.
+        runs: all runs.
+    """
+    chosen = [resolve_field(name, runs, "columns") for name in settings["columns"] or ()]
+    names = [condition.field for condition in parse_conditions(settings["where"] or "")]
+    names.append(settings["sort"].removeprefix("-"))
+    fields = dict.fromkeys(resolve_field(name, runs, "where") for name in names)
+    return chosen, [field for field in fields if field not in ("age", "created", "folder")]
+
+
+def print_runs(
+    shown: Sequence[RunInfo],
+    columns: list[str],
+    requested: Sequence[str],
+    runs: Sequence[RunInfo],
+    *,
+    is_chosen: bool,
+) -> list[str]:
+    """Prints a table of runs, with the columns for which the terminal has room.
+
+    Args:
+        shown: the runs of the table.
+        columns: the fields.
+        requested: those that `runs.where` and `runs.sort` name.
+        runs: all runs, whose folders the shown ones are told apart from.
+        is_chosen: whether `runs.columns` chose the columns, the most important one first.
+
+    Returns:
+        The columns that are left out.
+    """
+    starts = find_starts([run.path.name for run in runs])
+    for name_width, folders in ((NAME_WIDTH, None), (MIN_NAME_WIDTH, None), (MIN_NAME_WIDTH, starts)):
+        table = _fit_to_terminal(columns, requested, shown, name_width, folders, is_chosen=is_chosen)
+        if table.is_essential:
+            break
+    print_tables([Section("", table.rows)])
+    return table.left_out
 
 
 def describe_no_runs(root: Path, runs: Sequence[RunInfo], where: str | None) -> str:
@@ -76,7 +132,8 @@ def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing
         differing: the parameters that distinguish the runs.
     """
     kinds = ["kind"] if {run.facts.get("kind", "run") for run in runs} != {"run"} else []
-    monitored = [f"best/{run.parameters.get('training.monitor')}" for run in runs]
+    monitors = Counter(f"best/{run.parameters.get('training.monitor')}" for run in runs)
+    monitored = [name for name, _ in monitors.most_common()]
     tested = [name for run in runs for name in run.metrics if name.startswith("test/")]
     known = {name for run in runs for name in run.metrics}
     metrics = [name for name in (*monitored, *tested) if name in known]
@@ -87,6 +144,7 @@ def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing
 def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     """The parameters that distinguish the runs: first those that a command line set, then the others.
 
+    Of these, the first is the one in which most runs differ from the value that most of them have, as after a sweep.
     A parameter is left out if it distinguishes no more runs than their names and the parameters before it. One that a
     command line set is listed nevertheless, unless a parameter before it has the same values.
     """
@@ -95,8 +153,10 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
     overridden = {key for run in readable for key in run.overridden}
     columns: dict[str, tuple[str, ...]] = {"name": tuple(format_cell(run, "name") for run in readable)}
-    for name in sorted(names, key=lambda name: name not in overridden):
-        values = tuple(format_cell(run, name) for run in readable)
+    cells = {name: tuple(format_cell(run, name) for run in readable) for name in names}
+    most_common = {name: max(Counter(values).values()) for name, values in cells.items()}
+    for name in sorted(names, key=lambda name: (name not in overridden, most_common[name])):
+        values = cells[name]
         if len({value for run, value in zip(readable, values, strict=True) if name in run.fields}) < 2:
             continue  # other runs lack it, such as a sweep, which has no seed
         if name == "training.epochs" and all(len({*pair} - {""}) < 2 for pair in zip(epochs, values, strict=True)):
@@ -110,34 +170,53 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
 
 
 def _fit_to_terminal(
-    columns: list[str], requested: Sequence[str], runs: Sequence[RunInfo], *, is_chosen: bool
-) -> tuple[list[str], list[str], int | None]:
-    """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room.
+    columns: list[str],
+    requested: Sequence[str],
+    runs: Sequence[RunInfo],
+    name_width: int,
+    starts: Mapping[str, str] | None,
+    *,
+    is_chosen: bool,
+) -> _Table:
+    """The table with the columns for which the terminal has room. If the output is not a terminal, all have room.
 
-    Names are cut first. The monitored metrics, what differs and the name are left out last, and of chosen columns the
-    first; before these, the columns that `runs.where` and `runs.sort` name.
-
-    Returns:
-        The columns, those that are left out, and the width to which names are cut. None: they are whole.
+    Names are cut first, to `name_width`, and get what is left of the line. The monitored metrics, what differs and the
+    name are left out last, and of chosen columns the first; before these, the columns that `runs.where` and `runs.sort`
+    name. `starts` has the texts that stand for folders; None: their names.
     """
     if not on_terminal():
-        return columns, [], None
+        return _Table([_headings(columns), *_rows(runs, columns)], [], is_essential=True)
     headings = dict(zip(_headings(columns), columns, strict=True))
-    order = [*reversed(columns)] if is_chosen else _order_by_importance(columns, requested, runs)
-    removable = [heading for name in order for heading, column in headings.items() if column == name != "folder"]
-    fitting, left_out = fit_to_terminal([[*headings], *_rows(runs, columns, MIN_NAME_WIDTH)], removable)
-    spare = max(0, terminal_width() - table_width(fitting))
-    return [headings[name] for name in fitting[0]], [headings[name] for name in left_out], MIN_NAME_WIDTH + spare
+    minor, major = ([], [*reversed(columns)]) if is_chosen else _order_by_importance(columns, requested, runs)
+    removable = [
+        heading
+        for name in (*minor, *major)
+        for heading, column in headings.items()
+        if column == name and name not in ALWAYS_SHOWN
+    ]
+    cut = [[*headings], *_rows(runs, columns, name_width, starts)]
+    fitting, removed = fit_to_terminal(cut, removable)
+    kept, left_out = [headings[name] for name in fitting[0]], [headings[name] for name in removed]
+    if "name" in kept:  # gets what is left
+        spare = max(0, terminal_width() - table_width(fitting, breaks_heading=True))
+        width = max(len(row[kept.index("name")]) for row in fitting) + spare
+        fitting = [fitting[0], *_rows(runs, kept, width, starts)]
+    return _Table(fitting, left_out, is_essential={*left_out} <= {*minor})
 
 
-def _order_by_importance(columns: Sequence[str], requested: Sequence[str], runs: Sequence[RunInfo]) -> list[str]:
-    """The columns, the least important one first."""
-    first = [*REMOVED_FIRST, *(["status"] if {run.facts["status"] for run in runs} == {"finished"} else [])]
-    tested = [name for name in reversed(columns) if name.startswith("test/")]
-    monitored = [name for name in reversed(columns) if name.startswith("best/")]
-    differing = [name for name in reversed(columns) if name not in (*first, *tested, *monitored, "name", "status")]
-    order = dict.fromkeys([*first, *tested, "status", "name", *differing, *monitored])
-    return sorted((name for name in order if name in columns), key=lambda name: name in requested)
+def _order_by_importance(
+    columns: Sequence[str], requested: Sequence[str], runs: Sequence[RunInfo]
+) -> tuple[list[str], list[str]]:
+    """The columns that matter less than whole names of folders, and the others. Both have the least important first."""
+    tested = [name for name in columns if name.startswith("test/")]
+    monitored = [name for name in columns if name.startswith("best/")]
+    finished = ["status"] if {run.facts["status"] for run in runs} == {"finished"} else []
+    first = [*REMOVED_FIRST, *finished, *reversed(tested[1:]), *reversed(monitored[1:])]
+    others = [name for name in columns if name not in (*first, *tested, *monitored, "name", "status")]
+    order = [*first, "status", "name", *reversed(others[1:]), *tested[:1], *others[:1], *monitored[:1]]
+    known = [name for name in dict.fromkeys(order) if name in columns]
+    minor = [name for name in known if name in first and name not in requested]
+    return minor, sorted((name for name in known if name not in minor), key=lambda name: name in requested)
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
@@ -146,13 +225,20 @@ def _headings(columns: Sequence[str]) -> list[str]:
     return [last if last_parts.count(last) == 1 else name for name, last in zip(columns, last_parts, strict=True)]
 
 
-def _rows(runs: Sequence[RunInfo], columns: Sequence[str], name_width: int | None = None) -> Iterator[list[str]]:
+def _rows(
+    runs: Sequence[RunInfo],
+    columns: Sequence[str],
+    name_width: int | None = None,
+    starts: Mapping[str, str] | None = None,
+) -> Iterator[list[str]]:
     names = {format_cell(run, "name") for run in runs}
     cut = {name: name for name in names} if name_width is None else _cut_names(names, name_width)
     for run in runs:
         cells = {name: format_cell(run, name) for name in columns}
         if "name" in cells:
             cells["name"] = cut[cells["name"]]
+        if "folder" in cells and starts is not None:
+            cells["folder"] = starts[run.path.name]
         yield [*cells.values()]
 
 

@@ -10,7 +10,16 @@ import pytest
 
 from components.types import UserError
 from runner.config.compose import configure
-from runner.run_folder import create_folder, find_folder, find_interrupted, find_run, list_runs, lock_folder, run_digest
+from runner.run_folder import (
+    create_folder,
+    find_folder,
+    find_interrupted,
+    find_run,
+    find_starts,
+    list_runs,
+    lock_folder,
+    run_digest,
+)
 
 FILES = {"record.json": "{}"}
 
@@ -108,6 +117,23 @@ def test_the_runs_whose_names_contain_a_wrong_name_are_the_nearest(tmp_path: Pat
     newest = [path.name for path in list_runs(tmp_path) if path not in (look.path, sweep.path)][-3:]
     with pytest.raises(UserError, match=f"no such run below {tmp_path}. The newest runs: {', '.join(newest)}.$"):
         find_run(tmp_path, "nosuch")
+
+
+def test_a_run_is_found_by_the_start_of_its_name_that_no_other_has(tmp_path: Path) -> None:
+    names = [f"2026-11-20_12-00-0{end}" for end in ("0_digits_abc", "1_digits_abc", "1_2_digits_abc", "1_2_mlp_abc")]
+    for name in (*names, "my_run"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text("{}")
+    starts = find_starts([*names, "my_run"])
+    assert [start[17:] for start in starts.values()] == ["00", "01_digits", "01_2_digits", "01_2_mlp", ""]
+    for name, start in starts.items():
+        assert find_run(tmp_path, start) == tmp_path / name
+    for start in ("2026-11-20_12-00-01", "2026-11-20_12-00-0", "my_r"):  # of several; without the time
+        with pytest.raises(UserError, match="there is no such run"):
+            find_run(tmp_path, start)
+    assert find_starts(["2026-11-20_12-00-00_a", "2026-11-20_12-00-00_a"]) == {
+        "2026-11-20_12-00-00_a": "2026-11-20_12-00-00_a"
+    }
 
 
 def test_the_digest_ignores_keys_that_change_no_result() -> None:

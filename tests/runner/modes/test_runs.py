@@ -18,7 +18,7 @@ import pytest
 from runner.__main__ import main
 from runner.data.cache import save_tree
 from runner.record.outbox import write_checkpointed_size
-from runner.run_folder import lock_folder
+from runner.run_folder import find_run, lock_folder
 
 PRINT_IMPORTS = (
     "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
@@ -156,7 +156,7 @@ def test_a_parameter_that_differs_but_has_no_column_is_named(capsys: pytest.Capt
         make_run("a", day=n + 4, parameters=rates | {f"rate{n}": 8}, overrides=" ".join(f"{name}=1" for name in rates))
     assert main(["mode=runs"]) == 0
     assert (
-        "the runs also differ in rate4, rate5; runs.columns=[name,status] chooses the columns\n"
+        "the runs also differ in rate3, rate5; runs.columns=[name,status] chooses the columns\n"
         in capsys.readouterr().out
     )
 
@@ -275,23 +275,24 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
         monkeypatch.setenv("COLUMNS", str(width))
         lines = ["  ".join(cells) for cells in run_command("mode=runs", *arguments)]
         assert max(len(re.sub(r"\x1b\[\d*m", "", line).rstrip()) for line in lines[:-1]) <= width
-        assert any(re.search(rf"(^| ){run.name}$", line.rstrip()) for line in lines), "what run= takes, whole"
+        ends = f"{run.name[:19]}({run.name[19:]})?"  # both are what `run=` takes
+        assert any(re.search(rf"(^| ){ends}$", line.rstrip()) for line in lines), "it can be copied"
         return lines
 
     lines = read_lines(112)
     remedy = "; runs.columns=[name,status] chooses the columns, and `| cat` shows all"
-    assert lines[-1] == f"3 columns don't fit the terminal: seconds, kind, created{remedy}"
-    assert re.search("name.*status.*epochs.*best/.*test/.*learning_.*folder", "\n".join(lines))
+    assert lines[-1] == f"5 columns don't fit the terminal: seconds, kind, epochs, created, status{remedy}"
+    assert re.search("name.*best/.*test/.*learning_.*folder", "\n".join(lines))
     assert [line for line in lines if re.search("epochs 2 · houses.*…", line)], "names are cut first"
     assert "best/" in read_lines(50)[0], "which run is better matters most"
-    assert re.search(r"best/ +learning_ ", read_lines(62)[0]), "then what differs"
-    assert "learning_rate" in "".join(read_lines(160)[:2])
+    assert re.search(r"best/ +learning_ ", read_lines(43)[0]), "then what differs"
+    assert "learning_" in "".join(read_lines(160)[:2])
     narrow = read_lines(76, "runs.where=seconds > 1 and batch_size = 32", "runs.sort=test/accuracy")
     assert re.search("seconds.*batch_.*test/.*folder", "".join(narrow[:2])), "the command names these"
-    assert "status" not in read_lines(80)[0]
-    assert "status" in read_lines(80, "runs.sort=status")[0]
-    chosen = read_lines(72, "runs.columns=[learning_rate,status,name,seconds]")
-    assert re.search("learning_rate +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
+    assert "status" not in read_lines(52)[0]
+    assert "status" in read_lines(52, "runs.sort=status")[0]
+    chosen = read_lines(59, "runs.columns=[learning_rate,status,name,seconds]")
+    assert re.search(r"learning_\w* +status +seconds +folder", chosen[0]), "the first of the chosen columns stay"
     assert chosen[-1].startswith("1 column doesn't fit the terminal: name; ")
     assert long_name in "".join(read_lines(300))
     lines = ["  ".join(cells) for cells in run_command("mode=clean", "runs.where=name = 00", "runs.delete=folders")]
@@ -299,8 +300,49 @@ def test_the_table_fits_the_width_of_the_terminal(run_command: RunCommand, monke
     assert sweep.name not in row, "the same name as in the list of runs"
     for step in ("Jit", "Vmap"):
         make_scored_run(step, 0.5, day=5 + len(step), title=f"epochs 1 · limit_batches 2 · aug2.{step} · digits")
-    lines = read_lines(112)
+    lines = read_lines(72)
     assert re.search(r"… aug2\.Vmap .*… aug2\.Jit ", "".join(lines)), "what names share is cut first"
+
+
+def test_a_narrow_terminal_has_what_a_sweep_is_about(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {"best/valid/loss": 0.041665, "test/loss": 0.05192, "test/accuracy": 0.98607, "test/top_k": 1.0}
+    first = {"data": "digits", "architecture": "cnn", "training.monitor": "train/loss"}
+    make_run("digits", day=1, summary={"metrics": metrics | {"best/train/loss": 0.5}}, parameters=first)
+    own = {"data": "csv", "architecture": "mlp"}
+    for n, (rate, optimizer) in enumerate(((0.1, "adamw"), (0.01, "adamax"), (0.001, "adabelief"))):
+        parameters = own | {"learning_rate": rate, "optimizer": optimizer}
+        overrides = f"data=csv architecture=mlp learning_rate={rate} optimizer={optimizer}"
+        title = f"fold {n} · epochs 1 · limit_batches 20 · houses.csv"
+        path = make_run(
+            "digits_cnn",
+            day=n + 2,
+            summary={"metrics": metrics},
+            parameters=parameters,
+            overrides=overrides,
+            title=title,
+        )
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    def read_lines(width: int, *arguments: str) -> tuple[str, list[str]]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = "\n".join("  ".join(cells) for cells in run_command(*(arguments or ["mode=runs"])))
+        return text, re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+
+    _, lines = read_lines(80)
+    assert max(map(len, lines[:-1])) <= 80
+    assert re.match(r"best/ +best/ +test/ +optimizer +learning_ +data +folder", lines[0]), "of the sweep before others"
+    assert re.search(r"test/top_k, test/accuracy.*architecture", lines[-1]), "the first metric of the test split stays"
+    _, lines = read_lines(60)
+    assert re.match(r"best/ +test/ +optimizer +learning_ +folder", lines[0]), "of what most runs monitored"
+    (start,) = [line.split()[-1] for line in lines if "adabelief" in line]
+    assert path.name.startswith(start)
+    assert len(start) < len(path.name)
+    assert find_run(Path("outputs"), start) == path
+    _, lines = read_lines(160)
+    assert "limit_batches 20" in "".join(lines), "names get what is left"
+    assert max(map(len, lines[:-1])) <= 160
+    _, lines = read_lines(60, "mode=clean", "runs.where=test/accuracy > 0.9", "runs.delete=folders")
+    assert re.search("test/ +size +folder *accuracy", "".join(lines[:2]))
 
 
 def test_listing_does_not_import_jax() -> None:
@@ -317,6 +359,22 @@ def test_listing_does_not_import_jax() -> None:
     assert {"jax", "mlflow", "numpy", "matplotlib"}.isdisjoint(imported.split())
 
 
+@pytest.mark.parametrize(
+    ("mode", "setting", "modes"),
+    [
+        ("runs", "runs.delete=folders", "mode=clean"),
+        ("clean", "runs.last=1", "mode=runs"),
+        ("deliver", "runs.where=seed = 1", "mode=runs and mode=clean"),
+    ],
+)
+def test_a_key_that_the_mode_ignores_is_an_error(
+    capsys: pytest.CaptureFixture[str], mode: str, setting: str, modes: str
+) -> None:
+    assert main([f"mode={mode}", setting]) == 2
+    key = setting.partition("=")[0]
+    assert capsys.readouterr().err.startswith(f"{key}: is allowed for {modes} only. Leave it out.")
+
+
 def test_clean_needs_a_condition(capsys: pytest.CaptureFixture[str]) -> None:
     make_scored_run("a", 0.5)
     assert main(["mode=clean"]) == 2
@@ -330,12 +388,19 @@ def test_clean_lists_the_checkpoints_and_removes_them_once_confirmed(run_command
     write_checkpoints(done, "step_1.npz", "step_2.npz", "best_1.npz", "best_2.npz", "step_0.damaged")
     stopped = make_run("stopped", day=2, summary={"status": "interrupted", "metrics": {}})
     write_checkpoints(stopped, "step_1.npz", "step_2.npz", "best_1.npz")
-    arguments = ["mode=clean", 'runs.where="epochs = 3"', "runs.last=1"]
+    arguments = ["mode=clean", 'runs.where="epochs = 3"']
     lines = run_command(*arguments)
-    assert lines[1:3] == [
-        ["interrupted", "1.00 MB", stopped.name],
-        ["finished", "", " 4.00 MB", done.name],
+    assert [[cell.strip() for cell in line if cell] for line in lines[:3]] == [
+        ["epochs", "status", "size", "folder"],
+        ["3", "interrupted", "1.00 MB", stopped.name],
+        ["3", "finished", "4.00 MB", done.name],
     ]
+    for more, fields in (
+        (["runs.sort=-test/accuracy"], ["epochs", "test/accuracy", "status"]),
+        (["runs.columns=[name,learning_rate]"], ["name", "learning_rate"]),
+    ):
+        heading = [cell.strip() for cell in run_command(*arguments, *more)[0] if cell]
+        assert heading == [*fields, "size", "folder"]
     assert lines[-1] == ["would remove the checkpoints of 2 runs, 5.00 MB; add runs.confirm=true to remove them"]
     assert len(checkpoint_names(done)) == 5
     assert run_command(*arguments, "runs.confirm=true")[-1] == ["removed the checkpoints of 2 runs, 5.00 MB"]

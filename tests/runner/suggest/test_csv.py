@@ -163,6 +163,13 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert read == ["houses.csv"]
 
 
+def test_a_resumed_run_does_not_print_again_what_was_inferred(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"resume={folder}", "learning_rate=0.1", "quiet=false"]) == 2
+    printed = capsys.readouterr()
+    assert "learning_rate" in printed.err
+    assert printed.out == ""
+
+
 def test_the_batch_size_fits_into_the_training_rows_of_each_fold() -> None:
     Path("few.csv").write_text("\n".join([HEADER, *ROWS[:54]]) + "\n")
     line = ("data=csv", "data.path=few.csv", "data.target=price")
