@@ -15,7 +15,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +51,18 @@ class Feature(NamedTuple):
     offsets: np.ndarray
 
 
+class FeatureList(NamedTuple):
+    """The values of one list of features in some SequenceExamples.
+
+    Attributes:
+        feature: the values of each step of all SequenceExamples.
+        offsets: (sequences + 1,), int64: the steps of sequence i are those from `offsets[i]` to `offsets[i + 1]`.
+    """
+
+    feature: Feature
+    offsets: np.ndarray
+
+
 class _Piece(NamedTuple):
     """The values of a feature in some rows.
 
@@ -74,25 +88,84 @@ def parse_examples(records: Records) -> dict[str, Feature]:
         DataError: a record is no Example, a name is not in UTF-8, or the values of a feature have different types.
     """
     parser = _BatchParser(records)
-    while True:
-        unusual = parser.is_unusual.sum()
-        pieces = parser.parse(np.flatnonzero(~parser.is_unusual))
-        if parser.is_unusual.sum() == unusual:
-            break
-    for row in np.flatnonzero(parser.is_unusual).tolist():
-        for name, kind, values in _parse_example(records, row):
-            pieces.setdefault(name, {}).setdefault(kind, []).append(_make_piece(row, kind, values))
-    columns = {}
-    for name in sorted(pieces):
-        by_kind = {kind: found for kind, each in pieces[name].items() if (found := [p for p in each if p.counts.any()])}
-        if len(by_kind) > 1:
-            raise _make_kind_error(name, by_kind, records)
-        for kind, found in by_kind.items():
-            columns[name] = _join_pieces(kind, found, len(records.starts))
-    return columns
+    return _parse(parser, parser.parse_examples, _parse_example, records.locate)
+
+
+def parse_sequence_examples(records: Records) -> tuple[dict[str, Feature], dict[str, FeatureList]]:
+    """Parses SequenceExamples: their context, which is like an Example, and their lists of features, by name.
+
+    Raises:
+        DataError: as for Examples.
+    """
+    contexts, lists = [], dict[str, list[list[bytes]]]()
+    for row, record in enumerate(records.tolist()):
+        context, steps = _split_sequence_example(record, records.locate(row))
+        contexts.append(bytes([FIELD_1]) + _encode_varint(len(context)) + context)
+        for name, features in steps.items():
+            lists.setdefault(name, [[] for _ in records.starts])[row] = features
+    context_parser = _BatchParser(Records.from_bytes(contexts, records.name))
+    columns = _parse(context_parser, context_parser.parse_examples, _parse_example, records.locate)
+    found = {}
+    for name in sorted(lists):
+        parser = _BatchParser(Records.from_bytes(itertools.chain(*lists[name]), records.name))
+        counts = [*map(len, lists[name])]
+        locate = partial(_locate_owner, records, np.repeat(np.arange(len(counts)), counts))
+        for feature in _parse(parser, parser.parse_features, _parse_feature, locate, name).values():
+            found[name] = FeatureList(feature, np.concatenate([[0], np.cumsum(counts)]))
+    return columns, found
+
+
+def _locate_owner(records: Records, owners: np.ndarray, step: int) -> str:
+    return records.locate(int(owners[step]))
 
 
 Pieces = dict[str, dict[Kind, list[_Piece]]]
+
+
+def _parse(
+    parser: _BatchParser,
+    parse_many: Callable[[np.ndarray], Pieces],
+    parse_one: Callable[[bytes], Mapping[str, Mapping[Kind, list[Any]]]],
+    locate: Callable[[int], str],
+    list_name: str | None = None,
+) -> dict[str, Feature]:
+    """Parses records.
+
+    Args:
+        parser: the records.
+        parse_many: parses some records, and marks those with an unusual layout in the parser.
+        parse_one: the values of a record by name and kind. It raises ValueError if there are none.
+        locate: the location of a record.
+        list_name: the name of all features; None: they have names of their own.
+    """
+    while True:
+        unusual = parser.is_unusual.sum()
+        pieces = parse_many(np.flatnonzero(~parser.is_unusual))
+        if parser.is_unusual.sum() == unusual:
+            break
+    for row in np.flatnonzero(parser.is_unusual).tolist():
+        for name, lists in _explain(parse_one, parser.get_bytes(row), locate(row)).items():
+            for kind, values in lists.items():
+                pieces.setdefault(name, {}).setdefault(kind, []).append(_make_piece(row, kind, values))
+    columns = {}
+    for name in sorted(pieces):
+        by_kind = {kind: found for kind, each in pieces[name].items() if (found := [p for p in each if p.counts.any()])}
+        own = name if list_name is None else list_name
+        if len(by_kind) > 1:
+            raise _make_kind_error(own, by_kind, locate)
+        for kind, found in by_kind.items():
+            columns[own] = _join_pieces(kind, found, len(parser.is_unusual))
+    return columns
+
+
+def _explain(parse_one: Callable[[bytes], Any], data: bytes, location: str) -> Any:
+    """The result of a function. Raises DataError with a location for its ValueError."""
+    try:
+        return parse_one(data)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{location}: the name {error.object!r} of a feature is not in UTF-8.") from None
+    except ValueError as error:
+        raise DataError(f"{location}: the record is no Example: {error}.") from None
 
 
 class _BatchParser:
@@ -115,13 +188,23 @@ class _BatchParser:
         self._floats = as_strided(np.frombuffer(content, np.float32, 1), (size + 1,), (1,), writeable=False)
         self.is_unusual = np.zeros(len(records.starts), bool)
 
-    def parse(self, rows: np.ndarray) -> Pieces:
-        """Parses some records. Records with an unusual layout are marked."""
-        starts, stops = self._starts[rows], self._stops[rows]
-        filled = starts < stops  # an Example without features may be empty
-        rows, starts, stops = rows[filled], starts[filled], stops[filled]
+    def get_bytes(self, row: int) -> bytes:
+        """The content of a record."""
+        return self._content[self._starts[row] : self._stops[row]]
+
+    def parse_examples(self, rows: np.ndarray) -> Pieces:
+        """Parses some records. Those with an unusual layout are marked."""
+        rows, starts, stops = _select_filled(rows, self._starts[rows], self._stops[rows])
         starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
-        return {key: dict(self._parse_feature(*span)) for key, span in self._split_map(rows, starts, stops).items()}
+        found = {}
+        for name, (owners, fields, ends) in self._split_map(rows, starts, stops).items():
+            features = self._enter(owners, fields, ends, FIELD_2, whole=True)
+            found[name] = dict(self._parse_feature(owners, *features))
+        return found
+
+    def parse_features(self, rows: np.ndarray) -> Pieces:
+        """Parses some records that are Features without a name. Those with an unusual layout are marked."""
+        return {"": dict(self._parse_feature(rows, self._starts[rows], self._stops[rows]))}
 
     def _read_varint(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number at each position, int64, and the position after it."""
@@ -179,8 +262,7 @@ class _BatchParser:
             if len(each) > 1:
                 repeated = np.bincount(of_rows, minlength=len(self.is_unusual)) > 1  # the last one counts
                 self.is_unusual |= repeated
-            filled = value_starts < value_ends
-            spans[name] = of_rows[filled], value_starts[filled], value_ends[filled]
+            spans[name] = _select_filled(of_rows, value_starts, value_ends)
         return spans
 
     def _group_keys(
@@ -220,9 +302,8 @@ class _BatchParser:
     def _parse_feature(
         self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray
     ) -> Iterator[tuple[Kind, list[_Piece]]]:
-        starts, stops = self._enter(rows, starts, stops, FIELD_2, whole=True)
-        if not (filled := starts < stops).all():
-            rows, starts, stops = rows[filled], starts[filled], stops[filled]
+        """The values of Feature messages."""
+        rows, starts, stops = _select_filled(rows, starts, stops)
         tags = self._bytes[starts]
         known = np.isin(tags, [*KINDS])
         self.is_unusual[rows[~known]] = True
@@ -230,14 +311,11 @@ class _BatchParser:
             chosen = tags == tag
             if not chosen.any():
                 continue
-            of_kind = rows if chosen.all() else rows[chosen]
-            lists, ends = self._enter(of_kind, starts[chosen], stops[chosen], tag, whole=True)
-            if not (filled := lists < ends).all():
-                of_kind, lists, ends = of_kind[filled], lists[filled], ends[filled]
-            if not len(of_kind):
-                continue
-            read = {"bytes": self._read_strings, "float": self._read_floats, "int64": self._read_integers}[kind]
-            yield kind, [read(of_kind, lists, ends)]
+            of_kind = rows[chosen]
+            lists = _select_filled(of_kind, *self._enter(of_kind, starts[chosen], stops[chosen], tag, whole=True))
+            if len(lists[0]):
+                read = {"bytes": self._read_strings, "float": self._read_floats, "int64": self._read_integers}[kind]
+                yield kind, [read(*lists)]
 
     def _read_floats(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
         starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
@@ -295,6 +373,14 @@ class _BatchParser:
         return _Piece(rows, content, np.bincount(owner, minlength=len(rows)), lengths)
 
 
+def _select_filled(
+    rows: np.ndarray, starts: np.ndarray, stops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The messages that aren't empty."""
+    filled = starts < stops
+    return (rows, starts, stops) if filled.all() else (rows[filled], starts[filled], stops[filled])
+
+
 def _list_positions(starts: np.ndarray, counts: np.ndarray, step: int) -> np.ndarray:
     """The positions of `counts` elements from each start on."""
     before = np.cumsum(counts) - counts
@@ -331,26 +417,38 @@ def _make_piece(row: int, kind: Kind, values: Sequence[Any]) -> _Piece:
     return _Piece(rows, np.array(values, np.float32 if kind == "float" else np.int64), counts)
 
 
-def _make_kind_error(name: str, pieces: Mapping[Kind, Sequence[_Piece]], records: Records) -> DataError:
+def _make_kind_error(name: str, pieces: Mapping[Kind, Sequence[_Piece]], locate: Callable[[int], str]) -> DataError:
     firsts = {kind: min(int(piece.rows[piece.counts > 0].min()) for piece in each) for kind, each in pieces.items()}
-    described = [f"{kind} in {records.locate(row)}" for kind, row in sorted(firsts.items(), key=lambda item: item[1])]
+    described = [f"{kind} in {locate(row)}" for kind, row in sorted(firsts.items(), key=lambda item: item[1])]
     return DataError(f"feature `{name}` has values of different types: {', '.join(described)}. Write one type.")
 
 
-def _parse_example(records: Records, row: int) -> Iterator[tuple[str, Kind, list[Any]]]:
-    """The features of one record: name, kind and values. Raises DataError if it is no Example."""
-    data = records.content[records.starts[row] : records.stops[row]]
-    found: dict[str, dict[Kind, list[Any]]] = {}
-    try:
-        for features in _read_messages(data, 1):
-            for entry in _read_messages(features, 1):
-                key = [b"", *_read_messages(entry, 1)][-1]
-                found[key.decode()] = _parse_lists(b"".join(_read_messages(entry, 2)))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{records.locate(row)}: the name {error.object!r} of a feature is not in UTF-8.") from None
-    except ValueError as error:
-        raise DataError(f"{records.locate(row)}: the record is no Example: {error}.") from None
-    return ((name, kind, values) for name, lists in found.items() for kind, values in lists.items())
+def _parse_example(data: bytes) -> dict[str, dict[Kind, list[Any]]]:
+    """The values of an Example, by name and kind. Raises ValueError if it is none."""
+    features = b"".join(_read_messages(data, 1))
+    return {name: _parse_lists(value) for name, value in _read_map(features)}
+
+
+def _parse_feature(data: bytes) -> dict[str, dict[Kind, list[Any]]]:
+    return {"": _parse_lists(data)}
+
+
+def _split_sequence_example(data: bytes, location: str) -> tuple[bytes, dict[str, list[bytes]]]:
+    """The context of a SequenceExample, and the Features of each of its lists."""
+
+    def split(data: bytes) -> tuple[bytes, dict[str, list[bytes]]]:
+        lists = _read_map(b"".join(_read_messages(data, 2)))
+        return b"".join(_read_messages(data, 1)), {name: [*_read_messages(value, 1)] for name, value in lists}
+
+    found: tuple[bytes, dict[str, list[bytes]]] = _explain(split, data, location)
+    return found
+
+
+def _read_map(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The names and values of a map."""
+    for entry in _read_messages(data, 1):
+        key = [b"", *_read_messages(entry, 1)][-1]
+        yield key.decode(), b"".join(_read_messages(entry, 2))
 
 
 def _parse_lists(feature: bytes) -> dict[Kind, list[Any]]:
@@ -418,6 +516,11 @@ def _read_fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
             raise ValueError(f"field {number} needs {size:,} bytes, and {len(data) - position:,} are left")
         yield number, wire_type, data[position : position + size]
         position += size
+
+
+def _encode_varint(number: int) -> bytes:
+    content = np.empty(MAX_VARINT_BYTES, np.uint8)
+    return content[: int(_write_varints(content, np.array([0]), np.array([number]))[0])].tobytes()
 
 
 def _read_number(data: bytes, position: int) -> tuple[int, int]:

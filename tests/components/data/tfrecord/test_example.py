@@ -15,7 +15,13 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.tfrecord.example import Feature, parse_examples, serialize_examples
+from components.data.tfrecord.example import (
+    Feature,
+    FeatureList,
+    parse_examples,
+    parse_sequence_examples,
+    serialize_examples,
+)
 from components.data.tfrecord.framing import Records, read_records, write_records
 from components.types import DataError, Strings
 
@@ -259,3 +265,44 @@ def test_names_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("components.data.tfrecord.example.mix", lambda numbers: numbers * np.uint64(0))
     records = [example(entry(name, integers(value))) for value, name in enumerate([b"abc", b"abd", b"abc", b"xyz"])]
     assert parse(*records) == parse_with_protobuf(*records)
+
+
+def to_steps(found: FeatureList) -> list[list[Any]]:
+    _, steps = to_lists({"": found.feature})[""]
+    return [steps[start:stop] for start, stop in itertools.pairwise(found.offsets.tolist())]
+
+
+def sequence(context: bytes, **lists: list[bytes]) -> bytes:
+    entries = (entry(name.encode(), b"".join(field(1, step) for step in steps)) for name, steps in lists.items())
+    return context + field(2, b"".join(entries))
+
+
+def test_sequences_have_a_context_and_lists_of_features() -> None:
+    golden = bytes.fromhex(GOLDEN["sequence"]["hex"])
+    other = sequence(example(entry(b"c", integers(6)), entry(b"d", strings(b"x"))), t=[], u=[floats(1, 2), floats()])
+    context, lists = parse_sequence_examples(Records.from_bytes([golden, b"", other, golden], "a"))
+    assert to_lists(context) == {"c": ("int64", [[5], [], [6], [5]]), "d": ("bytes", [[], [], [b"x"], []])}
+    assert {name: to_steps(found) for name, found in lists.items()} == {
+        "t": [[[1, 2], [3]], [], [], [[1, 2], [3]]],
+        "u": [[], [], [[1.0, 2.0], []], []],
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (b"\x12", "a, record 1: the record is no Example: a number is cut off"),
+        (
+            sequence(b"", t=[integers(1), field(2, field(1, b"1"))]),
+            "a, record 1: the record is no Example: a list",
+        ),
+        (
+            sequence(b"", t=[integers(1), floats(1)]),
+            "feature `t` has values of different types: int64 in a, record 1",
+        ),
+        (sequence(field(1, b"\xff")), "a, record 1: the record is no Example: a number is cut off"),
+    ],
+)
+def test_a_record_that_is_no_sequence_is_located(record: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        parse_sequence_examples(Records.from_bytes([b"", record], "a"))
