@@ -209,6 +209,7 @@ def _order_by_importance(
 ) -> tuple[list[str], list[str]]:
     """The columns that matter less than whole names of folders, and the others. Both have the least important first."""
     tested = [name for name in columns if name.startswith("test/")]
+    tested.sort(key=lambda name: name.endswith("/loss"))  # a metric says more beside the monitored loss
     monitored = [name for name in columns if name.startswith("best/")]
     finished = ["status"] if {run.facts["status"] for run in runs} == {"finished"} else []
     first = [*REMOVED_FIRST, *finished, *reversed(tested[1:]), *reversed(monitored[1:])]
