@@ -332,7 +332,7 @@ def test_a_narrow_terminal_has_what_a_sweep_is_about(run_command: RunCommand, mo
     assert max(map(len, lines[:-1])) <= 80
     assert re.match(r"best/ +best/ +test/ +optimizer +learning_ +data +folder", lines[0]), "of the sweep before others"
     assert re.search(r"test/loss, test/top_k.*architecture", lines[-1]), "a metric says more beside the monitored loss"
-    _, lines = read_lines(60)
+    _, lines = read_lines(64)
     assert re.match(r"best/ +test/ +optimizer +learning_ +folder", lines[0]), "of what most runs monitored"
     (start,) = [line.split()[-1] for line in lines if "adabelief" in line]
     assert path.name.startswith(start)
