@@ -92,9 +92,9 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
         config = _expand_home(config)
         if (name := config.values["resume"]) and config.values["mode"] != "deliver":
             config = _resume(config, overrides, name, composer)
+        check_config(_without_python_source(config))
     else:
         config = _configure_finished_run(overrides, parsed, composer)
-    check_config(_without_python_source(config))
     composer.print_notes(config)
     if config.values["mode"] in RUN_MODES:
         data = dict(config.values["data"])
@@ -349,7 +349,7 @@ def _resume(config: Config, overrides: Sequence[str], name: str, composer: Compo
 
 
 def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, composer: Composer) -> Config:
-    """The configuration of the run that `run` names, with the overrides of this command.
+    """The configuration of the run that `run` names, with the overrides of this command, checked.
 
     Raises:
         ConfigError: all problems of the overrides, there is no such run, or its configuration is damaged.

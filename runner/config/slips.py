@@ -161,8 +161,8 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
         name: the name of the parameter.
         known: the names that are allowed.
     """
-    if name in EXPLANATIONS or f"{owner}.{name}" in EXPLANATIONS:
-        return EXPLANATIONS.get(name) or EXPLANATIONS[f"{owner}.{name}"]
+    if explanation := EXPLANATIONS.get(name) or EXPLANATIONS.get(f"{owner}.{name}"):
+        return explanation
     node, meant = values.get(owner, {}), _find_meant_key(owner, name)
     if meant is not None and name in node:
         return f"Write {_format_override(meant, node[name])}"

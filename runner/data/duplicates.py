@@ -35,7 +35,7 @@ class RowHashes:
     Attributes:
         inputs: the raw columns that inputs read.
         targets: the other raw columns that targets read.
-        others: the raw columns that are read besides.
+        others: the other raw columns that are read.
         remedy: what to do if a later pass yields other rows. None: it yields the same ones.
     """
 

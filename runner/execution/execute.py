@@ -288,7 +288,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
 def _describe_stretched_schedule(trainer: Trainer, trainer_state: TrainerState) -> str | None:
     """A note if the run was extended at this step, and its learning rate jumps there; None: it doesn't.
 
-    A schedule that depends on the length of the run, such as a cosine, is computed anew for the longer run.
+    A schedule that depends on the length of the run, such as a cosine, is computed again for the longer run.
     """
     plan, step = trainer.plan, trainer_state.step
     earlier = [end.total_steps for end in plan.extensions if end.step == step]
