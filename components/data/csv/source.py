@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import os
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 
@@ -32,7 +33,147 @@ ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_rom
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Csv(TextTable):
+class FileTable(TextTable):
+    """A table in a file.
+
+    Attributes:
+        path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
+        valid: the rows of the validation split: a share in (0, 1), a count from 1, or a file, which is read like
+            `path`. None: 0.15.
+        test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
+    """
+
+    path: str
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The absolute path of the file."""
+
+    @abstractmethod
+    def _open_given(self, path: str) -> TextTable:
+        """Opens a file of the validation or test split, which is read like this one."""
+
+    @property
+    @abstractmethod
+    def _content_digest(self) -> str:
+        """A digest of the content of the file, and of the options with which it is read."""
+
+    @property
+    def label(self) -> str:
+        return self.path
+
+    @cached_property
+    def tables(self) -> Mapping[str, TextTable]:
+        files = {name: path for name in ("valid", "test") if isinstance(path := getattr(self, name), str)}
+        given = {name: self._open_given(path) for name, path in files.items()}
+        return {"train" if files else "all": self, **given}
+
+    def profile(self) -> TableProfile:
+        """The facts about the columns. Raises DataError for a column with values and without a name."""
+        profile = super().profile()
+        row_numbers = {column.name for column in profile.columns if not column.name.strip() and column.counts_rows}
+        for nameless in self.table.nameless:
+            is_allowed = nameless.name in (*row_numbers, *self._declared_types, *self._targets)
+            if nameless.record is not None and not is_allowed:
+                raise self._make_nameless_error(nameless)
+        exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
+        return profile if exists_here else replace(profile, origin=self.location)
+
+    def _make_nameless_error(self, nameless: Nameless) -> DataError:
+        assert nameless.record is not None
+        location = f"{self.path}, {self.reader.file.locate(nameless.record)}"
+        name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
+        return DataError(
+            f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
+            f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
+        )
+
+    def content_digest(self) -> str:
+        others = [path for path in (self.valid, self.test) if isinstance(path, str)]
+        digests = [hash_file(find_path(path, file=True), digest_size=16).hexdigest() for path in others]
+        return ", ".join([self._content_digest, *digests])
+
+    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
+        has_others = any(isinstance(part, str) for part in (self.valid, self.test))
+        return self.find_file_errors_of("train" if has_others else "all", columns)
+
+    def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
+        """The errors of rows of a part whose files can't be read."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenFile(FileTable):
+    """A file of the validation or test split, which is read like the training file.
+
+    Attributes:
+        training: the training file. Columns that it doesn't have are left out.
+    """
+
+    training: FileTable
+
+    @property
+    def has_all_classes(self) -> bool:
+        return False
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        return self.training.required_columns
+
+    @cached_property
+    def used_columns(self) -> Collection[str] | None:
+        used = self.training.used_columns
+        return self.training.table.types.keys() if used is None else used
+
+    @cached_property
+    def class_separators(self) -> Mapping[str, str | None]:
+        return self.training.class_separators
+
+    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
+        return iter(())  # the options are those of the training file, which has found them
+
+    def list_training_classes(self, name: str) -> set[str]:
+        return self.training.list_classes(name, self.training.table)
+
+    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
+        part = next(part for part in ("valid", "test") if getattr(self.training, part) == self.path)
+        return self.training.find_file_errors_of(part, columns)
+
+    @classmethod
+    def like(cls, training: FileTable, path: str) -> Self:
+        """Opens a file at a path that is read like the training file."""
+        names = {field.name for field in dataclasses.fields(cls)} - {"training"}
+        options = {name: getattr(training, name) for name in sorted(names)}
+        columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
+        options_found = training.inferred_options(columns)
+        inferred = {name: value for name, value in options_found.items() if name in READING_OPTIONS}
+        reading = {name: options[name] for name in READING_OPTIONS if options[name] is not None}
+        for name, value in reading.items():
+            if isinstance(value, dict):  # without columns that are dropped
+                reading[name] = {key: item for key, item in value.items() if key in (*columns, ALL)}
+        options |= merge_options(inferred, reading)
+        return cls(**options | {"path": path, "valid": None, "test": None, "drop": (), "training": training})
+
+    def select_columns(self, columns: Columns) -> Columns:
+        """The columns that the training file has, with its types. Raises DataError for one that isn't there."""
+        types = self.training.table.types
+        if missing := [name for name in types if name not in columns.types]:
+            remedy = "Add the column" if missing[0] in self._targets else "Add the column, or list it in `drop`"
+            raise DataError(
+                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. {remedy}. "
+                f"Columns: {join_names(columns.types)}."
+            )
+        values = {name: columns.values[name] for name in types}
+        for name, kind in types.items():  # whole numbers may be codes, for which 1.0 isn't 1
+            if kind == "int" and columns.types[name] == "float":
+                values[name] = _as_integers(np.asarray(values[name]), columns.valid.get(name))
+        valid = {name: mask for name, mask in columns.valid.items() if name in types}
+        return columns._replace(values=values, valid=valid, types={name: columns.types[name] for name in types})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Csv(FileTable):
     """A CSV file, plain or packed with gzip, bzip2, xz or Zstandard. Its first line has the column names.
 
     A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows. A character may be written
@@ -40,7 +181,6 @@ class Csv(TextTable):
     `percent`, `backslash`, `double_quote`, `single_quote`.
 
     Attributes:
-        path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
         delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields that contain delimiters, quotes or line breaks. A quote within a quoted field
             is written twice. None: no field is quoted.
@@ -49,12 +189,8 @@ class Csv(TextTable):
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
         max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
-        valid: the rows of the validation split: a share in (0, 1), a count from 1, or a file, which is read like
-            `path`. None: 0.15.
-        test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
     """
 
-    path: str
     delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
@@ -86,19 +222,16 @@ class Csv(TextTable):
         )
 
     @property
-    def label(self) -> str:
-        return self.path
+    def location(self) -> str:
+        return str(self.file)
 
     @cached_property
     def reader(self) -> Reader:
         reader = self._make_reader(self.file, self._declared_types, self.drop)
         return replace(reader, check_names=self._check_names)
 
-    @cached_property
-    def tables(self) -> Mapping[str, TextTable]:
-        files = {name: path for name in ("valid", "test") if isinstance(path := getattr(self, name), str)}
-        given = {name: _GivenFile.like(self, path) for name, path in files.items()}
-        return {"train" if files else "all": self, **given}
+    def _open_given(self, path: str) -> TextTable:
+        return _GivenCsv.like(self, path)
 
     @property
     def text_names(self) -> Collection[str]:
@@ -112,26 +245,6 @@ class Csv(TextTable):
         if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
         return columns
-
-    def profile(self) -> TableProfile:
-        """The facts about the columns. Raises DataError for a column with values and without a name."""
-        profile = super().profile()
-        row_numbers = {column.name for column in profile.columns if not column.name.strip() and column.counts_rows}
-        for nameless in self.table.nameless:
-            is_allowed = nameless.name in (*row_numbers, *self._declared_types, *self._targets)
-            if nameless.record is not None and not is_allowed:
-                raise self._make_nameless_error(nameless)
-        exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
-        return profile if exists_here else replace(profile, origin=str(self.file))
-
-    def _make_nameless_error(self, nameless: Nameless) -> DataError:
-        assert nameless.record is not None
-        location = f"{self.path}, {self.reader.file.locate(nameless.record)}"
-        name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
-        return DataError(
-            f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
-            f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
-        )
 
     @property
     def inferred_dialect(self) -> dict[str, str]:
@@ -151,88 +264,17 @@ class Csv(TextTable):
         required = f", only rows with {self._targets}" if self.on_missing_target == "drop" else ""
         return (f"{text}, {sorted(options.items())}" if options else text) + required
 
-    def content_digest(self) -> str:
-        others = [path for path in (self.valid, self.test) if isinstance(path, str)]
-        digests = [hash_file(find_path(path, file=True), digest_size=16).hexdigest() for path in others]
-        return ", ".join([self._content_digest, *digests])
-
-    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
-        has_others = any(isinstance(part, str) for part in (self.valid, self.test))
-        return self.find_file_errors_of("train" if has_others else "all", columns)
-
-    def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
-        """The errors of rows of a part whose files can't be read."""
-        return ()
-
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
         return f"{self.path}, {self.reader.file.locate(record)}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _GivenFile(Csv):
-    """A file of the validation or test split, which is read like the training file.
-
-    Attributes:
-        training: the training file. Columns that it doesn't have are left out.
-    """
-
-    training: Csv
-
-    @property
-    def has_all_classes(self) -> bool:
-        return False
-
-    @property
-    def required_columns(self) -> tuple[str, ...]:
-        return self.training.required_columns
-
-    @cached_property
-    def used_columns(self) -> Collection[str] | None:
-        used = self.training.used_columns
-        return self.training.table.types.keys() if used is None else used
-
-    @cached_property
-    def class_separators(self) -> Mapping[str, str | None]:
-        return self.training.class_separators
-
-    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
-        return iter(())  # the options are those of the training file, which has found them
-
-    def list_training_classes(self, name: str) -> set[str]:
-        return self.training.list_classes(name, self.training.table)
-
-    def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
-        part = next(part for part in ("valid", "test") if getattr(self.training, part) == self.path)
-        return self.training.find_file_errors_of(part, columns)
-
-    @classmethod
-    def like(cls, training: Csv, path: str) -> _GivenFile:
-        options = {field.name: getattr(training, field.name) for field in dataclasses.fields(Csv)}
-        columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
-        options_found = training.inferred_options(columns)
-        inferred = {name: value for name, value in options_found.items() if name in READING_OPTIONS}
-        reading = {name: options[name] for name in READING_OPTIONS if options[name] is not None}
-        for name, value in reading.items():
-            if isinstance(value, dict):  # without columns that are dropped
-                reading[name] = {key: item for key, item in value.items() if key in (*columns, ALL)}
-        options |= merge_options(inferred, reading)
-        return cls(**options | {"path": path, "valid": None, "test": None, "drop": (), "training": training})
+class _GivenCsv(GivenFile, Csv):
+    """A CSV file of the validation or test split."""
 
     def read_columns(self) -> Columns:
-        columns, types = super().read_columns(), self.training.table.types
-        if missing := [name for name in types if name not in columns.types]:
-            remedy = "Add the column" if missing[0] in self._targets else "Add the column, or list it in `drop`"
-            raise DataError(
-                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. {remedy}. "
-                f"Columns: {join_names(columns.types)}."
-            )
-        values = {name: columns.values[name] for name in types}
-        for name, kind in types.items():  # whole numbers may be codes, for which 1.0 isn't 1
-            if kind == "int" and columns.types[name] == "float":
-                values[name] = _as_integers(np.asarray(values[name]), columns.valid.get(name))
-        valid = {name: mask for name, mask in columns.valid.items() if name in types}
-        return columns._replace(values=values, valid=valid, types={name: columns.types[name] for name in types})
+        return self.select_columns(super().read_columns())
 
 
 def _as_integers(numbers: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
