@@ -13,4 +13,5 @@ from components.data.image_table import ImageTable as ImageTable
 from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.table import Table as Table
+from components.data.table_file import TableFile as TableFile
 from components.data.text_folders import TextFolders as TextFolders

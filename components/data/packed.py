@@ -84,10 +84,12 @@ class MemoryFile:
     Attributes:
         content: its bytes.
         name: its name for messages.
+        locate: describes the location of a row, counted from 0.
     """
 
     content: bytes
     name: str
+    locate: Callable[[int], str] = "row {}".format
 
     def __str__(self) -> str:
         return self.name

@@ -74,6 +74,11 @@ class SkipOptions(SplitOptions):
         return source
 
     @property
+    def reads_used_columns(self) -> bool:
+        """Whether only the columns that are used are read."""
+        return False
+
+    @property
     def skip_remedy(self) -> str:
         """The `skip_remedy` of the blocks of files."""
         return SKIP_FILES if self.on_bad_row == "error" else ""

@@ -84,7 +84,7 @@ class TypedTable(TextTable):
         if b"\0" in text:
             raise DataError(f"{self.label} {self.has} a text with a NUL character. Remove this character.")
         types = {name: kind for name, kind in self._types.items() if name in self._texts}
-        reader = self._make_reader(CsvFile(MemoryFile(text, self.label)), types, ())
+        reader = self._make_reader(CsvFile(MemoryFile(text, self.label, self._locate_number)), types, ())
         if self.decimal is None and self.thousands is None:
             return reader
         numbers = {name: "." for name in self._texts if not isinstance(self._raw.values[name], Strings)}
@@ -190,7 +190,11 @@ class TypedTable(TextTable):
         return Reading("", {"dates": ASSUME_UTC if with_zone else NO_ZONE}) if own is None and count else None
 
     def _locate(self, row: int) -> str:
-        return f"row {int(self._find_numbers(np.array([row]))[0])} of {self.label}"
+        return f"{self._locate_number(int(self._find_numbers(np.array([row]))[0]))} of {self.label}"
+
+    def _locate_number(self, number: int) -> str:
+        """The location of a row, counted from 0 with those that are skipped."""
+        return f"row {number}"
 
     @cached_property
     def _kept(self) -> RawColumns:

@@ -256,11 +256,15 @@ class FindsBadRows(Protocol):
 
 @runtime_checkable
 class SkipsRows(Protocol):
-    """A source that can leave out rows that can't be read, which depends on what is read of them."""
+    """A source whose rows or columns depend on what is read: it leaves out rows that can't be read, or reads less."""
 
     @property
     def on_bad_row(self) -> str:
         """`skip` if rows that can't be read are left out, else `error`."""
+
+    @property
+    def reads_used_columns(self) -> bool:
+        """Whether only the columns that are used are read."""
 
     def with_used_columns(
         self,

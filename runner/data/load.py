@@ -211,7 +211,7 @@ def load_encoded(
         DataError: rows are wrong, or a split is empty.
     """
     columns = used_columns(features)
-    if isinstance(source, SkipsRows) and source.on_bad_row == "skip":
+    if isinstance(source, SkipsRows) and (source.on_bad_row == "skip" or source.reads_used_columns):
         source = source.with_used_columns(*find_raw_columns(features))
     entries = EncodedCache(cache, lambda: _describe_rows(source))
     content = source.fingerprint()

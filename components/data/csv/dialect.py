@@ -124,9 +124,9 @@ class CsvFile:
 
     def locate(self, row: int) -> str:
         """The location of a row, counted from 0: `line 5`, or `row 3` in memory."""
-        if not self.is_in_memory:
+        if not isinstance(self.file, MemoryFile):
             return f"line {self.find_line(row + 1)}"
-        return f"row {int(BadRows(np.array(self.skipped, np.int64)).number(np.array([row]))[0])}"
+        return self.file.locate(int(BadRows(np.array(self.skipped, np.int64)).number(np.array([row]))[0]))
 
     def find_lines(self, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yields the first line, from 0, and the end of the lines of each of some rows, sorted and counted from 0."""

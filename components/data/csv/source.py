@@ -54,6 +54,10 @@ class FileTable(TextTable):
     def _open_given(self, path: str) -> TextTable:
         """Opens a file of the validation or test split, which is read like this one."""
 
+    @abstractmethod
+    def _digest_given(self, path: str) -> str:
+        """A digest of the content of such a file."""
+
     @property
     @abstractmethod
     def _content_digest(self) -> str:
@@ -91,8 +95,7 @@ class FileTable(TextTable):
 
     def content_digest(self) -> str:
         others = [path for path in (self.valid, self.test) if isinstance(path, str)]
-        digests = [hash_file(find_path(path, file=True), digest_size=16).hexdigest() for path in others]
-        return ", ".join([self._content_digest, *digests])
+        return ", ".join([self._content_digest, *map(self._digest_given, others)])
 
     def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
         has_others = any(isinstance(part, str) for part in (self.valid, self.test))
@@ -232,6 +235,9 @@ class Csv(FileTable):
 
     def _open_given(self, path: str) -> TextTable:
         return _GivenCsv.like(self, path)
+
+    def _digest_given(self, path: str) -> str:
+        return hash_file(find_path(path, file=True), digest_size=16).hexdigest()
 
     @property
     def text_names(self) -> Collection[str]:

@@ -1,0 +1,346 @@
+"""Tables in files of typed columns: Parquet, Arrow, ORC and JSON lines. Columns are read one by one."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from components.arrow import convert_column
+from components.closest import join_names, suggest_name
+from components.data.packed import PackedFile
+from components.input_files import hash_file
+from components.types import DataError, Ragged, Strings, Values
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.dataset
+
+FileFormat = Literal["parquet", "arrow", "orc", "json_lines"]
+
+FORMAT_NAMES: dict[str, str] = {
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "orc": "ORC",
+    "json_lines": "JSON lines",
+}
+MAGICS: dict[bytes, FileFormat] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"ORC": "orc"}
+STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
+MAX_ARRAY_BYTES = 1 << 28  # of all columns of a table in memory; those of a larger one are kept on the disk
+JSON_BLOCK_BYTES = 64 << 20  # of Arrow's reader; each line must fit into a block
+JSON_ROW = re.compile(r"(?:JSON parse error: )?(.*?)\.? in row (\d+)")
+
+
+class ColumnStore(ABC):
+    """The columns of a table, which are read one by one. Each is converted once, and kept."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the table for messages."""
+
+    @property
+    @abstractmethod
+    def types(self) -> Mapping[str, pyarrow.DataType]:
+        """The types of the columns by name."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """The number of rows."""
+
+    @abstractmethod
+    def read(self, name: str) -> pyarrow.ChunkedArray:
+        """Reads a column."""
+
+    @abstractmethod
+    def locate(self, row: int) -> str:
+        """The location of a row, for messages."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """A digest that changes when the rows change."""
+
+    def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
+        """Reads a column as `convert_column` does, and keeps it: on the disk if the table is large."""
+        if name not in self._converted:
+            values, valid = convert_column(name, self.read(name))
+            is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
+            self._converted[name] = (_map_arrays(values), valid) if is_large else (values, valid)
+        return self._converted[name]
+
+    @cached_property
+    def _converted(self) -> dict[str, tuple[Values, np.ndarray | None]]:
+        return {}
+
+
+def _map_arrays(values: Any) -> Any:
+    """The same column, whose arrays are in a temporary file that is mapped into memory."""
+    if isinstance(values, Strings | Ragged):
+        return type(values)._make(each if each is None else _map_arrays(each) for each in values)
+    if values.dtype.hasobject or not values.nbytes:
+        return values
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # it is removed once the map is gone
+    file.write(np.ascontiguousarray(values).data)
+    file.flush()
+    return np.memmap(file, values.dtype, "r", shape=values.shape)
+
+
+class _Piece(NamedTuple):
+    """One file of a table.
+
+    Attributes:
+        path: the file.
+        fragment: its rows.
+        keys: the values of the columns that its folders name, such as `year=2020`.
+        schema: the names and types of its columns.
+        rows: the number of its rows.
+    """
+
+    path: Path
+    fragment: Any
+    keys: Mapping[str, str | None]
+    schema: pyarrow.Schema
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class FileColumns(ColumnStore):
+    """A table in one or several files of a format.
+
+    Attributes:
+        label: the name of the table for messages.
+        paths: the files, in the order of their rows.
+        format: the format of all of them.
+        root: the folder whose folders name columns, such as `year=2020`. None: there are none.
+        max_unpacked_gb: the maximum size of an unpacked file of JSON lines in gigabytes.
+    """
+
+    label: str
+    paths: Sequence[Path]
+    format: FileFormat
+    root: Path | None = None
+    max_unpacked_gb: float = 2.0
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    @cached_property
+    def types(self) -> Mapping[str, pyarrow.DataType]:
+        first = self._pieces[0]
+        types = {field.name: field.type for field in first.schema}
+        for piece in self._pieces[1:]:
+            self._check_names(first, piece)
+            for field in piece.schema:
+                kind = _find_common_type(types[field.name], field.type)
+                if kind is None:
+                    raise DataError(
+                        f"column `{field.name}` has the type {field.type} in {piece.path}, but {types[field.name]} in "
+                        f"{first.path}. Write it with one type in all files, or list it in `drop`."
+                    )
+                types[field.name] = kind
+        return {**types, **self._key_types}
+
+    @property
+    def rows(self) -> int:
+        return sum(piece.rows for piece in self._pieces)
+
+    def read(self, name: str) -> pyarrow.ChunkedArray:
+        import pyarrow
+
+        kind = self.types[name]
+        if name in self._key_types:
+            keys = pyarrow.array([piece.keys.get(name) for piece in self._pieces], pyarrow.string()).cast(kind)
+            counts = [piece.rows for piece in self._pieces]
+            return pyarrow.chunked_array([keys.take(pyarrow.array(np.repeat(np.arange(len(counts)), counts)))])
+        chunks: list[pyarrow.Array] = []
+        for piece in self._pieces:
+            with self._reading(piece.path):
+                column = piece.fragment.to_table(columns=[name]).column(0)
+                if len(column) != piece.rows:
+                    raise DataError(f"{piece.path} has {len(column):,} values in column `{name}`, not {piece.rows:,}")
+                chunks += column.cast(kind).chunks
+        return pyarrow.chunked_array(chunks, kind)
+
+    def locate(self, row: int) -> str:
+        for piece in self._pieces:
+            if row < piece.rows:
+                location = f"line {self._find_line(piece.path, row)}" if self.format == "json_lines" else f"row {row}"
+                return location if len(self.paths) == 1 else f"{location} of {self._name_file(piece.path)}"
+            row -= piece.rows
+        raise IndexError(row)
+
+    def digest(self) -> str:
+        digests = [hash_file(path, digest_size=16).hexdigest() for path in self.paths]
+        keys = f", {[dict(piece.keys) for piece in self._pieces]}" if self.root is not None else ""
+        return ", ".join(digests) + keys
+
+    @cached_property
+    def _pieces(self) -> Sequence[_Piece]:
+        pieces = [self._open(path) for path in self.paths]
+        if not sum(piece.rows for piece in pieces):
+            raise DataError(f"{self.label} has no rows")
+        return pieces
+
+    @cached_property
+    def _key_types(self) -> Mapping[str, pyarrow.DataType]:
+        """The types of the columns that folders name."""
+        import pyarrow
+
+        names, types = dict.fromkeys(name for piece in self._pieces for name in piece.keys), {}
+        for name in names:
+            texts = [piece.keys.get(name) for piece in self._pieces]
+            is_whole = all(text is None or re.fullmatch(r"0|-?[1-9]\d{0,17}", text) for text in texts)
+            types[name] = pyarrow.int64() if is_whole else pyarrow.string()
+            if name in self._pieces[0].schema.names:
+                raise DataError(f"{self.label}: `{name}` is a column of the files, and a folder is named {name}=…")
+        return types
+
+    def _open(self, path: Path) -> _Piece:
+        import pyarrow.dataset
+
+        with self._reading(path):
+            if self.format == "json_lines":
+                table = self._read_json(path)
+                return self._make_piece(path, pyarrow.dataset.InMemoryDataset(table), table.schema, table.num_rows)
+            with path.open("rb") as file:
+                is_stream = self.format == "arrow" and file.read(4) == STREAM
+            if is_stream:
+                table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all()
+                return self._make_piece(path, pyarrow.dataset.InMemoryDataset(table), table.schema, table.num_rows)
+            names = {"arrow": "ipc"}
+            dataset = pyarrow.dataset.dataset(str(path), format=names.get(self.format, self.format))
+            return self._make_piece(path, dataset, dataset.schema, dataset.count_rows())
+
+    def _make_piece(self, path: Path, fragment: Any, schema: pyarrow.Schema, rows: int) -> _Piece:
+        repeated = [name for name in schema.names if schema.names.count(name) > 1]
+        if repeated:
+            raise DataError(f"{path} has two columns named `{repeated[0]}`; rename one")
+        return _Piece(path, fragment, self._read_keys(path), schema, rows)
+
+    def _read_keys(self, path: Path) -> dict[str, str | None]:
+        """The names and values of columns in the folders of a path, such as `year=2020/month=1`."""
+        from urllib.parse import unquote
+
+        folders = () if self.root is None else path.relative_to(self.root).parent.parts
+        pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
+        return {name: None if text == HIVE_NULL else unquote(text) for name, text in pairs}
+
+    def _read_json(self, path: Path) -> pyarrow.Table:
+        """Reads a file of JSON lines. Texts that Arrow would read as times stay texts, which show their zones."""
+        import pyarrow
+        from pyarrow import json
+
+        with PackedFile(path, self.max_unpacked_gb).open() as opened:
+            content = opened.read()
+        options = json.ReadOptions(block_size=min(max(len(content), 1), JSON_BLOCK_BYTES))
+        table = json.read_json(io.BytesIO(content), options)
+        times = [field.name for field in table.schema if pyarrow.types.is_timestamp(field.type)]
+        if times:
+            schema = pyarrow.schema([(name, pyarrow.string()) for name in times])
+            table = json.read_json(io.BytesIO(content), options, json.ParseOptions(explicit_schema=schema))
+        return table
+
+    def _find_line(self, path: Path, row: int) -> int:
+        """The line, from 1, of a row of JSON lines. Blank lines aren't rows."""
+        with PackedFile(path, self.max_unpacked_gb).open() as opened:
+            for number, line in enumerate(opened, start=1):
+                row -= bool(line.strip())
+                if row < 0:
+                    return number
+        raise IndexError(row)
+
+    def _name_file(self, path: Path) -> str:
+        return str(path.relative_to(self.root) if self.root else path.name)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """Errors of Arrow become DataError with the name of the file."""
+        import pyarrow
+
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} isn't UTF-8 at byte {error.start:,}") from error
+        except (pyarrow.ArrowException, OSError) as error:
+            message = str(error).splitlines()[0]
+            if self.format == "json_lines" and (match := JSON_ROW.fullmatch(message)):
+                line = self._find_line(path, int(match[2]))
+                raise DataError(f"{path}, line {line}: {_explain_json(match[1])}") from error
+            if self.format == "json_lines" and "Empty JSON" in message:
+                raise DataError(f"{path} is empty") from error
+            raise DataError(f"{path} is damaged, or no {FORMAT_NAMES[self.format]} file: {message}") from error
+
+    def _check_names(self, first: _Piece, piece: _Piece) -> None:
+        """Raises DataError unless a file has the columns of the first one, in any order."""
+        names, needed = set(piece.schema.names), set(first.schema.names)
+        if names == needed:
+            return
+        missing = f" Missing: {join_names(needed - names)}." if needed - names else ""
+        unexpected = f" Unexpected: {join_names(names - needed)}." if names - needed else ""
+        hint = f" {suggest_name(min(names - needed), needed)}" if missing and unexpected else ""
+        raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
+
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value
+
+
+def _explain_json(fault: str) -> str:
+    """An error of Arrow's reader of JSON in other words."""
+    if match := re.fullmatch(r"Column\((.*)\) changed from (\w+) to (\w+)", fault):
+        name = match[1].removeprefix("/").replace("/", ".")
+        where = f"column `{name}` has" if name else "there is"
+        return f"{where} a value of the type {match[3]}, but {match[2]} before; write all with one type"
+    if match := re.fullmatch(r"Column\(/?(.*)\) was specified twice", fault):
+        return f"`{match[1]}` is there twice; remove one"
+    return f"it is no JSON object: {fault}"
+
+
+def _find_common_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType | None:
+    """The type of a column that has two types in two files. None: one of them can't be read as the other."""
+    import pyarrow
+
+    types = pyarrow.types
+    if first == second:
+        return first
+    if types.is_null(first) or types.is_null(second):
+        return second if types.is_null(first) else first
+    numbers = [types.is_integer(kind) or types.is_floating(kind) for kind in (first, second)]
+    texts = [
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) for kind in (first, second)
+    ]
+    if all(texts):
+        return pyarrow.large_string()
+    if not all(numbers):
+        return None
+    try:
+        return (
+            pyarrow.unify_schemas(
+                [pyarrow.schema([("x", first)]), pyarrow.schema([("x", second)])], promote_options="permissive"
+            )
+            .field(0)
+            .type
+        )
+    except pyarrow.ArrowException:
+        return None
+
+
+def find_format(path: Path) -> FileFormat | None:
+    """The format of a file by its first bytes. None: another one, such as CSV. Raises DataError if it can't be read."""
+    with PackedFile(path).open() as opened:
+        start = opened.read(1 << 12)
+    for magic, name in MAGICS.items():
+        if start.startswith(magic):
+            return name
+    return "json_lines" if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else None

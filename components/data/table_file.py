@@ -1,0 +1,224 @@
+"""The source for tables in files of any format. The first bytes of a file show its format."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+
+from components.columns import Columns as RawColumns
+from components.data.column_store import FORMAT_NAMES, ColumnStore, FileColumns, FileFormat, find_format
+from components.data.csv.reader import Columns
+from components.data.csv.selection import take_rows
+from components.data.csv.source import Csv, FileTable, GivenFile
+from components.data.csv.text_table import TextTable
+from components.data.packed import MAX_UNPACKED_GB
+from components.data.typed_table import TypedTable
+from components.input_files import candidate_paths, find_path
+from components.types import Block, DataError, LazyColumns, MissingFileError, Values, row_count
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredTable(TypedTable):
+    """A table whose columns are stored somewhere, and are read one by one when they are used."""
+
+    @property
+    @abstractmethod
+    def _store(self) -> ColumnStore:
+        """The columns."""
+
+    @property
+    def reads_used_columns(self) -> bool:
+        return True
+
+    def with_used_columns(
+        self,
+        names: Collection[str],
+        targets: Collection[str] = (),
+        class_separators: Mapping[str, str | None] | None = None,
+    ) -> Self:
+        source = super().with_used_columns(names, targets, class_separators)
+        if "_store" in self.__dict__:  # so that no column is read twice
+            source.__dict__["_store"] = self._store
+        return source
+
+    @cached_property
+    def _stored(self) -> Mapping[str, Any]:
+        return _StoredColumns(self._store)
+
+    @property
+    def _categories(self) -> Collection[str]:
+        import pyarrow
+
+        return [name for name, kind in self._store.types.items() if pyarrow.types.is_dictionary(kind)]
+
+    @cached_property
+    def _raw(self) -> RawColumns:
+        names = [name for name in self._store.types if name not in self.drop]
+        if self.used_columns is not None:
+            used = {*self.used_columns, *self._targets, *self.required_columns}
+            names = [name for name in names if name in used] or names[:1]  # rows are counted in one of them
+        values, valid = dict[str, Values](), dict[str, np.ndarray]()
+        for name in names:
+            values[name], mask = self._store.convert(name)
+            valid |= {} if mask is None else {name: mask}
+        return RawColumns(values, valid)
+
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        """Makes a block of rows. A column that isn't used is read when it is asked for, without reading its texts."""
+        block = super().make_block(part, columns, first_row)
+        table = cast(StoredTable, self.tables[part])
+        others = [name for name in table._store.types if name not in columns and name not in self.drop]
+        if not others:
+            return block
+        rows = np.arange(first_row, first_row + row_count(next(iter(columns.values()))))
+        readers = {name: partial(table._read_unused, name) for name in others}
+        return dataclasses.replace(block, columns=LazyColumns(columns, readers, rows))
+
+    def _read_unused(self, name: str, rows: np.ndarray) -> Values:
+        """Some rows of a column that isn't used. A missing number is NaN."""
+        values, valid = self._store.convert(name)
+        numbers = self._find_numbers(rows)
+        if valid is not None and isinstance(values, np.ndarray) and values.dtype.kind in "iub":
+            return np.where(valid[numbers], values[numbers], np.nan)
+        return cast(Values, take_rows(values, numbers))
+
+    def _locate(self, row: int) -> str:
+        return f"{self.label}, {self._store.locate(int(self._find_numbers(np.array([row]))[0]))}"
+
+    def _locate_number(self, number: int) -> str:
+        return self._store.locate(number)
+
+
+class _StoredColumns(Mapping[str, Any]):
+    """The columns of a store as Arrow has them. A column is read when it is looked up."""
+
+    def __init__(self, store: ColumnStore) -> None:
+        self._store = store
+
+    def __getitem__(self, name: str) -> pyarrow.ChunkedArray:
+        if name not in self._store.types:
+            raise KeyError(name)
+        return self._store.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.types)
+
+    def __len__(self) -> int:
+        return len(self._store.types)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TypedFile(StoredTable, FileTable):
+    """A table in files whose columns have types: Parquet, Arrow, ORC or JSON lines. See `TableFile`."""
+
+    max_unpacked_gb: float = MAX_UNPACKED_GB
+
+    @cached_property
+    def _store(self) -> ColumnStore:
+        return self._open_store(self.path)
+
+    def _open_store(self, path: str) -> FileColumns:
+        root, files = find_files(path)
+        formats = {file: find_format(file) for file in files}
+        first = formats[files[0]]
+        for file, found in formats.items():
+            if found != first or found is None:
+                names = [FORMAT_NAMES.get(each or "", "of another format") for each in (first, found)]
+                raise DataError(f"{files[0]} is {names[0]}, but {file} is {names[1]}. The files of a table have one.")
+        return FileColumns(self.label, files, cast(FileFormat, first), root, self.max_unpacked_gb)
+
+    @property
+    def location(self) -> str:
+        root, files = find_files(self.path)
+        return str(root or files[0])
+
+    def _open_given(self, path: str) -> TextTable:
+        return _GivenTypedFile.like(self, path)
+
+    def _digest_given(self, path: str) -> str:
+        return self._open_store(path).digest()
+
+    @cached_property
+    def _content_digest(self) -> str:
+        options = (self._declared_types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
+        required = self._targets if self.on_missing_target == "drop" else ()
+        return f"{self._store.digest()}, {options}, {required}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _GivenTypedFile(GivenFile, TypedFile):
+    """A file of the validation or test split."""
+
+    def read_columns(self) -> Columns:
+        return self.select_columns(super().read_columns())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TableFile(Csv):
+    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC or JSON lines.
+
+    The first bytes of a file show its format. Texts are read as in CSV files: as numbers, times or booleans where all
+    are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
+    columns of more than 256 MB in all are kept in a temporary file. Folders named `year=2020` are columns.
+
+    `path` is a file, a pattern such as `shards/*.parquet`, or a folder: all files in it and in the folders below are
+    the table. The options `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
+    """
+
+    def __new__(cls, **options: Any) -> Any:
+        """Returns the source for the format of the file."""
+        try:
+            _, files = find_files(options["path"])
+            is_typed = find_format(files[0]) is not None
+        except MissingFileError:
+            is_typed = False  # the file is searched again where an error is reported
+        if not is_typed:
+            return Csv(**options)
+        defaults = {field.name: field.default for field in dataclasses.fields(Csv)}
+        known = {field.name for field in dataclasses.fields(TypedFile)}
+        for name in [name for name in options if name not in known]:
+            value = options.pop(name)
+            if value != defaults[name]:
+                kind = FORMAT_NAMES[str(find_format(files[0]))]
+                raise DataError(f"`{name}` (={value}) is for CSV files, but {options['path']} is {kind}. Leave it out.")
+        return TypedFile(**options)
+
+
+def find_files(path: str) -> tuple[Path | None, Sequence[Path]]:
+    """The files of a table.
+
+    Args:
+        path: a file, a pattern or a folder.
+
+    Returns:
+        The folder, if it is one, and the files, sorted by path. Names that start with `.` or `_` are left out.
+    """
+    if glob.has_magic(path) and not any(map(os.path.lexists, candidate_paths(path))):
+        for candidate in candidate_paths(path):
+            found = sorted(name for name in glob.glob(str(candidate), recursive=True) if os.path.isfile(name))
+            if found:
+                return None, [*map(Path, found)]
+        raise MissingFileError(f"no file matches {' or '.join(map(str, candidate_paths(path)))}; correct the pattern")
+    found_path = find_path(path)
+    if not found_path.is_dir():
+        return None, [found_path]
+    files = sorted(file for file in found_path.rglob("*") if file.is_file() and not _is_hidden(file, found_path))
+    if not files:
+        raise DataError(f"`path` (={path}) is a folder without files, {found_path}")
+    return found_path, files
+
+
+def _is_hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in file.relative_to(root).parts)
