@@ -25,7 +25,8 @@ MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
     """Converts a column of Arrow.
 
-    Times with a time zone are converted to UTC. Decimals are int64 if all of the column are whole, else float64.
+    Times with a time zone are converted to UTC, and times of a day to seconds. Decimals are int64 if all of the column
+    are whole, else float64.
 
     Args:
         name: the column's name for messages.
@@ -62,11 +63,15 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         return convert_numbers(column, str(kind), valid, 0), valid
     if types.is_floating(kind):
         return convert_numbers(column, f"f{kind.bit_width // 8}", valid, np.nan), valid
-    if types.is_temporal(kind) and not types.is_time(kind):
+    if types.is_time(kind):
+        return _convert_times_of_day(column, valid), valid
+    if types.is_temporal(kind):
         return _convert_times(name, column, valid), valid
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _convert_lists(name, column), valid
-    raise DataError(f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first")
+    raise DataError(
+        f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first, or leave it out"
+    )
 
 
 def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
@@ -217,6 +222,16 @@ def _convert_times(name: str, column: pyarrow.ChunkedArray, valid: np.ndarray | 
     if times.dtype.kind == "M":
         check_years(name, times)
     return times
+
+
+def _convert_times_of_day(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
+    """Converts a column of times of a day to seconds since midnight, as such texts are read."""
+    import pyarrow
+
+    integers = {32: pyarrow.int32(), 64: pyarrow.int64()}[column.type.bit_width]
+    numbers = convert_numbers(column.cast(integers), str(integers), None, 0)
+    seconds = numbers / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
+    return seconds if valid is None else np.where(valid, seconds, np.nan)
 
 
 def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:

@@ -6,18 +6,20 @@ import io
 import re
 import tempfile
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from components.arrow import convert_column
 from components.closest import join_names, suggest_name
 from components.data.packed import PackedFile
+from components.data.table_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
 from components.types import DataError, Ragged, Strings, Values
 
@@ -25,16 +27,6 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.dataset
 
-FileFormat = Literal["parquet", "arrow", "orc", "json_lines"]
-
-FORMAT_NAMES: dict[str, str] = {
-    "csv": "CSV",
-    "parquet": "Parquet",
-    "arrow": "Arrow",
-    "orc": "ORC",
-    "json_lines": "JSON lines",
-}
-MAGICS: dict[bytes, FileFormat] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"ORC": "orc"}
 STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
 MAX_ARRAY_BYTES = 1 << 28  # of all columns of a table in memory; those of a larger one are kept on the disk
 JSON_BLOCK_BYTES = 64 << 20  # of Arrow's reader; each line must fit into a block
@@ -96,6 +88,18 @@ def _map_arrays(values: Any) -> Any:
     return np.memmap(file, values.dtype, "r", shape=values.shape)
 
 
+class _Field(NamedTuple):
+    """A column of a file.
+
+    Attributes:
+        path: its name, after those of the structs that hold it.
+        type: its type.
+    """
+
+    path: tuple[str, ...]
+    type: pyarrow.DataType
+
+
 class _Piece(NamedTuple):
     """One file of a table.
 
@@ -103,14 +107,14 @@ class _Piece(NamedTuple):
         path: the file.
         fragment: its rows.
         keys: the values of the columns that its folders name, such as `year=2020`.
-        schema: the names and types of its columns.
+        fields: its columns by name.
         rows: the number of its rows.
     """
 
     path: Path
     fragment: Any
     keys: Mapping[str, str | None]
-    schema: pyarrow.Schema
+    fields: Mapping[str, _Field]
     rows: int
 
 
@@ -139,17 +143,17 @@ class FileColumns(ColumnStore):
     @cached_property
     def types(self) -> Mapping[str, pyarrow.DataType]:
         first = self._pieces[0]
-        types = {field.name: field.type for field in first.schema}
+        types = {name: field.type for name, field in first.fields.items()}
         for piece in self._pieces[1:]:
             self._check_names(first, piece)
-            for field in piece.schema:
-                kind = _find_common_type(types[field.name], field.type)
+            for name, field in piece.fields.items():
+                kind = _find_common_type(types[name], field.type)
                 if kind is None:
                     raise DataError(
-                        f"column `{field.name}` has the type {field.type} in {piece.path}, but {types[field.name]} in "
-                        f"{first.path}. Write it with one type in all files, or list it in `drop`."
+                        f"column `{name}` has the type {field.type} in {piece.path}, but {types[name]} in "
+                        f"{first.path}. Write it with one type in all files."
                     )
-                types[field.name] = kind
+                types[name] = kind
         return {**types, **self._key_types}
 
     @property
@@ -157,7 +161,7 @@ class FileColumns(ColumnStore):
         return sum(piece.rows for piece in self._pieces)
 
     def read(self, name: str) -> pyarrow.ChunkedArray:
-        import pyarrow
+        import pyarrow.dataset
 
         kind = self.types[name]
         if name in self._key_types:
@@ -167,7 +171,8 @@ class FileColumns(ColumnStore):
         chunks: list[pyarrow.Array] = []
         for piece in self._pieces:
             with self._reading(piece.path):
-                column = piece.fragment.to_table(columns=[name]).column(0)
+                field = pyarrow.dataset.field(*piece.fields[name].path)
+                column = piece.fragment.to_table(columns={name: field}).column(0)
                 if len(column) != piece.rows:
                     raise DataError(f"{piece.path} has {len(column):,} values in column `{name}`, not {piece.rows:,}")
                 chunks += column.cast(kind).chunks
@@ -203,7 +208,7 @@ class FileColumns(ColumnStore):
             texts = [piece.keys.get(name) for piece in self._pieces]
             is_whole = all(text is None or re.fullmatch(r"0|-?[1-9]\d{0,17}", text) for text in texts)
             types[name] = pyarrow.int64() if is_whole else pyarrow.string()
-            if name in self._pieces[0].schema.names:
+            if name in self._pieces[0].fields:
                 raise DataError(f"{self.label}: `{name}` is a column of the files, and a folder is named {name}=…")
         return types
 
@@ -219,15 +224,21 @@ class FileColumns(ColumnStore):
             if is_stream:
                 table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all()
                 return self._make_piece(path, pyarrow.dataset.InMemoryDataset(table), table.schema, table.num_rows)
-            names = {"arrow": "ipc"}
-            dataset = pyarrow.dataset.dataset(str(path), format=names.get(self.format, self.format))
+            checked = pyarrow.dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+            formats = {
+                "parquet": pyarrow.dataset.ParquetFileFormat(default_fragment_scan_options=checked),
+                "arrow": "ipc",
+                "orc": "orc",
+            }
+            dataset = pyarrow.dataset.dataset(str(path), format=formats[self.format])
             return self._make_piece(path, dataset, dataset.schema, dataset.count_rows())
 
     def _make_piece(self, path: Path, fragment: Any, schema: pyarrow.Schema, rows: int) -> _Piece:
-        repeated = [name for name in schema.names if schema.names.count(name) > 1]
-        if repeated:
-            raise DataError(f"{path} has two columns named `{repeated[0]}`; rename one")
-        return _Piece(path, fragment, self._read_keys(path), schema, rows)
+        fields = [*_list_fields(schema)]
+        names = Counter(".".join(field.path) for field in fields)
+        if (repeated := names.most_common(1)) and repeated[0][1] > 1:
+            raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
+        return _Piece(path, fragment, self._read_keys(path), dict(zip(names, fields, strict=True)), rows)
 
     def _read_keys(self, path: Path) -> dict[str, str | None]:
         """The names and values of columns in the folders of a path, such as `year=2020/month=1`."""
@@ -284,7 +295,7 @@ class FileColumns(ColumnStore):
 
     def _check_names(self, first: _Piece, piece: _Piece) -> None:
         """Raises DataError unless a file has the columns of the first one, in any order."""
-        names, needed = set(piece.schema.names), set(first.schema.names)
+        names, needed = piece.fields.keys(), first.fields.keys()
         if names == needed:
             return
         missing = f" Missing: {join_names(needed - names)}." if needed - names else ""
@@ -294,6 +305,17 @@ class FileColumns(ColumnStore):
 
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value
+
+
+def _list_fields(schema: Any, path: tuple[str, ...] = ()) -> Iterator[_Field]:
+    """Yields the columns of a schema or of a struct. A struct is a column for each of its fields."""
+    import pyarrow
+
+    for field in schema:
+        if pyarrow.types.is_struct(field.type) and field.type.num_fields:
+            yield from _list_fields(field.type, (*path, field.name))
+        else:
+            yield _Field((*path, field.name), field.type)
 
 
 def _explain_json(fault: str) -> str:
@@ -334,13 +356,3 @@ def _find_common_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyar
         )
     except pyarrow.ArrowException:
         return None
-
-
-def find_format(path: Path) -> FileFormat | None:
-    """The format of a file by its first bytes. None: another one, such as CSV. Raises DataError if it can't be read."""
-    with PackedFile(path).open() as opened:
-        start = opened.read(1 << 12)
-    for magic, name in MAGICS.items():
-        if start.startswith(magic):
-            return name
-    return "json_lines" if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else None

@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from components.columns import Columns as RawColumns
-from components.data.column_store import FORMAT_NAMES, ColumnStore, FileColumns, FileFormat, find_format
+from components.data.column_store import ColumnStore, FileColumns
 from components.data.csv.reader import Columns
 from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
-from components.data.packed import MAX_UNPACKED_GB
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
 from components.data.typed_table import TypedTable
 from components.input_files import candidate_paths, find_path
 from components.types import Block, DataError, LazyColumns, MissingFileError, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
+
+START_BYTES = 1 << 12  # of a file, to recognize its format
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,12 +134,12 @@ class TypedFile(StoredTable, FileTable):
 
     def _open_store(self, path: str) -> FileColumns:
         root, files = find_files(path)
-        formats = {file: find_format(file) for file in files}
+        formats = {file: _read_format(file) for file in files}
         first = formats[files[0]]
         for file, found in formats.items():
             if found != first or found is None:
-                names = [FORMAT_NAMES.get(each or "", "of another format") for each in (first, found)]
-                raise DataError(f"{files[0]} is {names[0]}, but {file} is {names[1]}. The files of a table have one.")
+                other = FORMAT_NAMES[found] if found else "CSV or of another format"
+                raise DataError(f"{files[0]} is {FORMAT_NAMES[first]}, but {file} is {other}. Save all in one format.")
         return FileColumns(self.label, files, cast(FileFormat, first), root, self.max_unpacked_gb)
 
     @property
@@ -181,19 +184,25 @@ class TableFile(Csv):
         """Returns the source for the format of the file."""
         try:
             _, files = find_files(options["path"])
-            is_typed = find_format(files[0]) is not None
+            format = _read_format(files[0])
         except MissingFileError:
-            is_typed = False  # the file is searched again where an error is reported
-        if not is_typed:
+            format = None  # the file is searched again where an error is reported
+        if format is None:
             return Csv(**options)
         defaults = {field.name: field.default for field in dataclasses.fields(Csv)}
         known = {field.name for field in dataclasses.fields(TypedFile)}
         for name in [name for name in options if name not in known]:
             value = options.pop(name)
             if value != defaults[name]:
-                kind = FORMAT_NAMES[str(find_format(files[0]))]
+                kind = FORMAT_NAMES[format]
                 raise DataError(f"`{name}` (={value}) is for CSV files, but {options['path']} is {kind}. Leave it out.")
         return TypedFile(**options)
+
+
+def _read_format(path: Path) -> FileFormat | None:
+    """The format of a file. None: another one, such as CSV."""
+    with PackedFile(path).open() as opened:
+        return find_format(opened.read(START_BYTES))
 
 
 def find_files(path: str) -> tuple[Path | None, Sequence[Path]]:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import CSV, FRAME, find_options
+from runner.config.catalog import FRAME, TABLE_FILE, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
@@ -100,7 +100,7 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
         of_run = add_missing_keys(of_run)
     names_new_rows = any(NEW_ROWS_KEY.fullmatch(setting.key_or_group) for setting in settings)
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
-        of_run["data"] = data | {"_target_": CSV}  # the file is read like the table from Python
+        of_run["data"] = data | {"_target_": TABLE_FILE}  # the file is read like the table from Python
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:

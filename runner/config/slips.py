@@ -101,9 +101,11 @@ EXPLANATIONS = {
 LAYERS = {"dropout": ("Dropout", "rate")}
 """The layers that a network of layers has for a parameter of other networks, and their parameter."""
 
-OTHER_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".ndjson")
-"""The suffixes of tables in other formats than CSV."""
-TABLES = (".csv", ".tsv", *OTHER_TABLES)
+TYPED_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".orc", ".jsonl", ".ndjson")
+"""The suffixes of tables that data=table reads, other than CSV files."""
+OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".json")
+"""The suffixes of tables that no source reads."""
+TABLES = (".csv", ".tsv", *TYPED_TABLES, *OTHER_TABLES)
 
 
 def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> str:
@@ -297,7 +299,8 @@ def explain_data_file(name: str) -> str | None:
     if not re.search(r"[./\\]", name):
         return None
     if Path(name).suffix.lower() in OTHER_TABLES:
-        return f"Tables are read from CSV files. Save it as CSV. {_write_table(str(Path(name).with_suffix('.csv')))}"
+        written = _write_table(str(Path(name).with_suffix(".csv")))
+        return f"Tables are read from CSV, Parquet, Arrow, ORC and JSON lines. Save it as CSV or Parquet. {written}"
     return _write_table(name)
 
 
@@ -309,7 +312,8 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _write_table(path: str, target: str = "COLUMN") -> str:
-    overrides = ["data=csv", _format_override("data.path", path), _format_override("data.target", target)]
+    option = "table" if Path(path).suffix.lower() in TYPED_TABLES else "csv"
+    overrides = [f"data={option}", _format_override("data.path", path), _format_override("data.target", target)]
     return f"Write {' '.join(overrides)}"
 
 

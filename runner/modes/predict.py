@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.columns import ALL, merge_options
 from components.types import DataError, InfersTypes, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
-from runner.config.catalog import CSV, IMAGE_FOLDERS, IMAGE_TABLE
+from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
 from runner.config.provenance import Problems
 from runner.config.settings import Output
@@ -256,7 +256,7 @@ def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
 
     They need no column that is dropped or decides about splits. All their rows are used, and no other file.
     """
-    if data.get("_target_") not in (CSV, IMAGE_TABLE):
+    if data.get("_target_") not in TABLES_IN_FILES:
         return ("drop", *SPLIT_OPTIONS[:-1])  # `classes` may be the names of folders
     return ("drop", "valid", "test", "stratify", *SPLIT_OPTIONS)
 
@@ -313,7 +313,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
     except DataError as error:
         data = config.values["data"]
         message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
-        if data.get("_target_") in (CSV, IMAGE_TABLE):
+        if data.get("_target_") in TABLES_IN_FILES:
             setting = "data.on_missing_target=drop"
             if not data.get("target") and (match := re.search(rf"column `([^`]*)` {MISSING_TARGET}", message)):
                 setting = f"{format_override('data.target', match[1])} {setting}"
@@ -327,7 +327,7 @@ def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
                 message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
         if any(text in message for text in OTHER_FAULTS):
             raise DataError(message) from error
-        remedy = ", or set by the keys of `data` how it is read" if data.get("_target_") in (CSV, IMAGE_TABLE) else ""
+        remedy = ", or set by the keys of `data` how it is read" if data.get("_target_") in TABLES_IN_FILES else ""
         raise DataError(
             f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
         ) from error

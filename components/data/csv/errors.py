@@ -22,6 +22,7 @@ import numpy as np
 from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, CsvFile, count_line_ends, guess_utf_16, split_lines
 from components.data.packed import MemoryFile
+from components.data.table_formats import FORMAT_NAMES, find_format
 from components.types import ColumnType, DataError, Problem, Remedy
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
@@ -37,8 +38,6 @@ OTHER_FORMATS = {  # by the first bytes
     b"\x93NUMPY": "a NumPy file",
     b"Obj\x01": "an Avro file",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file",
@@ -47,7 +46,6 @@ OTHER_FORMATS = {  # by the first bytes
     b"GIF8": "an image",
 }
 SPREADSHEETS = (".xlsx", ".xlsm", ".ods")  # zip archives with a table
-READERS = {"a Parquet file": "read_parquet", "an Arrow file": "read_feather"}  # of pandas, by kind of file
 TAR_MAGICS = (b"ustar\x0000", b"ustar  \0")  # of POSIX and GNU, at TAR_POSITION
 TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
@@ -281,37 +279,35 @@ def check_format(file: CsvFile) -> None:
     path = file.file.path
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
+    if (found := find_format(start)) is not None:
+        raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; choose data=table, which reads both")
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"
     if path.suffix.lower() in SPREADSHEETS and start.startswith(b"PK"):
         kind = "a spreadsheet"
     if kind is not None:
-        remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV"
+        remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV or Parquet"
         if kind == "an image":
             remedy = "list the paths of images in a CSV file, or choose data=images for a folder of them"
-        if kind in READERS:
-            remedy += f", for example with {_format_conversion(path, READERS[kind])}"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
         first_line = text.splitlines()[0]
-        is_json_line = _is_json(first_line)
-        if is_json_line or first_line.strip() in (b"{", b"["):
-            kind = "JSON lines" if is_json_line and first_line[:1] == b"{" else "JSON"
-            command = _format_conversion(path, "read_json", ", lines=True" if kind == "JSON lines" else "")
-            raise DataError(f"{file} is in {kind}, not a CSV file; convert it, for example with {command}")
+        if _is_json(first_line) or first_line.strip() in (b"{", b"["):
+            command = _format_conversion(path, "read_json")
+            raise DataError(f"{file} is in JSON, not a CSV file; convert it, for example with {command}")
     if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
         raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
 
 
-def _format_conversion(path: Path, reader: str, options: str = "") -> str:
+def _format_conversion(path: Path, reader: str) -> str:
     """The command that converts a file with a function of pandas into a new CSV file beside it."""
     converted = path.with_suffix(".csv")
     if converted.exists():  # also if it is the file itself
         converted = path.with_name(f"{path.stem}_converted.csv")
     source, destination = json.dumps(str(path)), json.dumps(str(converted))
-    code = f"import pandas; pandas.{reader}({source}{options}).to_csv({destination}, index=False)"
+    code = f"import pandas; pandas.{reader}({source}).to_csv({destination}, index=False)"
     return f"python -c {shlex.quote(code)}"
 
 

@@ -1,0 +1,32 @@
+"""The formats of tables in files, and how the first bytes show them."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+FileFormat = Literal["parquet", "arrow", "orc", "json_lines"]
+"""The formats whose columns have types."""
+
+FORMAT_NAMES: dict[FileFormat | None, str] = {
+    None: "CSV",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "orc": "ORC",
+    "json_lines": "JSON lines",
+}
+CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+MAGICS: dict[bytes, FileFormat] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"ORC": "orc"}
+
+
+def find_format(start: bytes) -> FileFormat | None:
+    """The format of a file that isn't packed. None: another one, such as CSV.
+
+    Args:
+        start: its first bytes, some thousands.
+    """
+    is_binary = CONTROLS.search(start) is not None  # in a text, ORC may be the name of a column
+    kind = None if not is_binary else next((kind for magic, kind in MAGICS.items() if start.startswith(magic)), None)
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_json_line = text[:1] == b"{" and text.splitlines()[0].strip() != b"{"
+    return "json_lines" if kind is None and is_json_line else kind
