@@ -126,6 +126,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
+    "TableFile": {"path": "table.csv", "valid": 4, "test": 4},
     "TextFolders": {"path": "texts", "valid": 5},
 }
 LEARNED = {"key": "token_ids", "mode": "tf_idf"}
@@ -333,7 +334,8 @@ VALUES: dict[str, list[Any]] = {
     "TextFolders.split_hash": ["label"],
 }
 for table in (CONTEXT, VALUES):
-    table |= {f"ImageTable.{key[4:]}": value for key, value in table.items() if key.startswith("Csv.")}
+    like_csv = {key[4:]: value for key, value in table.items() if key.startswith("Csv.")}
+    table |= {f"{name}.{key}": value for name in ("ImageTable", "TableFile") for key, value in like_csv.items()}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
@@ -344,7 +346,7 @@ ERRORS |= {"Generator.yields", "Generator.valid_from"}
 ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "split_hash", "valid_from")}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
-ERRORS |= {f"ImageTable.{key[4:]}" for key in ERRORS if key.startswith("Csv.")}
+ERRORS |= {f"{name}.{key[4:]}" for name in ("ImageTable", "TableFile") for key in ERRORS if key.startswith("Csv.")}
 ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import convert_column
-from components.closest import join_names, suggest_name
+from components.closest import closest_name, join_names
 from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
@@ -66,10 +66,27 @@ class ColumnStore(ABC):
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
         """Reads a column as `convert_column` does, and keeps it: on the disk if the table is large."""
         if name not in self._converted:
-            values, valid = convert_column(name, self.read(name))
+            column = self.read(name)
+            self._check_texts(name, column)
+            values, valid = convert_column(name, column)
             is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
             self._converted[name] = (_map_arrays(values), valid) if is_large else (values, valid)
         return self._converted[name]
+
+    def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
+        """Raises DataError for a text that isn't UTF-8, or another array that isn't valid."""
+        import pyarrow
+
+        start = 0
+        for chunk in column.chunks:
+            try:
+                chunk.validate(full=True)
+            except pyarrow.ArrowInvalid as error:
+                index = re.search(r"Invalid UTF8 sequence at string index (\d+)", str(error))
+                location = self.locate(start + int(index[1] if index else 0))
+                fault = "a text that isn't UTF-8" if index else f"a damaged value: {error}"
+                raise DataError(f"{self.name}, {location}: column `{name}` has {fault}") from error
+            start += len(chunk)
 
     @cached_property
     def _converted(self) -> dict[str, tuple[Values, np.ndarray | None]]:
@@ -82,10 +99,9 @@ def _map_arrays(values: Any) -> Any:
         return type(values)._make(each if each is None else _map_arrays(each) for each in values)
     if values.dtype.hasobject or not values.nbytes:
         return values
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # it is removed once the map is gone
-    file.write(np.ascontiguousarray(values).data)
-    file.flush()
-    return np.memmap(file, values.dtype, "r", shape=values.shape)
+    with tempfile.TemporaryFile() as file:  # the map keeps it until it is gone
+        np.ascontiguousarray(values).tofile(file)
+        return np.memmap(file, values.dtype, "r", shape=values.shape)
 
 
 class _Field(NamedTuple):
@@ -194,6 +210,8 @@ class FileColumns(ColumnStore):
     @cached_property
     def _pieces(self) -> Sequence[_Piece]:
         pieces = [self._open(path) for path in self.paths]
+        if empty := [piece.path for piece in pieces if not piece.fields]:
+            raise DataError(f"{empty[0]} has no columns")
         if not sum(piece.rows for piece in pieces):
             raise DataError(f"{self.label} has no rows")
         return pieces
@@ -300,7 +318,8 @@ class FileColumns(ColumnStore):
             return
         missing = f" Missing: {join_names(needed - names)}." if needed - names else ""
         unexpected = f" Unexpected: {join_names(names - needed)}." if names - needed else ""
-        hint = f" {suggest_name(min(names - needed), needed)}" if missing and unexpected else ""
+        nearest = closest_name(min(names - needed, default=""), needed - names)
+        hint = f" Did you mean {nearest}?" if nearest else ""
         raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
 
 

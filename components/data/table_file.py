@@ -180,22 +180,22 @@ class TableFile(Csv):
     the table. The options `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
     """
 
-    def __new__(cls, **options: Any) -> Any:
-        """Returns the source for the format of the file."""
-        try:
-            _, files = find_files(options["path"])
-            format = _read_format(files[0])
-        except MissingFileError:
-            format = None  # the file is searched again where an error is reported
+    def open(self) -> FileTable:
+        """The source for the format of the file: `Csv` or `TypedFile`.
+
+        Raises:
+            DataError: there is no such file, or an option is for CSV files and the file has another format.
+        """
+        _, files = find_files(self.path)
+        format = _read_format(files[0])
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if format is None:
             return Csv(**options)
-        defaults = {field.name: field.default for field in dataclasses.fields(Csv)}
         known = {field.name for field in dataclasses.fields(TypedFile)}
-        for name in [name for name in options if name not in known]:
-            value = options.pop(name)
-            if value != defaults[name]:
+        for field in dataclasses.fields(self):
+            if field.name not in known and (value := options.pop(field.name)) != field.default:
                 kind = FORMAT_NAMES[format]
-                raise DataError(f"`{name}` (={value}) is for CSV files, but {options['path']} is {kind}. Leave it out.")
+                raise DataError(f"`{field.name}` (={value}) is for CSV files, but {self.path} is {kind}. Leave it out.")
         return TypedFile(**options)
 
 

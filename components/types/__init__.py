@@ -43,6 +43,7 @@ from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
+from components.types.data import OpensSource as OpensSource
 from components.types.data import Ragged as Ragged
 from components.types.data import SkipsRows as SkipsRows
 from components.types.data import Source as Source

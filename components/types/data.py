@@ -174,6 +174,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class OpensSource(Protocol):
+    """A source that depends on the format of its file."""
+
+    def open(self) -> Source:
+        """The source for the format. Raises DataError if the file can't be read."""
+
+
+@runtime_checkable
 class Foldable(Protocol):
     """A source that supports cross-validation."""
 

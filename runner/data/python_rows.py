@@ -26,8 +26,7 @@ from runner.config.catalog import FRAME
 from runner.data.columns import take_rows
 from runner.data.encode import check_keys, config_key, encode_source, first_block, target_column
 from runner.data.load import Data, Features, program_column_names
-from runner.signature.build import build
-from runner.signature.schema import SCHEMA
+from runner.signature.build import build_source
 
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"  # the name of the rows in messages
@@ -53,7 +52,7 @@ class PythonTable:
         """
         key = json.dumps(node, sort_keys=True)
         if key not in self._sources:
-            self._sources[key] = build(node, {}, SCHEMA["data"], columns=self.columns)
+            self._sources[key] = build_source(node, columns=self.columns)
         return self._sources[key]
 
     def fingerprint(self) -> str:

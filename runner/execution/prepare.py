@@ -40,7 +40,7 @@ from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.run_folder import RunFolder
-from runner.signature.build import build
+from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
 from runner.training.observers import Observers
@@ -284,7 +284,7 @@ def load_data(
             remedies = located_settings("data")
             with error_location("data"):
                 node = config.values["data"]
-                source = build(node, {}, SCHEMA["data"]) if source is None else source.make_source(node)
+                source = build_source(node) if source is None else source.make_source(node)
         with memory_error_location("preparing the data", READ_LESS), remedies:
             try:
                 data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)

@@ -34,8 +34,7 @@ from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
 from runner.override_text import format_override, locate_settings
 from runner.run_folder import find_run, read_record
-from runner.signature.build import build
-from runner.signature.schema import SCHEMA
+from runner.signature.build import build_source
 
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
@@ -159,7 +158,7 @@ def _check_copied(config: Config, new_rows: Source | None, names: Sequence[str] 
         return  # the data came from Python, which is an error of its own
     if source is None:
         with error_location("data"):
-            source = build(config.values["data"], {}, SCHEMA["data"])
+            source = build_source(config.values["data"])
         if isinstance(source, SkipsRows):
             source = source.with_used_columns(())  # the names are read only, so no row is bad
     check_copied_columns(source, names)
@@ -220,7 +219,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
                 option: _select_columns(option, value, recorded.get(option), read.names)
                 for option, value in data.items()
             }
-        source: Source = build(data, {}, SCHEMA["data"])
+        source: Source = build_source(data)
         if read is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(*read)
     with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import Augmentation, Duration, Loss, UserError
+from components.types import Augmentation, Duration, Loss, OpensSource, UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
 from runner.signature.parameters import REST, hint_of_argument, needs_more_arguments, read_parameter_hints
+from runner.signature.schema import SCHEMA
 from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import FUNCTION, element_hint, part_kinds, read_duration
 from runner.uri_mask import MASK
@@ -104,6 +105,17 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
     if (duration := read_duration(node, hint)) is not None:
         return duration
     return _reveal_credentials(node) if isinstance(node, str) else node
+
+
+def build_source(node: Mapping[str, Any], /, **extra_arguments: Any) -> Any:
+    """Builds the source of a configuration of `data`, and opens it if its file decides which source it is.
+
+    Raises:
+        UserError: as `build`.
+        DataError: the file can't be read.
+    """
+    source = build(node, {}, SCHEMA["data"], **extra_arguments)
+    return source.open() if isinstance(source, OpensSource) else source
 
 
 def _reveal_credentials(text: str) -> str:

@@ -16,9 +16,8 @@ from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location, located_settings
 from runner.files import write_atomically
 from runner.memory import memory_error_location
-from runner.signature.build import build
+from runner.signature.build import build_source
 from runner.signature.code import digest_code, part_packages
-from runner.signature.schema import SCHEMA
 from runner.signature.source import PartNotFoundError, find_definition, resolve_name
 from runner.suggest.suggest import suggest
 
@@ -121,7 +120,7 @@ class Suggestions:
 def _make_suggestion(question: Question, table: Any) -> Suggestion:
     node = question.node
     with error_location("data"):
-        source = build(node, {}, SCHEMA["data"], **({} if table is None else {"columns": table}))
+        source = build_source(node, **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
     identity = [node, digest_code(packages), *([] if question.folds is None else [question.folds])]
     with located_settings("data"):

@@ -37,8 +37,7 @@ from runner.run_folder import (
     run_digest,
     write_summary,
 )
-from runner.signature.build import build, import_target
-from runner.signature.schema import SCHEMA
+from runner.signature.build import build_source, import_target
 from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
 from runner.sweep.plan import Plan, PlannedRun
 from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
@@ -226,7 +225,7 @@ def _fingerprint_data(plan: Plan, source: PythonData | None) -> str:
         if text in fingerprints:
             continue
         with contextlib.suppress(UserError, OSError):
-            fingerprints[text] = build(node, {}, SCHEMA["data"]).fingerprint()
+            fingerprints[text] = build_source(node).fingerprint()
     return json.dumps(fingerprints, sort_keys=True)
 
 

@@ -7,12 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import components.data
-from components.data import Arrays, Csv, Frame, Idx, ImageFolders, ImageTable, NumpyFiles, ScikitLearn, TextFolders
+from components.data import (
+    Arrays,
+    Csv,
+    Frame,
+    Idx,
+    ImageFolders,
+    ImageTable,
+    NumpyFiles,
+    ScikitLearn,
+    TableFile,
+    TextFolders,
+)
 from components.data.idx import write_idx
 from components.data.table import Table
+from components.data.table_file import TypedFile
 
 # Where a file lies, the name of a table for messages, what a suggestion begins from, and a limit
 NO_MATTER = {"path", "name", "target", "max_unpacked_gb"}
@@ -41,7 +55,9 @@ TEXTS = SKIPPING | {
     "drop": ("z",),
     "on_missing_target": "drop",
 }
-CSV = HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"}
+CSV: dict[str, Any] = (
+    HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"}
+)
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
     Csv: CSV,
@@ -51,6 +67,8 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
+    TableFile: CSV,
+    TypedFile: HELD_OUT | TEXTS,
     TextFolders: HELD_OUT | SKIPPING | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
 }
 
@@ -64,9 +82,12 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
         return Frame(**{"columns": columns, "target": "y", "valid": 1, "test": 1, **changes})
     if kind is ScikitLearn:
         return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
-    if kind is Csv:
+    if kind is TypedFile:
+        parquet.write_table(pyarrow.table({"x": ["1", "-"], "y": [2, 4], "z": [3, 5]}), folder / "table.parquet")
+        return TypedFile(**{"path": str(folder / "table.parquet"), "target": "y", "valid": 1, "test": 1, **changes})
+    if kind in (Csv, TableFile):
         (folder / "table.csv").write_text("x,y,z\n1,2,3\n-,4,5\n")
-        return Csv(**{"path": str(folder / "table.csv"), "target": "y", "valid": 1, "test": 1, **changes})
+        return kind(**{"path": str(folder / "table.csv"), "target": "y", "valid": 1, "test": 1, **changes})
     if kind is ImageTable:
         (folder / "table.csv").write_text("x,y,z,image\n1,0,3,1.png\n-,1,5,1.png\n")
         for number, name in enumerate(("1.png", "other/1.png")):
@@ -97,7 +118,7 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
 
 def test_every_source_is_here() -> None:
     offered = {one for one in vars(components.data).values() if isinstance(one, type) and issubclass(one, Table)}
-    assert offered - {Table} == OTHERS.keys()
+    assert offered - {Table} == OTHERS.keys() - {TypedFile}
 
 
 @pytest.mark.parametrize("kind", OTHERS)

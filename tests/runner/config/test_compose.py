@@ -48,6 +48,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=generator": ["feature=image", "data.function=jax.nn.relu"],
     "data=images": ["feature=image", "data.path=images"],
     "data=image_table": ["feature=image", "data.path=table.csv"],
+    "data=table": ["feature=image", "data.path=table.csv"],
     "data=npz": ["feature=image", "data.path=arrays.npz"],
     "data=california_housing": ["feature=image"],
     "update=decay": ["optimizer=adamw"],
