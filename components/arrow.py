@@ -90,7 +90,7 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
         if isinstance(column, pyarrow.ChunkedArray):
             return column
         if isinstance(column, Strings):
-            return pyarrow.chunked_array([_strings_to_arrow(column)])
+            return pyarrow.chunked_array([strings_to_arrow(column)])
         if hasattr(column, "__arrow_c_stream__"):
             return pyarrow.chunked_array(column)
         if hasattr(column, "to_series"):  # an index of pandas, which would lose its time zone
@@ -124,7 +124,8 @@ def _make_integer_error(name: str) -> DataError:
     return DataError(f"column `{name}` has an integer beyond 64 bits. Convert the column to floats or texts.")
 
 
-def _strings_to_arrow(strings: Strings) -> pyarrow.Array:
+def strings_to_arrow(strings: Strings) -> pyarrow.Array:
+    """Converts `Strings` to Arrow's large_string, whether or not they are UTF-8."""
     import pyarrow
 
     offsets, data = (
@@ -132,6 +133,14 @@ def _strings_to_arrow(strings: Strings) -> pyarrow.Array:
     )
     texts = pyarrow.Array.from_buffers(pyarrow.large_string(), len(strings.offsets) - 1, [None, offsets, data])
     return texts if strings.indices is None else texts.take(pyarrow.array(strings.indices))
+
+
+def mask_column(column: pyarrow.ChunkedArray, valid: np.ndarray) -> pyarrow.ChunkedArray:
+    """A column whose values are missing where a mask, (rows,), is False."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    return compute.if_else(pyarrow.array(valid), column, pyarrow.scalar(None, column.type))
 
 
 def read_valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:

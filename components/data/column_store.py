@@ -21,7 +21,7 @@ from components.closest import closest_name, join_names
 from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
-from components.types import DataError, Ragged, Strings, Values
+from components.types import DataError, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -70,7 +70,7 @@ class ColumnStore(ABC):
             self._check_texts(name, column)
             values, valid = convert_column(name, column)
             is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
-            self._converted[name] = (_map_arrays(values), valid) if is_large else (values, valid)
+            self._converted[name] = (map_arrays(values), valid) if is_large else (values, valid)
         return self._converted[name]
 
     def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
@@ -93,11 +93,16 @@ class ColumnStore(ABC):
         return {}
 
 
-def _map_arrays(values: Any) -> Any:
-    """The same column, whose arrays are in a temporary file that is mapped into memory."""
-    if isinstance(values, Strings | Ragged):
-        return type(values)._make(each if each is None else _map_arrays(each) for each in values)
-    if values.dtype.hasobject or not values.nbytes:
+def map_arrays(values: Any) -> Any:
+    """The same column, whose arrays are in temporary files that are mapped into memory.
+
+    Args:
+        values: an array, or a tuple of arrays and other values.
+    """
+    if isinstance(values, tuple):
+        mapped = map(map_arrays, values)
+        return values._make(mapped) if hasattr(values, "_make") else tuple(mapped)
+    if not isinstance(values, np.ndarray) or values.dtype.hasobject or not values.nbytes:
         return values
     with tempfile.TemporaryFile() as file:  # the map keeps it until it is gone
         np.ascontiguousarray(values).tofile(file)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
+from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
 from components.input_files import candidate_paths, find_path
-from components.types import Block, DataError, LazyColumns, MissingFileError, Values, row_count
+from components.types import Block, DataError, LazyColumns, MissingFileError, Range, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -127,12 +128,13 @@ class TypedFile(StoredTable, FileTable):
     """A table in files whose columns have types: Parquet, Arrow, ORC or JSON lines. See `TableFile`."""
 
     max_unpacked_gb: float = MAX_UNPACKED_GB
+    shapes: dict[str, tuple[Annotated[int, Range(1)] | None, ...]] | None = None
 
     @cached_property
     def _store(self) -> ColumnStore:
         return self._open_store(self.path)
 
-    def _open_store(self, path: str) -> FileColumns:
+    def _open_store(self, path: str) -> ColumnStore:
         root, files = find_files(path)
         formats = {file: _read_format(file) for file in files}
         first = formats[files[0]]
@@ -140,6 +142,12 @@ class TypedFile(StoredTable, FileTable):
             if found != first or found is None:
                 other = FORMAT_NAMES[found] if found else "CSV or of another format"
                 raise DataError(f"{files[0]} is {FORMAT_NAMES[first]}, but {file} is {other}. Save all in one format.")
+        if self.shapes is not None and first != "tfrecord":
+            raise DataError(f"`shapes` is for TFRecord files, but {self.path} is {FORMAT_NAMES[first]}. Leave it out.")
+        if first == "tfrecord":
+            names = [str(file.relative_to(root)) if root else file.name for file in files]
+            shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
+            return ExampleColumns(self.label, files, names, shapes, self.max_unpacked_gb)
         return FileColumns(self.label, files, cast(FileFormat, first), root, self.max_unpacked_gb)
 
     @property
@@ -170,7 +178,7 @@ class _GivenTypedFile(GivenFile, TypedFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableFile(Csv):
-    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC or JSON lines.
+    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC, JSON lines or TFRecord.
 
     The first bytes of a file show its format. Texts are read as in CSV files: as numbers, times or booleans where all
     are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
@@ -178,7 +186,17 @@ class TableFile(Csv):
 
     `path` is a file, a pattern such as `shards/*.parquet`, or a folder: all files in it and in the folders below are
     the table. The options `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
+
+    A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
+    is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that
+    aren't UTF-8 stay bytes, such as images.
+
+    Attributes:
+        shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
+            array; `[null]`, a list; `[null,2]`, a list of arrays. None: the shapes that all records show.
     """
+
+    shapes: dict[str, tuple[Annotated[int, Range(1)] | None, ...]] | None = None
 
     def open(self) -> FileTable:
         """The source for the format of the file: `Csv` or `TypedFile`.
@@ -188,21 +206,23 @@ class TableFile(Csv):
         """
         _, files = find_files(self.path)
         format = _read_format(files[0])
+        kind: type[FileTable] = Csv if format is None else TypedFile
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if format is None:
-            return Csv(**options)
-        known = {field.name for field in dataclasses.fields(TypedFile)}
+        known = {field.name for field in dataclasses.fields(kind)}
         for field in dataclasses.fields(self):
             if field.name not in known and (value := options.pop(field.name)) != field.default:
-                kind = FORMAT_NAMES[format]
-                raise DataError(f"`{field.name}` (={value}) is for CSV files, but {self.path} is {kind}. Leave it out.")
-        return TypedFile(**options)
+                needed, found = "TFRecord" if kind is Csv else "CSV", FORMAT_NAMES[format]
+                raise DataError(
+                    f"`{field.name}` (={value}) is for {needed} files, but {self.path} is {found}. Leave it out."
+                )
+        return kind(**options)
 
 
 def _read_format(path: Path) -> FileFormat | None:
     """The format of a file. None: another one, such as CSV."""
     with PackedFile(path).open() as opened:
-        return find_format(opened.read(START_BYTES))
+        start = opened.read(START_BYTES)
+    return "tfrecord" if is_zlib_record(start) else find_format(start)
 
 
 def find_files(path: str) -> tuple[Path | None, Sequence[Path]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-FileFormat = Literal["parquet", "arrow", "orc", "json_lines"]
+from components.data.tfrecord.framing import is_record
+
+FileFormat = Literal["parquet", "arrow", "orc", "json_lines", "tfrecord"]
 """The formats whose columns have types."""
 
 FORMAT_NAMES: dict[FileFormat | None, str] = {
@@ -14,6 +16,7 @@ FORMAT_NAMES: dict[FileFormat | None, str] = {
     "arrow": "Arrow",
     "orc": "ORC",
     "json_lines": "JSON lines",
+    "tfrecord": "TFRecord",
 }
 CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 MAGICS: dict[bytes, FileFormat] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"ORC": "orc"}
@@ -25,6 +28,8 @@ def find_format(start: bytes) -> FileFormat | None:
     Args:
         start: its first bytes, some thousands.
     """
+    if is_record(start):
+        return "tfrecord"
     is_binary = CONTROLS.search(start) is not None  # in a text, ORC may be the name of a column
     kind = None if not is_binary else next((kind for magic, kind in MAGICS.items() if start.startswith(magic)), None)
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -115,6 +115,11 @@ def parse_sequence_examples(records: Records) -> tuple[dict[str, Feature], dict[
     return columns, found
 
 
+def has_feature_lists(records: Records) -> bool:
+    """Whether some records have lists of features, and so are SequenceExamples."""
+    return _BatchParser(records).has_second_field()
+
+
 def _locate_owner(records: Records, owners: np.ndarray, step: int) -> str:
     return records.locate(int(owners[step]))
 
@@ -191,6 +196,14 @@ class _BatchParser:
     def get_bytes(self, row: int) -> bytes:
         """The content of a record."""
         return self._content[self._starts[row] : self._stops[row]]
+
+    def has_second_field(self) -> bool:
+        """Whether a record begins with field 2, or has it after its first field."""
+        _, starts, stops = _select_filled(np.arange(len(self._starts)), self._starts, self._stops)
+        sizes, inner = self._read_varint(starts + 1)
+        seconds = inner + sizes
+        seconds = np.where((seconds > starts) & (seconds < stops), seconds, starts)
+        return bool(((self._bytes[starts] == FIELD_2) | (self._bytes[seconds] == FIELD_2)).any())
 
     def parse_examples(self, rows: np.ndarray) -> Pieces:
         """Parses some records. Those with an unusual layout are marked."""

@@ -95,6 +95,11 @@ def read_records(file: BinaryIO, name: str) -> Iterator[Records]:
         )
 
 
+def is_record(start: bytes) -> bool:
+    """Whether a file begins with a record: with a length and its checksum."""
+    return len(start) >= HEADER_BYTES and start[LENGTH.size : HEADER_BYTES] == _compute_checksum(start[: LENGTH.size])
+
+
 def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:
     """Writes records with their checksums. Returns the number of records."""
     count = 0

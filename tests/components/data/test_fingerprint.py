@@ -28,8 +28,8 @@ from components.data.idx import write_idx
 from components.data.table import Table
 from components.data.table_file import TypedFile
 
-# Where a file lies, the name of a table for messages, what a suggestion begins from, and a limit
-NO_MATTER = {"path", "name", "target", "max_unpacked_gb"}
+# Where a file lies, the name of a table for messages, what a suggestion begins from, a limit, and what CSV has not
+NO_MATTER = {"path", "name", "target", "max_unpacked_gb", "shapes"}
 HELD_OUT = {
     "valid": 2,
     "test": 2,

@@ -1,0 +1,360 @@
+"""The columns of a table in TFRecord files of Examples or SequenceExamples."""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+
+from components.arrow import convert_column, mask_column, strings_to_arrow, to_arrow
+from components.closest import suggest_name
+from components.data import column_store
+from components.data.column_store import ColumnStore, map_arrays
+from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
+from components.data.tfrecord.example import (
+    Feature,
+    FeatureList,
+    Kind,
+    has_feature_lists,
+    parse_examples,
+    parse_sequence_examples,
+)
+from components.data.tfrecord.framing import Records, is_record, read_records
+from components.input_files import hash_file
+from components.types import DataError, Strings, Values
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CHUNK_BYTES = 1 << 20
+
+Shape = tuple[int | None, ...]
+"""The shape of the values of a row. The first length may be None: rows have different numbers of values."""
+
+
+class _Part(NamedTuple):
+    """The values of a feature in consecutive records.
+
+    Attributes:
+        kind: the type of the values. None: no record has the feature.
+        values: the values of all records: float32, int64 or `Strings` of bytes.
+        levels: the offsets of each level of lists, the outer one first: those of rows, and of the steps of a row.
+        rows: the number of records.
+    """
+
+    kind: Kind | None
+    values: Any
+    levels: tuple[np.ndarray, ...]
+    rows: int
+
+
+class _Column(NamedTuple):
+    """A column, as `ColumnStore.convert` returns it, and its type."""
+
+    values: Values
+    valid: np.ndarray | None
+    type: pyarrow.DataType
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleColumns(ColumnStore):
+    """A table in TFRecord files. Each record is an Example or a SequenceExample.
+
+    A feature that has at most one value in each record is a column of numbers or texts, in which records without a
+    value have gaps. One that has the same number of values in all records is a column of arrays, and any other one of
+    lists. Bytes that aren't UTF-8 in all records, such as images, stay bytes. A list of features is a column of lists.
+
+    Attributes:
+        label: the name of the table for messages.
+        paths: the files, in the order of their rows.
+        names: the names of the files for messages, if there are several.
+        shapes: the shapes of the values of some features: `()`, one value; `(28, 28)`; `(None,)`, lists.
+        max_unpacked_gb: the maximum size of an unpacked file in gigabytes.
+    """
+
+    label: str
+    paths: Sequence[Path]
+    names: Sequence[str]
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    max_unpacked_gb: float = MAX_UNPACKED_GB
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    @cached_property
+    def types(self) -> Mapping[str, pyarrow.DataType]:
+        return {name: column.type for name, column in self._columns.items()}
+
+    @property
+    def rows(self) -> int:
+        return sum(count for _, count in self._counts)
+
+    def read(self, name: str) -> pyarrow.ChunkedArray:
+        values, valid = self.convert(name)
+        column = to_arrow(name, values)
+        return column if valid is None else mask_column(column, valid)
+
+    def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
+        column = self._columns[name]
+        return column.values, column.valid
+
+    def locate(self, row: int) -> str:
+        for name, count in self._counts:
+            if row < count:
+                return f"record {row:,}" if len(self.paths) == 1 else f"record {row:,} of {name}"
+            row -= count
+        raise IndexError(row)
+
+    def digest(self) -> str:
+        return ", ".join(hash_file(path, digest_size=16).hexdigest() for path in self.paths) + f", {dict(self.shapes)}"
+
+    @property
+    def _counts(self) -> Sequence[tuple[str, int]]:
+        """The name of each file, and the number of its records."""
+        return self._read[0]
+
+    @cached_property
+    def _columns(self) -> Mapping[str, _Column]:
+        """The columns by name. Their arrays are kept on the disk if the parts are."""
+        _, parts, is_large = self._read
+        columns = {}
+        for name in sorted(parts):
+            array = self._make_column(name, parts.pop(name))  # its memory is free once it is converted
+            values, valid = convert_column(name, array)
+            columns[name] = _Column(map_arrays(values) if is_large else values, valid, array.type)
+        return columns
+
+    def _make_column(self, name: str, parts: Sequence[_Part]) -> pyarrow.ChunkedArray:
+        kinds: dict[Kind, int] = {}
+        for number, part in enumerate(parts):
+            if part.kind is not None:
+                kinds.setdefault(part.kind, number)
+        if len(kinds) > 1:
+            (first, _), (second, number) = [*kinds.items()][:2]
+            location = self.locate(sum(part.rows for part in parts[:number]))
+            raise DataError(
+                f"{self.label}: the values of feature `{name}` are {first}, but {second} from {location} on. Write it "
+                "with one type."
+            )
+        kind: Kind = next(iter(kinds), "float")
+
+        def locate(row: int) -> str:
+            return f"{self.label}, {self.locate(row)}: feature `{name}`"
+
+        return _to_arrow(kind, _join_parts(kind, parts), self.shapes.get(name), locate)
+
+    @cached_property
+    def _read(self) -> tuple[Sequence[tuple[str, int]], dict[str, list[_Part]], bool]:
+        """The records of each file, the values of each feature in parts, and whether these are kept on the disk."""
+        counts: list[tuple[str, int]] = []
+        parts: dict[str, list[_Part]] = {}
+        total = size = 0
+        for path, name in zip(self.paths, self.names, strict=True):
+            count, are_sequences = 0, None
+            with open_records(path, self.max_unpacked_gb) as file:
+                for records in read_records(file, str(path)):
+                    rows = len(records.starts)
+                    are_sequences = has_feature_lists(records) if are_sequences is None else are_sequences
+                    for feature, part in _parse(records, sequences=are_sequences).items():
+                        size += sum(array.nbytes for array in (*_list_arrays(part.values), *part.levels))
+                        kept = map_arrays(part) if size > column_store.MAX_ARRAY_BYTES else part
+                        parts.setdefault(feature, [_make_gap(total)] if total else []).append(kept)
+                    for others in parts.values():
+                        if sum(part.rows for part in others) == total:
+                            others.append(_make_gap(rows))
+                    total, count = total + rows, count + rows
+            counts.append((name, count))
+        if not total:
+            raise DataError(f"{self.label} has no rows")
+        if unknown := [name for name in self.shapes if name not in parts]:
+            raise DataError(
+                f"{self.label} has no feature `{unknown[0]}`, which `shapes` lists. {suggest_name(unknown[0], parts)}"
+            )
+        if not parts:
+            raise DataError(f"{self.label} has no features: all of its records are empty")
+        return counts, parts, size > column_store.MAX_ARRAY_BYTES
+
+
+def _parse(records: Records, *, sequences: bool) -> dict[str, _Part]:
+    """The features of some records. `sequences`: whether they are SequenceExamples."""
+    rows = len(records.starts)
+    if not sequences:
+        return {name: _make_part(feature, rows) for name, feature in parse_examples(records).items()}
+    context, lists = parse_sequence_examples(records)
+    parts = {name: _make_part(feature, rows) for name, feature in context.items()}
+    if both := sorted(parts.keys() & lists):
+        raise DataError(f"{records.name}: `{both[0]}` is in the context and a list of features. Rename one.")
+    return parts | {name: _make_list_part(steps, rows) for name, steps in lists.items()}
+
+
+def _make_part(feature: Feature, rows: int) -> _Part:
+    return _Part(feature.kind, feature.values, (feature.offsets,), rows)
+
+
+def _make_list_part(steps: FeatureList, rows: int) -> _Part:
+    return _Part(steps.feature.kind, steps.feature.values, (steps.offsets, steps.feature.offsets), rows)
+
+
+def _make_gap(rows: int) -> _Part:
+    """Records without the feature."""
+    return _Part(None, None, (np.zeros(rows + 1, np.int64),), rows)
+
+
+def _list_arrays(values: Any) -> Iterator[np.ndarray]:
+    yield from (array for array in values if array is not None) if isinstance(values, Strings) else (values,)
+
+
+def _join_parts(kind: Kind, parts: Sequence[_Part]) -> _Part:
+    """One part with the records of several, which have a kind or no values."""
+    depth = max(len(part.levels) for part in parts)
+    levels = []
+    for level in range(depth):
+        pieces, start = [np.zeros(1, np.int64)], 0
+        for part in parts:
+            if level < len(part.levels):
+                pieces.append(part.levels[level][1:] + start)
+                start += int(part.levels[level][-1])
+        levels.append(np.concatenate(pieces))
+    found = [part.values for part in parts if part.kind is not None]
+    values: Any
+    if kind == "bytes":
+        offsets, start = [np.zeros(1, np.int64)], 0
+        for strings in found:
+            offsets.append(strings.offsets[1:] - strings.offsets[0] + start)
+            start = int(offsets[-1][-1]) if len(offsets[-1]) else start
+        data = [strings.data[strings.offsets[0] : strings.offsets[-1]] for strings in found]
+        values = Strings(np.concatenate(data) if data else np.empty(0, np.uint8), np.concatenate(offsets))
+    else:
+        values = np.concatenate(found) if found else np.empty(0, np.float32)
+    return _Part(kind, values, tuple(levels), sum(part.rows for part in parts))
+
+
+def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyarrow.ChunkedArray:
+    """Converts the values of a feature.
+
+    Args:
+        kind: their type.
+        part: the values of all records.
+        shape: the shape of the values of a record. None: the one that they show.
+        locate: describes the location of a row.
+    """
+    import pyarrow
+
+    values = _values_to_arrow(kind, part.values)
+    if len(part.levels) > 1:  # lists of features; a list whose features have one value each is a list of values
+        counts = np.diff(part.levels[1])
+        if shape is not None:
+            raise DataError(f"{locate(0)} is a list of features, for which `shapes` has no meaning. Leave it out.")
+        inner = values
+        if not len(counts) or (counts == counts[0]).all():
+            inner = inner if not len(counts) or counts[0] == 1 else _make_fixed(values, int(counts[0]))
+        else:
+            inner = pyarrow.LargeListArray.from_arrays(pyarrow.array(part.levels[1]), values)
+        return _chunk(pyarrow.LargeListArray.from_arrays(pyarrow.array(part.levels[0]), inner))
+    offsets = part.levels[0]
+    counts = np.diff(offsets)
+    if shape is None:
+        is_equal = len(counts) > 0 and counts[0] > 1 and bool((counts == counts[0]).all())
+        shape = () if counts.max(initial=0) <= 1 else (int(counts[0]),) if is_equal else (None,)
+    size = math.prod(cast(Sequence[int], [length for length in shape if length is not None]))
+    if None in shape:
+        if (wrong := counts % size != 0).any():
+            row = int(wrong.argmax())
+            raise DataError(f"{locate(row)} has {counts[row]:,} values, not a multiple of {size:,}, as `shapes` says")
+        inner = values if shape == (None,) else _make_arrays(values, cast(tuple[int, ...], shape[1:]))
+        return _chunk(pyarrow.LargeListArray.from_arrays(pyarrow.array(offsets // size), inner))
+    allowed = (counts == size) | ((counts == 0) & (shape == ()))
+    if not allowed.all():
+        row = int((~allowed).argmax())
+        needed = "at most one" if shape == () else f"{size:,}"
+        raise DataError(f"{locate(row)} has {counts[row]:,} values, not {needed}, as `shapes` says")
+    if shape != ():
+        return _chunk(_make_arrays(values, cast(tuple[int, ...], shape)))
+    if (counts == 1).all():
+        return _chunk(values)
+    positions = np.where(counts == 1, offsets[:-1], 0)
+    return _chunk(values.take(pyarrow.array(positions, mask=counts == 0)))
+
+
+def _make_arrays(values: pyarrow.Array, shape: tuple[int, ...]) -> pyarrow.Array:
+    """Arrays of a shape, one after the other."""
+    for length in reversed(shape):
+        values = _make_fixed(values, length)
+    return values
+
+
+def _make_fixed(values: pyarrow.Array, length: int) -> pyarrow.Array:
+    import pyarrow
+
+    return pyarrow.FixedSizeListArray.from_arrays(values, length)
+
+
+def _chunk(array: pyarrow.Array) -> pyarrow.ChunkedArray:
+    import pyarrow
+
+    return pyarrow.chunked_array([array])
+
+
+def _values_to_arrow(kind: Kind, values: np.ndarray | Strings) -> pyarrow.Array:
+    """The values as numbers, texts, or bytes if some aren't UTF-8."""
+    import pyarrow
+
+    if not isinstance(values, Strings):
+        return pyarrow.array(values)
+    texts = strings_to_arrow(values)
+    try:
+        texts.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        return texts.view(pyarrow.large_binary())
+    return texts
+
+
+@contextmanager
+def open_records(path: Path, max_unpacked_gb: float = MAX_UNPACKED_GB) -> Iterator[BinaryIO]:
+    """Opens a TFRecord file, which may be packed with zlib, or as `PackedFile`.
+
+    Raises:
+        DataError: the file can't be read, or, while reading, it is damaged or exceeds the maximum size.
+    """
+    packed = PackedFile(path, max_unpacked_gb)
+    with packed.open() as file:
+        if not is_zlib_record(file.peek(64)):
+            yield file
+            return
+        yield io.BufferedReader(ChunkReader(_unpack_zlib(packed, file)), CHUNK_BYTES)
+
+
+def is_zlib_record(start: bytes) -> bool:
+    """Whether a file begins with a record that is packed with zlib."""
+    try:
+        return start[:1] == b"\x78" and is_record(zlib.decompressobj().decompress(start, 64))
+    except zlib.error:
+        return False
+
+
+def _unpack_zlib(packed: PackedFile, file: BinaryIO) -> Iterator[bytes]:
+    stream, size = zlib.decompressobj(), 0
+    try:
+        while not stream.eof:
+            data = stream.unconsumed_tail or file.read(CHUNK_BYTES)
+            if not data:
+                raise EOFError("the file ends too early")
+            chunk = stream.decompress(data, CHUNK_BYTES)
+            size += len(chunk)
+            packed.check_size(size)
+            if chunk:
+                yield chunk
+        if stream.unused_data or file.read(1):
+            raise EOFError("bytes follow the packed data")
+    except (EOFError, zlib.error) as error:
+        location = f"at or before byte {file.tell():,}, after {size:,} unpacked bytes"
+        raise DataError(f"{packed} is damaged zlib {location}: {error}") from error

@@ -1,0 +1,213 @@
+"""TFRecord files are tables: what TensorFlow wrote has its values, and what is written is read back."""
+
+import gzip
+import io
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.data import Frame, TableFile, column_store
+from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.framing import write_records
+from components.types import DataError, Ragged, Strings
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
+ANSWERS = json.loads((GOLDEN / "records.json").read_text())
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": lambda content: gzip.compress(content, mtime=0),
+    "zlib": zlib.compress,
+}
+KINDS = {"int64": np.int64, "float": np.float32}
+
+
+def open_table(path: Path | str, **options: Any) -> Any:
+    return TableFile(path=str(path), **options).open()
+
+
+def pack(columns: dict[str, tuple[Any, list[list[Any]]]]) -> bytes:
+    """The bytes of a TFRecord file with the values of each row, by feature."""
+    features = {}
+    for name, (kind, rows) in columns.items():
+        values = [value for row in rows for value in row]
+        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        stored = Strings.from_bytes(values) if kind == "bytes" else np.array(values, KINDS[kind])
+        features[name] = Feature(kind, stored, offsets)
+    count = len(next(iter(columns.values()))[1])
+    file = io.BytesIO()
+    write_records(file, serialize_examples(features, count).tolist())
+    return file.getvalue()
+
+
+def read_values(values: Any) -> Any:
+    """The values of a column as lists. Texts are bytes."""
+    if isinstance(values, Ragged):
+        inner, bounds = read_values(values.values), values.offsets.tolist()
+        return [inner[start:stop] for start, stop in itertools.pairwise(bounds)]
+    return [*values.iterate_bytes()] if isinstance(values, Strings) else values.tolist()
+
+
+def read_answer(answer: Any) -> Any:
+    """The values that TensorFlow read."""
+    if isinstance(answer, dict):
+        return (
+            bytes.fromhex(answer["hex"]) if "hex" in answer else read_answer(answer.get("dense", answer.get("ragged")))
+        )
+    return [*map(read_answer, answer)] if isinstance(answer, list) else answer
+
+
+@pytest.mark.parametrize(
+    "name", ["examples.plain.tfrecord", "examples.gzip.tfrecord", "examples.zlib.tfrecord", "shard-*"]
+)
+@pytest.mark.parametrize("is_large", [False, True])
+def test_examples_have_the_values_that_tensorflow_reads(
+    name: str, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_large:
+        monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", 0)
+    source = open_table(GOLDEN / name, shapes={"vector": (2, 2)})
+    rows = [row for shard in range(3) for row in range(shard, 12, 3)] if "*" in name else [*range(12)]
+    for feature, answer in ANSWERS["examples"].items():
+        if feature == "empty":  # no record has a value
+            assert feature not in source.table.values
+            continue
+        expected = [read_answer(answer)[row] for row in rows]
+        found = read_values(source.table.values[feature])
+        if feature == "maybe":  # here a gap, there a default
+            mask = source.table.valid["maybe"]
+            assert [value if valid else -1.0 for value, valid in zip(found, mask, strict=True)] == expected
+        else:
+            np.testing.assert_equal(found, [float(value) if value in ("inf", "nan") else value for value in expected])
+
+
+def test_sequences_have_the_values_that_tensorflow_reads() -> None:
+    source = open_table(GOLDEN / "sequences.tfrecord")
+    for name in ANSWERS["sequences"][0]:
+        expected = [read_answer(row[name]) for row in ANSWERS["sequences"]]
+        found = read_values(source.table.values[name])
+        if name == "vectors":
+            expected = [np.float32(row).tolist() for row in expected]
+        np.testing.assert_equal(found, expected)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4)
+CELLS = {
+    "count": st.integers(-(2**63), 2**63 - 1),
+    "size": st.floats(width=32, allow_nan=False),
+    "name": TEXT,
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.fixed_dictionaries({name: st.tuples(cell, *[st.none() | cell] * 3) for name, cell in CELLS.items()}),
+    st.sampled_from([*PACKED]),
+    st.integers(0, 4),
+)
+def test_a_table_of_examples_equals_a_frame(
+    tmp_path_factory: Any, columns: dict[str, tuple[Any, ...]], packing: str, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    kinds = {"count": "int64", "size": "float", "name": "bytes"}
+    cells = {
+        name: [[] if v is None else [v.encode() if name == "name" else v] for v in columns[name]] for name in CELLS
+    }
+    for number, part in enumerate((slice(0, cut), slice(cut, 4))):
+        content = pack({name: (kinds[name], cells[name][part]) for name in CELLS})
+        if content:
+            (folder / str(number)).write_bytes(PACKED[packing](content))
+    source = open_table(folder, types={"name": "string"})
+    table = {
+        "count": pyarrow.array(columns["count"], pyarrow.int64()),
+        "size": pyarrow.array(columns["size"], pyarrow.float32()),
+    }
+    frame = Frame(columns=table | {"name": pyarrow.array(columns["name"], pyarrow.string())}, types={"name": "string"})
+    for name in CELLS:
+        assert source.table.types[name] == frame.table.types[name]
+        np.testing.assert_equal(read_values(source.table.values[name]), read_values(frame.table.values[name]))
+        masks = [each.table.valid.get(name, np.ones(4, bool)) for each in (source, frame)]
+        np.testing.assert_array_equal(*masks)
+
+
+def test_features_that_some_parts_lack_have_gaps(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(pack({"x": ("int64", [[1], [2]])}))
+    (tmp_path / "1").write_bytes(pack({"y": ("bytes", [[b"a"]]), "z": ("bytes", [[b"\xff\xd8", b"b"]])}))
+    (tmp_path / "2").write_bytes(pack({"x": ("int64", [[3]]), "z": ("bytes", [[b"c"]])}))
+    source = open_table(tmp_path)
+    assert source.table.values["x"].tolist() == [1, 2, 0, 3]
+    assert source.table.valid["x"].tolist() == [True, True, False, True]
+    assert source.table.valid["y"].tolist() == [False, False, True, False]
+    assert read_values(source.table.values["z"]) == [[], [], [b"\xff\xd8", b"b"], [b"c"]]
+    (block,) = source.blocks("all")
+    assert block.locate(2) == f"{tmp_path}, record 0 of 1"
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((4,), [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ((2, 2), [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
+        ((None,), [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ((None, 2), [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
+        ((), "record 0: feature `x` has 4 values, not at most one"),
+        ((3,), "record 0: feature `x` has 4 values, not 3"),
+        ((None, 3), "record 0: feature `x` has 4 values, not a multiple of 3"),
+    ],
+)
+def test_shapes_can_be_declared(tmp_path: Path, shape: Any, expected: Any) -> None:
+    (tmp_path / "t").write_bytes(pack({"x": ("int64", [[1, 2, 3, 4], [5, 6, 7, 8]])}))
+    source = open_table(tmp_path / "t", shapes={"x": shape})
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=re.escape(f"t, {expected}")):
+            _ = source.table
+    else:
+        assert read_values(source.table.values["x"]) == expected
+
+
+def test_wrong_files_and_options_are_errors(tmp_path: Path) -> None:
+    content = pack({"x": ("int64", [[1], [2]])})
+    for name, packed in (("t", content), ("cut", content[:-3]), ("zlib", zlib.compress(content)[:-3])):
+        (tmp_path / name).write_bytes(packed)
+    with pytest.raises(DataError, match=r"cut, record 1 at byte .* is cut off"):
+        _ = open_table(tmp_path / "cut").table
+    with pytest.raises(DataError, match=r"zlib is damaged zlib .*: the file ends too early"):
+        _ = open_table(tmp_path / "zlib").table
+    with pytest.raises(DataError, match=r"has no feature `y`, which `shapes` lists. Allowed: x"):
+        _ = open_table(tmp_path / "t", shapes={"y": ()}).table
+    (tmp_path / "t.csv").write_text("x\n1\n")
+    with pytest.raises(DataError, match=r"`shapes` .* is for TFRecord files, but .*t.csv is CSV"):
+        open_table(tmp_path / "t.csv", shapes={"x": ()})
+    (tmp_path / "u").write_bytes(pack({"x": ("float", [[1.5]])}))
+    with pytest.raises(DataError, match="the values of feature `x` are int64, but float from record 0 of u on"):
+        _ = open_table(tmp_path / "[tu]").table
+    (tmp_path / "none").write_bytes(pack({"x": ("int64", [[], []])}))
+    with pytest.raises(DataError, match=r"none has no features: all of its records are empty"):
+        _ = open_table(tmp_path / "none").table
+    with pytest.raises(DataError, match=r"raw.tfrecord, record 1 at byte 16: the record is no Example"):
+        _ = open_table(GOLDEN / "raw.tfrecord").table
+
+
+def test_every_flipped_byte_is_an_error(tmp_path: Path) -> None:
+    content = (GOLDEN / "shard-00000-of-00003.tfrecord").read_bytes()
+    for position in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        (tmp_path / "t").write_bytes(changed)
+        with pytest.raises(DataError, match=r"checksum|cut off|can't be read|NUL|0x00|UTF|t has|t is"):
+            _ = open_table(tmp_path / "t").table
+
+
+def test_the_fingerprint_follows_the_shapes(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(pack({"x": ("int64", [[1, 2], [3, 4]])}))
+    shapes = (None, {"x": (2,)}, {"x": (None,)})
+    assert len({open_table(tmp_path / "t", shapes=shape).fingerprint() for shape in shapes}) == 3
