@@ -27,11 +27,13 @@ import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
 from components.data import Arrays, write_idx
+from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.framing import write_records
 from components.feature.text.string_ops import to_strings
 from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
-from runner.signature.build import build
+from runner.signature.build import build, build_source
 from runner.signature.parameters import Parameter, read_signature
 
 ROWS = 24
@@ -194,6 +196,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Frame.dates": {"columns": {"x": [f"0{1 + n % 9}/0{1 + n % 8}/2020" for n in range(20)]}},
     "Frame.thousands": {"decimal": "comma"},
     "Frame.on_missing_target": {"columns": {"x": [None, *range(19)], "y": range(20)}, "target": "x"},
+    "TableFile.shapes": {"path": "lists.tfrecord"},
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
     "Idx.max_unpacked_gb": {"path": "packed"},
@@ -315,6 +318,7 @@ VALUES: dict[str, list[Any]] = {
     "NumpyFiles.classes": [[0, 1]],
     **{f"NumpyFiles.{name}": ["y"] for name in ("stratify", "split_hash", "split_by", "group")},
     "ScikitLearn.stratify": ["label"],
+    "TableFile.shapes": [{"x": [2, 2]}],
     "TextFolders.path": ["texts.tar.gz"],
     "TextFolders.stratify": ["label"],
     "TextFolders.train": ["other"],
@@ -424,6 +428,9 @@ def write_files() -> None:
     Path("image_gaps.csv").write_text(Path("images.csv").read_text().replace("a/0.png,9", ",9"))
     with tarfile.open("images.tar.gz", "w:gz") as archive:
         archive.add("images", ".")
+    lists = Feature("int64", np.arange(4 * ROWS), np.arange(ROWS + 1) * 4)
+    with Path("lists.tfrecord").open("wb") as file:
+        write_records(file, serialize_examples({"x": lists}, ROWS).tolist())
     Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
 
 
@@ -473,7 +480,7 @@ def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
 def observe_source(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     """The rows of a source, their splits, and its target."""
     try:
-        found = build({"_target_": f"components.data.{name}", **arguments}, {})
+        found = build_source({"_target_": f"components.data.{name}", **arguments})
         yield str({part: [len(rows), rows.tolist()] for part, rows in found.splits().items()})
         blocks = [
             (block.origin, dict(block.columns), block.valid) for part in found.sizes() for block in found.blocks(part)
