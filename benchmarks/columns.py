@@ -12,8 +12,9 @@ that a busy machine slows all of them. `x 10` is ten copies of the file's rows. 
 has dictionary-encoded them.
 
 A CSV file of 5 million rows and 220 MB is then encoded into an empty cache, and loaded from it, in processes of their
-own. Prints the seconds and the peak memory of each, the seconds in which the arrays get to the device, and the same of
-the code of another checkout, whose processes alternate with ours. The file's own digest is computed beforehand.
+own; likewise the same rows as Parquet. Prints the seconds and the peak memory of each, the seconds in which the arrays
+get to the device, and the same of the code of another checkout, whose processes alternate with ours. The file's own
+digest is computed beforehand.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 
 from benchmarks.housing import COLUMNS, HousingSource, read_housing
 from benchmarks.timing import format_rates, parse_arguments, time_variants
@@ -47,14 +49,16 @@ SIZES = ((8192, 10), (8192, 1), (32, 1))  # rows of a block, copies of the file
 LOAD = """
 import json, sys, time
 from pathlib import Path
-from components.data.csv import Csv
+from components import data
 from components.feature import Label, Numeric, Vocabulary
 from runner.data.load import Features, load_encoded
 
 columns = {f"x{number}": Numeric(key=f"x{number}", normalize="z_score") for number in range(5)}
 columns |= {name: Vocabulary(key=name) for name in ("city", "kind")}
 features = Features({"target": Label(key="label")}, columns, {"inputs": tuple(columns)})
-source = Csv(path=sys.argv[1], valid=0.1, test=0.1)
+is_csv = sys.argv[1].endswith(".csv")
+options = {"path": sys.argv[1], "valid": 0.1, "test": 0.1}
+source = data.Csv(**options) if is_csv else data.TableFile(**options).open()
 source.fingerprint()
 start = time.perf_counter()
 data = load_encoded(source, features, identity="benchmark", cache=Path(sys.argv[2]))
@@ -71,16 +75,20 @@ print(json.dumps({"seconds": loaded - start, "peak_mb": peak, "to_device_seconds
 """
 
 
-def write_csv(path: Path, rows: int) -> None:
+def write_tables(folder: Path, rows: int) -> list[Path]:
+    """Writes a CSV file and a Parquet file with the same rows."""
     random = np.random.default_rng(0)
     columns = {f"x{number}": np.round(random.normal(size=rows), 4) for number in range(5)}
     columns["city"] = np.array(["Oslo", "Rome", "Kyiv", "Lima"])[random.integers(0, 4, rows)]
     columns["kind"] = random.integers(0, 100, rows)
     columns["label"] = random.integers(0, 2, rows)
-    pyarrow.csv.write_csv(pa.table(columns), path, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    csv, parquet = folder / "table.csv", folder / "table.parquet"
+    pyarrow.csv.write_csv(pa.table(columns), csv, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    pyarrow.parquet.write_table(pa.table(columns), parquet)
+    return [csv, parquet]
 
 
-def load_csv(path: Path, cache: Path, checkout: Path) -> dict[str, float]:
+def load_table(path: Path, cache: Path, checkout: Path) -> dict[str, float]:
     """Loads the file in a process of its own, by the code of a checkout."""
     command = [sys.executable, "-c", LOAD, str(path), str(cache)]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
@@ -92,15 +100,13 @@ def load_csv(path: Path, cache: Path, checkout: Path) -> dict[str, float]:
 def measure_cache(rows: int, rounds: int, checkouts: Sequence[Path]) -> None:
     results: dict[tuple[str, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name, "table.csv")
-        write_csv(path, rows)
-        print(f"a CSV file of {rows:,} rows, {path.stat().st_size / 1e6:.0f} MB")
-        for _ in range(rounds):
-            for checkout in checkouts:
-                cache = Path(name, "cache")
-                for what in ("encoded into the cache", "loaded from the cache"):
-                    results.setdefault((what, str(checkout)), []).append(load_csv(path, cache, checkout))
-                shutil.rmtree(cache)
+        paths = write_tables(Path(name), rows)
+        print(", ".join(f"{path.name} of {rows:,} rows, {path.stat().st_size / 1e6:.0f} MB" for path in paths))
+        for _, path, checkout in itertools.product(range(rounds), paths, checkouts):
+            cache = Path(name, "cache")
+            for what in (f"{path.name} encoded into the cache", f"{path.name} loaded from the cache"):
+                results.setdefault((what, str(checkout)), []).append(load_table(path, cache, checkout))
+            shutil.rmtree(cache)
     for (what, checkout), measured in sorted(results.items()):
         medians = {key: round(statistics.median(each[key] for each in measured), 3) for key in measured[0]}
         print(f"{what}, {checkout}: {json.dumps(medians)}")

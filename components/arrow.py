@@ -132,7 +132,15 @@ def strings_to_arrow(strings: Strings) -> pyarrow.Array:
         pyarrow.py_buffer(np.ascontiguousarray(array)) for array in (strings.offsets.astype(np.int64), strings.data)
     )
     texts = pyarrow.Array.from_buffers(pyarrow.large_string(), len(strings.offsets) - 1, [None, offsets, data])
-    return texts if strings.indices is None else texts.take(pyarrow.array(strings.indices))
+    return texts if strings.indices is None else texts.take(array_to_arrow(strings.indices))
+
+
+def array_to_arrow(values: np.ndarray) -> pyarrow.Array:
+    """Converts an array of numbers without gaps. Unlike `pyarrow.array`, it doesn't import pandas."""
+    import pyarrow
+
+    buffer = pyarrow.py_buffer(np.ascontiguousarray(values))
+    return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(values.dtype), len(values), [None, buffer])
 
 
 def mask_column(column: pyarrow.ChunkedArray, valid: np.ndarray) -> pyarrow.ChunkedArray:
@@ -140,7 +148,8 @@ def mask_column(column: pyarrow.ChunkedArray, valid: np.ndarray) -> pyarrow.Chun
     import pyarrow
     import pyarrow.compute as compute
 
-    return compute.if_else(pyarrow.array(valid), column, pyarrow.scalar(None, column.type))
+    mask = array_to_arrow(valid.view(np.uint8)).cast(pyarrow.bool_())
+    return compute.if_else(mask, column, pyarrow.nulls(len(column), column.type))
 
 
 def read_valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:

@@ -7,7 +7,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import convert_column
+from components.arrow import array_to_arrow, convert_column
 from components.closest import closest_name, join_names
 from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat
@@ -25,7 +25,6 @@ from components.types import DataError, Values
 
 if TYPE_CHECKING:
     import pyarrow
-    import pyarrow.dataset
 
 STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
 MAX_ARRAY_BYTES = 1 << 28  # of all columns of a table in memory; those of a larger one are kept on the disk
@@ -126,14 +125,14 @@ class _Piece(NamedTuple):
 
     Attributes:
         path: the file.
-        fragment: its rows.
+        read: (a column) -> its values.
         keys: the values of the columns that its folders name, such as `year=2020`.
         fields: its columns by name.
         rows: the number of its rows.
     """
 
     path: Path
-    fragment: Any
+    read: Callable[[_Field], pyarrow.ChunkedArray]
     keys: Mapping[str, str | None]
     fields: Mapping[str, _Field]
     rows: int
@@ -182,18 +181,17 @@ class FileColumns(ColumnStore):
         return sum(piece.rows for piece in self._pieces)
 
     def read(self, name: str) -> pyarrow.ChunkedArray:
-        import pyarrow.dataset
+        import pyarrow
 
         kind = self.types[name]
         if name in self._key_types:
             keys = pyarrow.array([piece.keys.get(name) for piece in self._pieces], pyarrow.string()).cast(kind)
             counts = [piece.rows for piece in self._pieces]
-            return pyarrow.chunked_array([keys.take(pyarrow.array(np.repeat(np.arange(len(counts)), counts)))])
+            return pyarrow.chunked_array([keys.take(array_to_arrow(np.repeat(np.arange(len(counts)), counts)))])
         chunks: list[pyarrow.Array] = []
         for piece in self._pieces:
             with self._reading(piece.path):
-                field = pyarrow.dataset.field(*piece.fields[name].path)
-                column = piece.fragment.to_table(columns={name: field}).column(0)
+                column = piece.read(piece.fields[name])
                 if len(column) != piece.rows:
                     raise DataError(f"{piece.path} has {len(column):,} values in column `{name}`, not {piece.rows:,}")
                 chunks += column.cast(kind).chunks
@@ -236,32 +234,24 @@ class FileColumns(ColumnStore):
         return types
 
     def _open(self, path: Path) -> _Piece:
-        import pyarrow.dataset
-
         with self._reading(path):
-            if self.format == "json_lines":
-                table = self._read_json(path)
-                return self._make_piece(path, pyarrow.dataset.InMemoryDataset(table), table.schema, table.num_rows)
-            with path.open("rb") as file:
-                is_stream = self.format == "arrow" and file.read(4) == STREAM
-            if is_stream:
-                table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all()
-                return self._make_piece(path, pyarrow.dataset.InMemoryDataset(table), table.schema, table.num_rows)
-            checked = pyarrow.dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-            formats = {
-                "parquet": pyarrow.dataset.ParquetFileFormat(default_fragment_scan_options=checked),
-                "arrow": "ipc",
-                "orc": "orc",
-            }
-            dataset = pyarrow.dataset.dataset(str(path), format=formats[self.format])
-            return self._make_piece(path, dataset, dataset.schema, dataset.count_rows())
-
-    def _make_piece(self, path: Path, fragment: Any, schema: pyarrow.Schema, rows: int) -> _Piece:
+            schema, rows, read = self._open_file(path)
         fields = [*_list_fields(schema)]
         names = Counter(".".join(field.path) for field in fields)
         if (repeated := names.most_common(1)) and repeated[0][1] > 1:
             raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
-        return _Piece(path, fragment, self._read_keys(path), dict(zip(names, fields, strict=True)), rows)
+        return _Piece(path, read, self._read_keys(path), dict(zip(names, fields, strict=True)), rows)
+
+    def _open_file(self, path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+        """The schema of a file, the number of its rows, and what reads a column. The file doesn't stay open.
+
+        Arrow's datasets would do the same, but import pandas.
+        """
+        if self.format == "json_lines":
+            return _open_table(self._read_json(path))
+        if self.format == "parquet":
+            return _open_parquet(path)
+        return _open_orc(path) if self.format == "orc" else _open_arrow(path)
 
     def _read_keys(self, path: Path) -> dict[str, str | None]:
         """The names and values of columns in the folders of a path, such as `year=2020/month=1`."""
@@ -326,6 +316,63 @@ class FileColumns(ColumnStore):
         nearest = closest_name(min(names - needed, default=""), needed - names)
         hint = f" Did you mean {nearest}?" if nearest else ""
         raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
+
+
+def _open_table(table: pyarrow.Table) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+    return table.schema, table.num_rows, lambda field: _select_field(table.column(field.path[0]), field.path[1:])
+
+
+def _open_parquet(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+
+    def read(field: _Field) -> pyarrow.ChunkedArray:
+        with parquet.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as opened:
+            table = opened.read(columns=[".".join(field.path)])
+        return _select_field(table.column(field.path[0]), field.path[1:])
+
+    return schema, metadata.num_rows, read
+
+
+def _open_orc(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+    from pyarrow import orc
+
+    file = orc.ORCFile(path)
+
+    def read(field: _Field) -> pyarrow.ChunkedArray:
+        return _select_field(orc.ORCFile(path).read(columns=[field.path[0]]).column(0), field.path[1:])
+
+    return file.schema, file.nrows, read
+
+
+def _open_arrow(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+    import pyarrow
+    from pyarrow import ipc
+
+    with path.open("rb") as file:
+        is_stream = file.read(len(STREAM)) == STREAM
+    if is_stream:
+        return _open_table(ipc.open_stream(pyarrow.memory_map(str(path))).read_all())
+    schema = ipc.open_file(pyarrow.memory_map(str(path))).schema
+    positions = {name: index for index, name in enumerate(schema.names)}
+
+    def read_column(position: int) -> pyarrow.ChunkedArray:
+        options = ipc.IpcReadOptions(included_fields=[position])  # others aren't unpacked
+        return ipc.open_file(pyarrow.memory_map(str(path)), options=options).read_all().column(0)
+
+    def read(field: _Field) -> pyarrow.ChunkedArray:
+        return _select_field(read_column(positions[field.path[0]]), field.path[1:])
+
+    return schema, len(read_column(0)) if positions else 0, read
+
+
+def _select_field(column: pyarrow.ChunkedArray, path: tuple[str, ...]) -> pyarrow.ChunkedArray:
+    """A field within a column of structs; without a path, the column."""
+    import pyarrow.compute as compute
+
+    return compute.struct_field(column, list(path)) if path else column
 
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value

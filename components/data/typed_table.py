@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.arrow import to_arrow
+from components.arrow import array_to_arrow, mask_column, to_arrow
 from components.columns import Columns as RawColumns
 from components.columns import have_zone
 from components.data.csv.dialect import CsvFile
@@ -21,6 +21,7 @@ from components.data.csv.numbers import parse_plain_number
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import take_rows
 from components.data.csv.text_table import TextTable
+from components.data.csv.texts import INFERRED_BOOLEANS, is_gap
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.packed import MemoryFile
@@ -103,7 +104,10 @@ class TypedTable(TextTable):
             values[name], mask = read.values.get(name, array), self._kept.valid.get(name)
             if name in read.values:
                 continue
-            if isinstance(array, Strings):  # the reader leaves out texts without a name and a value
+            if isinstance(array, Strings) and array.indices is not None and name not in self._texts:
+                mask = ~np.isin(array.indices, np.flatnonzero(np.diff(array.offsets) == 0))
+                mask = None if mask.all() else mask
+            elif isinstance(array, Strings):  # the reader leaves out texts without a name and a value
                 values[name], mask = Strings.from_bytes([b""] * row_count(array)), np.zeros(row_count(array), bool)
             elif kind is not None:
                 values[name], mask = self._mask_missing(name, np.asarray(array), kind)
@@ -117,10 +121,11 @@ class TypedTable(TextTable):
         if name in self._texts:
             return super().find_skipped_classes(name, columns, remaining)
         values, mask = self._raw.values.get(name), self._raw.valid.get(name)
-        if not isinstance(values, np.ndarray) or values.ndim > 1:
+        if values is None or _find_kind(values) is None:
             return {}
-        rows = [row for row in self.bad_rows.rows.tolist() if mask is None or mask[row]]
-        return {row: self.find_classes(name, [values[row].item()]) for row in rows}
+        rows = self.bad_rows.rows if mask is None else self.bad_rows.rows[mask[self.bad_rows.rows]]
+        found = zip(rows.tolist(), take_rows(values, rows).tolist(), strict=True)
+        return {row: self.find_classes(name, [value] if value != "" else []) for row, value in found}
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         yield from super()._find_wrong_names(names)
@@ -237,7 +242,7 @@ class TypedTable(TextTable):
         texts = {
             name: _format_texts(name, values, self._raw.valid.get(name))
             for name, values in self._raw.values.items()
-            if name not in self.drop and self._is_read_as_text(name, values)
+            if name not in self.drop and self._is_read_as_text(name, values) and not self._is_plain_text(name, values)
         }
         return texts | {name: _with_decimals(texts[name], column) for name, column in self._text_decimals.items()}
 
@@ -252,6 +257,21 @@ class TypedTable(TextTable):
         }
         return {name: column for name, column in found.items() if any(isinstance(each, Decimal) for each in column)}
 
+    def _is_plain_text(self, name: str, values: Values) -> bool:
+        """Whether the different texts of a column are few, and can't be read as anything else.
+
+        Such a column needs no reader, which would read the text of each row.
+        """
+        if not isinstance(values, Strings) or values.indices is None or self.nulls is not None or "" in self._dates:
+            return False
+        if name in {**self._dates, **(self.marks or {}), **self._column_decimals}:
+            return False
+        if (declared := self._types.get(name)) not in (None, "string"):
+            return False
+        texts = [text for text in values._replace(indices=None).tolist() if text]
+        is_text = declared is not None or (texts and not any(map(_may_be_value, texts)))
+        return bool(is_text) and not any(map(is_gap, texts))
+
     def _is_read_as_text(self, name: str, values: Values) -> bool:
         """Whether a column has texts, or its numbers are to be read in another way than they are."""
         if isinstance(values, Strings):
@@ -260,6 +280,12 @@ class TypedTable(TextTable):
             return False
         declared = self._types.get(name, kind)
         return declared != kind and not (declared == "float" and kind in ("int", "bool"))
+
+
+def _may_be_value(text: str) -> bool:
+    """Whether a text may be a number, a time or a boolean."""
+    word = text.strip().lower()
+    return word in INFERRED_BOOLEANS or "inf" in word or any(map(str.isnumeric, text))
 
 
 def _find_kind(values: Values) -> ColumnType | None:
@@ -347,10 +373,12 @@ def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarro
         texts = to_arrow(name, values).cast(text)
         if values.dtype.kind == "f":
             whole = is_whole(np.where(is_missing, 0.5, values))
-            texts = compute.if_else(whole, pyarrow.array(np.where(whole, values, 0).astype(np.int64)).cast(text), texts)
+            texts = compute.if_else(
+                whole, array_to_arrow(np.where(whole, values, 0).astype(np.int64)).cast(text), texts
+            )
         elif values.dtype.kind == "M":
             texts = compute.replace_substring_regex(texts, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")  # of the second
             texts = compute.replace_substring_regex(texts, " 00:00:00$", "")
     if valid is None or valid.all():
         return texts
-    return compute.if_else(pyarrow.array(valid), texts, pyarrow.scalar(None, text))
+    return mask_column(texts, valid)

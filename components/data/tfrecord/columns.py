@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from components.arrow import convert_column, mask_column, strings_to_arrow, to_arrow
+from components.arrow import array_to_arrow, convert_column, mask_column, strings_to_arrow, to_arrow
 from components.closest import suggest_name
 from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
@@ -258,8 +258,8 @@ def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyar
         if not len(counts) or (counts == counts[0]).all():
             inner = inner if not len(counts) or counts[0] == 1 else _make_fixed(values, int(counts[0]))
         else:
-            inner = pyarrow.LargeListArray.from_arrays(pyarrow.array(part.levels[1]), values)
-        return _chunk(pyarrow.LargeListArray.from_arrays(pyarrow.array(part.levels[0]), inner))
+            inner = pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[1]), values)
+        return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[0]), inner))
     offsets = part.levels[0]
     counts = np.diff(offsets)
     if shape is None:
@@ -271,7 +271,7 @@ def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyar
             row = int(wrong.argmax())
             raise DataError(f"{locate(row)} has {counts[row]:,} values, not a multiple of {size:,}, as `shapes` says")
         inner = values if shape == (None,) else _make_arrays(values, cast(tuple[int, ...], shape[1:]))
-        return _chunk(pyarrow.LargeListArray.from_arrays(pyarrow.array(offsets // size), inner))
+        return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(offsets // size), inner))
     allowed = (counts == size) | ((counts == 0) & (shape == ()))
     if not allowed.all():
         row = int((~allowed).argmax())
@@ -281,8 +281,10 @@ def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyar
         return _chunk(_make_arrays(values, cast(tuple[int, ...], shape)))
     if (counts == 1).all():
         return _chunk(values)
-    positions = np.where(counts == 1, offsets[:-1], 0)
-    return _chunk(values.take(pyarrow.array(positions, mask=counts == 0)))
+    if not len(values):
+        return _chunk(pyarrow.nulls(len(counts), values.type))
+    taken = values.take(array_to_arrow(np.minimum(offsets[:-1], len(values) - 1)))
+    return mask_column(_chunk(taken), counts == 1)
 
 
 def _make_arrays(values: pyarrow.Array, shape: tuple[int, ...]) -> pyarrow.Array:
@@ -309,7 +311,7 @@ def _values_to_arrow(kind: Kind, values: np.ndarray | Strings) -> pyarrow.Array:
     import pyarrow
 
     if not isinstance(values, Strings):
-        return pyarrow.array(values)
+        return array_to_arrow(values)
     texts = strings_to_arrow(values)
     try:
         texts.validate(full=True)

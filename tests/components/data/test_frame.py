@@ -48,6 +48,47 @@ def test_texts_are_read_as_in_a_csv_file(name: str, tmp_path: Path) -> None:
     assert frame.inferred_options(keys).get("marks") == of_file.inferred_options(keys).get("marks")
 
 
+WORDS = (
+    "a",
+    "b c",
+    "Yes",
+    "true",
+    "False",
+    "inf",
+    "-Infinity",
+    "nan",
+    "NA",
+    "None",
+    "?",
+    "-",
+    "",
+    " ",
+    "1",
+    "²",
+    "x1",
+    "May",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.sampled_from([{}, {"types": {"x": "string"}}]))
+def test_repeated_words_are_read_as_in_a_csv_file(tmp_path_factory: Any, words: list[str], options: Any) -> None:
+    words = words * 3  # a table of few words has a dictionary of them
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("x", "y"), *((word, "1") for word in words)])
+    found = []
+    for source in (Csv(path=str(path), **options), Frame(columns={"x": words, "y": [1] * len(words)}, **options)):
+        mask = source.table.valid.get("x", np.ones(len(words), bool)).tolist()
+        try:
+            problems = {name: problem.remedies for name, problem in source.table.problems.items()}
+        except DataError as error:
+            problems = {"x": str(error)}
+        texts = [value if valid else None for value, valid in zip(values(source, "x"), mask, strict=True)]
+        found.append((source.table.types["x"], texts, problems))
+    assert found[0] == found[1]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5), min_size=1, max_size=8))
 def test_any_text_is_kept_if_its_column_is_declared_as_text(texts: list[str]) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -319,6 +321,18 @@ def test_rows_with_texts_that_cant_be_read_are_skipped(tmp_path: Path) -> None:
     (block,) = source.with_used_columns({"x"}).blocks("all")
     assert (block.columns["x"].tolist(), block.columns["y"].tolist()) == ([1, 2, 4], [1, 2, 4])
     assert block.locate(2) == f"{tmp_path / 't'}, row 3"
+
+
+def test_reading_imports_no_other_library_of_tables(tmp_path: Path) -> None:
+    for format, write in TYPED.items():
+        write(pyarrow.table({"x": [0.5, None], "y": [1, 2], "kind": ["a", "a"]}), tmp_path / format)
+    code = f"""if True:
+        import sys
+        from components.data import TableFile
+        for format in {[*TYPED]}:
+            assert TableFile(path={str(tmp_path)!r} + "/" + format).open().sizes() == {{"all": 2}}
+        assert not {{"pandas", "jax"}} & sys.modules.keys()"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_all_typed_tables_are_tested_here() -> None:
