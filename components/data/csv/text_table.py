@@ -27,7 +27,7 @@ from components.data.profile import MAX_EXACT, Profile
 from components.data.skipping import SkipOptions
 from components.data.splitting import DEFAULT_SHARE, KEY_OPTIONS
 from components.data.table import Table
-from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
+from components.types import Block, ColumnType, DataError, Range, Reading, Setting, Strings, TableProfile, Values
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
 THOUSANDS = f".,{NEUTRAL}"  # the characters that may separate thousands
@@ -198,8 +198,7 @@ class TextTable(SkipOptions, Table):
         for error in columns.errors:
             if are_too_many(len(error.rows), columns.rows):
                 raise DataError(
-                    f"{error.fault}; {error.remedy}. More than half of the rows are like this, so `on_bad_row` (=skip) "
-                    "doesn't skip them."
+                    f"{error}. More than half of the rows are like this, so `on_bad_row` (=skip) doesn't skip them."
                 )
         rows, describe = join_errors(columns.errors)
         locate, bad_rows = self.reader.file.locate, self.bad_rows
@@ -506,10 +505,9 @@ class TextTable(SkipOptions, Table):
             if name not in columns or not reading.description:
                 continue
             if name not in self._declared_types:
-                remedy = reading.remedy or Remedy("for text", "types", "string")
-                purpose = f"{remedy.purpose[:1].upper()}{remedy.purpose[1:]}"
-                setting = f"set {format_setting(name, remedy)}"
-                notes.append(f"column `{name}`: {reading.describe()}. {purpose}, {setting}")
+                setting = reading.setting or Setting("for text", "types", "string")
+                purpose = f"{setting.purpose[:1].upper()}{setting.purpose[1:]}"
+                notes.append(f"column `{name}`: {reading.describe()}. {purpose}, set {format_setting(name, setting)}")
             elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
                 notes.append(f"column `{name}`: {reading.describe()}")
             elif declared and (unusual := reading.describe_unusual()):
