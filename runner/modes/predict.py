@@ -38,7 +38,6 @@ from runner.signature.build import build_source
 
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
-MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -323,17 +322,10 @@ def explain_errors_in_new_rows(config: Config, *, with_target: bool = False) -> 
                 setting = f"{format_override('data.target', str(error.missing))} {setting}"
             remedies.append(Remedy(f"set {setting}", "skipping", "to leave such rows out"))
         error.replace_remedies(remedies)
-        message = str(error)
         run, path = Path(str(config.values["run"])).name, name_new_rows(config)
-        if match := MISSING_COLUMNS.search(message):
-            folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-            read = read_raw_columns(folder, with_target=True)
-            keys = read_source_options(folder).get("types", {}).keys() if read is None else read.names
-            if set(re.findall("`(.*?)`", match["names"])) <= keys:
-                message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
         if isinstance(error, MissingTargetError) or any(each.changes == "files" for each in remedies):
             raise  # how columns are read has nothing to do with it
         remedy = ", or set by the keys of `data` how it is read" if is_table else ""
         raise DataError(
-            f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
+            f"{error}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
         ) from error

@@ -358,7 +358,7 @@ class TextTable(SkipOptions, Table):
     def _check_names(self, names: Collection[str]) -> None:
         """Raises DataError for all options that name a column which isn't among `names`, or that drop a target."""
         if errors := [*self._find_wrong_names(names)]:
-            raise DataError("\n".join(errors))
+            raise DataError("\n".join(dict.fromkeys(errors)))
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         """Sentences about the options that name a column which isn't among `names`, or that drop a target."""
@@ -368,13 +368,14 @@ class TextTable(SkipOptions, Table):
         for option, listed in self._listed_columns():
             known = (*names, *self._targets) if option == "drop" else (*names, *self._targets, *self.drop)
             unknown = [name for name in listed if name not in known]
+            reason = "the run reads" if {*unknown} <= {*(self.used_columns or ())} else f"`{option}` lists"
             if len(unknown) == 1:
                 hint = suggest_name(unknown[0], names)
-                yield f"{self.label} {self.has} no column `{unknown[0]}`, which `{option}` lists. {hint}"
+                yield f"{self.label} {self.has} no column `{unknown[0]}`, which {reason}. {hint}"
             elif unknown:
                 nearest = {name: closest_name(name, names) for name in unknown}
                 each = ", ".join(f"`{name}`" + (f" ({near}?)" if near else "") for name, near in nearest.items())
-                found = f"{self.label} {self.has} no columns {each}, which `{option}` lists"
+                found = f"{self.label} {self.has} no columns {each}, which {reason}"
                 yield f"{found}. Columns: {join_names(names)}."
         for option in KEY_OPTIONS:
             name = getattr(self, option)
