@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from components.types import Remedy
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -37,7 +39,8 @@ SAMPLE_FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats"}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MIN_IS_WHITE = 0  # the value of PHOTOMETRIC if 0 is white
 WHITE, BLACK = 255, 0
-BAD_FILE_REMEDY = "replace the file, or remove it"
+REPLACE_FILE = Remedy("replace the file, or remove it", "files")
+SKIP_FILES = Remedy("set `on_bad_row=skip` of the data", "skipping", "to skip such rows")
 MAX_VERIFIED_PIXELS = 10**8  # of a file that is decoded to verify it; of a larger one, only the header is read
 CROP_RATIO = 3 / 4  # the smallest ratio of width to height of a random crop; the largest is its inverse
 CROP_TRIES = 10
@@ -87,14 +90,15 @@ class Decoding(NamedTuple):
     crop_area: tuple[float, float] | None = None
 
 
-def describe_remedy(error: ImageError, skip_remedy: str) -> str:
-    """What to do about a file that is no image.
+def list_file_remedies(error: ImageError | None = None, *, offers_skipping: bool) -> tuple[Remedy, ...]:
+    """What to do about a file that can't be used.
 
     Args:
-        error: why it is none.
-        skip_remedy: as in `Block`. A large image isn't skipped.
+        error: why it is no image. A large image isn't skipped.
+        offers_skipping: as in `Block`.
     """
-    return BAD_FILE_REMEDY if isinstance(error, LargeImageError) else f"{BAD_FILE_REMEDY}{skip_remedy}"
+    is_skippable = offers_skipping and not isinstance(error, LargeImageError)
+    return (REPLACE_FILE, SKIP_FILES) if is_skippable else (REPLACE_FILE,)
 
 
 def read_shape(data: bytes, max_pixels: int) -> ImageShape:

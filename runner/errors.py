@@ -73,7 +73,8 @@ def located_settings(key: str) -> Iterator[None]:
     except (ConfigError, LocatedError):
         raise
     except DataError as error:
-        error.args = (locate_settings(str(error), key), *error.args[1:])
+        remedies = (each._replace(action=locate_settings(each.action, key)) for each in error.remedies)
+        error.replace_remedies(remedies, locate_settings(error.fault, key))
         raise
 
 

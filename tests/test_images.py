@@ -155,7 +155,7 @@ def test_grey_and_colored_images_become_colors() -> None:
     assert compose(["data=images", "data.path=images"]).values["feature"]["columns"]["image"]["channels"] == 3
     with pytest.raises(
         DataError,
-        match=r"cat/grey.png of images.* has 6 x 8 pixels and 1 channel.*; set feature.columns.image.channels=3",
+        match=r"cat/grey.png of images.* has 6 x 8 pixels and 1 channel.*, or set feature.columns.image.channels=3",
     ):
         runner.run("data=images", "data.path=images", "feature=image", *QUICK)
     assert len(runner.run("data=images", "data.path=images", "training.batch_size=8", *QUICK).records) == 2
@@ -235,7 +235,7 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     words = [f"run={result.folder.absolute()}", f"data.path={tmp_path / 'new'}"]
     assert main([*words, "mode=evaluate"]) == 2
     assert "0.png in " in (error := capsys.readouterr().err)
-    assert "An evaluation needs the class of each image; to predict images without it, use predict" in error
+    assert "Move or remove it; to predict images without classes, use predict (mode=predict)." in error
     assert "data.labels" not in error
     assert main([*words, "mode=evaluate", "data.labels=false"]) == 2
     assert "an evaluation needs the target. Allowed: image, path. To predict" in capsys.readouterr().err

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from components.types import DataError
+from components.types import DataError, Remedy
 
 MAX_MESSAGES = 5  # of rows in a sentence
-SKIP_REMEDY = "to skip such rows, set `on_bad_row=skip`"
-SKIP_FILES = f"; {SKIP_REMEDY} of the data"  # in an error of a column that reads files
+SKIP_ROWS = Remedy("set `on_bad_row=skip`", "skipping", "to skip such rows")
 
 
 def are_too_many(count: int, total: int) -> bool:
@@ -19,14 +19,14 @@ def are_too_many(count: int, total: int) -> bool:
     return 2 * count > total
 
 
-def offer_skipping(count: int, total: int) -> str:
-    """The end of an error that offers to skip the rows that can't be read; "" if they wouldn't be skipped.
+def offer_skipping(count: int, total: int) -> tuple[Remedy, ...]:
+    """The remedy that skips the rows that can't be read; none if they wouldn't be skipped.
 
     Args:
         count: the number of these rows.
         total: the number of all rows.
     """
-    return "" if are_too_many(count, total) else f"; {SKIP_REMEDY}"
+    return () if are_too_many(count, total) else (SKIP_ROWS,)
 
 
 class BadRowsError(DataError):
@@ -34,18 +34,25 @@ class BadRowsError(DataError):
 
     Args:
         fault: what is wrong with the first of these rows, with its location.
-        remedy: what the user can do about it, apart from skipping the rows.
+        remedies: what the user can do about it, apart from skipping the rows.
         rows: the numbers of these rows, sorted int64.
         describe: (number of a row) -> what is wrong with it, without its location.
         total: the number of all rows.
     """
 
-    def __init__(self, fault: str, remedy: str, rows: np.ndarray, describe: Callable[[int], str], total: int) -> None:
-        super().__init__(f"{fault}; {remedy}{offer_skipping(len(rows), total)}")
-        self.fault, self.remedy, self.rows, self.describe = fault, remedy, rows, describe
+    def __init__(
+        self,
+        fault: str,
+        remedies: Sequence[Remedy | str],
+        rows: np.ndarray,
+        describe: Callable[[int], str],
+        total: int,
+    ) -> None:
+        super().__init__(fault, *remedies, *offer_skipping(len(rows), total))
+        self.rows, self.describe = rows, describe
 
-    def __reduce__(self) -> tuple[type[DataError], tuple[str]]:
-        return DataError, (str(self),)  # `describe` can't be pickled
+    def __reduce__(self) -> tuple[type[DataError], tuple[Any, ...]]:
+        return DataError, self.args  # `describe` can't be pickled
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,8 @@ class Generator(SearchesBadRows):
                 except DataError as error:
                     if self.on_bad_row == "error":
                         bad, others = self._count_next(rows, kinds, min(max(count, MIN_NEXT_ROWS), MAX_BAD_ROWS))
-                        raise DataError(f"{error}{offer_skipping(bad + 1, count + bad + others + 1)}") from None
+                        offer = offer_skipping(bad + 1, count + bad + others + 1)
+                        raise DataError(error.fault, *error.remedies, *offer) from None
                     self._add_fault(faults, number, row, kinds, str(error), count)
                     continue
                 kinds.update(found)

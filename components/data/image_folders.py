@@ -32,7 +32,7 @@ from components.data.splitting import SPLIT_NAMES
 from components.data.table import Table, slice_rows
 from components.image_files import is_image_file
 from components.input_files import IMAGE_SUFFIXES, find_path, open_file
-from components.types import Block, DataError, LazyColumns, Range, Strings, TableProfile, Values, row_count
+from components.types import Block, DataError, LazyColumns, Range, Remedy, Strings, TableProfile, Values, row_count
 
 PARTS = SPLIT_NAMES | {
     "training": "train",
@@ -105,7 +105,7 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             block = self.make_block(part, columns, first)
             contents = FileContents(self._files, rows[first:stop])
             with_image = LazyColumns(columns, {"image": contents.read}, np.arange(stop - first))
-            yield replace(block, columns=with_image, files=frozenset({"image"}), skip_remedy=self.skip_remedy)
+            yield replace(block, columns=with_image, files=frozenset({"image"}), offers_skipping=self.offers_skipping)
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block without images."""
@@ -157,8 +157,8 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             )
         ends = tuple(suffix.lower() for suffix in suffixes or ("",))
         packed = PackedFile(find_path(self.path), self.max_unpacked_gb)
-        if packed.path.is_file() and (remedy := _suggest_source(packed.path)):
-            raise DataError(f"{packed.path} is no folder or archive of images{remedy}")
+        if packed.path.is_file() and (remedies := _suggest_source(packed.path)):
+            raise DataError(f"{packed.path} is no folder or archive of images", *remedies)
         left_out, others = set[str](), set[str]()
 
         def is_wanted(name: str) -> bool:
@@ -182,10 +182,14 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
         if strays and self.on_bad_row == "error":
             others_text = "1 other file is none" if len(strays) == 2 else f"{len(strays) - 1:,} other files are none"
             more = f", and {others_text}" if len(strays) > 1 else ""
-            other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ""
+            other_source = _suggest_source(Path(self.path, strays[0])) if packed.path.is_dir() else ()
+            suffix = f"set `suffix` to the ends of the names to read, such as {IMAGE_SUFFIXES[0]}"
             raise DataError(
-                f"{strays[0]} in {self.path} is no image file{more}. Remove it, or set `suffix` to the ends of the "
-                f"names to read, such as {IMAGE_SUFFIXES[0]}{self._offer_skipping()}{other_source}"
+                f"{strays[0]} in {self.path} is no image file{more}",
+                "remove it",
+                Remedy(suffix, "reading"),
+                *self._offer_skipping(),
+                *other_source,
             )
         for name in files.names:
             check_utf_8_name(packed.path, name)
@@ -193,13 +197,13 @@ class ImageFolders(SearchesBadRows, ChecksFileBytes, Table):
             raise DataError(f"{packed} has no file whose name ends in {', '.join(suffixes or IMAGE_SUFFIXES)}")
         return files, sorted(left_out), strays
 
-    def _offer_skipping(self) -> str:
-        """The end of an error that offers to skip files that aren't named as images; "": they wouldn't be skipped."""
+    def _offer_skipping(self) -> tuple[Remedy, ...]:
+        """The remedy that skips files that aren't named as images; none: they wouldn't be skipped."""
         skipping = replace(self, on_bad_row="skip")
         try:
             images = sum(map(len, skipping._layout.parts.values()))
         except DataError:  # such as a folder without any images
-            return ""
+            return ()
         return offer_skipping(len(skipping._strays), len(skipping._strays) + images)
 
     @property
@@ -304,13 +308,14 @@ def _is_image(path: Path) -> bool:
         return is_image_file(file.read(START_BYTES))
 
 
-def _suggest_source(path: Path) -> str:
-    """A remedy with the source that reads a file, by the end of its name; "": none does."""
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        return f"; if it is a table that lists images, choose data=image_table, and set `path={path}`"
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return f"; if its arrays are the images, choose data=npz, and set `path={path}`"
-    return ""
+def _suggest_source(path: Path) -> tuple[Remedy, ...]:
+    """The remedy that chooses the source which reads a file, by the end of its name; none: no source does."""
+    suffix, setting = path.suffix.lower(), f"and set `path={path}`"
+    if suffix in TABLE_SUFFIXES:
+        return (Remedy(f"choose data=image_table, {setting}", "columns", "if it is a table that lists images"),)
+    if suffix in ARRAY_SUFFIXES:
+        return (Remedy(f"choose data=npz, {setting}", "columns", "if its arrays are the images"),)
+    return ()
 
 
 def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
@@ -332,9 +337,10 @@ def _find_layout(path: str, files: Files, *, labels: bool) -> _Layout:
             where = f" in {folders[0]}" if has_parts else ""
             raise DataError(
                 f"{name} in {path} is in no class folder: there is a folder for each class{where}, such as "
-                f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}. Move or remove it. Images without "
-                "classes are predicted by a finished run; to train on them, set `labels=false` and choose a feature "
-                "file"
+                f"{'/'.join([*name.split('/')[:-1], 'CLASS', below[-1]])}.",
+                "move or remove it",
+                Remedy("use a finished run", "predicting", "to predict images without classes"),
+                Remedy("set `labels=false` and choose a feature file", "columns", "to train on them"),
             )
         part_of_file.append(part or "all")
         classes.append(below[0] if labels else "")

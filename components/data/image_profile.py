@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from components.data.bad_rows import SKIP_FILES
-from components.image_files import Decoding, ImageError, ImageShape, decode_mask, describe_remedy, read_shape
+from components.image_files import Decoding, ImageError, ImageShape, decode_mask, list_file_remedies, read_shape
 from components.types import DataError, ImageProfile
 
 PROFILED_FILES = 2000  # of which the sizes are read
@@ -43,7 +42,8 @@ def profile_images(
         try:
             return read_shape(read(row), MAX_PROFILED_PIXELS)
         except ImageError as error:
-            raise DataError(f"{locate(row)} {error}; {describe_remedy(error, SKIP_FILES)}") from error
+            remedies = list_file_remedies(error, offers_skipping=True)
+            raise DataError(f"{locate(row)} {error}", *remedies) from error
 
     def read_classes_of(row: int) -> set[int] | None:
         try:

@@ -24,9 +24,19 @@ from components.data.packed import PackedFile
 from components.data.table import slice_rows
 from components.image_files import ImageShape, verify_mask
 from components.input_files import IMAGE_SUFFIXES, find_path
-from components.types import Block, ColumnType, DataError, ImageProfile, LazyColumns, Strings, TableProfile, Values
+from components.types import (
+    Block,
+    ColumnType,
+    DataError,
+    ImageProfile,
+    LazyColumns,
+    Remedy,
+    Strings,
+    TableProfile,
+    Values,
+)
 
-PATH_REMEDY = "Correct the path, or remove the row."
+PATH_REMEDIES = ("correct the path", "remove the row")
 PATH = "path"  # the column `IMAGE.path` has the paths of the column `IMAGE`
 
 
@@ -183,8 +193,8 @@ class ImageTable(ChecksFileBytes, Csv):
 
         if not found:
             return None
-        remedy = "replace the file, or remove the row"
-        return BadRowsError(describe(min(found)), remedy, np.array([*found]), describe, len(rows))
+        remedies = [Remedy("replace the file, or remove the row", "files")]
+        return BadRowsError(describe(min(found)), remedies, np.array([*found]), describe, len(rows))
 
     @cached_property
     def _unsearched(self) -> Self:
@@ -244,11 +254,11 @@ class ImageTable(ChecksFileBytes, Csv):
 
     def _offer_skipping(self, error: DataError, part: str, listed: ListedFiles) -> DataError:
         """The error for paths without a file, which offers to skip their rows if they would be skipped."""
-        if self.on_bad_row == "skip" or not str(error).endswith(PATH_REMEDY):
+        if self.on_bad_row == "skip" or not error.remedies:
             return error
         rows = [*zip(*self._paths[part].values(), strict=True)]
         bad = sum(any(path in listed.faults for path in row) for row in rows)
-        return DataError(f"{str(error).removesuffix('.')}{offer_skipping(bad, len(rows))}.")
+        return DataError(error.fault, *error.remedies, *offer_skipping(bad, len(rows)))
 
     def _make_fault_error(self, part: str, listed: ListedFiles) -> DataError:
         """The error for paths without a file."""
@@ -262,7 +272,7 @@ class ImageTable(ChecksFileBytes, Csv):
         located = f"{table._locate(row)}: column `{name}` is {path!r}"
         if faults[path] != MISSING:
             place = os.path.normpath(root / path.replace("\\", "/")) if root.is_dir() else root
-            return DataError(f"{located}, and {faults[path]}, {place}. {PATH_REMEDY}")
+            return DataError(f"{located}, and {faults[path]}, {place}.", *PATH_REMEDIES)
         more = "" if len(faults) == 1 else f" {len(faults) - 1:,} more of the paths have no file."
         if (other := listed.find_other_form(path)) is not None:
             form, remedy = describe_other_form(path, other), "Write paths as the files are named, or rename the files."
@@ -272,7 +282,7 @@ class ImageTable(ChecksFileBytes, Csv):
                 f"{located}, and none of the {len(faults):,} paths in {table.label} is a file in {root}. Set `root` to "
                 f"the folder or archive that they are relative to.{listed.suggest_root(path)}"
             )
-        return DataError(f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more} {PATH_REMEDY}")
+        return DataError(f"{located}, and {MISSING} in {root}.{listed.suggest_path(path)}{more}", *PATH_REMEDIES)
 
     @cached_property
     def _numbers(self) -> Mapping[str, Mapping[str, np.ndarray]]:
@@ -316,7 +326,7 @@ class ImageTable(ChecksFileBytes, Csv):
                 columns=LazyColumns(texts | others, readers, np.arange(stop - first)),
                 valid=valid | dict(block.valid),
                 files=frozenset(readers),
-                skip_remedy=self.skip_remedy,
+                offers_skipping=self.offers_skipping,
             )
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:

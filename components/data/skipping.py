@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from components.data.bad_rows import SKIP_FILES, BadRows
+from components.data.bad_rows import BadRows
 from components.data.key_column import format_key
 from components.data.splitting import SplitOptions
 
@@ -79,9 +79,9 @@ class SkipOptions(SplitOptions):
         return False
 
     @property
-    def skip_remedy(self) -> str:
-        """The `skip_remedy` of the blocks of files."""
-        return SKIP_FILES if self.on_bad_row == "error" else ""
+    def offers_skipping(self) -> bool:
+        """The `offers_skipping` of the blocks of files."""
+        return self.on_bad_row == "error"
 
     def renew(self) -> Self:
         """The same source, which hasn't read any rows."""

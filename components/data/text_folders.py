@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.bad_rows import SKIP_REMEDY, BadRows, check_remaining_classes
+from components.data.bad_rows import SKIP_ROWS, BadRows, check_remaining_classes
 from components.data.files import FileBlock, check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.skipping import SkipOptions
@@ -105,8 +105,8 @@ class TextFolders(SkipOptions, Table):
             self._check_classes(part, folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
         names = {folder: [*texts[folder]] for folder in folders.values()}
         if faults and self.on_bad_row == "error":
-            offer = f"; {SKIP_REMEDY}" if self._can_skip(names, faults) else ""
-            raise DataError(f"{next(iter(faults.values()))}; convert it{offer}")
+            offer = (SKIP_ROWS,) if self._can_skip(names, faults) else ()
+            raise DataError(next(iter(faults.values())), "convert it", *offer)
         bad_rows = self._skip(names, faults)
         for folder, found in texts.items():
             texts[folder] = {name: text for name, text in found.items() if name not in faults}

@@ -18,7 +18,7 @@ from components.feature.number.numbers import NumberRows, Numbers, add_encoded_c
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
-from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, Range, Remedy, Statistic, UserError, Values
 
 FLOAT32_WHOLE = 2**24  # from it on, whole numbers aren't exact in float32
 MIN_VALUES = 2**8  # the minimum number of distinct values in float32 between two boundaries
@@ -191,8 +191,10 @@ class Bucketized(Categorical):
         option = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
         raise DataError(
             f"{self._name_element(element)}: {option} fills only {filled_counts[element]} buckets, because too many "
-            "rows have the same number; choose fewer buckets, set `boundaries`, or allow empty buckets with "
-            "`duplicates=keep`"
+            "rows have the same number",
+            Remedy("choose fewer buckets", "columns"),
+            Remedy("set `boundaries`", "columns"),
+            Remedy("allow empty buckets with `duplicates=keep`", "columns"),
         )
 
     def _name_element(self, element: int) -> str:

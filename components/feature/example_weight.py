@@ -97,8 +97,8 @@ def _read_weights(block: Block, key: str) -> np.ndarray:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {weights.shape[1:]}; one weight is needed")
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
-        fault = f"is {raw.format_value(weights[row])}"
-        raise raw.make_value_error(block, key, row, fault, "a weight is 0 or more; correct it, or remove the row")
+        fault = f"is {raw.format_value(weights[row])}; a weight is 0 or more"
+        raise raw.make_value_error(block, key, row, fault, raw.CORRECT, raw.REMOVE_ROW)
     return weights
 
 

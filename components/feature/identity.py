@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
+from components.feature.base.raw import CORRECT
 from components.feature.base.values import NO_ID, read_values
 from components.feature.text.string_ops import format_category
-from components.types import Block, Constants, DataError, Encoded, Range, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, Range, Remedy, Strings, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,8 @@ class Identity(Categorical):
             valid = np.arange(column.value_count) if column.valid_mask is None else np.flatnonzero(column.valid_mask)
             examples = ", ".join(repr(format_category(column.values, position)) for position in valid[:3].tolist())
             raise DataError(
-                f"column `{self.key}` of {block.origin} has text ({examples}), but Identity needs whole numbers; "
-                "use Vocabulary or Hashed"
+                f"column `{self.key}` of {block.origin} has text ({examples}), but Identity needs whole numbers",
+                Remedy("use Vocabulary or Hashed", "columns"),
             )
         ids = column.values
         in_range = (ids >= 0) & (ids < self.buckets)
@@ -69,7 +70,9 @@ class Identity(Categorical):
             position = int(np.argmax(wrong))
             location = block.locate(column.find_row(position))
             raise DataError(
-                f"{location}: column `{self.key}` is {ids[position]}, but its ids are 0 to {self.buckets - 1}; "
-                "correct it, increase `buckets`, or set `default` to the id of other numbers"
+                f"{location}: column `{self.key}` is {ids[position]}, but its ids are 0 to {self.buckets - 1}",
+                CORRECT,
+                Remedy("increase `buckets`", "columns"),
+                Remedy("set `default` to the id of other numbers", "columns"),
             )
         return column.encode_ids(ids)

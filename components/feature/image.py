@@ -15,7 +15,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.number import scaling
-from components.feature.pixels.image_rows import ImageRows, pack_bytes
+from components.feature.pixels.image_rows import OFFERS_SKIPPING, ImageRows, pack_bytes
 from components.feature.statistic import OffsetScale
 from components.image_files import (
     Decoding,
@@ -23,10 +23,10 @@ from components.image_files import (
     Resize,
     convert_array,
     decode_image,
-    describe_remedy,
     encode_png,
     is_image_file,
     is_pillow,
+    list_file_remedies,
     read_shape,
 )
 from components.input_files import open_file
@@ -39,6 +39,7 @@ from components.types import (
     Encoded,
     Ragged,
     Range,
+    Remedy,
     Statistic,
     Strings,
     TargetSpec,
@@ -48,6 +49,7 @@ from components.types import (
 )
 
 WHITE = 255
+COLORS = {1: "grey", 3: "RGB"}  # by the number of channels
 MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
 Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
@@ -164,7 +166,8 @@ class Image:
         for row, shape in enumerate(ImageShapes(self.key, self.decoding).read_shapes(block)):
             self._check_shape(block, row, shape, tuple(constants.host["shape"].tolist()))
         files = [*self._iterate_files(block)]
-        locations = [f"{block.locate(row)}\n{block.skip_remedy}".encode() for row in range(len(files))]
+        mark = OFFERS_SKIPPING if block.offers_skipping else ""
+        locations = [f"{block.locate(row)}{mark}".encode() for row in range(len(files))]
         return {"files": pack_bytes(files), "locations": pack_bytes(locations)}
 
     def decoded(self, encoded: Mapping[str, Encoded], constants: Constants) -> Mapping[str, Encoded | DecodedRows]:
@@ -224,7 +227,8 @@ class Image:
         if (channels := images.shape[-1]) not in (1, 3):
             raise DataError(
                 f"column `{self.key}` of {block.origin} has arrays with {channels} channels; only images with 1 or 3 "
-                "can be decoded for each step; set `decode=once`, and leave out `crop_area`"
+                "can be decoded for each step",
+                Remedy("set `decode=once`, and leave out `crop_area`", "columns"),
             )
         return map(encode_png, images)
 
@@ -246,8 +250,7 @@ class Image:
 
     def _check_shape(self, block: Block, row: int, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
         if shape != needed:
-            fault = f"has {describe_shape(shape)}, where the training split has {describe_shape(needed)}"
-            raise raw.make_value_error(block, self.key, row, fault, resize_remedy(shape, needed))
+            raise make_shape_error(block, self.key, row, shape, needed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,7 +376,8 @@ class PixelMoments:
 
     def merge(self, state: np.ndarray, other: np.ndarray) -> np.ndarray:
         if state.shape != other.shape:
-            raise DataError(f"column `{self.key}` has grey images and others; set `channels=3` or `channels=1`")
+            remedy = Remedy("set `channels=3` or `channels=1`", "columns")
+            raise DataError(f"column `{self.key}` has grey images and others", remedy)
         return state + other
 
     def result(self, state: np.ndarray) -> OffsetScale:
@@ -465,12 +469,12 @@ def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iter
     assert isinstance(files, Strings)
     for row, data in enumerate(files.iterate_bytes()):
         if valid_mask is not None and not valid_mask[row]:
-            raise raw.make_value_error(block, key, row, "has no value", "add the image, or remove the row")
+            raise raw.make_gap_error(block, key, row, fill="add the image")
         try:
             yield function(data)
         except ImageError as error:
-            remedy = describe_remedy(error, block.skip_remedy)
-            raise raw.make_value_error(block, key, row, str(error), remedy) from error
+            remedies = list_file_remedies(error, offers_skipping=block.offers_skipping)
+            raise raw.make_value_error(block, key, row, str(error), *remedies) from error
 
 
 def merge_shapes(state: Shapes, other: Shapes) -> Shapes:
@@ -488,7 +492,7 @@ def choose_shape(key: str, shapes: Shapes) -> tuple[int, ...]:
     for other in others:
         (_, one), (_, another) = shapes[first], shapes[other]
         fault = f"{one} has {describe_shape(first)}, {another} has {describe_shape(other)}"
-        raise DataError(f"the images of column `{key}` have different shapes: {fault}; {resize_remedy(other, first)}")
+        raise DataError(f"the images of column `{key}` have different shapes: {fault}", _resize_remedy(other, first))
     return first
 
 
@@ -497,8 +501,19 @@ def describe_shape(shape: Sequence[int]) -> str:
     return f"{height} x {width} pixels and {channels} channel{'' if channels == 1 else 's'}"
 
 
-def resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> str:
-    """How images of two shapes become equal."""
+def make_shape_error(block: Block, key: str, row: int, shape: Sequence[int], needed: Sequence[int]) -> DataError:
+    """Makes the error for an image of another shape than `needed`, that of the training split."""
+    fault = f"has {describe_shape(shape)}, where the training split has {describe_shape(needed)}"
+    if not isinstance(block.columns[key], Strings):
+        fault += "; arrays are (rows, height, width, channels)"
+    words = [f"resize it to {needed[0]} x {needed[1]} pixels"] if shape[:2] != needed[:2] else []
+    words += [f"convert it to {COLORS.get(needed[2], f'{needed[2]} channels')}"] if shape[2] != needed[2] else []
+    convert = Remedy(", and ".join(words), "files")
+    return raw.make_value_error(block, key, row, fault, convert, _resize_remedy(shape, needed))
+
+
+def _resize_remedy(shape: Sequence[int], needed: Sequence[int]) -> Remedy:
+    """The parameters that make images of two shapes equal."""
     words = [f"`size=[{needed[0]},{needed[1]}]`"] if shape[:2] != needed[:2] else []
     words += [f"`channels={max(shape[2], needed[2])}`"] if shape[2] != needed[2] else []
-    return f"set {' and '.join(words)}"
+    return Remedy(f"set {' and '.join(words)}", "columns")

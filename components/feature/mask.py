@@ -16,22 +16,20 @@ from components.feature.image import (
     as_file,
     check_has_size,
     choose_shape,
-    describe_shape,
+    make_shape_error,
     merge_shapes,
-    resize_remedy,
 )
 from components.feature.label import Label
 from components.image_files import (
-    BAD_FILE_REMEDY,
     Decoding,
     ImageError,
     Resize,
     decode_mask,
-    describe_remedy,
     encode_png,
+    list_file_remedies,
     read_shape,
 )
-from components.types import Block, Constants, DataError, Range, Statistic, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Range, Remedy, Statistic, Strings, UserError, Values
 
 MAX_GREY = 255  # of arrays
 
@@ -95,9 +93,7 @@ class Mask(Label):
         pixels = np.zeros((len(masks := self.read(block)), height, width), np.int32)
         for row, mask in enumerate(masks):
             if mask is not None and mask.shape != (height, width):
-                shape, needed = (*mask.shape, 1), (height, width, 1)
-                fault = f"has {describe_shape(shape)}, where the training split has {describe_shape(needed)}"
-                raise raw.make_value_error(block, self.key, row, fault, resize_remedy(shape, needed))
+                raise make_shape_error(block, self.key, row, (*mask.shape, 1), (height, width, 1))
             if mask is not None:
                 pixels[row] = mask
         return super().encode(replace(block, columns={self.key: pixels}), parents, constants)
@@ -130,16 +126,16 @@ class Mask(Label):
         for row, data in enumerate(files.iterate_bytes()):
             if not valid[row]:
                 if self.missing is None:
-                    remedy = "add the mask, remove the row, or set `missing=mask`"
-                    raise raw.make_value_error(block, self.key, row, "has no value", remedy)
+                    remedy = Remedy("set `missing=mask`", "gaps")
+                    raise raw.make_gap_error(block, self.key, row, remedy, fill="add the mask")
                 masks.append(None)
                 continue
             try:
                 self._check_size(block, row, data)
                 masks.append(decode_mask(data, self._decoding, 0 if self.ignore is None else self.ignore))
             except ImageError as error:
-                remedy = describe_remedy(error, block.skip_remedy)
-                raise raw.make_value_error(block, self.key, row, str(error), remedy) from error
+                remedies = list_file_remedies(error, offers_skipping=block.offers_skipping)
+                raise raw.make_value_error(block, self.key, row, str(error), *remedies) from error
         return masks
 
     def _check_size(self, block: Block, row: int, mask: bytes) -> None:
@@ -161,7 +157,8 @@ class Mask(Label):
             fault = (
                 f"is a mask of {height} x {width} pixels, and its image, in `{self.image}`, has {size[0]} x {size[1]}"
             )
-            raise raw.make_value_error(block, self.key, row, fault, f"{BAD_FILE_REMEDY}{block.skip_remedy}")
+            remedies = list_file_remedies(offers_skipping=block.offers_skipping)
+            raise raw.make_value_error(block, self.key, row, fault, *remedies)
 
     @property
     def _decoding(self) -> Decoding:

@@ -25,6 +25,7 @@ from components.types import (
     DataError,
     Encoded,
     Range,
+    Remedy,
     Statistic,
     TargetSpec,
     UserError,
@@ -289,7 +290,8 @@ class Numeric:
         if self.size not in (None, width):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
         if self.sequence and rows.offsets is None:
-            raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence=false`")
+            remedy = Remedy("set `sequence=false`", "columns")
+            raise DataError(f"{numbers} of {block.origin} has no sequences", remedy)
         return rows
 
     def _encode_fill_values(self, values: np.ndarray, encoding: NumberEncoding) -> np.ndarray:
@@ -317,6 +319,8 @@ class Numeric:
         ends = np.cumsum([numbers.read(block).values.shape[1] for numbers in sources])
         source = sources[int(np.searchsorted(ends, element, side="right"))]
         raise DataError(
-            f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32; correct it, "
-            "remove the row, or set `normalize=z_score`, for example"
+            f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32",
+            raw.CORRECT,
+            raw.REMOVE_ROW,
+            Remedy("set `normalize=z_score`, for example", "columns"),
         )

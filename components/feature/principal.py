@@ -14,7 +14,7 @@ from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.number.numbers import add_encoded_columns, as_vectors
 from components.feature.statistic import Covariance, OffsetScale, find_principal_components
-from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values, bind_fields
+from components.types import Block, Constants, DataError, Range, Remedy, Statistic, UserError, Values, bind_fields
 
 FLOAT32_RANGE = (1e-30, 1e30)  # of standard deviations, so that outliers are within the range of float32, too
 
@@ -144,8 +144,9 @@ class PrincipalComponents:
         if stds[0] and not FLOAT32_RANGE[0] < stds[0] < FLOAT32_RANGE[1]:
             raise DataError(
                 f"{', '.join(self.keys)}: the standard deviation of the first component is {stds[0]:.3g}, which is "
-                "beyond the range of float32; set `whiten`, or read columns that are normalized, for example Numeric "
-                "with z_score"
+                "beyond the range of float32",
+                Remedy("set `whiten`", "columns"),
+                Remedy("read columns that are normalized, for example Numeric with z_score", "columns"),
             )
 
 

@@ -17,19 +17,10 @@ from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
 from components.time_format import convert_to_utc, find_fault, parse_time
-from components.types import (
-    Block,
-    Constants,
-    DataError,
-    NoValueError,
-    Statistic,
-    Strings,
-    UserError,
-    Values,
-    bind_fields,
-)
+from components.types import Block, Constants, DataError, Remedy, Statistic, Strings, UserError, Values, bind_fields
 
-NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
+NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00"
+SET_FORMAT = Remedy("set `format` for other texts", "columns")
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 CyclicPart: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
@@ -103,7 +94,8 @@ class Time:
             return Constants()
         moments: OffsetScale = results["moments"]
         if np.isnan(moments.offset).any():
-            raise NoValueError(f"column `{self.key}` has no times in the training split; leave it out", self.key)
+            fault = f"column `{self.key}` has no times in the training split"
+            raise DataError(fault, Remedy("leave it out", "leaving_out"), missing=self.key)
         return Constants(host={"offset": moments.offset, "divisor": np.where(moments.scale > 0, moments.scale, 1.0)})
 
     def encode(
@@ -119,8 +111,7 @@ class Time:
         times, valid_mask = read_times(block, self.key, parents, self.format)
         missing = 0.0 if self.fills_gaps else self.missing
         if missing is None and not valid_mask.all():
-            remedy = "fill it in, remove the row, or set `missing`"
-            raise raw.make_value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
+            raise raw.make_gap_error(block, self.key, int(np.argmin(valid_mask)), Remedy("set `missing`", "gaps"))
         numbers = _extract_numbers(times, self._number_parts)
         if self.normalize is not None:
             numbers = (numbers - constants.host["offset"]) / constants.host["divisor"]
@@ -261,9 +252,10 @@ def read_times(
     invalid = np.array([time is None for time in times], bool)[position_of_row] & valid_mask
     if invalid.any():
         row = int(np.argmax(invalid))
-        needed = NEED_TIME if format is None else f"a text in the format {format} is needed"
-        value = unparsed[int(position_of_row[row])]
-        raise raw.make_value_error(block, key, row, f"is {raw.format_value(value)}", needed)
+        fault = f"is {raw.format_value(unparsed[int(position_of_row[row])])}"
+        if format is None:
+            raise raw.make_value_error(block, key, row, f"{fault}; {NEED_TIME}", SET_FORMAT)
+        raise raw.make_value_error(block, key, row, fault, f"a text in the format {format} is needed")
     # NumPy's own conversion takes six times as long.
     microseconds = np.array([0 if time is None else (time - EPOCH) // MICROSECOND for time in times], np.int64)
     return microseconds.view("datetime64[us]")[position_of_row], valid_mask
@@ -277,7 +269,7 @@ def _list_unparsed(block: Block, key: str, values: Any) -> tuple[list[Any], np.n
         return texts, np.arange(values.rows) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
         kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
-        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}")
+        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}", SET_FORMAT)
     return values.tolist(), np.arange(len(values))
 
 

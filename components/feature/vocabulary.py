@@ -30,9 +30,9 @@ from components.types import (
     Constants,
     DataError,
     Encoded,
-    NoValueError,
     Ragged,
     Range,
+    Remedy,
     Statistic,
     Strings,
     UserError,
@@ -260,10 +260,9 @@ class Vocabulary(Categorical):
         if not len(positions):
             most_frequent = find_most_frequent(tally, 1, 1, exclude)
             if not len(most_frequent):
-                fault = (
-                    f"column `{self.key}` has no values to learn in the training split; set `values`, or leave it out"
-                )
-                raise NoValueError(fault, self.key)
+                fault = f"column `{self.key}` has no values to learn in the training split"
+                remedies = Remedy("set `values`", "columns"), Remedy("leave it out", "leaving_out")
+                raise DataError(fault, *remedies, missing=self.key)
             raise DataError(
                 f"column `{self.key}`: no value occurs min_count={self.min_count} times; the most frequent value "
                 f"occurs {tally.counts[most_frequent[0]]} times"
@@ -300,9 +299,10 @@ class Vocabulary(Categorical):
             position = int(np.argmax(unknown))
             value = format_category(column.values, position)
             location = block.locate(column.find_row(position))
+            hint = suggest_value(value, constants.host)
             raise DataError(
-                f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. "
-                f"{suggest_value(value, constants.host)}Set `oov`, or set `default`, to give unknown values an id."
+                f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. {hint}".rstrip(),
+                Remedy("set `oov`, or set `default`, to give unknown values an id", "columns"),
             )
 
     def _make_error(self, fault: str) -> UserError:

@@ -3,13 +3,14 @@
 This package imports neither JAX nor NumPy, because checking a configuration must not wait for them.
 """
 
+from components.types.base import Change as Change
 from components.types.base import Clock as Clock
 from components.types.base import DataError as DataError
 from components.types.base import Duration as Duration
 from components.types.base import FieldError as FieldError
 from components.types.base import MissingFileError as MissingFileError
-from components.types.base import NoValueError as NoValueError
 from components.types.base import Range as Range
+from components.types.base import Remedy as Remedy
 from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
 from components.types.base import bind_fields as bind_fields
@@ -69,8 +70,8 @@ from components.types.profile import InfersTypes as InfersTypes
 from components.types.profile import Problem as Problem
 from components.types.profile import Profiled as Profiled
 from components.types.profile import Reading as Reading
-from components.types.profile import Remedy as Remedy
 from components.types.profile import Sentinel as Sentinel
+from components.types.profile import Setting as Setting
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import find_void_class as find_void_class
 from components.types.training import Augmentation as Augmentation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -60,24 +61,73 @@ class FieldError(UserError):
         self.field = field
 
 
+Change: TypeAlias = Literal["rows", "files", "reading", "columns", "gaps", "skipping", "leaving_out", "predicting"]
+
+
+class Remedy(NamedTuple):
+    """What the user can do about an error in the data.
+
+    Attributes:
+        action: the action, such as "correct it" or "set `missing`".
+        changes: what it changes, so that a caller can keep the remedies that it allows, or has another way.
+            `rows`: values or rows of the data.
+            `files`: the files that rows refer to, such as images.
+            `reading`: how the source reads values.
+            `columns`: the feature columns, the types of their values, or the source. Those of a finished run are fixed.
+            `gaps`: what a feature column does with a missing value.
+            `skipping`: the source leaves out rows that can't be read.
+            `leaving_out`: the column of the data isn't used.
+            `predicting`: a finished run predicts the rows, instead of a training or an evaluation with them.
+        purpose: what it is for, such as "to skip such rows". "": it is one of the usual alternatives.
+    """
+
+    action: str
+    changes: Change = "rows"
+    purpose: str = ""
+
+
 class DataError(UserError):
-    """An error in the data. Its message names the source, the row and the column."""
+    """An error in the data. Its message names the source, the row and the column, and ends with the remedies.
+
+    Args:
+        fault: what is wrong, or the whole message.
+        remedies: what the user can do about it. A text is a remedy that changes the rows.
+        missing: the column of the data that has no value, if that is the fault.
+    """
+
+    def __init__(self, fault: str, *remedies: Remedy | str, missing: str | None = None) -> None:
+        super().__init__(fault, *(Remedy(each) if isinstance(each, str) else each for each in remedies))
+        self.missing = missing
+
+    @property
+    def fault(self) -> str:
+        """What is wrong."""
+        return str(self.args[0])
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What the user can do about it."""
+        return self.args[1:]
+
+    def replace_remedies(self, remedies: Iterable[Remedy], fault: str | None = None) -> None:
+        """Replaces the remedies, by those of the caller's situation. `fault`: another text of the fault."""
+        self.args = (self.fault if fault is None else fault, *remedies)
+
+    def __str__(self) -> str:
+        *others, last = [each.action for each in self.remedies if not each.purpose] or [""]
+        usual = f"{', '.join(others)}, or {last}" if others else last
+        text = "; ".join(
+            filter(None, [usual, *(f"{each.purpose}, {each.action}" for each in self.remedies if each.purpose)])
+        )
+        if not text:
+            return self.fault
+        if self.fault.endswith((".", "?")):
+            return f"{self.fault} {text[0].upper()}{text[1:]}."
+        return f"{self.fault}; {text}"
 
 
 class MissingFileError(DataError):
     """A file or folder that a configuration names doesn't exist."""
-
-
-class NoValueError(DataError):
-    """A column has no value in the training split, so that nothing can be learned from it.
-
-    Attributes:
-        column: the name of the column in the data.
-    """
-
-    def __init__(self, message: str, column: str) -> None:
-        super().__init__(message)
-        self.column = column
 
 
 def bind_fields(part: T, **values: Any) -> T:

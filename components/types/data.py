@@ -133,8 +133,7 @@ class Block:
         ids: the names of those `columns` that hold the ids which a categorical feature column computed. In them, -1 is
             an id like any other, and the smallest int32 stands for a missing value.
         files: the names of those `columns` that hold the bytes of files.
-        skip_remedy: the end of an error about a file that can't be read, which says how the source leaves out such
-            rows; "": it can't, or does so already.
+        offers_skipping: whether the source can leave out rows whose files can't be read, and doesn't do so already.
     """
 
     columns: Mapping[str, Values]
@@ -143,7 +142,7 @@ class Block:
     first_row: int = 0
     ids: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
-    skip_remedy: str = ""
+    offers_skipping: bool = False
 
     def locate(self, row: int) -> str:
         """The location of a row in the data, for messages; `row` counts from the start of the block."""

@@ -36,7 +36,7 @@ class Sentinel(NamedTuple):
     row_count: int
 
 
-class Remedy(NamedTuple):
+class Setting(NamedTuple):
     """A value for an option of the source.
 
     Attributes:
@@ -60,14 +60,14 @@ class Reading(NamedTuple):
         options: the options of the source that read other rows in the same way: the value for this column, by name.
         gaps: the texts that were read as missing values.
         unusual: what is unusual about some values, such as "2 of 40 values have no `kg`"; "": nothing.
-        remedy: what reads a column of text as the type that most of its texts have. None: there is no note.
+        setting: what reads a column of text as the type that most of its texts have. None: there is no note.
     """
 
     description: str
     options: Mapping[str, str] = {}
     gaps: tuple[Gap, ...] = ()
     unusual: str = ""
-    remedy: Remedy | None = None
+    setting: Setting | None = None
 
     def describe(self) -> str:
         """Describes the reading, the gaps and what is unusual."""
@@ -87,11 +87,11 @@ class Problem(NamedTuple):
 
     Attributes:
         fault: what is wrong, with the value and its location.
-        remedies: what the user may decide.
+        settings: what the user may decide.
     """
 
     fault: str
-    remedies: tuple[Remedy, ...]
+    settings: tuple[Setting, ...]
 
 
 class ColumnProfile(Protocol):

@@ -83,7 +83,7 @@ def select_rows(block: Block, rows: np.ndarray, names: Collection[str] | None = 
         valid={name: mask[rows] for name, mask in block.valid.items() if names is None or name in names},
         origin=block.origin,
         files=block.files,
-        skip_remedy=block.skip_remedy,
+        offers_skipping=block.offers_skipping,
         block=block,
         rows=rows,
     )

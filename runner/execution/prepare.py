@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, MissingFileError, NoValueError, Schedule, UserError, Weights
+from components.types import Clock, Constants, DataError, MissingFileError, Remedy, Schedule, UserError, Weights
 from runner.config.catalog import display_path, find_options, read_default_options, read_notes
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
@@ -288,11 +288,6 @@ def load_data(
         with memory_error_location("preparing the data", READ_LESS), remedies:
             try:
                 data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
-            except NoValueError as error:
-                if config.suggestion is None:  # a feature file names the column
-                    raise
-                dropped = [*(config.values["data"].get("drop") or ()), error.column]
-                raise DataError(f"{error}: set {format_override('data.drop', dropped)}") from error
             except MissingColumnError as error:
                 default = find_options().files["feature"][str(read_default_options()["feature"])]
                 places = tuple(f"{key}." for key in error.keys)
@@ -306,6 +301,12 @@ def load_data(
                 if path is None or not (notes := read_notes(path)):
                     raise
                 raise MissingFileError(f"{error}. {notes}") from error
+            except DataError as error:
+                if config.suggestion is not None and error.missing is not None:  # otherwise a feature file has the name
+                    dropped = [*(config.values["data"].get("drop") or ()), error.missing]
+                    drop = Remedy(f"leave it out: set {format_override('data.drop', dropped)}", "leaving_out")
+                    error.replace_remedies(drop if each.changes == drop.changes else each for each in error.remedies)
+                raise
     LOG.info("the data is ready")
     warnings = _leave_out_settled(data.warnings, config)
     if "given" not in config.values["data"]:

@@ -29,7 +29,7 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
-from runner.inference.new_rows import check_none_skipped, check_on_missing, replace_training_remedies
+from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
@@ -158,7 +158,7 @@ class TrainedModel:
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
         columns, constants = used_columns(self.features), self.transform.constants
         targets = {key for target in self.features.targets.values() for key in target.keys}
-        with replace_training_remedies(split, targets):
+        with keep_possible_remedies(split, targets):
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             source, notes = open_rows(split, columns, self.transform.source_options)
@@ -325,7 +325,7 @@ class TrainedModel:
         """Yields new rows, encoded piece by piece: the images of a large folder may not fit in memory."""
         reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
         size = self._predict_fn.max_batch_size
-        with reading, replace_training_remedies(rows):
+        with reading, keep_possible_remedies(rows):
             yield from self.transform.pieces(rows, size, on_missing=on_missing, on_warning=on_warning)
 
     def _note(self, sentence: str) -> None:

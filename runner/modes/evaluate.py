@@ -42,7 +42,7 @@ def command(config: Config) -> int:
         model = open_model(config, progress)
         if new_rows is not None:
             note_readings(new_rows, model, progress)
-            with explain_errors_in_new_rows(config):
+            with explain_errors_in_new_rows(config, with_target=True):
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
         else:
             split = config.split or model.default_split

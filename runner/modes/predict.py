@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
-from components.types import DataError, InfersTypes, SkipsRows, UserError
+from components.types import DataError, InfersTypes, Remedy, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
@@ -29,7 +29,7 @@ from runner.inference.copied_columns import (
     list_path_columns,
 )
 from runner.inference.image_output import check_image_folder, write_images
-from runner.inference.new_rows import FILL, MISSING_TARGET, OTHER_SHAPE, replace_training_remedies
+from runner.inference.new_rows import FILL, MissingTargetError, keep_possible_remedies
 from runner.inference.output import write_table
 from runner.inference.predictions import check_has_target, check_split, copy_beside, table_columns
 from runner.override_text import format_override, locate_settings
@@ -38,9 +38,6 @@ from runner.signature.build import build_source
 
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
-# In errors for which it doesn't matter how columns are read: of an image that can't be decoded, and others.
-OTHER_FAULTS = ("replace the file, or remove it", OTHER_SHAPE, MISSING_TARGET)
-MISSING_COLUMNS = re.compile(r"has no columns? (?P<names>`.*`), which (?P<option>`\w+` lists)")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,9 +220,9 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         if read is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(*read)
     with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):
-        with replace_training_remedies():
+        with keep_possible_remedies(targets=() if with_target else None):
             source.fingerprint()  # raises for a missing file, before JAX is imported
-        with explain_errors_in_new_rows(config):
+        with explain_errors_in_new_rows(config, with_target=with_target):
             source.sizes()
         if (left_out := getattr(source, "other_images", ())) and not _is_set(config, "suffix"):
             suffix = ",".join([data["suffix"]] if isinstance(data["suffix"], str) else data["suffix"])
@@ -304,29 +301,31 @@ def _select_columns(option: str, value: Any, recorded: Any, keys: Collection[str
 
 
 @contextmanager
-def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
-    """Adds to a DataError that the run's columns are fixed, and replaces remedies that would change them."""
+def explain_errors_in_new_rows(config: Config, *, with_target: bool = False) -> Iterator[None]:
+    """Adds to a DataError that the run's columns are fixed, and leaves out remedies that would change them.
+
+    Args:
+        config: the run's configuration, with the overrides of the command.
+        with_target: whether the rows are evaluated.
+    """
     try:
-        with replace_training_remedies():
+        with located_settings("data"), keep_possible_remedies(targets=() if with_target else None):
             yield
     except DataError as error:
         data = config.values["data"]
-        message = locate_settings(str(error).replace(FILL, "data.on_missing=fill"), "data")
-        if data.get("_target_") in TABLES_IN_FILES:
+        is_table = data.get("_target_") in TABLES_IN_FILES
+        fill = FILL._replace(action="set data.on_missing=fill")
+        remedies = [fill if each.changes == fill.changes else each for each in error.remedies]
+        if isinstance(error, MissingTargetError) and is_table:
             setting = "data.on_missing_target=drop"
-            if not data.get("target") and (match := re.search(rf"column `([^`]*)` {MISSING_TARGET}", message)):
-                setting = f"{format_override('data.target', match[1])} {setting}"
-            message = message.replace(MISSING_TARGET, f"{MISSING_TARGET}; to leave such rows out, set {setting}")
+            if not data.get("target"):
+                setting = f"{format_override('data.target', str(error.missing))} {setting}"
+            remedies.append(Remedy(f"set {setting}", "skipping", "to leave such rows out"))
+        error.replace_remedies(remedies)
         run, path = Path(str(config.values["run"])).name, name_new_rows(config)
-        if match := MISSING_COLUMNS.search(message):
-            folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-            read = read_raw_columns(folder, with_target=True)
-            keys = read_source_options(folder).get("types", {}).keys() if read is None else read.names
-            if set(re.findall("`(.*?)`", match["names"])) <= keys:
-                message = f"{message[: match.start('option')]}the run reads{message[match.end('option') :]}"
-        if any(text in message for text in OTHER_FAULTS):
-            raise DataError(message) from error
-        remedy = ", or set by the keys of `data` how it is read" if data.get("_target_") in TABLES_IN_FILES else ""
+        if isinstance(error, MissingTargetError) or any(each.changes == "files" for each in remedies):
+            raise  # how columns are read has nothing to do with it
+        remedy = ", or set by the keys of `data` how it is read" if is_table else ""
         raise DataError(
-            f"{message}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
+            f"{error}\nThe columns of run={run} and their types are fixed. Correct {path}{remedy}."
         ) from error

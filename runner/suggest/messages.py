@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.closest import format_name
-from components.types import ColumnProfile, Remedy, Sentinel
+from components.types import ColumnProfile, Sentinel, Setting
 from runner.override_text import format_override, is_writable, quote_name
 
 RENAMED = "after you rename the column to NAME in the first line of the file"
@@ -72,38 +72,38 @@ def describe_problem(column: ColumnProfile, *, is_only_target: bool = False) -> 
     """Describes why a column can't be read, and what the user can set. Rows without the only target are left out."""
     assert column.problem is not None
     problem = column.problem
-    remedies = _format_remedies(column.name, problem.remedies, is_only_target=is_only_target)
-    return f"{format_name(column.name)}: {problem.fault}. {remedies}."
+    settings = _format_settings(column.name, problem.settings, is_only_target=is_only_target)
+    return f"{format_name(column.name)}: {problem.fault}. {settings}."
 
 
 def describe_reading(column: ColumnProfile) -> str:
     """Describes how the texts of a column were read."""
     assert column.reading is not None
     note = f"{format_name(column.name)} is {column.reading.describe()}"
-    remedy = column.reading.remedy if column.kind == "string" else Remedy("to keep the text", "types", "string")
-    return note if remedy is None else f"{note}. {_format_remedies(column.name, [remedy])}"
+    setting = column.reading.setting if column.kind == "string" else Setting("to keep the text", "types", "string")
+    return note if setting is None else f"{note}. {_format_settings(column.name, [setting])}"
 
 
-def _format_remedies(name: str, remedies: Sequence[Remedy], *, is_only_target: bool = False) -> str:
-    """A sentence with the overrides of some remedies, without its period."""
+def _format_settings(name: str, settings: Sequence[Setting], *, is_only_target: bool = False) -> str:
+    """A sentence with the overrides of some settings, without its period."""
     drop = ", and leave these rows out, set data.on_missing_target=drop"
     texts = (
-        f"{each.purpose}{drop if is_only_target and each.option == 'nulls' else ', set'} {_format_remedy(name, each)}"
-        for each in filter(_is_writable, remedies)
+        f"{each.purpose}{drop if is_only_target and each.option == 'nulls' else ', set'} {_format_setting(name, each)}"
+        for each in filter(_is_writable, settings)
     )
     sentence = "; ".join(texts)
     return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
-def _format_remedy(name: str, remedy: Remedy) -> str:
-    """The override of a remedy: `data.types.x=string`, `'data.nulls.x=["","?"]'`, `data.decimal=comma`."""
-    if remedy.by_column:
-        return format_column_override(remedy.option, name, remedy.value)
-    return format_override(f"data.{remedy.option}", remedy.value)
+def _format_setting(name: str, setting: Setting) -> str:
+    """The override of a setting: `data.types.x=string`, `'data.nulls.x=["","?"]'`, `data.decimal=comma`."""
+    if setting.by_column:
+        return format_column_override(setting.option, name, setting.value)
+    return format_override(f"data.{setting.option}", setting.value)
 
 
-def _is_writable(remedy: Remedy) -> bool:
-    values = (remedy.value,) if isinstance(remedy.value, str) else remedy.value
+def _is_writable(setting: Setting) -> bool:
+    values = (setting.value,) if isinstance(setting.value, str) else setting.value
     return all(map(is_writable, values))
 
 

@@ -23,7 +23,7 @@ from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, CsvFile, count_line_ends, guess_utf_16, split_lines
 from components.data.packed import MemoryFile
 from components.data.table_formats import FORMAT_NAMES, find_format
-from components.types import ColumnType, DataError, Problem, Remedy
+from components.types import Change, ColumnType, DataError, Problem, Remedy, Setting
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
 FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -51,8 +51,9 @@ TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
 MAX_SHOWN = 60  # characters of a line in a message
 
-AS_TEXT = Remedy("to read all values as text", "types", "string")
-SKIP_ROWS = Remedy("to skip these rows", "on_bad_row", "skip", by_column=False)
+AS_TEXT = Setting("to read all values as text", "types", "string")
+CORRECT_VALUE = Remedy("correct the value")
+SKIP_ROWS = Setting("to skip these rows", "on_bad_row", "skip", by_column=False)
 
 
 def make_type_error(
@@ -64,9 +65,10 @@ def make_type_error(
     locate: Callable[[int], str],
     total: int,
     table_rows: int,
-    remedy: str,
+    kind: ColumnType | None,
+    mark: str = "",
 ) -> BadRowsError:
-    """Makes the error for values that aren't what the user declared.
+    """Makes the error for values that can't be read.
 
     Args:
         column: the name of the column.
@@ -76,27 +78,39 @@ def make_type_error(
         locate: (a row) -> the table and its line.
         total: how many values the column has.
         table_rows: the number of rows, also of those without a value.
-        remedy: the option to set, in backquotes.
+        kind: the type that the user declared. None: none.
+        mark: the value of `marks` that may read these values; "": none.
     """
 
     def describe(row: int) -> str:
         return f"column `{column}` is {show(row)}, not {needed}"
 
+    if kind == "timestamp":
+        remedies = [Remedy(f"set `{format_option_key('dates', column)}`", "reading")]
+    else:
+        settings = [*([Setting("", "marks", mark)] if mark else []), AS_TEXT._replace(purpose="")]
+        remedies = [make_remedy(column, each) for each in settings]
     first = int(rows[0])
     others = f" ({len(rows):,} of {total:,} values aren't)" if len(rows) > 1 else ""
     return BadRowsError(
         f"{locate(first)}: {describe(first)}{others}",
-        f"correct the value, or set {remedy}",
+        (CORRECT_VALUE, *remedies),
         rows,
         describe,
         table_rows,
     )
 
 
-def format_setting(name: str, remedy: Remedy) -> str:
-    """What a remedy sets, as a message has it: `` `types.x=string` `` for the column x."""
-    value = remedy.value if isinstance(remedy.value, str) else json.dumps(remedy.value, ensure_ascii=False)
-    return f"`{format_option_key(remedy.option, name) if remedy.by_column else remedy.option}={value}`"
+def format_setting(name: str, setting: Setting) -> str:
+    """Writes a setting as a message has it: `` `types.x=string` `` for the column x."""
+    value = setting.value if isinstance(setting.value, str) else json.dumps(setting.value, ensure_ascii=False)
+    return f"`{format_option_key(setting.option, name) if setting.by_column else setting.option}={value}`"
+
+
+def make_remedy(name: str, setting: Setting) -> Remedy:
+    """The remedy that sets an option for the column `name`."""
+    changes: Change = "columns" if setting.option == "types" else "reading"
+    return Remedy(f"set {format_setting(name, setting)}", changes, setting.purpose)
 
 
 def format_option_key(option: str, name: str) -> str:
@@ -107,8 +121,8 @@ def format_option_key(option: str, name: str) -> str:
 
 def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataError:
     """Makes the error for a problem of a column whose type is declared."""
-    remedies = "; ".join(f"{each.purpose}, set {format_setting(name, each)}" for each in problem.remedies)
-    return DataError(f"column `{name}` of type {kind}: {problem.fault}; {remedies}")
+    remedies = [make_remedy(name, each) for each in problem.settings]
+    return DataError(f"column `{name}` of type {kind}: {problem.fault}", *remedies)
 
 
 def raise_read_error(file: CsvFile, message: str) -> NoReturn:
@@ -144,7 +158,7 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     def describe(row: int) -> str:
         return f"the number of fields is {counts[row]}, not {needed}"
 
-    return BadRowsError(fault, remedy, np.array([*counts], np.int64), describe, file.count_rows())
+    return BadRowsError(fault, [remedy], np.array([*counts], np.int64), describe, file.count_rows())
 
 
 def _find_comment_at(file: CsvFile, record: int, line: int) -> str:

@@ -24,13 +24,10 @@ from components.data.csv.epoch import (
     read_epoch,
 )
 from components.data.csv.errors import (
-    AS_TEXT,
     BLOCK_BYTES,
     check_delimiter,
     check_format,
     check_quotes,
-    format_option_key,
-    format_setting,
     make_type_error,
     raise_encoding_error,
     raise_nul_error,
@@ -58,7 +55,7 @@ from components.data.csv.types import (
 )
 from components.data.key_column import format_key
 from components.data.profile import MAX_EXACT, is_whole
-from components.types import ColumnType, DataError, Gap, Problem, Reading, Remedy, Values
+from components.types import ColumnType, DataError, Gap, Problem, Reading, Setting, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -204,7 +201,7 @@ class Reader:
             if column.is_text and name not in self.types and (code := find_rare_code(array)) is not None:
                 row, reason = code
                 example = f"{array[row].as_py()!r} ({self.file.locate(row)})"
-                reading = Reading(f"text, since {example} {reason}", remedy=Remedy("for numbers", "types", "float"))
+                reading = Reading(f"text, since {example} {reason}", setting=Setting("for numbers", "types", "float"))
             if reading is not None:
                 readings[name] = reading
             if pyarrow.types.is_string(array.type) and not column.is_text:
@@ -713,9 +710,7 @@ class Reader:
             locate=lambda row: f"{self.file}, {self.file.locate(row)}",
             total=int(present.sum()),
             table_rows=len(values),
-            remedy=f"`{format_option_key('dates', name)}`"
-            if declared == "timestamp"
-            else format_setting(name, AS_TEXT),
+            kind=declared,
         )
 
 

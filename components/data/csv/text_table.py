@@ -27,7 +27,7 @@ from components.data.profile import MAX_EXACT, Profile
 from components.data.skipping import SkipOptions
 from components.data.splitting import DEFAULT_SHARE, KEY_OPTIONS
 from components.data.table import Table
-from components.types import Block, ColumnType, DataError, Range, Reading, Remedy, Strings, TableProfile, Values
+from components.types import Block, ColumnType, DataError, Range, Reading, Setting, Strings, TableProfile, Values
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
 THOUSANDS = f".,{NEUTRAL}"  # the characters that may separate thousands
@@ -198,8 +198,7 @@ class TextTable(SkipOptions, Table):
         for error in columns.errors:
             if are_too_many(len(error.rows), columns.rows):
                 raise DataError(
-                    f"{error.fault}; {error.remedy}. More than half of the rows are like this, so `on_bad_row` (=skip) "
-                    "doesn't skip them."
+                    f"{error}. More than half of the rows are like this, so `on_bad_row` (=skip) doesn't skip them."
                 )
         rows, describe = join_errors(columns.errors)
         locate, bad_rows = self.reader.file.locate, self.bad_rows
@@ -359,7 +358,7 @@ class TextTable(SkipOptions, Table):
     def _check_names(self, names: Collection[str]) -> None:
         """Raises DataError for all options that name a column which isn't among `names`, or that drop a target."""
         if errors := [*self._find_wrong_names(names)]:
-            raise DataError("\n".join(errors))
+            raise DataError("\n".join(dict.fromkeys(errors)))
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         """Sentences about the options that name a column which isn't among `names`, or that drop a target."""
@@ -369,13 +368,14 @@ class TextTable(SkipOptions, Table):
         for option, listed in self._listed_columns():
             known = (*names, *self._targets) if option == "drop" else (*names, *self._targets, *self.drop)
             unknown = [name for name in listed if name not in known]
+            reason = "the run reads" if {*unknown} <= {*(self.used_columns or ())} else f"`{option}` lists"
             if len(unknown) == 1:
                 hint = suggest_name(unknown[0], names)
-                yield f"{self.label} {self.has} no column `{unknown[0]}`, which `{option}` lists. {hint}"
+                yield f"{self.label} {self.has} no column `{unknown[0]}`, which {reason}. {hint}"
             elif unknown:
                 nearest = {name: closest_name(name, names) for name in unknown}
                 each = ", ".join(f"`{name}`" + (f" ({near}?)" if near else "") for name, near in nearest.items())
-                found = f"{self.label} {self.has} no columns {each}, which `{option}` lists"
+                found = f"{self.label} {self.has} no columns {each}, which {reason}"
                 yield f"{found}. Columns: {join_names(names)}."
         for option in KEY_OPTIONS:
             name = getattr(self, option)
@@ -506,10 +506,9 @@ class TextTable(SkipOptions, Table):
             if name not in columns or not reading.description:
                 continue
             if name not in self._declared_types:
-                remedy = reading.remedy or Remedy("for text", "types", "string")
-                purpose = f"{remedy.purpose[:1].upper()}{remedy.purpose[1:]}"
-                setting = f"set {format_setting(name, remedy)}"
-                notes.append(f"column `{name}`: {reading.describe()}. {purpose}, {setting}")
+                setting = reading.setting or Setting("for text", "types", "string")
+                purpose = f"{setting.purpose[:1].upper()}{setting.purpose[1:]}"
+                notes.append(f"column `{name}`: {reading.describe()}. {purpose}, set {format_setting(name, setting)}")
             elif reading.options:  # a mark or an order of dates was inferred, which a suggestion would have set
                 notes.append(f"column `{name}`: {reading.describe()}")
             elif declared and (unusual := reading.describe_unusual()):

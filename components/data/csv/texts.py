@@ -21,8 +21,6 @@ from components.data.csv.epoch import (
 from components.data.csv.errors import (
     AS_TEXT,
     SKIP_ROWS,
-    format_option_key,
-    format_setting,
     make_problem_error,
     make_type_error,
 )
@@ -41,7 +39,7 @@ from components.data.csv.numbers import (
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, ORDERS, Times, TimeTexts
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.profile import is_whole, sample_evenly
-from components.types import ColumnType, Gap, Problem, Reading, Remedy
+from components.types import ColumnType, Gap, Problem, Reading, Setting
 
 MIN_SHARE = 0.75  # of the rows with a value; if fewer are numbers or times, the column holds texts
 SAMPLED_TEXTS = 500  # how many texts decide whether the others are looked at
@@ -265,8 +263,8 @@ class TextColumn:
         """The problem if texts such as 45:30 may be hours and minutes, or minutes and seconds."""
         if not unclear_clock:
             return None
-        hours = Remedy("to read hours and minutes", "marks", HOURS_MINUTES)
-        minutes = Remedy("to read minutes and seconds", "marks", MINUTES_SECONDS)
+        hours = Setting("to read hours and minutes", "marks", HOURS_MINUTES)
+        minutes = Setting("to read minutes and seconds", "marks", MINUTES_SECONDS)
         return Problem(f"{unclear_clock!r} may be hours:minutes or minutes:seconds", (minutes, hours, AS_TEXT))
 
     def _find_separator_problem(self, separators: Separators | None, *, by_column: bool) -> Problem | None:
@@ -278,23 +276,23 @@ class TextColumn:
         """
         evidence = self._numbers.evidence
         example = evidence.comma or evidence.point
-        commas = Remedy("to read decimal commas", "decimal", "comma", by_column=by_column)
+        commas = Setting("to read decimal commas", "decimal", "comma", by_column=by_column)
         if separators is not None:
             unfit = {"comma": evidence.decimal_comma, "point": evidence.decimal_point}
             for name, number in unfit.items():
                 if number and not remove_separators(number, separators)[0]:
-                    remedy = Remedy(f"to read a decimal {name} in this column", "decimal", name)
-                    return Problem(f"its numbers, such as {number!r}, have a decimal {name}", (remedy, AS_TEXT))
+                    setting = Setting(f"to read a decimal {name} in this column", "decimal", name)
+                    return Problem(f"its numbers, such as {number!r}, have a decimal {name}", (setting, AS_TEXT))
             return None
         if evidence.decimal_comma:
             number = evidence.decimal_comma
             return Problem(f"its numbers, such as {number!r}, have a decimal comma", (commas, AS_TEXT))
         if example:
             whole, fraction = re.sub("[.,]", "", example), example.replace(",", ".")
-            thousands = Remedy("to read commas between thousands", "thousands", "comma", by_column=False)
+            thousands = Setting("to read commas between thousands", "thousands", "comma", by_column=False)
             if by_column:  # the separator of thousands is that of the whole file
                 thousands = thousands._replace(option="decimal", value="point", by_column=True)
-            points = Remedy("to read decimal points", "decimal", "point", by_column=by_column)
+            points = Setting("to read decimal points", "decimal", "point", by_column=by_column)
             fault = f"{example!r} may be {whole} or {fraction}"
             return Problem(fault, (thousands if evidence.comma else points, commas, AS_TEXT))
         return None
@@ -325,7 +323,7 @@ class TextColumn:
 
     def _finish_times(self, times: Times) -> TextResult:
         zone = self.options.find_dates((ASSUME_UTC, NO_ZONE))
-        orders = [Remedy(f"to read the {order.replace('_', ' ')}", "dates", order) for order in times.possible_orders]
+        orders = [Setting(f"to read the {order.replace('_', ' ')}", "dates", order) for order in times.possible_orders]
         if times.order_problem:
             problem: Problem | None = Problem(times.order_problem, (*orders, AS_TEXT))
         else:
@@ -385,24 +383,22 @@ class TextColumn:
     def _leave_as_text(self, is_read: np.ndarray, needed: str) -> TextResult:
         """The result if at least half of the values can be read, but too few to read the column as them."""
         description = f"text, since {self._describe_odd(is_read, needed)}"
-        return TextResult(reading=Reading(description, remedy=self._find_null_remedy(is_read)))
+        return TextResult(reading=Reading(description, setting=self._find_null_setting(is_read)))
 
-    def _find_odd(self, is_read: np.ndarray, needed: str, remedies: Iterable[Remedy] = ()) -> TextResult | None:
-        """The result if some texts can't be read. `remedies`: remedies beside the usual ones."""
+    def _find_odd(self, is_read: np.ndarray, needed: str, settings: Iterable[Setting] = ()) -> TextResult | None:
+        """The result if some texts can't be read. `settings`: what may help, beside the usual settings."""
         is_odd = (self._rows > 0) & ~is_read
         if not is_odd.any():
             return None
-        as_missing = self._find_null_remedy(is_read)
+        as_missing = self._find_null_setting(is_read)
         usual = (AS_TEXT,) if as_missing is None else (as_missing, AS_TEXT)
-        problem = Problem(self._describe_odd(is_read, needed), (*remedies, *usual, SKIP_ROWS))
-        return TextResult(
-            problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}", format_setting(self.name, AS_TEXT))
-        )
+        problem = Problem(self._describe_odd(is_read, needed), (*settings, *usual, SKIP_ROWS))
+        return TextResult(problem=problem, bad_rows=self._make_type_error(is_odd, f"a {needed}"))
 
-    def _find_null_remedy(self, is_read: np.ndarray) -> Remedy | None:
-        """The remedy that reads all other texts as missing. None: there are too many of them."""
+    def _find_null_setting(self, is_read: np.ndarray) -> Setting | None:
+        """The setting that reads all other texts as missing. None: there are too many of them."""
         odd = tuple(text for text, is_odd in zip(self.texts, (self._rows > 0) & ~is_read, strict=True) if is_odd)
-        return Remedy("to read them as missing", "nulls", odd) if len(odd) <= MAX_NULL_TEXTS else None
+        return Setting("to read them as missing", "nulls", odd) if len(odd) <= MAX_NULL_TEXTS else None
 
     def _describe_odd(self, is_read: np.ndarray, needed: str) -> str:
         is_odd = (self._rows > 0) & ~is_read
@@ -423,15 +419,11 @@ class TextColumn:
             return
         number = "whole number" if self.options.kind == "int" else "number"
         needed = f"a {number} with `{self.options.mark}`" if self.options.mark else f"of type {self.options.kind}"
-        as_text = format_setting(self.name, AS_TEXT)
-        remedy = f"`{format_option_key('dates', self.name)}`" if self.options.kind == "timestamp" else as_text
         mark = self._find_missing_mark([each for each, is_one in zip(self.texts, is_odd, strict=True) if is_one])
-        if mark and mark != self.options.mark and self.options.kind != "timestamp":
-            remedy = f"`{format_option_key('marks', self.name)}={mark}` or {remedy}"
-        raise self._make_type_error(is_odd, needed, remedy)
+        raise self._make_type_error(is_odd, needed, "" if mark == self.options.mark else mark)
 
-    def _make_type_error(self, is_odd: np.ndarray, needed: str, remedy: str) -> BadRowsError:
-        """The error for some texts, (texts,), bool, that aren't what is needed."""
+    def _make_type_error(self, is_odd: np.ndarray, needed: str, mark: str = "") -> BadRowsError:
+        """The error for some texts, (texts,), bool, that aren't what is needed. `mark`: as in `make_type_error`."""
         return make_type_error(
             self.name,
             needed,
@@ -440,7 +432,8 @@ class TextColumn:
             locate=lambda row: f"{self.origin}, {self.locate(row)}",
             total=int(self._rows.sum()),
             table_rows=len(self.indices),
-            remedy=remedy,
+            kind=self.options.kind,
+            mark=mark,
         )
 
     def _find_missing_mark(self, odd: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.data.csv.errors import AS_TEXT
 from components.data.csv.times import ASSUME_UTC, NO_ZONE
-from components.types import Problem, Remedy
+from components.types import Problem, Setting
 
 
 def find_zone_problem(with_zone: int, without_zone: int, zone: str | None) -> Problem | None:
@@ -18,10 +18,10 @@ def find_zone_problem(with_zone: int, without_zone: int, zone: str | None) -> Pr
     total = with_zone + without_zone
     if with_zone and zone == NO_ZONE:
         fault = f"{with_zone:,} of {total:,} times have a time zone, although `dates` is {NO_ZONE}"
-        return Problem(fault, (Remedy("to convert them to UTC", "dates", ASSUME_UTC), AS_TEXT))
+        return Problem(fault, (Setting("to convert them to UTC", "dates", ASSUME_UTC), AS_TEXT))
     if with_zone and without_zone and zone != ASSUME_UTC:
         fault = f"{without_zone:,} of {total:,} times have no time zone, and the others have one"
-        return Problem(fault, (Remedy("to read them as UTC", "dates", ASSUME_UTC), AS_TEXT))
+        return Problem(fault, (Setting("to read them as UTC", "dates", ASSUME_UTC), AS_TEXT))
     return None
 
 

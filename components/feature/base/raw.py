@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Block, DataError, Ragged, Strings
+from components.types import Block, DataError, Ragged, Remedy, Strings
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LARGEST = 1e307  # differences of numbers up to it are finite in float64
 NO_ID = np.int32(np.iinfo(np.int32).min)
 """The id of a missing value. Crosses, indicators and embeddings ignore it."""
 
+CORRECT, REMOVE_ROW = "correct it", "remove the row"  # remedies
 MAX_VALUE_CHARACTERS = 100  # of a value in a message
 MAX_INTEGER_BITS = 100  # of an integer in a message
 
@@ -26,7 +27,7 @@ def read_column(block: Block, key: str) -> np.ndarray:
     """Reads a column without missing values; raises DataError if a value is missing."""
     values, valid_mask = _get_column(block, key)
     if valid_mask is not None:
-        raise make_value_error(block, key, _first_missing(valid_mask), "has no value", "fill it in, or remove the row")
+        raise make_gap_error(block, key, _first_missing(valid_mask))
     return values
 
 
@@ -53,14 +54,14 @@ def read_numbers(block: Block, key: str, *, allow_missing: bool = False, largest
         invalid = size > limit if allow_missing else ~(size <= limit)  # only the latter finds NaN
         if invalid.any():
             position = tuple(np.argwhere(invalid)[0])
-            fault = f"is {format_value(values[position])}"
-            raise make_value_error(block, key, int(position[0]), fault, describe_range(largest))
+            fault = f"is {format_value(values[position])}; {describe_range(largest)}"
+            raise make_value_error(block, key, int(position[0]), fault, CORRECT, REMOVE_ROW)
     return values
 
 
 def describe_range(largest: float) -> str:
-    """Says which numbers are allowed, and what to do about another number, for messages."""
-    return f"a finite number from {-largest:.3g} to {largest:.3g} is needed; correct it, or remove the row"
+    """Says which numbers are allowed, for messages."""
+    return f"a finite number from {-largest:.3g} to {largest:.3g} is needed"
 
 
 def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -74,7 +75,8 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
         DataError: a value is no number.
     """
     if isinstance(block.columns.get(key), Ragged):
-        raise DataError(f"column `{key}` of {block.origin} has rows of different lengths; set `sequence=true`")
+        fault = f"column `{key}` of {block.origin} has rows of different lengths"
+        raise DataError(fault, Remedy("set `sequence=true`", "columns"))
     values, valid_mask = _get_column(block, key)
     if key in block.ids and (values == NO_ID).any():
         valid_mask = values != NO_ID
@@ -141,13 +143,19 @@ def check_classes(key: str, classes: Iterable[Any]) -> None:
 
 def make_missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:
     """Makes the error for the first missing number of a column."""
-    remedy = "fill it in, remove the row, or set `missing` to replace missing values of a feature"
-    return make_value_error(block, key, _first_missing(valid_mask), "has no value", remedy)
+    remedy = Remedy("set `missing` to replace missing values of a feature", "gaps")
+    return make_gap_error(block, key, _first_missing(valid_mask), remedy)
 
 
-def make_value_error(block: Block, key: str, row: int, fault: str, remedy: str) -> DataError:
+def make_gap_error(block: Block, key: str, row: int, *remedies: Remedy, fill: str = "fill it in") -> DataError:
+    """Makes the error for a missing value. `remedies`: what to do apart from `fill` and removing the row."""
+    fault = f"{block.locate(row)}: column `{key}` has no value"
+    return DataError(fault, fill, REMOVE_ROW, *remedies, missing=key)
+
+
+def make_value_error(block: Block, key: str, row: int, fault: str, *remedies: Remedy | str) -> DataError:
     """Makes the error for a value of a column."""
-    return DataError(f"{block.locate(row)}: column `{key}` {fault}; {remedy}")
+    return DataError(f"{block.locate(row)}: column `{key}` {fault}", *remedies)
 
 
 def format_value(value: Any) -> str:

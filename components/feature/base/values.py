@@ -20,10 +20,11 @@ from components.feature.text.string_ops import (
     to_categories,
     to_strings,
 )
-from components.types import Block, DataError, Encoded, Ragged, Strings, UserError, Values
+from components.types import Block, DataError, Encoded, Ragged, Remedy, Strings, UserError, Values
 
 INT64_STOP = 1 << 63  # the smallest integer above all int64
-NEED_CATEGORY = "a category is text or a whole number from -2**63 to 2**63 - 1; use Bucketized for other numbers"
+NEED_CATEGORY = "a category is text or a whole number from -2**63 to 2**63 - 1"
+USE_BUCKETIZED = Remedy("use Bucketized for other numbers", "columns")
 NEED_ONE_TYPE = "categories are either all text or all whole numbers from -2**63 to 2**63 - 1; None is a missing value"
 
 Layout: TypeAlias = np.ndarray | tuple[int, ...]
@@ -192,7 +193,8 @@ def as_categories(values: Any, locate: Locate) -> tuple[Strings | np.ndarray, np
     exceeds_int64 = flat.dtype == np.uint64 and bool((flat >> np.uint64(63)).any())
     if flat.dtype.kind not in "biu" or exceeds_int64:
         position = int(np.argmax(flat)) if exceeds_int64 else 0
-        raise DataError(f"{locate(position)} is {format_value(flat[position])} ({flat.dtype}); {NEED_CATEGORY}")
+        fault = f"{locate(position)} is {format_value(flat[position])} ({flat.dtype}); {NEED_CATEGORY}"
+        raise DataError(fault, USE_BUCKETIZED)
     return flat.astype(np.int64, copy=False), None
 
 

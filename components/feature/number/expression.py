@@ -18,7 +18,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.layer.table import get_entry
-from components.types import Block, DataError, UserError
+from components.types import Block, DataError, Remedy, UserError
 
 Operands: TypeAlias = Mapping[str, np.ndarray]
 Evaluate: TypeAlias = Callable[[Operands], Any]  # returns a number or an array (rows,)
@@ -97,7 +97,10 @@ class Expression:
             reason = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
             raise DataError(
                 f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {reason}; "
-                f"{raw.describe_range(raw.LARGEST)}, or limit an operand, as in `rooms / max(households, 1)`"
+                f"{raw.describe_range(raw.LARGEST)}",
+                raw.CORRECT,
+                raw.REMOVE_ROW,
+                Remedy("limit an operand, as in `rooms / max(households, 1)`", "columns"),
             )
         return np.where(is_missing, np.nan, values)[:, None]
 

@@ -14,7 +14,7 @@ from components.feature.normalizer import FixedNormalizer
 from components.feature.number.expression import Expression
 from components.feature.statistic.classes import group_rows
 from components.feature.statistic.elements import Key
-from components.types import Block, DataError, Ragged, Values
+from components.types import Block, DataError, Ragged, Remedy, Values
 
 
 class NumberRows(NamedTuple):
@@ -92,8 +92,10 @@ class Numbers:
                 row, element = np.argwhere(invalid)[0]
                 raise DataError(
                     f"{block.locate(int(row))}: {self} is {raw.format_value(values[row, element])}, for which "
-                    f"{type(step).__name__} isn't finite; correct the value, remove the row, or use Log with a larger "
-                    "`offset`"
+                    f"{type(step).__name__} isn't finite",
+                    "correct the value",
+                    raw.REMOVE_ROW,
+                    Remedy("use Log with a larger `offset`", "columns"),
                 )
         return result
 

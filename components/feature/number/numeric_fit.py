@@ -11,7 +11,7 @@ import numpy as np
 from components.feature.number.numbers import Numbers
 from components.feature.number.pipeline import Pipeline
 from components.feature.statistic import ByClass, Extremes, Moments, OffsetScale, Quantiles
-from components.types import DataError, NoValueError, Statistic
+from components.types import DataError, Remedy, Statistic
 
 Missing: TypeAlias = float | Literal["mean", "median"] | None
 
@@ -97,9 +97,9 @@ class NumericFit:
 
     def _check_has_values(self, fitted: np.ndarray) -> None:
         if np.isnan(fitted).any():
-            fault = f"{self.numbers} has no value in any row of the training split; leave it out"
-            source = self.numbers.source
-            raise NoValueError(fault, source) if isinstance(source, str) else DataError(fault)
+            fault, source = f"{self.numbers} has no value in any row of the training split", self.numbers.source
+            missing = source if isinstance(source, str) else None
+            raise DataError(fault, Remedy("leave it out", "leaving_out"), missing=missing)
 
     def _fit_normalizer(self, result: Any, class_value: str | int | None = None) -> OffsetScale:
         """Fits the normalizer to the rows of one class, or to all rows if `class_value` is None."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from components.image_files import CROP_DRAWS, Decoding, ImageError, decode_image, describe_remedy
+from components.image_files import CROP_DRAWS, Decoding, ImageError, decode_image, list_file_remedies
 from components.types import DataError, Ragged, Strings
 
+OFFERS_SKIPPING = "\0"  # no name of a file has it
 FILES_PER_TASK = 4  # of a thread: few, so that all threads end at about the same time
 
 
@@ -31,8 +32,8 @@ class ImageRows:
 
         Args:
             files: the bytes of the files.
-            locations: the location of each file, for messages, a line feed, and the `skip_remedy` of its block, in
-                UTF-8. The name of a file may have line feeds too.
+            locations: the location of each file, for messages, and OFFERS_SKIPPING at the end if its block has
+                `offers_skipping`, in UTF-8.
             decoding: how they are decoded.
             shape: the shape of each image, (H, W, C).
         """
@@ -71,8 +72,9 @@ class ImageRows:
                         self._read(self._files, row), self._decoding, None if random is None else random[position]
                     )
                 except ImageError as error:
-                    location, skip_remedy = self._locate(row)
-                    raise DataError(f"{location}: {error}; {describe_remedy(error, skip_remedy)}") from error
+                    location, offers_skipping = self._locate(row)
+                    remedies = list_file_remedies(error, offers_skipping=offers_skipping)
+                    raise DataError(f"{location}: {error}", *remedies) from error
                 if image.shape != result.shape[1:]:
                     raise DataError(f"{self._locate(row)[0]} has the shape {image.shape} instead of {result.shape[1:]}")
                 result[position] = image
@@ -81,9 +83,9 @@ class ImageRows:
             pass
         return result
 
-    def _locate(self, row: int) -> tuple[str, str]:
-        location, _, skip_remedy = self._read(self._locations, row).decode().rpartition("\n")
-        return location, skip_remedy
+    def _locate(self, row: int) -> tuple[str, bool]:
+        location = self._read(self._locations, row).decode()
+        return location.removesuffix(OFFERS_SKIPPING), location.endswith(OFFERS_SKIPPING)
 
     @staticmethod
     def _read(files: Ragged, row: int) -> bytes:

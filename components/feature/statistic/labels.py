@@ -13,7 +13,7 @@ from components.feature.base.values import CategoryValues, read_values
 from components.feature.statistic.classes import group_rows
 from components.feature.text import tokenize
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Strings
+from components.types import Block, Remedy, Strings
 
 Missing: TypeAlias = Literal["mask", "empty"]
 SPACES = re.compile(rb"\A +|(?<=[\xfe\xff]) +| +(?=[\xfe\xff])")  # around a label; the bytes are SEPARATOR and END
@@ -118,8 +118,8 @@ class LabelReader:
             return labels
         if self.missing == "empty":
             return labels._replace(is_missing=np.zeros_like(labels.is_missing))
-        remedy = "fill it in, or set `missing=empty` (rows without labels) or `missing=mask` (rows with unknown labels)"
-        raise raw.make_value_error(block, self.key, int(labels.is_missing.argmax()), "has no value", remedy)
+        setting = "set `missing=empty` (rows without labels) or `missing=mask` (rows with unknown labels)"
+        raise raw.make_gap_error(block, self.key, int(labels.is_missing.argmax()), Remedy(setting, "gaps"))
 
 
 def _mark_labels(values: Strings | np.ndarray, row_of_value: np.ndarray, rows: int) -> tuple[list[Any], np.ndarray]:

@@ -164,7 +164,7 @@ def test_blocks_are_small(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ({"cat/1.png": b"", "cat/notes.txt": b""}, {}, "cat/notes.txt in .* is no image file. Remove it, or set `suf"),
+        ({"cat/1.png": b"", "cat/notes.txt": b""}, {}, "cat/notes.txt in .* is no image file; remove it, or set `suf"),
         ({"cat/1.png": b"", "a.md": b"", "b.md": b""}, {}, "a.md in .* is no image file, and 1 other file is none"),
         ({"cat/1.txt": b""}, {"suffix": ".jpg"}, r"has no file whose name ends in \.jpg"),
         ({"cat/1.png": b""}, {"suffix": ()}, "`suffix` is empty; set `suffix=null` to read images"),

@@ -385,7 +385,7 @@ def test_masks_may_be_missing_and_new_ones_have_the_classes_and_the_size_of_trai
     with pytest.raises(DataError, match=r"line 2 .*: column `mask` is 5; allowed classes: 0, 1, 2, 3, 4"):
         encode(Mask(key="mask"), masks(mask=["other.png"]), training)
     with pytest.raises(
-        DataError, match=r"has 2 x 2 pixels .*, where the training split has 4 x 6 pixels .*; set `size=\["
+        DataError, match=r"has 2 x 2 pixels .*, where the training split has 4 x 6 pixels .*, or set `size=\["
     ):
         encode(Mask(key="mask"), masks(mask=["small.png"]), training)
     with pytest.raises(DataError, match="has no files; for numbers in an array, the target is Label"):

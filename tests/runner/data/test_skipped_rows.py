@@ -297,5 +297,7 @@ def test_a_run_counts_prints_and_records_the_rows_that_it_skips(capsys: pytest.C
     assert main(["mode=evaluate", *new]) == 0
     printed = capsys.readouterr()
     assert "warning: 2 of 4 rows are skipped: new.csv, line 3" in printed.out + printed.err
+    assert main(["mode=evaluate", *new, "data.on_bad_row=error"]) == 2
+    assert "correct the value; to skip such rows, set data.on_bad_row=skip\n" in capsys.readouterr().err
     with pytest.raises(DataError, match="Rows to predict can't be skipped"):
         runner.load(folder).predict(Csv(path="new.csv", on_bad_row="skip", types={"x": "float"}))

@@ -393,7 +393,7 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
         (
             {"image": np.zeros((2, 8, 7, 1), np.uint8)},
             r"has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 pixels and 1 channel; "
-            r"resize it to 8 x 8 pixels; arrays are \(rows, height, width, channels\)$",
+            r"arrays are \(rows, height, width, channels\); resize it to 8 x 8 pixels$",
         ),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),

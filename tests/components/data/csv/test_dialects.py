@@ -191,7 +191,7 @@ def read_with_remedies(path: Path, options: dict[str, Any]) -> tuple[Csv, dict[s
         else:
             if not problems:
                 return source, used
-            named = [remedy.option for problem in problems.values() for remedy in problem.remedies]
+            named = [setting.option for problem in problems.values() for setting in problem.settings]
         useful = [name for name in named if options.get(name) is not None and name not in used]
         assert useful, f"no option helps: {named}, {used}"
         used[useful[0]] = options[useful[0]]

@@ -398,13 +398,13 @@ def test_what_is_not_clear_is_left_to_the_user(
     source = read(tmp_path, values)
     problem = source.table.problems["x"]
     assert problem.fault == fault
-    assert [remedy.option for remedy in problem.remedies] == options
+    assert [setting.option for setting in problem.settings] == options
     assert values_of(source) == values
-    for remedy in problem.remedies:  # each remedy works
-        by_column = remedy.by_column
-        solved = read(tmp_path, values, **{remedy.option: {"x": remedy.value} if by_column else remedy.value})
-        if "has the day first" not in fault or remedy.option != "dates":
-            assert not solved.table.problems, remedy
+    for setting in problem.settings:  # each setting works
+        by_column = setting.by_column
+        solved = read(tmp_path, values, **{setting.option: {"x": setting.value} if by_column else setting.value})
+        if "has the day first" not in fault or setting.option != "dates":
+            assert not solved.table.problems, setting
 
 
 def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> None:
@@ -422,7 +422,11 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
-        (["30 kg"], {"types": {"x": "float"}}, r"'30 kg', not of type float; .* set `marks.x=kg` or `types.x=string`"),
+        (
+            ["30 kg"],
+            {"types": {"x": "float"}},
+            r"'30 kg', not of type float; .* set `marks.x=kg`, or set `types.x=string`",
+        ),
         (["40%"], {"types": {"x": "float"}}, r"'40%', not of type float"),
         (["1:30"], {"types": {"x": "float"}}, r"'1:30', not of type float; .* `marks.x=h:mm`"),
         (["30k"], {"types": {"x": "float"}}, r"'30k', not of type float; .* `marks.x=multipliers`"),
@@ -431,7 +435,7 @@ def test_other_columns_show_what_a_comma_or_a_point_means(tmp_path: Path) -> Non
             (
                 ["(1.5)", "2k", "3"],
                 options,
-                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses` or `types.x=string`",
+                r"'(\(1\.5\)|2k)', .* set `marks.x=multipliers parentheses`, or set `types.x=string`",
             )
             for options in (
                 {"types": {"x": "float"}},
@@ -536,8 +540,8 @@ def test_a_point_before_one_or_two_digits_decides_what_a_comma_means(
 def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('x,y\n"41,2",0.31\n"7,25",1.5\n')
-    (remedy, _) = Csv(path=str(path)).table.problems["x"].remedies
-    assert (remedy.option, remedy.value, remedy.by_column) == ("decimal", "comma", True)
+    (setting, _) = Csv(path=str(path)).table.problems["x"].settings
+    assert (setting.option, setting.value, setting.by_column) == ("decimal", "comma", True)
     found = Csv(path=str(path), decimal={"x": "comma"}).table
     assert not found.problems
     assert np.asarray(found.values["x"]).tolist() == [41.2, 7.25]
@@ -553,20 +557,20 @@ def test_a_file_may_mix_decimal_points_and_commas(tmp_path: Path) -> None:
         "x;v;w\n2.214;1,5;0.5\n1;2,25;0.25\n",
     ],
 )
-def test_each_choice_of_remedies_reads_a_file_with_different_decimals(tmp_path: Path, text: str) -> None:
+def test_each_choice_of_settings_reads_a_file_with_different_decimals(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(text)
     problems = Csv(path=str(path), delimiter=";").table.problems
     assert problems.keys() == {"x", "v"}
-    for remedies in itertools.product(*(problem.remedies for problem in problems.values())):
+    for settings in itertools.product(*(problem.settings for problem in problems.values())):
         options: dict[str, Any] = {}
-        for name, remedy in zip(problems, remedies, strict=True):
-            assert remedy.by_column
-            options.setdefault(remedy.option, {})[name] = remedy.value
+        for name, setting in zip(problems, settings, strict=True):
+            assert setting.by_column
+            options.setdefault(setting.option, {})[name] = setting.value
         assert not Csv(path=str(path), delimiter=";", **options).table.problems, options
-    (commas,) = (each.value for each in problems["v"].remedies if "decimal commas" in each.purpose)
+    (commas,) = (each.value for each in problems["v"].settings if "decimal commas" in each.purpose)
     rest = Csv(path=str(path), delimiter=";", decimal={"v": commas}).table.problems
-    assert all(remedy.by_column for problem in rest.values() for remedy in problem.remedies)
+    assert all(setting.by_column for problem in rest.values() for setting in problem.settings)
 
 
 def test_times_without_a_zone_are_counted_where_utc_is_set(tmp_path: Path) -> None:
