@@ -32,12 +32,12 @@ def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[
 
 
 def _make_name(path: str) -> str:
-    """The name of the table's file as an identifier, with `_csv` added if Titrate has an option of that name."""
+    """The name of the table's file as an identifier, with `_data` added if Titrate has an option of that name."""
     name = re.sub(r"\W+", "_", Path(path).stem).strip("_") or "table"
     options = {option for group in ("data", "feature", EXPERIMENT) for option in find_options().files[group]}
     folders = ("conf/data", "conf/feature", "experiments")
     user_options = {path.stem for folder in folders for path in Path(folder).glob("*.yaml")}
-    return f"{name}_csv" if name in options - user_options else name
+    return f"{name}_data" if name in options - user_options else name
 
 
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:

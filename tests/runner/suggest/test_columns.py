@@ -248,7 +248,7 @@ def test_a_long_name_is_cut_in_the_printed_table(capsys: pytest.CaptureFixture[s
     assert main(["mode=init", "data=csv", "data.path=table.csv", "data.target=y"]) == 0
     table, _, _ = capsys.readouterr().out.partition("also inferred")
     assert max(map(len, table.splitlines())) < 100
-    assert configure(["experiment=table"]).values["feature"]["columns"].keys() == {"n" * 300}
+    assert configure(["experiment=table_data"]).values["feature"]["columns"].keys() == {"n" * 300}
 
 
 # ------------------------------------------------------------------------------------------------ stand-ins and tags

@@ -428,8 +428,8 @@ def test_init_overwrites_no_file_and_uses_no_name_of_titrate(capsys: pytest.Capt
     assert not Path("conf").exists()
     Path("houses.csv").rename("digits.csv")
     assert main([*words, "data.path=digits.csv"]) == 0
-    assert Path("experiments/digits_csv.yaml").exists()
-    assert configure(["experiment=digits_csv"]).values["data"]["path"] == "digits.csv"
+    assert Path("experiments/digits_data.yaml").exists()
+    assert configure(["experiment=digits_data"]).values["data"]["path"] == "digits.csv"
 
 
 # ------------------------------------------------------------------------------------------------------------ new rows
