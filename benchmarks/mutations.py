@@ -42,13 +42,19 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow
+from pyarrow import feather, orc, parquet
 
-from components.data import Csv, TextFolders, read_idx, write_idx
+from components.data import Csv, TableFile, TextFolders, read_idx, write_idx
+from components.data.csv.reader import NULLS
+from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.framing import write_records
 from components.image_files import MIN_IS_WHITE, PHOTOMETRIC, Decoding, ImageError, decode_image
 from components.pretrained.safetensors_file import read_safetensors
 from components.types import Constants, Strings, UserError
@@ -278,6 +284,92 @@ def _parse_csv(content: bytes) -> CellTexts:
     if len(set(names)) < len(names) or {len(row) for row in rows} != {len(names)}:
         raise Unreadable
     return CellTexts(dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
+TYPED_ROWS = {
+    "count": [n * 311 - 9 if n % 7 else None for n in range(40)],
+    "share": [n * 0.37 - 2 for n in range(40)],
+    "place": [("here", "there", "else where", None)[n % 4] for n in range(40)],
+    "flag": [n % 3 == 0 for n in range(40)],
+}
+
+
+def _make_table_writer(write: Callable[[pyarrow.Table, str], Any]) -> Callable[[Path], Path]:
+    def write_table(folder: Path) -> Path:
+        write(pyarrow.table(TYPED_ROWS), str(folder / "table.bin"))
+        return folder / "table.bin"
+
+    return write_table
+
+
+def _write_json_lines(table: pyarrow.Table, path: str) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+
+
+def _write_tfrecord(table: pyarrow.Table, path: str) -> None:
+    features = {}
+    for name, kind in (("count", "int64"), ("share", "float"), ("place", "bytes")):
+        found = [value for value in table[name].to_pylist() if value is not None]
+        offsets = np.cumsum([0, *(value is not None for value in table[name].to_pylist())], dtype=np.int64)
+        values: Any = Strings.from_bytes([text.encode() for text in found]) if kind == "bytes" else np.array(found)
+        features[name] = Feature(kind, values.astype(np.float32) if kind == "float" else values, offsets)
+    with open(path, "wb") as file:
+        write_records(file, serialize_examples(features, len(table)).tolist())
+
+
+def _read_table(path: Path) -> dict[str, list[Any]]:
+    return _list_values(TableFile(path=str(path)).open())
+
+
+def _make_table_parser(
+    magic: bytes, parse: Callable[[pyarrow.BufferReader], pyarrow.Table]
+) -> Callable[[bytes], CellValues | CellTexts]:
+    """A parser by Arrow's own functions, with which only our own code is compared. Without the magic, it is a CSV file."""
+
+    def parse_table(content: bytes) -> CellValues | CellTexts:
+        if not content.startswith(magic):
+            return _parse_csv(content)
+        table = parse(pyarrow.BufferReader(content))
+        if len(set(table.column_names)) < table.num_columns:
+            raise Unreadable
+        for column in table.columns:
+            column.validate(full=True)
+        return CellValues({name: table[name].to_pylist() for name in table.column_names})
+
+    return parse_table
+
+
+def _parse_json_lines(content: bytes) -> CellValues | CellTexts:
+    if not content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return _parse_csv(content)
+    rows = [json.loads(line, parse_int=_parse_integer) for line in content.decode().split("\n") if line.strip()]
+    names = {name: None for row in rows for name in row}
+    return CellValues({name: [row.get(name) for row in rows] for name in names})
+
+
+def _parse_integer(text: str) -> float:
+    return int(text) if len(text) < 300 else float(text)  # the latter is inf
+
+
+class CellValues(NamedTuple):
+    """The values in the cells of a table, by column. Texts of missing values, and NaN, are missing."""
+
+    columns: dict[str, list[Any]]
+
+    def matches(self, table: Mapping[str, list[Any]]) -> bool:
+        """Whether a table has these values."""
+        return table.keys() == self.columns.keys() and all(
+            len(table[name]) == len(values) and all(map(_is_value, values, table[name]))
+            for name, values in self.columns.items()
+        )
+
+
+def _is_value(expected: Any, value: Any) -> bool:
+    if expected is None or expected != expected or expected in NULLS:
+        return value is None
+    if isinstance(expected, int) and isinstance(value, float):  # of a column with floats
+        return value == float(expected)
+    return type(value) is type(expected) and value == expected
 
 
 TIME_FORMATS = (
@@ -769,6 +861,19 @@ READERS = {
     "csv.gz": Reader(_make_csv_writer(gzip.compress), _read_csv, _parse_compressed_csv),
     "csv.bz2": Reader(_make_csv_writer(bz2.compress), _read_csv, _parse_compressed_csv),
     "csv.xz": Reader(_make_csv_writer(lzma.compress), _read_csv, _parse_compressed_csv),
+    "parquet": Reader(
+        _make_table_writer(partial(parquet.write_table, row_group_size=16, write_page_checksum=True)),
+        _read_table,
+        _make_table_parser(b"PAR1", partial(parquet.read_table, page_checksum_verification=True)),
+    ),
+    "arrow": Reader(
+        _make_table_writer(partial(feather.write_feather, chunksize=16)),
+        _read_table,
+        _make_table_parser(b"ARROW1", feather.read_table),
+    ),
+    "orc": Reader(_make_table_writer(orc.write_table), _read_table, _make_table_parser(b"ORC", orc.read_table)),
+    "json_lines": Reader(_make_table_writer(_write_json_lines), _read_table, _parse_json_lines),
+    "tfrecord": Reader(_make_table_writer(_write_tfrecord), _read_table),
     "vocabulary": Reader(_write_vocabulary, _read_vocabulary, _parse_vocabulary),
     "vectors": Reader(_write_vectors, _read_vectors, _parse_vectors),
     "npy": Reader(_write_npy, _read_vectors, _parse_npy),
@@ -793,7 +898,7 @@ class _TimeOver(BaseException):
 
 def _matches(value: Any, expected: Any) -> bool:
     """Whether a value equals the expected value bit by bit, or an expected text is a notation of the value."""
-    if isinstance(expected, CellTexts | CellRows | YamlText):
+    if isinstance(expected, CellTexts | CellRows | CellValues | YamlText):
         return expected.matches(value)
     if isinstance(expected, Mapping):
         have_equal_keys = isinstance(value, Mapping) and value.keys() == expected.keys()

@@ -236,7 +236,7 @@ class FileColumns(ColumnStore):
     def _open(self, path: Path) -> _Piece:
         with self._reading(path):
             schema, rows, read = self._open_file(path)
-        fields = [*_list_fields(schema)]
+            fields = [*_list_fields(schema)]
         names = Counter(".".join(field.path) for field in fields)
         if (repeated := names.most_common(1)) and repeated[0][1] > 1:
             raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
@@ -270,6 +270,9 @@ class FileColumns(ColumnStore):
             content = opened.read()
         options = json.ReadOptions(block_size=min(max(len(content), 1), JSON_BLOCK_BYTES))
         table = json.read_json(io.BytesIO(content), options)
+        lines = sum(map(bool, map(bytes.strip, content.split(b"\n"))))
+        if lines != table.num_rows:
+            raise DataError(f"{path} has {table.num_rows:,} objects in {lines:,} lines; write one in each line")
         times = [field.name for field in table.schema if pyarrow.types.is_timestamp(field.type)]
         if times:
             schema = pyarrow.schema([(name, pyarrow.string()) for name in times])
@@ -277,13 +280,14 @@ class FileColumns(ColumnStore):
         return table
 
     def _find_line(self, path: Path, row: int) -> int:
-        """The line, from 1, of a row of JSON lines. Blank lines aren't rows."""
+        """The line, from 1, of a row of JSON lines, or the last line. Blank lines aren't rows."""
+        last = 0
         with PackedFile(path, self.max_unpacked_gb).open() as opened:
-            for number, line in enumerate(opened, start=1):
+            for last, line in enumerate(opened, start=1):  # noqa: B007
                 row -= bool(line.strip())
                 if row < 0:
-                    return number
-        raise IndexError(row)
+                    break
+        return last
 
     def _name_file(self, path: Path) -> str:
         return str(path.relative_to(self.root) if self.root else path.name)
@@ -296,7 +300,7 @@ class FileColumns(ColumnStore):
         try:
             yield
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} isn't UTF-8 at byte {error.start:,}") from error
+            raise DataError(f"{path} has a name that isn't UTF-8, {error.object!r}") from error
         except (pyarrow.ArrowException, OSError) as error:
             message = str(error).splitlines()[0]
             if self.format == "json_lines" and (match := JSON_ROW.fullmatch(message)):

@@ -232,6 +232,9 @@ def test_shards_that_disagree_are_an_error(tmp_path: Path, second: dict[str, Any
         ('{"x": 1, "x": 2}\n', "t, line 1: `x` is there twice"),
         (b'{"x": "\xff"}\n', "t, line 1: column `x` has a text that isn't UTF-8"),
         ("{}\n", "t has no columns"),
+        ('{"x": 1}{"x": 2}\n', "t has 2 objects in 1 lines; write one in each line"),
+        ('{"x": 1}\n{"x":\n2}\n', "t has 2 objects in 3 lines"),
+        (b'{"\xff": 1}\n', "t has a name that isn't UTF-8"),
     ],
 )
 def test_wrong_json_is_an_error_with_its_line(tmp_path: Path, content: Any, message: str) -> None:
