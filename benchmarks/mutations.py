@@ -324,7 +324,7 @@ def _read_table(path: Path) -> dict[str, list[Any]]:
 def _make_table_parser(
     magic: bytes, parse: Callable[[pyarrow.BufferReader], pyarrow.Table]
 ) -> Callable[[bytes], CellValues | CellTexts]:
-    """A parser by Arrow's own functions, with which only our own code is compared. Without the magic, it is a CSV file."""
+    """A parser by Arrow's own functions: only our own code is compared. A file without the magic is a CSV file."""
 
     def parse_table(content: bytes) -> CellValues | CellTexts:
         if not content.startswith(magic):
