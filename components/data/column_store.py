@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import tempfile
 from abc import ABC, abstractmethod
@@ -72,6 +73,11 @@ class ColumnStore(ABC):
             self._converted[name] = (map_arrays(values), valid) if is_large else (values, valid)
         return self._converted[name]
 
+    def release(self) -> None:
+        """Lets the columns that are kept on the disk leave the memory, until they are used again."""
+        for values, _ in self._converted.values():
+            release_arrays(values)
+
     def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
         """Raises DataError for a text that isn't UTF-8, or another array that isn't valid."""
         import pyarrow
@@ -105,7 +111,21 @@ def map_arrays(values: Any) -> Any:
         return values
     with tempfile.TemporaryFile() as file:  # the map keeps it until it is gone
         np.ascontiguousarray(values).tofile(file)
-        return np.memmap(file, values.dtype, "r", shape=values.shape)
+        file.flush()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(content, "u1").view(values.dtype).reshape(values.shape)
+
+
+def release_arrays(values: Any) -> None:
+    """Lets the pages of mapped arrays leave the memory. They are read again when they are used."""
+    if isinstance(values, tuple):
+        for each in values:
+            release_arrays(each)
+    while isinstance(values, np.ndarray):
+        values = values.base
+    buffer = values.obj if isinstance(values, memoryview) else values
+    if isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED)
 
 
 class _Field(NamedTuple):

@@ -79,6 +79,11 @@ class StoredTable(TypedTable):
             valid |= {} if mask is None else {name: mask}
         return RawColumns(values, valid)
 
+    def blocks(self, part: str) -> Iterator[Block]:
+        for block in super().blocks(part):
+            yield block
+            cast(StoredTable, self.tables[part])._store.release()
+
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block of rows. A column that isn't used is read when it is asked for, without reading its texts."""
         block = super().make_block(part, columns, first_row)

@@ -17,7 +17,7 @@ import numpy as np
 from components.arrow import array_to_arrow, convert_column, mask_column, strings_to_arrow, to_arrow
 from components.closest import suggest_name
 from components.data import column_store
-from components.data.column_store import ColumnStore, map_arrays
+from components.data.column_store import ColumnStore, map_arrays, release_arrays
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
 from components.data.tfrecord.example import (
     Feature,
@@ -102,6 +102,10 @@ class ExampleColumns(ColumnStore):
         values, valid = self.convert(name)
         column = to_arrow(name, values)
         return column if valid is None else mask_column(column, valid)
+
+    def release(self) -> None:
+        for column in self._columns.values():
+            release_arrays(column.values)
 
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
         column = self._columns[name]
