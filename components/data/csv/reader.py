@@ -33,6 +33,7 @@ from components.data.csv.errors import (
     raise_nul_error,
     raise_read_error,
 )
+from components.data.csv.headers import check_headers
 from components.data.csv.numbers import (
     OPTIONAL_MARKS,
     Evidence,
@@ -166,7 +167,9 @@ class Reader:
         import pyarrow
 
         if not self.file.is_in_memory:
-            check_format(self.file)
+            for part in self.file.parts:
+                check_format(part)
+            check_headers(self.file)
         try:
             everything = self._read_table()
         except BadRowsError as error:
