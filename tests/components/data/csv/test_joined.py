@@ -223,10 +223,11 @@ def test_a_quote_of_one_file_is_not_closed_by_another(tmp_path: Path) -> None:
 
 
 def test_texts_that_are_no_numbers_are_named_by_their_file(tmp_path: Path) -> None:
-    write_files(tmp_path, {"a.csv": "x,y\n1,1\n2,1\n", "b.csv": "x,y\n3,1\nmany,01\n5,2\n", "c.csv": "x,y\n"})
+    numbers = "".join(f"{number},1\n" for number in range(30))
+    write_files(tmp_path, {"a.csv": f"x,y\n{numbers}", "b.csv": "x,y\n3,1\nmany,01\n5,2\n", "c.csv": "x,y\n"})
     table = Csv(path=str(tmp_path)).table
     assert table.types == {"x": "string", "y": "string"}
-    assert table.problems["x"].fault == "1 of 5 values is not a number; the first is 'many' (line 3 of b.csv)"
+    assert table.problems["x"].fault == "1 of 33 values is not a number; the first is 'many' (line 3 of b.csv)"
     assert table.readings["y"].description == "text, since '01' (line 3 of b.csv) has a leading zero"
 
 
