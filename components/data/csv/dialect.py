@@ -12,8 +12,8 @@ import io
 import itertools
 import re
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -379,8 +379,9 @@ class JoinedFile:
     @contextmanager
     def open(self) -> Iterator[io.BufferedReader]:
         """Opens the files. Raises DataError as `CsvFile.open` does."""
-        with closing(self._read_chunks()) as chunks:
-            yield io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES)
+        opened: io.BufferedReader = io.BufferedReader(ChunkReader(self._read_chunks()), CHUNK_BYTES)
+        with opened:
+            yield opened
 
     def name_line(self, line: int) -> str:
         """Names a line of the text, counted from 1: `line 5 of b.csv`."""
@@ -401,11 +402,12 @@ class JoinedFile:
     def _count_lines(self, part: int) -> int:
         return sum(map(count_line_ends, self._read_part(part, b"\n")))
 
-    def _read_chunks(self) -> Generator[bytes]:
+    def _read_chunks(self) -> Iterator[bytes]:
+        """Yields chunks that aren't empty."""
         end = b"\n"
         for part in range(len(self.parts)):
-            for chunk in self._read_part(part, end):
-                end = chunk[-1:] or end
+            for chunk in filter(None, self._read_part(part, end)):
+                end = chunk[-1:]
                 yield chunk
 
     def _read_part(self, part: int, before: bytes) -> Iterator[bytes]:

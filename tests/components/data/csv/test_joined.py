@@ -1,12 +1,14 @@
 """A table in several CSV files is that of one file, and errors name the file."""
 
 import bz2
+import contextlib
 import csv
 import gzip
 import io
 import itertools
 import lzma
 import re
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data import Csv
+from components.data.csv.dialect import CsvFile, JoinedFile
 from components.data.csv.reader import Columns
+from components.data.packed import MemoryFile
 from components.types import DataError, Strings
 
 NAMES = ["word", 'size "in"\nmm', "price"]
@@ -229,6 +233,49 @@ def test_texts_that_are_no_numbers_are_named_by_their_file(tmp_path: Path) -> No
     assert table.types == {"x": "string", "y": "string"}
     assert table.problems["x"].fault == "1 of 33 values is not a number; the first is 'many' (line 3 of b.csv)"
     assert table.readings["y"].description == "text, since '01' (line 3 of b.csv) has a leading zero"
+
+
+class _SlowContent(io.RawIOBase):
+    """Content that arrives only when it may."""
+
+    def __init__(self) -> None:
+        self.is_read, self.may_arrive = threading.Event(), threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.is_read.set()
+        assert self.may_arrive.wait(10)
+        return 0
+
+
+def test_files_may_be_closed_while_another_thread_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow reads ahead in a thread of its own."""
+    content = _SlowContent()
+    monkeypatch.setattr(MemoryFile, "open", lambda _: contextlib.nullcontext(io.BufferedReader(content)))
+    joined = JoinedFile((CsvFile(MemoryFile(b"", "a.csv")),), ("a.csv",), "*.csv")
+    read = []
+    with joined.open() as opened:
+        thread = threading.Thread(target=lambda: read.append(opened.read()))
+        thread.start()
+        assert content.is_read.wait(10)
+        threading.Timer(0.05, content.may_arrive.set).start()
+    thread.join()
+    assert read == [b"\n"]
+
+
+def test_large_files_are_read_as_small_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{number},{'x' * 100},{number / 4}\n" for number in range(10_000)]
+    rows[9_000] = "9000,,many\n"
+    for number in range(10):
+        write_files(tmp_path, {f"{number}.csv": "a,b,c\n" + "".join(rows[number * 1000 : (number + 1) * 1000])})
+    small = Csv(path=str(tmp_path)).table
+    monkeypatch.setattr("components.data.csv.reader.LARGE_BYTES", 0)
+    monkeypatch.setattr("components.data.csv.reader.BLOCK_BYTES", 1 << 16)
+    large = Csv(path=str(tmp_path)).table  # Arrow reads ahead in a thread of its own, while the file is closed
+    assert describe(small, {}) == describe(large, {})
+    assert large.problems["c"].fault == "1 of 10,000 values is not a number; the first is 'many' (line 2 of 9.csv)"
 
 
 def test_bad_rows_of_all_files_are_skipped(tmp_path: Path) -> None:
