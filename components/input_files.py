@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import hashlib
 import io
+import itertools
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,6 +28,9 @@ FILE_KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+
+Paths = str | Sequence[str]
+"""A file, a folder or a pattern such as `shards/*.csv`, or several of them."""
 
 
 def data_folders() -> list[Path]:
@@ -99,6 +103,26 @@ def find_paths(path: str) -> list[Path]:
     listed = join_names(_list_siblings([root / "any"])) or "nothing"
     hint = f"{root} holds {listed}" if os.path.isdir(root) else f"there is no folder {root}"
     raise MissingFileError(f"no file matches {' or '.join(map(str, candidates))}; {hint}")
+
+
+def describe_paths(paths: Paths) -> str:
+    """The paths for messages: as they are written, at most three."""
+    if isinstance(paths, str):
+        return paths
+    more = f", … ({len(paths) - 3:,} more)" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more
+
+
+def name_paths(paths: Paths) -> str:
+    """The name of a file or folder; of a pattern that of its folder, of several files that of their first one's folder.
+
+    It is "" where a path names no folder.
+    """
+    if isinstance(paths, str):
+        named = itertools.takewhile(lambda name: not glob.has_magic(name), Path(paths).parts)
+        return Path(*named).name
+    first = Path(next(iter(paths), ""))
+    return name_paths(str(first.parent)) or name_paths(str(first))
 
 
 def _find_one_below(path: str) -> Path | None:

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.closest import join_names
-from components.input_files import find_paths
+from components.input_files import Paths, describe_paths, find_paths
 from components.types import DataError
 
 TABLE_NAME = re.compile(r"(?P<stem>[^.].*)\.[ct]sv(\.(gz|bz2|xz|zst|zstd))?", re.IGNORECASE | re.DOTALL)
 SUFFIXES = ".csv or .tsv, packed or not"
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
-
-Paths = str | tuple[str, ...]
-"""A file, a folder or a pattern, or several of them."""
 
 
 def find_table_files(paths: Paths) -> tuple[Path, ...]:
@@ -37,14 +34,6 @@ def find_table_files(paths: Paths) -> tuple[Path, ...]:
     if repeated := next((file for number, file in enumerate(files) if file in files[:number]), None):
         raise DataError(f"`path` (={describe_paths(paths)}) has {repeated} twice; its rows would be read twice")
     return tuple(files)
-
-
-def describe_paths(paths: Paths) -> str:
-    """The paths for messages: as they are written, at most three."""
-    if isinstance(paths, str):
-        return paths
-    more = f", … ({len(paths) - 3:,} more)" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more
 
 
 def name_files(files: tuple[Path, ...]) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class FileTable(TextTable):
     @property
     @abstractmethod
     def location(self) -> str:
-        """The absolute path of the file, or what is read of which folder."""
+        """The absolute path of the file, or the files."""
 
     @abstractmethod
     def _open_given(self, path: Paths) -> TextTable:
@@ -250,7 +250,7 @@ class Csv(FileTable):
             return str(self.file)
         folder, count = common_folder(self.files), f"{len(self.files):,} file{'s' if len(self.files) > 1 else ''}"
         is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
-        return f"{self.label} ({count})" if is_here else f"{self.label} ({count} in {folder})"
+        return f"{self.label if is_here else folder} ({count})"
 
     @cached_property
     def reader(self) -> Reader:
