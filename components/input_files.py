@@ -102,7 +102,7 @@ def find_paths(path: str) -> list[Path]:
     root = next(filter(os.path.isdir, roots), roots[-1])
     listed = join_names(_list_siblings([root / "any"])) or "nothing"
     hint = f"{root} holds {listed}" if os.path.isdir(root) else f"there is no folder {root}"
-    raise MissingFileError(f"no file matches {' or '.join(map(str, candidates))}; {hint}")
+    raise MissingFileError(f"no file matches {' or '.join(map(str, candidates))}; {hint}; correct the pattern")
 
 
 def describe_paths(paths: Paths) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.closest import join_names
@@ -16,22 +17,26 @@ SUFFIXES = ".csv or .tsv, packed or not"
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
 
 
-def find_table_files(paths: Paths) -> tuple[Path, ...]:
+def find_table_files(
+    paths: Paths, list_folder: Callable[[str, Path], Sequence[Path]] | None = None
+) -> tuple[Path, ...]:
     """Finds the files of a table.
 
     Args:
-        paths: a file; a folder, which stands for its files that end in .csv or .tsv, packed or not; a pattern with *,
-            ** or ?, which stands for the files that match it; or several of these. The files of a folder and of a
-            pattern are in the order of their paths.
+        paths: a file; a folder; a pattern with *, ** or ?, which stands for the files that match it; or several of
+            these.
+        list_folder: (a path, the folder there) -> its files. By default those that end in .csv or .tsv, packed or not.
 
     Raises:
         DataError: there is no such file, or one is listed twice.
     """
-    listed = (paths,) if isinstance(paths, str) else paths
-    files = [file for path in listed for file in _find_files(path)]
+    files: list[Path] = []
+    for path in (paths,) if isinstance(paths, str) else paths:
+        found = find_paths(path)
+        files += (list_folder or _list_csv_files)(path, found[0]) if os.path.isdir(found[0]) else found
     if not files:
         raise DataError("`path` is an empty list; list the files, or write a pattern such as 'shards/*.csv'")
-    if repeated := next((file for number, file in enumerate(files) if file in files[:number]), None):
+    if repeated := next((file for file, count in Counter(files).items() if count > 1), None):
         raise DataError(f"`path` (={describe_paths(paths)}) has {repeated} twice; its rows would be read twice")
     return tuple(files)
 
@@ -46,15 +51,7 @@ def common_folder(files: tuple[Path, ...]) -> Path:
     return Path(os.path.commonpath([file.parent for file in files]))
 
 
-def _find_files(path: str) -> Iterator[Path]:
-    found = find_paths(path)
-    if os.path.isdir(found[0]):
-        yield from _list_folder(path, found[0])
-    else:
-        yield from found
-
-
-def _list_folder(path: str, folder: Path) -> Iterator[Path]:
+def _list_csv_files(path: str, folder: Path) -> Sequence[Path]:
     """The files of tables in a folder. Raises DataError if there is none, or it is open which of them are meant."""
     names = sorted(each.name for each in os.scandir(folder) if each.is_file())
     tables = {name: match for name in names if (match := TABLE_NAME.fullmatch(name))}
@@ -73,4 +70,4 @@ def _list_folder(path: str, folder: Path) -> Iterator[Path]:
             f"{fault} of {join_names(tables)}, and {split} seems to be a split; set `path`, and `valid` and `test` if "
             f"there are such files, to a file each, or `path={path}/*.csv` to read all as one table"
         )
-    yield from (folder / name for name in tables)
+    return [folder / name for name in tables]

@@ -292,15 +292,21 @@ def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
     return not np.where(starts_inside, valid_inside, valid_outside).all()
 
 
-def check_format(file: CsvFile) -> None:
-    """Raises DataError for a file that is no CSV file, but has another format. It isn't joined of others."""
+def check_format(file: CsvFile, *, follows: bool = False) -> None:
+    """Raises DataError for a file that is no CSV file, but has another format. It isn't joined of others.
+
+    Args:
+        file: the file.
+        follows: whether a CSV file comes before it in the same table.
+    """
     if not isinstance(file.file, PackedFile):  # a file in memory is written as a CSV file
         return
     path = file.file.path
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
     if (found := find_format(start)) is not None:
-        raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; choose data=table, which reads both")
+        remedy = "save all files of a table in one format" if follows else "choose data=table, which reads both"
+        raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; {remedy}")
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"

@@ -168,7 +168,7 @@ class Reader:
 
         if not self.file.is_in_memory:
             for part in self.file.parts:
-                check_format(part)
+                check_format(part, follows=part is not self.file.parts[0])
             check_headers(self.file)
         try:
             everything = self._read_table()

@@ -26,8 +26,8 @@ from components.data.csv.text_table import TextTable
 from components.data.files import hash_texts
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import is_whole
-from components.data.table_paths import Paths, common_folder, describe_paths, find_table_files, name_files
-from components.input_files import hash_file
+from components.data.table_paths import common_folder, find_table_files, name_files
+from components.input_files import Paths, describe_paths, hash_file
 from components.types import DataError, Range, TableProfile
 
 ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")

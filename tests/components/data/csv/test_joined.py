@@ -192,7 +192,7 @@ A = "price,kind\n1,x\n2,y\n"
         # the file
         ("", {}, "b.csv is empty; its first line must name the columns"),
         ("\n# nothing", {"comment": "#"}, "b.csv is empty; its first line must name the columns"),
-        (b"PAR1\x15\x04", {}, "b.csv is a Parquet file, not a CSV file; save it as CSV"),
+        (b"PAR1\x15\x04", {}, "b.csv is Parquet, not CSV; save all files of a table in one format"),
         ("price,kind\n1,x\n".encode("utf-16"), {}, "b.csv looks like UTF-16: set `encoding=utf-16`"),
         (b"price,k\xefnd\n1,x\n", {}, "b.csv, line 1: byte 0xef isn't UTF-8"),
         (b"price,kind\n1,x\n2,\xe9\n", {}, "b.csv, line 3: byte 0xe9 isn't UTF-8"),
@@ -342,8 +342,8 @@ def test_files_are_read_in_the_order_of_their_names_and_those_of_a_list_in_its_o
 @pytest.mark.parametrize(
     ("files", "path", "message"),
     [
-        ({}, "in/*.csv", r"no file matches .*/in/\*\.csv; there is no folder .*/in$"),
-        ({"in/b.tsv": A, "in/c": A}, "in/*.csv", r"no file matches .*/in/\*\.csv; .*/in holds b.tsv, c$"),
+        ({}, "in/*.csv", r"no file matches .*/in/\*\.csv; there is no folder .*/in; correct"),
+        ({"in/b.tsv": A, "in/c": A}, "in/*.csv", r"no file matches .*/in/\*\.csv; .*/in holds b.tsv, c; correct"),
         (
             {"in/b.parquet": "", "in/c": A},
             "in",
