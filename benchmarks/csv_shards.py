@@ -3,8 +3,8 @@
     TITRATE_DATA=folder python benchmarks/csv_shards.py [rounds] [copies] [command of another implementation ...]
     smallest: 1 1
 
-The rows are those of california_housing/housing.csv that have all numbers, `copies` times (by default 10), dealt out to
-20 files: 8 numbers and the target. They are read as `data=csv data.path=FOLDER/*.csv` reads them, encoded, and put on
+The rows are those of california_housing/housing.csv that have all numbers, `copies` times (by default 10), each time a
+thousandth of a degree further east, dealt out to 20 files: 8 numbers and the target. They are read as `data=csv data.path=FOLDER/*.csv` reads them, encoded, and put on
 the device. Then a compiled loop gathers the batches of an epoch in a random order and concatenates the columns of each,
 as a training step does.
 
@@ -50,7 +50,13 @@ def write_files(table: Path, folder: Path, copies: int) -> int:
         rows = [fields[:9] for fields in itertools.islice(csv.reader(file), 1, None) if all(fields[:9])]
     folder.mkdir()
     header = ",".join([*NUMBERS, "y"]) + "\n"
-    shards = ["".join(f"{','.join(fields)}\n" for fields in rows[number::FILES]) * copies for number in range(FILES)]
+    shards = []
+    for number in range(FILES):
+        own = itertools.product(range(copies), rows[number::FILES])
+        # The longitude tells copies apart, as equal rows in two splits are looked for and described.
+        shards.append(
+            "".join(f"{float(first) + copy / 1000:.3f},{','.join(others)}\n" for copy, (first, *others) in own)
+        )
     for number, text in enumerate(shards):
         (folder / f"{number:02d}.csv").write_text(header + text)
     folder.with_name("whole.csv").write_text(header + "".join(shards))

@@ -41,6 +41,7 @@ CHARACTERS = {  # by a name that needs no quotes in a shell
     "single_quote": "'",
 }
 SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([^\r\n])(?=[\r\n]|\Z)", re.IGNORECASE)  # Excel writes and reads it
+START_BYTES = 1 << 12  # of a file, which usually hold its header
 NULL = rb"\N"  # a missing value in MySQL's files
 MAX_LINE_CHARACTERS = 16 << 20  # also the maximum of a field
 FIELD_LIMIT_LOCK = threading.RLock()  # `csv.field_size_limit` is global; joined files open each other
@@ -413,7 +414,7 @@ class JoinedFile:
     def _read_part(self, part: int, before: bytes) -> Iterator[bytes]:
         """Reads a file. `before`: the line end before it."""
         with self.parts[part].open() as opened:
-            chunks = _remove_mark(read_chunks(opened))
+            chunks = _remove_mark(itertools.chain(iter([opened.read(START_BYTES)]), read_chunks(opened)))
             if part:
                 chunks = _empty_first_lines(chunks, self.headers[part].lines, before)
             end = b""

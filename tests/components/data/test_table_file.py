@@ -352,5 +352,5 @@ def test_files_of_a_list_are_one_table(tmp_path: Path) -> None:
         source = TableFile(path=paths).open()
         assert np.asarray(source.table.values["x"]).tolist() == [3, 1, 2]
         assert source.locate_row(0).rpartition(", ")[0] == ", ".join(paths)
-    with pytest.raises(DataError, match="a.parquet twice; its rows would be read twice"):
+    with pytest.raises(DataError, match=r"a\.parquet twice; its rows would be read twice"):
         TableFile(path=(str(tmp_path / "a.parquet"), str(tmp_path / "*.parquet"))).open()

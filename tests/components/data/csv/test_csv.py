@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -364,6 +365,19 @@ def test_a_table_of_very_many_columns_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
     with pytest.raises(DataError, match=r"no column `x`, .* Allowed: c 0, c 1, .*, c 1004, … \(9,991 more\)\.$"):
         Csv(path=path, types={"x": "int"}).sizes()
+
+
+@pytest.mark.parametrize(("text_bytes", "parses"), [(1 << 26, 2), (0, 21)])
+def test_the_texts_of_many_columns_are_parsed_at_once_where_they_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text_bytes: int, parses: int
+) -> None:
+    read_csv, calls = pyarrow.csv.read_csv, []
+    monkeypatch.setattr("components.data.csv.reader.LARGE_BYTES", text_bytes)
+    monkeypatch.setattr("pyarrow.csv.read_csv", lambda *args, **options: calls.append(1) or read_csv(*args, **options))
+    lines = [[f"c {number}" for number in range(20)], *[["1.0", "2.0"] * 10] * 3]
+    source = write(tmp_path / "table.csv", "\n".join(map(",".join, lines)))
+    assert set(kinds(source).values()) == {"float"}
+    assert len(calls) == parses
 
 
 @pytest.mark.parametrize("delimiter", [", ", "", "\n", "\0", "é"])
