@@ -4,9 +4,9 @@
     smallest: 1 1
 
 The rows are those of california_housing/housing.csv that have all numbers, `copies` times (by default 10), each time a
-thousandth of a degree further east, dealt out to 20 files: 8 numbers and the target. They are read as `data=csv data.path=FOLDER/*.csv` reads them, encoded, and put on
-the device. Then a compiled loop gathers the batches of an epoch in a random order and concatenates the columns of each,
-as a training step does.
+ten-thousandth of a degree further east, dealt out to 20 files: 8 numbers and the target. They are read as
+`data=csv data.path=FOLDER/*.csv` reads them, encoded, and put on the device. Then a compiled loop gathers the batches
+of an epoch in a random order and concatenates the columns of each, as a training step does.
 
 Prints, for each round, the rows per second of an epoch that starts with the files (into an empty cache), of one that
 starts with the cache, and of a later epoch of the same run; and the same for a single file of these rows. The other
@@ -55,7 +55,7 @@ def write_files(table: Path, folder: Path, copies: int) -> int:
         own = itertools.product(range(copies), rows[number::FILES])
         # The longitude tells copies apart, as equal rows in two splits are looked for and described.
         shards.append(
-            "".join(f"{float(first) + copy / 1000:.3f},{','.join(others)}\n" for copy, (first, *others) in own)
+            "".join(f"{float(first) + copy / 10_000:.4f},{','.join(others)}\n" for copy, (first, *others) in own)
         )
     for number, text in enumerate(shards):
         (folder / f"{number:02d}.csv").write_text(header + text)
