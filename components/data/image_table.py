@@ -51,7 +51,8 @@ class ImageTable(ChecksFileBytes, Csv):
         images: the column of paths, or several, such as one of images and one of masks. None: those of whose texts each
             ends like the name of a JPEG, PNG, BMP, GIF, WebP or TIFF file.
         root: the folder that paths are relative to, or a tar or zip archive, which isn't unpacked to the disk. It is
-            looked up as `path` is. None: the folder of the table, also for each table of a split.
+            looked up as `path` is. None: the folder of the table, or the one that holds all of its files; also for each
+            table of a split.
         on_missing_image: `error`: a row with an empty path is an error where the image is read. `drop`: it is left out
             and counted.
     """

@@ -43,7 +43,8 @@ def find_table_files(
 
 def name_files(files: tuple[Path, ...]) -> tuple[str, ...]:
     """The paths of files from the folder that holds all of them, for messages."""
-    return tuple(os.path.relpath(file, common_folder(files)) for file in files)
+    folder = common_folder(files)
+    return tuple(os.path.relpath(file, folder) for file in files)
 
 
 def common_folder(files: tuple[Path, ...]) -> Path:
