@@ -92,6 +92,7 @@ class CsvFile:
             DataError: as `PackedFile.open`; or, while reading, a byte doesn't fit the encoding.
         """
         with self.file.open() as opened:
+            # The files that are joined are without marks already.
             has_marks = not isinstance(self.file, JoinedFile) and (
                 self.comment is not None or self._separator_line is not None or self.escape == "\\"
             )

@@ -4,6 +4,7 @@ import bz2
 import contextlib
 import csv
 import gzip
+import hashlib
 import io
 import itertools
 import lzma
@@ -381,6 +382,7 @@ def test_the_fingerprint_is_that_of_the_contents_in_their_order(
     monkeypatch.chdir(tmp_path)
     single = Csv(path="a.csv").fingerprint()
     assert Csv(path=["a.csv"]).fingerprint() == Csv(path="one").fingerprint() == single
+    assert single.startswith(f"{hashlib.blake2b(A.encode(), digest_size=16).hexdigest()}, self.delimiter=")  # as ever
     both = Csv(path="*.csv").fingerprint()
     assert Csv(path=["a.csv", "b.csv"]).fingerprint() == both
     assert len({single, both, Csv(path=["b.csv", "a.csv"]).fingerprint()}) == 3
