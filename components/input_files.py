@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
+import itertools
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from components.closest import closest_name, describe_other_form, find_other_form
+from components.closest import closest_name, describe_other_form, find_other_form, join_names
 from components.types import DataError, MissingFileError
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ FILE_KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+
+Paths = str | Sequence[str]
+"""A file, a folder or a pattern such as `shards/*.csv`, or several of them."""
 
 
 def data_folders() -> list[Path]:
@@ -67,6 +72,57 @@ def find_path(*paths: str, file: bool = False) -> Path:
     if other_form is not None:
         hint = f"{describe_other_form(name, other_form)} Write it as the file is named, or rename the file"
     raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
+
+
+def find_paths(path: str) -> list[Path]:
+    """Finds a file or a folder, or else the files that match a pattern such as `shards/*.csv`.
+
+    Args:
+        path: the path, or a pattern with `*`, `?`, `[` or, for any number of folders, `**`. It is looked up as by
+            `find_path`, and files are found before folders.
+
+    Returns:
+        The file or folder; or the regular files that match, in the order of their paths, without hidden ones.
+
+    Raises:
+        MissingFileError: there is none.
+        DataError: what exists is neither a regular file nor a folder.
+    """
+    candidates = candidate_paths(path)
+    existing = [each for exists in (os.path.isfile, os.path.isdir) for each in candidates if exists(each)]
+    if existing or not glob.has_magic(path):
+        return [next(iter(existing), None) or find_path(path, file=True)]
+    parts = Path(os.path.expanduser(path)).parts
+    count = next(number for number, name in enumerate(parts) if glob.has_magic(name))
+    roots = [folder.joinpath(*parts[:count]) for folder in data_folders()]
+    for root in roots:
+        names = glob.glob(os.path.join(*parts[count:]), root_dir=root, recursive=True)
+        if files := [root / name for name in sorted(names) if os.path.isfile(root / name)]:
+            return files
+    root = next(filter(os.path.isdir, roots), roots[-1])
+    listed = join_names(_list_siblings([root / "any"])) or "nothing"
+    hint = f"{root} holds {listed}" if os.path.isdir(root) else f"there is no folder {root}"
+    raise MissingFileError(f"no file matches {' or '.join(map(str, candidates))}; {hint}; correct the pattern")
+
+
+def describe_paths(paths: Paths) -> str:
+    """The paths for messages: as they are written, at most three."""
+    if isinstance(paths, str):
+        return paths
+    more = f", … ({len(paths) - 3:,} more)" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more
+
+
+def name_paths(paths: Paths) -> str:
+    """The name of a file or folder; of a pattern that of its folder, of several files that of their first one's folder.
+
+    It is "" where a path names no folder.
+    """
+    if isinstance(paths, str):
+        named = itertools.takewhile(lambda name: not glob.has_magic(name), Path(paths).parts)
+        return Path(*named).name
+    first = Path(next(iter(paths), ""))
+    return name_paths(str(first.parent)) or name_paths(str(first))
 
 
 def _find_one_below(path: str) -> Path | None:

@@ -32,6 +32,9 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     GUIDE.write_files(in_empty_folder)
     write_houses(in_empty_folder / "houses.csv", price=True)
     write_houses(in_empty_folder / "new.csv", price=False)
+    (in_empty_folder / "shards").mkdir()
+    for number in range(2):
+        write_houses(in_empty_folder / f"shards/{number}.csv", price=True)
     write_photos(in_empty_folder)
     return in_empty_folder
 
@@ -58,13 +61,13 @@ def write_photos(folder: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 6
+    assert len(GUIDE.commands) == 7
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if "data=image_table" in arguments:  # `test_images.py` runs such commands
             check_config(compose(arguments))
             continue
-        if "data=csv" in arguments:
+        if "data=csv" in arguments and "data.path=shards/*.csv" not in arguments:
             arguments += QUICK_RUN
         elif "mode=predict" not in arguments:
             arguments += ["mode=look", "tracking=none"]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -22,6 +21,7 @@ from components.data.image_profile import profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
 from components.data.table import slice_rows
+from components.data.table_paths import common_folder
 from components.image_files import ImageShape, verify_mask
 from components.input_files import IMAGE_SUFFIXES, find_path
 from components.types import (
@@ -51,7 +51,8 @@ class ImageTable(ChecksFileBytes, Csv):
         images: the column of paths, or several, such as one of images and one of masks. None: those of whose texts each
             ends like the name of a JPEG, PNG, BMP, GIF, WebP or TIFF file.
         root: the folder that paths are relative to, or a tar or zip archive, which isn't unpacked to the disk. It is
-            looked up as `path` is. None: the folder of the table, also for each table of a split.
+            looked up as `path` is. None: the folder of the table, or the one that holds all of its files; also for each
+            table of a split.
         on_missing_image: `error`: a row with an empty path is an error where the image is read. `drop`: it is left out
             and counted.
     """
@@ -245,7 +246,7 @@ class ImageTable(ChecksFileBytes, Csv):
             return self._unsearched._listed
         listed = {}
         for part, paths in self._paths.items():
-            root = Path(str(cast(Csv, self.tables[part]).file)).parent if self.root is None else find_path(self.root)
+            root = common_folder(cast(Csv, self.tables[part]).files) if self.root is None else find_path(self.root)
             given = [path for column in paths.values() for path in column if path is not None]
             listed[part] = find_listed_files(PackedFile(root, self.max_unpacked_gb), given)
             if listed[part].faults and (self.on_bad_row == "error" or not listed[part].numbers):

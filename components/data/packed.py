@@ -8,7 +8,7 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +101,21 @@ class MemoryFile:
 
 
 class ChunkReader(io.RawIOBase):
-    """A readable file whose content is an iterator of chunks."""
+    """A readable file whose content is an iterator of chunks. Closing it closes a generator.
+
+    Within a `BufferedReader`, it may be closed while another thread reads it, as Arrow does ahead of time.
+    """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, memoryview(b"")
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if isinstance(self._chunks, Generator):
+            self._chunks.close()
+        super().close()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if not self._rest:

@@ -53,8 +53,8 @@ class SplitOptions(ABC):
             `stratify`, the target, or `label`.
     """
 
-    valid: Annotated[float, Range(0, bounds="()")] | str | None = None
-    test: float | str | tuple[str, str] | None = None
+    valid: Annotated[float, Range(0, bounds="()")] | str | tuple[str, ...] | None = None
+    test: float | str | tuple[str, ...] | None = None
     stratify: str | None = None
     seed: Annotated[int, Range(0)] | None = 0
     valid_from: Literal["train", "test"] = "train"

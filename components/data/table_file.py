@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import os
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +20,11 @@ from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
+from components.data.table_paths import find_table_files
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
-from components.input_files import candidate_paths, find_path
-from components.types import Block, DataError, LazyColumns, MissingFileError, Range, Values, row_count
+from components.input_files import Paths, find_paths
+from components.types import Block, DataError, LazyColumns, Range, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -139,7 +138,7 @@ class TypedFile(StoredTable, FileTable):
     def _store(self) -> ColumnStore:
         return self._open_store(self.path)
 
-    def _open_store(self, path: str) -> ColumnStore:
+    def _open_store(self, path: Paths) -> ColumnStore:
         root, files = find_files(path)
         formats = {file: _read_format(file) for file in files}
         first = formats[files[0]]
@@ -148,7 +147,7 @@ class TypedFile(StoredTable, FileTable):
                 other = FORMAT_NAMES[found] if found else "CSV or of another format"
                 raise DataError(f"{files[0]} is {FORMAT_NAMES[first]}, but {file} is {other}. Save all in one format.")
         if self.shapes is not None and first != "tfrecord":
-            raise DataError(f"`shapes` is for TFRecord files, but {self.path} is {FORMAT_NAMES[first]}. Leave it out.")
+            raise DataError(f"`shapes` is for TFRecord files, but {self.label} is {FORMAT_NAMES[first]}. Leave it out.")
         if first == "tfrecord":
             names = [str(file.relative_to(root)) if root else file.name for file in files]
             shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
@@ -160,10 +159,10 @@ class TypedFile(StoredTable, FileTable):
         root, files = find_files(self.path)
         return str(root or files[0])
 
-    def _open_given(self, path: str) -> TextTable:
+    def _open_given(self, path: Paths) -> TextTable:
         return _GivenTypedFile.like(self, path)
 
-    def _digest_given(self, path: str) -> str:
+    def _digest_given(self, path: Paths) -> str:
         return self._open_store(path).digest()
 
     @cached_property
@@ -189,8 +188,9 @@ class TableFile(Csv):
     are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
     columns of more than 256 MB in all are kept in a temporary file. Folders named `year=2020` are columns.
 
-    `path` is a file, a pattern such as `shards/*.parquet`, or a folder: all files in it and in the folders below are
-    the table. The options `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
+    `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
+    folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. The options
+    `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
 
     A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
     is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that
@@ -218,7 +218,7 @@ class TableFile(Csv):
             if field.name not in known and (value := options.pop(field.name)) != field.default:
                 needed, found = "TFRecord" if kind is Csv else "CSV", FORMAT_NAMES[format]
                 raise DataError(
-                    f"`{field.name}` (={value}) is for {needed} files, but {self.path} is {found}. Leave it out."
+                    f"`{field.name}` (={value}) is for {needed} files, but {self.label} is {found}. Leave it out."
                 )
         return kind(**options)
 
@@ -230,28 +230,25 @@ def _read_format(path: Path) -> FileFormat | None:
     return "tfrecord" if is_zlib_record(start) else find_format(start)
 
 
-def find_files(path: str) -> tuple[Path | None, Sequence[Path]]:
+def find_files(paths: Paths) -> tuple[Path | None, Sequence[Path]]:
     """The files of a table.
 
     Args:
-        path: a file, a pattern or a folder.
+        paths: a file, a pattern or a folder, or several of them.
 
     Returns:
-        The folder, if it is one, and the files, sorted by path. Names that start with `.` or `_` are left out.
+        The folder, if it is one, and the files. Those of a pattern and of a folder are sorted by path. Names in a
+        folder that start with `.` or `_` are left out.
     """
-    if glob.has_magic(path) and not any(map(os.path.lexists, candidate_paths(path))):
-        for candidate in candidate_paths(path):
-            found = sorted(name for name in glob.glob(str(candidate), recursive=True) if os.path.isfile(name))
-            if found:
-                return None, [*map(Path, found)]
-        raise MissingFileError(f"no file matches {' or '.join(map(str, candidate_paths(path)))}; correct the pattern")
-    found_path = find_path(path)
-    if not found_path.is_dir():
-        return None, [found_path]
-    files = sorted(file for file in found_path.rglob("*") if file.is_file() and not _is_hidden(file, found_path))
+    root = find_paths(paths)[0] if isinstance(paths, str) else None
+    return root if root is not None and root.is_dir() else None, find_table_files(paths, _list_folder)
+
+
+def _list_folder(path: str, folder: Path) -> Sequence[Path]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file, folder))
     if not files:
-        raise DataError(f"`path` (={path}) is a folder without files, {found_path}")
-    return found_path, files
+        raise DataError(f"`path` (={path}) is a folder without files, {folder}")
+    return files
 
 
 def _is_hidden(file: Path, root: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.closest import suggest_name
-from components.input_files import find_path
+from components.input_files import find_paths
 from components.types import DataError, UserError
 from runner.config.overrides import COMMAND_LINE
 from runner.config.provenance import format_problem
@@ -49,10 +49,12 @@ def find_file_problems(config: Config) -> list[str]:
         except UserError as error:
             problems.append(str(error))
     origin, path = config.origins.get("data.path", ""), data.get("path") if isinstance(data, dict) else None
-    # A source of the user's may take a URI.
-    if origin.startswith(COMMAND_LINE) and isinstance(path, str) and "://" not in path:
+    paths = path if isinstance(path, list) else [path]
+    for each in paths if origin.startswith(COMMAND_LINE) else ():
+        if not isinstance(each, str) or "://" in each:  # a source of the user's may take a URI
+            continue
         try:
-            find_path(path)
+            find_paths(each)
         except DataError as error:
             problems.append(format_problem(f"data.path: {error}", origin))
     return problems

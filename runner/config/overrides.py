@@ -373,6 +373,9 @@ def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> st
         values = str(override.input_line).partition("=")[2]
         if name in SINGLE_VALUES:
             as_text = f'{name}="{values}"'
+            if name == "data.path":
+                files = shlex.quote(f"{name}=[{values}]")
+                return f"several files must be a list. Write {files}, or {shlex.quote(as_text)} for a name with a comma"
             return f"takes one value. Run the command once for each. If it has a comma, write {shlex.quote(as_text)}"
         return f"several values must be a list. Write {shlex.quote(f'{name}=[{values}]')}"
     if root == EXPERIMENT and not is_choice:

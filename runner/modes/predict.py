@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
+from components.input_files import describe_paths
 from components.types import DataError, InfersTypes, Remedy, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
@@ -244,7 +245,7 @@ def _is_set(config: Config, option: str) -> bool:
 def name_new_rows(config: Config) -> Any:
     """The file of the new rows, or the function that yields them."""
     data = config.values["data"]
-    return data["path"] if "path" in data else data["function"]["_target_"]
+    return describe_paths(data["path"]) if "path" in data else data["function"]["_target_"]
 
 
 def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:

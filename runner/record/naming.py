@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
+from components.input_files import name_paths
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON
 from runner.config.config import Config
 from runner.override_text import overridden_key
@@ -27,7 +27,7 @@ UNNAMED_KEYS = (
 def data_name(config: Config) -> str:
     """The name of the data: of its file or folder, or else of its option, such as `digits`; `table` from Python."""
     path = config.values["data"].get("path")
-    name = Path(path).name if isinstance(path, str) else ""
+    name = name_paths(path) if isinstance(path, str | list) else ""
     option = str(config.choices.get("data", "data"))
     return name or ("table" if option == FROM_PYTHON else option)
 

@@ -74,7 +74,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
             options["notes"].append(f"{deciding}, so the splits aren't stratified.")
-    elif (time := _find_time(columns.values(), targets)) and not isinstance(getattr(source, "test", None), str):
+    elif (time := _find_time(columns.values(), targets)) and not isinstance(getattr(source, "test", None), str | tuple):
         options["notes"].append(
             f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
             f"{format_name_override('data.split_by', time)}"
@@ -222,7 +222,7 @@ def _find_image_remedy(source: Any, table: TableProfile) -> str:
     """The `image_remedy` of `plan_column` for the columns of a source."""
     if table.images:
         return ""
-    if isinstance(getattr(source, "path", None), str):
+    if isinstance(getattr(source, "path", None), str | tuple):
         return ". To use the images, write data=image_table instead of data=csv"
     return ". To use the images, write the table into a CSV file, and set data=image_table data.path=FILE"
 

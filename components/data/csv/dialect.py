@@ -1,21 +1,27 @@
-"""The dialect of a CSV file: its encoding, delimiter, quotes and comments. It turns the file into lines of UTF-8."""
+"""The dialect of a CSV file: its encoding, delimiter, quotes and comments. It turns the file into lines of UTF-8.
+
+Several files are joined to one text of UTF-8, in which lines have other numbers than in their files.
+"""
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import csv
 import io
+import itertools
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from components.data.bad_rows import BadRows
+from components.data.csv.lines import CHUNK_BYTES, LineStream, count_line_ends, empty_lines, read_chunks, split_lines
 from components.data.packed import ChunkReader, MemoryFile, PackedFile
 from components.types import DataError
 
@@ -35,10 +41,10 @@ CHARACTERS = {  # by a name that needs no quotes in a shell
     "single_quote": "'",
 }
 SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([^\r\n])(?=[\r\n]|\Z)", re.IGNORECASE)  # Excel writes and reads it
-CHUNK_BYTES = 1 << 20
+START_BYTES = 1 << 12  # of a file, which usually hold its header
 NULL = rb"\N"  # a missing value in MySQL's files
 MAX_LINE_CHARACTERS = 16 << 20  # also the maximum of a field
-FIELD_LIMIT_LOCK = threading.Lock()  # `csv.field_size_limit` is global
+FIELD_LIMIT_LOCK = threading.RLock()  # `csv.field_size_limit` is global; joined files open each other
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class CsvFile:
     """A CSV file and its dialect.
 
     Attributes:
-        file: the file, packed or not, or in memory.
+        file: the file, packed or not, or in memory, or several that are joined.
         delimiter: the character between fields. A comma is replaced by the character of a first line such as `sep=;`.
         quote: the character around fields. None: no field is quoted.
         escape: the character before a delimiter or quote that is part of a field. None: there is none. With a
@@ -57,7 +63,7 @@ class CsvFile:
             everywhere else.
     """
 
-    file: PackedFile | MemoryFile
+    file: PackedFile | MemoryFile | JoinedFile
     delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
@@ -73,6 +79,11 @@ class CsvFile:
         """The character between fields."""
         return (self._separator_line or ",") if self.delimiter == "," else self.delimiter
 
+    @property
+    def parts(self) -> tuple[CsvFile, ...]:
+        """The files that are joined, or only this one."""
+        return self.file.parts if isinstance(self.file, JoinedFile) else (self,)
+
     @contextmanager
     def open(self) -> Iterator[LineStream]:
         """Opens the file as UTF-8. Comments and skipped rows are empty lines, so that others keep their numbers.
@@ -81,11 +92,14 @@ class CsvFile:
             DataError: as `PackedFile.open`; or, while reading, a byte doesn't fit the encoding.
         """
         with self.file.open() as opened:
-            has_marks = self.comment is not None or self._separator_line is not None or self.escape == "\\"
+            # The files that are joined are without marks already.
+            has_marks = not isinstance(self.file, JoinedFile) and (
+                self.comment is not None or self._separator_line is not None or self.escape == "\\"
+            )
             if self._is_utf_8 and not has_marks and not self.skipped:
                 yield LineStream(opened)
                 return
-            chunks: Iterable[bytes] = _read_chunks(opened) if self._is_utf_8 else self._decode(_read_chunks(opened))
+            chunks: Iterable[bytes] = read_chunks(opened) if self._is_utf_8 else self._decode(read_chunks(opened))
             if self.skipped:
                 chunks = self._empty_skipped(chunks)
             if has_marks:
@@ -99,7 +113,7 @@ class CsvFile:
             old_limit = csv.field_size_limit(MAX_LINE_CHARACTERS)
             try:
                 text = io.TextIOWrapper(
-                    io.BufferedReader(ChunkReader(_read_chunks(opened)), CHUNK_BYTES),
+                    io.BufferedReader(ChunkReader(read_chunks(opened)), CHUNK_BYTES),
                     encoding="utf-8-sig",
                     errors="replace",
                     newline="",
@@ -123,10 +137,21 @@ class CsvFile:
         return isinstance(self.file, MemoryFile)
 
     def locate(self, row: int) -> str:
-        """The location of a row, counted from 0: `line 5`, or `row 3` in memory."""
+        """The location of a row, counted from 0: `line 5`, or `line 5 of b.csv`, or `row 3` in memory."""
         if not isinstance(self.file, MemoryFile):
-            return f"line {self.find_line(row + 1)}"
+            return self.name_line(self.find_line(row + 1))
         return self.file.locate(int(BadRows(np.array(self.skipped, np.int64)).number(np.array([row]))[0]))
+
+    def name_line(self, line: int) -> str:
+        """Names a line, counted from 1: `line 5`, or `line 5 of b.csv` where files are joined."""
+        return self.file.name_line(line) if isinstance(self.file, JoinedFile) else f"line {line}"
+
+    def read_header(self) -> Header:
+        """Reads the record with the names of the columns."""
+        with self.open_records() as reader:
+            for fields in filter(None, reader):
+                return Header(tuple(fields), reader.line_num)
+            return Header((), reader.line_num)
 
     def find_lines(self, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yields the first line, from 0, and the end of the lines of each of some rows, sorted and counted from 0."""
@@ -208,7 +233,7 @@ class CsvFile:
         for number, line in enumerate(iter(lambda: text.readline(MAX_LINE_CHARACTERS), ""), start=1):
             if len(line) == MAX_LINE_CHARACTERS:
                 limit = f"{MAX_LINE_CHARACTERS >> 20} million characters"
-                raise DataError(f"{self}, line {number} has more than {limit}, the maximum; is it a table?")
+                raise DataError(f"{self}, {self.name_line(number)} has more than {limit}, the maximum; is it a table?")
             yield line
 
     def _decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
@@ -216,7 +241,7 @@ class CsvFile:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         ends = io.IncrementalNewlineDecoder(None, translate=True)  # CR and LF may be in two chunks
         line = 1
-        for chunk in [*chunks, b""] if not is_whole else _append(chunks, b""):
+        for chunk in [*chunks, b""] if not is_whole else itertools.chain(chunks, [b""]):
             try:
                 text = decoder.decode(chunk, final=is_whole and not chunk)
             except UnicodeError as error:
@@ -248,7 +273,7 @@ class CsvFile:
         first, skipped, before = 0, self._skipped_lines, b""
         for lines in split_lines(chunks):
             low, high = np.searchsorted(skipped, (first, first + len(lines)))
-            _empty_lines(lines, (skipped[low:high] - first).tolist(), before)
+            empty_lines(lines, (skipped[low:high] - first).tolist(), before)
             first, before = first + len(lines), lines[-1] if lines else before
             yield b"".join(lines)
 
@@ -274,7 +299,7 @@ class CsvFile:
                 elif (quote and quote in line) or (self.escape == "\\" and NULL in line):
                     lines[number], is_quoted = self._empty_nulls(line, is_quoted)
                 is_first = False
-            _empty_lines(lines, comments, before)
+            empty_lines(lines, comments, before)
             before = lines[-1] if lines else before
             yield b"".join(lines)
 
@@ -322,20 +347,101 @@ class CsvFile:
         return re.compile(outside, re.DOTALL), re.compile(inside, re.DOTALL)
 
 
-class LineStream(io.RawIOBase):
-    """A readable file in which no read ends between CR and LF. There, Arrow would drop the LF of a quoted field."""
+class Header(NamedTuple):
+    """The record with the names of the columns.
 
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
+    Attributes:
+        names: the names.
+        lines: the number of lines up to its end. All lines of a file without a record.
+    """
 
-    def readable(self) -> bool:
-        return True
+    names: tuple[str, ...]
+    lines: int
 
-    def read(self, size: int = -1) -> bytes:
-        if size < 2:
-            return self._file.read(size)
-        data = self._file.read(size - 1)
-        return data + self._file.read(1) if data.endswith(b"\r") else data
+
+@dataclass(frozen=True)
+class JoinedFile:
+    """CSV files with the same columns, one after the other as a single text of UTF-8.
+
+    The header of each file but the first is emptied, and each file ends with a line end.
+
+    Attributes:
+        parts: the files and their dialects, which have the same delimiter.
+        names: the name of each file, for messages.
+        name: the name of the whole, for messages.
+    """
+
+    parts: tuple[CsvFile, ...]
+    names: tuple[str, ...]
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def open(self) -> Iterator[io.BufferedReader]:
+        """Opens the files. Raises DataError as `CsvFile.open` does."""
+        opened: io.BufferedReader = io.BufferedReader(ChunkReader(self._read_chunks()), CHUNK_BYTES)
+        with opened:
+            yield opened
+
+    def name_line(self, line: int) -> str:
+        """Names a line of the text, counted from 1: `line 5 of b.csv`."""
+        part = bisect.bisect_left(self._line_counts, line)
+        before = self._line_counts[part - 1] if part else 0
+        return f"line {line - before} of {self.names[part]}"
+
+    @cached_property
+    def headers(self) -> tuple[Header, ...]:
+        """The header of each file."""
+        return tuple(part.read_header() for part in self.parts)
+
+    @cached_property
+    def _line_counts(self) -> list[int]:
+        """The number of lines up to the end of each file."""
+        return list(itertools.accumulate(self._count_lines(part) for part in range(len(self.parts))))
+
+    def _count_lines(self, part: int) -> int:
+        return sum(map(count_line_ends, self._read_part(part, b"\n")))
+
+    def _read_chunks(self) -> Iterator[bytes]:
+        """Yields chunks that aren't empty."""
+        end = b"\n"
+        for part in range(len(self.parts)):
+            for chunk in filter(None, self._read_part(part, end)):
+                end = chunk[-1:]
+                yield chunk
+
+    def _read_part(self, part: int, before: bytes) -> Iterator[bytes]:
+        """Reads a file. `before`: the line end before it."""
+        with self.parts[part].open() as opened:
+            chunks = _remove_mark(itertools.chain(iter([opened.read(START_BYTES)]), read_chunks(opened)))
+            if part:
+                chunks = _empty_first_lines(chunks, self.headers[part].lines, before)
+            end = b""
+            for chunk in chunks:
+                end = chunk[-1:] or end
+                yield chunk
+            if end not in (b"\n", b"\r"):
+                yield b"\n"
+
+
+def _remove_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Leaves out the byte order mark of UTF-8."""
+    yield next(chunks, b"").removeprefix(codecs.BOM_UTF8)
+    yield from chunks
+
+
+def _empty_first_lines(chunks: Iterator[bytes], count: int, before: bytes) -> Iterator[bytes]:
+    """Empties lines at the start. `before`: the line end before them."""
+    lines: list[bytes] = []
+    for chunk in chunks:
+        lines = (b"".join(lines) + chunk).splitlines(keepends=True)
+        if len(lines) > count:  # so the last one to empty is whole
+            break
+    empty_lines(lines, range(min(count, len(lines))), before)
+    yield b"".join(lines)
+    yield from chunks
 
 
 def guess_utf_16(start: bytes) -> str:
@@ -345,46 +451,3 @@ def guess_utf_16(start: bytes) -> str:
     if shares.max() > 0.5 and shares.min() < 0.1:
         return "utf-16-le" if shares[1] > shares[0] else "utf-16-be"
     return ""
-
-
-def _read_chunks(file: Any) -> Iterator[bytes]:
-    return iter(lambda: file.read(CHUNK_BYTES), b"")
-
-
-def _append(chunks: Iterable[bytes], last: bytes) -> Iterator[bytes]:
-    yield from chunks
-    yield last
-
-
-def split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Splits chunks into lines with their ends. The byte order mark is left out."""
-    rest, is_first = b"", True
-    for chunk in chunks:
-        if is_first:
-            chunk, is_first = chunk.removeprefix(codecs.BOM_UTF8), False
-        lines = (rest + chunk).splitlines(keepends=True)
-        rest = lines.pop() if lines else b""  # it may continue in the next chunk
-        yield lines
-    yield [rest]
-
-
-def _empty_lines(lines: list[bytes], numbers: Sequence[int], before: bytes) -> None:
-    """Empties some lines in place. They stay lines: LF after a line that ends in CR would be one end with it.
-
-    Args:
-        lines: the lines with their ends.
-        numbers: the positions of those to empty, sorted.
-        before: the line before the first one, as it was emptied.
-    """
-    for number in numbers:
-        lines[number] = lines[number][len(lines[number].rstrip(b"\r\n")) :]
-    for start in (0, *(each for number in numbers for each in (number, number + 1))):
-        number = start  # an LF alone follows a CR only where one of them was emptied
-        while lines[number : number + 1] == [b"\n"] and (lines[number - 1] if number else before).endswith(b"\r"):
-            lines[number] = b"\r"
-            number += 1
-
-
-def count_line_ends(text: bytes) -> int:
-    """The number of line ends in a text: LF, CR LF and CR alone."""
-    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")

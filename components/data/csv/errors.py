@@ -20,8 +20,9 @@ from typing import NoReturn
 import numpy as np
 
 from components.data.bad_rows import BadRowsError
-from components.data.csv.dialect import CHARACTERS, CHUNK_BYTES, CsvFile, count_line_ends, guess_utf_16, split_lines
-from components.data.packed import MemoryFile
+from components.data.csv.dialect import CHARACTERS, CsvFile, guess_utf_16
+from components.data.csv.lines import CHUNK_BYTES, count_line_ends, split_lines
+from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, find_format
 from components.types import Change, ColumnType, DataError, Problem, Remedy, Setting
 
@@ -128,7 +129,7 @@ def make_problem_error(name: str, kind: ColumnType, problem: Problem) -> DataErr
 def raise_read_error(file: CsvFile, message: str) -> NoReturn:
     """Raises DataError for an error of Arrow. The message names the line and the column instead of their numbers."""
     if "Empty CSV file" in message:
-        _raise_empty_error(file)
+        raise_empty_error(file)
     if "straddling" in message:
         check_delimiter(file, _read_names(file))
         check_quotes(file)
@@ -144,8 +145,8 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
 
 def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: int) -> DataError:
     """The error for a record with another number of fields than the first line. Record 0 is the first line."""
-    line = file.find_line(record)
-    fault = f"{file}, line {line}: the number of fields is {count}, not {needed} as in the first line"
+    line = file.name_line(file.find_line(record))
+    fault = f"{file}, {line}: the number of fields is {count}, not {needed} as in the first line"
     if remedy := _find_comment(file, _read_first_line(file)):
         return DataError(f"{fault}; {remedy}")
     remedy = _find_comment_at(file, record, line) or _suggest_field_count_remedy(file, is_short=count < needed)
@@ -161,11 +162,11 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     return BadRowsError(fault, [remedy], np.array([*counts], np.int64), describe, file.count_rows())
 
 
-def _find_comment_at(file: CsvFile, record: int, line: int) -> str:
+def _find_comment_at(file: CsvFile, record: int, line: str) -> str:
     """The remedy if a record looks like a comment; "" if it doesn't."""
     with file.open_records() as reader:
         fields = next(itertools.islice(filter(None, reader), record, None))
-    return _find_comment(file, fields[0], f"line {line}") if len(fields) == 1 else ""
+    return _find_comment(file, fields[0], line) if len(fields) == 1 else ""
 
 
 def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
@@ -226,7 +227,12 @@ def _find_usual_rows(file: CsvFile, comment: str) -> tuple[int, set[str]]:
 
 
 def check_quotes(file: CsvFile) -> None:
-    """Raises DataError for a quoted field that is never closed, or is followed by other characters."""
+    """Raises DataError for a quoted field that is never closed in its file, or is followed by other characters."""
+    for part in file.parts:
+        _check_quotes_of_part(part)
+
+
+def _check_quotes_of_part(file: CsvFile) -> None:
     # With escaped quotes, only the strict reader knows which quotes count.
     if file.quote is None or (file.escape is None and not _has_misplaced_quotes(file)):
         return
@@ -286,15 +292,21 @@ def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
     return not np.where(starts_inside, valid_inside, valid_outside).all()
 
 
-def check_format(file: CsvFile) -> None:
-    """Raises DataError for a file that is no CSV file: another format, or another encoding than UTF-8."""
-    if isinstance(file.file, MemoryFile):  # is written as a CSV file
+def check_format(file: CsvFile, *, follows: bool = False) -> None:
+    """Raises DataError for a file that is no CSV file, but has another format. It isn't joined of others.
+
+    Args:
+        file: the file.
+        follows: whether a CSV file comes before it in the same table.
+    """
+    if not isinstance(file.file, PackedFile):  # a file in memory is written as a CSV file
         return
     path = file.file.path
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
     if (found := find_format(start)) is not None:
-        raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; choose data=table, which reads both")
+        remedy = "save all files of a table in one format" if follows else "choose data=table, which reads both"
+        raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; {remedy}")
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"
@@ -342,21 +354,28 @@ def raise_nul_error(file: CsvFile) -> NoReturn:
                 line += count_line_ends(chunk[:position])
                 break
             line += count_line_ends(chunk)
-    raise DataError(f"{file}, line {line}: there is a byte 0x00, as in UTF-16; set `encoding` to that of the file")
+    location = f"{file}, {file.name_line(line)}"
+    raise DataError(f"{location}: there is a byte 0x00, as in UTF-16; set `encoding` to that of the file")
 
 
 def raise_encoding_error(file: CsvFile) -> NoReturn:
     """Raises DataError for the first line that isn't UTF-8. Only a file that is read as UTF-8 can have one."""
-    _check_utf_16(file)
-    with file.file.open() as opened:
-        chunks = iter(lambda: opened.read(CHUNK_BYTES), b"")
-        for number, line in enumerate(itertools.chain.from_iterable(split_lines(chunks)), start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                fault = f"{file}, line {number}: byte {line[error.start]:#x} isn't UTF-8"
-                raise DataError(f"{fault}; {_suggest_encoding(line, error.start)}") from error
+    check_encoding(file)
     raise DataError(f"{file} isn't UTF-8; set `encoding` to that of the file")
+
+
+def check_encoding(file: CsvFile) -> None:
+    """Raises DataError for the first line that isn't UTF-8. The file is one that is read as UTF-8."""
+    _check_utf_16(file)
+    for part in file.parts:
+        with part.file.open() as opened:
+            chunks = iter(lambda: opened.read(CHUNK_BYTES), b"")
+            for number, line in enumerate(itertools.chain.from_iterable(split_lines(chunks)), start=1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as error:
+                    fault = f"{part}, line {number}: byte {line[error.start]:#x} isn't UTF-8"
+                    raise DataError(f"{fault}; {_suggest_encoding(line, error.start)}") from error
 
 
 def _suggest_encoding(line: bytes, position: int) -> str:
@@ -371,20 +390,20 @@ def _suggest_encoding(line: bytes, position: int) -> str:
 
 def _check_utf_16(file: CsvFile) -> None:
     """Raises DataError for the byte order mark of UTF-16, or for its NUL bytes."""
-    with file.file.open() as opened:
-        start = opened.read(START_BYTES)
-    if start[:4] == codecs.BOM_UTF32_LE or start[:4] == codecs.BOM_UTF32_BE:
-        encoding = "utf-32"
-    elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        encoding = "utf-16"
-    else:
-        encoding = guess_utf_16(start)
-    if not encoding:
-        return
-    raise DataError(f"{file} looks like {encoding.upper()}: set `encoding={encoding}`")
+    for part in file.parts:
+        with part.file.open() as opened:
+            start = opened.read(START_BYTES)
+        if start[:4] == codecs.BOM_UTF32_LE or start[:4] == codecs.BOM_UTF32_BE:
+            encoding = "utf-32"
+        elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            encoding = "utf-16"
+        else:
+            encoding = guess_utf_16(start)
+        if encoding:
+            raise DataError(f"{part} looks like {encoding.upper()}: set `encoding={encoding}`")
 
 
-def _raise_empty_error(file: CsvFile) -> NoReturn:
+def raise_empty_error(file: CsvFile) -> NoReturn:
     with file.open_records() as reader:
         for fields in reader:
             if fields:

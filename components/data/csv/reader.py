@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +34,7 @@ from components.data.csv.errors import (
     raise_nul_error,
     raise_read_error,
 )
+from components.data.csv.headers import check_headers
 from components.data.csv.numbers import (
     OPTIONAL_MARKS,
     Evidence,
@@ -166,7 +168,9 @@ class Reader:
         import pyarrow
 
         if not self.file.is_in_memory:
-            check_format(self.file)
+            for part in self.file.parts:
+                check_format(part, follows=part is not self.file.parts[0])
+            check_headers(self.file)
         try:
             everything = self._read_table()
         except BadRowsError as error:
@@ -495,6 +499,18 @@ class Reader:
         import pyarrow
 
         types = pyarrow.types
+        at_once = max(LARGE_BYTES * len(columns) // max(self._scan.size, 1), 1)  # columns whose texts may be in memory
+        texts_of: dict[str, pyarrow.ChunkedArray] = {}
+
+        def parse_texts(name: str) -> pyarrow.ChunkedArray:
+            """Parses a column as texts, and those of the next columns that need it, as each time is a whole parse."""
+            if name not in texts_of:
+                others = (other for other, array in columns if self._may_need_texts(other, array))
+                names = [name] if name in self.column_nulls else [name, *itertools.islice(others, at_once - 1)]
+                parsed = self._parse(dict.fromkeys(names, pyarrow.string()), names, nulls=self._nulls_of(name))
+                texts_of.update(_named_columns(parsed))
+            return texts_of[name]
+
         while columns:
             name, array = columns.popleft()
             if types.is_binary(array.type):
@@ -513,19 +529,25 @@ class Reader:
             ):
                 yield Column(name, self._parse_texts(name))
             elif self._may_be_codes(name, array):
-                texts = self._parse_texts(name)
+                texts = parse_texts(name)
                 if are_codes(texts):
                     yield Column(name, texts, is_text=name not in self.types)
                 else:
                     yield Column(name, _read_whole(array, texts) if types.is_floating(array.type) else array)
             elif self._may_have_plus_signs(name, array):
-                yield Column(name, _read_whole(array, self._parse_texts(name)))
-            elif self._has_groups(name, array):
-                yield Column(name, self._parse_texts(name))
+                yield Column(name, _read_whole(array, parse_texts(name)))
+            elif self._may_have_groups(name, array) and self._has_groups(name, parse_texts(name)):
+                yield Column(name, parse_texts(name))
             elif types.is_string(array.type) and self._accepts_gaps:
                 yield self._read_gaps(name, array)
             else:
                 yield Column(name, array)
+            texts_of.pop(name, None)
+
+    def _may_need_texts(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether numbers are checked by their texts, which have the usual missing values."""
+        is_checked = self._may_be_codes(name, array) or self._may_have_plus_signs(name, array)
+        return name not in self.column_nulls and (is_checked or self._may_have_groups(name, array))
 
     def _parse_texts(self, name: str, nulls: tuple[str, ...] | None = None) -> pyarrow.ChunkedArray:
         """Parses a column as texts. `nulls`: the spellings of a missing value; by default those of the column."""
@@ -580,11 +602,13 @@ class Reader:
         is_allowed = self.types.get(name, "int") == "int"
         return is_allowed and pyarrow.types.is_floating(array.type) and are_whole(array)
 
-    def _has_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+    def _may_have_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
+        """Whether numbers may be written with points that separate thousands, as their values tell."""
+        return name not in self.types and self._decimal is None and may_have_thousands(array)
+
+    def _has_groups(self, name: str, texts: pyarrow.ChunkedArray) -> bool:
         """Whether the points in a column of numbers may separate thousands."""
-        if name in self.types or self._decimal is not None or not may_have_thousands(array):
-            return False
-        return bool(self._make_text_column(name, self._parse_texts(name)).evidence.point)
+        return bool(self._make_text_column(name, texts).evidence.point)
 
     def _has_decimals(self, evidence: Sequence[Evidence], values: Mapping[str, Values]) -> bool:
         """Whether the texts of numbers that Arrow has read decide the meaning of a comma in another column.
@@ -607,7 +631,9 @@ class Reader:
             return Column(name, array, dictionary=(texts, indices))
         nulls = (*self._nulls_of(name), *(texts[number] for number in gaps))
         parsed = self._parse({}, [name], nulls=nulls).column(name)
-        if pyarrow.types.is_string(parsed.type) or self._has_groups(name, parsed):
+        if pyarrow.types.is_string(parsed.type):
+            return Column(name, array, dictionary=(texts, indices))
+        if self._may_have_groups(name, parsed) and self._has_groups(name, self._parse_texts(name)):
             return Column(name, array, dictionary=(texts, indices))
         if self._may_be_codes(name, parsed) and are_codes(pyarrow.array([text for text in texts if not is_gap(text)])):
             return Column(name, array, is_text=name not in self.types, dictionary=(texts, indices))

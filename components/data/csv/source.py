@@ -6,7 +6,7 @@ import codecs
 import dataclasses
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,46 +17,56 @@ import numpy as np
 from components.closest import join_names, suggest_name
 from components.columns import ALL, READING_OPTIONS, merge_options
 from components.data.bad_rows import BadRowsError
-from components.data.csv.dialect import CsvFile
+from components.data.csv.dialect import CsvFile, JoinedFile
 from components.data.csv.errors import name_character
 from components.data.csv.options import check_different
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import Nameless
 from components.data.csv.text_table import TextTable
+from components.data.files import hash_texts
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import is_whole
-from components.input_files import candidate_paths, find_path, hash_file
+from components.data.table_paths import common_folder, find_table_files, name_files
+from components.input_files import Paths, describe_paths, hash_file
 from components.types import DataError, Range, TableProfile
 
-MAX_FILES_LISTED = 3  # in a message
 ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileTable(TextTable):
-    """A table in a file.
+    """A table in a file, or in several.
 
     Attributes:
-        path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
-        valid: the rows of the validation split: a share in (0, 1), a count from 1, or a file, which is read like
-            `path`. None: 0.15.
+        path: the file, or several that are one table: a list; a pattern such as `shards/*.csv`, or with `**` for any
+            folders; or a folder, of which all files that end in .csv or .tsv, packed or not, are read. The files of a
+            pattern or a folder are in the order of their names. All have the same columns in the same order. A relative
+            path is looked up below $TITRATE_DATA, then below the working folder.
+        valid: the rows of the validation split: a share in (0, 1), a count from 1, or one or several files, as in
+            `path`, which are read like those. None: 0.15.
         test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
     """
 
-    path: str
+    path: str | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for option in ("path", "valid", "test"):
+            if isinstance(value := getattr(self, option), list):
+                object.__setattr__(self, option, tuple(value))
+        super().__post_init__()
 
     @property
     @abstractmethod
     def location(self) -> str:
-        """The absolute path of the file."""
+        """The absolute path of the file, or the files."""
 
     @abstractmethod
-    def _open_given(self, path: str) -> TextTable:
-        """Opens a file of the validation or test split, which is read like this one."""
+    def _open_given(self, path: Paths) -> TextTable:
+        """Opens the files of the validation or test split, which is read like this one."""
 
     @abstractmethod
-    def _digest_given(self, path: str) -> str:
-        """A digest of the content of such a file."""
+    def _digest_given(self, path: Paths) -> str:
+        """A digest of the content of such files."""
 
     @property
     @abstractmethod
@@ -65,11 +75,11 @@ class FileTable(TextTable):
 
     @property
     def label(self) -> str:
-        return self.path
+        return describe_paths(self.path)
 
     @cached_property
     def tables(self) -> Mapping[str, TextTable]:
-        files = {name: path for name in ("valid", "test") if isinstance(path := getattr(self, name), str)}
+        files = {name: path for name in ("valid", "test") if isinstance(path := getattr(self, name), str | tuple)}
         given = {name: self._open_given(path) for name, path in files.items()}
         return {"train" if files else "all": self, **given}
 
@@ -81,24 +91,25 @@ class FileTable(TextTable):
             is_allowed = nameless.name in (*row_numbers, *self._declared_types, *self._targets)
             if nameless.record is not None and not is_allowed:
                 raise self._make_nameless_error(nameless)
-        exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
+        exists_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
         return profile if exists_here else replace(profile, origin=self.location)
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
         assert nameless.record is not None
-        location = f"{self.path}, {self.reader.file.locate(nameless.record)}"
+        location = f"{self.label}, {self.reader.file.locate(nameless.record)}"
         name = "no name" if not nameless.name else f"the blank name {nameless.name!r}"
+        fault = f"column {nameless.position} of {self.label} has {name}, but values"
         return DataError(
-            f"column {nameless.position} of {self.path} has {name}, but values: the first is {str(nameless.example)!r} "
-            f"({location}). Name it in the first line, or list its name, {nameless.name!r}, in `drop`."
+            f"{fault}: the first is {str(nameless.example)!r} ({location}). Name it in the first line, or list its "
+            f"name, {nameless.name!r}, in `drop`."
         )
 
     def content_digest(self) -> str:
-        others = [path for path in (self.valid, self.test) if isinstance(path, str)]
+        others = [paths for paths in (self.valid, self.test) if isinstance(paths, str | tuple)]
         return ", ".join([self._content_digest, *map(self._digest_given, others)])
 
     def find_file_errors(self, columns: Columns) -> tuple[BadRowsError, ...]:
-        has_others = any(isinstance(part, str) for part in (self.valid, self.test))
+        has_others = any(isinstance(part, str | tuple) for part in (self.valid, self.test))
         return self.find_file_errors_of("train" if has_others else "all", columns)
 
     def find_file_errors_of(self, part: str, columns: Columns) -> tuple[BadRowsError, ...]:
@@ -144,8 +155,8 @@ class GivenFile(FileTable):
         return self.training.find_file_errors_of(part, columns)
 
     @classmethod
-    def like(cls, training: FileTable, path: str) -> Self:
-        """Opens a file at a path that is read like the training file."""
+    def like(cls, training: FileTable, path: Paths) -> Self:
+        """Opens files that are read like the training file."""
         names = {field.name for field in dataclasses.fields(cls)} - {"training"}
         options = {name: getattr(training, name) for name in sorted(names)}
         columns: dict[str, Literal["int", "float"] | None] = dict.fromkeys(training.table.types, "float")
@@ -164,7 +175,7 @@ class GivenFile(FileTable):
         if missing := [name for name in types if name not in columns.types]:
             remedy = "Add the column" if missing[0] in self._targets else "Add the column, or list it in `drop`"
             raise DataError(
-                f"{self.path} has no column `{missing[0]}`, which {self.training.path} has. {remedy}. "
+                f"{self.label} has no column `{missing[0]}`, which {self.training.label} has. {remedy}. "
                 f"Columns: {join_names(columns.types)}."
             )
         values = {name: columns.values[name] for name in types}
@@ -177,7 +188,7 @@ class GivenFile(FileTable):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Csv(FileTable):
-    """A CSV file, plain or packed with gzip, bzip2, xz or Zstandard. Its first line has the column names.
+    """CSV files, plain or packed with gzip, bzip2, xz or Zstandard. The first line of each has the column names.
 
     A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows. A character may be written
     as itself or by its name: `tab`, `semicolon`, `pipe`, `comma`, `point`, `space`, `apostrophe`, `underscore`, `hash`,
@@ -191,7 +202,7 @@ class Csv(FileTable):
             backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
-        max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
+        max_unpacked_gb: the maximum size of an unpacked file in gigabytes (10^9 bytes).
     """
 
     delimiter: str = ","
@@ -209,35 +220,48 @@ class Csv(FileTable):
         super().__post_init__()
 
     @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The files. Raises DataError if there is none."""
+        return find_table_files(self.path)
+
+    @cached_property
     def file(self) -> CsvFile:
-        """The file and its dialect; raises DataError if it doesn't exist, or is a folder."""
-        if folder := _find_folder(self.path):
-            names = sorted(path.name for path in folder.glob("*.[ct]sv"))[:MAX_FILES_LISTED]
-            hint = f"choose a file in it, such as {', '.join(names)}" if names else "choose a file"
-            raise DataError(f"`path` (={self.path}) is a folder, {folder}; {hint}")
-        return CsvFile(
-            PackedFile(find_path(self.path, file=True), self.max_unpacked_gb),
-            self._character("delimiter") or ",",
-            self._character("quote"),
-            self._character("escape"),
-            self._character("comment"),
-            self.encoding,
+        """The file and its dialect, or several files that are joined; raises DataError if there is none."""
+        names = name_files(self.files)
+        parts = tuple(
+            CsvFile(
+                PackedFile(file, self.max_unpacked_gb),
+                self._character("delimiter") or ",",
+                self._character("quote"),
+                self._character("escape"),
+                self._character("comment"),
+                self.encoding,
+            )
+            for file in self.files
         )
+        if names == (os.path.basename(self.label),):
+            return parts[0]
+        joined = JoinedFile(parts, names, self.label)
+        return replace(parts[0], file=joined, delimiter=parts[0].field_delimiter, encoding="utf-8")
 
     @property
     def location(self) -> str:
-        return str(self.file)
+        if not isinstance(self.file.file, JoinedFile):
+            return str(self.file)
+        folder, count = common_folder(self.files), f"{len(self.files):,} file{'s' if len(self.files) > 1 else ''}"
+        is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
+        return f"{self.label if is_here else folder} ({count})"
 
     @cached_property
     def reader(self) -> Reader:
         reader = self._make_reader(self.file, self._declared_types, self.drop)
         return replace(reader, check_names=self._check_names)
 
-    def _open_given(self, path: str) -> TextTable:
+    def _open_given(self, path: Paths) -> TextTable:
         return _GivenCsv.like(self, path)
 
-    def _digest_given(self, path: str) -> str:
-        return hash_file(find_path(path, file=True), digest_size=16).hexdigest()
+    def _digest_given(self, path: Paths) -> str:
+        return _hash_files(find_table_files(path))
 
     @property
     def text_names(self) -> Collection[str]:
@@ -249,7 +273,7 @@ class Csv(FileTable):
         columns = self.read_with_skipping()
         pyarrow.default_memory_pool().release_unused()  # what was read of the file, besides the columns
         if not columns.rows:
-            raise DataError(f"{self.path} has no rows below the names of its columns")
+            raise DataError(f"{self.label} has no rows below the names of its columns")
         return columns
 
     @property
@@ -261,7 +285,7 @@ class Csv(FileTable):
 
     @cached_property
     def _content_digest(self) -> str:
-        digest = hash_file(Path(str(self.file)), digest_size=16).hexdigest()
+        digest = _hash_files(self.files)
         # This form and these texts are those of earlier versions, whose runs know the digest.
         nulls = EARLIER_NULLS if self.nulls is None else self.nulls
         types = sorted((self.types or {}).items())
@@ -272,7 +296,7 @@ class Csv(FileTable):
 
     def _locate(self, row: int) -> str:
         record = int(self._find_records(np.array([row]))[0])
-        return f"{self.path}, {self.reader.file.locate(record)}"
+        return f"{self.label}, {self.reader.file.locate(record)}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -307,9 +331,7 @@ def _check_encoding(encoding: str) -> None:
         )
 
 
-def _find_folder(path: str) -> Path | None:
-    """The folder at a path; None if there is a file, or nothing."""
-    candidates = candidate_paths(path)
-    if any(map(os.path.isfile, candidates)):
-        return None
-    return next((candidate for candidate in reversed(candidates) if os.path.isdir(candidate)), None)
+def _hash_files(files: Sequence[Path]) -> str:
+    """A digest of the content of files, which are in this order."""
+    digests = [hash_file(file, digest_size=16).hexdigest() for file in files]
+    return digests[0] if len(digests) == 1 else hash_texts(digests)

@@ -70,8 +70,8 @@ class TextTable(SkipOptions, Table):
     target: str | int | tuple[str | int, ...] | None = None
     drop: tuple[str, ...] = ()
     on_missing_target: Literal["error", "drop"] = "error"
-    valid: Annotated[float, Range(0, bounds="()")] | str | None = None
-    test: Annotated[float, Range(0, bounds="()")] | str | None = None
+    valid: Annotated[float, Range(0, bounds="()")] | str | tuple[str, ...] | None = None
+    test: Annotated[float, Range(0, bounds="()")] | str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for option in LISTS:

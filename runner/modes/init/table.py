@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.closest import format_name
+from components.input_files import describe_paths, name_paths
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
@@ -22,7 +23,7 @@ IMAGE = "components.feature.Image"
 
 def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[Path, bytes]]:
     """The name of the experiment, and the files' contents by relative path."""
-    name = _make_name(str(config.values["data"]["path"]))
+    name = _make_name(name_paths(config.values["data"]["path"]))
     texts = {
         Path("conf", "data", f"{name}.yaml"): _format_data_file(config, suggestion),
         Path("conf", "feature", f"{name}.yaml"): _format_feature_file(config, suggestion),
@@ -42,7 +43,7 @@ def _make_name(path: str) -> str:
 
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
-    path, origin = _make_printable(data["path"]), _make_printable(suggestion.origin)
+    path, origin = _make_printable(describe_paths(data["path"])), _make_printable(suggestion.origin)
     types = data.get("types")
     lines = [f"# The {f'table {path}, and the types of its columns' if types else f'images {path}'}, {origin}."]
     lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]

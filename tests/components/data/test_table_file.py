@@ -316,7 +316,7 @@ def test_wrong_options_and_formats_are_errors(tmp_path: Path) -> None:
     (tmp_path / "u").write_text("x\n1\n")
     with pytest.raises(DataError, match=r"t is Parquet, but .*u is CSV or of another format. Save all in one format."):
         open_table(tmp_path / "*").fingerprint()
-    with pytest.raises(DataError, match=r"\*.parquet; correct the pa"):
+    with pytest.raises(DataError, match=r"\*.parquet; .*; correct the pa"):
         open_table(tmp_path / "*.parquet").fingerprint()
     (tmp_path / "book.xlsx").write_bytes(b"PK\x03\x04" + bytes(30))
     with pytest.raises(DataError, match="is a spreadsheet, not a CSV file; save it as CSV or Parquet"):
@@ -349,3 +349,16 @@ def test_reading_imports_no_other_library_of_tables(tmp_path: Path) -> None:
 def test_all_typed_tables_are_tested_here() -> None:
     assert {kind.__name__ for kind in TypedTable.__subclasses__()} >= {"Frame"}
     assert issubclass(TypedFile, TypedTable)
+
+
+def test_files_of_a_list_are_one_table(tmp_path: Path) -> None:
+    for name, rows in {"a": [1, 2], "b": [3]}.items():
+        pyarrow.parquet.write_table(pyarrow.table({"x": rows}), tmp_path / f"{name}.parquet")
+        (tmp_path / f"{name}.csv").write_text("x\n" + "".join(f"{row}\n" for row in rows))
+    for suffix in ("parquet", "csv"):
+        paths = tuple(str(tmp_path / f"{name}.{suffix}") for name in "ba")
+        source = TableFile(path=paths).open()
+        assert np.asarray(source.table.values["x"]).tolist() == [3, 1, 2]
+        assert source.locate_row(0).rpartition(", ")[0] == ", ".join(paths)
+    with pytest.raises(DataError, match=r"a\.parquet twice; its rows would be read twice"):
+        TableFile(path=(str(tmp_path / "a.parquet"), str(tmp_path / "*.parquet"))).open()

@@ -212,7 +212,7 @@ NO_OUTPUT = "output: is missing from the command line."
             "mode=evaluate run=no data.path=a,b data.nulls=x,y",
             [
                 "run=no: there is no such run below outputs.",
-                "data.path=a,b: takes one value. Run the command once for each. If it has a comma, write 'data.path=",
+                "data.path=a,b: several files must be a list. Write 'data.path=[a,b]', or 'data.path=\"a,b\"' for a",
                 "data.nulls=x,y: several values must be a list. Write 'data.nulls=[x,y]'",
             ],
         ),

@@ -112,6 +112,21 @@ def test_data_without_a_path_has_the_name_of_its_option() -> None:
     assert data_name(configure(["data=diabetes", "feature=diabetes", "loss=mse", "metric=[]"])) == "diabetes"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/t.csv", "t.csv"),
+        ("data/shards/*.csv", "shards"),
+        ("data/**/*.csv", "data"),
+        ("*.csv", "csv"),
+        ("[data/a.csv,data/b.csv]", "data"),
+        ("[a.csv,b.csv]", "a.csv"),
+    ],
+)
+def test_data_in_files_has_the_name_of_the_file_or_the_folder(path: str, name: str) -> None:
+    assert data_name(configure(["data=csv", f"data.path={path}", "feature=diabetes", "loss=mse", "metric=[]"])) == name
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "record.json").read_text())
 
