@@ -165,6 +165,7 @@ class FileColumns(ColumnStore):
     Attributes:
         label: the name of the table for messages.
         paths: the files, in the order of their rows.
+        names: the names of the files for messages, if there are several.
         format: the format of all of them.
         root: the folder whose folders name columns, such as `year=2020`. None: there are none.
         max_unpacked_gb: the maximum size of an unpacked file of JSON lines in gigabytes.
@@ -172,6 +173,7 @@ class FileColumns(ColumnStore):
 
     label: str
     paths: Sequence[Path]
+    names: Sequence[str]
     format: FileFormat
     root: Path | None = None
     max_unpacked_gb: float = 2.0
@@ -218,10 +220,10 @@ class FileColumns(ColumnStore):
         return pyarrow.chunked_array(chunks, kind)
 
     def locate(self, row: int) -> str:
-        for piece in self._pieces:
+        for name, piece in zip(self.names, self._pieces, strict=True):
             if row < piece.rows:
                 location = f"line {self._find_line(piece.path, row)}" if self.format == "json_lines" else f"row {row}"
-                return location if len(self.paths) == 1 else f"{location} of {self._name_file(piece.path)}"
+                return location if len(self.paths) == 1 else f"{location} of {name}"
             row -= piece.rows
         raise IndexError(row)
 
@@ -308,9 +310,6 @@ class FileColumns(ColumnStore):
                 if row < 0:
                     break
         return last
-
-    def _name_file(self, path: Path) -> str:
-        return str(path.relative_to(self.root) if self.root else path.name)
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:

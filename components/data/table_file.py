@@ -20,7 +20,7 @@ from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
-from components.data.table_paths import find_table_files
+from components.data.table_paths import check_no_split, find_table_files, name_files
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
 from components.input_files import Paths, find_paths
@@ -149,10 +149,10 @@ class TypedFile(StoredTable, FileTable):
         if self.shapes is not None and first != "tfrecord":
             raise DataError(f"`shapes` is for TFRecord files, but {self.label} is {FORMAT_NAMES[first]}. Leave it out.")
         if first == "tfrecord":
-            names = [str(file.relative_to(root)) if root else file.name for file in files]
             shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
-            return ExampleColumns(self.label, files, names, shapes, self.max_unpacked_gb)
-        return FileColumns(self.label, files, cast(FileFormat, first), root, self.max_unpacked_gb)
+            return ExampleColumns(self.label, files, name_files(files), shapes, self.max_unpacked_gb)
+        names = name_files(files)
+        return FileColumns(self.label, files, names, cast(FileFormat, first), root, self.max_unpacked_gb)
 
     @property
     def location(self) -> str:
@@ -230,7 +230,7 @@ def _read_format(path: Path) -> FileFormat | None:
     return "tfrecord" if is_zlib_record(start) else find_format(start)
 
 
-def find_files(paths: Paths) -> tuple[Path | None, Sequence[Path]]:
+def find_files(paths: Paths) -> tuple[Path | None, tuple[Path, ...]]:
     """The files of a table.
 
     Args:
@@ -248,6 +248,8 @@ def _list_folder(path: str, folder: Path) -> Sequence[Path]:
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file, folder))
     if not files:
         raise DataError(f"`path` (={path}) is a folder without files, {folder}")
+    names = {str(file.relative_to(folder)): file.relative_to(folder).parts for file in files}
+    check_no_split(path, folder, {name: parts[0].split(".")[0] for name, parts in names.items()})
     return files
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.closest import join_names
@@ -14,6 +14,7 @@ from components.types import DataError
 
 TABLE_NAME = re.compile(r"(?P<stem>[^.].*)\.[ct]sv(\.(gz|bz2|xz|zst|zstd))?", re.IGNORECASE | re.DOTALL)
 SUFFIXES = ".csv or .tsv, packed or not"
+SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")  # at the end of the name of a shard
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
 
 
@@ -65,10 +66,23 @@ def _list_csv_files(path: str, folder: Path) -> Sequence[Path]:
     for name, match in tables.items():
         if (other := by_stem.setdefault(match["stem"], name)) != name:
             raise DataError(f"{fault} with {other} and {name}, which may be one table twice; list the files to read")
-    split = next((name for name, match in tables.items() if match["stem"].lower() in SPLITS), None)
-    if split is not None and len(tables) > 1:
-        raise DataError(
-            f"{fault} of {join_names(tables)}, and {split} seems to be a split; set `path`, and `valid` and `test` if "
-            f"there are such files, to a file each, or `path={path}/*.csv` to read all as one table"
-        )
+    check_no_split(path, folder, {name: match["stem"] for name, match in tables.items()})
     return [folder / name for name in tables]
+
+
+def check_no_split(path: str, folder: Path, stems: Mapping[str, str]) -> None:
+    """Raises DataError if the names of some files in a folder are those of splits, and of others aren't.
+
+    Args:
+        path: the folder as it is written.
+        folder: the folder.
+        stems: the names of the files without their suffixes, by path from the folder.
+    """
+    splits = {name: SHARD.sub("", stem).lower() for name, stem in stems.items()}
+    found = next((name for name, split in splits.items() if split in SPLITS), None)
+    if found is not None and len(set(splits.values())) > 1:
+        every = f"`path={path}/*{Path(found).suffix}`"
+        raise DataError(
+            f"`path` (={path}) is a folder, {folder} of {join_names(stems)}, and {found} seems to be a split; set "
+            f"`path`, and `valid` and `test` if there are such files, to one each, or {every} to read all as one table"
+        )

@@ -290,6 +290,15 @@ def test_the_fingerprint_follows_the_bytes_of_all_files(tmp_path: Path) -> None:
     assert len(found) == 4
 
 
+@pytest.mark.parametrize("names", [("train.parquet", "test.parquet"), ("train/0", "valid/0"), ("train-0-of-1", "x")])
+def test_a_folder_of_splits_is_no_table(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        parquet.write_table(ROWS, tmp_path / name)
+    with pytest.raises(DataError, match="seems to be a split; set `path`, and `valid` and `test` if there are such"):
+        open_table(tmp_path).fingerprint()
+
+
 def test_csv_files_are_read_as_ever(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"  # the bytes decide
     path.write_text("x;y\n1;2\n3;4\n")
