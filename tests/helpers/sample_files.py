@@ -35,8 +35,9 @@ def write_data(folder: Path) -> None:
         if content.get("path", "???") != "???":
             source = content["_target_"].rpartition(".")[2]
             assert source in WRITERS, f"{name}: add the format of {source} to WRITERS in {__file__}"
-            (folder / content["path"]).parent.mkdir(parents=True, exist_ok=True)
-            WRITERS[source](folder / content["path"], content)
+            path = folder / (content["path"][0] if isinstance(content["path"], list) else content["path"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            WRITERS[source](path, content)
 
 
 def write_housing(path: Path) -> None:
