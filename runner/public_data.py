@@ -61,6 +61,24 @@ def _idx_files(folder: str, url: str, *files: tuple[str, int, str]) -> tuple[Pub
 
 # "TFDS": url_checksums/*.txt of https://github.com/tensorflow/datasets, which has sizes and SHA-256 checksums.
 PUBLIC_DATA = {
+    "adult": DataSet(  # TFDS, adult.txt
+        "CC BY 4.0",
+        "https://archive.ics.uci.edu/dataset/2/adult",
+        (
+            PublicFile(
+                "adult/adult.data",
+                "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.data",
+                3_974_305,
+                "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
+            ),
+            PublicFile(
+                "adult/adult.test",
+                "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.test",
+                2_003_153,
+                "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
+            ),
+        ),
+    ),
     "california_housing": DataSet(  # of a copy with the size of the repository's datasets/housing/housing.csv
         "none stated",
         "https://github.com/ageron/handson-ml2",
@@ -138,6 +156,19 @@ PUBLIC_DATA = {
                 "t10k-labels-idx1-ubyte.gz",
                 4_542,
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        ),
+    ),
+    "movielens_100k": DataSet(  # TFDS, movielens.txt
+        "research only, no redistribution",
+        "https://grouplens.org/datasets/movielens/100k",
+        (
+            PublicFile(
+                "movielens_100k/ml-100k.zip",
+                "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+                4_924_029,
+                "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+                members=("ml-100k/u.data",),
             ),
         ),
     ),

@@ -185,7 +185,8 @@ class TableFile(Csv):
     columns of more than 256 MB in all are kept in a temporary file. Folders named `year=2020` are columns.
 
     `path` is a file, a pattern such as `shards/*.parquet`, or a folder: all files in it and in the folders below are
-    the table. The options `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
+    the table. The options `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV
+    files.
 
     A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
     is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that

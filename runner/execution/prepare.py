@@ -283,7 +283,7 @@ def load_data(
         remedies: AbstractContextManager[None] = nullcontext()  # `data` has no keys of a source from Python
         if source is None or isinstance(source, PythonTable):
             remedies = located_settings("data")
-            with error_location("data"):
+            with error_location("data"), download_suggested():
                 node = config.values["data"]
                 source = build_source(node) if source is None else source.make_source(node)
         with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested():

@@ -120,7 +120,7 @@ class Suggestions:
 
 def _make_suggestion(question: Question, table: Any) -> Suggestion:
     node = question.node
-    with error_location("data"):
+    with error_location("data"), download_suggested():
         source = build_source(node, **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
     identity = [node, digest_code(packages), *([] if question.folds is None else [question.folds])]

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ def write_table(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text("\n".join([",".join(content["types"]), *rows]))
 
 
+def write_adult(folder: Path) -> None:
+    """Writes a training and a test file in the format of the data set Adult, without names of columns."""
+    random = np.random.default_rng(0)
+    for name, remark, end in (("adult.data", "", ""), ("adult.test", "|1x3 Cross validator\n", ".")):
+        lines = []
+        for row in range(ROWS):
+            age, weight, years, gain, hours = random.integers((17, 10_000, 1, 0, 1), (90, 10**6, 17, 10_000, 99))
+            work = ("Private", "State-gov", "?")[row % 3]
+            own = [age, work, weight, "HS-grad", years, ("Divorced", "Never-married")[row % 2], "Sales"]
+            own += ["Husband", ("White", "Black")[row % 2], ("Male", "Female")[row % 2], gain, 0, hours]
+            lines.append(", ".join(map(str, [*own, "United-States", ("<=50K", ">50K")[row % 2] + end])))
+        (folder / name).write_text(f"{remark}" + "\n".join(lines) + "\n\n")
+
+
+def write_ratings(path: Path) -> None:
+    """Writes a table in the format of MovieLens, separated by tabs and without names of columns."""
+    rows = (f"{row % 9 + 1}\t{row % 7 + 1}\t{row % 5 + 1}\t{881250949 + row * 1000}" for row in range(ROWS))
+    path.write_text("\n".join(rows) + "\n")
+
+
 def write_images(folder: Path, content: Mapping[str, Any]) -> None:
     """Writes the pairs of IDX files that `train` and `test` name."""
     folder.mkdir()
@@ -98,10 +119,14 @@ def write_image_folders(path: Path, content: Mapping[str, Any]) -> None:
                 archive.addfile(entry, io.BytesIO(image))
 
 
+TABLES: dict[str, Callable[[Path], None]] = {
+    "adult.data": lambda path: write_adult(path.parent),
+    "housing.csv": write_housing,
+    "u.data": write_ratings,
+}
+"""What writes a table in the format of a public data set, by its name."""
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
-    "Csv": lambda path, content: (
-        write_housing(path) if set(content["types"]) == set(HOUSING.split()) else write_table(path, content)
-    ),
+    "Csv": lambda path, content: TABLES.get(path.name, partial(write_table, content=content))(path),
     "Idx": write_images,
     "ImageFolders": write_image_folders,
     "TextFolders": write_reviews,

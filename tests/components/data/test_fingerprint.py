@@ -58,6 +58,7 @@ TEXTS = SKIPPING | {
 CSV: dict[str, Any] = (
     HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"}
 )
+CSV |= {"names": ("z", "y", "x"), "strip": " "}
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
     Csv: CSV,
@@ -75,6 +76,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
 
 def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     """A source over files in a folder, but for those changes."""
+    changes |= {"quote": None} if "strip" in changes else {}
     if kind is Arrays:
         return Arrays(**{"columns": {"x": [1, 2, 3]}, "valid": 1, "test": 1, **changes})
     if kind is Frame:
