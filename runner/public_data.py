@@ -91,6 +91,18 @@ PUBLIC_DATA = {
             ),
         ),
     ),
+    "cifar10": DataSet(  # TFDS, cifar10.txt
+        "none stated",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        (
+            PublicFile(
+                "cifar10/cifar-10-binary.tar.gz",
+                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                170_052_171,
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            ),
+        ),
+    ),
     "fashion_mnist": DataSet(  # TFDS, fashion_mnist.txt
         "MIT",
         "https://github.com/zalandoresearch/fashion-mnist",
@@ -116,6 +128,18 @@ PUBLIC_DATA = {
                 "t10k-labels-idx1-ubyte.gz",
                 5_148,
                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+        ),
+    ),
+    "flowers": DataSet(  # TFDS, tf_flowers.txt
+        "CC BY 2.0",
+        "https://www.tensorflow.org/datasets/catalog/tf_flowers",
+        (
+            PublicFile(
+                "flowers/flower_photos.tgz",
+                "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
+                228_813_984,
+                "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
             ),
         ),
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import yaml
 
 from components.data import write_idx
@@ -119,6 +120,35 @@ def write_image_folders(path: Path, content: Mapping[str, Any]) -> None:
                 archive.addfile(entry, io.BytesIO(image))
 
 
+def write_flowers(path: Path) -> None:
+    """Writes a tar archive in the layout of the photographs of flowers: a folder of class folders, and a licence."""
+    files = {"LICENSE.txt": b"CC BY"}
+    for row in range(ROWS):
+        shape = (8 + row % 3, 9 + row % 2, 3)
+        pixels = np.random.default_rng(row).integers(0, 256, shape, np.uint8)
+        with io.BytesIO() as file:
+            PIL.Image.fromarray(pixels).save(file, "JPEG")
+            files[f"{('daisy', 'roses', 'tulips')[row % 3]}/{row}.jpg"] = file.getvalue()
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"flower_photos/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def write_records(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a tar archive of files of random records, in the format of `fields`, for training and testing."""
+    record = np.dtype([(name, each["dtype"], tuple(each.get("shape", ()))) for name, each in content["fields"].items()])
+    names = [content["train"].replace("*", str(number)) for number in (1, 2)] + [content["test"]]
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            rows = np.frombuffer(np.random.default_rng(0).bytes(ROWS * record.itemsize), record).copy()
+            rows["label"] = np.arange(ROWS) % CLASSES
+            entry = tarfile.TarInfo(f"batches/{name}")
+            entry.size = rows.nbytes
+            archive.addfile(entry, io.BytesIO(rows.tobytes()))
+
+
 TABLES: dict[str, Callable[[Path], None]] = {
     "adult.data": lambda path: write_adult(path.parent),
     "housing.csv": write_housing,
@@ -127,8 +157,11 @@ TABLES: dict[str, Callable[[Path], None]] = {
 """What writes a table in the format of a public data set, by its name."""
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
     "Csv": lambda path, content: TABLES.get(path.name, partial(write_table, content=content))(path),
+    "FixedLengthRecords": write_records,
     "Idx": write_images,
-    "ImageFolders": write_image_folders,
+    "ImageFolders": lambda path, content: (
+        write_flowers(path) if path.name == "flower_photos.tgz" else write_image_folders(path, content)
+    ),
     "TextFolders": write_reviews,
 }
 """What writes the files of a source, by the name of its class."""

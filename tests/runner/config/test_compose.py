@@ -52,6 +52,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=npz": ["feature=image", "data.path=arrays.npz"],
     "data=adult": ["feature=image"],
     "data=california_housing": ["feature=image"],
+    "data=flowers": ["feature=image"],
     "data=movielens_100k": ["feature=image"],
     "update=decay": ["optimizer=adamw"],
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],

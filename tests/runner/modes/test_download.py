@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import resource
 import shutil
 import threading
@@ -12,10 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from sample_files import write_images
 
 from components.data import Idx
-from components.input_files import find_path
+from components.input_files import candidate_paths, find_path
 from components.types import MissingFileError, UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
@@ -23,6 +25,7 @@ from runner.display import transfer
 from runner.modes.download import fetch_data, fetching
 from runner.modes.download.fetching import DownloadError, fetch
 from runner.public_data import PUBLIC_DATA, DataSet, PublicFile, download_suggested
+from runner.signature.build import build_source
 
 CONTENT = bytes(range(256)) * 1000
 PAGE = b"<html>log in</html>"
@@ -293,6 +296,28 @@ def test_every_data_set_is_an_option_whose_files_it_has() -> None:
         paths = [path for file in data_set.files for path in (file.member_paths or (file.path,))]
         assert all(path in text or path.rpartition("/")[2].removesuffix(".gz") in text for path in paths)
         assert all(len(file.sha256) == 64 and file.url.startswith("http") for file in data_set.files)
+
+
+@pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("adult", {"train": 32_561, "test": 16_281}),
+        ("california_housing", {"all": 20_640}),
+        ("cifar10", {"train": 50_000, "test": 10_000}),
+        ("fashion_mnist", {"train": 60_000, "test": 10_000}),
+        ("flowers", {"all": 3_670}),
+        ("mnist", {"train": 60_000, "test": 10_000}),
+        ("movielens_100k", {"all": 100_000}),
+    ],
+)
+def test_real_files_have_the_checksums_and_are_read(name: str, sizes: dict[str, int]) -> None:
+    files = PUBLIC_DATA[name].files
+    paths = [next((path for path in candidate_paths(file.path) if path.exists()), None) for file in files]
+    if None in paths:
+        pytest.skip(f"there is no {name}")
+    assert all(fetching.is_fetched(path, file) for path, file in zip(paths, files, strict=True) if path)
+    assert build_source(yaml.safe_load(find_options().files["data"][name].read_text())).sizes() == sizes
 
 
 # ---------------------------------------------------------------------------------------------------------- bad answers
