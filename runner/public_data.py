@@ -205,9 +205,8 @@ def download_suggested() -> Iterator[None]:
     try:
         yield
     except MissingFileError as error:
-        paths = {*error.paths, *(f"{path}.gz" for path in error.paths)}  # an IDX file may be unpacked
         for name, data_set in PUBLIC_DATA.items():
-            if paths & {path for file in data_set.files for path in (file.path, *file.member_paths)}:
+            if {*error.paths} & {path for file in data_set.files for path in (file.path, *file.member_paths)}:
                 remedy = f"Fetch the data with titrate mode=download data={name}"
                 raise MissingFileError(f"{error}. {remedy}", error.paths) from error
         raise

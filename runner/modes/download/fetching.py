@@ -150,8 +150,6 @@ def _receive_all(
 ) -> None:
     """Completes a file in a folder. Raises DownloadError if its checksum is wrong, or the folder has no room."""
     kept = os.fstat(target.fileno()).st_size
-    if kept > file.size:
-        kept = 0
     if (missing := file.size - kept) > (free := shutil.disk_usage(folder).free):
         raise DownloadError(
             f"{folder} has {format_bytes(free)} free, and {format_bytes(missing)} of {file.url} are to be stored.\n"

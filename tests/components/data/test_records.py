@@ -135,6 +135,7 @@ def test_numbers_of_every_type_order_and_shape_are_read(
             {"header_bytes": 28},
             "after 28 header bytes. The header is incomplete. Correct `fields` or",
         ),
+        ({}, {"header_bytes": 40}, "after 40 header bytes. The header is incomplete"),
         ({"b.bin": bytes(12)}, {"train": "b.*"}, "b.bin in .* has 12 bytes, .* The last whole one ends at byte 0"),
         ({"b.bin": b""}, {"train": "c.*"}, r"set has no file c\.\* \(`train`\)\. Files: a\.bin, b\.bin\."),
         (

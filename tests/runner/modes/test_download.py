@@ -398,6 +398,21 @@ def test_a_start_that_the_server_has_not_is_fetched_again(
     assert not list_files(tmp_path)
 
 
+def test_ctrl_c_keeps_what_has_arrived(server: Server, tmp_path: Path) -> None:
+    def interrupt(done: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    file = make_file(server, "good")
+    with pytest.raises(KeyboardInterrupt):
+        fetch(tmp_path / "file", file, interrupt)
+    (kept,) = list_files(tmp_path).values()
+    assert kept
+    assert CONTENT.startswith(kept)
+    fetch(tmp_path / "file", file, lambda done: None)
+    assert list_files(tmp_path) == {"file": CONTENT}
+
+
 def test_what_was_kept_survives_a_server_that_cannot_be_reached(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT[:100])
     with pytest.raises(DownloadError, match="can't be reached"):
