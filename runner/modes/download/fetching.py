@@ -206,7 +206,7 @@ def _request(file: PublicFile, start: int, timeout: float) -> http.client.HTTPRe
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(  # follows redirects, to HTTP and HTTPS only
+        answer: http.client.HTTPResponse = urllib.request.urlopen(  # follows redirects
             urllib.request.Request(file.url, headers=headers), timeout=timeout
         )
     except urllib.error.HTTPError as error:
