@@ -20,6 +20,7 @@ from components.types import DataError, MissingFileError
 if TYPE_CHECKING:
     import numpy as np
 
+DEFAULT_DATA_FOLDER = "data"  # below the working folder, without $TITRATE_DATA
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FILE_KINDS = {
     stat.S_IFDIR: "a folder",
@@ -34,8 +35,19 @@ Paths = str | Sequence[str]
 
 
 def data_folders() -> list[Path]:
-    """The folders that relative paths are looked up in, in order: $TITRATE_DATA, then the working folder."""
-    return [Path(folder) for folder in (os.environ.get("TITRATE_DATA"), Path.cwd()) if folder]
+    """The folders that relative paths are looked up in, in order: $TITRATE_DATA, then the working folder.
+
+    Without $TITRATE_DATA, the folder `data` of the working folder follows, if it exists.
+    """
+    if own := os.environ.get("TITRATE_DATA"):
+        return [Path(own), Path.cwd()]
+    default = download_folder()
+    return [Path.cwd(), default] if default.is_dir() else [Path.cwd()]
+
+
+def download_folder() -> Path:
+    """The folder for public data sets: $TITRATE_DATA, else `data` below the working folder."""
+    return Path(os.environ.get("TITRATE_DATA") or Path.cwd() / DEFAULT_DATA_FOLDER)
 
 
 def candidate_paths(*paths: str) -> list[Path]:
@@ -44,7 +56,7 @@ def candidate_paths(*paths: str) -> list[Path]:
 
 
 def find_path(*paths: str, file: bool = False) -> Path:
-    """Finds a file or a folder. Relative paths are looked up below $TITRATE_DATA, then below the working folder.
+    """Finds a file or a folder. Relative paths are looked up in `data_folders`.
 
     Args:
         paths: the alternative paths of the file or folder. All are tried below the first of these folders, then all
@@ -71,7 +83,7 @@ def find_path(*paths: str, file: bool = False) -> Path:
     hint = f"did you mean {meant}?" if meant else _describe_remedy(paths[0])
     if other_form is not None:
         hint = f"{describe_other_form(name, other_form)} Write it as the file is named, or rename the file"
-    raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
+    raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}", paths)
 
 
 def find_paths(path: str) -> list[Path]:

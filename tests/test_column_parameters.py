@@ -59,6 +59,7 @@ def make_masks() -> Strings:
 
 
 IDX = ["a-images", "a-labels"]
+RECORD = {"label": {"dtype": "uint8"}, "x": {"dtype": "uint16", "shape": [2, 3]}}
 NUMBERS = np.arange(ROWS)
 RAW: dict[str, Any] = {
     "x": NUMBERS % 7 * 1.5 + 1,
@@ -124,6 +125,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
     "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
     "ImageTable": {"path": "table.csv", "images": [], "valid": 4, "test": 4},
+    "FixedLengthRecords": {"path": "records/a.bin", "fields": RECORD, "valid": 6, "test": 6},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
@@ -185,6 +187,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Mask.resize": {"size": [3, 3], "ignore": 2},
     **{f"Csv.{option}": {"path": "dialect.csv"} for option in ("quote", "escape", "encoding", "dates", "marks")},
     "Csv.thousands": {"path": "dialect.csv", "decimal": "comma"},
+    "Csv.strip": {"quote": None},
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
     "Csv.on_bad_row": {"path": "bad.csv"},
     "Frame.on_bad_row": {"columns": {"x": ["bad", *FRAME_TEXTS[1:]]}},
@@ -206,6 +209,9 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"{name}.split_hash": {"valid": 0.3, "test": 0.3} for name in ("Csv", "Frame")},
     **{f"Csv.{option}": {"target": "word"} for option in ("per_class", "classes")},
     **{f"Frame.{option}": {"target": "word"} for option in ("per_class", "classes")},
+    "FixedLengthRecords.split_hash": {"valid": 0.3, "test": 0.3},
+    "FixedLengthRecords.train": {"path": "records", "train": "a.bin"},
+    "FixedLengthRecords.max_unpacked_gb": {"path": "records/packed"},
     "Idx.split_hash": {"valid": 0.3},
     "Idx.group": {"test": 0.2},
     "Idx.split_by": {"test": 0.2},
@@ -280,6 +286,8 @@ VALUES: dict[str, list[Any]] = {
     "Csv.quote": ["'"],
     "Csv.escape": ["backslash"],
     "Csv.encoding": ["latin1"],
+    "Csv.names": [["y", "x", "word"]],
+    "Csv.strip": ["b"],
     "Csv.decimal": ["comma"],
     "Csv.thousands": ["apostrophe"],
     "Csv.dates": ["month_first"],
@@ -299,6 +307,14 @@ VALUES: dict[str, list[Any]] = {
     "Frame.target": ["x"],
     "Frame.drop": [["word"]],
     "Frame.stratify": ["word"],
+    "FixedLengthRecords.path": ["records/b.bin"],
+    "FixedLengthRecords.fields": [{"label": RECORD["label"], "x": {"dtype": "int16", "shape": [3, 2], "axes": [1, 0]}}],
+    "FixedLengthRecords.train": ["b.*"],
+    "FixedLengthRecords.header_bytes": [13],
+    "FixedLengthRecords.max_unpacked_gb": [1e-9],
+    **{f"FixedLengthRecords.{name}": ["label"] for name in ("stratify", "split_hash", "split_by", "group")},
+    "FixedLengthRecords.per_class": [1],
+    "FixedLengthRecords.classes": [[0, 1, 2, 3]],
     "Idx.path": ["packed"],
     "Idx.train": [["b-images", "b-labels"]],
     "Idx.test": [IDX],
@@ -351,6 +367,7 @@ ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 ERRORS |= {f"{name}.{key[4:]}" for name in ("ImageTable", "TableFile") for key in ERRORS if key.startswith("Csv.")}
+ERRORS |= {f"FixedLengthRecords.{name}" for name in ("max_unpacked_gb", "split_column", "valid_from")}
 ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""
@@ -400,6 +417,12 @@ def write_files() -> None:
                 if folder == "packed":
                     file = Path(folder, f"{name}-{kind}")
                     file.write_bytes(gzip.compress(file.read_bytes()))
+    Path("records").mkdir()
+    for seed, name in enumerate(("a.bin", "b.bin")):
+        labels = (np.arange(ROWS, dtype=np.uint8) % 5)[:, None]
+        numbers = np.random.default_rng(seed).integers(0, 256, (ROWS, 12), np.uint8)
+        Path("records", name).write_bytes(np.concatenate([labels, numbers], axis=1).tobytes())
+    Path("records", "packed").write_bytes(gzip.compress(Path("records", "a.bin").read_bytes()))
     Path("own_rows.py").write_text(OWN_ROWS)
     Path("arrays").mkdir()
     np.save("arrays/x.npy", pixels)

@@ -156,6 +156,8 @@ def iterate_candidates(group: str, option: str) -> Iterator[dict[str, str]]:
     if group in ("data", "feature"):
         losses = dict.fromkeys(combination["loss"] for combination in known)
         pairs = product(FILES["data"], FILES["feature"], ["mlp"], losses)
+    if group == "data":  # the columns and the network are suggested
+        known = [{"data": option}, *known]
     seen = []
     for combination in chain(known, (dict(zip(COMBINED, pair, strict=True)) for pair in pairs)):
         changed = combination | ({group: option} if group in COMBINED else {})
@@ -171,14 +173,14 @@ def list_overrides(group: str, option: str, combination: dict[str, str]) -> list
         chosen["optimizer"] = "adamw"  # it needs a weight decay
     chosen[group] = f"[{option}]" if isinstance(read_default_options()[group], list) else option
     words = [*(f"{group}={option}" for group, option in chosen.items()), "training.batch_size=10", *WORDS]
-    words += ["architecture.widths=[4]"] if chosen["architecture"] == "mlp" else []
+    words += ["architecture.widths=[4]"] if chosen.get("architecture") == "mlp" else []
     return words + (["data.valid=20"] if "valid:" in FILES["data"][chosen["data"]].read_text() else [])
 
 
 def find_teacher(words: list[str]) -> list[str]:
     """Trains the teacher that the loss of a run needs, on the same data. Returns the words that name it."""
-    loss = next(word.removeprefix("loss=") for word in words if word.startswith("loss="))
-    if not has_member(yaml.safe_load(FILES["loss"][loss].read_text()), "needs_teacher"):
+    loss = next((word.removeprefix("loss=") for word in words if word.startswith("loss=")), None)
+    if loss is None or not has_member(yaml.safe_load(FILES["loss"][loss].read_text()), "needs_teacher"):
         return []
     plain = [word for word in words if not word.startswith("loss=")]
     return ["teacher=run", f"teacher.run={runner.run(*plain, 'loss=softmax_cross_entropy').folder}"]

@@ -487,6 +487,6 @@ def test_missing_data_is_an_error_of_one_line_and_leaves_no_folder(
     assert main(["experiment=fashion_mnist_cnn", "quiet=true"]) == 2
     error = capsys.readouterr().err
     assert "set TITRATE_DATA" in error
-    assert "data/fashion of https://github.com/zalandoresearch/fashion-mnist" in error
+    assert "Fetch the data with titrate mode=download data=fashion_mnist" in error
     assert len(error.splitlines()) == 1
     assert not Path("outputs").exists()

@@ -190,7 +190,7 @@ class TableFile(Csv):
 
     `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
     folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. The options
-    `delimiter`, `quote`, `escape`, `comment` and `encoding` are for CSV files.
+    `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
 
     A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
     is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that

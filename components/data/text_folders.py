@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ class TextFolders(SkipOptions, Table):
 
     Attributes:
         path: a folder that contains the PART folders at any depth, or a tar archive, packed or not. An archive isn't
-            unpacked to the disk. A relative path is looked up below $TITRATE_DATA, then below the working folder.
+            unpacked to the disk. A relative path is looked up below $TITRATE_DATA, then below the working folder. Of
+            several paths the first that exists is read.
         train: the name of the PART folder for training. It has a folder for each class.
         valid: the name of the PART folder for validation; or the rows of `train` for the validation split, a share in
             (0, 1) or a count. None: the folder `valid`, or a share of 0.15 if there is none.
@@ -39,7 +41,7 @@ class TextFolders(SkipOptions, Table):
         max_unpacked_gb: the maximum size of an unpacked archive in gigabytes (10^9 bytes).
     """
 
-    path: str
+    path: str | tuple[str, ...]
     train: str = "train"
     valid: str | Annotated[float, Range(0, bounds="()")] | None = None
     test: str | Annotated[float, Range(0, bounds="()")] = "test"
@@ -48,7 +50,7 @@ class TextFolders(SkipOptions, Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content_digest(self) -> str:
-        path, digest = find_path(self.path), hashlib.blake2b(digest_size=16)
+        path, digest = self._found, hashlib.blake2b(digest_size=16)
         if not path.is_dir():
             return f"{hash_file(path).hexdigest()}, {self.train=}, {self.suffix=}, classes={sorted(self.classes or ())}"
         for part in self._parts.values():
@@ -65,7 +67,7 @@ class TextFolders(SkipOptions, Table):
         return {name: len(part.names) for name, part in self._parts.items()}
 
     def origin(self, part: str) -> str:
-        return self.path if part == "all" else f"{self.path} ({part})"
+        return self._label if part == "all" else f"{self._label} ({part})"
 
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {name: {"text": part.texts, "label": part.labels} for name, part in self._parts.items()}
@@ -74,6 +76,19 @@ class TextFolders(SkipOptions, Table):
         names = self._parts[part].names[first_row:].tolist()
         return FileBlock(columns, origin=self.origin(part), first_row=first_row, names=names)
 
+    @cached_property
+    def _found(self) -> Path:
+        """The folder or archive. Raises MissingFileError if there is none."""
+        paths = (self.path,) if isinstance(self.path, str) else self.path
+        if not paths:
+            raise DataError("`path` must name a folder or a tar archive, got an empty list")
+        return find_path(*paths)
+
+    @property
+    def _label(self) -> str:
+        """The path for messages."""
+        return self.path if isinstance(self.path, str) else str(self._found)
+
     @property
     def _parts(self) -> dict[str, _Part]:
         return self._read_files[0]
@@ -81,7 +96,7 @@ class TextFolders(SkipOptions, Table):
     @cached_property
     def _read_files(self) -> tuple[dict[str, _Part], BadRows]:
         """The files by part, and those that are skipped."""
-        packed, folders = PackedFile(path := find_path(self.path), self.max_unpacked_gb), self._folders
+        packed, folders = PackedFile(path := self._found, self.max_unpacked_gb), self._folders
         files = open_files(packed, self._is_wanted)
         if not path.is_dir():
             packed.check_size(int(files.sizes.sum()))
@@ -130,13 +145,13 @@ class TextFolders(SkipOptions, Table):
         """
         files = [name for own in names.values() for name in own]
         bad_rows = BadRows().add(np.flatnonzero([name in faults for name in files]), lambda row: faults[files[row]])
-        bad_rows.check(len(files), self.path)
+        bad_rows.check(len(files), self._label)
         known = set[str]()
         for folder, own in names.items():
             remaining = known | {_split_path(name)[1] for name in own if name not in faults}
             described = {number: faults[name] for number, name in enumerate(own) if name in faults}
             skipped = {number: {_split_path(own[number])[1]} for number in described}
-            check_remaining_classes(skipped, remaining, f"{self.path} ({folder})", described.__getitem__)
+            check_remaining_classes(skipped, remaining, f"{self._label} ({folder})", described.__getitem__)
             known = known or remaining
         return bad_rows
 
@@ -157,13 +172,13 @@ class TextFolders(SkipOptions, Table):
     def _check_classes(self, part: str, folder: str, classes: set[str], classes_with_text: set[str]) -> None:
         if not classes_with_text:
             raise DataError(
-                f"{find_path(self.path)} has no files {folder}/CLASS/NAME{self.suffix}; "
+                f"{self._found} has no files {folder}/CLASS/NAME{self.suffix}; "
                 f"set `{part}` (={folder}) to the name of the folder that contains a folder for each class"
             )
         if empty_classes := sorted(classes - classes_with_text):
             name = empty_classes[0]
             hint = suggest_name(name, classes_with_text)
-            raise DataError(f"{find_path(self.path)} has no text of class {name} in {folder}. {hint}")
+            raise DataError(f"{self._found} has no text of class {name} in {folder}. {hint}")
 
 
 class _Part(NamedTuple):

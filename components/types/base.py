@@ -127,7 +127,15 @@ class DataError(UserError):
 
 
 class MissingFileError(DataError):
-    """A file or folder that a configuration names doesn't exist."""
+    """A file or folder that a configuration names doesn't exist.
+
+    Attributes:
+        paths: the alternative paths of the file or folder, as the configuration has them.
+    """
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 def bind_fields(part: T, **values: Any) -> T:

@@ -50,6 +50,10 @@ MODES = {
         "creates a project in the working folder; with data=csv data.path=… data.target=…, writes what is suggested",
         imports_jax=False,
     ),
+    "download": Mode(
+        "fetches the files of data=NAME, a public data set; without a name, lists the data sets with size and licence",
+        imports_jax=False,
+    ),
     "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),
 }
 SWEEP_MODES = ("train", "dry_run")  # modes that allow a sweep

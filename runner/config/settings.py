@@ -82,7 +82,7 @@ class Runs:
 class Settings:
     """The keys at the root that are not groups."""
 
-    mode: Literal["train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "deliver"]
+    mode: Literal["train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "download", "deliver"]
     seed: Annotated[int, Range(0, 2**32 - 1)]
     folds: Annotated[int, Range(2)] | None
     fold: Annotated[int, Range(0)] | None

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, MissingFileError, Remedy, Schedule, UserError, Weights
-from runner.config.catalog import display_path, find_options, read_default_options, read_notes
+from components.types import Clock, Constants, DataError, Remedy, Schedule, UserError, Weights
+from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
@@ -39,6 +39,7 @@ from runner.program.freeze import find_frozen
 from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
+from runner.public_data import download_suggested
 from runner.run_folder import RunFolder
 from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
@@ -282,10 +283,10 @@ def load_data(
         remedies: AbstractContextManager[None] = nullcontext()  # `data` has no keys of a source from Python
         if source is None or isinstance(source, PythonTable):
             remedies = located_settings("data")
-            with error_location("data"):
+            with error_location("data"), download_suggested():
                 node = config.values["data"]
                 source = build_source(node) if source is None else source.make_source(node)
-        with memory_error_location("preparing the data", READ_LESS), remedies:
+        with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested():
             try:
                 data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
             except MissingColumnError as error:
@@ -296,11 +297,6 @@ def load_data(
                     raise
                 remedy = "Write a feature file with the target and the columns, conf/feature/NAME.yaml"
                 raise UserError(f"{error} The command chooses no columns. {remedy}, and add feature=NAME.") from error
-            except MissingFileError as error:
-                path = find_options().files["data"].get(str(config.choices.get("data")))
-                if path is None or not (notes := read_notes(path)):
-                    raise
-                raise MissingFileError(f"{error}. {notes}") from error
             except DataError as error:
                 if config.suggestion is not None and error.missing is not None:  # otherwise a feature file has the name
                     dropped = [*(config.values["data"].get("drop") or ()), error.missing]

@@ -16,6 +16,7 @@ from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location, located_settings
 from runner.files import write_atomically
 from runner.memory import memory_error_location
+from runner.public_data import download_suggested
 from runner.signature.build import build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.source import PartNotFoundError, find_definition, resolve_name
@@ -119,11 +120,11 @@ class Suggestions:
 
 def _make_suggestion(question: Question, table: Any) -> Suggestion:
     node = question.node
-    with error_location("data"):
+    with error_location("data"), download_suggested():
         source = build_source(node, **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
     identity = [node, digest_code(packages), *([] if question.folds is None else [question.folds])]
-    with located_settings("data"):
+    with located_settings("data"), download_suggested():
         suggested = _read_or_suggest(source, json.dumps(identity, sort_keys=True), question.folds)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(

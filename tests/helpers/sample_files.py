@@ -3,10 +3,12 @@
 import io
 import tarfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import yaml
 
 from components.data import write_idx
@@ -35,8 +37,9 @@ def write_data(folder: Path) -> None:
         if content.get("path", "???") != "???":
             source = content["_target_"].rpartition(".")[2]
             assert source in WRITERS, f"{name}: add the format of {source} to WRITERS in {__file__}"
-            (folder / content["path"]).parent.mkdir(parents=True, exist_ok=True)
-            WRITERS[source](folder / content["path"], content)
+            path = folder / (content["path"][0] if isinstance(content["path"], list) else content["path"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            WRITERS[source](path, content)
 
 
 def write_housing(path: Path) -> None:
@@ -62,6 +65,26 @@ def write_table(path: Path, content: Mapping[str, Any]) -> None:
     }
     rows = [",".join(values[kind](row) for kind in content["types"].values()) for row in range(ROWS)]
     path.write_text("\n".join([",".join(content["types"]), *rows]))
+
+
+def write_adult(folder: Path) -> None:
+    """Writes a training and a test file in the format of the data set Adult, without names of columns."""
+    random = np.random.default_rng(0)
+    for name, remark, end in (("adult.data", "", ""), ("adult.test", "|1x3 Cross validator\n", ".")):
+        lines = []
+        for row in range(ROWS):
+            age, weight, years, gain, hours = random.integers((17, 10_000, 1, 0, 1), (90, 10**6, 17, 10_000, 99))
+            work = ("Private", "State-gov", "?")[row % 3]
+            own = [age, work, weight, "HS-grad", years, ("Divorced", "Never-married")[row % 2], "Sales"]
+            own += ["Husband", ("White", "Black")[row % 2], ("Male", "Female")[row % 2], gain, 0, hours]
+            lines.append(", ".join(map(str, [*own, "United-States", ("<=50K", ">50K")[row % 2] + end])))
+        (folder / name).write_text(f"{remark}" + "\n".join(lines) + "\n\n")
+
+
+def write_ratings(path: Path) -> None:
+    """Writes a table in the format of MovieLens, separated by tabs and without names of columns."""
+    rows = (f"{row % 9 + 1}\t{row % 7 + 1}\t{row % 5 + 1}\t{881250949 + row * 1000}" for row in range(ROWS))
+    path.write_text("\n".join(rows) + "\n")
 
 
 def write_images(folder: Path, content: Mapping[str, Any]) -> None:
@@ -97,12 +120,48 @@ def write_image_folders(path: Path, content: Mapping[str, Any]) -> None:
                 archive.addfile(entry, io.BytesIO(image))
 
 
+def write_flowers(path: Path) -> None:
+    """Writes a tar archive in the layout of the photographs of flowers: a folder of class folders, and a licence."""
+    files = {"LICENSE.txt": b"CC BY"}
+    for row in range(ROWS):
+        shape = (8 + row % 3, 9 + row % 2, 3)
+        pixels = np.random.default_rng(row).integers(0, 256, shape, np.uint8)
+        with io.BytesIO() as file:
+            PIL.Image.fromarray(pixels).save(file, "JPEG")
+            files[f"{('daisy', 'roses', 'tulips')[row % 3]}/{row}.jpg"] = file.getvalue()
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"flower_photos/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def write_records(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a tar archive of files of random records, in the format of `fields`, for training and testing."""
+    record = np.dtype([(name, each["dtype"], tuple(each.get("shape", ()))) for name, each in content["fields"].items()])
+    names = [content["train"].replace("*", str(number)) for number in (1, 2)] + [content["test"]]
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            rows = np.frombuffer(np.random.default_rng(0).bytes(ROWS * record.itemsize), record).copy()
+            rows["label"] = np.arange(ROWS) % CLASSES
+            entry = tarfile.TarInfo(f"batches/{name}")
+            entry.size = rows.nbytes
+            archive.addfile(entry, io.BytesIO(rows.tobytes()))
+
+
+TABLES: dict[str, Callable[[Path], None]] = {
+    "adult.data": lambda path: write_adult(path.parent),
+    "housing.csv": write_housing,
+    "u.data": write_ratings,
+}
+"""What writes a table in the format of a public data set, by its name."""
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
-    "Csv": lambda path, content: (
-        write_housing(path) if set(content["types"]) == set(HOUSING.split()) else write_table(path, content)
-    ),
+    "Csv": lambda path, content: TABLES.get(path.name, partial(write_table, content=content))(path),
+    "FixedLengthRecords": write_records,
     "Idx": write_images,
-    "ImageFolders": write_image_folders,
+    "ImageFolders": lambda path, content: (
+        write_flowers(path) if path.name == "flower_photos.tgz" else write_image_folders(path, content)
+    ),
     "TextFolders": write_reviews,
 }
 """What writes the files of a source, by the name of its class."""

@@ -61,6 +61,8 @@ class CsvFile:
         encoding: a text encoding of Python.
         skipped: the rows that are skipped, by their numbers in the file from 0, sorted. Rows are numbered without them
             everywhere else.
+        names: the names of the columns, of a file that doesn't have them. They are read as a line before the first one.
+        strip: the characters that are removed at both ends of each field. No field may be quoted.
     """
 
     file: PackedFile | MemoryFile | JoinedFile
@@ -70,6 +72,8 @@ class CsvFile:
     comment: str | None = None
     encoding: str = "utf-8"
     skipped: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    strip: str = ""
 
     def __str__(self) -> str:
         return str(self.file)
@@ -96,7 +100,7 @@ class CsvFile:
             has_marks = not isinstance(self.file, JoinedFile) and (
                 self.comment is not None or self._separator_line is not None or self.escape == "\\"
             )
-            if self._is_utf_8 and not has_marks and not self.skipped:
+            if self._is_utf_8 and not (has_marks or self.skipped or self.names or self.strip):
                 yield LineStream(opened)
                 return
             chunks: Iterable[bytes] = read_chunks(opened) if self._is_utf_8 else self._decode(read_chunks(opened))
@@ -104,6 +108,10 @@ class CsvFile:
                 chunks = self._empty_skipped(chunks)
             if has_marks:
                 chunks = self._empty_comments_and_nulls(chunks)
+            if self.strip:
+                chunks = self._strip_fields(chunks)
+            if self.names:
+                chunks = self._add_names(chunks)
             yield LineStream(io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES))
 
     @contextmanager
@@ -130,6 +138,11 @@ class CsvFile:
                 raise DataError(f"{self} can't be read as CSV: {error}") from error
             finally:
                 csv.field_size_limit(old_limit)
+
+    @property
+    def added_lines(self) -> int:
+        """The number of lines that are read before the first line of the file."""
+        return 1 if self.names else 0
 
     @property
     def is_in_memory(self) -> bool:
@@ -160,7 +173,7 @@ class CsvFile:
         with self.open_records() as reader:
             for fields in reader:
                 if fields and record == following:
-                    yield start, reader.line_num
+                    yield start - self.added_lines, reader.line_num - self.added_lines
                     following = next(wanted, None)
                 record += bool(fields)
                 start = reader.line_num
@@ -202,9 +215,9 @@ class CsvFile:
             return {row: count for row, count in enumerate(counts) if count != needed}
 
     def find_line(self, record: int) -> int:
-        """The line, from 1, in which a record starts.
+        """The line, from 1, in which a record starts. Empty lines aren't records.
 
-        Record 0 has the names of the columns. Empty lines aren't records.
+        Record 0 has the names of the columns; if they aren't in the file, its line is 0.
         """
         last_line = 0  # of the previous record
         with self.open_records() as reader:
@@ -214,7 +227,7 @@ class CsvFile:
                 if fields:  # not an empty line
                     record -= 1
                 last_line = reader.line_num
-        return last_line + 1
+        return last_line + 1 - self.added_lines
 
     @property
     def _is_utf_8(self) -> bool:
@@ -233,7 +246,8 @@ class CsvFile:
         for number, line in enumerate(iter(lambda: text.readline(MAX_LINE_CHARACTERS), ""), start=1):
             if len(line) == MAX_LINE_CHARACTERS:
                 limit = f"{MAX_LINE_CHARACTERS >> 20} million characters"
-                raise DataError(f"{self}, {self.name_line(number)} has more than {limit}, the maximum; is it a table?")
+                name = self.name_line(number - self.added_lines)
+                raise DataError(f"{self}, {name} has more than {limit}, the maximum; is it a table?")
             yield line
 
     def _decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
@@ -282,6 +296,22 @@ class CsvFile:
         """The lines of the rows that are skipped, from 0, sorted int64."""
         found = replace(self, skipped=()).find_lines(self.skipped)
         return np.concatenate([np.zeros(0, np.int64), *(np.arange(start, stop) for start, stop in found)])
+
+    def _strip_fields(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Removes characters at both ends of each field."""
+        delimiter, ends = self.field_delimiter.encode(), self.strip.encode()
+        for lines in split_lines(chunks):
+            for number, line in enumerate(lines):
+                content = line.rstrip(b"\r\n")
+                fields = (field.strip(ends) for field in content.split(delimiter))
+                lines[number] = delimiter.join(fields) + line[len(content) :]
+            yield b"".join(lines)
+
+    def _add_names(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Adds a line with the names of the columns."""
+        yield self.field_delimiter.join(self.names).encode() + b"\n"
+        for number, chunk in enumerate(chunks):
+            yield chunk if number else chunk.removeprefix(codecs.BOM_UTF8)
 
     def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Empties the line that names the delimiter, lines that start with the comment character, and fields `\\N`.
@@ -389,7 +419,7 @@ class JoinedFile:
         """Names a line of the text, counted from 1: `line 5 of b.csv`."""
         part = bisect.bisect_left(self._line_counts, line)
         before = self._line_counts[part - 1] if part else 0
-        return f"line {line - before} of {self.names[part]}"
+        return f"line {line - before - self.parts[part].added_lines} of {self.names[part]}"
 
     @cached_property
     def headers(self) -> tuple[Header, ...]:

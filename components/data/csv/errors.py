@@ -146,10 +146,15 @@ def raise_read_error(file: CsvFile, message: str) -> NoReturn:
 def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: int) -> DataError:
     """The error for a record with another number of fields than the first line. Record 0 is the first line."""
     line = file.name_line(file.find_line(record))
-    fault = f"{file}, {line}: the number of fields is {count}, not {needed} as in the first line"
+    origin = "as `names` lists" if file.parts[0].names else "as in the first line"
+    fault = f"{file}, {line}: the number of fields is {count}, not {needed} {origin}"
     if remedy := _find_comment(file, _read_first_line(file)):
         return DataError(f"{fault}; {remedy}")
-    remedy = _find_comment_at(file, record, line) or _suggest_field_count_remedy(file, is_short=count < needed)
+    remedy = (
+        _find_comment_at(file, record, line)
+        or _find_delimiter_at(file, record, needed)
+        or _suggest_field_count_remedy(file, is_short=count < needed)
+    )
     counts = dict[int, int]()
     with suppress(DataError):  # a row is too long
         counts = file.find_uneven_rows()
@@ -164,9 +169,27 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
 
 def _find_comment_at(file: CsvFile, record: int, line: str) -> str:
     """The remedy if a record looks like a comment; "" if it doesn't."""
-    with file.open_records() as reader:
-        fields = next(itertools.islice(filter(None, reader), record, None))
+    fields = _read_record(file, record)
     return _find_comment(file, fields[0], line) if len(fields) == 1 else ""
+
+
+def _find_delimiter_at(file: CsvFile, record: int, needed: int) -> str:
+    """The remedy if a record has as many fields as are needed with another delimiter; "" if not.
+
+    Without `names`, the first line has shown another delimiter.
+    """
+    fields = _read_record(file, record)
+    for name in DELIMITERS if file.names and len(fields) == 1 else ():
+        if fields[0].count(CHARACTERS[name]) + 1 == needed:
+            return f"set `delimiter={name}`"
+    return ""
+
+
+def _read_record(file: CsvFile, record: int) -> list[str]:
+    """The fields of a record. Record 0 has the names of the columns."""
+    with file.open_records() as reader:
+        fields: list[str] = next(itertools.islice(filter(None, reader), record, None))
+    return fields
 
 
 def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
@@ -174,6 +197,8 @@ def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
     quoted = f"a field that contains a {file.field_delimiter!r} needs quotes"
     if is_short:
         quoted = f"an empty field needs its {file.field_delimiter!r}, and a field with a line break needs quotes"
+    if file.names:
+        return f"list the names of all columns in `names`; or {quoted}"
     if file.field_delimiter in first_line:
         return quoted
     return f"the first line, {_shorten(first_line)!r}, must name the columns: remove what stands above; or {quoted}"
@@ -247,7 +272,7 @@ def _check_quotes_of_part(file: CsvFile) -> None:
             else:
                 fault = "a quote is opened and never closed; close it, or remove it"
             remedy = "if no field is quoted, set `quote=null`"
-            raise DataError(f"{file}, line {line + 1}: {fault}; {remedy}") from error
+            raise DataError(f"{file}, line {line + 1 - file.added_lines}: {fault}; {remedy}") from error
 
 
 def _has_misplaced_quotes(file: CsvFile) -> bool:
@@ -348,7 +373,7 @@ def raise_nul_error(file: CsvFile) -> NoReturn:
     """Raises DataError for the first line with a NUL byte, which is usual in UTF-16 only."""
     _check_utf_16(file)
     with file.open() as opened:
-        line = 1
+        line = 1 - file.added_lines
         for chunk in iter(lambda: opened.read(CHUNK_BYTES), b""):
             if (position := chunk.find(b"\0")) >= 0:
                 line += count_line_ends(chunk[:position])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
+import itertools
 import os
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from components.columns import ALL, READING_OPTIONS, merge_options
 from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CsvFile, JoinedFile
 from components.data.csv.errors import name_character
-from components.data.csv.options import check_different
+from components.data.csv.options import check_different, check_names, check_strip
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import Nameless
 from components.data.csv.text_table import TextTable
@@ -188,7 +189,8 @@ class GivenFile(FileTable):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Csv(FileTable):
-    """CSV files, plain or packed with gzip, bzip2, xz or Zstandard. The first line of each has the column names.
+    """CSV files, plain or packed with gzip, bzip2, xz or Zstandard. The first line of each has the column names, unless
+    `names` has them.
 
     A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows. A character may be written
     as itself or by its name: `tab`, `semicolon`, `pipe`, `comma`, `point`, `space`, `apostrophe`, `underscore`, `hash`,
@@ -202,6 +204,9 @@ class Csv(FileTable):
             backslash, a field `\\N` is empty, as in files of MySQL.
         comment: lines that start with this character are skipped. None: there are no comments.
         encoding: a text encoding of Python, such as utf-16 or cp1252.
+        names: the names of the columns, if the files have no line of them. None: the first line has them.
+        strip: characters that are removed at both ends of each field, such as blanks, as Python's `str.strip` does. It
+            needs `quote=null`. None: fields are read as they are.
         max_unpacked_gb: the maximum size of an unpacked file in gigabytes (10^9 bytes).
     """
 
@@ -210,6 +215,8 @@ class Csv(FileTable):
     escape: str | None = None
     comment: str | None = None
     encoding: str = "utf-8"
+    names: tuple[str, ...] | None = None
+    strip: str | None = None
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
@@ -217,6 +224,10 @@ class Csv(FileTable):
         given = {name: character for name, character in dialect.items() if character is not None}
         check_different(given)
         _check_encoding(self.encoding)
+        if self.names is not None:
+            object.__setattr__(self, "names", check_names(self.names, given.values()))
+        if self.strip is not None:
+            check_strip(self.strip, given)
         super().__post_init__()
 
     @cached_property
@@ -236,13 +247,15 @@ class Csv(FileTable):
                 self._character("escape"),
                 self._character("comment"),
                 self.encoding,
+                names=self.names or (),
+                strip=self.strip or "",
             )
             for file in self.files
         )
         if names == (os.path.basename(self.label),):
             return parts[0]
         joined = JoinedFile(parts, names, self.label)
-        return replace(parts[0], file=joined, delimiter=parts[0].field_delimiter, encoding="utf-8")
+        return replace(parts[0], file=joined, delimiter=parts[0].field_delimiter, encoding="utf-8", names=(), strip="")
 
     @property
     def location(self) -> str:
@@ -270,11 +283,22 @@ class Csv(FileTable):
     def read_columns(self) -> Columns:
         import pyarrow
 
+        self._check_first_line()
         columns = self.read_with_skipping()
         pyarrow.default_memory_pool().release_unused()  # what was read of the file, besides the columns
         if not columns.rows:
-            raise DataError(f"{self.label} has no rows below the names of its columns")
+            raise DataError(f"{self.label} has no rows{'' if self.names else ' below the names of its columns'}")
         return columns
+
+    def _check_first_line(self) -> None:
+        """Raises DataError if the first line has the names that an option has."""
+        if self.names is None:
+            return
+        for part in self.file.parts:
+            with part.open_records() as reader:
+                records = itertools.islice(filter(None, reader), 2)  # the names that were added, and the first line
+                if [*records] == [[*self.names]] * 2:
+                    raise DataError(f"the first line of {part} has the names of the columns; set `names=null`")
 
     @property
     def inferred_dialect(self) -> dict[str, str]:
@@ -315,7 +339,10 @@ def _as_integers(numbers: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Csv)}
 EARLIER_NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
-LATER_OPTIONS = ("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks", "drop")
+LATER_OPTIONS = (
+    *("quote", "escape", "comment", "encoding", "decimal", "thousands", "dates", "marks", "drop"),
+    *("names", "strip"),
+)
 
 
 def _check_encoding(encoding: str) -> None:

@@ -15,6 +15,7 @@ import components.data
 from components.data import (
     Arrays,
     Csv,
+    FixedLengthRecords,
     Frame,
     Idx,
     ImageFolders,
@@ -58,9 +59,13 @@ TEXTS = SKIPPING | {
 CSV: dict[str, Any] = (
     HELD_OUT | TEXTS | {"delimiter": ";", "quote": None, "escape": "\\", "comment": "#", "encoding": "latin1"}
 )
+CSV |= {"names": ("z", "y", "x"), "strip": " "}
 OTHERS: dict[type[Table], dict[str, Any]] = {
     Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
     Csv: CSV,
+    FixedLengthRecords: HELD_OUT
+    | {"fields": {"label": {"dtype": "uint8"}, "x": {"dtype": "uint8", "shape": (2,), "axes": (0,)}}}
+    | {"train": "*.bin", "byte_order": "big", "header_bytes": 3},
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ImageFolders: HELD_OUT | SKIPPING | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
@@ -75,6 +80,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
 
 def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     """A source over files in a folder, but for those changes."""
+    changes |= {"quote": None} if "strip" in changes else {}
     if kind is Arrays:
         return Arrays(**{"columns": {"x": [1, 2, 3]}, "valid": 1, "test": 1, **changes})
     if kind is Frame:
@@ -85,6 +91,12 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     if kind is TypedFile:
         parquet.write_table(pyarrow.table({"x": ["1", "-"], "y": [2, 4], "z": [3, 5]}), folder / "table.parquet")
         return TypedFile(**{"path": str(folder / "table.parquet"), "target": "y", "valid": 1, "test": 1, **changes})
+    if kind is FixedLengthRecords:
+        for name, size in (("a.bin", 12), ("b.bin", 15)):
+            (folder / name).write_bytes(bytes(range(size)))
+        path = folder if "train" in changes else folder / "a.bin"
+        fields = {"label": {"dtype": "uint8"}, "x": {"dtype": "uint16"}}
+        return FixedLengthRecords(**{"path": str(path), "fields": fields, "valid": 1, "test": 1, **changes})
     if kind in (Csv, TableFile):
         (folder / "table.csv").write_text("x,y,z\n1,2,3\n-,4,5\n")
         return kind(**{"path": str(folder / "table.csv"), "target": "y", "valid": 1, "test": 1, **changes})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.data.text_folders import TextFolders
-from components.types import DataError
+from components.types import DataError, MissingFileError
 
 TEXTS = {
     "set/train/pos/2_9.txt": "Gut!\n",
@@ -132,6 +132,22 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
         f"there is no /elsewhere/imdb/a.tar.gz or {tmp_path}/imdb/a.tar.gz; "
         "TITRATE_DATA is /elsewhere, which is no folder; correct it, or the path"
     )
+
+
+def test_of_several_paths_the_first_that_exists_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TITRATE_DATA", raising=False)
+    source = TextFolders(path=("a.tar", "b.tar"), valid=1)
+    with pytest.raises(MissingFileError, match=rf"there is no {tmp_path}/a.tar or {tmp_path}/b.tar") as caught:
+        source.fingerprint()
+    assert caught.value.paths == ("a.tar", "b.tar")
+    archive(tmp_path / "b.tar", TEXTS)
+    assert source.fingerprint() == TextFolders(path="b.tar", valid=1).fingerprint()
+    assert source.origin("test") == f"{tmp_path}/b.tar (test)"
+    archive(tmp_path / "a.tar", TEXTS | {"set/test/neg/0_3.txt": "ja"})
+    assert TextFolders(path=("a.tar", "b.tar"), valid=1).fingerprint() != source.fingerprint()
+    with pytest.raises(DataError, match="`path` must name a folder or a tar archive, got an empty list"):
+        TextFolders(path=(), valid=1).fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -322,7 +338,11 @@ def test_folders_may_be_as_deep_as_the_system_allows(tmp_path: Path, monkeypatch
 @pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
 def test_imdb_as_it_is_published() -> None:
     source = TextFolders(
-        path="imdb/aclImdb_labelled.tar.gz", valid=15_000, valid_from="test", stratify="label", classes=("neg", "pos")
+        path=("imdb/aclImdb_v1.tar.gz", "imdb/aclImdb_labelled.tar.gz"),
+        valid=15_000,
+        valid_from="test",
+        stratify="label",
+        classes=("neg", "pos"),
     )
     assert source.sizes() == {"train": 25_000, "test": 25_000}
     blocks = [block for part in source.sizes() for block in source.blocks(part)]

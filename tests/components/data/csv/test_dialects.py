@@ -157,7 +157,7 @@ def pack_tar(content: bytes) -> bytes:
     return packed.getvalue()
 
 
-def write_table(path: Path, columns: list[Column], dialect: Dialect) -> None:
+def write_table(path: Path, columns: list[Column], dialect: Dialect, *, has_names: bool = True) -> None:
     text = io.StringIO(newline="")
     if dialect.separator_line:
         text.write(f"sep={dialect.options['delimiter']}{dialect.line_end}")
@@ -166,7 +166,8 @@ def write_table(path: Path, columns: list[Column], dialect: Dialect) -> None:
     # QUOTE_MINIMAL doesn't quote a "\n" if lines end with "\r".
     quoting = csv.QUOTE_ALL if dialect.quote_all or dialect.line_end == "\r" else csv.QUOTE_MINIMAL
     writer = csv.writer(text, delimiter=dialect.options["delimiter"], lineterminator=dialect.line_end, quoting=quoting)
-    writer.writerow([column.name for column in columns])
+    if has_names:
+        writer.writerow([column.name for column in columns])
     for values in zip(*(column.values for column in columns), strict=True):
         cells = [
             column.gap if value is None else column.write(value, dialect)
@@ -236,6 +237,83 @@ def test_a_table_in_any_dialect_is_read_back(tmp_path: Path, columns: list[Colum
             assert all(math.isclose(float(a), b, abs_tol=1e-9) for a, b in pairs), (column.name, used, pairs)
         else:
             assert found == expected, (column.name, used)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    columns=st.lists(
+        st.one_of(number_columns(), text_columns(), code_columns()),
+        min_size=2,
+        max_size=4,
+        unique_by=lambda column: column.name,
+    ),
+    dialect=dialects(),
+)
+def test_a_table_without_names_is_the_same_table(tmp_path: Path, columns: list[Column], dialect: Dialect) -> None:
+    named, nameless = tmp_path / "named", tmp_path / "nameless"
+    write_table(named, columns, dialect)
+    write_table(nameless, columns, dialect, has_names=False)
+    names = [column.name for column in columns]
+    sources = (
+        Csv(path=str(named), **dialect.options),
+        Csv(path=str(nameless), **dialect.options, names=names),  # type: ignore[arg-type]
+    )
+    results = []
+    for source in sources:
+        try:
+            values = {name: found_values(source, name) for name in names}
+            line = int(source.locate_row(len(values[names[0]]) - 1).rpartition(" ")[2])
+            results.append(repr((values, source.table.types, line - (source.names is None))))
+        except DataError as error:
+            results.append(re.sub(r"\d+", "", str(error).replace("nameless", "named")))
+    assert results[0] == results[1]
+
+
+def test_a_file_without_names_has_the_lines_of_its_rows(tmp_path: Path) -> None:
+    text = "1,a\n2,b\n\n3,c\n4,d\n"
+    path = write(tmp_path / "table", text)
+    source = Csv(path=str(path), names=["x", "y"])  # type: ignore[arg-type]
+    assert (found_values(source, "x"), found_values(source, "y")) == ([1, 2, 3, 4], ["a", "b", "c", "d"])
+    assert source.locate_row(3) == f"{path}, line 5"
+    assert Csv(path=str(path)).fingerprint() != source.fingerprint()
+    assert Csv(path=str(write(tmp_path / "table", "\ufeff" + text)), names=("x", "y")).table.values["x"][0] == 1
+    for wrong, options, message in (
+        ("1,a\nb,b\n3,c\n", {"types": {"x": "int"}}, "line 2: column `x` is 'b', not of type int"),
+        (
+            "1,a\n2,b,c\n",
+            {},
+            "line 2: the number of fields is 3, not 2 as `names` lists; list the names of all",
+        ),
+        ("1;a\n2;b\n", {}, "line 1: the number of fields is 1, not 2 as `names` lists; set `delimiter=semicolon`"),
+        ("1,a\n2,\0\n", {}, "line 2: there is a byte 0x00"),
+        ('1,a\n2,"b\n', {}, "line 2: a quote is opened and never closed"),
+        ("1,a\n2,\xff\n", {}, "line 2: byte 0xff isn't UTF-8"),
+        ("x,y\n1,a\n", {}, "the first line of .*table has the names of the columns; set `names=null`"),
+        ("", {}, "table has no rows$"),
+    ):
+        write(path, wrong.encode("latin1"))
+        with pytest.raises(DataError, match=message):
+            Csv(path=str(path), names=("x", "y"), **options).sizes()  # type: ignore[arg-type]
+    write(path, "1,a\n2,b\n?,c\n3,d\nx,e\n4,f\n5,g\n")
+    skipping = Csv(path=str(path), names=("x", "y"), types={"x": "int"}, on_bad_row="skip")
+    assert found_values(skipping, "x") == [1, 2, None, 3, 4, 5]
+    assert [message for _, message in skipping.bad_rows.messages] == [
+        f"{path}, line 5: column `x` is 'x', not of type int"
+    ]
+
+
+def test_both_ends_of_fields_are_stripped(tmp_path: Path) -> None:
+    """As in the data set Adult: blanks after the delimiter, and in the test file a remark and a point in each line."""
+    write(tmp_path / "adult.data", "39, State-gov, <=50K\r\n50, ?, >50K\r\n38,Private ,<=50K\r\n7, a b.c, >50K\r\n\r\n")
+    write(tmp_path / "adult.test", "|1x3 Cross validator\n25, Private, <=50K.\n38, ?, >50K.\n")
+    paths = {"path": str(tmp_path / "adult.data"), "test": str(tmp_path / "adult.test")}
+    options: dict[str, Any] = {"names": ("age", "work", "income"), "comment": "pipe", "nulls": ("?",), "quote": None}
+    source = Csv(**paths, **options, strip=" .", target="income")
+    assert found_values(source, "work") == ["State-gov", None, "Private", "a b.c"]
+    assert found_values(source, "income") == ["<=50K", ">50K", "<=50K", ">50K"]
+    assert [label for block in source.blocks("test") for label in block.columns["income"].tolist()] == ["<=50K", ">50K"]
+    assert source.locate_row(5) == f"{tmp_path}/adult.test, line 3"
+    assert source.fingerprint() != Csv(**paths, **options, strip=" ", target="income").fingerprint()
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -441,6 +519,19 @@ def test_a_spreadsheet_is_recognized(tmp_path: Path) -> None:
         ({"thousands": "ab"}, r"`thousands` \(='ab'\) must be one character other than a line break"),
         ({"delimiter": '"'}, "`delimiter` and `quote` must be different, both are double_quote"),
         ({"delimiter": "#", "comment": "hash"}, "`delimiter` and `comment` must be different, both are hash"),
+        *(
+            ({"names": names}, r"`names` \(=.*\) must be a list of the names of all columns, in their order")
+            for names in ("x", [], [1, 2], ["x", None])
+        ),
+        ({"names": ["x", " "]}, "`names`: name 2 is blank; name all columns of the file"),
+        ({"names": ["x", "x"]}, "`names`: 'x' is there twice; rename one"),
+        ({"names": ["x", "a,b"]}, "`names`: 'a,b' has the character ',', which has a meaning in the file"),
+        ({"names": ["x", "a\nb"]}, "`names`: .* has the character"),
+        ({"strip": " "}, r"`strip` \(=' '\) is for files without quotes and escapes; set `quote=null`"),
+        ({"strip": " ", "quote": None, "escape": "backslash"}, "quotes and escapes; set `escape=null`"),
+        ({"strip": " ,", "quote": None}, r"`strip` \(=' ,'\) has the character of `delimiter`, comma"),
+        ({"strip": "\n", "quote": None}, "`strip` .* must be ASCII characters other than line breaks"),
+        ({"strip": "é", "quote": None}, "`strip` .* must be ASCII characters other than line breaks"),
         ({"decimal": "x"}, r"`decimal` \(=x\) must be point or comma"),
         ({"decimal": "space"}, r"`decimal` \(= \) must be point or comma"),
         ({"decimal": {"x": "space"}}, r"`decimal` \(= \) must be point or comma"),

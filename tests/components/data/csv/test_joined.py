@@ -386,3 +386,18 @@ def test_the_fingerprint_is_that_of_the_contents_in_their_order(
     both = Csv(path="*.csv").fingerprint()
     assert Csv(path=["a.csv", "b.csv"]).fingerprint() == both
     assert len({single, both, Csv(path=["b.csv", "a.csv"]).fingerprint()}) == 3
+
+
+def test_files_without_lines_of_names_are_joined(tmp_path: Path) -> None:
+    for name, text in (("a.csv", "1,x\n2,y"), ("b.csv", "3,z\n4,\n"), ("c.csv", "5,v\nbad,w\n")):
+        (tmp_path / name).write_text(text)
+    options: Any = {"path": str(tmp_path / "[ab].csv"), "names": ("n", "text")}
+    source = Csv(**options)
+    assert source.table.values["n"].tolist() == [1, 2, 3, 4]
+    (block,) = source.blocks("all")
+    assert block.locate(2) == f"{options['path']}, line 1 of b.csv"
+    with pytest.raises(DataError, match=r"line 2 of c.csv: column `n` is 'bad'"):
+        _ = Csv(**options | {"path": str(tmp_path / "*.csv"), "types": {"n": "int"}}).table
+    (tmp_path / "b.csv").write_text("n,text\n3,z\n")
+    with pytest.raises(DataError, match=r"the first line of .*b.csv has the names of the columns; set `names=null`"):
+        _ = Csv(**options).table
