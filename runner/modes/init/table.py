@@ -12,6 +12,7 @@ from components.closest import format_name
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
+from runner.record.naming import data_name
 from runner.suggest.suggestions import Suggestion
 from runner.yaml_file import dump_entry, dump_line
 
@@ -22,7 +23,8 @@ IMAGE = "components.feature.Image"
 
 def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[Path, bytes]]:
     """The name of the experiment, and the files' contents by relative path."""
-    name = _make_name(str(config.values["data"]["path"]))
+    name = data_name(config)
+    name = _make_name("query" if name == "sql" else name)
     texts = {
         Path("conf", "data", f"{name}.yaml"): _format_data_file(config, suggestion),
         Path("conf", "feature", f"{name}.yaml"): _format_feature_file(config, suggestion),
@@ -42,9 +44,10 @@ def _make_name(path: str) -> str:
 
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
-    path, origin = _make_printable(data["path"]), _make_printable(suggestion.origin)
+    path, origin = _make_printable(data.get("path", "")), _make_printable(suggestion.origin)
     types = data.get("types")
-    lines = [f"# The {f'table {path}, and the types of its columns' if types else f'images {path}'}, {origin}."]
+    table = f"table {path or 'of a database'}, and the types of its columns"
+    lines = [f"# The {table if types else f'images {path}'}, {origin}."]
     lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]
     lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in types.items())] if types else []
     return "\n".join(lines) + "\n"
