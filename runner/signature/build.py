@@ -73,6 +73,9 @@ def import_target(target: str) -> Any:
     return target_object
 
 
+MASKED = re.compile(rf"://{re.escape(MASK)}|[?&][^=&]+={re.escape(MASK)}(&|#|$)")  # a URI without its credentials
+
+
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
@@ -121,7 +124,7 @@ def build_source(node: Mapping[str, Any], /, **extra_arguments: Any) -> Any:
 def _reveal_credentials(text: str) -> str:
     """Replaces a mask of the configuration by the credentials. Raises UserError if this process doesn't have them."""
     revealed = reveal(text)
-    if f"://{MASK}" in revealed or re.fullmatch(rf"{re.escape(MASK)}\S+", revealed):
+    if MASKED.search(revealed) or re.fullmatch(rf"{re.escape(MASK)}\S+", revealed):
         is_uri = "@" in text or "://" in text
         remedy = f"URI instead, or set {DATA_URI_VARIABLE} to it" if is_uri else "secret instead"
         raise UserError(f"the credentials in {text} are not saved. Give the whole {remedy}.")

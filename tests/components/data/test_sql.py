@@ -398,7 +398,7 @@ def test_postgresql(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         text = "select name from orders where name like 'a%9' and name <> ':x'"
         assert Sql(uri=server, query=text).table.rows == 5_000
         wrong = {
-            "with x as (delete from orders returning id) select * from x": "fails: .* must not contain data-modifying statements",
+            "with x as (delete from orders returning id) select * from x": "must not contain data-modifying statements",
             "select * from oders": 'fails: relation "oders" does not exist. Tables: orders.',
             "oders": r"has no table `oders`. Did you mean orders\?",
             "select id / 0 from orders": "division by zero",
