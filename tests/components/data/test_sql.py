@@ -20,7 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data import Frame, Sql, column_store, sql
+from components.data import Frame, Sql, column_store
+from components.data.sql import source as sql
+from components.data.sql.values import ColumnBuilder
 from components.types import DataError, Strings
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4)
@@ -91,7 +93,8 @@ def open_table(uri: str, **options: Any) -> Sql:
     return Sql(uri=uri, query="t", **options)
 
 
-def test_types_of_other_databases(tmp_path: Path) -> None:
+def test_types_of_other_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_DATA", str(tmp_path))
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect(tmp_path / "t.duckdb") as database:
         database.execute(
@@ -101,8 +104,10 @@ def test_types_of_other_databases(tmp_path: Path) -> None:
             "'1234567890123456.78'::decimal(20, 2) as exact, "
             "uuid '00000000-0000-0000-0000-000000000001' as key, 'ab'::blob as bytes, null as gap from range(3)"
         )
-    source = Sql(uri=f"duckdb:///{tmp_path}/t.duckdb", query="t", types={"exact": "string"})
+    source = Sql(uri="duckdb:///t.duckdb", query="t", types={"exact": "string"})
     found = read(source)
+    mode = read(Sql(uri=source.uri, query="select current_setting('access_mode') as mode"))["values"]["mode"]
+    assert [each.lower() for each in mode] == ["read_only"]
     days, times = np.datetime64("2020-01-31"), np.datetime64("2020-01-31T10:30:00")
     lists, gap = (found["values"].pop(name) for name in ("list", "gap"))
     assert found["values"] == {
@@ -123,6 +128,8 @@ def test_types_of_other_databases(tmp_path: Path) -> None:
     assert len(lists) == 2  # the values and the offsets of `Ragged`
     with pytest.raises(DataError, match=r"has 1180591620717411303424 in row 0, which exceeds 64 bits. `cast` it in"):
         _ = Sql(uri=source.uri, query="select 1180591620717411303424::hugeint as x").table
+    with pytest.raises(DataError, match=r"`x` has 10:30:00\+02:00 in row 0, a time of a day with a zone\. `cast` it"):
+        _ = Sql(uri=source.uri, query="select '10:30:00+02'::timetz as x").table
     with pytest.raises(DataError, match=r"column `x` has \{'a': 1\} in row 0\. Take a number, a text or a time from"):
         _ = Sql(uri=source.uri, query="select {'a': 1} as x").table
 
@@ -142,14 +149,14 @@ def test_values_that_databases_return() -> None:
         ([timedelta(days=1)], pyarrow.duration("us"), [timedelta(days=1)]),
     ]
     for values, kind, expected in columns:
-        array = sql._ColumnBuilder("t", "x", False).convert(values, 0)
+        array = ColumnBuilder("t", "x", False).convert(values, 0)
         assert (array.type, array.to_pylist()) == (kind, expected)
     mixed = [1, 1.0, 0.5, Decimal("1.10"), True, "a", None, 2**70, date(2020, 1, 31), noon]
-    array = sql._ColumnBuilder("t", "x", True).convert(mixed, 0)
+    array = ColumnBuilder("t", "x", True).convert(mixed, 0)
     texts = ["1", "1", "0.5", "1.1", "true", "a", None, str(2**70), "2020-01-31", "2020-01-31 12:00:00"]
     assert array.to_pylist() == texts
     for other in (b"a", noon.replace(tzinfo=UTC), "a", True, [1]):
-        builder = sql._ColumnBuilder("t", "x", False)
+        builder = ColumnBuilder("t", "x", False)
         builder.convert([None, noon], 0)
         assert builder.convert([None, other], 2).null_count == 2
         fault = f"t: column `x` has datetime.datetime(2020, 1, 31, 12, 0) in row 1, but {repr(other)[:59]}"
@@ -169,6 +176,8 @@ def test_a_column_of_numbers_and_texts(shop: str, batch_rows: int, monkeypatch: 
     assert values[5:11] == ["5", "6", "3.5", "4", "about 9", "about 10"]
     numbers = read(Sql(uri=shop, query="select mixed from t where id < 9"))
     assert numbers["values"]["mixed"] == [0, 1, 2, 3, 4, 5, 6, 3.5, 4]
+    large = read(Sql(uri=shop, query=f"select {2**53 + 1} as x union all select 0.5"))
+    assert large["values"]["x"] == [2**53, 0.5]
 
 
 # ----------------------------------------------------------------------------------------------------- the statement
