@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from components.arrow import convert_column
-from components.data.csv.errors import format_setting
+from components.data.csv.errors import make_remedy
 from components.data.typed_table import format_decimal, format_texts
-from components.types import DataError, Remedy
+from components.types import DataError, Remedy, Setting
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,6 +32,7 @@ KINDS: dict[type, str] = {
     list: "list",
 }
 """The kinds of columns by the types of their values."""
+CAST = "`cast` it in the query"  # a remedy
 PLAIN_TYPES = {*KINDS, type(None)}
 JOINED = {frozenset(("int", "float")): "float", frozenset(("date", PLAIN_TIME)): PLAIN_TIME}
 """The kind of a column whose values have two kinds. Other kinds can't be in one column."""
@@ -95,7 +96,7 @@ class ColumnBuilder:
         if isinstance(value, memoryview | bytearray):
             return bytes(value)
         raise self._make_error(
-            f"{_show(value)} in row {row}", "Take a number, a text or a time from it in the query, or `cast` it to text"
+            f"{_show(value)} in row {row}", "take a number, a text or a time from it in the query", "`cast` it to text"
         )
 
     def _make_array(self, values: Sequence[Any], first_row: int) -> pyarrow.Array:
@@ -108,7 +109,7 @@ class ColumnBuilder:
         elif self._kind == TIME_OF_DAY:
             zoned = ((row, value) for row, value in enumerate(values, first_row) if getattr(value, "tzinfo", None))
             for row, value in zoned:
-                raise self._make_error(f"{value} in row {row}, a time of a day with a zone", "`cast` it in the query")
+                raise self._make_error(f"{value} in row {row}, a time of a day with a zone", CAST)
         try:
             is_list = self._kind == "list"
             kind = _join_lists(self._type, pyarrow.array(values).type) if is_list else _make_type(self._kind)
@@ -118,13 +119,11 @@ class ColumnBuilder:
                 (row, value) for row, value in enumerate(values, first_row) if value is not None and not _fits(value)
             )
             raise self._make_error(
-                f"{_show(value)} in row {row}, which exceeds 64 bits", f"`cast` it in the query, {self._text_remedy}"
+                f"{_show(value)} in row {row}, which exceeds 64 bits", CAST, self._as_text
             ) from error
         except (pyarrow.ArrowException, TypeError, ValueError) as error:
             message = str(error).splitlines()[0]
-            raise self._make_error(
-                f"values that can't be read together: {message}", "`cast` it in the query"
-            ) from error
+            raise self._make_error(f"values that can't be read together: {message}", CAST) from error
 
     def _format(self, values: Sequence[Any]) -> list[Any]:
         """The values as texts, each as in a column of its own kind."""
@@ -147,18 +146,19 @@ class ColumnBuilder:
             for row, value in enumerate(values, first_row)
             if value is not None and not _join_kinds(_find_kind(example), _find_kind(value))
         )
-        remedy = f", {self._text_remedy}" if {_find_kind(example), _find_kind(value)} <= FORMATTED else ""
+        is_text = {_find_kind(example), _find_kind(value)} <= FORMATTED
         raise self._make_error(
-            f"{_show(example)} in row {first}, but {_show(value)} in row {row}", f"`cast` it in the query{remedy}"
+            f"{_show(example)} in row {first}, but {_show(value)} in row {row}",
+            CAST,
+            *((self._as_text,) if is_text else ()),
         )
 
     @property
-    def _text_remedy(self) -> str:
-        setting = format_setting(self.name, Remedy("for text", "types", "string"))
-        return f"or for text, set {setting}"
+    def _as_text(self) -> Remedy:
+        return make_remedy(self.name, Setting("for text", "types", "string"))
 
-    def _make_error(self, fault: str, remedy: str) -> DataError:
-        return DataError(f"{self._label}: column `{self.name}` has {fault}. {remedy}.")
+    def _make_error(self, fault: str, *remedies: Remedy | str) -> DataError:
+        return DataError(f"{self._label}: column `{self.name}` has {fault}", *remedies)
 
 
 def _find_kind(value: Any) -> str:

@@ -126,11 +126,11 @@ def test_types_of_other_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (np.isnan(gap).all(), *found["valid"].values()) == (True, [False] * 3)
     assert [kind for name, kind in found["types"].items() if name in ("huge", "whole")] == ["int", "int"]
     assert len(lists) == 2  # the values and the offsets of `Ragged`
-    with pytest.raises(DataError, match=r"has 1180591620717411303424 in row 0, which exceeds 64 bits. `cast` it in"):
+    with pytest.raises(DataError, match=r"has 1180591620717411303424 in row 0, which exceeds 64 bits; `cast` it in"):
         _ = Sql(uri=source.uri, query="select 1180591620717411303424::hugeint as x").table
-    with pytest.raises(DataError, match=r"`x` has 10:30:00\+02:00 in row 0, a time of a day with a zone\. `cast` it"):
+    with pytest.raises(DataError, match=r"`x` has 10:30:00\+02:00 in row 0, a time of a day with a zone; `cast` it"):
         _ = Sql(uri=source.uri, query="select '10:30:00+02'::timetz as x").table
-    with pytest.raises(DataError, match=r"column `x` has \{'a': 1\} in row 0\. Take a number, a text or a time from"):
+    with pytest.raises(DataError, match=r"column `x` has \{'a': 1\} in row 0; take a number, a text or a time from"):
         _ = Sql(uri=source.uri, query="select {'a': 1} as x").table
 
 
@@ -169,8 +169,8 @@ def test_a_column_of_numbers_and_texts(shop: str, batch_rows: int, monkeypatch: 
     with pytest.raises(DataError) as caught:
         _ = open_table(shop).table
     assert str(caught.value) == (
-        f"t of {shop.removeprefix('sqlite:///')}: column `mixed` has 0 in row 0, but 'about 9' in row 9. `cast` it in "
-        "the query, or for text, set `types.mixed=string`."
+        f"t of {shop.removeprefix('sqlite:///')}: column `mixed` has 0 in row 0, but 'about 9' in row 9; `cast` it in "
+        "the query; for text, set `types.mixed=string`"
     )
     values = read(open_table(shop, types={"mixed": "string"}))["values"]["mixed"]
     assert values[5:11] == ["5", "6", "3.5", "4", "about 9", "about 10"]
@@ -414,7 +414,7 @@ def test_postgresql(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
             "select nextval('numbers')": r"cannot execute nextval\(\) in a read-only transaction",
             "select from orders": "returns no columns",
             "select price as a, name as a from orders": "has two columns `a`",
-            "select to_json(orders) as x from orders": "Take a number, a text or a time from it in the query",
+            "select to_json(orders) as x from orders": "take a number, a text or a time from it in the query",
             "select 10::numeric ^ 30 as x": "which exceeds 64 bits",
         }
         for query, message in wrong.items():
