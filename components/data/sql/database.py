@@ -15,7 +15,7 @@ from components.types import DataError
 if TYPE_CHECKING:
     import sqlalchemy
 
-EXAMPLES = "sqlite:///shop.db or postgresql://me:password@host/shop"
+EXAMPLES = "sqlite:///shop.db or postgresql://host/shop"
 MAX_SHOWN = 60  # characters of a query in a message
 
 
@@ -111,8 +111,8 @@ def parse_uri(uri: str) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(uri)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise DataError(
-            f"`uri` can't be read. Write it as {EXAMPLES}; in a user or a password, write @ : / ? # as %40 %3A %2F %3F "
-            "%23."
+            f"`uri` can't be read. Write it as {EXAMPLES}, with user:password@ before the host where it is needed; in "
+            "these, write @ : / ? # as %40 %3A %2F %3F %23."
         ) from error
     if url.drivername == "postgres":
         url = url.set(drivername="postgresql")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.data.column_store import SpooledColumns
 from components.data.sql.database import (
     DRIVERS,
-    EXAMPLES,
     PASSWORD,
     Driver,
     explain_errors,
@@ -69,7 +68,7 @@ class Sql(StoredTable):
     @property
     def _whole_uri(self) -> str:
         if (uri := self.uri or os.environ.get(URI_VARIABLE)) is None:
-            raise DataError(f"`uri` is missing, the database to read. Write it as {EXAMPLES}, or set {URI_VARIABLE}.")
+            raise DataError(f"no database is named; set `uri=sqlite:///shop.db`, or the variable {URI_VARIABLE}")
         return uri
 
     @cached_property

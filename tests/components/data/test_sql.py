@@ -227,7 +227,7 @@ def test_a_relative_path_is_looked_up_below_the_data(
     assert source.table.rows == 20
     assert (repr(source), source.locate_row(3)) == ("Sql(the query of shop.db)", "the query of shop.db, row 3")
     monkeypatch.delenv("TITRATE_DATA_URI")
-    with pytest.raises(DataError, match=r"`uri` is missing, the database to read\. Write it as sqlite:///shop\.db or"):
+    with pytest.raises(DataError, match=r"no database is named; set `uri=sqlite:///shop\.db`, or the variable T"):
         _ = Sql(query="t").table
 
 
@@ -273,7 +273,7 @@ def test_wrong_queries(query: str, message: str, shop: str, monkeypatch: pytest.
         ("sqlite:///{folder}", "{folder} is a folder; a regular file is needed"),
         ("sqlite://shop.db", "`uri`: the name of a file follows three slashes. Write sqlite:///shop.db"),
         ("sqlite://", "a database in memory has no table `t`."),
-        ("shop.db", "`uri` can't be read. Write it as sqlite:///shop.db or postgresql://me:password@host/shop; in a"),
+        ("shop.db", "`uri` can't be read. Write it as sqlite:///shop.db or postgresql://host/shop, with user"),
         ("postgresql://me:zebra@host:port/shop", "`uri` can't be read."),
         ("sqlit:///shop.db", "no driver for a database of `sqlit`. Did you mean sqlite? Allowed: duckdb, mariadb,"),
         ("sqlite+x:///{folder}/shop.db", "`uri`: there is no driver for a database of `sqlite+x`."),
