@@ -81,7 +81,7 @@ def test_repeated_words_are_read_as_in_a_csv_file(tmp_path_factory: Any, words: 
     for source in (Csv(path=str(path), **options), Frame(columns={"x": words, "y": [1] * len(words)}, **options)):
         mask = source.table.valid.get("x", np.ones(len(words), bool)).tolist()
         try:
-            problems = {name: problem.remedies for name, problem in source.table.problems.items()}
+            problems = {name: problem.settings for name, problem in source.table.problems.items()}
         except DataError as error:
             problems = {"x": str(error)}
         texts = [value if valid else None for value, valid in zip(values(source, "x"), mask, strict=True)]
