@@ -24,12 +24,14 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from runner.uri_mask import MASK, mask_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+DATA_URI_VARIABLE = "TITRATE_DATA_URI"  # of `data=sql`
+SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "MYSQL_PWD")
 MIN_SUBSTRING_LENGTH = 6
 """A shorter secret is masked only where it is a whole word: a password `a` must not mask every `a` in a text."""
 
 TRACKING_KEY = "tracking"  # a value below this key, even if it is misspelt, may be a URI
 MIN_SIMILARITY = 0.8  # of a misspelt key, from 0 to 1
+QUERY_KEY = "data.query"  # a URI in it is a text of the data. The source refuses a password
 KEYS_WITHOUT_URI = ("experiment", "_target_")  # keys that end in these names hold no URI, even below `tracking`
 
 original_by_mask: dict[str, str] = {}
@@ -91,9 +93,7 @@ def reveal(text: str) -> str:
     """The original of a mask, if this process masked it or its environment has it; otherwise the text itself."""
     if MASK not in text:
         return text
-    originals = original_by_mask.copy()
-    if uri := os.environ.get(URI_VARIABLE):
-        originals.setdefault(mask_uri(uri), uri)
+    originals = {mask_uri(uri): uri for uri in _list_uris_of_environment()} | original_by_mask
     if text in originals:
         return originals[text]
     # In an argument such as `tracking.uri=http://me:secret@host/a,b`, the mask covers all that follows "=". The text
@@ -125,6 +125,8 @@ def scrub(text: str) -> str:
 def _mask_value(text: str, key: str) -> str:
     if _is_secret_key(key):
         return _mask_secret(text, key)
+    if key == QUERY_KEY:
+        return text
     if _is_uri_key(key) or _URI.match(text):
         return _mask_and_remember_uri(text)
     return _mask_logins(text)
@@ -181,6 +183,8 @@ def _mask_argument(argument: str) -> str:
     if not equals:
         return _mask_uris(argument)
     key = name.strip().lstrip("+~-")
+    if key == QUERY_KEY:
+        return argument
     if value.startswith(("[", "{")):
         masked_value = _ENTRY.sub(lambda entry: _mask_entry(entry, key), value)
         return _mask_uris(f"{name}={masked_value}")
@@ -236,10 +240,12 @@ def _find_end_of_uri(argument: str, start: int) -> int:
 
 def _known_masks() -> dict[str, str]:
     """The masks of this process and its environment, by URI or secret."""
-    masks = {original: masked for masked, original in original_by_mask.items()}
-    if uri := os.environ.get(URI_VARIABLE):
-        masks.setdefault(uri, mask_uri(uri))
-    return masks
+    of_process = {original: masked for masked, original in original_by_mask.items()}
+    return {uri: mask_uri(uri) for uri in _list_uris_of_environment()} | of_process
+
+
+def _list_uris_of_environment() -> list[str]:
+    return [uri for name in (URI_VARIABLE, DATA_URI_VARIABLE) if (uri := os.environ.get(name))]
 
 
 def _list_secret_spellings() -> set[str]:

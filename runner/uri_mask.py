@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MASK = "***"
-LOCAL_SCHEMES = ("sqlite", "file")  # a path follows, not a host
+LOCAL_SCHEMES = ("sqlite", "duckdb", "file")  # a path follows, not a host
 PUBLIC_PARAMETERS = (
     "timeout",
     "mode",

@@ -6,12 +6,14 @@ needs a line in `VALUES` or in `CONTEXT`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import importlib
 import inspect
 import io
 import shutil
+import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -128,6 +130,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
+    "Sql": {"uri": "sqlite:///table.db", "query": "table", "valid": 4, "test": 4},
     "TableFile": {"path": "table.csv", "valid": 4, "test": 4},
     "TextFolders": {"path": "texts", "valid": 5},
 }
@@ -337,15 +340,26 @@ VALUES: dict[str, list[Any]] = {
     "ScikitLearn.group": ["label"],
     "TextFolders.split_hash": ["label"],
 }
+VALUES |= {"Sql.uri": ["sqlite:///other.db"], "Sql.query": ["other"]}
+
+
+def as_query(value: Any) -> Any:
+    """The arguments of `Csv` for a table of a database, which has the name of the file."""
+    if not isinstance(value, dict) or "path" not in value:
+        return value
+    return {name: each for name, each in value.items() if name != "path"} | {"query": value["path"].split(".")[0]}
+
+
 for table in (CONTEXT, VALUES):
     like_csv = {key[4:]: value for key, value in table.items() if key.startswith("Csv.")}
     table |= {f"{name}.{key}": value for name in ("ImageTable", "TableFile") for key, value in like_csv.items()}
+    table |= {f"Sql.{key}": as_query(value) for key, value in like_csv.items()}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
 ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
-ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
+ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Sql.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
 ERRORS |= {"Generator.yields", "Generator.valid_from"}
 ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "split_hash", "valid_from")}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
@@ -400,6 +414,15 @@ def write_files() -> None:
                 if folder == "packed":
                     file = Path(folder, f"{name}-{kind}")
                     file.write_bytes(gzip.compress(file.read_bytes()))
+    for database, order in (("table.db", 1), ("other.db", -1)):
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            for path in Path().glob("*.csv"):
+                names, *rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+                columns = ", ".join(f'"{name}"' for name in names)
+                connection.execute(f'create table "{path.stem}" ({columns})')
+                statement = f'insert into "{path.stem}" values ({", ".join("?" * len(names))})'
+                connection.executemany(statement, [[text or None for text in row] for row in rows[::order]])
+            connection.commit()
     Path("own_rows.py").write_text(OWN_ROWS)
     Path("arrays").mkdir()
     np.save("arrays/x.npy", pixels)

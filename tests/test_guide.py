@@ -1,8 +1,10 @@
 """The guide to feature columns is current: its files, commands and code run, and its table lists all columns."""
 
+import contextlib
 import inspect
 import re
 import shlex
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(2):
         write_houses(in_empty_folder / f"shards/{number}.csv", price=True)
     write_photos(in_empty_folder)
+    write_shop(in_empty_folder / "shop.db")
     return in_empty_folder
 
 
@@ -59,12 +62,21 @@ def write_photos(folder: Path) -> None:
     (folder / "photos.csv").write_text("\n".join(rows))
 
 
+def write_shop(path: Path) -> None:
+    """Writes a database with the table orders, of the columns id, kind and price."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table orders (id integer primary key, kind, price)")
+        rows = [(number, ("book", "pen", "test")[number % 3], number * 37 % 11 + 0.5) for number in range(60)]
+        database.executemany("insert into orders values (?, ?, ?)", rows)
+        database.commit()
+
+
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 7
+    assert len(GUIDE.commands) == 9
     for command in GUIDE.commands:
         arguments = shlex.split(command)
-        if "data=image_table" in arguments:  # `test_images.py` runs such commands
+        if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands
             check_config(compose(arguments))
             continue
         if "data=csv" in arguments and "data.path=shards/*.csv" not in arguments:

@@ -12,6 +12,7 @@ from components.data.image_folders import ImageFolders as ImageFolders
 from components.data.image_table import ImageTable as ImageTable
 from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
+from components.data.sql.source import Sql as Sql
 from components.data.table import Table as Table
 from components.data.table_file import TableFile as TableFile
 from components.data.text_folders import TextFolders as TextFolders

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import mmap
 import re
 import tempfile
@@ -19,6 +21,7 @@ import numpy as np
 
 from components.arrow import array_to_arrow, convert_column
 from components.closest import closest_name, join_names
+from components.data.arrays import list_arrays, update_digest
 from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
@@ -96,6 +99,89 @@ class ColumnStore(ABC):
     @cached_property
     def _converted(self) -> dict[str, tuple[Values, np.ndarray | None]]:
         return {}
+
+
+class SpooledColumns(ColumnStore):
+    """Columns that arrive as batches of rows, once. Those of a large table are kept in temporary files."""
+
+    @abstractmethod
+    def read_batches(self) -> Iterator[pyarrow.RecordBatch]:
+        """Reads the rows. All batches have the same names; the types of each hold the values of those before, too."""
+
+    @cached_property
+    def errors(self) -> dict[str, DataError]:
+        """The errors of columns that `read_batches` can't read. One is raised if its column is used."""
+        return {}
+
+    @property
+    def types(self) -> Mapping[str, pyarrow.DataType]:
+        schema = self._tables[-1].schema
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    @property
+    def rows(self) -> int:
+        return sum(table.num_rows for table in self._tables)
+
+    def read(self, name: str) -> pyarrow.ChunkedArray:
+        import pyarrow
+
+        kind = self.types[name]  # whole numbers among others are floats, as in NumPy
+        if name in self.errors:
+            raise self.errors[name]
+        columns = [table.column(name).cast(kind, safe=False) for table in self._tables]
+        return pyarrow.chunked_array([chunk for column in columns for chunk in column.chunks], kind)
+
+    def locate(self, row: int) -> str:
+        return f"row {row}"
+
+    def digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for name, kind in self.types.items():
+            try:
+                values, valid = self.convert(name)
+            except DataError as error:
+                digest.update(f"{name} {error}".encode())
+                continue
+            for array in [*list_arrays(values), *([] if valid is None else [valid])]:
+                digest.update(f"{name} {kind} {array.dtype} {array.shape}".encode())
+                update_digest(digest, array)
+        return digest.hexdigest()
+
+    @cached_property
+    def _tables(self) -> Sequence[pyarrow.Table]:
+        """The rows in consecutive tables, each in memory or in a temporary file."""
+        import pyarrow
+
+        tables, size = [], 0
+        for _, batches in itertools.groupby(self.read_batches(), lambda batch: batch.schema):
+            held = []
+            for batch in batches:
+                held.append(batch)
+                size += batch.nbytes
+                if size > MAX_ARRAY_BYTES:
+                    tables.append(self._spool(pyarrow.Table.from_batches(held)))
+                    held, size = [], 0
+            tables += [pyarrow.Table.from_batches(held)] if held else []
+        if not sum(table.num_rows for table in tables):
+            raise DataError(f"{self.name} has no rows")
+        return tables
+
+    def _spool(self, table: pyarrow.Table) -> pyarrow.Table:
+        """The same table in a temporary file, which is mapped into memory, and which is removed with the table."""
+        import pyarrow
+
+        try:
+            with tempfile.TemporaryFile() as file:
+                with pyarrow.ipc.new_stream(file, table.schema) as writer:
+                    writer.write_table(table)
+                file.flush()
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise DataError(
+                f"{self.name}: the rows can't be written to a temporary file in {tempfile.gettempdir()}: "
+                f"{error.strerror}. Free some space, or set TMPDIR to another folder."
+            ) from error
+        return pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)).read_all()
 
 
 def map_arrays(values: Any) -> Any:

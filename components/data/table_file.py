@@ -60,6 +60,13 @@ class StoredTable(TypedTable):
     def _stored(self) -> Mapping[str, Any]:
         return _StoredColumns(self._store)
 
+    @cached_property
+    def _content_digest(self) -> str:
+        """A digest of the rows, and of the options with which they are read."""
+        options = (self._declared_types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
+        required = self._targets if self.on_missing_target == "drop" else ()
+        return f"{self._store.digest()}, {options}, {required}"
+
     @property
     def _categories(self) -> Collection[str]:
         import pyarrow
@@ -164,12 +171,6 @@ class TypedFile(StoredTable, FileTable):
 
     def _digest_given(self, path: Paths) -> str:
         return self._open_store(path).digest()
-
-    @cached_property
-    def _content_digest(self) -> str:
-        options = (self._declared_types, self.nulls, self.dates, self.marks, self.decimal, self.thousands, self.drop)
-        required = self._targets if self.on_missing_target == "drop" else ()
-        return f"{self._store.digest()}, {options}, {required}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -240,7 +240,7 @@ class TypedTable(TextTable):
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
         """The columns that are read as texts."""
         texts = {
-            name: _format_texts(name, values, self._raw.valid.get(name))
+            name: format_texts(name, values, self._raw.valid.get(name))
             for name, values in self._raw.values.items()
             if name not in self.drop and self._is_read_as_text(name, values) and not self._is_plain_text(name, values)
         }
@@ -343,17 +343,17 @@ def _with_decimals(texts: pyarrow.ChunkedArray, column: Sequence[Any]) -> pyarro
     import pyarrow
 
     rows = zip(column, texts.to_pylist(), strict=True)
-    exact = [_format_decimal(each) if isinstance(each, Decimal) and each.is_finite() else text for each, text in rows]
+    exact = [format_decimal(each) if isinstance(each, Decimal) and each.is_finite() else text for each, text in rows]
     return pyarrow.chunked_array([pyarrow.array(exact, texts.type)])
 
 
-def _format_decimal(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     text = f"{value:f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
 
-def _format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
+def format_texts(name: str, values: Values, valid: np.ndarray | None) -> pyarrow.ChunkedArray:
     """The values of a column as texts. Each depends on its own value alone, so that other rows have the same ones.
 
     Whole numbers have no decimals, so that `1.0` is the same code as `1`. Times have no zeros at the end: `2020-01-31`.

@@ -20,7 +20,7 @@ MAX_TITLE_LENGTH = 10_000  # characters of a line of an option's title
 SENTENCE_END = (".", "?", "!", ")")
 IMAGE_FOLDERS, IMAGE_TABLE = "components.data.ImageFolders", "components.data.ImageTable"
 FRAME, TABLE_FILE = "components.data.Frame", "components.data.TableFile"  # tables from Python, and in files
-TABLES_IN_FILES = ("components.data.Csv", TABLE_FILE, IMAGE_TABLE)
+TABLES_IN_FILES = ("components.data.Csv", TABLE_FILE, IMAGE_TABLE, "components.data.Sql")  # or in a database
 FROM_PYTHON = "from_python"  # the option of `data` for a table that a call from Python passes
 OPTION = "option"  # the key of an option's name beside values of its parameters
 

@@ -27,10 +27,12 @@ from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
-SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.split", "data.on_missing")  # never a list
+# Keys whose values are never a list
+SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.query", "data.split", "data.on_missing")
 MODE_KEYS = ("runs", "output")  # the keys of modes that take no sweep
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
+TEXT_KEYS = (CONDITION_KEY, "data.query")  # their values are plain text, unless these are in quotes
 COMPARISONS = ("==", "!=", "<=", ">=")  # in a condition, words that have an = but are no overrides
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -237,10 +239,10 @@ def _parse_quoted_name(text: str, match: re.Match[str]) -> Override:
 def _iterate_readings(text: str) -> Iterator[str]:
     """An override, and the same with its value in quotes if the value is plain text, such as `~/data` or `ä.csv`."""
     key, equals, value = text.partition("=")
-    is_condition = key == CONDITION_KEY and value[:1] not in ("'", '"') and value != "null"
-    if not is_condition:
+    is_text = key in TEXT_KEYS and value[:1] not in ("'", '"') and value not in ("null", "???")
+    if not is_text:
         yield text
-    if is_condition or (equals and not STRUCTURAL_CHARACTERS & set(value)):
+    if is_text or (equals and not STRUCTURAL_CHARACTERS & set(value)):
         yield f"{key}={quote_text(value)}"
 
 

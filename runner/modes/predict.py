@@ -37,6 +37,7 @@ from runner.override_text import format_override, locate_settings
 from runner.run_folder import find_run, read_record
 from runner.signature.build import build_source
 
+NEW_ROWS_OPTIONS = ("path", "query", "function")  # of a source, which name its rows
 # Options of a source that may have a value for each column.
 COLUMN_OPTIONS = ("types", "dates", "marks", "nulls", "decimal")
 
@@ -170,7 +171,7 @@ def check_recorded_split(config: Config) -> None:
 
 
 def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
-    """Opens the rows of another `data.path` or `data.function` than the run's, to be encoded with the run's columns.
+    """Opens the rows of another `data.path`, `data.query` or `data.function`, to be encoded with the run's columns.
 
     Args:
         config: the run's configuration, with the overrides of the command.
@@ -191,7 +192,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         return None
     if "_target_" not in config.values["data"]:
         run, data = config.values["run"], config.values["data"]
-        option = next(option for option in ("path", "function") if option in data)
+        option = next(option for option in NEW_ROWS_OPTIONS if option in data)
         raise UserError(
             f"data.{option}={data[option]}: run={run} was trained on data from Python, so its configuration has no "
             f"source that reads it. Use runner.load({run!r}).predict(columns)."
@@ -220,7 +221,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         source: Source = build_source(data)
         if read is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(*read)
-    with error_location("data.path" if "path" in data else "data.function"), located_settings("data"):
+    option = next(option for option in NEW_ROWS_OPTIONS if option in data)
+    with error_location(f"data.{option}"), located_settings("data"):
         with keep_possible_remedies(targets=() if with_target else None):
             source.fingerprint()  # raises for a missing file, before JAX is imported
         with explain_errors_in_new_rows(config, with_target=with_target):
@@ -243,9 +245,12 @@ def _is_set(config: Config, option: str) -> bool:
 
 
 def name_new_rows(config: Config) -> Any:
-    """The file of the new rows, or the function that yields them."""
+    """The file of the new rows, the query, or the function that yields them."""
     data = config.values["data"]
-    return describe_paths(data["path"]) if "path" in data else data["function"]["_target_"]
+    option = next(option for option in NEW_ROWS_OPTIONS if option in data)
+    if option == "path":
+        return describe_paths(data["path"])
+    return data["function"]["_target_"] if option == "function" else data["query"]
 
 
 def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:

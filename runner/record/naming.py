@@ -19,17 +19,23 @@ SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
 PART = re.compile(r"_target_: *[\w.]*?(\w+)(?=[,}])")  # its name is enough: `{_target_: my_rows.make, n: 3}`
 # Keys that are in the name anyway, or that the results don't depend on.
 UNNAMED_KEYS = (
-    *("experiment", "data", "data.path", TARGET, "architecture", "mode", "folds"),
+    *("experiment", "data", "data.path", "data.uri", TARGET, "architecture", "mode", "folds"),
     *("folder", "fresh", "resume", "quiet", "tracking", "note"),
 )
 
 
 def data_name(config: Config) -> str:
-    """The name of the data: of its file or folder, or else of its option, such as `digits`; `table` from Python."""
-    path = config.values["data"].get("path")
-    name = name_paths(path) if isinstance(path, str | list) else ""
+    """The name of the data: of its file, folder or table, or else of its option, as `digits`; `table` from Python."""
+    path, query = (config.values["data"].get(option) for option in ("path", "query"))
+    name = query if isinstance(query, str) and _is_word(query) else ""
+    name = name_paths(path) if isinstance(path, str | list) else name
     option = str(config.choices.get("data", "data"))
     return name or ("table" if option == FROM_PYTHON else option)
+
+
+def _is_word(query: str) -> bool:
+    """Whether a query is the name of a table."""
+    return len(query.split()) == 1
 
 
 def default_experiment(config: Config, varied: Iterable[str] = ()) -> str:
@@ -88,7 +94,7 @@ def _subject(config: Config, varied: Iterable[str] = ()) -> Iterator[str]:
 def varied_groups(varied: Iterable[str]) -> set[str]:
     """The groups whose option, or whose file, differs between the runs of a sweep."""
     keys = set(varied)
-    if "data.path" in keys:
+    if {"data.path", "data.query"} & keys:
         keys.add("data")
     return keys | {"data", "architecture"} if EXPERIMENT in keys else keys
 
@@ -105,7 +111,8 @@ def _describe_target(overrides: Sequence[str]) -> list[str]:
 
 def _is_unnamed(override: str) -> bool:
     key = overridden_key(override)
-    return key in UNNAMED_KEYS or key.startswith("tracking.")
+    is_table = key == "data.query" and _is_word(override.partition("=")[2])
+    return key in UNNAMED_KEYS or key.startswith("tracking.") or is_table
 
 
 def _describe(override: str) -> str:

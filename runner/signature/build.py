@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
 from components.types import Augmentation, Duration, Loss, OpensSource, UserError
-from runner.credentials import reveal
+from runner.credentials import DATA_URI_VARIABLE, reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
 from runner.signature.parameters import REST, hint_of_argument, needs_more_arguments, read_parameter_hints
@@ -73,6 +73,9 @@ def import_target(target: str) -> Any:
     return target_object
 
 
+MASKED = re.compile(rf"://{re.escape(MASK)}|[?&][^=&]+={re.escape(MASK)}(&|#|$)")  # a URI without its credentials
+
+
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
@@ -121,9 +124,10 @@ def build_source(node: Mapping[str, Any], /, **extra_arguments: Any) -> Any:
 def _reveal_credentials(text: str) -> str:
     """Replaces a mask of the configuration by the credentials. Raises UserError if this process doesn't have them."""
     revealed = reveal(text)
-    if f"://{MASK}" in revealed or re.fullmatch(rf"{re.escape(MASK)}\S+", revealed):
-        kind = "URI" if "@" in text or "://" in text else "secret"
-        raise UserError(f"the credentials in {text} are not saved. Give the whole {kind} instead.")
+    if MASKED.search(revealed) or re.fullmatch(rf"{re.escape(MASK)}\S+", revealed):
+        is_uri = "@" in text or "://" in text
+        remedy = f"URI instead, or set {DATA_URI_VARIABLE} to it" if is_uri else "secret instead"
+        raise UserError(f"the credentials in {text} are not saved. Give the whole {remedy}.")
     return revealed
 
 

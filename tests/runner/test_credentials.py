@@ -165,6 +165,10 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
         UserError, match=r"the credentials in http://\*\*\*@j are not saved\. Give the whole URI instead"
     ):
         build({"store": ["http://***@j"]}, {})
+    with pytest.raises(UserError, match=r"in sqlite:///x\.db\?a=\*\*\*&timeout=3 are not saved\. Give the whole URI"):
+        build({"store": "sqlite:///x.db?a=***&timeout=3"}, {})
+    monkeypatch.setenv("TITRATE_DATA_URI", "sqlite:///x.db?a=zebra&timeout=3")
+    assert build({"store": "sqlite:///x.db?a=***&timeout=3"}, {}) == {"store": "sqlite:///x.db?a=zebra&timeout=3"}
     assert mask_values({"a": [{"token": "zebra"}, {"token": 17}, {"token": None}]}) == (
         secrets := {"a": [{"token": "***a.0.token"}, {"token": "***a.1.token"}, {"token": None}]}
     )

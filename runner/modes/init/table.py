@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from components.closest import format_name
-from components.input_files import describe_paths, name_paths
+from components.input_files import describe_paths
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
+from runner.record.naming import data_name
 from runner.suggest.suggestions import Suggestion
 from runner.yaml_file import dump_entry, dump_line
 
@@ -23,7 +24,8 @@ IMAGE = "components.feature.Image"
 
 def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[Path, bytes]]:
     """The name of the experiment, and the files' contents by relative path."""
-    name = _make_name(name_paths(config.values["data"]["path"]))
+    name = data_name(config)
+    name = _make_name("query" if name == "sql" else name)
     texts = {
         Path("conf", "data", f"{name}.yaml"): _format_data_file(config, suggestion),
         Path("conf", "feature", f"{name}.yaml"): _format_feature_file(config, suggestion),
@@ -43,9 +45,11 @@ def _make_name(path: str) -> str:
 
 def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
-    path, origin = _make_printable(describe_paths(data["path"])), _make_printable(suggestion.origin)
+    path = _make_printable(describe_paths(data["path"]) if "path" in data else "of a database")
+    origin = _make_printable(suggestion.origin)
     types = data.get("types")
-    lines = [f"# The {f'table {path}, and the types of its columns' if types else f'images {path}'}, {origin}."]
+    table = f"table {path}, and the types of its columns"
+    lines = [f"# The {table if types else f'images {path}'}, {origin}."]
     lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]
     lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in types.items())] if types else []
     return "\n".join(lines) + "\n"

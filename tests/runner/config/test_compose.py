@@ -49,6 +49,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=images": ["feature=image", "data.path=images"],
     "data=image_table": ["feature=image", "data.path=table.csv"],
     "data=table": ["feature=image", "data.path=table.csv"],
+    "data=sql": ["feature=image", "data.query=orders"],
     "data=npz": ["feature=image", "data.path=arrays.npz"],
     "data=california_housing": ["feature=image"],
     "update=decay": ["optimizer=adamw"],

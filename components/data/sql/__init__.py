@@ -1,0 +1,3 @@
+"""Tables from databases."""
+
+from components.data.sql.source import Sql as Sql
