@@ -181,7 +181,18 @@ class SpooledColumns(ColumnStore):
                 f"{self.name}: the rows can't be written to a temporary file in {tempfile.gettempdir()}: "
                 f"{error.strerror}. Free some space, or set TMPDIR to another folder."
             ) from error
+        self._maps.append(mapped)
         return pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)).read_all()
+
+    def release(self) -> None:
+        super().release()
+        for mapped in self._maps:
+            release_arrays(mapped)
+
+    @cached_property
+    def _maps(self) -> list[mmap.mmap]:
+        """The temporary files."""
+        return []
 
 
 def map_arrays(values: Any) -> Any:

@@ -1,7 +1,9 @@
 """The fingerprint of every source changes with each of its settings that decides about its rows or splits."""
 
+import contextlib
 import dataclasses
 import io
+import sqlite3
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from components.data import (
     ImageTable,
     NumpyFiles,
     ScikitLearn,
+    Sql,
     TableFile,
     TextFolders,
 )
@@ -30,7 +33,7 @@ from components.data.table import Table
 from components.data.table_file import TypedFile
 
 # Where a file lies, the name of a table for messages, what a suggestion begins from, a limit, and what CSV has not
-NO_MATTER = {"path", "name", "target", "max_unpacked_gb", "shapes"}
+NO_MATTER = {"path", "uri", "name", "target", "max_unpacked_gb", "shapes"}
 HELD_OUT = {
     "valid": 2,
     "test": 2,
@@ -72,6 +75,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
+    Sql: HELD_OUT | TEXTS | {"query": "select * from t where y < 3"},
     TableFile: CSV,
     TypedFile: HELD_OUT | TEXTS,
     TextFolders: HELD_OUT | SKIPPING | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
@@ -88,6 +92,14 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
         return Frame(**{"columns": columns, "target": "y", "valid": 1, "test": 1, **changes})
     if kind is ScikitLearn:
         return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
+    if kind is Sql:
+        with contextlib.closing(sqlite3.connect(folder / "table.db")) as database:
+            database.executescript(
+                "create table if not exists t(x, y, z); delete from t; insert into t values('1',2,3),('-',4,5)"
+            )
+        return Sql(
+            **{"uri": f"sqlite:///{folder}/table.db", "query": "t", "target": "y", "valid": 1, "test": 1, **changes}
+        )
     if kind is TypedFile:
         parquet.write_table(pyarrow.table({"x": ["1", "-"], "y": [2, 4], "z": [3, 5]}), folder / "table.parquet")
         return TypedFile(**{"path": str(folder / "table.parquet"), "target": "y", "valid": 1, "test": 1, **changes})
