@@ -15,8 +15,10 @@ import jax
 import numpy as np
 
 from components.types import Encoded, Padded, Ragged
+from runner.data.encode import is_input_column
 from runner.data.load import Data
 from runner.data.order import EpochOrder, draw_uniforms
+from runner.data.stacked_columns import StackedColumns, stack_columns
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
 LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that ragged rows are padded to
@@ -122,7 +124,8 @@ def _put_on_device(data: Data) -> Any:
     """The encoded data on the device. The arrays of the last run are used again if its data was the same."""
     if data.encoding_id not in _LAST_ON_DEVICE:
         _LAST_ON_DEVICE.clear()
-        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), dict(data.encoded))
+        stacked = stack_columns(data.encoded, 1, is_input_column)
+        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), stacked)
         if data.encoding_id == "":  # nothing tells whether the next run has the same data, so the arrays aren't kept
             return arrays
         _LAST_ON_DEVICE[data.encoding_id] = arrays
@@ -150,7 +153,7 @@ def gather_rows(
     rows: np.ndarray,
     count: int | None = None,
     seed: tuple[int, int, int] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> StackedColumns:
     """Some rows of each column. Ragged rows are padded to the next of `LENGTHS`.
 
     Args:
@@ -171,7 +174,8 @@ def gather_rows(
         decoded = array.decode(needed, random)
         return np.concatenate([decoded, np.zeros((len(rows) - len(needed), *decoded.shape[1:]), decoded.dtype)])
 
-    return {name: {key: gather(array) for key, array in arrays.items()} for name, arrays in encoded.items()}
+    gathered = {name: {key: gather(array) for key, array in arrays.items()} for name, arrays in encoded.items()}
+    return stack_columns(gathered, 1, is_input_column)
 
 
 def _is_lazy(array: Any) -> bool:
