@@ -86,20 +86,20 @@ class StackedColumns(Mapping[str, Arrays]):
 
 
 def stack_columns(
-    columns: Mapping[str, Arrays], axis: int, is_stacked: Callable[[str], bool], numbers: tuple[Any, ...] = ()
+    columns: Mapping[str, Arrays], axis: int, kinds: Mapping[str, Any], numbers: tuple[Any, ...] = ()
 ) -> StackedColumns:
-    """Stacks the arrays of columns with equal names, types and shapes, apart from the number of rows.
+    """Stacks the arrays of columns of one kind with equal names, types and shapes.
 
     Args:
         columns: arrays by column and name.
         axis: the axis for the columns: 1 for arrays with rows, 0 for others.
-        is_stacked: whether the arrays of a column may be stacked.
+        kinds: the kinds of columns, which the program computes as one. The arrays of others are not stacked.
         numbers: as in `StackedColumns`.
     """
     groups: dict[Any, list[str]] = {}
     for name, arrays in columns.items():
-        layout = describe_arrays(arrays) if is_stacked(name) else None
-        groups.setdefault(name if layout is None else layout, []).append(name)
+        layout = describe_arrays(arrays) if name in kinds else None
+        groups.setdefault(name if layout is None else (kinds[name], layout), []).append(name)
     return StackedColumns(
         {tuple(names): stack_arrays(columns, names, axis) for names in groups.values()}, axis, numbers
     )

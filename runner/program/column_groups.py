@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -61,10 +62,11 @@ def apply_layers(
     Grouped are pure functions and `StackableLayer`. In an uncompiled program nothing is: layers may print values.
     """
     is_separate = _SEPARATE.get() or jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    kinds = {} if is_separate else find_kinds(layers)
     grouped: dict[Any, list[str]] = {}
-    for name, layer in layers.items():
-        layout = (_identify(layer), layout_of(encoded, name), layout_of(constants, name))
-        grouped.setdefault(name if is_separate or None in layout else layout, []).append(name)
+    for name in layers:
+        layout = (layout_of(encoded, name), layout_of(constants, name)) if name in kinds else (None,)
+        grouped.setdefault(name if None in layout else (kinds[name], *layout), []).append(name)
     groups: list[ColumnGroup] = []
     for names in grouped.values():
         if len(names) == 1:
@@ -78,9 +80,16 @@ def apply_layers(
     return groups
 
 
-def list_numbers(layers: Sequence[Any]) -> tuple[np.int32, ...]:
+def find_kinds(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for each column that it shares with those whose layers are equal. Others are computed by themselves."""
+    found = {name: _identify(layer) for name, layer in layers.items()}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def list_numbers(layers: Mapping[str, Any]) -> tuple[np.int32, ...]:
     """The numbers that a program with these layers needs as inputs: see `_unstack`."""
-    count = sum(isinstance(layer, StackableLayer) for layer in layers)
+    kinds = Counter(kind for name, kind in find_kinds(layers).items() if isinstance(layers[name], StackableLayer))
+    count = max(kinds.values(), default=0)
     return tuple(map(np.int32, range(count))) if count > 1 else ()
 
 
@@ -89,7 +98,8 @@ def _identify(layer: Any) -> Any:
     found: Any = layer
     if isinstance(layer, nn.Module):
         fields = [field.name for field in dataclasses.fields(layer) if field.name not in ("parent", "name")]
-        found = (type(layer), *(getattr(layer, name) for name in fields)) if _is_stackable(layer) else None
+        is_stackable = isinstance(layer, StackableLayer)
+        found = (type(layer), *(getattr(layer, name) for name in fields)) if is_stackable else None
     elif isinstance(layer, functools.partial):
         found = (layer.func, layer.args, tuple(sorted(layer.keywords.items())))
     try:
@@ -97,10 +107,6 @@ def _identify(layer: Any) -> Any:
     except TypeError:
         return None
     return found
-
-
-def _is_stackable(layer: nn.Module) -> bool:
-    return isinstance(layer, StackableLayer) and layer.scope is not None
 
 
 def _apply_equal(

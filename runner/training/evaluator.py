@@ -18,12 +18,11 @@ from runner import memory
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
-from runner.data.encode import WEIGHT, is_input_column, target_column
+from runner.data.encode import WEIGHT, target_column
 from runner.data.load import Data
 from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
-from runner.program.column_groups import list_numbers
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
 from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, TeacherInputs, build_augmentations, record_name
@@ -116,11 +115,9 @@ class Evaluator:
     ) -> None:
         self.program, self.data, self.training, self.progress = program, data, training, progress
         self.timings = Timings()
-        self.batches = Batches(data)
+        self.batches = Batches(data, program.column_kinds)
         device = {name: dict(data.constants[name].device) for name in data.encoded}
-        columns = program.features.columns
-        layers = [columns[name].layer(data.constants[name].static) for name in device if is_input_column(name)]
-        constants = stack_columns(device, 0, is_input_column, list_numbers(layers))
+        constants = stack_columns(device, 0, program.column_kinds, program.stack_numbers)
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants, teacher))
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics

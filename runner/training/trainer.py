@@ -16,7 +16,6 @@ from components.types import Clock, Event, UserError, Weights
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Chunk, gather_rows
-from runner.data.encode import is_input_column
 from runner.data.load import Data
 from runner.data.order import EpochOrder, epoch_order
 from runner.data.stacked_columns import StackedColumns, stack_columns
@@ -231,7 +230,8 @@ class Trainer(Evaluator):
         if not any(initial.values()):
             return constants
         both = {name: {**arrays, **initial[name]} for name, arrays in constants.items()}
-        return stack_columns(both, 0, lambda name: is_input_column(name) and not initial[name], constants.numbers)
+        kinds = {name: kind for name, kind in self.program.column_kinds.items() if not initial.get(name)}
+        return stack_columns(both, 0, kinds, constants.numbers)
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager, observers: Observers) -> str | None:
         """Trains until the end of the run.

@@ -19,7 +19,7 @@ from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column
 from runner.data.load import Data, Features, load_encoded
 from runner.data.stacked_columns import StackedColumns, stack_columns
-from runner.program.column_groups import list_numbers, separate_columns
+from runner.program.column_groups import find_kinds, list_numbers, separate_columns
 from runner.program.model import Model, sparse_inputs
 
 ROWS = 6
@@ -82,14 +82,10 @@ def run_model(features: Features, data: Data, *, stacked: bool, architecture: nn
     layers = {name: features.columns[name].layer(data.constants[name].static) for name in names}
     model = Model(layers, features.inputs, sparse_inputs(architecture), {}, architecture)
     encoded: Any = gather_rows({name: data.encoded[name] for name in names}, np.arange(ROWS))
-    constants: Any = stack_columns(
-        {name: dict(data.constants[name].device) for name in names},
-        0,
-        is_input_column,
-        list_numbers([*layers.values()]),
-    )
-    if not stacked:
-        encoded, constants = ({name: dict(each[name]) for name in each} for each in (encoded, constants))
+    constants: Any = {name: dict(data.constants[name].device) for name in names}
+    if stacked:
+        kinds = find_kinds(layers)
+        encoded, constants = stack_columns(encoded, 1, kinds), stack_columns(constants, 0, kinds, list_numbers(layers))
 
     @jax.jit
     def initialize(seed: Any, encoded: Any, constants: Any) -> Any:
@@ -140,8 +136,9 @@ def test_a_wide_table_has_the_program_of_a_narrow_one() -> None:
         names = [name for name in data.encoded if is_input_column(name)]
         layers = {name: features.columns[name].layer(data.constants[name].static) for name in names}
         model = Model(layers, features.inputs, frozenset(), {}, Dense())
-        encoded = gather_rows({name: data.encoded[name] for name in names}, np.arange(ROWS))
-        constants = stack_columns({name: dict(data.constants[name].device) for name in names}, 0, is_input_column)
+        kinds = find_kinds(layers)
+        encoded = stack_columns(gather_rows({name: data.encoded[name] for name in names}, np.arange(ROWS)), 1, kinds)
+        constants = stack_columns({name: dict(data.constants[name].device) for name in names}, 0, kinds)
         jaxpr = jax.make_jaxpr(lambda *each: model.apply({}, *each, train=False))(encoded, constants).jaxpr
         return len(jaxpr.eqns), len(jaxpr.invars)
 
@@ -168,8 +165,9 @@ def test_stacked_columns_are_a_mapping_of_columns() -> None:
         "d": {"ids": np.arange(3) + 20},
         "e": {"ids": np.arange(3) + 30},
     }
-    stacked = stack_columns(columns, 1, lambda name: name != "e")
-    assert [len(names) for names in stacked.stacks] == [3, 1, 1]
+    columns["f"] = columns["a"]
+    stacked = stack_columns(columns, 1, {**dict.fromkeys("abcd", "one"), "f": "another"})
+    assert list(stacked.stacks) == [("a", "b", "d"), ("c",), ("e",), ("f",)]
     jax.tree.map(np.testing.assert_array_equal, dict(stacked), {name: columns[name] for name in stacked})
     assert sorted(stacked) == [*columns]
     for names in (["d", "a"], ["a", "d"], ["b"], ["b", "d"]):
