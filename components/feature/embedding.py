@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
@@ -22,6 +23,7 @@ from components.layer.lowering.sparse import clear_invalid, multiply_sparse
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values, Variables
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
+MAX_STACKED_SIZE = 1 << 16  # numbers of an embedding: 256 KiB. Stacks of larger ones would take much memory
 LIST_CONSTANTS = ("data", "offsets", "values", "ids")  # constants of a vocabulary that hold its list
 
 
@@ -157,6 +159,11 @@ class EmbeddingLayer(nn.Module):
         if self.combiner is None:
             return _make_sequence(columns[0], table, self.max_norm)
         return jnp.concatenate([_combine(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
+
+    @property
+    def is_stackable(self) -> bool:
+        """Whether it is computed together with embeddings that have equal layers."""
+        return math.prod(self.shape) <= MAX_STACKED_SIZE
 
     def draw_variables(self, key: jax.Array, constants: Mapping[str, Any]) -> Variables:
         """The initial variables. Embeddings of other columns with equal layers are drawn at once."""

@@ -109,6 +109,10 @@ class StackableLayer(Protocol):
     It draws random numbers only for its initial variables, and doesn't change them.
     """
 
+    @property
+    def is_stackable(self) -> bool:
+        """Whether its variables are so small that they may be copied in each step."""
+
     def draw_variables(self, key: jax.Array, constants: Mapping[str, Any]) -> Variables:
         """The initial variables, by collection and name.
 

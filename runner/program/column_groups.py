@@ -98,7 +98,7 @@ def _identify(layer: Any) -> Any:
     found: Any = layer
     if isinstance(layer, nn.Module):
         fields = [field.name for field in dataclasses.fields(layer) if field.name not in ("parent", "name")]
-        is_stackable = isinstance(layer, StackableLayer)
+        is_stackable = isinstance(layer, StackableLayer) and layer.is_stackable
         found = (type(layer), *(getattr(layer, name) for name in fields)) if is_stackable else None
     elif isinstance(layer, functools.partial):
         found = (layer.func, layer.args, tuple(sorted(layer.keywords.items())))

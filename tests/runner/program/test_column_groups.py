@@ -15,7 +15,7 @@ from components.data import Arrays
 from components.feature import Embedding, Identity, Indicator, Label, Numeric, Vocabulary
 from components.feature.normalizer import ZScore
 from components.types import MultiHot, Output, UserError
-from runner.data.batches import gather_rows
+from runner.data.batches import Batches, gather_rows
 from runner.data.encode import is_input_column
 from runner.data.load import Data, Features, load_encoded
 from runner.data.stacked_columns import StackedColumns, stack_columns
@@ -144,6 +144,32 @@ def test_a_wide_table_has_the_program_of_a_narrow_one() -> None:
 
     for kind in ("numbers", "gaps", "ids", "many ids", "large ids"):
         assert count(kind, 3) == count(kind, 7)
+
+
+def test_large_embeddings_are_computed_by_themselves() -> None:
+    layers = {
+        name: Embedding(key=name, dimension=16).layer({"buckets": buckets})
+        for name, buckets in {"a": 4096, "b": 4096, "c": 4097, "d": 4097}.items()
+    }
+    assert sorted(find_kinds(layers)) == ["a", "b"]
+    assert list_numbers(layers) == (0, 1)
+    assert list_numbers({name: layers[name] for name in "acd"}) == ()
+
+
+def test_streamed_batches_are_stacked_as_those_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["numbers", "numbers", "many ids", "numbers", "many ids", "ids"]
+    features, data = load(kinds, [*range(len(kinds))])
+    found = find_kinds(
+        {name: features.columns[name].layer(data.constants[name].static) for name in features.inputs["x"]}
+    )
+    chunks = []
+    for size in (2**31, 0):
+        monkeypatch.setattr("runner.data.batches.MAX_DEVICE_BYTES", size)
+        chunk = next(iter(Batches(data, found).chunks(np.array([4, 0, 1, 5]), 2, 2)))
+        chunks.append(jax.tree.map(lambda leaf, rows=chunk.rows: np.asarray(leaf)[rows], chunk.data))
+    assert sorted(map(len, chunks[0].stacks)) == [1, 1, 2, 3]
+    assert jax.tree.structure(chunks[0]) == jax.tree.structure(chunks[1])
+    jax.tree.map(np.testing.assert_array_equal, *chunks)
 
 
 def test_sequences_of_equal_layers_stay_columns_of_their_own() -> None:
