@@ -158,8 +158,8 @@ def _stack(leaves: tuple[jax.Array, ...], numbers: Sequence[jax.Array]) -> jax.A
 
 
 _stack.defvjp(
-    lambda leaves, numbers: (jnp.stack(leaves), (len(leaves), numbers)),
-    lambda kept, gradient: (tuple(_unstack(gradient, kept[1])), None),
+    lambda leaves, numbers: (jnp.stack(leaves), numbers),
+    lambda numbers, gradient: (tuple(_unstack(gradient, numbers)), None),
 )
 
 

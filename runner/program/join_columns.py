@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import linear_call
 
 from components.types import MultiHot, Padded, UserError, register_pytrees
 from runner.program.column_groups import ColumnGroup
@@ -160,14 +161,11 @@ def _arrange(joined: jax.Array, widths: Mapping[str, int], keys: Sequence[str]) 
 
 def _permute(joined: jax.Array, order: np.ndarray) -> jax.Array:
     """`joined[:, order]`, for a permutation. Its gradient gathers too, where that of a gather is a slow scatter."""
-
-    @jax.custom_vjp
-    def permute(joined: jax.Array) -> jax.Array:
-        return joined[:, order]
-
     inverse = np.argsort(order)
-    permute.defvjp(lambda joined: (permute(joined), None), lambda _, gradient: (gradient[:, inverse],))
-    return permute(joined)
+    permuted: jax.Array = linear_call(
+        lambda _, joined: joined[:, order], lambda _, gradient: gradient[:, inverse], (), joined
+    )
+    return permuted
 
 
 def _join_padded(columns: list[Padded]) -> Padded:

@@ -99,8 +99,11 @@ def run_model(features: Features, data: Data, *, stacked: bool, architecture: nn
             leaves = [leaf for leaf in jax.tree.leaves(inputs) if leaf.dtype == jnp.float32]
             return sum(jnp.square(leaf).sum() for leaf in leaves), inputs
 
-        gradients, inputs = jax.grad(objective, has_aux=True)(variables.get("params", {}))
-        return variables, inputs, gradients
+        parameters = variables.get("params", {})
+        gradients, inputs = jax.grad(objective, has_aux=True)(parameters)
+        first = dict([*parameters.items()][:1])  # the others are frozen
+        alone, _ = jax.grad(lambda free: objective({**parameters, **free}), has_aux=True)(first)
+        return variables, inputs, (gradients, alone)
 
     return run(initialize(np.uint32(3), encoded, constants), encoded, constants)
 
