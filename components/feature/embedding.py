@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
@@ -18,9 +20,10 @@ from components.feature.text.vocabulary_file import find_file
 from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
 from components.layer.lowering.sparse import clear_invalid, multiply_sparse
-from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
+from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values, Variables
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
+MAX_STACKED_SIZE = 1 << 16  # numbers of an embedding: 256 KiB. Stacks of larger ones would take much memory
 LIST_CONSTANTS = ("data", "offsets", "values", "ids")  # constants of a vocabulary that hold its list
 
 
@@ -157,15 +160,25 @@ class EmbeddingLayer(nn.Module):
             return _make_sequence(columns[0], table, self.max_norm)
         return jnp.concatenate([_combine(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
 
-    def _make_table(self, constants: Mapping[str, Any]) -> jax.Array:
-        def initialize(key: jax.Array) -> jax.Array:
-            drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
-            known = constants.get("known")
-            return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
+    @property
+    def is_stackable(self) -> bool:
+        """Whether it is computed together with embeddings that have equal layers."""
+        return math.prod(self.shape) <= MAX_STACKED_SIZE
 
+    def draw_variables(self, key: jax.Array, constants: Mapping[str, Any]) -> Variables:
+        """The initial variables. Embeddings of other columns with equal layers are drawn at once."""
+        return {"params" if self.trainable else "frozen": {"embedding": self._draw_table(key, constants)}}
+
+    def _draw_table(self, key: jax.Array, constants: Mapping[str, Any]) -> jax.Array:
+        drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
+        known = constants.get("known")
+        return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
+
+    def _make_table(self, constants: Mapping[str, Any]) -> jax.Array:
         if self.trainable:
-            return self.param("embedding", initialize)
-        return self.variable("frozen", "embedding", lambda: initialize(self.make_rng("params"))).value
+            return self.param("embedding", self._draw_table, constants)
+        draw = functools.partial(self._draw_table, constants=constants)
+        return self.variable("frozen", "embedding", lambda: draw(self.make_rng("params"))).value
 
 
 def _have_same_list(host: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

@@ -28,6 +28,7 @@ from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
 from components.types.column import NamesIds as NamesIds
 from components.types.column import ReadsFiles as ReadsFiles
+from components.types.column import StackableLayer as StackableLayer
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.column import UnscalesImages as UnscalesImages

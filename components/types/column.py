@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block, Encoded, Strings, Values
-from components.types.model import TargetSpec
+from components.types.model import TargetSpec, Variables
 
 if TYPE_CHECKING:
+    import jax
     import numpy as np
 
 
@@ -90,10 +91,34 @@ class Column(Protocol):
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         """The part that runs in the compiled step: a pure function or a Flax module.
 
+        Functions that are equal, as `functools.partial` of the same function and arguments, are applied to all their
+        columns at once by `jax.vmap`, where the arrays of the columns have equal shapes. For modules see
+        `StackableLayer`.
+
         Its arguments are the encoded arrays and `constants.device`. It returns an array (B, …), Padded or MultiHot.
 
         Args:
             static: `constants.static`.
+        """
+
+
+@runtime_checkable
+class StackableLayer(Protocol):
+    """A Flax module as the layer of a column, which is computed together with equal ones: their variables as one array.
+
+    It draws random numbers only for its initial variables, and doesn't change them.
+    """
+
+    @property
+    def is_stackable(self) -> bool:
+        """Whether its variables are so small that they may be copied in each step."""
+
+    def draw_variables(self, key: jax.Array, constants: Mapping[str, Any]) -> Variables:
+        """The initial variables, by collection and name.
+
+        Args:
+            key: the random key that `self.param` hands to the initializer of the first parameter.
+            constants: as the layer gets them.
         """
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from components.types import Encoded, Padded, Ragged
 from runner.data.load import Data
 from runner.data.order import EpochOrder, draw_uniforms
+from runner.data.stacked_columns import stack_columns
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
 LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that ragged rows are padded to
@@ -46,6 +47,10 @@ class Chunk(NamedTuple):
 class Batches:
     """Splits encoded data into chunks.
 
+    Args:
+        data: the data.
+        kinds: the kinds of columns that the program computes as one, by column. None: it computes each by itself.
+
     Attributes:
         encoded: the encoded data.
         is_ragged: whether a column has rows of different lengths.
@@ -54,14 +59,14 @@ class Batches:
             rows of each chunk ahead of time.
     """
 
-    def __init__(self, data: Data) -> None:
-        self.encoded = data.encoded
+    def __init__(self, data: Data, kinds: Mapping[str, Any] | None = None) -> None:
+        self.encoded, self._kinds = data.encoded, kinds or {}
         self.is_ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.device_data = None
         leaves = jax.tree.leaves(data.encoded)
         self.decoded_columns = [name for name, arrays in data.encoded.items() if any(map(_is_lazy, arrays.values()))]
         if not self.decoded_columns and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
-            self.device_data = _put_on_device(data)
+            self.device_data = _put_on_device(data, self._kinds)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
     @property
@@ -112,21 +117,25 @@ class Batches:
         rows, steps, mask, first = plan
         count = (steps - 1) * rows.shape[1] + int(mask.sum())  # the rest is padding
         data = gather_rows(self.encoded, rows.reshape(-1), count, None if seed is None else (*seed, first))
-        return Chunk(data, np.arange(rows.size, dtype=np.int32).reshape(rows.shape), steps, mask)
+        return Chunk(
+            stack_columns(data, 1, self._kinds), np.arange(rows.size, dtype=np.int32).reshape(rows.shape), steps, mask
+        )
 
 
-_LAST_ON_DEVICE: dict[str, Any] = {}  # the arrays of the last run by `encoding_id`, for the next run of a sweep
+_LAST_ON_DEVICE: dict[Any, Any] = {}  # the arrays of the last run by what identifies them, for the next run of a sweep
 
 
-def _put_on_device(data: Data) -> Any:
+def _put_on_device(data: Data, kinds: Mapping[str, Any]) -> Any:
     """The encoded data on the device. The arrays of the last run are used again if its data was the same."""
-    if data.encoding_id not in _LAST_ON_DEVICE:
+    key = data.encoding_id, frozenset(kinds.items())
+    if key not in _LAST_ON_DEVICE:
         _LAST_ON_DEVICE.clear()
-        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), dict(data.encoded))
+        stacked = stack_columns(data.encoded, 1, kinds)
+        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), stacked)
         if data.encoding_id == "":  # nothing tells whether the next run has the same data, so the arrays aren't kept
             return arrays
-        _LAST_ON_DEVICE[data.encoding_id] = arrays
-    return _LAST_ON_DEVICE[data.encoding_id]
+        _LAST_ON_DEVICE[key] = arrays
+    return _LAST_ON_DEVICE[key]
 
 
 def _plan_chunks(

@@ -16,6 +16,7 @@ from runner.config.recorded_config import add_missing_keys
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
 from runner.data.columns import ArrayLayout
+from runner.data.stacked_columns import stack_columns
 from runner.data.transform import load_transform
 from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
@@ -71,7 +72,8 @@ class FinishedRun:
         self.transform = load_transform(folder)
         constants = self.transform.constants
         self.program, self.numbers = make_program(self.config, self.transform.features, constants)
-        device_constants = {name: dict(constant.device) for name, constant in constants.items()}
+        device = {name: dict(constant.device) for name, constant in constants.items()}
+        device_constants = stack_columns(device, 0, self.program.column_kinds)
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(self.numbers, device_constants))
         self.weights = self._load_best_weights(on_warning)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from components.types import Output, UserError, row_count
 from runner.data.batches import gather_rows
+from runner.data.stacked_columns import stack_columns
 from runner.data.transform import Rows
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program
@@ -54,7 +55,7 @@ class PredictFn:
             size = size or min(self.max_batch_size, next(size for size in BATCH_SIZES if size >= count))
             for first in range(0, count, size):
                 indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
-                encoded = gather_rows(rows, indices)
+                encoded = stack_columns(gather_rows(rows, indices), 1, self.program.column_kinds)
                 logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
                 yield {name: np.asarray(values)[: count - first] for name, values in logits.items()}
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from components.types import Batch, Constants, Output, UserError
 from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
+from runner.data.stacked_columns import StackedColumns
 from runner.errors import error_location
 from runner.program.model import Augment, Model, list_inputs
 from runner.program.objective import augment, make_targets
@@ -208,6 +209,8 @@ def _random_key_of_part(
     return key if part is None else jax.random.fold_in(key, part)
 
 
-def select_inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:
+def select_inputs(encoded: Mapping[str, Any]) -> Mapping[str, Any]:
     """The encoded columns that the model gets: all but the targets and the weights."""
+    if isinstance(encoded, StackedColumns):
+        return encoded.select(is_input_column)
     return {name: arrays for name, arrays in encoded.items() if is_input_column(name)}

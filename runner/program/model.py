@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Batch, MultiHot, Output, Padded, UserError, register_pytrees
+from components.types import Batch, Output, UserError
+from runner.program.column_groups import apply_layers
+from runner.program.join_columns import join_groups
 from runner.program.returns import check_output
 
-register_pytrees()
 Arrays = Mapping[str, Any]
 Augment: TypeAlias = Callable[[Batch], Batch]
-MAX_DENSE_SIZE = 4096  # sparse columns above this total size stay sparse when they are joined with dense columns
 
 
 class Model(nn.Module):
@@ -61,9 +60,10 @@ class Model(nn.Module):
         Returns:
             The batch with the inputs, after `augment`, and the output of the architecture.
         """
-        arrays = {key: layer(encoded[key], constants[key]) for key, layer in self.columns.items()}
-        inputs = {name: join_columns([arrays[key] for key in keys], keys) for name, keys in self.input_columns.items()}
-        inputs = {name: array if name in self.sparse else as_dense(array) for name, array in inputs.items()}
+        groups = apply_layers(self.columns, encoded, constants)
+        inputs = {
+            name: join_groups(groups, keys, sparse=name in self.sparse) for name, keys in self.input_columns.items()
+        }
         examples = len(jax.tree.leaves(encoded)[0])
         if batch is None:
             batch = Batch({}, {}, {}, weight=None, present=jnp.ones(examples, bool))
@@ -90,84 +90,6 @@ def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:
 
     auxiliary = tuple((weight, split(logits)) for weight, logits in output.auxiliary)
     return output._replace(outputs=split(output.outputs), auxiliary=auxiliary)
-
-
-def join_columns(arrays: list[Any], names: Sequence[str] = ()) -> Any:
-    """Joins the arrays of an input's columns into (B, D). A single array of any rank stays as it is.
-
-    Args:
-        arrays: the arrays.
-        names: the names of the columns, for the error if they can't be joined.
-    """
-    if len(arrays) == 1:
-        return arrays[0]
-    if all(isinstance(array, Padded) for array in arrays):
-        return _join_padded(arrays)
-    sparse_sizes = [array.size for array in arrays if isinstance(array, MultiHot)]
-    if len(sparse_sizes) == len(arrays):
-        return _join_sparse(arrays)
-    wrong = [index for index, array in enumerate(arrays) if isinstance(array, Padded) or len(_shape(array)) != 2]
-    if wrong:
-        column = f"column `{names[wrong[0]]}`" if names else "a column"
-        raise UserError(
-            f"{column} has the shape {_shape(arrays[wrong[0]])}. Columns that share an input must be vectors (B, D). "
-            "Give the column its own input."
-        )
-    if sum(sparse_sizes) > MAX_DENSE_SIZE:
-        return _join_sparse([as_sparse(array) for array in arrays])
-    return jnp.concatenate([as_dense(array) for array in arrays], axis=1)
-
-
-def _shape(array: Any) -> tuple[int, ...]:
-    if isinstance(array, MultiHot):
-        return len(array.ids), array.size
-    return array.values.shape if isinstance(array, Padded) else array.shape
-
-
-def as_sparse(array: Any) -> MultiHot:
-    """An array (B, D) as MultiHot, with an entry for each element. MultiHot stays as it is."""
-    if isinstance(array, MultiHot):
-        return array
-    ids = jnp.arange(array.shape[1], dtype=jnp.int32)[None]
-    return MultiHot(jnp.broadcast_to(ids, array.shape), array, array.shape[1])
-
-
-def as_dense(array: Any) -> Any:
-    """MultiHot as an array (B, size). Any other array stays as it is."""
-    if not isinstance(array, MultiHot):
-        return array
-    if array.ids.shape[1] == 1:
-        return jnp.where(array.ids == jnp.arange(array.size)[None], array.weights, 0)
-    rows = jnp.arange(array.ids.shape[0])[:, None]
-    ids = jnp.where(array.ids < 0, array.size, array.ids)  # a negative index would count from the end
-    return jnp.zeros((len(rows), array.size), jnp.float32).at[rows, ids].add(array.weights, mode="drop")
-
-
-def _join_sparse(columns: list[MultiHot]) -> MultiHot:
-    """Concatenates sparse vectors."""
-    ids, offset = [], 0
-    for column in columns:
-        is_valid = (column.ids >= 0) & (column.ids < column.size)
-        ids.append(jnp.where(is_valid, column.ids + offset, -1))
-        offset += column.size
-    weights = [column.weights for column in columns]
-    return MultiHot(jnp.concatenate(ids, axis=1), jnp.concatenate(weights, axis=1), offset)
-
-
-def _join_padded(columns: list[Padded]) -> Padded:
-    """Concatenates sequences (B, T, D) along D. Shorter ones are padded with zeros to the longest."""
-    if wrong := [column.values.shape for column in columns if column.values.ndim != 3]:
-        raise UserError(f"a sequence has the shape {wrong[0]}. Sequences that share an input must be (B, T, D).")
-    longest = max(column.mask.shape[1] for column in columns)
-    padded = [_pad(column, longest) for column in columns]
-    values = [jnp.where(column.mask[..., None], column.values, 0) for column in padded]
-    mask = functools.reduce(jnp.logical_or, [column.mask for column in padded])
-    return Padded(jnp.concatenate(values, axis=2), mask)
-
-
-def _pad(column: Padded, length: int) -> Padded:
-    padding = length - column.mask.shape[1]
-    return Padded(jnp.pad(column.values, ((0, 0), (0, padding), (0, 0))), jnp.pad(column.mask, ((0, 0), (0, padding))))
 
 
 def sparse_inputs(architecture: nn.Module) -> frozenset[str]:

@@ -27,7 +27,7 @@ from components.types import (
     TargetSpec,
     UserError,
 )
-from runner.data.encode import TARGET
+from runner.data.encode import TARGET, is_input_column
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
@@ -174,7 +174,10 @@ def build_parts(
     numbers = program_inputs.numbers
     # Only targets get their `device` arrays here. The columns get their arrays when the model is applied.
     device = program_inputs.constants
-    constants = {name: each._replace(device=device.get(name, {})) for name, each in host_constants.items()}
+    constants = {
+        name: each if is_input_column(name) else each._replace(device=device.get(name, {}))
+        for name, each in host_constants.items()
+    }
     data_targets = features.bind_targets(constants)
     augmentations, specs = build_augmentations(static, numbers, data_targets)
     targets = {name: _build_target(name, spec, static, numbers) for name, spec in specs.items()}

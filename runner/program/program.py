@@ -7,7 +7,7 @@ numbers share one program, and the second compiles nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from components.types import Batch, Clock, Constants, Output, Schedule, UserErro
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
+from runner.program.column_groups import find_kinds, list_numbers
 from runner.program.dispatch import is_slow_in_loops, run_uncompiled
 from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
@@ -107,6 +108,22 @@ class Program:
         build_teacher = teacher.build_parts if teacher else None
         self.forward = ForwardPass(features, self._constants, build_teacher, weighs_training=weighs_training)
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
+
+    @cached_property
+    def _layers(self) -> dict[str, Any]:
+        """The layers of the columns of all inputs."""
+        names = {name for names in self.features.inputs.values() for name in names}
+        return {name: self.features.columns[name].layer(self._constants[name].static) for name in sorted(names)}
+
+    @cached_property
+    def column_kinds(self) -> dict[str, Any]:
+        """The kinds of columns that are computed as one, by column. Their arrays may be stacked."""
+        return find_kinds(self._layers) if self.is_compiled else {}
+
+    @property
+    def stack_numbers(self) -> tuple[Any, ...]:
+        """The numbers for `StackedColumns` of the constants with which the program is trained."""
+        return list_numbers(self._layers) if self.is_compiled else ()
 
     def state_shapes(
         self, program_inputs: ProgramInputs, data: Any, rows: Any, *, unfrozen: bool = False

@@ -20,6 +20,7 @@ from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
 from runner.data.encode import WEIGHT, target_column
 from runner.data.load import Data
+from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
@@ -114,8 +115,9 @@ class Evaluator:
     ) -> None:
         self.program, self.data, self.training, self.progress = program, data, training, progress
         self.timings = Timings()
-        self.batches = Batches(data)
-        constants = {name: dict(data.constants[name].device) for name in data.encoded}
+        self.batches = Batches(data, program.column_kinds)
+        device = {name: dict(data.constants[name].device) for name in data.encoded}
+        constants = stack_columns(device, 0, program.column_kinds, program.stack_numbers)
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants, teacher))
         self.parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics

@@ -18,6 +18,7 @@ from runner.config.settings import Training
 from runner.data.batches import Chunk, gather_rows
 from runner.data.load import Data
 from runner.data.order import EpochOrder, epoch_order
+from runner.data.stacked_columns import StackedColumns, stack_columns
 from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
@@ -223,9 +224,14 @@ class Trainer(Evaluator):
                 state = self.program.restart(self.program_inputs, replace_weights(state, self._initial_weights))
         return TrainerState(state, initial_monitor(self.higher_is_better))
 
-    def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+    def _add_initial_constants(self, constants: StackedColumns) -> StackedColumns:
         """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
-        return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
+        initial = {name: self.data.constants[name].init_only for name in constants}
+        if not any(initial.values()):
+            return constants
+        both = {name: {**arrays, **initial[name]} for name, arrays in constants.items()}
+        kinds = {name: kind for name, kind in self.program.column_kinds.items() if not initial.get(name)}
+        return stack_columns(both, 0, kinds, constants.numbers)
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager, observers: Observers) -> str | None:
         """Trains until the end of the run.

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 
 from runner.modes.dry_run.multiply_adds import equation_multiply_adds, walk_equations
+from runner.program.column_groups import separate_columns
 
 CALL_SCOPE = re.compile(r"titrate-call-(\d+)")
 ELSEWHERE = "(elsewhere)"
@@ -62,7 +63,7 @@ def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) 
         The calls in order, and the shapes that `forward` returns.
     """
     calls = [LayerCall((), "__call__", "", None)]
-    with _record_calls(calls):
+    with _record_calls(calls), separate_columns():
         jaxpr, returned = jax.make_jaxpr(forward, return_shape=True)(parameters, *arguments)
     for execution in walk_equations(jaxpr.jaxpr):
         owner = _find_owner(calls, execution.scopes)

@@ -20,7 +20,8 @@ from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.figures.data import WHITE, paint_classes, scale_images
 from runner.program.forward import random_key
-from runner.program.model import Model, as_dense, join_columns
+from runner.program.join_columns import as_dense, join_columns
+from runner.program.model import Model
 from runner.program.objective import augment, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, build_augmentations, numbers_to_arrays
 from runner.training.evaluator import mark_missing

@@ -22,8 +22,8 @@ from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, Padded, Ragged, UserError
 from runner.data.batches import gather_rows
-from runner.program.model import as_dense as dense
-from runner.program.model import join_columns as side_by_side
+from runner.program.join_columns import as_dense as dense
+from runner.program.join_columns import join_columns as side_by_side
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from components.types import MultiHot, Padded, UserError
-from runner.program.model import MAX_DENSE_SIZE, as_dense, join_columns, sparse_inputs
+from runner.program.join_columns import MAX_DENSE_SIZE, as_dense, join_columns
+from runner.program.model import sparse_inputs
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
