@@ -84,7 +84,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
         elif "mode=predict" not in arguments:
             arguments += ["mode=look", "tracking=none"]
         assert main(arguments) == 0, (command, capsys.readouterr().err)
-    assert len((folder / "predictions.csv").read_text().splitlines()) == 61
+    assert len((folder / "prices.csv").read_text().splitlines()) == 61
 
 
 def test_the_file_that_no_command_uses_passes_the_check(folder: Path) -> None:

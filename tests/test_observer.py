@@ -276,7 +276,13 @@ def test_an_observer_can_stop_a_run_that_is_resumed_once_the_user_has_fixed_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([*WORDS, "observer=[strict]"]) == 2
-    assert "observer.strict: too long: 2 epochs. Choose at most 1." in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "observer.strict: too long: 2 epochs. Choose at most 1." in printed.err
+    (folder,) = Path("outputs").iterdir()
+    assert f"resume={folder.name} resumes the run" in printed.out + printed.err
+    assert main([*WORDS, "observer=[strict]", "observer.strict.limit=0", "seed=5"]) == 2
+    printed = capsys.readouterr()
+    assert "ended before its first checkpoint; resume=" in printed.out + printed.err
     result = run("observer=[strict,recorder]", "observer.strict.limit=2")
     assert [event[:2] for event, _, _ in calls()] == [("evaluation", 4), ("end", 4)]
     assert [record["step"] for record in result.records] == [2, 4]

@@ -98,7 +98,7 @@ class NumpyFiles(Table):
                 train = next(other for other, match in found.items() if match and _part_of(match) == "train")
                 raise DataError(
                     f"{self._label} has `{train}` of the part train, but `{name}` of no part. Rename it to "
-                    f"{name}_train, or leave it out by `columns`"
+                    f"{name}_train, or set `columns` to leave it out"
                 )
             part = _part_of(match) if match else "all"
             column = _column_of(match) if match else name
@@ -124,8 +124,8 @@ class NumpyFiles(Table):
             example = _example_feature(columns, name, labels)
             raise DataError(
                 f"nothing is inferred from {self._label}, which has {found}. Only uint8 images (rows, height, width, "
-                "channels) and the class of each are. Choose them by `columns`, or write a feature file such as the "
-                f"following, and choose it by feature=….\n{example}"
+                "channels) and the class of each are. Set `columns` to choose them, or write a feature file such as "
+                f"the following, and choose it by feature=….\n{example}"
             )
         shapes = {shape: len(columns[images[0]]) for shape in [_image_shape(columns[images[0]])] if shape}
         profile = Profile(name, "string", True, labels, None, self.locate_row, dict)
@@ -159,14 +159,14 @@ class NumpyFiles(Table):
             if missing := sorted(known - columns.keys()):
                 raise DataError(
                     f"{self._label} has no `{missing[0]}` in the part {part}, only {join_names(columns)}. Add it, or "
-                    "leave it out of the others by `columns`"
+                    "set `columns` to leave it out of the others"
                 )
             lengths = {name: len(rows) for name, rows in columns.items()}
             if len(set(lengths.values())) > 1:
                 counts = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
                 raise DataError(
-                    f"the arrays of {self.origin(part)} must have the same number of rows, got {counts}. Choose "
-                    "arrays by `columns`"
+                    f"the arrays of {self.origin(part)} must have the same number of rows, got {counts}. Set "
+                    "`columns` to choose arrays"
                 )
         for column in sorted(known):
             layouts = {part: (columns[column].dtype.kind, columns[column].shape[1:]) for part, columns in parts.items()}
@@ -416,7 +416,7 @@ class ArrayRows:
                 "read; save it as numbers or as texts of NumPy, such as array.astype(str)"
             )
         if not self.shape:
-            raise DataError(f"{title} is a single value, not an array of rows. Leave it out by `columns`")
+            raise DataError(f"{title} is a single value, not an array of rows. Set `columns` to leave it out")
         if self._element.names is not None:
             raise DataError(f"{title} has fields within a field. Save each as an array of its own")
         is_long = kind in "iuf" and self.dtype.itemsize > MAX_ITEM_BYTES

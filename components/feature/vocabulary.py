@@ -200,10 +200,15 @@ class Vocabulary(Categorical):
         constants: Constants,
         read_value: Callable[[str, int], Any] | None = None,
         locate: Callable[[int], str] | None = None,
+        filled: np.ndarray | None = None,
     ) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""
         encoded_ids, host = encoded["ids"], constants.host
         ids = np.asarray(encoded_ids.values if isinstance(encoded_ids, Ragged) else encoded_ids)
+        is_missing = ids == NO_ID
+        if filled is not None and not isinstance(encoded_ids, Ragged):
+            ids = ids.copy()
+            ids[filled] = NO_ID
         warnings = []
         is_unknown = self._find_unknown(ids, len(host["ids"]))
         if is_unknown.any():
@@ -212,7 +217,6 @@ class Vocabulary(Categorical):
             value = read_value(self.key, int(is_unknown.argmax())) if first and read_value else None
             first += "" if value is None else f": {value!r}"
             warnings.append(f"{count} of column `{self.key}` aren't in its vocabulary{first}")
-        is_missing = ids == NO_ID
         # If rows have one value, the sum counts the training rows with a value of the list.
         had_none_in_training = "rows" in host and host["documents"].sum() >= host["rows"]
         if is_missing.any() and had_none_in_training:

@@ -182,6 +182,7 @@ class EncodingWarnings(Protocol):
         constants: Constants,
         read_value: Callable[[str, int], Any] | None = None,
         locate: Callable[[int], str] | None = None,
+        filled: np.ndarray | None = None,
     ) -> tuple[str, ...]:
         """The warnings about the encoded rows, one sentence each.
 
@@ -190,6 +191,7 @@ class EncodingWarnings(Protocol):
             constants: the constants of the column.
             read_value: (name of a raw column, row) -> the value there, or None. None: the values are not available.
             locate: row -> its location, such as the line of a file. None: it is not known.
+            filled: the rows whose missing values are filled, which another warning counts, sorted. None: no row.
         """
 
 

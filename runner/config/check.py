@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,6 +24,7 @@ from runner.config.provenance import find_origin, format_problem
 from runner.config.settings import SECTIONS
 from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
+from runner.override_text import overridden_key
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
     REST,
@@ -36,7 +38,7 @@ from runner.signature.parameters import (
 )
 from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import NOT_ALLOWED, PartNotFoundError
-from runner.signature.type_hints import SWEEP_ADVICE, Problem, find_problems, part_kinds
+from runner.signature.type_hints import NO_DEFAULT, SWEEP_ADVICE, Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -119,10 +121,13 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
     referring_keys = {
         join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
     }
+    missing = {key for key, problem in problems if problem == NO_DEFAULT}  # what is below is missing too
     lines = [format_problem(f"{key}: {problem}", origin) for key, problem, origin in config.option_problems]
     for key, problem in _join_forbidden(problems):
-        if key not in referring_keys:
-            origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
+        if key not in referring_keys and key.rpartition(".")[0] not in missing:
+            removal = _find_removal(config, key, problem)
+            origin = None if removal or problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
+            problem += f" [removed by {COMMAND_LINE} ({removal})]" if removal else ""
             if key in NEVER_SWEPT or config.values.get("mode") not in SWEEP_MODES:
                 problem = problem.partition(SWEEP_ADVICE)[0]
             if key in HELD_OUT and " is not a number" in problem:
@@ -131,6 +136,13 @@ def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
                 problem = f"{problem} To leave it out, add '~{key}' to the command."
             lines.append(format_problem(f"{_written_key(config, key)}: {problem}", origin))
     return lines
+
+
+def _find_removal(config: Config, key: str, problem: str) -> str | None:
+    """The override that removes a value without a default, or the target of a part; None: there is none."""
+    removals = {overridden_key(override): override for override in config.overrides if override.startswith("~")}
+    owners = itertools.accumulate(key.split("."), "{}.{}".format) if problem == NO_DEFAULT else ()
+    return next((removals[name] for name in (*owners, f"{key}._target_") if name in removals), None)
 
 
 def _join_forbidden(problems: Sequence[Problem]) -> Iterator[Problem]:
@@ -296,7 +308,7 @@ def _check_arguments(
     """Checks values against the parameters of the part or section at the key `owner`."""
     for name, parameter in known.items():
         if parameter.required and name not in values:
-            yield Problem(_join(owner, name), "is missing, and has no default")
+            yield Problem(_join(owner, name), NO_DEFAULT)
     for name, value in values.items():
         key, found = _join(owner, name), find_parameter(known, name)
         if found is None:

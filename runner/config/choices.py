@@ -7,6 +7,7 @@ import functools
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -153,8 +154,24 @@ def find_source_to_profile(
         return None
     folds = values.get("folds")
     return Question(
-        node, tuple(sorted(choice.key_or_group for choice in choices)), folds if isinstance(folds, int) else None
+        node,
+        tuple(sorted(choice.key_or_group for choice in choices)),
+        folds if isinstance(folds, int) else None,
+        tuple(sorted(_read_missing(settings).items())),
     )
+
+
+def _read_missing(settings: Iterable[Override]) -> dict[str, str]:
+    """`missing` of the targets where the command line sets it, by name; that of the only target is `target`."""
+    tree = OmegaConf.create({"feature": {"target": {}, "targets": {}}})
+    for setting in settings:
+        if setting.key_or_group.startswith("feature.target"):
+            with suppress(UserError):  # reported with the other problems of the command
+                apply_override(tree, setting)
+    feature = cast(dict[str, Any], OmegaConf.to_container(tree))["feature"]
+    parts = {"target": feature["target"], **(feature["targets"] or {})}
+    missing = {name: part.get("missing") for name, part in parts.items() if isinstance(part, dict)}
+    return {name: value for name, value in missing.items() if isinstance(value, str)}
 
 
 def _read_chosen_source(

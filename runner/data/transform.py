@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -12,13 +11,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from components.columns import READING_OPTIONS, merge_options
-from components.types import Column, Constants, Encoded, EncodingWarnings, Source, Strings, UpgradesConstants, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Source, UpgradesConstants, UserError
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.columns import ArrayLayout, array_layouts, take_rows
+from runner.data.columns import ArrayLayout, array_layouts
 from runner.data.encode import (
-    block_rows,
-    blocks_with_offsets,
     check_keys,
     decode_lazily,
     encode_pieces,
@@ -29,10 +26,9 @@ from runner.data.encode import (
     raw_keys,
     regroup_pieces,
 )
-from runner.data.given_parts import fill_gaps
+from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
 from runner.data.python_rows import open_rows
-from runner.data.used_rows import locate_row
 
 FILE = "transform.npz"
 VERSION = 3
@@ -107,10 +103,10 @@ class Transform:
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
-        columns = self.columns
+        columns, gaps = self.columns, Gaps()
         if on_missing == "fill":
             columns, gaps = fill_gaps(columns, self.constants, source)
-            notes += gaps
+            notes += gaps.notes
         input_names = [name for name in program_column_names(self.features) if is_input_column(name)]
         warning_columns = {
             name: column
@@ -132,27 +128,20 @@ class Transform:
             yield decoded
         if on_warning is None:
             return
-        for warning in [*notes, *self._list_warnings(source, join_pieces(kept))]:
+        for warning in [*notes, *warn_of_values(source, columns, self.constants, join_pieces(kept), gaps)]:
             on_warning(warning)
 
-    def list_warnings(self, source: Source, columns: Mapping[str, Column]) -> list[str]:
+    def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:
         """The warnings of the columns about new rows.
 
         Args:
             source: the rows.
             columns: the columns that encode them: those of the run, or others that fill gaps.
+            gaps: the gaps that they fill.
         """
         names = [name for name, column in self.columns.items() if isinstance(column, EncodingWarnings)]
-        return self._list_warnings(source, encode_source(source, columns, self.constants, names) if names else {})
-
-    def _list_warnings(self, source: Source, encoded: Rows) -> list[str]:
-        """The warnings of the columns whose encoded rows are passed."""
-        warnings: list[str] = []
-        for name, column in self.columns.items():
-            if name in encoded and isinstance(column, EncodingWarnings):
-                read_value, locate = partial(_read_value, source), partial(locate_row, source)
-                warnings += column.warnings(encoded[name], self.constants[name], read_value, locate)
-        return warnings
+        encoded = encode_source(source, columns, self.constants, names) if names else {}
+        return warn_of_values(source, columns, self.constants, encoded, gaps)
 
     def _check_layouts(self, encoded: Rows) -> None:
         """Raises UserError for an array with another layout than in training."""
@@ -163,15 +152,6 @@ class Transform:
                     raise UserError(
                         f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}"
                     )
-
-
-def _read_value(source: Source, name: str, row: int) -> Any:
-    """The value of a raw column in a row; None: the source has no such column of single values."""
-    for offset, block in blocks_with_offsets(source):
-        if row < offset + block_rows(block):
-            values = take_rows(block.columns[name], np.array([row - offset])) if name in block.columns else None
-            return values.tolist()[0] if isinstance(values, np.ndarray | Strings) else None
-    return None
 
 
 def save_transform(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from components.types import Block, LocatesRows, Source
-from runner.data.columns import select_rows
+from components.types import Block, LocatesRows, Source, Strings
+from runner.data.columns import select_rows, take_rows
 from runner.data.encode import block_rows, blocks_with_offsets
 
 
@@ -34,6 +34,15 @@ def locate_row(source: Source, row: int) -> str:
         return source.locate_row(row)
     blocks = blocks_with_offsets(source)
     return next(block.locate(row - offset) for offset, block in blocks if row < offset + block_rows(block))
+
+
+def read_value(source: Source, name: str, row: int) -> Any:
+    """The value of a raw column in a row; None: the source has no such column of single values."""
+    for offset, block in blocks_with_offsets(source):
+        if row < offset + block_rows(block):
+            values = take_rows(block.columns[name], np.array([row - offset])) if name in block.columns else None
+            return values.tolist()[0] if isinstance(values, np.ndarray | Strings) else None
+    return None
 
 
 @dataclass(frozen=True, eq=False)

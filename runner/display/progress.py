@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from runner.display.notebook import NotebookProgress, in_notebook
 from runner.display.numbers import format_number
 from runner.display.run_length import MIN_SECONDS, RunLength, format_duration, format_pace
-from runner.terminal import on_terminal, print_line
+from runner.terminal import on_terminal, print_line, wrap_sentences
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -136,7 +136,8 @@ class TerminalProgress:
         )
 
     def note(self, text: str) -> None:
-        self._print(text, "yellow" if text.startswith("warning") else "")
+        lines = [each for line in text.splitlines() for each in wrap_sentences(line, self._console.width)]
+        self._print("\n".join(lines), "yellow" if text.startswith("warning") else "")
 
     @contextmanager
     def working(self, description: str) -> Iterator[None]:

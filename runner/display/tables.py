@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from runner.terminal import on_terminal, write_line
+from runner.terminal import on_terminal, wrap_sentences, write_line
 
 Row = Sequence[str]
 MAX_ROWS = 30  # of a printed table that may be long: more don't fit a screen
@@ -18,7 +18,8 @@ INDENT = 2  # characters before the rows below a title
 NO_LIMIT = 1 << 30  # characters of a line that is not for a terminal
 # Where a cell may be broken: in names and lists, but not in numbers, nor between a number and its unit
 BREAKS = re.compile(r"(?<=[/_])|(?<= )(?<!\d )|(?<=\d )(?![A-Za-z])|(?<=,)(?!\d)")
-MAX_PIECE = 12  # characters; a longer piece is broken inside if the table doesn't fit otherwise
+PIECE_LIMITS = (12, 6)  # characters; longer pieces are broken inside if the table doesn't fit otherwise
+NUMBER = re.compile(r"[-+−]?\d[\d.,]*(e[-+]?\d+)?%?")  # is never broken
 
 
 class Section(NamedTuple):
@@ -135,7 +136,7 @@ def terminal_width() -> int:
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """Prints the same as `print_tables`, but raises OSError for a closed terminal or pipe."""
     lines = [line for section in sections if section.rows for line in _format_section(section, terminal_width())]
-    lines += [(text, False) for text in _align(facts)]
+    lines += [(text, False) for text in _format_facts(facts, terminal_width())]
     if not on_terminal():
         for text, _ in lines:
             write_line(text)
@@ -146,6 +147,16 @@ def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None
     console = Console()
     for text, is_bold in lines:
         console.print(Text(text, "bold" if is_bold else ""), soft_wrap=True)  # so that a user can copy it whole
+
+
+def _format_facts(facts: Sequence[Row], room: int) -> list[str]:
+    """The lines of facts, whose last cells are sentences. These are broken at spaces."""
+    indent = sum(_column_widths(facts)[:-1]) + COLUMN_GAP * (len(facts[0]) - 1) if facts else 0
+    rows = []
+    for *names, text in facts:
+        first, *others = wrap_sentences(text, room - indent)
+        rows += [[*names, first], *([*[""] * len(names), line] for line in others)]
+    return _align(rows)
 
 
 def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str]:
@@ -185,19 +196,19 @@ def _format_section(section: Section, room: int) -> list[tuple[str, bool]]:
     texts = _align([line for lines in broken for line in lines], right_columns)
     heading = len(broken[0]) if section.has_heading else 0
     lines = [(" " * indent + text, number < heading) for number, text in enumerate(texts)]
-    return [(section.title, True), *lines, ("", False)] if section.title else lines
+    titles = [(line, True) for line in wrap_sentences(section.title, room)]
+    return [*titles, *lines, ("", False)] if section.title else lines
 
 
 def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
     """The widths of the columns of a table, narrowed until it fits.
 
     Of all columns, the next to be narrowed is the one that adds the fewest lines below the heading, then the fewest to
-    the heading, and of these the widest. Pieces of cells that are longer than MAX_PIECE are broken last. A table that
-    doesn't fit then is wider than the room.
+    the heading, and of these the widest. Pieces of cells that are longer than PIECE_LIMITS are broken last. A table
+    that doesn't fit then is wider than the room.
     """
     columns = [*zip(*rows, strict=True)]
     widths = _column_widths(rows)
-    pieces = _column_widths([[_longest_piece(cell) for cell in row] for row in rows])
     heights = [[1] * len(rows) for _ in columns]  # the lines of each cell, by column
 
     def narrow(index: int) -> list[list[int]]:
@@ -205,7 +216,8 @@ def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
         return [*heights[:index], cells, *heights[index + 1 :]]
 
     excess = table_width(rows) - room
-    for limits in (pieces, [min(piece, MAX_PIECE) for piece in pieces]):
+    for limit in (NO_LIMIT, *PIECE_LIMITS):
+        limits = [max(_piece_width(cell, limit) for cell in column) for column in columns]
         while excess > 0 and (wider := [index for index, width in enumerate(widths) if width > limits[index]]):
             narrowed = {index: narrow(index) for index in wider}
             lines = {index: [*map(max, zip(*cells, strict=True))] for index, cells in narrowed.items()}
@@ -218,11 +230,13 @@ def _fit_widths(rows: Sequence[Row], has_heading: bool, room: int) -> list[int]:
 
 def _widths_with_broken_heading(rows: Sequence[Row]) -> list[int]:
     heading, *others = rows
-    return _column_widths([[_longest_piece(name) for name in heading], *others])
+    return [max(each) for each in zip(map(_piece_width, heading), *(map(len, row) for row in others), strict=True)]
 
 
-def _longest_piece(cell: str) -> str:
-    return max((piece.rstrip() for piece in BREAKS.split(cell)), key=len)
+def _piece_width(cell: str, limit: int = NO_LIMIT) -> int:
+    """The width of the longest piece of a cell, if pieces longer than `limit` are broken, which numbers never are."""
+    pieces = (piece.rstrip() for piece in BREAKS.split(cell))
+    return max(len(piece) if NUMBER.fullmatch(piece) else min(len(piece), limit) for piece in pieces)
 
 
 def _break_row(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:

@@ -220,7 +220,7 @@ def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Deliv
             error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
             _log_and_note(run, f"resume={path.name} resumes the run from its last checkpoint")
-        elif isinstance(error, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt | UserError):
             _log_and_note(run, f"ended before its first checkpoint; resume={path.name} starts the run again")
         with contextlib.suppress(OSError):  # the disk may be full
             write_summary(path, _summarize_failure(error, path))

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure, set_readable_ticks
 from runner.files import read_json
-from runner.record.description import MANIFEST, REPEAT_KEYS
+from runner.record.description import MANIFEST
+from runner.record.naming import REPEAT_KEYS
 from runner.record.outbox import parse_points, read_checkpointed_points
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)

@@ -18,7 +18,7 @@ from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block, raw_keys
-from runner.data.given_parts import fill_gaps
+from runner.data.given_parts import Gaps, fill_gaps
 from runner.data.load import Data, used_columns
 from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
 from runner.data.transform import OnMissing, Rows
@@ -162,10 +162,11 @@ class TrainedModel:
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             source, notes = open_rows(split, columns, self.transform.source_options)
+            gaps = Gaps()
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)
-                columns, notes = columns | inputs, notes + gaps
-            for note in (*notes, *self.transform.list_warnings(source, columns)):
+                columns, notes = columns | inputs, notes + gaps.notes
+            for note in (*notes, *self.transform.list_warnings(source, columns, gaps)):
                 self._note(note)
             evaluator = self._make_evaluator(encode_labeled(source, self.features, constants, columns))
         first = first_block(source)

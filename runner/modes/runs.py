@@ -13,21 +13,20 @@ from runner.display.tables import (
     Section,
     describe_left_out,
     fit_to_terminal,
-    list_first,
     print_tables,
     table_width,
     terminal_width,
 )
 from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
-from runner.record.naming import SEPARATOR
+from runner.record.naming import REPEAT_KEYS, SEPARATOR
 from runner.run_folder import find_starts
 from runner.terminal import on_terminal
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
+MAX_PARAMETER_COLUMNS = 4  # parameters that differ and matter more than whole names; others are shown if there is room
 NAME_WIDTH = 40  # characters of a name that matter more than some columns
 MIN_NAME_WIDTH = 20  # characters of a name that a narrow terminal shows
 CHOOSE_COLUMNS = "runs.columns=[name,status] chooses the columns"
@@ -60,14 +59,11 @@ def command(config: Config) -> int:
         print(describe_no_runs(root, runs, settings["where"]))
         return 0
     chosen, requested = find_named_fields(settings, runs)
-    differing = [] if chosen else _find_differing(shown)
     if chosen:
         columns = list(dict.fromkeys([*chosen, "folder"]))
     else:
-        columns = _choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS])
+        columns = _choose_columns(shown, requested, _find_differing(shown))
     left_out = print_runs(shown, columns, requested, runs, is_chosen=bool(chosen))
-    if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
-        print(f"the runs also differ in {list_first(unshown)}{'' if left_out else f'; {CHOOSE_COLUMNS}'}")
     if left_out:
         print(describe_left_out(left_out, f"{CHOOSE_COLUMNS}, and `| cat` shows all"))
     if len(shown) < len(selected):
@@ -142,9 +138,10 @@ def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing
 
 
 def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
-    """The parameters that distinguish the runs: first those that a command line set, then the others.
+    """The parameters that distinguish the runs.
 
-    Of these, the first is the one in which most runs differ from the value that most of them have, as after a sweep.
+    First come those that a sweep varies, of these the repetitions last, then others that a command line set, then the
+    rest. Of each, the first is the one in which most runs differ from the value that most of them have.
     A parameter is left out if it distinguishes no more runs than their names and the parameters before it. One that a
     command line set is listed nevertheless, unless a parameter before it has the same values.
     """
@@ -155,7 +152,12 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     columns: dict[str, tuple[str, ...]] = {"name": tuple(format_cell(run, "name") for run in readable)}
     cells = {name: tuple(format_cell(run, name) for run in readable) for name in names}
     most_common = {name: max(Counter(values).values()) for name, values in cells.items()}
-    for name in sorted(names, key=lambda name: (name not in overridden, most_common[name])):
+    swept = {name for name in overridden & names.keys() if _is_swept(name, readable)}
+
+    def rank(name: str) -> tuple[bool | int, ...]:
+        return name not in swept, name in REPEAT_KEYS, name not in overridden, most_common[name]
+
+    for name in sorted(names, key=rank):
         values = cells[name]
         if len({value for run, value in zip(readable, values, strict=True) if name in run.fields}) < 2:
             continue  # other runs lack it, such as a sweep, which has no seed
@@ -169,6 +171,16 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     return [name for name in columns if name != "name"]
 
 
+def _is_swept(name: str, runs: Iterable[RunInfo]) -> bool:
+    """Whether runs of one sweep differ in a parameter."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        sweep = run.facts["folder"].rpartition("/")[0]
+        if sweep and name in run.fields:
+            values.setdefault(sweep, set()).add(format_cell(run, name))
+    return any(len(found) > 1 for found in values.values())
+
+
 def _fit_to_terminal(
     columns: list[str],
     requested: Sequence[str],
@@ -180,9 +192,9 @@ def _fit_to_terminal(
 ) -> _Table:
     """The table with the columns for which the terminal has room. If the output is not a terminal, all have room.
 
-    Names are cut first, to `name_width`, and get what is left of the line. The monitored metrics, what differs and the
-    name are left out last, and of chosen columns the first; before these, the columns that `runs.where` and `runs.sort`
-    name. `starts` has the texts that stand for folders; None: their names.
+    Names are cut first, to `name_width`, and get what is left of the line. The monitored metrics, the first parameters
+    that differ and the name are left out last, and of chosen columns the first; before these, the columns that
+    `runs.where` and `runs.sort` name. `starts` has the texts that stand for folders; None: their names.
     """
     if not on_terminal():
         return _Table([_headings(columns), *_rows(runs, columns)], [], is_essential=True)
@@ -213,6 +225,9 @@ def _order_by_importance(
     monitored = [name for name in columns if name.startswith("best/")]
     finished = ["status"] if {run.facts["status"] for run in runs} == {"finished"} else []
     first = [*REMOVED_FIRST, *finished, *reversed(tested[1:]), *reversed(monitored[1:])]
+    shown = {*first, *tested, *monitored, "name", "status", *requested, *ALWAYS_SHOWN}
+    parameters = [name for name in columns if name not in shown]
+    first = [*reversed(parameters[MAX_PARAMETER_COLUMNS:]), *first]
     others = [name for name in columns if name not in (*first, *tested, *monitored, "name", "status")]
     order = [*first, "status", "name", *reversed(others[1:]), *tested[:1], *others[:1], *monitored[:1]]
     known = [name for name in dict.fromkeys(order) if name in columns]

@@ -40,7 +40,6 @@ PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 DIFF_FILE = "code.diff"  # the uncommitted changes of the user's code
 MANIFEST, RANKING = "sweep.json", "ranking.csv"  # files in a sweep's folder
-REPEAT_KEYS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
 
 
 def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:

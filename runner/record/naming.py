@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from components.input_files import name_paths
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON
 from runner.config.config import Config
+from runner.config.provenance import find_origin
 from runner.override_text import overridden_key
 
 SEPARATOR = " · "
 MIXED_EXPERIMENT = "titrate"  # the MLflow experiment of a sweep over data
 MAX_CHANGES = 6  # of a name
 MAX_VALUE = 24  # characters of a value in a name
+REPEAT_KEYS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
 TARGET = "data.target"  # follows the data in a name
 SHORT_KEYS = {"learning_rate": "lr", "training.batch_size": "batch"}
 PART = re.compile(r"_target_: *[\w.]*?(\w+)(?=[,}])")  # its name is enough: `{_target_: my_rows.make, n: 3}`
@@ -25,16 +27,16 @@ UNNAMED_KEYS = (
 
 
 def data_name(config: Config) -> str:
-    """The name of the data: of its file, folder or table, or else of its option, as `digits`; `table` from Python."""
+    """The name of the data: of its option, such as `digits`, or of the file, folder or table that the option lacks.
+
+    It is `table` for a table from Python.
+    """
     path, query = (config.values["data"].get(option) for option in ("path", "query"))
-    name = (
-        name_paths(path)
-        if isinstance(path, str | list)
-        else query
-        if isinstance(query, str) and _is_word(query)
-        else ""
-    )
     option = str(config.choices.get("data", "data"))
+    file, *_ = (find_origin(config.origins, "data.path") or "").split(",")
+    is_given = isinstance(path, str | list) and file != f"conf/data/{option}.yaml"
+    is_table = isinstance(query, str) and _is_word(query)
+    name = name_paths(path) if is_given else query if is_table else ""
     return name or ("table" if option == FROM_PYTHON else option)
 
 

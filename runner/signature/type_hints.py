@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_arg
 from components.closest import suggest_name
 from components.types import Duration, Range, UserError
 
+NO_DEFAULT = "is missing, and has no default"
 SWEEP_ADVICE = ". To run each of them, write "  # starts the end of a problem, which `runner.config` may leave out
 
 
@@ -180,7 +181,7 @@ def _is_record(member: Any) -> bool:
 
 def _find_record_problems(value: Mapping[str, Any], record: type[RecordHint], key: str) -> list[Problem]:
     missing = sorted(record.required - value.keys())
-    problems = [Problem(f"{key}.{name}", "is missing, and has no default") for name in missing]
+    problems = [Problem(f"{key}.{name}", NO_DEFAULT) for name in missing]
     for name, element in value.items():
         if name in record.hints:
             problems += find_problems(element, record.hints[name], f"{key}.{name}")

@@ -45,12 +45,13 @@ SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that 
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
-def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
+def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Makes the suggestion for a source that is a table.
 
     Args:
         source: the table.
         folds: the number of folds of a cross-validation. None: there is none.
+        missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
 
     Raises:
         DataError: a target is missing or can't be predicted, or all other columns are left out.
@@ -69,7 +70,7 @@ def suggest(source: Any, folds: int | None = None) -> dict[str, Any]:
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     image = next((image for name, image in images.items() if name not in targets), None)
     nulls = getattr(source, "nulls", None)
-    target_plans, options = plan_targets(targets, columns, images, image, table.origin, nulls=nulls)
+    target_plans, options = plan_targets(targets, columns, images, image, table.origin, missing or {}, nulls=nulls)
     has_masks = not columns.keys() >= {*targets}
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):

@@ -36,11 +36,13 @@ class Question(NamedTuple):
         node: the source, as plain values.
         chosen: the groups whose options the user chooses.
         folds: the number of folds of a cross-validation. None: there is none.
+        missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
     """
 
     node: dict[str, Any]
     chosen: tuple[str, ...]
     folds: int | None = None
+    missing: tuple[tuple[str, str], ...] = ()
 
 
 class Suggestion(NamedTuple):
@@ -123,9 +125,9 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     with error_location("data"), download_suggested():
         source = build_source(node, **({} if table is None else {"columns": table}))
     packages = {*part_packages(node), "runner.suggest"}
-    identity = [node, digest_code(packages), *([] if question.folds is None else [question.folds])]
+    identity = json.dumps([node, digest_code(packages), question.folds, question.missing], sort_keys=True)
     with located_settings("data"), download_suggested():
-        suggested = _read_or_suggest(source, json.dumps(identity, sort_keys=True), question.folds)
+        suggested = _read_or_suggest(source, identity, question)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {_locate(str(suggested['origin']), node.get('path'))}",
@@ -154,7 +156,7 @@ def _locate(origin: str, path: object) -> str:
     return f"{found.absolute()}{origin.removeprefix(path)}" if is_short and not is_here else origin
 
 
-def _read_or_suggest(source: Any, identity: str, folds: int | None) -> Mapping[str, Any]:
+def _read_or_suggest(source: Any, identity: str, question: Question) -> Mapping[str, Any]:
     """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows."""
     from runner.platform import cache_folder  # imports NumPy
 
@@ -163,7 +165,7 @@ def _read_or_suggest(source: Any, identity: str, folds: int | None) -> Mapping[s
     with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())
     with memory_error_location("profiling the columns", "Free some memory, or set data.path to a sample of the rows."):
-        suggested = suggest(source, folds)
+        suggested = suggest(source, question.folds, dict(question.missing))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(suggested))

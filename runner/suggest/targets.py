@@ -73,6 +73,7 @@ def plan_targets(
     images: Mapping[str, ImageProfile],
     image: ImageProfile | None,
     origin: str,
+    missing: Mapping[str, str],
     *,
     nulls: object = None,
 ) -> tuple[dict[str, ColumnPlan], dict[str, Any]]:
@@ -84,6 +85,7 @@ def plan_targets(
         images: those of all that are.
         image: the images that are an input. None: there are none.
         origin: the name of the table, for messages.
+        missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
         nulls: the user's setting of the texts that stand for missing values. None: there is none.
     """
     masks = [target for target in targets if target in images]
@@ -97,15 +99,20 @@ def plan_targets(
     if masks and image is not None:
         options = _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"])
         return {masks[0]: plan_mask(images[masks[0]], image)}, options
-    is_only = len(targets) == 1
+    # A missing value of one of several targets doesn't count for it, unless the user sets something else.
+    names = _list_names(targets, columns.keys() | images.keys())
+    if len(targets) == 1:
+        by_target = {targets[0]: missing.get("target")}
+    else:
+        by_target = {target: missing.get(name, "mask") for target, name in zip(targets, names, strict=True)}
     for target in targets:
-        _check_target(columns[target], origin, nulls, is_only=is_only)
-    planned = {target: _plan_target(columns[target]) for target in targets}
+        _check_target(columns[target], origin, nulls, by_target[target])
+    planned = {target: _plan_target(columns[target], by_target[target]) for target in targets}
     plans = {target: plan for target, (plan, _) in planned.items()}
     if len(targets) == 1:
         return plans, planned[targets[0]][1]
     joined: dict[str, Any] = {"choices": {}, "values": {}, "notes": []}
-    for name, (_, options) in zip(_list_names(targets, columns.keys() | images.keys()), planned.values(), strict=True):
+    for name, (_, options) in zip(names, planned.values(), strict=True):
         joined["choices"] |= {f"{group}.{name}": option for group, option in options["choices"].items()}
         joined["notes"] += options["notes"]
         if "metric" in options["values"]:
@@ -131,17 +138,21 @@ def name_targets(plans: Mapping[str, ColumnPlan], raw: Collection[str]) -> dict[
     return {"target": None, "targets": dict(zip(_list_names(plans, raw), parts, strict=True))}
 
 
-def _plan_target(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
+def _plan_target(column: ColumnProfile, missing: str | None) -> tuple[ColumnPlan, dict[str, Any]]:
     """Plans a target. Returns the plan, and the choices, values and notes that go with it.
 
-    Missing values of one of several targets don't count for it. Those of the only one are an error.
+    Args:
+        column: its column.
+        missing: what becomes of rows without a value: they don't count for the target (`mask`), or have no label
+            (`empty`). None: there are no such rows.
     """
     plan, options = _plan_kind(column)
     if not column.missing_count:
         return plan, options
     (part,) = plan.feature_columns
-    note = f"has no value in {format_row_count(column.missing_count)}, which don't count for this target"
-    return plan._replace(feature_columns=({**part, "missing": "mask"},), notes=(*plan.notes, note)), options
+    effect = "are examples without labels" if missing == "empty" else "don't count for this target"
+    note = f"has no value in {format_row_count(column.missing_count)}, which {effect}"
+    return plan._replace(feature_columns=({**part, "missing": missing},), notes=(*plan.notes, note)), options
 
 
 def _plan_kind(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
@@ -216,8 +227,8 @@ def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
 
 
-def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only: bool) -> None:
-    """Raises DataError for a target that can't be predicted, or an only one with missing values."""
+def _check_target(column: ColumnProfile, origin: str, nulls: object, missing: str | None) -> None:
+    """Raises DataError for a target that can't be predicted, or with missing values where `missing` is None."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     known = _count_known(column)
     if not is_allowed_name(column.name):
@@ -226,12 +237,14 @@ def _check_target(column: ColumnProfile, origin: str, nulls: object, *, is_only:
         raise DataError(f"{name} has no values, so there is nothing to predict")
     if column.is_constant:
         raise DataError(f"{name} has one value only, so there is nothing to predict")
-    if column.missing_count and is_only:
+    if column.missing_count and missing is None:
         spellings = list_spellings(column)
         keep = "" if nulls is not None else "To keep these texts as values, set 'data.nulls=[\"\"]'. "
         hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
         rows = f"no value in {format_row_count(column.missing_count)}"
         remedy = "To leave these rows out, set data.on_missing_target=drop"
+        if _has_tags(column):
+            remedy += ". To read them as examples without labels, set feature.target.missing=empty"
         raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}{remedy}")
     if column.kind == "timestamp":
         raise DataError(f"{name} has times. It must have numbers or classes.")

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from runner.display.numbers import format_number
 from runner.files import write_atomically
-from runner.record.description import RANKING, REPEAT_KEYS
+from runner.record.description import RANKING
+from runner.record.naming import REPEAT_KEYS
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import override_key
 

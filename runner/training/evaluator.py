@@ -325,10 +325,23 @@ class Evaluator:
         if shapes not in self.program.memory_needs:
             size = chunk.rows.shape[1]
             is_rest = function is self.program.train and size < self.training.batch_size
-            reason = " (the last batch of an epoch)" if is_rest else ""  # says why there are two of them
+            reason = " (the last batch of an epoch)" if is_rest else self._describe_lengths(shapes, chunk)
             with self.show_compilation(f"{name} for {size} examples{reason}"):
                 self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
         return self.program.memory_needs[shapes]
+
+    def _describe_lengths(self, shapes: tuple[Any, ...], chunk: Chunk) -> str:
+        """Says why a function is compiled again for as many examples: rows are padded to another length."""
+        earlier = [other[2:] for other in self.program.memory_needs if other[:2] == shapes[:2]]
+        leaves, _ = jax.tree_util.tree_flatten_with_path(chunk.data)
+        names = [jax.tree_util.keystr(path[:1], simple=True) for path, _ in leaves]
+        others = zip(*earlier, strict=True) if earlier else [()] * len(leaves)
+        lengths = {
+            name: f"{name} padded to {shape[1]:,} values"
+            for name, shape, seen in zip(names, shapes[2:], others, strict=True)
+            if seen and len(shape) > 1 and shape[1:] not in [other[1:] for other in seen]
+        }
+        return f" ({', '.join(lengths.values())})" if lengths else ""
 
     @contextlib.contextmanager
     def show_compilation(self, name: str) -> Iterator[None]:

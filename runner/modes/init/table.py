@@ -60,7 +60,7 @@ def _format_feature_file(config: Config, suggestion: Suggestion) -> str:
     target, several = feature["target"], feature.get("targets") or {}
     targets = "targets, and the columns that predict them" if several else "target, and the columns that predict it"
     lines = [f"# The {targets}, {_make_printable(suggestion.origin)}."]
-    lines += [f"# {_make_printable(note)}." for note in suggestion.notes]
+    lines += [f"# {_make_printable(note).removesuffix('.')}." for note in suggestion.notes]
     lines.append(f"{dump_entry('target', target)}{_format_profile_comment(target or {}, profiles)}")
     for group in ("targets", "columns") if several else ("columns",):
         lines.append(f"{group}:")

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -197,10 +198,18 @@ def _raw_tables(numbers: np.ndarray, rows: np.ndarray, source: Source, view: Vie
     if not {*names} - {key for target in view.features.targets.values() for key in target.keys}:
         return
     copied = copy_columns(source, names[:MAX_RAW_COLUMNS], rows)
-    lines = [[shorten(name), *(shorten(value, MAX_TEXT) for value in copied[name].tolist())] for name in copied]
+    lines = [[shorten(name), *(_format_raw(value) for value in copied[name].tolist())] for name in copied]
     more = f" ({len(names) - MAX_RAW_COLUMNS:,} more columns)" if len(names) > MAX_RAW_COLUMNS else ""
     heading = ["row", *(f"{number:,}" for number in numbers)]
     yield Section(f"the first of them, as they are in the data{more}", [heading, *lines])
+
+
+def _format_raw(value: Any) -> str:
+    """A raw value on one line; "" if it is missing. Whole numbers are often read as floats, for rows with fractions."""
+    if value is None or value != value:
+        return ""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return shorten(int(value) if is_whole else value, MAX_TEXT)
 
 
 def _copy_paths(numbers: np.ndarray, source: Source | None, view: View | None) -> dict[str, list[str]]:

@@ -119,12 +119,18 @@ OBJECTS = np.array([1, "a"], object)
 BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "objects": ({"a": OBJECTS}, r"`a` in a.npy of .* has Python objects.*array.astype\(str\)"),
     "objects in a field": ({"a": np.zeros(2, [("x", "f4"), ("o", "O")])}, "`x` in a.npy of .* has Python objects"),
-    "a single value": ({"x": X, "a": np.array(3)}, "`a` in .* is a single value, not an array of rows. Leave it out"),
+    "a single value": (
+        {"x": X, "a": np.array(3)},
+        "`a` in .* is a single value, not an array of rows. Set `columns` to leave it out",
+    ),
     "complex": ({"a": np.zeros(2, complex)}, "`a` in .* has values of the type complex128. Allowed are bool"),
     "long floats": ({"a": np.zeros(2, np.longdouble)}, "has values of the type float128. Allowed are bool"),
     "time differences": ({"a": np.zeros(2, "m8[s]")}, "has values of the type timedelta64"),
     "nested": ({"a": np.zeros(2, [("x", [("y", "f4")])])}, "`x` in a.npy of .* has fields within a field"),
-    "lengths": ({"x": X, "y": Y[:5]}, "must have the same number of rows, got x 7, y 5. Choose arrays by `columns`"),
+    "lengths": (
+        {"x": X, "y": Y[:5]},
+        "must have the same number of rows, got x 7, y 5. Set `columns` to choose arrays",
+    ),
     "a field twice": (
         {"x": X, "a": np.zeros(7, [("x", "f4")])},
         "has two columns x: an array, and a field. Rename one",

@@ -142,7 +142,11 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["training.epochs=abc"], 'training.epochs: "abc" is not a whole number in [1, inf)'),
         (["training.batch_size=0"], "training.batch_size: 0 is not a whole number in [1, inf)"),
         (["training.epoch=3"], "training.epoch: unknown key. Did you mean epochs?"),
-        (["~training.epochs"], "training.epochs: is missing, and has no default"),
+        (
+            ["~training.patience", "training.epochs=1"],
+            "training.patience: is missing, and has no default [removed by the command line (~training.patience)]",
+        ),
+        (["~training"], "training: is missing, and has no default [removed by the command line (~training)]"),
         (["training=3"], "training: 3 is not a mapping"),
         (
             ["training.monitor=valid/acuracy"],
@@ -168,7 +172,10 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["optimizer.b1=1"], "optimizer.b1: 1 is not a number in [0, 1)"),
         (["architecture.outputs=3"], "architecture.outputs: is set from the data and the loss. Leave it out."),
         (["~architecture.widths"], "architecture.widths: is missing, and has no default"),
-        (["~loss._target_"], "loss: {} is not a part (a mapping with _target_)"),
+        (
+            ["~loss._target_"],
+            "loss: {} is not a part (a mapping with _target_) [removed by the command line (~loss._target_)]",
+        ),
         (["metric.accuracy=3"], "metric.accuracy: 3 is not a part"),
         (
             ["update={ema: {decay: 0.5}}"],

@@ -108,15 +108,15 @@ def test_missing_values_are_equal_to_each_other_only() -> None:
 def test_gaps_and_unknown_values_of_given_parts_are_allowed_and_counted(tmp_path: Path) -> None:
     table = ["x,word,y,weight", *(f"{n},{'ab'[n // 2 % 2]},{n % 2},1" for n in range(20))]
     (tmp_path / "train.csv").write_text("\n".join(table))
-    (tmp_path / "test.csv").write_text("x,word,y,weight\n,a,0,1\n101.5,new,1,1\n102,,1,1\n")
+    (tmp_path / "test.csv").write_text("x,word,y,weight\n,,0,1\n101.5,new,1,1\n102,a,1,1\n")
     options = {"path": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
     columns = {"x": Numeric(key="x", normalize="z_score"), "word": Vocabulary(key="word", oov=1)}
     data = load(Csv(**options), **columns)
     assert data.warnings == (
         "the given test split: column `x` has no value in 1 of 3 rows; the mean of the training split stands for it",
         "the given test split: column `word` has no value in 1 of 3 rows; an unknown value stands for it",
-        "the given test split: 2 of 3 values of column `word` aren't in its vocabulary, the first in row 1, counted "
-        "from 0",
+        "the given test split: 1 of 2 values of column `word` aren't in its vocabulary, the first in "
+        f"{tmp_path}/test.csv, line 3: 'new'",
     )
     assert data.splits["test"].tolist() == [20, 21, 22]
     numbers = np.asarray(data.encoded["x"]["values"])

@@ -75,9 +75,15 @@ METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0
         ),
         (
             26,
-            Section("a title that isn't broken, though it is long", METRICS, may_turn=True),
+            Section(
+                "a title that is broken at spaces, for example by data.limit=3 seed=1 'a=[1, 2]'",
+                METRICS,
+                may_turn=True,
+            ),
             [
-                "a title that isn't broken, though it is long",
+                "a title that is broken at",
+                "spaces, for example by",
+                "data.limit=3 seed=1 'a=[1, 2]'",
                 "  split       test",
                 "  price/loss  0.5",
                 "  price/r2    -0.0023208",
@@ -109,6 +115,30 @@ METRICS = [["split", "price/loss", "price/r2", "city_name"], ["test", "0.5", "-0
                 "           beta,1,5]",
                 *[" " * 11 + "x" * 14] * 2,
                 " " * 11 + "xx",
+            ],
+        ),
+        (
+            34,
+            Section(
+                "", [["row", "12", "97"], ["path", "house000012.jpg", "house000097.jpg"], ["y", "-5924.025186", "1"]]
+            ),
+            [
+                "row   12             97",
+                "path  house000012.j  house000097.j",
+                "      pg             pg",
+                "y     -5924.025186   1",
+            ],
+        ),
+        (
+            28,
+            Section(
+                "", [["row", "12", "97"], ["path", "house000012.jpg", "house000097.jpg"], ["y", "-5924.025186", "1"]]
+            ),
+            [
+                "row   12            97",
+                "path  house000012.  house000",
+                "      jpg           097.jpg",
+                "y     -5924.025186  1",
             ],
         ),
     ],

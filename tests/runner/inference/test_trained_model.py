@@ -357,7 +357,10 @@ def test_a_single_output_is_one_column() -> None:
     assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
 
 
-def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_ragged_columns_and_the_users_own_parts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "titrate")
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
     monkeypatch.setenv("TITRATE_ALLOW", "parts")
     feature = {
@@ -374,6 +377,8 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest
     found = load_model(result.folder).predict({"text": columns()["text"][known.row]})
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
     assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
+    model.evaluate({"text": ["a" * 99] * 12, "label": ["cat", "dog", "eel"] * 4})
+    assert "compiled the evaluation for 12 examples (text padded to 128 values)" in caplog.messages, "the second time"
     monkeypatch.delenv("TITRATE_ALLOW")
     with pytest.raises(UserError, match=r"parts\.Tokens is not in an allowed package.*--allow"):
         load_model(result.folder)

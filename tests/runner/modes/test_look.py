@@ -345,6 +345,7 @@ def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[st
     assert raw[0] == ["row", *(row[0] for row in rows[:6])]
     values = {name: cells for name, *cells in raw}
     assert {"age", "sex", "bmi", "bp"} <= values.keys()
+    assert all(value.isdecimal() for value in values["age"]), "whole numbers of a column of floats"
     assert [float(value) for value in values["progression"]] == [float(row[1]) for row in rows[:6]]
     columns = find_table(tables, "the first of them, as the model gets them")
     assert columns[0][1:] == [row[0] for row in rows[:6]]

@@ -143,22 +143,31 @@ def test_a_parameter_that_distinguishes_runs_has_a_column(run_command: RunComman
     assert {"training.epochs", "seed"}.isdisjoint(heading)
 
 
-def test_a_parameter_that_differs_but_has_no_column_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_sweep_varies_comes_first_and_no_parameter_that_differs_is_left_out(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_heading() -> str:
+        return re.sub(r"\x1b\[[\d;]*m", "", "  ".join(run_command("mode=runs")[0]))
+
     for n in range(2):
         rates = {f"rate{k}": n for k in range(6)}
         make_run("a", day=n + 1, parameters=rates, overrides=" ".join(f"{name}={n}" for name in rates))
-    assert main(["mode=runs"]) == 0
-    assert "the runs also differ in" not in capsys.readouterr().out, "the same difference under other names"
-    make_run("a", day=3, parameters=rates | {"rate4": 7}, overrides="rate4=7")
-    assert main(["mode=runs"]) == 0
-    assert "the runs also differ in" not in capsys.readouterr().out
+    assert re.search("rate0 +folder", read_heading()), "the same difference under other names"
     for n in range(6):
         make_run("a", day=n + 4, parameters=rates | {f"rate{n}": 8}, overrides=" ".join(f"{name}=1" for name in rates))
-    assert main(["mode=runs"]) == 0
-    assert (
-        "the runs also differ in rate3, rate5; runs.columns=[name,status] chooses the columns\n"
-        in capsys.readouterr().out
-    )
+    rates = [f"rate{n}" for n in range(6)]
+    assert re.search(" +".join([*rates, "folder"]), read_heading())
+    sweep = make_run("sweep", day=11, kind="sweep", parameters=dict.fromkeys([*rates, "schedule"], 1))
+    for n, schedule in enumerate(("constant", "cosine")):
+        overrides = f"schedule={schedule} seed={n}"
+        parameters = dict.fromkeys(rates, 1) | {"schedule": schedule, "seed": n}
+        make_run("b", day=12 + n, parent=sweep.name, overrides=overrides, parameters=parameters)
+    assert re.search(" +".join(["schedule", "seed", *rates, "folder"]), read_heading())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert re.search("created +name .*" + " +".join(["schedule", "seed", *rates, "folder"]), read_heading())
+    monkeypatch.setenv("COLUMNS", "100")
+    assert re.search("name +.*schedule +seed +rate0 +rate1 +folder", read_heading()), "names matter more than others"
 
 
 def test_runs_are_sorted_and_the_first_listed(run_command: RunCommand) -> None:

@@ -108,8 +108,20 @@ def test_a_title_in_a_sweep_shows_what_differs_first(
     assert default_experiment(first.config, sweep.varied_keys()) == experiment
 
 
-def test_data_without_a_path_has_the_name_of_its_option() -> None:
-    assert data_name(configure(["data=diabetes", "feature=diabetes", "loss=mse", "metric=[]"])) == "diabetes"
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("data=diabetes feature=diabetes loss=mse metric=[]", "diabetes"),
+        ("experiment=imdb_mean_embedding", "imdb"),
+        ("experiment=imdb_mean_embedding data.path=own/reviews.tar", "reviews.tar"),
+        ("data=my_houses feature=diabetes loss=mse metric=[]", "my_houses"),
+    ],
+)
+def test_data_with_a_path_of_its_own_has_the_name_of_its_option(in_empty_folder: Path, words: str, name: str) -> None:
+    option = in_empty_folder / "conf" / "data" / "my_houses.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("_target_: components.data.Csv\npath: data/prices.csv\n")
+    assert data_name(configure(words.split())) == name
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from components.types import Constants, DataError
 from runner.__main__ import main
 from runner.config.compose import configure
 from runner.data.load import Features, load_encoded
+from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggest import suggest
 from runner.tracking import store
@@ -287,6 +288,25 @@ def test_a_target_of_tags_has_any_number_of_labels(texts: list[str], separator: 
     labels = {"_target_": "components.feature.Labels", "key": "t", "separator": separator}
     assert found["feature"]["target"] == labels
     assert (found["choices"]["loss"], found["choices"]["metric"]) == ("binary_cross_entropy", ["accuracy", "f1"])
+
+
+def test_rows_without_tags_are_an_error_unless_one_override_reads_them(capsys: pytest.CaptureFixture[str]) -> None:
+    write(["t", "x", "y"], [repeat("a;b", "b", "c;a", "b;c", ""), NUMBERS, repeat(1, 2, 3)])
+    words = ["data=csv", "data.path=table.csv", "data.target=t"]
+    with pytest.raises(ConfigError, match=r"on_missing_target=drop\. To .*, set feature\.target\.missing=empty$"):
+        configure(words)
+    part = "{_target_: components.feature.Labels, key: t, missing: empty}"
+    for override in ("feature.target.missing=empty", f"feature.target={part}"):
+        config = configure([*words, override])
+        assert config.values["feature"]["target"]["missing"] == "empty"
+        assert config.suggestion is not None
+        assert "t has no value in 12 rows, which are examples without labels" in config.suggestion.notes
+    config = configure([*words[:2], "data.target=[t,y]", "feature.targets.t.missing=empty"])
+    assert config.values["feature"]["targets"]["t"]["missing"] == "empty"
+    assert config.suggestion is not None
+    assert "t has no value in 12 rows, which are examples without labels" in config.suggestion.notes
+    with pytest.raises(ConfigError, match=r'feature\.target\.missing: "none" is not an allowed value'):
+        configure([*words, "feature.target.missing=none"])
 
 
 def test_texts_like_tags_are_classes_if_their_type_is_declared() -> None:
