@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from guides import read_guide
+from pyarrow import csv, parquet
 from sample_files import write_housing
 
 import components.feature
@@ -37,6 +38,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (in_empty_folder / "shards").mkdir()
     for number in range(2):
         write_houses(in_empty_folder / f"shards/{number}.csv", price=True)
+    parquet.write_table(csv.read_csv(in_empty_folder / "houses.csv"), in_empty_folder / "houses.parquet")
     write_photos(in_empty_folder)
     write_shop(in_empty_folder / "shop.db")
     return in_empty_folder
@@ -73,13 +75,13 @@ def write_shop(path: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 9
+    assert len(GUIDE.commands) == 10
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands
             check_config(compose(arguments))
             continue
-        if "data=csv" in arguments and "data.path=shards/*.csv" not in arguments:
+        if {"data=csv", "data=table"} & {*arguments} and "data.path=shards/*.csv" not in arguments:
             arguments += QUICK_RUN
         elif "mode=predict" not in arguments:
             arguments += ["mode=look", "tracking=none"]
