@@ -47,8 +47,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import google_crc32c
 import numpy as np
 import pyarrow
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from pyarrow import feather, orc, parquet
 
 from components.data import Csv, TableFile, TextFolders, read_idx, write_idx
@@ -337,6 +339,59 @@ def _make_table_parser(
         return CellValues({name: table[name].to_pylist() for name in table.column_names})
 
     return parse_table
+
+
+def _make_example_class() -> Any:
+    """The class of Example messages, as TensorFlow's files example.proto and feature.proto describe them."""
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="t", syntax="proto3")
+    field = descriptor_pb2.FieldDescriptorProto
+
+    def add(parent: Any, name: str, *fields: tuple[str, int, str]) -> Any:
+        message = parent.add(name=name)
+        for number, (key, kind, type_name) in enumerate(fields, start=1):
+            label = field.LABEL_REPEATED if key in ("value", "feature") else field.LABEL_OPTIONAL
+            message.field.add(name=key, number=number, type=kind, label=label, type_name=type_name or None)
+        return message
+
+    message = field.TYPE_MESSAGE
+    kinds = {"bytes": field.TYPE_BYTES, "float": field.TYPE_FLOAT, "int64": field.TYPE_INT64}
+    for name, kind in kinds.items():
+        add(file.message_type, name, ("value", kind, ""))
+    feature = add(file.message_type, "Feature", *((f"{name}_list", message, f".t.{name}") for name in kinds))
+    feature.oneof_decl.add(name="kind")
+    for each in feature.field:
+        each.oneof_index = 0
+    features = add(file.message_type, "Features", ("feature", message, ".t.Features.Entry"))
+    entry = add(features.nested_type, "Entry", ("key", field.TYPE_STRING, ""), ("entry", message, ".t.Feature"))
+    entry.field[1].name = "value"
+    entry.options.map_entry = True
+    add(file.message_type, "Example", ("features", message, ".t.Features"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Example"))
+
+
+def _parse_tfrecord(content: bytes) -> CellValues:
+    """Parses records by Python's struct, and Examples by protobuf."""
+    rows: list[dict[str, Any]] = []
+    position = 0
+    while position < len(content):
+        (length,) = struct.unpack_from("<Q", content, position)
+        record = content[position + 12 : position + 12 + length]
+        for data, place in ((content[position : position + 8], 8), (record, 12 + length)):
+            checksum = google_crc32c.value(data)
+            masked = ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+            if struct.unpack_from("<I", content, position + place) != (masked,):
+                raise Unreadable
+        features = _make_example_class().FromString(record).features.feature
+        values = {name: [*getattr(each, each.WhichOneof("kind")).value] for name, each in features.items()}
+        rows.append({name: found[0] for name, found in values.items() if found})
+        position += 16 + length
+    names = sorted({name for row in rows for name in row})
+    decoded = [
+        {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows
+    ]
+    return CellValues({name: [row.get(name) for row in decoded] for name in names})
 
 
 def _parse_json_lines(content: bytes) -> CellValues | CellTexts:
@@ -873,7 +928,7 @@ READERS = {
     ),
     "orc": Reader(_make_table_writer(orc.write_table), _read_table, _make_table_parser(b"ORC", orc.read_table)),
     "json_lines": Reader(_make_table_writer(_write_json_lines), _read_table, _parse_json_lines),
-    "tfrecord": Reader(_make_table_writer(_write_tfrecord), _read_table),
+    "tfrecord": Reader(_make_table_writer(_write_tfrecord), _read_table, _parse_tfrecord),
     "vocabulary": Reader(_write_vocabulary, _read_vocabulary, _parse_vocabulary),
     "vectors": Reader(_write_vectors, _read_vectors, _parse_vectors),
     "npy": Reader(_write_npy, _read_vectors, _parse_npy),
