@@ -125,7 +125,7 @@ class TypedTable(TextTable):
             return {}
         rows = self.bad_rows.rows if mask is None else self.bad_rows.rows[mask[self.bad_rows.rows]]
         found = zip(rows.tolist(), take_rows(values, rows).tolist(), strict=True)
-        return {row: self.find_classes(name, [value] if value != "" else []) for row, value in found}
+        return {row: self.find_classes(name, [] if value in ("", name) else [value]) for row, value in found}
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         yield from super()._find_wrong_names(names)

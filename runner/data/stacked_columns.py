@@ -14,7 +14,7 @@ Arrays = Mapping[str, Any]
 MAX_AXES = 2  # of arrays that are stacked: a stack is a copy, and images are large
 
 
-@jax.tree_util.register_pytree_node_class
+@jax.tree_util.register_pytree_with_keys_class
 class StackedColumns(Mapping[str, Arrays]):
     """Arrays by column and name. Columns whose arrays have the same names, types and shapes are kept as one array.
 
@@ -74,6 +74,11 @@ class StackedColumns(Mapping[str, Arrays]):
             first, last = np.asarray(numbers)[[0, -1]].tolist()
             index = slice(first, last + 1, int(steps[0]))
         return array[(*[slice(None)] * self.axis, index)]
+
+    def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], tuple[tuple[tuple[str, ...], ...], int]]:
+        keys = [f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0] for names in self.stacks]
+        children, static = self.tree_flatten()
+        return tuple(zip(map(jax.tree_util.DictKey, [*keys, "numbers"]), children, strict=True)), static
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[tuple[tuple[str, ...], ...], int]]:
         return (*self.stacks.values(), self.numbers), (tuple(self.stacks), self.axis)
