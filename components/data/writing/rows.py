@@ -112,7 +112,8 @@ def _to_arrow(name: str, values: Values, *, is_file: bool = False, is_zoned: boo
         return pyarrow.chunked_array([pyarrow.array(map(encode_png, images), pyarrow.large_binary())])
     if array.dtype.kind == "M" and np.datetime_data(array.dtype)[0] not in ARROW_UNITS:
         array = array.astype("M8[s]")
-    column = to_arrow(name, array.reshape(-1))
+    flat_values = array.reshape(-1)  # Arrow cuts texts of NumPy at a NUL
+    column = _widen(to_arrow(name, flat_values.tolist() if array.dtype.kind == "U" else flat_values))
     if is_zoned and array.dtype.kind == "M":
         unit = np.datetime_data(array.dtype)[0]
         column = column.cast(pyarrow.timestamp("s" if unit == "D" else unit)).cast(
@@ -124,6 +125,15 @@ def _to_arrow(name: str, values: Values, *, is_file: bool = False, is_zoned: boo
     return pyarrow.chunked_array([flat])
 
 
+def _widen(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """A column whose texts and bytes have offsets of 64 bits, as all others."""
+    import pyarrow
+
+    types = pyarrow.types
+    wide = pyarrow.large_string() if types.is_string(column.type) else pyarrow.large_binary()
+    return column.cast(wide) if types.is_string(column.type) or types.is_binary(column.type) else column
+
+
 def _convert_objects(name: str, array: np.ndarray) -> pyarrow.ChunkedArray:
     """Converts an array of objects: bytes, images of Pillow, arrays of images, or texts."""
     import pyarrow
@@ -133,7 +143,7 @@ def _convert_objects(name: str, array: np.ndarray) -> pyarrow.ChunkedArray:
     if is_image or is_pillow(first):
         array = np.array([None if value is None else _encode(value) for value in array], object)
     elif not isinstance(first, bytes | bytearray):
-        return to_arrow(name, array.tolist())
+        return _widen(to_arrow(name, array.tolist()))
     return pyarrow.chunked_array([pyarrow.array(array.tolist(), pyarrow.large_binary())])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.writing.reading import find_reading_options
+from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
 from runner.config.provenance import Problems
@@ -148,7 +148,10 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
     doubles = [field.name for field in schema if field.type == pyarrow.float64()]
     if doubles and conversion.plan.float64 == "round":
         yield f"the numbers of {', '.join(doubles)} are rounded to float32"
-    if kind == "tfrecord" and (empty := [name for name in schema.names if "some" not in flags.get(name, ())]):
+    both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
+    if kind == "csv" and both:
+        yield f"empty texts and gaps of {', '.join(both)} are the same in CSV files, empty fields"
+    if kind == "tfrecord" and (empty := [name for name in schema.names if SOME not in flags.get(name, ())]):
         yield f"no row has a value of {', '.join(empty)}, so that TFRecord files don't have it"
 
 
