@@ -81,8 +81,10 @@ def find_reading_options(
     needs_point = False
     for field in schema:
         own = set(flags.get(field.name, ()))
+        if kind == "tfrecord" and SOME not in own:
+            continue  # the files don't have the column
         if pyarrow.types.is_large_string(field.type):
-            types |= {field.name: "string"} if DIGIT in own else {}
+            types |= {field.name: "string"} if DIGIT in own or SOME not in own else {}
             nulls |= {field.name: [""] if GAP in own else []} if NULL in own else {}
         elif pyarrow.types.is_floating(field.type):
             if kind == "csv" or (kind == "tfrecord" and floats_are_texts and field.type == pyarrow.float64()):

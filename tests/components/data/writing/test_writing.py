@@ -43,8 +43,10 @@ def assert_equal(source: Any, other: Any) -> None:
     """Two tables have the same values, masks and types. Times may have other units."""
     assert source.table.types == {name: other.table.types[name] for name in source.table.types}
     for name, expected in other.table.values.items():
-        found = source.table.values[name]
         mask, expected_mask = (each.table.valid.get(name, np.ones(each.table.rows, bool)) for each in (source, other))
+        if (found := source.table.values.get(name)) is None:  # TFRecord files don't have a column without values
+            assert not expected_mask.any()
+            continue
         np.testing.assert_array_equal(mask, expected_mask, name)
         if isinstance(expected, Strings):
             assert [*found.iterate_bytes()] == [*expected.iterate_bytes()]
@@ -68,7 +70,7 @@ CELLS: dict[str, Any] = {
 COLUMNS = {name: st.tuples(cell, *[st.none() | cell] * 3) for name, cell in CELLS.items()}
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.fixed_dictionaries(COLUMNS), st.sampled_from(KINDS))
 def test_a_written_table_equals_its_source(
     tmp_path_factory: Any, columns: dict[str, tuple[Any, ...]], kind: tuple[Any, Any]
