@@ -136,5 +136,6 @@ def _strip(path: Path, suffix: str) -> str:
 def check_not_its_own_data(path: Path, source: object) -> None:
     """Raises UserError if the files would be written into the folder or the file that is read."""
     location = getattr(source, "location", None)
-    if isinstance(location, str) and os.path.lexists(path) and Path(location).resolve() == path.resolve():
-        raise UserError(f"output={path} is the data that is read. Choose another name.")
+    files = [Path(file).resolve() for file in (location, *getattr(source, "files", ())) if isinstance(file, str | Path)]
+    if os.path.lexists(path) and any(path.resolve() in (file, *file.parents) for file in files):
+        raise UserError(f"output={path} is or has the data that is read. Choose another name.")

@@ -65,6 +65,7 @@ def read_ids(folder: str) -> list[int]:
         ["output=t.tfrecord.gz", "convert.float64=text"],
         ["output=t/", "convert.format=tfrecord", "convert.compression=zlib", "convert.shards=3"],
         ["output=t", "convert.format=parquet", "convert.shards=7"],
+        ["output=t", "convert.format=csv", "convert.compression=gzip", "convert.shards=3"],
     ],
 )
 def test_the_last_line_reads_the_values_of_the_source(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +189,7 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=other/", "convert.format=csv"], "output=other/ exists already, with other files such as a.txt."),
         (["output=other/", "convert.format=images"], "output=other/ exists already. Choose another name, or remove"),
         (["output=t.csv", "output.columns=[id]"], "output.columns: is allowed for mode=predict only."),
-        (["output=table.csv", "output.overwrite=true"], "output=table.csv is the data that is read."),
+        (["output=table.csv", "output.overwrite=true"], "output=table.csv is or has the data that is read."),
         (["output=t.tfrecord"], "set convert.float64=round; to write texts"),
         (["output=t.csv", "convert.split=tset"], "convert.split"),
         (["output=t.csv", "mode=train", "convert.shards=2"], "convert.shards: is allowed for mode=convert only."),
@@ -217,6 +218,8 @@ def test_a_folder_of_another_conversion_is_an_error(capsys: pytest.CaptureFixtur
     Path("table.csv").write_text(CSV + "20,020,1.5,,b\n")
     assert convert(*words) == 2
     assert "output=t has the files of another command: other data." in capsys.readouterr().err
+    assert main(["mode=convert", "data=table", "data.path=t", *words, "output.overwrite=true"]) == 2
+    assert "output=t is or has the data that is read." in capsys.readouterr().err
     assert convert(*words, "convert.shards=3", "output.overwrite=true") == 0
     assert [*read_files("t")] == [f"part-0000{index}-of-00003.parquet" for index in range(3)]
     assert len(read_ids("t")) == 21
