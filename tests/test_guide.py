@@ -73,7 +73,7 @@ def write_shop(path: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 9
+    assert len(GUIDE.commands) == 10
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands
@@ -81,7 +81,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
             continue
         if "data=csv" in arguments and "data.path=shards/*.csv" not in arguments:
             arguments += QUICK_RUN
-        elif "mode=predict" not in arguments:
+        elif not {"mode=predict", "mode=convert"} & {*arguments}:
             arguments += ["mode=look", "tracking=none"]
         assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert len((folder / "prices.csv").read_text().splitlines()) == 61
