@@ -88,8 +88,11 @@ def test_a_written_table_equals_its_source(
         arrays["bool"] = [None if value is None else int(value) for value in columns["bool"]]
     source = Frame(columns=arrays, **options)
     assert source.times_with_zone() == ["moment"]
-    found = write(source, tmp_path_factory.mktemp("table") / "table", *kind, "text" if kind[0] == "tfrecord" else None)
+    path = tmp_path_factory.mktemp("table") / "table"
+    found = write(source, path, *kind, "text" if kind[0] == "tfrecord" else None)
     assert_equal(found, source)
+    if path.read_bytes()[:2] == b"\x1f\x8b":
+        assert path.read_bytes()[4:8] == bytes(4)  # no time, so that equal tables give equal bytes
     assert found.times_with_zone() == ["moment"]
     if kind[0] != "tfrecord":
         assert [*found.table.values] == [*source.table.values]
