@@ -55,6 +55,7 @@ RESULT_NEUTRAL_KEYS = (
     "experiment",
     "run",
     "output",
+    "convert",
     "runs",
     "sweep",
     "training.log_steps",

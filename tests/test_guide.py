@@ -83,7 +83,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
             continue
         if {"data=csv", "data=table"} & {*arguments} and "data.path=shards/*.csv" not in arguments:
             arguments += QUICK_RUN
-        elif "mode=predict" not in arguments:
+        elif not {"mode=predict", "mode=convert"} & {*arguments}:
             arguments += ["mode=look", "tracking=none"]
         assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert len((folder / "prices.csv").read_text().splitlines()) == 61

@@ -59,6 +59,11 @@ def top_package(name: str) -> str:
     return name.partition(".")[0]
 
 
+def is_writer(path: Path, name: str) -> bool:
+    """Whether `mode=convert` imports what writes tables, which no configuration names."""
+    return path.is_relative_to("runner/modes/convert") and name.startswith("components.data.writing.")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_each_module_imports_only_allowed_modules(path: Path) -> None:
     names = find_imports(path)
@@ -76,7 +81,7 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
                 name for name in names if top_package(name) in OURS and not name.startswith("components.types.")
             }
     else:
-        ours = {name.split(".")[1] for name in names if top_package(name) == "components"}
+        ours = {name.split(".")[1] for name in names if top_package(name) == "components" and not is_writer(path, name)}
         assert ours <= {"types", "closest", "columns", "hashing", "input_files"}
 
 

@@ -24,7 +24,7 @@ from components.data.table_paths import check_no_split, find_table_files, name_f
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
 from components.input_files import Paths, find_paths
-from components.types import Block, DataError, LazyColumns, Range, Values, row_count
+from components.types import Block, DataError, LazyColumns, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -92,8 +92,9 @@ class StoredTable(TypedTable):
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block of rows. A column that isn't used is read when it is asked for, without reading its texts."""
-        block = super().make_block(part, columns, first_row)
         table = cast(StoredTable, self.tables[part])
+        columns = {name: _pack_files(values) if name in table._files else values for name, values in columns.items()}
+        block = dataclasses.replace(super().make_block(part, columns, first_row), files=table._files)
         others = [name for name in table._store.types if name not in columns and name not in self.drop]
         if not others:
             return block
@@ -107,13 +108,32 @@ class StoredTable(TypedTable):
         numbers = self._find_numbers(rows)
         if valid is not None and isinstance(values, np.ndarray) and values.dtype.kind in "iub":
             return np.where(valid[numbers], values[numbers], np.nan)
-        return cast(Values, take_rows(values, numbers))
+        taken = cast(Values, take_rows(values, numbers))
+        return _pack_files(taken) if name in self._files else taken
+
+    @cached_property
+    def _files(self) -> frozenset[str]:
+        """The columns of bytes, such as images."""
+        import pyarrow
+
+        types = pyarrow.types
+        kinds = self._store.types.items()
+        return frozenset(
+            name
+            for name, kind in kinds
+            if (types.is_binary(kind) or types.is_large_binary(kind)) and name not in self.drop
+        )
 
     def _locate(self, row: int) -> str:
         return f"{self.label}, {self._store.locate(int(self._find_numbers(np.array([row]))[0]))}"
 
     def _locate_number(self, number: int) -> str:
         return self._store.locate(number)
+
+
+def _pack_files(values: Values) -> Strings:
+    """A column of bytes, in which a gap is empty."""
+    return Strings.from_bytes([value or b"" for value in cast(np.ndarray, values)])
 
 
 class _StoredColumns(Mapping[str, Any]):

@@ -55,6 +55,10 @@ OPTIONAL_FEATURE_HINTS = {
     "sample": Annotated[int, Range(1)] | None,
 }
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
+WRITTEN = {  # what `output` is, of the modes that have it
+    "predict": "the .csv, .parquet or .json file",
+    "convert": "the .csv, .parquet or .tfrecord file, or the folder,",
+}
 RUN_EXAMPLES = {"evaluate": "data.split=valid", "predict": "data.path=new.csv output=predictions.csv"}
 """The modes that need a finished run, and the rest of a command for `run=last`."""
 NEVER_SWEPT = ("mode", "run", "resume")  # keys that have one value in a command
@@ -498,7 +502,7 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     for key in config.origins:
         modes = [f"mode={name}" for name, each in MODES.items() if key in each.keys]
-        is_set = key.startswith("runs.") and config.origins[key].startswith(COMMAND_LINE)
+        is_set = key.startswith(("runs.", "convert.")) and config.origins[key].startswith(COMMAND_LINE)
         if is_set and mode in MODES and modes and f"mode={mode}" not in modes:
             yield Problem(key, f"is allowed for {' and '.join(modes)} only. Leave it out.")
     training = values.get("training")
@@ -508,11 +512,13 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
     output, data = values.get("output"), values.get("data")
     if isinstance(output, dict):
-        if mode != "predict" and any(output.values()):
+        if mode not in WRITTEN and any(output.values()):
             key = next(key for key, value in output.items() if value)
-            yield Problem(f"output.{key}", "is allowed for mode=predict only. Leave it out.")
-        if mode == "predict" and output.get("path") is None:
-            yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
+            yield Problem(f"output.{key}", "is allowed for mode=predict and mode=convert only. Leave it out.")
+        if mode in WRITTEN and output.get("path") is None:
+            yield Problem("output", f"{MISSING_ARGUMENT}Set it to {WRITTEN[mode]} to write.")
+        if mode == "convert" and output.get("columns") is not None:
+            yield Problem("output.columns", "is allowed for mode=predict only. Leave out columns by data.drop.")
     if mode == "look" and isinstance(data, dict) and "on_missing" in data:
         yield Problem("data.on_missing", "is allowed for mode=evaluate and mode=predict only. Leave it out.")
 

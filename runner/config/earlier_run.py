@@ -25,7 +25,7 @@ from runner.store_uri import check_recorded_uri, resolve_store_uri
 from runner.uri_mask import mask_uri
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
-COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "intervals", "tracking")
+COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "convert", "runs", "intervals", "tracking")
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
 NEW_ROWS_KEY = re.compile(r"data\.(path|query|function)(\..*)?")
 ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")

@@ -54,6 +54,19 @@ MODES = {
         "fetches the files of data=NAME, a public data set; without a name, lists the data sets with size and licence",
         imports_jax=False,
     ),
+    "convert": Mode(
+        "writes the rows of data=… into output=FILE (.csv, .parquet, .tfrecord), or convert.shards=… files in a folder",
+        (
+            "output",
+            "convert.format",
+            "convert.shards",
+            "convert.split",
+            "convert.shuffle",
+            "convert.compression",
+            "convert.float64",
+        ),
+        imports_jax=False,
+    ),
     "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),
 }
 SWEEP_MODES = ("train", "dry_run")  # modes that allow a sweep

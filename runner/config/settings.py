@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
-SECTIONS = {"training": "Training", "output": "Output", "runs": "Runs"}
+SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "runs": "Runs"}
 """Mappings at the root, and the dataclasses with their fields."""
 
 
@@ -59,11 +59,23 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """The file that mode=predict writes."""
+    """The file that mode=predict or mode=convert writes."""
 
     path: str | None
     columns: tuple[str, ...] | None
     overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """What mode=convert writes into `output`."""
+
+    format: Literal["csv", "parquet", "tfrecord", "images"] | None
+    shards: Annotated[int, Range(1, 99_999)] | None
+    split: Literal["train", "valid", "test"] | tuple[Literal["train", "valid", "test"], ...] | None
+    shuffle: bool
+    compression: Literal["none", "gzip", "zlib", "zstd", "snappy"] | None
+    float64: Literal["round", "text"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +94,9 @@ class Runs:
 class Settings:
     """The keys at the root that are not groups."""
 
-    mode: Literal["train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "download", "deliver"]
+    mode: Literal[
+        "train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "download", "convert", "deliver"
+    ]
     seed: Annotated[int, Range(0, 2**32 - 1)]
     folds: Annotated[int, Range(2)] | None
     fold: Annotated[int, Range(0)] | None
@@ -94,6 +108,7 @@ class Settings:
     resume: str | None
     run: str | None
     output: Output
+    convert: Convert
     runs: Runs
     intervals: Annotated[int, Range(100, 1_000_000)] | None
     note: str | None

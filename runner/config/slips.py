@@ -101,7 +101,7 @@ EXPLANATIONS = {
 LAYERS = {"dropout": ("Dropout", "rate")}
 """The layers that a network of layers has for a parameter of other networks, and their parameter."""
 
-TYPED_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".orc", ".jsonl", ".ndjson")
+TYPED_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".orc", ".jsonl", ".ndjson", ".tfrecord", ".tfrecords")
 """The suffixes of tables that data=table reads, other than CSV files."""
 OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".json")
 """The suffixes of tables that no source reads."""

@@ -11,7 +11,9 @@ import numpy as np
 import PIL.Image
 import yaml
 
-from components.data import write_idx
+from components.data import Arrays, write_idx
+from components.data.writing.formats import write_tables
+from components.data.writing.rows import read_rows
 from components.image_files import encode_png
 from runner.config.catalog import find_options
 
@@ -120,6 +122,17 @@ def write_image_folders(path: Path, content: Mapping[str, Any]) -> None:
                 archive.addfile(entry, io.BytesIO(image))
 
 
+def write_shards(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes the folders of TFRecord files that `path` and `test` name, with images and labels."""
+    for name in (path.name, Path(content["test"]).name):
+        folder = path.parent / name
+        folder.mkdir(parents=True)
+        images = np.random.default_rng(0).integers(0, 256, (ROWS, *IMAGE), np.uint8)
+        source = Arrays(columns={"image": images, "label": np.arange(ROWS) % CLASSES}, valid=20, test=20)
+        with (folder / "part-00000-of-00001.tfrecord").open("wb") as file:
+            write_tables(file, read_rows(source, np.arange(ROWS)), "tfrecord", "none")
+
+
 def write_flowers(path: Path) -> None:
     """Writes a tar archive in the layout of the photographs of flowers: a folder of class folders, and a licence."""
     files = {"LICENSE.txt": b"CC BY"}
@@ -155,6 +168,8 @@ TABLES: dict[str, Callable[[Path], None]] = {
     "u.data": write_ratings,
 }
 """What writes a table in the format of a public data set, by its name."""
+
+
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
     "Csv": lambda path, content: TABLES.get(path.name, partial(write_table, content=content))(path),
     "FixedLengthRecords": write_records,
@@ -162,6 +177,7 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
     "ImageFolders": lambda path, content: (
         write_flowers(path) if path.name == "flower_photos.tgz" else write_image_folders(path, content)
     ),
+    "TableFile": write_shards,
     "TextFolders": write_reviews,
 }
 """What writes the files of a source, by the name of its class."""

@@ -21,7 +21,7 @@ from components.data.csv.options import check_dates, check_different, raise_cont
 from components.data.csv.reader import Columns, Reader
 from components.data.csv.selection import MAX_LISTED, find_rows_with_target, take_rows
 from components.data.csv.texts import PLAIN_READINGS
-from components.data.csv.times import FILE_READINGS, READINGS
+from components.data.csv.times import ASSUME_UTC, FILE_READINGS, READINGS
 from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.skipping import SkipOptions
@@ -480,6 +480,14 @@ class TextTable(SkipOptions, Table):
         if self.table.separators is None:
             return {}
         return {"thousands": name_character(self.table.separators.thousands)}
+
+    def times_with_zone(self) -> Collection[str]:
+        """The columns of times that have a zone, whose values are in UTC."""
+        times = [name for name, kind in self.table.types.items() if kind == "timestamp"]
+        found = {name: reading.options.get("dates") for name, reading in self.table.readings.items()}
+        return [
+            name for name in times if (self._dates.get(name) or found.get(name) or self._dates.get("")) == ASSUME_UTC
+        ]
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
         """The options with which other rows are read in the same way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 CHUNK_BYTES = 1 << 20
+PARSED_RECORDS = 1 << 13  # records that are parsed at once
 
 Shape = tuple[int | None, ...]
 """The shape of the values of a row. The first length may be None: rows have different numbers of values."""
@@ -191,6 +193,8 @@ class ExampleColumns(ColumnStore):
 def _parse(records: Records, *, sequences: bool) -> dict[str, _Part]:
     """The features of some records. `sequences`: whether they are SequenceExamples."""
     rows = len(records.starts)
+    if not sequences and rows > PARSED_RECORDS and (parts := _parse_in_pieces(records)) is not None:
+        return parts
     if not sequences:
         return {name: _make_part(feature, rows) for name, feature in parse_examples(records).items()}
     context, lists = parse_sequence_examples(records)
@@ -198,6 +202,24 @@ def _parse(records: Records, *, sequences: bool) -> dict[str, _Part]:
     if both := sorted(parts.keys() & lists):
         raise DataError(f"{records.name}: `{both[0]}` is in the context and a list of features. Rename one.")
     return parts | {name: _make_list_part(steps, rows) for name, steps in lists.items()}
+
+
+def _parse_in_pieces(records: Records) -> dict[str, _Part] | None:
+    """The features of Examples, parsed in pieces that fit into the processor's cache. None: their types differ."""
+    rows, pieces = [*range(0, len(records.starts), PARSED_RECORDS), len(records.starts)], []
+    for start, stop in itertools.pairwise(rows):
+        starts, stops = records.starts[start:stop], records.stops[start:stop]
+        piece = records._replace(starts=starts, stops=stops, first=records.first + start)
+        pieces.append(_parse(piece, sequences=False))
+    joined = {}
+    for name in dict.fromkeys(name for piece in pieces for name in piece):
+        bounds = zip(pieces, itertools.pairwise(rows), strict=True)
+        parts = [piece.get(name) or _make_gap(stop - start) for piece, (start, stop) in bounds]
+        kinds = {part.kind for part in parts if part.kind is not None}
+        if len(kinds) > 1:
+            return None
+        joined[name] = _join_parts(kinds.pop(), parts)
+    return joined
 
 
 def _make_part(feature: Feature, rows: int) -> _Part:

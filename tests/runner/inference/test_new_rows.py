@@ -360,9 +360,9 @@ def test_a_copied_column_can_t_have_the_name_of_a_prediction(folder: Path, capsy
 
 def test_the_output_is_for_predictions_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["output=found.csv"]) == 2
-    assert "output.path: is allowed for mode=predict only" in capsys.readouterr().err
+    assert "output.path: is allowed for mode=predict and mode=convert only" in capsys.readouterr().err
     assert main(["mode=train", "output.columns=[id]"]) == 2
-    assert "output.columns: is allowed for mode=predict only" in capsys.readouterr().err
+    assert "output.columns: is allowed for mode=predict and mode=convert only" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ rows of a function

@@ -146,7 +146,7 @@ def test_any_part_and_key_can_be_named(word: str, shown: str, capsys: pytest.Cap
         ("os.system", "os.system is not in an allowed package. Allowed: components, "),
         ("jax.nn.nothing", "jax.nn has no nothing."),
         ("optax.apply_updates", "optax.apply_updates is not a part. Did you mean"),
-        ("mode=pred", "there is no mode pred. Did you mean predict? Allowed: clean,"),
+        ("mode=pred", "there is no mode pred. Did you mean predict?"),
         ("augmentation.crop", "crop is an option of augmentation. See titrate --help augmentation=crop"),
         ("update.ema.foo", "no option of update has the parameter foo."),
         ("MSELoss", "there is no MSELoss. See titrate --help loss=mse"),

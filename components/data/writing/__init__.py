@@ -1,0 +1,1 @@
+"""Writes the rows of any source into files that `TableFile` or `ImageFolders` reads."""

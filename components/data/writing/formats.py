@@ -1,0 +1,281 @@
+"""Writes Arrow tables as CSV, Parquet and TFRecord files. Equal tables give equal bytes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+
+import numpy as np
+
+from components.arrow import convert_numbers, read_strings
+from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.framing import write_records
+from components.types import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+FileKind = Literal["csv", "parquet", "tfrecord"]
+Compression = Literal["none", "gzip", "zlib", "zstd", "snappy"]
+Float64 = Literal["round", "text"]
+
+COMPRESSIONS: dict[FileKind, tuple[Compression, ...]] = {
+    "csv": ("none", "gzip"),
+    "parquet": ("zstd", "none", "snappy", "gzip"),
+    "tfrecord": ("none", "gzip", "zlib"),
+}
+"""The allowed compressions of each format; the first is the default."""
+GROUP_BYTES = 1 << 25  # of a row group of a Parquet file, before it is packed
+EXAMPLES = 1 << 13  # that are serialized at once
+OTHER_FORMATS = "Write Parquet, or leave the column out."
+
+
+class DigestFile(io.RawIOBase):
+    """A file to write to, with the number and the digest of its bytes. The file around which it is made stays open.
+
+    Attributes:
+        size: the bytes so far.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.size = 0
+        self._file, self._hash = file, hashlib.blake2b(digest_size=16)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self._hash.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.size
+
+    def hexdigest(self) -> str:
+        """The digest of the bytes so far: BLAKE2b, of 16 bytes."""
+        return self._hash.hexdigest()
+
+
+def write_tables(
+    file: BinaryIO,
+    tables: Iterable[pyarrow.Table],
+    kind: FileKind,
+    compression: Compression,
+    float64: Float64 | None = None,
+) -> None:
+    """Writes tables one after the other into a file.
+
+    Args:
+        file: the file.
+        tables: tables with the same columns, at least one.
+        kind: the format.
+        compression: one of those that the format allows.
+        float64: in TFRecord files, which have no numbers of float64: `round` writes float32, `text` a text with all
+            digits. None: float32, if all numbers are such.
+
+    Raises:
+        DataError: the format can't hold a column.
+    """
+    if kind == "parquet":
+        _write_parquet(file, tables, compression)
+        return
+    with _open_packed(file, compression) as packed:
+        if kind == "csv":
+            _write_csv(packed, tables)
+        else:
+            write_examples(packed, tables, float64)
+
+
+@contextmanager
+def _open_packed(file: BinaryIO, compression: Compression) -> Iterator[BinaryIO]:
+    """A file whose bytes are packed."""
+    if compression == "gzip":
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+            yield cast(BinaryIO, packed)
+    elif compression == "zlib":
+        zipped = _ZlibFile(file)
+        yield cast(BinaryIO, zipped)
+        zipped.finish()
+    else:
+        yield file
+
+
+class _ZlibFile(io.RawIOBase):
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._stream = file, zlib.compressobj()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.write(self._stream.compress(data))
+        return len(data)
+
+    def finish(self) -> None:
+        """Writes what is left. A file without it is damaged, as after an error."""
+        self._file.write(self._stream.flush())
+
+
+def _write_parquet(file: BinaryIO, tables: Iterable[pyarrow.Table], compression: Compression) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    writer: parquet.ParquetWriter | None = None
+    waiting: list[pyarrow.Table] = []
+    for table in tables:
+        writer = writer or parquet.ParquetWriter(
+            file, table.schema, compression=compression, write_page_checksum=True, version="2.6"
+        )
+        waiting.append(table)
+        if sum(each.nbytes for each in waiting) >= GROUP_BYTES:
+            writer.write_table(pyarrow.concat_tables(waiting))
+            waiting = []
+    assert writer is not None
+    if waiting:
+        writer.write_table(pyarrow.concat_tables(waiting))
+    writer.close()
+
+
+def _write_csv(file: BinaryIO, tables: Iterable[pyarrow.Table]) -> None:
+    """Writes a header line and the rows. Numbers have the digits that are read as the same number; times are ISO."""
+    import pyarrow
+    from pyarrow import csv
+
+    writer: csv.CSVWriter | None = None
+    for table in tables:
+        _check_csv(table)
+        if table.num_columns == 1:  # an empty line is no row, so a missing value is an empty text in quotes
+            texts = table.column(0).cast(pyarrow.large_string()).fill_null("")
+            table = pyarrow.table({table.column_names[0]: texts})
+        floats = [
+            (index, field)
+            for index, field in enumerate(table.schema)
+            if pyarrow.types.is_floating(field.type) and field.type != pyarrow.float64()
+        ]
+        for index, field in floats:  # a float32 has its digits as a float64, which it is read as
+            table = table.set_column(index, field.name, table.column(index).cast(pyarrow.float64()))
+        writer = writer or csv.CSVWriter(file, table.schema)
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
+
+
+def _check_csv(table: pyarrow.Table) -> None:
+    """Raises DataError for a column that a CSV file can't hold."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    for field in table.schema:
+        if pyarrow.types.is_large_binary(field.type):
+            raise DataError(f"column `{field.name}` has bytes, such as images, which CSV files can't hold. {_OTHERS}")
+        if pyarrow.types.is_nested(field.type):
+            raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {_OTHERS}")
+        if pyarrow.types.is_duration(field.type):
+            raise _make_duration_error(field.name, "CSV")
+        if pyarrow.types.is_large_string(field.type):
+            column = table.column(field.name)
+            if compute.any(compute.match_substring(column, "\0")).as_py():
+                raise DataError(
+                    f"column `{field.name}` has a text with a NUL character, which CSV files can't hold. {_OTHERS}"
+                )
+
+
+_OTHERS = "Write Parquet or TFRecord, or leave the column out."
+
+
+def write_examples(file: BinaryIO, tables: Iterable[pyarrow.Table], float64: Float64 | None = None) -> None:
+    """Writes TFRecord files of Examples; see `write_tables`.
+
+    Times are texts, as in CSV files, booleans are 0 and 1, and the values of an array stand one after the other. A
+    missing value is a feature without a value.
+    """
+    for table in tables:
+        for first in range(0, len(table), EXAMPLES):
+            piece = table.slice(first, EXAMPLES)
+            features = {
+                name: make_feature(name, column.combine_chunks(), float64)
+                for name, column in zip(piece.column_names, piece.columns, strict=True)
+            }
+            write_records(file, serialize_examples(features, len(piece)).tolist())
+
+
+def make_feature(name: str, column: Any, float64: Float64 | None) -> Feature:
+    """Converts a column to the values of a feature of Examples."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    column = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    counts = np.ones(len(column), np.int64)
+    if column.null_count:
+        valid = convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False)
+        counts = counts * valid
+        column = column.drop_null()
+    is_inner = False
+    while pyarrow.types.is_nested(column.type):
+        if pyarrow.types.is_fixed_size_list(column.type):
+            counts *= column.type.list_size
+        elif is_inner:
+            raise DataError(f"column `{name}` has lists of lists, which Examples can't hold. {OTHER_FORMATS}")
+        else:
+            counts[counts > 0] = convert_numbers(compute.list_value_length(column), "int64", None, 0)
+        column, is_inner = column.flatten(), True
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    types, kind = pyarrow.types, column.type
+    if column.null_count:
+        raise DataError(f"column `{name}` has missing values within lists, which Examples can't hold. {OTHER_FORMATS}")
+    if types.is_duration(kind):
+        raise _make_duration_error(name, "TFRecord")
+    if types.is_large_binary(kind):
+        return Feature("bytes", read_strings(column.view(pyarrow.large_string())), offsets)
+    if types.is_integer(kind) or types.is_boolean(kind):
+        try:
+            return Feature("int64", _read_integers(column), offsets)
+        except pyarrow.ArrowInvalid:
+            raise DataError(
+                f"column `{name}` has an integer beyond 63 bits, which Examples can't hold. {OTHER_FORMATS}"
+            ) from None
+    if types.is_floating(kind) and not (kind == pyarrow.float64() and float64 == "text"):
+        return Feature("float", _round(name, column, float64), offsets)
+    return Feature("bytes", read_strings(column.cast(pyarrow.large_string())), offsets)
+
+
+def _read_integers(column: Any) -> np.ndarray:
+    import pyarrow
+
+    column = column.cast(pyarrow.uint8()) if pyarrow.types.is_boolean(column.type) else column
+    return convert_numbers(column.cast(pyarrow.int64()), "int64", None, 0)
+
+
+def _round(name: str, column: Any, float64: Float64 | None) -> np.ndarray:
+    """The numbers as float32. Raises DataError for one that isn't, unless it is to be rounded."""
+    import pyarrow
+
+    numbers = convert_numbers(column.cast(pyarrow.float64()), "f8", None, 0.0)
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(np.float32)
+    is_changed = (rounded != numbers) & ~np.isnan(numbers)
+    if float64 is None and is_changed.any():
+        number, near = float(numbers[is_changed][0]), float(rounded[is_changed][0])
+        raise DataError(
+            f"column `{name}` has numbers such as {number}, and TFRecord files have float32 only, in which this is "
+            f"{near}. To round them, set `float64=round`; to write texts with all digits, which are read as the same "
+            "numbers, set `float64=text`."
+        )
+    if (is_lost := np.isinf(rounded) & np.isfinite(numbers)).any():
+        raise DataError(
+            f"column `{name}` has {float(numbers[is_lost][0])}, which is beyond float32. To write texts with all "
+            "digits, set `float64=text`."
+        )
+    return rounded
+
+
+def _make_duration_error(name: str, format: str) -> DataError:
+    return DataError(f"column `{name}` has durations, which {format} files can't hold. {OTHER_FORMATS}")

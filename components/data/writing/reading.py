@@ -1,0 +1,107 @@
+"""The options with which a written table is read, so that its columns have the types and values of the source.
+
+A text such as 01000 or 2024-01-31, a float such as 2.0 and a text such as NA don't show in a file what they are. While
+rows are written, flags of the columns are collected, by which such columns are recognized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.data.csv.reader import NULLS
+from components.data.csv.types import has_decimal_point
+from components.data.writing.formats import FileKind
+
+if TYPE_CHECKING:
+    import pyarrow
+
+DIGIT = "digit"  # a text has a digit, or is another spelling of a number or a boolean
+NULL = "null"  # a text is one of those that stand for a missing value
+EMPTY = "empty"  # a text is empty
+GAP = "gap"  # a value is missing
+SOME = "some"  # a value isn't missing
+FRACTION, WHOLE = "fraction", "whole"  # a float has decimals, or none
+LARGE = "large"  # a float is at least 1,000, or at most -1,000
+POINT = "point"  # a float has another number of decimals than three, so that its point doesn't separate thousands
+NUMBER = r"[\p{N}]|(?i)^\W*(true|false|inf|infinity|nan)\W*$"
+
+Flags = dict[str, set[str]]
+"""The flags of each column."""
+
+
+def add_flags(flags: Flags, table: pyarrow.Table) -> None:
+    """Adds the flags of some rows."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        own = flags.setdefault(name, set())
+        if column.null_count:
+            own.add(GAP)
+        if column.null_count < len(column):
+            own.add(SOME)
+        if pyarrow.types.is_large_string(column.type):
+            if DIGIT not in own and compute.any(compute.match_substring_regex(column, NUMBER)).as_py():
+                own.add(DIGIT)
+            if NULL not in own and compute.any(compute.is_in(column, pyarrow.array(NULLS, column.type))).as_py():
+                own.add(NULL)
+            if EMPTY not in own and compute.any(compute.equal(column, "")).as_py():
+                own.add(EMPTY)
+        elif pyarrow.types.is_floating(column.type) and POINT not in own:
+            numbers = np.asarray(column.drop_null().cast(pyarrow.float64()).combine_chunks())
+            finite = numbers[np.isfinite(numbers)]
+            is_whole = finite == np.floor(finite)
+            own.update([WHOLE] if is_whole.any() else [])
+            own.update([FRACTION] if not is_whole.all() else [])
+            own.update([LARGE] if (np.abs(finite) >= 1000).any() else [])
+            hundredths = np.abs(finite[~is_whole]) * 100
+            is_short = np.abs(hundredths - np.round(hundredths)) <= 1e-9 * hundredths  # at most two decimals
+            own.update([POINT] if is_short.any() or has_decimal_point(finite) else [])
+
+
+def find_reading_options(
+    schema: pyarrow.Schema, flags: Mapping[str, Collection[str]], kind: FileKind, *, floats_are_texts: bool
+) -> dict[str, Any]:
+    """The options of `TableFile` with which a written table is read: `types`, `nulls`, `decimal` and `shapes`.
+
+    Args:
+        schema: the columns that were written.
+        flags: their flags.
+        kind: the format of the files.
+        floats_are_texts: whether a TFRecord file has float64 numbers as texts.
+    """
+    import pyarrow
+
+    types: dict[str, str] = {}
+    nulls: dict[str, list[str]] = {}
+    shapes: dict[str, list[int | None]] = {}
+    needs_point = False
+    for field in schema:
+        own = set(flags.get(field.name, ()))
+        if kind == "tfrecord" and SOME not in own:
+            continue  # the files don't have the column
+        if pyarrow.types.is_large_string(field.type):
+            types |= {field.name: "string"} if DIGIT in own or SOME not in own else {}
+            nulls |= {field.name: [""] if GAP in own else []} if NULL in own else {}
+        elif pyarrow.types.is_floating(field.type):
+            if kind == "csv" or (kind == "tfrecord" and floats_are_texts and field.type == pyarrow.float64()):
+                types |= {field.name: "float"} if FRACTION not in own and SOME in own else {}
+                needs_point |= own.issuperset({FRACTION, WHOLE}) and own.isdisjoint({POINT, LARGE})
+        elif kind == "tfrecord" and (shape := find_shape(field.type)):
+            shapes[field.name] = shape
+    options = {"types": types, "nulls": nulls, "decimal": "point" if needs_point else None, "shapes": shapes}
+    return {name: value for name, value in options.items() if value}
+
+
+def find_shape(kind: pyarrow.DataType) -> list[int | None]:
+    """The shape of the values of a row. The length of a list is None."""
+    import pyarrow
+
+    shape: list[int | None] = []
+    while pyarrow.types.is_fixed_size_list(kind) or pyarrow.types.is_large_list(kind):
+        shape.append(kind.list_size if pyarrow.types.is_fixed_size_list(kind) else None)
+        kind = kind.value_type
+    return shape

@@ -1,0 +1,186 @@
+"""`mode=convert`: writes the rows of any source as CSV, Parquet or TFRecord files, or as folders of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.closest import suggest_name
+from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options
+from components.data.writing.rows import list_columns
+from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
+from runner.config.provenance import Problems
+from runner.display.row_progress import show_rows
+from runner.errors import error_location, located_settings
+from runner.modes.convert.manifest import Manifest, Written, lock_folder, open_manifest
+from runner.modes.convert.plan import Plan, check_not_its_own_data, make_plan
+from runner.modes.convert.writing import Conversion, describe, merge_flags
+from runner.override_text import format_override, quote_for_shell, quote_name
+from runner.signature.build import build_source
+from runner.terminal import print_line
+
+if TYPE_CHECKING:
+    from runner.config.config import Config
+
+PLAIN_PATH = re.compile(r"[\w./-]+")
+
+
+def command(config: Config) -> int:
+    """Writes the rows, and prints what was written and how it is read. Returns the exit code.
+
+    Raises:
+        UserError: the settings contradict each other, there are other files, or the format can't hold a column.
+        RunError: the disk is full.
+    """
+    plan: Plan | None = None
+    source: Source | None = None
+    problems = Problems(config)
+    with problems.collect():
+        plan = make_plan(config.values["output"], config.values["convert"])
+    with problems.collect(), error_location("data"):
+        source = _open_source(config.values["data"])
+        source.fingerprint()  # raises for a missing file
+    problems.raise_all()
+    assert plan is not None
+    assert source is not None
+    quiet = config.values["quiet"]
+    with located_settings("data"):
+        check_not_its_own_data(plan.path, source)
+        rows = _select_rows(source, plan)
+        zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
+    order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
+    name = str(config.values["output"]["path"])
+    with located_settings("convert"), show_rows(name, len(rows), quiet=quiet) as report:
+        conversion = Conversion(source, rows, order, zoned, plan, report)
+        written = _write(conversion, config)
+    if not quiet:
+        if isinstance(source, LeavesOut):
+            for sentence in source.left_out():
+                print_line(f"note: {sentence}")
+        for note in _list_notes(conversion, written):
+            print_line(f"note: {note}")
+        print_line(f"{name}: {describe(written)}")
+        print_line(f"Read it with: {' '.join(_list_words(conversion, written, config))}")
+    return 0
+
+
+def _open_source(data: Mapping[str, Any]) -> Source:
+    """The source, without rows that can't be read, if they are skipped."""
+    source: Source = build_source(data)
+    if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
+        source = source.with_bad_rows(dict(source.find_bad_rows()))
+    if isinstance(source, CountsRows):
+        source = source.with_sizes(dict(source.sizes()))
+    return source
+
+
+def _select_rows(source: Source, plan: Plan) -> np.ndarray:
+    """The numbers of the rows to write. Raises UserError if there are none, or fewer than files."""
+    if plan.splits is None:
+        rows = np.arange(sum(source.sizes().values()))
+    else:
+        splits = source.splits()
+        rows = np.sort(np.concatenate([splits[name] for name in dict.fromkeys(plan.splits)]))
+    if not len(rows):
+        raise UserError(f"convert.split={','.join(plan.splits or ())}: there are no rows. Choose other rows.")
+    if plan.shards is not None and plan.shards > len(rows):
+        raise UserError(f"convert.shards={plan.shards} is more than the {len(rows):,} rows. Choose fewer.")
+    return rows
+
+
+def _write(conversion: Conversion, config: Config) -> dict[str, Written]:
+    """Writes the files. Returns what was written, by name."""
+    plan, name = conversion.plan, str(config.values["output"]["path"])
+    if plan.kind == "images":
+        if plan.path.is_dir() and any(plan.path.iterdir()):
+            raise UserError(f"output={name} exists already. Choose another name, or remove the folder.")
+        image, label = _find_image_columns(conversion, config)
+        return {plan.path.name: conversion.write_images(image, label)}
+    if plan.shards is None:
+        return {plan.path.name: conversion.write_file()}
+    settings = {
+        "data": conversion.source.fingerprint(),
+        "convert.format": plan.kind,
+        "convert.shards": plan.shards,
+        "convert.compression": plan.compression,
+        "convert.float64": plan.float64,
+        "convert.split": None if plan.splits is None else [*plan.splits],
+        "convert.shuffle": plan.shuffle,
+        **({"seed": config.values["seed"]} if plan.shuffle else {}),
+    }
+    with lock_folder(plan.path, name):
+        new = Manifest(settings, len(conversion.rows))
+        manifest = open_manifest(plan.path, name, new, overwrite=plan.overwrite)
+        if (count := len(manifest.shards)) and not config.values["quiet"]:
+            print_line(f"{name}: {count} of {plan.shards} files are there already")
+        conversion.write_shards(manifest)
+    return {shard: manifest.shards[shard] for shard in sorted(manifest.shards)}
+
+
+def _find_image_columns(conversion: Conversion, config: Config) -> tuple[str, str]:
+    """The columns of images and of classes. Raises UserError if they aren't clear."""
+    schema = conversion.read_schema()
+    images = list_columns(schema)
+    if len(images) != 1:
+        found = "no column of images" if not images else f"several columns of images: {', '.join(images)}"
+        remedy = "Choose another convert.format." if not images else "Leave out others by data.drop."
+        raise UserError(f"convert.format=images: the data has {found}. {remedy}")
+    feature = config.values["feature"].get("target")
+    target = config.values["data"].get("target") or (feature.get("key") if isinstance(feature, dict) else None)
+    if isinstance(target, str) and target in schema.names and target not in images:
+        return images[0], target
+    if target is None:
+        raise UserError("convert.format=images needs a column of classes. Set data.target to its name.")
+    hint = suggest_name(str(target), [name for name in schema.names if name not in images])
+    raise UserError(f"convert.format=images needs a column of classes, and {target} is none. {hint}")
+
+
+def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Iterator[str]:
+    """Sentences about what the files don't have."""
+    import pyarrow
+
+    schema, kind, flags = conversion.read_schema(), conversion.plan.kind, merge_flags(written)
+    if kind == "images":
+        return
+    doubles = [field.name for field in schema if field.type == pyarrow.float64()]
+    if doubles and conversion.plan.float64 == "round":
+        yield f"the numbers of {', '.join(doubles)} are rounded to float32"
+    both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
+    if kind == "csv" and both:
+        yield f"empty texts and gaps of {', '.join(both)} are the same in CSV files, empty fields"
+    if kind == "tfrecord" and (empty := [name for name in schema.names if SOME not in flags.get(name, ())]):
+        yield f"no row has a value of {', '.join(empty)}, so that TFRecord files don't have it"
+
+
+def _list_words(conversion: Conversion, written: Mapping[str, Written], config: Config) -> Iterator[str]:
+    """The words of a command that reads the files."""
+    plan = conversion.plan
+    yield "titrate"
+    yield "data=images" if plan.kind == "images" else "data=table"
+    path = str(plan.path)
+    yield f"data.path={path}" if PLAIN_PATH.fullmatch(path) else format_override("data.path", path)
+    if plan.kind == "images":
+        return
+    target = config.values["data"].get("target")
+    if target is not None:
+        yield format_override("data.target", [*map(str, target)] if isinstance(target, list | tuple) else str(target))
+    options = find_reading_options(
+        conversion.read_schema(), merge_flags(written), plan.kind, floats_are_texts=plan.float64 == "text"
+    )
+    for option, value in options.items():
+        if not isinstance(value, dict):
+            yield format_override(f"data.{option}", value)
+            continue
+        for column, item in value.items():
+            if (quoted := quote_name(column)) is None:
+                continue
+            key = f"data.{option}.{quoted}"
+            if isinstance(item, str):
+                yield format_override(key, item)
+            elif option == "shapes":
+                yield quote_for_shell(f"{key}=[{','.join('null' if each is None else str(each) for each in item)}]")
+            else:
+                yield format_override(key, item)
