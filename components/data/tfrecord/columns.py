@@ -170,13 +170,12 @@ class ExampleColumns(ColumnStore):
                 for records in read_records(file, str(path)):
                     rows = len(records.starts)
                     are_sequences = has_feature_lists(records) if are_sequences is None else are_sequences
-                    for feature, part in _parse(records, sequences=are_sequences).items():
-                        size += sum(array.nbytes for array in (*_list_arrays(part.values), *part.levels))
+                    found = _parse(records, sequences=are_sequences)
+                    size += sum(map(_count_bytes, found.values()))
+                    for feature in parts.keys() | found:
+                        part = found.get(feature) or _make_gap(rows)
                         kept = map_arrays(part) if size > column_store.MAX_ARRAY_BYTES else part
                         parts.setdefault(feature, [_make_gap(total)] if total else []).append(kept)
-                    for others in parts.values():
-                        if sum(part.rows for part in others) == total:
-                            others.append(_make_gap(rows))
                     total, count = total + rows, count + rows
             counts.append((name, count))
         if not total:
@@ -235,8 +234,9 @@ def _make_gap(rows: int) -> _Part:
     return _Part(None, None, (np.zeros(rows + 1, np.int64),), rows)
 
 
-def _list_arrays(values: Any) -> Iterator[np.ndarray]:
-    yield from (array for array in values if array is not None) if isinstance(values, Strings) else (values,)
+def _count_bytes(part: _Part) -> int:
+    arrays = part.values[:2] if isinstance(part.values, Strings) else [part.values]
+    return sum(array.nbytes for array in (*arrays, *part.levels))
 
 
 def _join_parts(kind: Kind, parts: Sequence[_Part]) -> _Part:
