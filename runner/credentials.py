@@ -32,6 +32,7 @@ MIN_SUBSTRING_LENGTH = 6
 TRACKING_KEY = "tracking"  # a value below this key, even if it is misspelt, may be a URI
 MIN_SIMILARITY = 0.8  # of a misspelt key, from 0 to 1
 QUERY_KEY = "data.query"  # a URI in it is a text of the data. The source refuses a password
+LOGIN = re.compile(r"://[^\s/@'\"]*:[^\s'\"]*@")  # in a query, whose other texts with :// are no URIs
 KEYS_WITHOUT_URI = ("experiment", "_target_")  # keys that end in these names hold no URI, even below `tracking`
 
 original_by_mask: dict[str, str] = {}
@@ -125,7 +126,7 @@ def scrub(text: str) -> str:
 def _mask_value(text: str, key: str) -> str:
     if _is_secret_key(key):
         return _mask_secret(text, key)
-    if key == QUERY_KEY:
+    if key == QUERY_KEY and not LOGIN.search(text):
         return text
     if _is_uri_key(key) or _URI.match(text):
         return _mask_and_remember_uri(text)
@@ -183,7 +184,7 @@ def _mask_argument(argument: str) -> str:
     if not equals:
         return _mask_uris(argument)
     key = name.strip().lstrip("+~-")
-    if key == QUERY_KEY:
+    if key == QUERY_KEY and not LOGIN.search(value):
         return argument
     if value.startswith(("[", "{")):
         masked_value = _ENTRY.sub(lambda entry: _mask_entry(entry, key), value)

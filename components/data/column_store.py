@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import itertools
@@ -73,13 +74,19 @@ class ColumnStore(ABC):
             self._check_texts(name, column)
             values, valid = convert_column(name, column)
             is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
-            self._converted[name] = (map_arrays(values), valid) if is_large else (values, valid)
+            self._converted[name] = (map_arrays(values, self.maps), valid) if is_large else (values, valid)
         return self._converted[name]
 
+    @cached_property
+    def maps(self) -> list[pyarrow.Buffer]:
+        """The contents of the temporary files."""
+        return []
+
     def release(self) -> None:
-        """Lets the columns that are kept on the disk leave the memory, until they are used again."""
-        for values, _ in self._converted.values():
-            release_arrays(values)
+        """Lets the temporary files leave the memory, until they are used again."""
+        advice = getattr(mmap, "MADV_DONTNEED", None)
+        for content in self.maps if advice is not None else ():
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(content.address), ctypes.c_size_t(content.size), advice)
 
     def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
         """Raises DataError for a text that isn't UTF-8, or another array that isn't valid."""
@@ -167,62 +174,61 @@ class SpooledColumns(ColumnStore):
         return tables
 
     def _spool(self, table: pyarrow.Table) -> pyarrow.Table:
-        """The same table in a temporary file, which is mapped into memory, and which is removed with the table."""
+        """The same table in a temporary file, which is mapped into memory."""
         import pyarrow
 
-        try:
-            with tempfile.TemporaryFile() as file:
-                with pyarrow.ipc.new_stream(file, table.schema) as writer:
-                    writer.write_table(table)
-                file.flush()
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise DataError(
-                f"{self.name}: the rows can't be written to a temporary file in {tempfile.gettempdir()}: "
-                f"{error.strerror}. Free some space, or set TMPDIR to another folder."
-            ) from error
-        self._maps.append(mapped)
-        return pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)).read_all()
+        def write(file: Any) -> None:
+            with pyarrow.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table)
 
-    def release(self) -> None:
-        super().release()
-        for mapped in self._maps:
-            release_arrays(mapped)
-
-    @cached_property
-    def _maps(self) -> list[mmap.mmap]:
-        """The temporary files."""
-        return []
+        return pyarrow.ipc.open_stream(map_file(write, self.maps)).read_all()
 
 
-def map_arrays(values: Any) -> Any:
+def map_arrays(values: Any, maps: list[pyarrow.Buffer]) -> Any:
     """The same column, whose arrays are in temporary files that are mapped into memory.
 
     Args:
         values: an array, or a tuple of arrays and other values.
+        maps: gets the contents of the files.
+
+    Raises:
+        DataError: the file can't be written.
     """
     if isinstance(values, tuple):
-        mapped = map(map_arrays, values)
+        mapped = [map_arrays(each, maps) for each in values]
         return values._make(mapped) if hasattr(values, "_make") else tuple(mapped)
     if not isinstance(values, np.ndarray) or values.dtype.hasobject or not values.nbytes:
         return values
-    with tempfile.TemporaryFile() as file:  # the map keeps it until it is gone
-        np.ascontiguousarray(values).tofile(file)
-        file.flush()
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = map_file(np.ascontiguousarray(values).tofile, maps)
     return np.frombuffer(content, "u1").view(values.dtype).reshape(values.shape)
 
 
-def release_arrays(values: Any) -> None:
-    """Lets the pages of mapped arrays leave the memory. They are read again when they are used."""
-    if isinstance(values, tuple):
-        for each in values:
-            release_arrays(each)
-    while isinstance(values, np.ndarray):
-        values = values.base
-    buffer = values.obj if isinstance(values, memoryview) else values
-    if isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        buffer.madvise(mmap.MADV_DONTNEED)
+def map_file(write: Callable[[Any], None], maps: list[pyarrow.Buffer]) -> pyarrow.Buffer:
+    """Writes a temporary file and maps it into memory. The file is gone once its content isn't used anymore.
+
+    Unlike Python's, a map of Arrow keeps no file open, of which a process may have few.
+
+    Args:
+        write: writes the file.
+        maps: gets the content.
+
+    Raises:
+        DataError: the file can't be written.
+    """
+    import pyarrow
+
+    try:
+        with tempfile.NamedTemporaryFile() as file:
+            write(file)
+            file.flush()
+            with pyarrow.memory_map(file.name) as opened:
+                maps.append(opened.read_buffer())
+    except OSError as error:
+        raise DataError(
+            f"columns of a large table can't be written to a temporary file in {tempfile.gettempdir()}: "
+            f"{error.strerror}. Free some space, or set TMPDIR to another folder."
+        ) from error
+    return maps[-1]
 
 
 class _Field(NamedTuple):

@@ -186,6 +186,11 @@ class TypedFile(StoredTable, FileTable):
         root, files = find_files(self.path)
         return str(root or files[0])
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files."""
+        return find_files(self.path)[1]
+
     def _open_given(self, path: Paths) -> TextTable:
         return _GivenTypedFile.like(self, path)
 

@@ -247,8 +247,10 @@ def _is_set(config: Config, option: str) -> bool:
 def name_new_rows(config: Config) -> Any:
     """The file of the new rows, the query, or the function that yields them."""
     data = config.values["data"]
-    named = next(data[option] for option in NEW_ROWS_OPTIONS if option in data)
-    return named["_target_"] if isinstance(named, Mapping) else describe_paths(named)
+    option = next(option for option in NEW_ROWS_OPTIONS if option in data)
+    if option == "function":
+        return data[option]["_target_"]
+    return describe_paths(tuple(data[option].values()) if isinstance(data[option], Mapping) else data[option])
 
 
 def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import linear_call
 
 from components.types import MultiHot, Padded, UserError, register_pytrees
 from runner.program.column_groups import ColumnGroup
 
 register_pytrees()
+MAX_SLICES = 64  # each takes some milliseconds to compile; the gradient of a gather is slow
 MAX_DENSE_SIZE = 4096  # sparse columns above this total size stay sparse when they are joined with dense columns
 
 
@@ -156,16 +157,12 @@ def _arrange(joined: jax.Array, widths: Mapping[str, int], keys: Sequence[str]) 
         return joined
     starts = np.cumsum([0, *widths.values()])
     places = {name: start + np.arange(widths[name]) for name, start in zip(widths, starts, strict=False)}
-    return _permute(joined, np.concatenate([places[key] for key in keys]))
-
-
-def _permute(joined: jax.Array, order: np.ndarray) -> jax.Array:
-    """`joined[:, order]`, for a permutation. Its gradient gathers too, where that of a gather is a slow scatter."""
-    inverse = np.argsort(order)
-    permuted: jax.Array = linear_call(
-        lambda _, joined: joined[:, order], lambda _, gradient: gradient[:, inverse], (), joined
-    )
-    return permuted
+    order = np.concatenate([places[key] for key in keys])
+    bounds = [0, *(np.flatnonzero(np.diff(order) != 1) + 1).tolist(), len(order)]
+    if len(bounds) > MAX_SLICES:
+        return joined.at[:, order].get(unique_indices=True, mode="promise_in_bounds")
+    slices = [(int(order[start]), stop - start) for start, stop in itertools.pairwise(bounds)]
+    return jnp.concatenate([joined[:, start : start + size] for start, size in slices], axis=1)
 
 
 def _join_padded(columns: list[Padded]) -> Padded:

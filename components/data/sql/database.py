@@ -51,7 +51,8 @@ MEMORY = (None, "", ":memory:")  # names of databases in memory
 
 READING = ("select", "with", "values", "from", "table")  # the first words of statements that only read
 BLANKS = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)  # before the first word of a statement
-PASSWORD = re.compile(r"://[^\s/:@'\"]*:[^\s/@'\"]+@")  # in a URI
+SECRET = r"\w*(?:password|passwd|pwd|secret|token|access_key)\w*"  # the name of a parameter
+PASSWORD = re.compile(rf"://[^\s/:@'\"]*:[^\s@'\"]+@|'[^']*\b{SECRET}=[^\s'&]", re.IGNORECASE)  # in a URI, or in a text
 
 
 def is_statement(query: str) -> bool:
@@ -173,7 +174,8 @@ def explain_errors(url: sqlalchemy.URL, failure: str, hint: Callable[[str], str]
         cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
         lines = str(cause.args[-1] if cause is not None and cause.args else cause).strip().splitlines()
         message = lines[0].strip().rstrip(".") if lines else type(cause).__name__
-        for secret in filter(None, (url.password, quote(url.password or ""))):
+        private = [str(value) for name, value in url.query.items() if re.fullmatch(SECRET, name, re.IGNORECASE)]
+        for secret in filter(None, (url.password, quote(url.password or ""), *private)):
             message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", message)
         remedy = hint(message)
         if re.search("is locked|set lock|lock timeout", message):

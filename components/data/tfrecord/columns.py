@@ -18,7 +18,7 @@ import numpy as np
 from components.arrow import array_to_arrow, convert_column, mask_column, strings_to_arrow, to_arrow
 from components.closest import suggest_name
 from components.data import column_store
-from components.data.column_store import ColumnStore, map_arrays, release_arrays
+from components.data.column_store import ColumnStore, map_arrays
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
 from components.data.tfrecord.example import (
     Feature,
@@ -59,11 +59,12 @@ class _Part(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A column, as `ColumnStore.convert` returns it, and its type."""
+    """A column, as `ColumnStore.convert` returns it, its type, and the error that it raises instead."""
 
     values: Values
     valid: np.ndarray | None
     type: pyarrow.DataType
+    error: DataError | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +106,10 @@ class ExampleColumns(ColumnStore):
         column = to_arrow(name, values)
         return column if valid is None else mask_column(column, valid)
 
-    def release(self) -> None:
-        for column in self._columns.values():
-            release_arrays(column.values)
-
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
         column = self._columns[name]
+        if column.error is not None:
+            raise column.error
         return column.values, column.valid
 
     def locate(self, row: int) -> str:
@@ -131,12 +130,18 @@ class ExampleColumns(ColumnStore):
     @cached_property
     def _columns(self) -> Mapping[str, _Column]:
         """The columns by name. Their arrays are kept on the disk if the parts are."""
+        import pyarrow
+
         _, parts, is_large = self._read
         columns = {}
         for name in sorted(parts):
-            array = self._make_column(name, parts.pop(name))  # its memory is free once it is converted
-            values, valid = convert_column(name, array)
-            columns[name] = _Column(map_arrays(values) if is_large else values, valid, array.type)
+            try:
+                array = self._make_column(name, parts.pop(name))  # its memory is free once it is converted
+                values, valid = convert_column(name, array)
+            except DataError as error:  # it matters if the column is used
+                columns[name] = _Column(np.empty(0), None, pyarrow.null(), error)
+                continue
+            columns[name] = _Column(map_arrays(values, self.maps) if is_large else values, valid, array.type)
         return columns
 
     def _make_column(self, name: str, parts: Sequence[_Part]) -> pyarrow.ChunkedArray:
@@ -165,16 +170,15 @@ class ExampleColumns(ColumnStore):
         parts: dict[str, list[_Part]] = {}
         total = size = 0
         for path, name in zip(self.paths, self.names, strict=True):
-            count, are_sequences = 0, None
+            count = 0
             with open_records(path, self.max_unpacked_gb) as file:
                 for records in read_records(file, str(path)):
                     rows = len(records.starts)
-                    are_sequences = has_feature_lists(records) if are_sequences is None else are_sequences
-                    found = _parse(records, sequences=are_sequences)
+                    found = _parse(records, sequences=has_feature_lists(records))
                     size += sum(map(_count_bytes, found.values()))
                     for feature in parts.keys() | found:
                         part = found.get(feature) or _make_gap(rows)
-                        kept = map_arrays(part) if size > column_store.MAX_ARRAY_BYTES else part
+                        kept = map_arrays(part, self.maps) if size > column_store.MAX_ARRAY_BYTES else part
                         parts.setdefault(feature, [_make_gap(total)] if total else []).append(kept)
                     total, count = total + rows, count + rows
             counts.append((name, count))

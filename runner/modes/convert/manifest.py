@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,6 +105,9 @@ def lock_folder(folder: Path, output: str) -> Iterator[None]:
         os.close(lock)
 
 
+SHARD = re.compile(r"part-\d{5,}-of-\d{5,}\..+")
+
+
 def open_manifest(folder: Path, output: str, new: Manifest, *, overwrite: bool) -> Manifest:
     """The manifest of a folder with the files that need not be written again, or a new one.
 
@@ -119,10 +123,12 @@ def open_manifest(folder: Path, output: str, new: Manifest, *, overwrite: bool) 
     earlier = read_manifest(folder)
     if earlier is None:
         return new
+    # A process may have been killed after it had finished a file, and before the manifest had it.
+    others = {path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)}
+    complete: dict[str, Written] = {}
     if earlier.settings == new.settings and earlier.rows == new.rows and not overwrite:
         complete = {name: shard for name, shard in earlier.shards.items() if _is_there(folder / name, shard)}
-        return Manifest(new.settings, new.rows, complete)
-    if earlier.shards and not overwrite:
+    elif earlier.shards and not overwrite:
         was, now = earlier.settings, new.settings
         keys = sorted(key for key in {*now, *was} if was.get(key) != now.get(key))
         changes = [f"{key} was {was.get(key)} and is {now.get(key)}" if key != "data" else "other data" for key in keys]
@@ -130,9 +136,9 @@ def open_manifest(folder: Path, output: str, new: Manifest, *, overwrite: bool) 
             f"output={output} has the files of another command: {', '.join(changes) or 'other rows'}. Choose "
             "another name, or replace them with output.overwrite=true."
         )
-    for name in earlier.shards:
+    for name in (others | earlier.shards.keys()) - complete.keys():
         (folder / name).unlink(missing_ok=True)
-    return new
+    return Manifest(new.settings, new.rows, complete)
 
 
 def _is_there(path: Path, shard: Written) -> bool:

@@ -60,8 +60,8 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
     """
     text, shards, split = str(output["path"]), convert["shards"], convert["split"]
     path = Path(text)
-    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    kind, named = SUFFIXES.get(suffix, (None, None))
+    suffix = "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
+    kind, named = SUFFIXES.get(suffix.lower(), (None, None))
     is_folder = text.endswith("/") or kind is None
     if is_folder:
         kind, named = None, None
@@ -135,7 +135,8 @@ def _strip(path: Path, suffix: str) -> str:
 
 def check_not_its_own_data(path: Path, source: object) -> None:
     """Raises UserError if the files would be written into the folder or the file that is read."""
-    location = getattr(source, "location", None)
-    files = [Path(file).resolve() for file in (location, *getattr(source, "files", ())) if isinstance(file, str | Path)]
+    tables = [source, *getattr(source, "tables", {}).values()]  # also the given files of splits
+    listed = [file for each in tables for file in (getattr(each, "location", None), *getattr(each, "files", ()))]
+    files = [Path(file).resolve() for file in listed if isinstance(file, str | Path)]
     if os.path.lexists(path) and any(path.resolve() in (file, *file.parents) for file in files):
         raise UserError(f"output={path} is or has the data that is read. Choose another name.")

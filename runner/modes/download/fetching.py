@@ -213,9 +213,10 @@ def _request(file: PublicFile, start: int, timeout: float) -> http.client.HTTPRe
         error.close()
         if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
+        is_temporary = error.code >= 500 or error.code == http.client.TOO_MANY_REQUESTS
+        remedy = "Repeat the command later." if is_temporary else NOTHING_KEPT
         raise DownloadError(
-            f"{_name_address(error.url, file)} answers {error.code} {error.reason}.\n{NOTHING_KEPT}",
-            keeps_start=False,
+            f"{_name_address(error.url, file)} answers {error.code} {error.reason}.\n{remedy}", keeps_start=is_temporary
         ) from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error

@@ -301,7 +301,7 @@ def test_a_locked_database(shop: str) -> None:
 
 def test_a_full_disk(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", 0)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("wb"))  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda: Path("/dev/full").open("wb"))  # noqa: SIM115
     with pytest.raises(DataError, match=r"can't be written to a temporary file in .*: No space left on device. Free"):
         _ = open_table(shop, drop=("mixed",), types={"mixed": "string"}).table
 

@@ -267,3 +267,19 @@ def test_images_are_written_into_folders(capsys: pytest.CaptureFixture[str]) -> 
     assert len([*Path("images").rglob("*.png")]) == source.sizes()["test"]
     assert convert_images("output=images/", "convert.format=images") == 2
     assert "output=images/ exists already." in capsys.readouterr().err
+
+
+def test_files_that_the_manifest_lacks_are_replaced() -> None:
+    assert convert("output=t", "convert.format=csv", "convert.shards=3") == 0
+    Path("t/.convert.json").write_text(json.dumps(json.loads(Path("t/.convert.json").read_text()) | {"shards": {}}))
+    assert convert("output=t", "convert.format=csv", "convert.shards=2", "output.overwrite=true") == 0
+    assert read_ids("t") == [*range(20)]
+
+
+@pytest.mark.parametrize("given", ["valid", "test"])
+def test_given_files_arent_overwritten(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("given.csv").write_text(CSV)
+    words = (f"data.{given}=given.csv", "output=given.csv", "output.overwrite=true")
+    assert convert(*words) == 2
+    assert "output=given.csv is or has the data that is read" in capsys.readouterr().err
+    assert Path("given.csv").read_text() == CSV

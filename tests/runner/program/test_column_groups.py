@@ -19,6 +19,7 @@ from runner.data.batches import Batches, gather_rows
 from runner.data.encode import is_input_column
 from runner.data.load import Data, Features, load_encoded
 from runner.data.stacked_columns import StackedColumns, stack_columns
+from runner.program import join_columns as join_columns_module
 from runner.program.column_groups import find_kinds, list_numbers, separate_columns
 from runner.program.model import Model, sparse_inputs
 
@@ -210,3 +211,20 @@ def test_stacked_columns_are_a_mapping_of_columns() -> None:
     assert [*stacked.select(lambda name: name in "abd")] == ["a", "b", "d"]
     shapes = jax.eval_shape(lambda each: each, stacked)
     assert shapes["b"]["ids"].shape == (3,)
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_the_order_of_columns_is_restored_under_every_transformation(count: int) -> None:
+    keys = [f"{kind}{number}" for number in range(count) for kind in "ab"]
+    widths = {f"{kind}{number}": 1 for kind in "ab" for number in range(count)}
+    joined = jnp.arange(4.0 * count).reshape(2, -1)
+    expected = joined[:, [[*widths].index(key) for key in keys]]
+
+    def arrange(joined: jax.Array) -> jax.Array:
+        return join_columns_module._arrange(joined, widths, keys)
+
+    np.testing.assert_array_equal(arrange(joined), expected)
+    np.testing.assert_array_equal(jax.vmap(arrange)(joined[None]), expected[None])
+    np.testing.assert_array_equal(jax.jvp(arrange, (joined,), (joined,))[1], expected)
+    gradient = jax.vmap(jax.grad(lambda joined: (arrange(joined) * expected).sum()))(joined[None])
+    np.testing.assert_array_equal(gradient, joined[None])

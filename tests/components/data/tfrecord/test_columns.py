@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data import Frame, TableFile, column_store
+from components.data.tfrecord import framing
 from components.data.tfrecord.example import Feature, serialize_examples
 from components.data.tfrecord.framing import write_records
 from components.types import DataError, Ragged, Strings
@@ -206,6 +207,26 @@ def test_every_flipped_byte_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "t").write_bytes(changed)
         with pytest.raises(DataError, match=r"checksum|cut off|can't be read|NUL|0x00|UTF|t has|t is"):
             _ = open_table(tmp_path / "t").table
+
+
+def test_a_later_record_may_be_the_first_with_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "CHUNK_BYTES", 256)
+    golden = gzip.decompress((GOLDEN / "sequences.tfrecord").read_bytes())
+    (tmp_path / "t").write_bytes(pack({"author": ("int64", [[n] for n in range(90)])}) + golden)
+    source = open_table(tmp_path / "t")
+    assert source.table.values["tokens"].offsets.tolist() == [0] * 91 + [0, 1, 3, 6, 10]
+    assert source.table.values["author"].tolist() == [*range(90), *range(5)]
+
+
+def test_a_column_that_cant_be_read_matters_where_it_is_used(tmp_path: Path) -> None:
+    for name, kind in (("0", "int64"), ("1", "float")):
+        (tmp_path / name).write_bytes(pack({"x": ("int64", [[1]]), "y": (kind, [[2]])}))
+    source = open_table(tmp_path)
+    for _ in range(2):
+        with pytest.raises(DataError, match="the values of feature `y` are int64, but float from record 0 of 1 on"):
+            _ = source.table
+    assert open_table(tmp_path, drop=("y",)).table.values["x"].tolist() == [1, 1]
+    assert source.with_used_columns({"x"}).table.values["x"].tolist() == [1, 1]
 
 
 def test_the_fingerprint_follows_the_shapes(tmp_path: Path) -> None:
