@@ -177,9 +177,16 @@ class TypedFile(StoredTable, FileTable):
             raise DataError(f"`shapes` is for TFRecord files, but {self.label} is {FORMAT_NAMES[first]}. Leave it out.")
         if first == "tfrecord":
             shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
-            return ExampleColumns(self.label, files, name_files(files), shapes, self.max_unpacked_gb)
+            return ExampleColumns(
+                self.label, files, name_files(files), shapes, self.max_unpacked_gb, self._training_examples
+            )
         names = name_files(files)
         return FileColumns(self.label, files, names, cast(FileFormat, first), root, self.max_unpacked_gb)
+
+    @property
+    def _training_examples(self) -> ExampleColumns | None:
+        """The training files of Examples, whose columns those of another split have."""
+        return None
 
     @property
     def location(self) -> str:
@@ -201,6 +208,11 @@ class TypedFile(StoredTable, FileTable):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _GivenTypedFile(GivenFile, TypedFile):
     """A file of the validation or test split."""
+
+    @property
+    def _training_examples(self) -> ExampleColumns | None:
+        store = self.training._store if isinstance(self.training, TypedFile) else None
+        return store if isinstance(store, ExampleColumns) else None
 
     def read_columns(self) -> Columns:
         return self.select_columns(super().read_columns())

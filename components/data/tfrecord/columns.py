@@ -67,6 +67,20 @@ class _Column(NamedTuple):
     error: DataError | None = None
 
 
+class _Layout(NamedTuple):
+    """How the values of a record are kept.
+
+    Attributes:
+        shape: their shape. None: the one that all records show.
+        is_bytes: whether texts are kept as bytes.
+        origin: what decided it, for messages.
+    """
+
+    shape: Shape | None
+    is_bytes: bool = False
+    origin: str = "`shapes` says"
+
+
 @dataclass(frozen=True, eq=False)
 class ExampleColumns(ColumnStore):
     """A table in TFRecord files. Each record is an Example or a SequenceExample.
@@ -81,6 +95,7 @@ class ExampleColumns(ColumnStore):
         names: the names of the files for messages, if there are several.
         shapes: the shapes of the values of some features: `()`, one value; `(28, 28)`; `(None,)`, lists.
         max_unpacked_gb: the maximum size of an unpacked file in gigabytes.
+        training: the training files, whose columns these have, if these are of another split.
     """
 
     label: str
@@ -88,6 +103,7 @@ class ExampleColumns(ColumnStore):
     names: Sequence[str]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     max_unpacked_gb: float = MAX_UNPACKED_GB
+    training: ExampleColumns | None = None
 
     @property
     def name(self) -> str:
@@ -161,7 +177,10 @@ class ExampleColumns(ColumnStore):
         def locate(row: int) -> str:
             return f"{self.label}, {self.locate(row)}: feature `{name}`"
 
-        return _to_arrow(kind, _join_parts(kind, parts), self.shapes.get(name), locate)
+        part, layout = _join_parts(kind, parts), _Layout(self.shapes.get(name))
+        if self.training is not None and name in self.training.types and len(part.levels) == 1:
+            layout = _find_layout(self.training.types[name])
+        return _to_arrow(kind, part, layout, locate)
 
     @cached_property
     def _read(self) -> tuple[Sequence[tuple[str, int]], dict[str, list[_Part]], bool]:
@@ -268,18 +287,30 @@ def _join_parts(kind: Kind, parts: Sequence[_Part]) -> _Part:
     return _Part(kind, values, tuple(levels), sum(part.rows for part in parts))
 
 
-def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyarrow.ChunkedArray:
+def _find_layout(kind: pyarrow.DataType) -> _Layout:
+    """The layout of the column of a type."""
+    import pyarrow
+
+    shape: list[int | None] = []
+    while pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
+        shape.append(None if pyarrow.types.is_large_list(kind) else kind.list_size)
+        kind = kind.value_type
+    return _Layout(tuple(shape), pyarrow.types.is_large_binary(kind), "the training file has")
+
+
+def _to_arrow(kind: Kind, part: _Part, layout: _Layout, locate: Any) -> pyarrow.ChunkedArray:
     """Converts the values of a feature.
 
     Args:
         kind: their type.
         part: the values of all records.
-        shape: the shape of the values of a record. None: the one that they show.
+        layout: how the values of a record are kept.
         locate: describes the location of a row.
     """
     import pyarrow
 
-    values = _values_to_arrow(kind, part.values)
+    shape = layout.shape
+    values = _values_to_arrow(part.values, as_bytes=layout.is_bytes)
     if len(part.levels) > 1:  # lists of features; a list whose features have one value each is a list of values
         counts = np.diff(part.levels[1])
         if shape is not None:
@@ -299,14 +330,14 @@ def _to_arrow(kind: Kind, part: _Part, shape: Shape | None, locate: Any) -> pyar
     if None in shape:
         if (wrong := counts % size != 0).any():
             row = int(wrong.argmax())
-            raise DataError(f"{locate(row)} has {counts[row]:,} values, not a multiple of {size:,}, as `shapes` says")
+            raise DataError(f"{locate(row)} has {counts[row]:,} values, not a multiple of {size:,}, as {layout.origin}")
         inner = values if shape == (None,) else _make_arrays(values, cast(tuple[int, ...], shape[1:]))
         return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(offsets // size), inner))
     allowed = (counts == size) | ((counts == 0) & (shape == ()))
     if not allowed.all():
         row = int((~allowed).argmax())
         needed = "at most one" if shape == () else f"{size:,}"
-        raise DataError(f"{locate(row)} has {counts[row]:,} values, not {needed}, as `shapes` says")
+        raise DataError(f"{locate(row)} has {counts[row]:,} values, not {needed}, as {layout.origin}")
     if shape != ():
         return _chunk(_make_arrays(values, cast(tuple[int, ...], shape)))
     if (counts == 1).all():
@@ -336,13 +367,15 @@ def _chunk(array: pyarrow.Array) -> pyarrow.ChunkedArray:
     return pyarrow.chunked_array([array])
 
 
-def _values_to_arrow(kind: Kind, values: np.ndarray | Strings) -> pyarrow.Array:
+def _values_to_arrow(values: np.ndarray | Strings, *, as_bytes: bool) -> pyarrow.Array:
     """The values as numbers, texts, or bytes if some aren't UTF-8."""
     import pyarrow
 
     if not isinstance(values, Strings):
         return array_to_arrow(values)
     texts = strings_to_arrow(values)
+    if as_bytes or (values.data == 0).any():  # no text has a NUL
+        return texts.view(pyarrow.large_binary())
     try:
         texts.validate(full=True)
     except pyarrow.ArrowInvalid:

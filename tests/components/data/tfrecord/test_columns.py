@@ -209,6 +209,29 @@ def test_every_flipped_byte_is_an_error(tmp_path: Path) -> None:
             _ = open_table(tmp_path / "t").table
 
 
+def test_files_of_other_splits_have_the_layout_of_the_training_file(tmp_path: Path) -> None:
+    rows = {
+        "tags": [[0, 1], [0], [1], []],
+        "one": [[1], [2, 3], [], [4]],
+        "image": [[b"\xff"], [b"ab"], [b"c"], [b"d"]],
+    }
+    kinds = {"tags": "int64", "one": "int64", "image": "bytes"}
+    (tmp_path / "train").write_bytes(pack({name: (kinds[name], values) for name, values in rows.items()}))
+    other = {"tags": [[0, 1], [0, 1]], "one": [[1], [2]], "image": [[b"22"], [b"33"]]}
+    (tmp_path / "valid").write_bytes(pack({name: (kinds[name], values) for name, values in other.items()}))
+    source = open_table(tmp_path / "train", valid=str(tmp_path / "valid"), target="y", test=1)
+    columns = source.tables["valid"]._store
+    assert read_values(columns.convert("tags")[0]) == [[0, 1], [0, 1]]
+    assert columns.convert("tags")[0].offsets.tolist() == [0, 2, 4]
+    assert columns.convert("one")[0].offsets.tolist() == [0, 1, 2]
+    assert columns.convert("image")[0].tolist() == [b"22", b"33"]
+
+
+def test_bytes_with_a_nul_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(pack({"image": ("bytes", [[bytes(4)], [b"22"]]), "y": ("int64", [[1], [2]])}))
+    assert open_table(tmp_path / "t").table.values["image"].tolist() == [bytes(4), b"22"]
+
+
 def test_a_later_record_may_be_the_first_with_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "CHUNK_BYTES", 256)
     golden = gzip.decompress((GOLDEN / "sequences.tfrecord").read_bytes())
