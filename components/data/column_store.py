@@ -84,9 +84,11 @@ class ColumnStore(ABC):
 
     def release(self) -> None:
         """Lets the temporary files leave the memory, until they are used again."""
-        advice = getattr(mmap, "MADV_DONTNEED", None)
-        for content in self.maps if advice is not None else ():
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(content.address), ctypes.c_size_t(content.size), advice)
+        if not self.maps or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        library = ctypes.CDLL(None)
+        for content in self.maps:
+            library.madvise(ctypes.c_void_p(content.address), ctypes.c_size_t(content.size), mmap.MADV_DONTNEED)
 
     def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
         """Raises DataError for a text that isn't UTF-8, or another array that isn't valid."""

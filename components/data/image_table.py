@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self, cast
@@ -20,7 +20,7 @@ from components.data.files import ChecksFileBytes, FileContents, Files, find_fil
 from components.data.image_profile import profile_images
 from components.data.listed_files import MISSING, ListedFiles, find_listed_files
 from components.data.packed import PackedFile
-from components.data.table import slice_rows
+from components.data.table import LocatedBlock, slice_rows
 from components.data.table_paths import common_folder
 from components.image_files import ImageShape, verify_mask
 from components.input_files import IMAGE_SUFFIXES, find_path
@@ -397,17 +397,15 @@ def _list_texts(texts: Values, valid: np.ndarray | None) -> list[str | None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ImageBlock(Block):
+class _ImageBlock(LocatedBlock):
     """A block of rows of a table of images. Messages name a row by its line in the file and the paths of its images.
 
     Attributes:
-        locate_in_table: describes the location of a row, counted from the start of the table.
         paths: the paths of the images of each row.
     """
 
-    locate_in_table: Callable[[int], str]
     paths: Sequence[str]
 
     def locate(self, row: int) -> str:
-        location, paths = self.locate_in_table(self.first_row + row), self.paths[row] if self.paths else ""
+        location, paths = super().locate(row), self.paths[row] if self.paths else ""
         return f"{location} ({paths})" if paths else location

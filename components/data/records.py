@@ -14,7 +14,7 @@ import numpy as np
 from components.closest import join_names
 from components.data.files import check_utf_8_name, open_files
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
-from components.data.table import Table
+from components.data.table import LocatedBlock, Table
 from components.input_files import find_path
 from components.types import Block, DataError, Range, Values
 
@@ -100,7 +100,7 @@ class FixedLengthRecords(Table):
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         block = super().make_block(part, columns, first_row)
-        return _RecordBlock(**vars(block), locate_record=partial(self._locate, part))
+        return LocatedBlock(**vars(block), locate_row=partial(self._locate, part))
 
     @property
     def _record(self) -> np.dtype:
@@ -194,17 +194,3 @@ class _File(NamedTuple):
     name: str
     records: int
     read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _RecordBlock(Block):
-    """A block of records.
-
-    Attributes:
-        locate_record: describes the location of a row, counted from the start of the part.
-    """
-
-    locate_record: Callable[[int], str]
-
-    def locate(self, row: int) -> str:
-        return self.locate_record(self.first_row + row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,6 +76,20 @@ class Table(SplitOptions):
                 return self.make_block(part, columns, row).locate(0)
             row -= size
         raise IndexError(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedBlock(Block):
+    """A block whose rows are located, such as by their lines in a file, only for messages.
+
+    Attributes:
+        locate_row: describes the location of a row, counted from the start of the part.
+    """
+
+    locate_row: Callable[[int], str]
+
+    def locate(self, row: int) -> str:
+        return self.locate_row(self.first_row + row)
 
 
 def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,7 +26,7 @@ from components.data.key_column import format_key, join_parts
 from components.data.profile import MAX_EXACT, Profile
 from components.data.skipping import SkipOptions
 from components.data.splitting import DEFAULT_SHARE, KEY_OPTIONS
-from components.data.table import Table
+from components.data.table import LocatedBlock, Table
 from components.types import Block, ColumnType, DataError, Range, Reading, Setting, Strings, TableProfile, Values
 
 LISTS = ("nulls", "target", "drop", "classes")  # options that Python may set to lists
@@ -537,7 +537,7 @@ class TextTable(SkipOptions, Table):
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         block = super().make_block(part, columns, first_row)
-        return _TableBlock(**vars(block), locate_in_table=self.tables[part]._locate)
+        return LocatedBlock(**vars(block), locate_row=self.tables[part]._locate)
 
     def _find_records(self, rows: np.ndarray) -> np.ndarray:
         """The positions of rows among those that the reader reads."""
@@ -561,17 +561,3 @@ def _make_tuples(option: str, value: Any) -> Any:
             f"`{option}` (={value}) must be a list. Set `{option}=[{json.dumps(value, ensure_ascii=False)}]`."
         )
     return tuple(value) if isinstance(value, list) else value
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TableBlock(Block):
-    """A block of rows of a table. A row is located, such as by its line in a file, only for a message.
-
-    Attributes:
-        locate_in_table: describes the location of a row, counted from the start of the table.
-    """
-
-    locate_in_table: Callable[[int], str]
-
-    def locate(self, row: int) -> str:
-        return self.locate_in_table(self.first_row + row)

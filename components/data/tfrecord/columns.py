@@ -197,7 +197,7 @@ class ExampleColumns(ColumnStore):
                     size += sum(map(_count_bytes, found.values()))
                     for feature in parts.keys() | found:
                         part = found.get(feature) or _make_gap(rows)
-                        kept = map_arrays(part, self.maps) if size > column_store.MAX_ARRAY_BYTES else part
+                        kept = map_arrays(part, []) if size > column_store.MAX_ARRAY_BYTES else part
                         parts.setdefault(feature, [_make_gap(total)] if total else []).append(kept)
                     total, count = total + rows, count + rows
             counts.append((name, count))

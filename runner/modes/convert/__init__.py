@@ -13,7 +13,7 @@ from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_optio
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
 from runner.config.provenance import Problems
-from runner.display.row_progress import show_rows
+from runner.display.work import show_work
 from runner.errors import error_location, located_settings
 from runner.modes.convert.manifest import Manifest, Written, lock_folder, open_manifest
 from runner.modes.convert.plan import Plan, check_not_its_own_data, make_plan
@@ -53,7 +53,7 @@ def command(config: Config) -> int:
         zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
     order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
     name = str(config.values["output"]["path"])
-    with located_settings("convert"), show_rows(name, len(rows), quiet=quiet) as report:
+    with located_settings("convert"), show_work(name, len(rows), unit="rows", quiet=quiet) as report:
         conversion = Conversion(source, rows, order, zoned, plan, report)
         written = _write(conversion, config)
     if not quiet:

@@ -10,7 +10,7 @@ from components.closest import suggest_name
 from components.input_files import candidate_paths, download_folder
 from components.types import UserError
 from runner.display.tables import Section, print_tables
-from runner.display.transfer import show_transfer
+from runner.display.work import show_work
 from runner.memory import format_bytes
 from runner.modes.download.fetching import fetch, is_fetched, unpack
 from runner.override_text import overridden_key
@@ -73,7 +73,7 @@ def _fetch_file(file: PublicFile, *, quiet: bool) -> Iterator[tuple[Path, str]]:
     if is_fetched(path, file):
         yield path, "is there already"
     else:
-        with show_transfer(path.name, file.size, quiet=quiet) as report:
+        with show_work(path.name, file.size, unit="bytes", quiet=quiet) as report:
             fetch(path, file, report)
         yield path, f"fetched, {format_bytes(file.size)}"
     for member, member_path in zip(file.members, file.member_paths, strict=True):

@@ -21,7 +21,7 @@ from components.input_files import candidate_paths, find_path
 from components.types import MissingFileError, UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
-from runner.display import transfer
+from runner.display import work
 from runner.modes.download import fetch_data, fetching
 from runner.modes.download.fetching import DownloadError, fetch
 from runner.public_data import PUBLIC_DATA, DataSet, PublicFile, download_suggested
@@ -486,7 +486,7 @@ def test_two_commands_do_not_fetch_one_file_at_once(server: Server, tmp_path: Pa
 def test_the_progress_is_a_line_now_and_then(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transfer, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(work, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr(fetching, "CHUNK_BYTES", 100_000)
     fetch_data("set", DataSet("MIT", "https://example.org", (make_file(server, "good"),)))
     lines = capsys.readouterr().out.splitlines()
@@ -498,7 +498,7 @@ def test_the_progress_is_a_line_now_and_then(
 def test_on_a_terminal_the_progress_is_a_live_line(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transfer, "on_terminal", lambda: True)
+    monkeypatch.setattr(work, "on_terminal", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
     fetch_data("set", DataSet("MIT", "https://example.org", (make_file(server, "good"),)))
