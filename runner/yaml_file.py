@@ -73,7 +73,10 @@ def dump(values: Any) -> str:
 
 def parse(text: str) -> Any:
     """Parses YAML into plain values."""
-    return yaml.safe_load(text)
+    try:
+        return yaml.load(text, FAST_LOADER)
+    except yaml.YAMLError:  # PyYAML's own parser has better messages, and accepts lone surrogates
+        return yaml.safe_load(text)
 
 
 def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = parse) -> Any:

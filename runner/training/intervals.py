@@ -22,6 +22,7 @@ LEVEL = 0.95
 MIN_ROWS = 30  # of fewer rows, resamples tell little about other rows
 MAX_DRAWS = 200_000_000  # rows times resamples, which take seconds
 MAX_COST = 20_000_000_000  # numbers that the resamples of a metric read, which take half a minute
+MAX_DRAWN_AT_ONCE = 1 << 18  # rows of resamples that are added by one product of matrices
 COST_OF_COLLECTED = 25  # a number that is sorted, as for AUC, takes so many times as long as one that is added
 
 Interval = tuple[float, float]
@@ -75,19 +76,26 @@ def bootstrap_intervals(
     of_examples = _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch, resamples, note)
     random = np.random.default_rng(seed)
     values: dict[str, list[float]] = {}
-    for _ in range(resamples):
+    at_once = max(MAX_DRAWN_AT_ONCE // rows, 1)
+    for first in range(0, resamples, at_once):
         if is_stopped():
             return {}
-        drawn = random.integers(0, rows, rows)
-        counts = np.bincount(drawn, minlength=rows).astype(np.float64)
-        sums: MetricSums = {}
-        for name, by_key in of_examples.items():
-            is_collected = name.removeprefix(WEIGHTED) in collecting
-            sums[name] = {
-                key: each[drawn] if is_collected else np.tensordot(counts, each, 1) for key, each in by_key.items()
+        drawn = random.integers(0, rows, (min(at_once, resamples - first), rows))
+        counts = np.stack([np.bincount(each, minlength=rows) for each in drawn]).astype(np.float64)
+        added = {
+            name: {key: np.tensordot(counts, each, 1) for key, each in by_key.items()}
+            for name, by_key in of_examples.items()
+            if name.removeprefix(WEIGHTED) not in collecting
+        }
+        for resample, rows_drawn in enumerate(drawn):
+            sums = {
+                name: {key: each[resample] for key, each in added[name].items()}
+                if name in added
+                else {key: each[rows_drawn] for key, each in by_key.items()}
+                for name, by_key in of_examples.items()
             }
-        for name, value in _compute_defined(evaluator, sums, split).items():
-            values.setdefault(name, []).append(value)
+            for name, value in _compute_defined(evaluator, sums, split).items():
+                values.setdefault(name, []).append(value)
     tail = 50 * (1 - LEVEL)
     intervals = {}
     for name, each in values.items():
