@@ -179,12 +179,14 @@ def _read_call(
     """Reads the arguments of a call. Returns its overrides, what composes them, and the data that it passes."""
     import re
 
+    from components.remote import forget_fetched
     from components.types import UserError
     from runner.config.catalog import FROM_PYTHON
     from runner.config.compose import Composer
     from runner.config.python_words import as_overrides, format_override
     from runner.data.python_rows import PythonTable
 
+    forget_fetched()
     overrides, python_data = as_overrides(words), _read_data(data, source)
     is_table = isinstance(python_data, PythonTable)
     if target is not None and not is_table:

@@ -67,7 +67,7 @@ def list_folder(path: str, folder: Path) -> Sequence[Path]:
     """
     by_place = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
     names = {str(place): file for place, file in by_place.items() if not any(map(_is_hidden, place.parts))}
-    fault = f"`path` (={path}) is a folder, {folder}"
+    fault = _describe_folder(path, folder)
     if not names:
         hidden = f"; it has {join_names(map(str, by_place))}, whose names start with . or _" if by_place else ""
         raise DataError(f"{fault} without files{hidden}; choose a file")
@@ -84,7 +84,7 @@ def _list_csv_files(path: str, folder: Path) -> Sequence[Path]:
     files = list_folder(path, folder)
     tables = [file for file in files if CSV_NAME.fullmatch(file.name)]
     others = [file for file in files if file not in tables]
-    fault = f"`path` (={path}) is a folder, {folder}"
+    fault = _describe_folder(path, folder)
     if not tables:
         names = join_names([str(file.relative_to(folder)) for file in files])
         raise DataError(f"{fault} without files that end in {SUFFIXES}; it has {names}; choose a file")
@@ -100,9 +100,13 @@ def make_mixed_error(path: str, folder: Path, example_by_format: Mapping[str, Pa
     first = next(iter(example_by_format.values()))
     chosen = f"**/*{first.suffix}" if first.suffix else first.name
     return DataError(
-        f"`path` (={path}) is a folder, {folder}, with files of several formats: {', '.join(names)}. Choose those to "
-        f"read, such as by `path={path}/{chosen}`."
+        f"{_describe_folder(path, folder)}, with files of several formats: {', '.join(names)}. Choose those to read, "
+        f"such as by `path={describe_paths(path)}/{chosen}`."
     )
+
+
+def _describe_folder(path: str, folder: Path) -> str:
+    return f"`path` (={describe_paths(path)}) is a folder, {folder}"
 
 
 def _is_hidden(name: str) -> bool:
@@ -121,8 +125,8 @@ def check_no_split(path: str, folder: Path, files: Sequence[Path]) -> None:
     splits = {str(place): SHARD.sub("", place.parts[0].split(".")[0]).lower() for place in places}
     found = next((name for name, split in splits.items() if split in SPLITS), None)
     if found is not None and len(set(splits.values())) > 1:
-        every = f"`path={path}/**/*{Path(found).suffix}`"
+        every = f"`path={describe_paths(path)}/**/*{Path(found).suffix}`"
         raise DataError(
-            f"`path` (={path}) is a folder, {folder} of {join_names(splits)}, and {found} seems to be a split; set "
+            f"{_describe_folder(path, folder)} of {join_names(splits)}, and {found} seems to be a split; set "
             f"`path`, and `valid` and `test` if there are such files, to one each, or {every} to read all as one table"
         )

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
+from components.uri_mask import mask_uri
 from runner.config.catalog import FRAME, TABLE_FILE, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
@@ -22,7 +23,6 @@ from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.recorded_config import add_missing_keys, read_config, read_yaml
 from runner.config.slips import suggest_for_finished_run
 from runner.store_uri import check_recorded_uri, resolve_store_uri
-from runner.uri_mask import mask_uri
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "convert", "runs", "intervals", "tracking")

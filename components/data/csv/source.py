@@ -30,6 +30,7 @@ from components.data.partitions import Partitions
 from components.data.profile import is_whole
 from components.data.table_paths import common_folder, find_table_files, name_files
 from components.input_files import Paths, describe_paths, hash_file
+from components.remote import is_remote
 from components.types import DataError, Range, TableProfile
 
 ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")
@@ -44,7 +45,8 @@ class FileTable(TextTable):
             folders; or a folder, of which all files that end in .csv or .tsv, packed or not, are read, also in folders
             below, but for names that start with `.` or `_`. The files of a pattern or a folder are in the order of
             their paths. All have the same columns in the same order. Folders named `year=2020` are the column `year`. A
-            relative path is looked up below $TITRATE_DATA, then below the working folder.
+            relative path is looked up below $TITRATE_DATA, then below the working folder. A URI, such as
+            `s3://bucket/*.csv` or `https://host/x.csv`, is fetched into the cache folder.
         valid: the rows of the validation split: a share in (0, 1), a count from 1, or one or several files, as in
             `path`, which are read like those. None: 0.15.
         test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
@@ -94,7 +96,8 @@ class FileTable(TextTable):
             is_allowed = nameless.name in (*row_numbers, *self._declared_types, *self._targets)
             if nameless.record is not None and not is_allowed:
                 raise self._make_nameless_error(nameless)
-        exists_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
+        is_file_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
+        exists_here = is_file_here or is_remote(self.label)
         return profile if exists_here else replace(profile, origin=self.location)
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
