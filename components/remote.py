@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from components.cache_folder import cache_folder
+from components.read_once import read_once
 from components.types import DataError, MissingFileError
 from components.uri_mask import MASK, mask_uri
 
@@ -51,8 +52,6 @@ show_fetching: ContextVar[Callable[[str, int], AbstractContextManager[Report]]] 
 )
 """(what is fetched, its bytes) -> a context that shows the progress."""
 
-_found: dict[str, list[Path]] = {}  # by URI: a process reads the same files all the time
-
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URI of files elsewhere."""
@@ -74,11 +73,6 @@ def strip_file_scheme(path: str) -> str:
     return path[match.end() :]
 
 
-def forget_fetched() -> None:
-    """Later reads look again whether remote files have changed. Within a run, all reads get the same files."""
-    _found.clear()
-
-
 def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
     """Fetches remote files.
 
@@ -93,10 +87,12 @@ def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
         MissingFileError: there is no such file.
         DataError: a package is missing, or the files can't be read.
     """
-    if uri not in _found:
+
+    def read() -> list[Path]:
         with _explain_errors(uri):
-            _found[uri] = _fetch(uri, patterns=patterns)
-    return _found[uri]
+            return _fetch(uri, patterns=patterns)
+
+    return read_once(f"remote {uri}", patterns, read)
 
 
 def _fetch(uri: str, *, patterns: bool) -> list[Path]:

@@ -16,6 +16,12 @@ PUBLIC_PARAMETERS = (
     "charset",
     "sslmode",
     "connect_timeout",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "unix_socket",
+    "application_name",
 )
 """Query parameters that never hold credentials. The values of all other parameters are masked."""
 

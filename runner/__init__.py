@@ -36,7 +36,10 @@ def _package_parent(origin: str) -> str:
 
 _check_components()
 
+from components.read_once import reading_once  # noqa: E402
 
+
+@reading_once()
 def run(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,
@@ -83,6 +86,7 @@ def run(
     return execute(config, source=python_data)
 
 
+@reading_once()
 def multirun(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,
@@ -179,14 +183,12 @@ def _read_call(
     """Reads the arguments of a call. Returns its overrides, what composes them, and the data that it passes."""
     import re
 
-    from components.remote import forget_fetched
     from components.types import UserError
     from runner.config.catalog import FROM_PYTHON
     from runner.config.compose import Composer
     from runner.config.python_words import as_overrides, format_override
     from runner.data.python_rows import PythonTable
 
-    forget_fetched()
     overrides, python_data = as_overrides(words), _read_data(data, source)
     is_table = isinstance(python_data, PythonTable)
     if target is not None and not is_table:

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
-from components.remote import forget_fetched
+from components.read_once import reading_once
 from components.types import UserError
 from runner.config.hydra_words import check_flags
 from runner.config.modes import MODES
@@ -57,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_and_print_errors(arguments: Sequence[str]) -> int:
     """Runs a command, and prints its errors. Returns the exit code."""
     try:
-        forget_fetched()
-        with forget_added_packages(), showing_fetched_files(quiet="quiet=true" in arguments):
+        with reading_once(), forget_added_packages(), showing_fetched_files(quiet="quiet=true" in arguments):
             return _run_command(mask_arguments(arguments))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)

@@ -21,6 +21,7 @@ from pyarrow import parquet
 from components import remote
 from components.data import Csv, FixedLengthRecords, TableFile
 from components.input_files import find_path, find_paths
+from components.read_once import reading_once
 from components.types import DataError, MissingFileError
 
 TABLE = b"x,y\n1,2\n3,4\n"
@@ -30,9 +31,7 @@ TABLE = b"x,y\n1,2\n3,4\n"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and no file in memory."""
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
-    remote.forget_fetched()
     yield tmp_path / "cache"
-    remote.forget_fetched()
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
 
@@ -63,12 +62,11 @@ def test_a_file_is_fetched_once_until_it_changes(fetched: list[str]) -> None:
     write({"/b/t.csv": TABLE})
     for _ in range(2):
         assert read(Csv(path="memory://b/t.csv")) == [1, 3]
-        remote.forget_fetched()
     assert fetched == ["/b/t.csv"]
-    before = Csv(path="memory://b/t.csv").fingerprint()
-    write({"/b/t.csv": b"x,y\n5,6\n7,8\n"})
-    assert read(Csv(path="memory://b/t.csv")) == [1, 3]  # within a run, a file stays the same
-    remote.forget_fetched()
+    with reading_once():
+        before = Csv(path="memory://b/t.csv").fingerprint()
+        write({"/b/t.csv": b"x,y\n5,6\n7,8\n"})
+        assert read(Csv(path="memory://b/t.csv")) == [1, 3]  # within a run, a file stays the same
     assert read(Csv(path="memory://b/t.csv")) == [5, 7]
     assert Csv(path="memory://b/t.csv").fingerprint() != before
     assert Csv(path="memory://b/t.csv").label == "memory://b/t.csv"
@@ -97,7 +95,6 @@ def test_folders_patterns_and_lists_are_fetched(tmp_path: Path) -> None:
     write({"/c/1.csv": TABLE, "/c/2.csv": TABLE})
     assert read(Csv(path="memory://c")) == [1, 3, 1, 3]
     fsspec.filesystem("memory").rm_file("/c/1.csv")
-    remote.forget_fetched()
     assert read(Csv(path="memory://c")) == [1, 3]
 
 
@@ -109,7 +106,6 @@ def test_all_sources_read_uris_and_local_ones_need_no_copy(tmp_path: Path, cache
     )
     assert source.sizes() == {"all": 4}
     (tmp_path / "a.csv").write_bytes(TABLE)
-    remote.forget_fetched()
     assert find_paths(f"file://{tmp_path}/*.csv") == [tmp_path / "a.csv"]
     with pytest.raises(DataError, match=r"follows three slashes. Write file:///a\.csv"):
         find_paths("file://a.csv")

@@ -104,6 +104,7 @@ def test_a_mask_has_no_part_of_a_secret(uri: str) -> None:
         "sqlite:////tmp/a@b:c/x.db?timeout=30",
         "sqlite:///mlflow.db",
         "postgresql://host/db?connect_timeout=3",
+        "postgresql:///db?host=/var/run/postgresql&port=5433",
         "databricks",
         "databricks://profile",
         "file:///tmp/mlruns",
