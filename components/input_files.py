@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
 
 from components.closest import closest_name, describe_other_form, find_other_form, join_names
+from components.remote import fetch, hide_credentials, is_remote, strip_file_scheme
 from components.types import DataError, MissingFileError
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def download_folder() -> Path:
 
 def candidate_paths(*paths: str) -> list[Path]:
     """The absolute paths that user-written paths may stand for, in the order in which they are tried."""
-    return list(dict.fromkeys(folder / os.path.expanduser(path) for folder in data_folders() for path in paths))
+    paths = tuple(os.path.expanduser(strip_file_scheme(path)) for path in paths)
+    return list(dict.fromkeys(folder / path for folder in data_folders() for path in paths))
 
 
 def find_path(*paths: str, file: bool = False) -> Path:
@@ -60,13 +63,15 @@ def find_path(*paths: str, file: bool = False) -> Path:
 
     Args:
         paths: the alternative paths of the file or folder. All are tried below the first of these folders, then all
-            below the next. The first that exists is returned.
+            below the next. The first that exists is returned. A URI such as `s3://bucket/x.csv` is fetched.
         file: whether only a regular file is allowed.
 
     Raises:
         MissingFileError: nothing exists at these paths.
         DataError: what exists is neither a regular file nor a folder.
     """
+    if is_remote(paths[0]):
+        return _fetch_first(paths)
     candidates = candidate_paths(*paths)
     for path in candidates:
         if os.path.isfile(path) or (os.path.isdir(path) and not file):
@@ -86,12 +91,20 @@ def find_path(*paths: str, file: bool = False) -> Path:
     raise MissingFileError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}", paths)
 
 
+def _fetch_first(uris: Sequence[str]) -> Path:
+    """Fetches the first file that exists. Raises MissingFileError if there is none."""
+    for uri in uris[:-1]:
+        with suppress(MissingFileError):
+            return fetch(uri, patterns=False)[0]
+    return fetch(uris[-1], patterns=False)[0]
+
+
 def find_paths(path: str) -> list[Path]:
     """Finds a file or a folder, or else the files that match a pattern such as `shards/*.csv`.
 
     Args:
         path: the path, or a pattern with `*`, `?`, `[` or, for any number of folders, `**`. It is looked up as by
-            `find_path`, and files are found before folders.
+            `find_path`, and files are found before folders. A URI, or one with a pattern, is fetched.
 
     Returns:
         The file or folder; or the regular files that match, in the order of their paths, without hidden ones.
@@ -100,6 +113,9 @@ def find_paths(path: str) -> list[Path]:
         MissingFileError: there is none.
         DataError: what exists is neither a regular file nor a folder.
     """
+    if is_remote(path):
+        return fetch(path)
+    path = strip_file_scheme(path)
     candidates = candidate_paths(path)
     existing = [each for exists in (os.path.isfile, os.path.isdir) for each in candidates if exists(each)]
     if existing or not glob.has_magic(path):
@@ -118,11 +134,11 @@ def find_paths(path: str) -> list[Path]:
 
 
 def describe_paths(paths: Paths) -> str:
-    """The paths for messages: as they are written, at most three."""
+    """The paths for messages: as they are written, at most three. URIs have no credentials."""
     if isinstance(paths, str):
-        return paths
+        return hide_credentials(paths)
     more = f", … ({len(paths) - 3:,} more)" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more
+    return ", ".join(map(hide_credentials, paths[:3])) + more
 
 
 def name_paths(paths: Paths) -> str:
@@ -131,6 +147,7 @@ def name_paths(paths: Paths) -> str:
     It is "" where a path names no folder.
     """
     if isinstance(paths, str):
+        paths = urlsplit(paths).path if is_remote(paths) else paths
         named = itertools.takewhile(lambda name: not glob.has_magic(name), Path(paths).parts)
         return Path(*named).name
     first = Path(next(iter(paths), ""))

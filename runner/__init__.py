@@ -36,7 +36,10 @@ def _package_parent(origin: str) -> str:
 
 _check_components()
 
+from components.read_once import reading_once  # noqa: E402
 
+
+@reading_once()
 def run(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,
@@ -83,6 +86,7 @@ def run(
     return execute(config, source=python_data)
 
 
+@reading_once()
 def multirun(
     *words: str | Mapping[str, Any],
     data: Source | Mapping[str, Any] | Any = None,

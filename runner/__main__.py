@@ -17,11 +17,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
+from components.read_once import reading_once
 from components.types import UserError
 from runner.config.hydra_words import check_flags
 from runner.config.modes import MODES
 from runner.config.provenance import errors_with_origin
 from runner.credentials import mask_arguments, scrub
+from runner.display.work import showing_fetched_files
 from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
 from runner.garbage import collect_garbage_rarely
 from runner.signature.source import PACKAGES, allowed_packages
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_and_print_errors(arguments: Sequence[str]) -> int:
     """Runs a command, and prints its errors. Returns the exit code."""
     try:
-        with forget_added_packages():
+        with reading_once(), forget_added_packages(), showing_fetched_files(quiet="quiet=true" in arguments):
             return _run_command(mask_arguments(arguments))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)

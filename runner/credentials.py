@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from runner.uri_mask import MASK, mask_uri
+from components.uri_mask import MASK, mask_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATA_URI_VARIABLE = "TITRATE_DATA_URI"  # of `data=sql`

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import os
 import platform
 import resource
-import stat
 import sys
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 
+from components.cache_folder import cache_folder as cache_folder
 from components.types import UserError
 
 _FORKED = threading.Event()  # set in a process that was forked from a process with JAX
@@ -143,14 +140,6 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cache_folder() -> Path:
-    """The folder of all caches: $TITRATE_CACHE, else $XDG_CACHE_HOME/titrate, else ~/.cache/titrate, else in /tmp."""
-    if own := os.environ.get("TITRATE_CACHE"):
-        return Path(os.path.expanduser(own))
-    common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
-    return (common if common.is_absolute() else _temporary_cache()) / "titrate"
-
-
 def encoded_cache_bytes() -> float:
     """The maximum size of the cache of encoded data: $TITRATE_CACHE_GB gigabytes (10^9 bytes), by default 20.
 
@@ -169,19 +158,3 @@ def encoded_cache_bytes() -> float:
             f"TITRATE_CACHE_GB: is not a size in gigabytes, got {value}. Allowed: a number of at least 0, or inf."
         )
     return limit * 1e9
-
-
-@functools.cache
-def _temporary_cache() -> Path:
-    """The cache folder of a user without a home.
-
-    It has compiled programs, which are executed, so a folder that another user may write to is not used.
-    """
-    path = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
-    with contextlib.suppress(OSError):
-        path.mkdir(mode=0o700)
-    with suppress(OSError):
-        status = path.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
-            return path
-    return Path(tempfile.mkdtemp(prefix="cache-"))

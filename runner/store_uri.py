@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.types import UserError
+from components.uri_mask import MASK, mask_uri
 from runner.credentials import URI_VARIABLE, reveal
-from runner.uri_mask import MASK, mask_uri
 
 PORT_VARIABLE, DEFAULT_PORT = "MLFLOW_PORT", "5000"  # of `mlflow ui`
 

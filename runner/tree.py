@@ -16,6 +16,10 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 References: TypeAlias = tuple[str, ...]  # the references that were followed, to detect cycles
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+REFERENCE_RULE = (
+    "`${` starts a reference, which must be the entire value: ${KEY}. For a text with these two characters, write in a "
+    "query '$' || '{'"
+)
 FUNCTION = re.compile(r"\$\{([\w.]+):")  # of OmegaConf and Hydra, such as ${oc.env:HOME} and ${now:%Y}
 
 
@@ -128,7 +132,7 @@ def _follow_reference(tree: Any, reference: str, seen: References) -> tuple[KeyP
             'the run. Write the value, or let the shell insert it, as in folder="$HOME/runs".'
         )
     if match is None:
-        raise UserError(f"{reference} is not a valid reference. A reference must be the entire value: ${{KEY}}.")
+        raise UserError(f"{reference} is not a valid reference: {REFERENCE_RULE}.")
     if reference in seen:
         raise UserError(f"{reference} refers to itself")
     return _locate(tree, tuple(match[1].split(".")), (*seen, reference))

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import array_to_arrow, convert_column
+from components.arrow import convert_column
 from components.closest import closest_name, join_names
 from components.data.arrays import list_arrays, update_digest
 from components.data.packed import PackedFile
+from components.data.partitions import Partitions
 from components.data.table_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
 from components.types import DataError, Values
@@ -251,14 +252,12 @@ class _Piece(NamedTuple):
     Attributes:
         path: the file.
         read: (a column) -> its values.
-        keys: the values of the columns that its folders name, such as `year=2020`.
         fields: its columns by name.
         rows: the number of its rows.
     """
 
     path: Path
     read: Callable[[_Field], pyarrow.ChunkedArray]
-    keys: Mapping[str, str | None]
     fields: Mapping[str, _Field]
     rows: int
 
@@ -272,7 +271,6 @@ class FileColumns(ColumnStore):
         paths: the files, in the order of their rows.
         names: the names of the files for messages, if there are several.
         format: the format of all of them.
-        root: the folder whose folders name columns, such as `year=2020`. None: there are none.
         max_unpacked_gb: the maximum size of an unpacked file of JSON lines in gigabytes.
     """
 
@@ -280,7 +278,6 @@ class FileColumns(ColumnStore):
     paths: Sequence[Path]
     names: Sequence[str]
     format: FileFormat
-    root: Path | None = None
     max_unpacked_gb: float = 2.0
 
     @property
@@ -301,7 +298,8 @@ class FileColumns(ColumnStore):
                         f"{first.path}. Write it with one type in all files."
                     )
                 types[name] = kind
-        return {**types, **self._key_types}
+        self._partitions.check_names(types, self.label)
+        return {**types, **self._partitions.types}
 
     @property
     def rows(self) -> int:
@@ -311,10 +309,8 @@ class FileColumns(ColumnStore):
         import pyarrow
 
         kind = self.types[name]
-        if name in self._key_types:
-            keys = pyarrow.array([piece.keys.get(name) for piece in self._pieces], pyarrow.string()).cast(kind)
-            counts = [piece.rows for piece in self._pieces]
-            return pyarrow.chunked_array([keys.take(array_to_arrow(np.repeat(np.arange(len(counts)), counts)))])
+        if name in self._partitions.types:
+            return self._partitions.read(name, [piece.rows for piece in self._pieces])
         chunks: list[pyarrow.Array] = []
         for piece in self._pieces:
             with self._reading(piece.path):
@@ -334,8 +330,7 @@ class FileColumns(ColumnStore):
 
     def digest(self) -> str:
         digests = [hash_file(path, digest_size=16).hexdigest() for path in self.paths]
-        keys = f", {[dict(piece.keys) for piece in self._pieces]}" if self.root is not None else ""
-        return ", ".join(digests) + keys
+        return ", ".join(digests) + self._partitions.describe()
 
     @cached_property
     def _pieces(self) -> Sequence[_Piece]:
@@ -347,18 +342,8 @@ class FileColumns(ColumnStore):
         return pieces
 
     @cached_property
-    def _key_types(self) -> Mapping[str, pyarrow.DataType]:
-        """The types of the columns that folders name."""
-        import pyarrow
-
-        names, types = dict.fromkeys(name for piece in self._pieces for name in piece.keys), {}
-        for name in names:
-            texts = [piece.keys.get(name) for piece in self._pieces]
-            is_whole = all(text is None or re.fullmatch(r"0|-?[1-9]\d{0,17}", text) for text in texts)
-            types[name] = pyarrow.int64() if is_whole else pyarrow.string()
-            if name in self._pieces[0].fields:
-                raise DataError(f"{self.label}: `{name}` is a column of the files, and a folder is named {name}=…")
-        return types
+    def _partitions(self) -> Partitions:
+        return Partitions(self.paths)
 
     def _open(self, path: Path) -> _Piece:
         with self._reading(path):
@@ -367,7 +352,7 @@ class FileColumns(ColumnStore):
         names = Counter(".".join(field.path) for field in fields)
         if (repeated := names.most_common(1)) and repeated[0][1] > 1:
             raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
-        return _Piece(path, read, self._read_keys(path), dict(zip(names, fields, strict=True)), rows)
+        return _Piece(path, read, dict(zip(names, fields, strict=True)), rows)
 
     def _open_file(self, path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
         """The schema of a file, the number of its rows, and what reads a column. The file doesn't stay open.
@@ -379,14 +364,6 @@ class FileColumns(ColumnStore):
         if self.format == "parquet":
             return _open_parquet(path)
         return _open_orc(path) if self.format == "orc" else _open_arrow(path)
-
-    def _read_keys(self, path: Path) -> dict[str, str | None]:
-        """The names and values of columns in the folders of a path, such as `year=2020/month=1`."""
-        from urllib.parse import unquote
-
-        folders = () if self.root is None else path.relative_to(self.root).parent.parts
-        pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
-        return {name: None if text == HIVE_NULL else unquote(text) for name, text in pairs}
 
     def _read_json(self, path: Path) -> pyarrow.Table:
         """Reads a file of JSON lines. Texts that Arrow would read as times stay texts, which show their zones."""
@@ -501,9 +478,6 @@ def _select_field(column: pyarrow.ChunkedArray, path: tuple[str, ...]) -> pyarro
     import pyarrow.compute as compute
 
     return compute.struct_field(column, list(path)) if path else column
-
-
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value
 
 
 def _list_fields(schema: Any, path: tuple[str, ...] = ()) -> Iterator[_Field]:

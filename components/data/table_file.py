@@ -20,10 +20,17 @@ from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
-from components.data.table_paths import check_no_split, find_table_files, name_files
+from components.data.table_paths import (
+    CSV_NAME,
+    check_no_split,
+    find_table_files,
+    list_folder,
+    make_mixed_error,
+    name_files,
+)
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
-from components.input_files import Paths, find_paths
+from components.input_files import Paths, describe_paths, find_paths
 from components.types import Block, DataError, LazyColumns, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
@@ -166,22 +173,13 @@ class TypedFile(StoredTable, FileTable):
         return self._open_store(self.path)
 
     def _open_store(self, path: Paths) -> ColumnStore:
-        root, files = find_files(path)
-        formats = {file: _read_format(file) for file in files}
-        first = formats[files[0]]
-        for file, found in formats.items():
-            if found != first or found is None:
-                other = FORMAT_NAMES[found] if found else "CSV or of another format"
-                raise DataError(f"{files[0]} is {FORMAT_NAMES[first]}, but {file} is {other}. Save all in one format.")
-        if self.shapes is not None and first != "tfrecord":
-            raise DataError(f"`shapes` is for TFRecord files, but {self.label} is {FORMAT_NAMES[first]}. Leave it out.")
-        if first == "tfrecord":
+        files, format = find_files(path), cast(FileFormat, _find_format(path))
+        if format == "tfrecord":
             shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
             return ExampleColumns(
                 self.label, files, name_files(files), shapes, self.max_unpacked_gb, self._training_examples
             )
-        names = name_files(files)
-        return FileColumns(self.label, files, names, cast(FileFormat, first), root, self.max_unpacked_gb)
+        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb)
 
     @property
     def _training_examples(self) -> ExampleColumns | None:
@@ -190,13 +188,14 @@ class TypedFile(StoredTable, FileTable):
 
     @property
     def location(self) -> str:
-        root, files = find_files(self.path)
-        return str(root or files[0])
+        if isinstance(self.path, str) and (found := find_paths(self.path)[0]).is_dir():
+            return str(found)
+        return str(self.files[0])
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files."""
-        return find_files(self.path)[1]
+        return find_files(self.path)
 
     def _open_given(self, path: Paths) -> TextTable:
         return _GivenTypedFile.like(self, path)
@@ -227,7 +226,7 @@ class TableFile(Csv):
     columns of more than 256 MB in all are kept in a temporary file. Folders named `year=2020` are columns.
 
     `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
-    folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. The options
+    folders below are the table, but for names that start with `.` or `_`, and have one format. The options
     `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
 
     A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
@@ -247,18 +246,43 @@ class TableFile(Csv):
         Raises:
             DataError: there is no such file, or an option is for CSV files and the file has another format.
         """
-        _, files = find_files(self.path)
-        format = _read_format(files[0])
+        format = _find_format(self.path)
+        self._check_given(format)
         kind: type[FileTable] = Csv if format is None else TypedFile
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        known = {field.name for field in dataclasses.fields(kind)}
+        known = {field.name for field in dataclasses.fields(kind)} - ({"shapes"} if format != "tfrecord" else set())
         for field in dataclasses.fields(self):
             if field.name not in known and (value := options.pop(field.name)) != field.default:
-                needed, found = "TFRecord" if kind is Csv else "CSV", FORMAT_NAMES[format]
+                needed, found = "TFRecord" if field.name == "shapes" else "CSV", FORMAT_NAMES[format]
                 raise DataError(
                     f"`{field.name}` (={value}) is for {needed} files, but {self.label} is {found}. Leave it out."
                 )
         return kind(**options)
+
+    def _check_given(self, format: FileFormat | None) -> None:
+        """Raises DataError if the files of another split have another format."""
+        for option in ("valid", "test"):
+            if isinstance(paths := getattr(self, option), str | tuple) and (other := _find_format(paths)) != format:
+                raise DataError(
+                    f"`{option}` (={describe_paths(paths)}) is {FORMAT_NAMES[other]}, but {self.label} is "
+                    f"{FORMAT_NAMES[format]}. Save both in one format."
+                )
+
+
+def _find_format(paths: Paths) -> FileFormat | None:
+    """The format of all files of a table. None: CSV, or an unknown one.
+
+    Raises:
+        DataError: there is no such file, or the files have several formats.
+    """
+    files = find_files(paths)
+    formats = {file: _read_format(file) for file in files}
+    for file, found in formats.items():
+        if found != formats[files[0]]:
+            other = FORMAT_NAMES[found] if found else "CSV or of another format"
+            first = FORMAT_NAMES[formats[files[0]]] if formats[files[0]] else "CSV or of another format"
+            raise DataError(f"{files[0]} is {first}, but {file} is {other}. Save all in one format.")
+    return formats[files[0]]
 
 
 def _read_format(path: Path) -> FileFormat | None:
@@ -268,28 +292,20 @@ def _read_format(path: Path) -> FileFormat | None:
     return "tfrecord" if is_zlib_record(start) else find_format(start)
 
 
-def find_files(paths: Paths) -> tuple[Path | None, tuple[Path, ...]]:
-    """The files of a table.
-
-    Args:
-        paths: a file, a pattern or a folder, or several of them.
-
-    Returns:
-        The folder, if it is one, and the files. Those of a pattern and of a folder are sorted by path. Names in a
-        folder that start with `.` or `_` are left out.
-    """
-    root = find_paths(paths)[0] if isinstance(paths, str) else None
-    return root if root is not None and root.is_dir() else None, find_table_files(paths, _list_folder)
+def find_files(paths: Paths) -> tuple[Path, ...]:
+    """The files of a table: as `find_table_files`, but a folder has all its files, which have one format."""
+    return find_table_files(paths, _list_folder)
 
 
 def _list_folder(path: str, folder: Path) -> Sequence[Path]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file, folder))
-    if not files:
-        raise DataError(f"`path` (={path}) is a folder without files, {folder}")
-    names = {str(file.relative_to(folder)): file.relative_to(folder).parts for file in files}
-    check_no_split(path, folder, {name: parts[0].split(".")[0] for name, parts in names.items()})
+    """The files of a table in a folder. Raises DataError if they have several formats."""
+    files, examples = list_folder(path, folder), dict[str, Path]()
+    for file in files:
+        format = _read_format(file)
+        is_known = format is not None or CSV_NAME.fullmatch(file.name)
+        examples.setdefault(FORMAT_NAMES[format] if is_known else "another format", file)
+    if len(examples) > 1:
+        examples = dict(sorted(examples.items(), key=lambda item: item[0] == "another format"))
+        raise make_mixed_error(path, folder, examples)
+    check_no_split(path, folder, files)
     return files
-
-
-def _is_hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in file.relative_to(root).parts)

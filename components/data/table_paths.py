@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.closest import join_names
+from components.data.table_formats import FORMATS, match_suffix
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import DataError
 
-TABLE_NAME = re.compile(r"(?P<stem>[^.].*)\.[ct]sv(\.(gz|bz2|xz|zst|zstd))?", re.IGNORECASE | re.DOTALL)
+CSV_NAME = match_suffix(None)
+TABLE_NAME = match_suffix(*FORMATS)
 SUFFIXES = ".csv or .tsv, packed or not"
 SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")  # at the end of the name of a shard
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
@@ -25,7 +27,7 @@ def find_table_files(
 
     Args:
         paths: a file; a folder; a pattern with *, ** or ?, which stands for the files that match it; or several of
-            these.
+            these. The files of a pattern and of a folder are sorted by path.
         list_folder: (a path, the folder there) -> its files. By default those that end in .csv or .tsv, packed or not.
 
     Raises:
@@ -53,36 +55,78 @@ def common_folder(files: tuple[Path, ...]) -> Path:
     return Path(os.path.commonpath([file.parent for file in files]))
 
 
-def _list_csv_files(path: str, folder: Path) -> Sequence[Path]:
-    """The files of tables in a folder. Raises DataError if there is none, or it is open which of them are meant."""
-    names = sorted(each.name for each in os.scandir(folder) if each.is_file())
-    tables = {name: match for name in names if (match := TABLE_NAME.fullmatch(name))}
-    fault = f"`path` (={path}) is a folder, {folder}"
-    if not tables:
-        is_below = any(map(TABLE_NAME.fullmatch, (each.name for each in folder.rglob("*.[ct]sv*"))))
-        hint = f"to read those in folders below, set `path={path}/**/*.csv`" if is_below else "choose a file"
-        raise DataError(f"{fault} without files that end in {SUFFIXES}; it has {join_names(names) or 'none'}; {hint}")
+def list_folder(path: str, folder: Path) -> Sequence[Path]:
+    """The files in a folder and in the folders below, sorted, but for names that start with `.` or `_`.
+
+    Args:
+        path: the folder as it is written, for messages.
+        folder: the folder.
+
+    Raises:
+        DataError: there is none, or it is open which of them are meant.
+    """
+    by_place = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    names = {str(place): file for place, file in by_place.items() if not any(map(_is_hidden, place.parts))}
+    fault = _describe_folder(path, folder)
+    if not names:
+        hidden = f"; it has {join_names(map(str, by_place))}, whose names start with . or _" if by_place else ""
+        raise DataError(f"{fault} without files{hidden}; choose a file")
     by_stem: dict[str, str] = {}
-    for name, match in tables.items():
-        if (other := by_stem.setdefault(match["stem"], name)) != name:
+    for name in names:
+        match = TABLE_NAME.fullmatch(name)
+        if (other := by_stem.setdefault(match["stem"] if match else name, name)) != name:
             raise DataError(f"{fault} with {other} and {name}, which may be one table twice; list the files to read")
-    check_no_split(path, folder, {name: match["stem"] for name, match in tables.items()})
-    return [folder / name for name in tables]
+    return [*names.values()]
 
 
-def check_no_split(path: str, folder: Path, stems: Mapping[str, str]) -> None:
-    """Raises DataError if the names of some files in a folder are those of splits, and of others aren't.
+def _list_csv_files(path: str, folder: Path) -> Sequence[Path]:
+    """The files of CSV tables in a folder. Raises DataError if there is none, or it has tables of other formats."""
+    files = list_folder(path, folder)
+    tables = [file for file in files if CSV_NAME.fullmatch(file.name)]
+    others = [file for file in files if file not in tables]
+    fault = _describe_folder(path, folder)
+    if not tables:
+        names = join_names([str(file.relative_to(folder)) for file in files])
+        raise DataError(f"{fault} without files that end in {SUFFIXES}; it has {names}; choose a file")
+    if other := next((file for file in others if TABLE_NAME.fullmatch(file.name)), None):
+        raise make_mixed_error(path, folder, {"CSV": tables[0], "another format": other})
+    check_no_split(path, folder, tables)
+    return tables
+
+
+def make_mixed_error(path: str, folder: Path, example_by_format: Mapping[str, Path]) -> DataError:
+    """The error for a folder with files of several formats."""
+    names = [f"{file.relative_to(folder)} ({format})" for format, file in example_by_format.items()]
+    first = next(iter(example_by_format.values()))
+    chosen = f"**/*{first.suffix}" if first.suffix else first.name
+    return DataError(
+        f"{_describe_folder(path, folder)}, with files of several formats: {', '.join(names)}. Choose those to read, "
+        f"such as by `path={describe_paths(path)}/{chosen}`."
+    )
+
+
+def _describe_folder(path: str, folder: Path) -> str:
+    return f"`path` (={describe_paths(path)}) is a folder, {folder}"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def check_no_split(path: str, folder: Path, files: Sequence[Path]) -> None:
+    """Raises DataError if the names of some files or folders in a folder are those of splits, and of others aren't.
 
     Args:
         path: the folder as it is written.
         folder: the folder.
-        stems: the names of the files without their suffixes, by path from the folder.
+        files: the files in it.
     """
-    splits = {name: SHARD.sub("", stem).lower() for name, stem in stems.items()}
+    places = [file.relative_to(folder) for file in files]
+    splits = {str(place): SHARD.sub("", place.parts[0].split(".")[0]).lower() for place in places}
     found = next((name for name, split in splits.items() if split in SPLITS), None)
     if found is not None and len(set(splits.values())) > 1:
-        every = f"`path={path}/*{Path(found).suffix}`"
+        every = f"`path={describe_paths(path)}/**/*{Path(found).suffix}`"
         raise DataError(
-            f"`path` (={path}) is a folder, {folder} of {join_names(stems)}, and {found} seems to be a split; set "
+            f"{_describe_folder(path, folder)} of {join_names(splits)}, and {found} seems to be a split; set "
             f"`path`, and `valid` and `test` if there are such files, to one each, or {every} to read all as one table"
         )

@@ -27,7 +27,7 @@ from runner.config.catalog import (
     explain_missing_option,
     read_default_options,
 )
-from runner.config.overrides import apply_override, override_origin
+from runner.config.overrides import apply_override, describe_error, override_origin
 from runner.config.provenance import format_problem
 from runner.config.slips import explain_data_file, explain_part
 from runner.signature.schema import SCHEMA
@@ -201,7 +201,7 @@ def load_yaml(path: Path) -> DictConfig:
     try:
         content = yaml_file.read(path, display_path(path), OPTION_LIMITS, _parse)
     except OmegaConfBaseException as error:
-        raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{display_path(path)}: can't be read: {describe_error(error)}") from error
     if not isinstance(content, DictConfig):
         raise UserError(f"{display_path(path)}: the file is not a mapping. Write `key: value` on each line.")
     for key in content:

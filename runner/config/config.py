@@ -34,7 +34,8 @@ class Config:
         choices: the chosen option of each group; a list in a group that allows several.
         split: `data.split`; None except in the modes that read a finished run.
         on_missing: `data.on_missing`, what new rows do with a missing value where the training split had none.
-        names_new_rows: whether an override sets `data.path`, `data.query` or `data.function`, in those modes.
+        names_new_rows: whether an override sets `data.path`, `data.query` or `data.function`, or another `data.uri`, in
+            those modes.
         suggestion: the suggestion for the source; None: there is none.
         option_problems: the problem of each option inside the configuration that can't be loaded.
         warnings: warnings for the user, such as today's name of a renamed key.

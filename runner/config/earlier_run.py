@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
+from components.uri_mask import MASK, mask_uri
 from runner.config.catalog import FRAME, TABLE_FILE, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
@@ -21,13 +23,14 @@ from runner.config.overrides import ParsedOverrides, drop_overridden
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.recorded_config import add_missing_keys, read_config, read_yaml
 from runner.config.slips import suggest_for_finished_run
+from runner.credentials import DATA_URI_VARIABLE
 from runner.store_uri import check_recorded_uri, resolve_store_uri
-from runner.uri_mask import mask_uri
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "convert", "runs", "intervals", "tracking")
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
 NEW_ROWS_KEY = re.compile(r"data\.(path|query|function)(\..*)?")
+MASKED_LOGIN = re.compile(rf"{re.escape(MASK)}@|[?&;][^=&;]*=?{re.escape(MASK)}")  # in a URI
 ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
 
 
@@ -57,6 +60,18 @@ def select_command_settings(parsed: ParsedOverrides) -> ParsedOverrides:
 
 def _is_allowed(override: Override) -> bool:
     return ALLOWED_KEY.fullmatch(override.key_or_group) is not None
+
+
+def _names_other_database(settings: Sequence[Override], of_run: Mapping[str, Any]) -> bool:
+    """Whether an override names another database than that of the run, and not the same one, whatever the login."""
+    uris = [str(setting.value()) for setting in settings if setting.key_or_group == "data.uri"]
+    data = of_run.get("data")
+    own = (data.get("uri") if isinstance(data, dict) else None) or os.environ.get(DATA_URI_VARIABLE)
+    return (
+        bool(uris)
+        and own is not None
+        and len({MASKED_LOGIN.sub("", mask_uri(uri)) for uri in (uris[-1], str(own))}) > 1
+    )
 
 
 def find_forbidden(parsed: ParsedOverrides, run: Any, mode: str) -> list[str]:
@@ -99,6 +114,7 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
     if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
         of_run = add_missing_keys(of_run)
     names_new_rows = any(NEW_ROWS_KEY.fullmatch(setting.key_or_group) for setting in settings)
+    names_new_rows |= _names_other_database(settings, of_run)
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
         of_run["data"] = data | {"_target_": TABLE_FILE}  # the file is read like the table from Python
     try:

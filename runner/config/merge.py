@@ -16,7 +16,7 @@ from runner.config.catalog import EXPERIMENT, OPTION, RUN_YAML, display_path
 from runner.config.choices import Choices, File, load_yaml
 from runner.config.config import OptionProblem
 from runner.config.options import Layer, OptionReader, clear_place, merge_values
-from runner.config.overrides import apply_override, describe_clash, override_origin
+from runner.config.overrides import apply_override, describe_clash, describe_error, override_origin
 from runner.signature.schema import SCHEMA
 
 MERGE_ERRORS = (OmegaConfBaseException, TypeError)  # TypeError: a list where another file has a mapping
@@ -158,7 +158,7 @@ class MergedTree:
                 self._tree = cast(DictConfig, OmegaConf.merge(self._tree, content))
             except MERGE_ERRORS as error:
                 later = cast(dict[str, Any], OmegaConf.to_container(content))
-                problem = describe_clash(self.values(), later) or str(error).splitlines()[0]
+                problem = describe_clash(self.values(), later) or describe_error(error)
                 self.problems.append(f"{file.origin or display_path(file.path)}: {problem}")
 
     def _merge_layer(self, layer: Layer, origin: str) -> None:

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
@@ -23,6 +23,7 @@ from runner.config.slips import TABLES, explain_data_file, explain_word
 from runner.override_text import quote_for_shell, quote_text
 from runner.signature.parameters import read_settings_fields
 from runner.signature.type_hints import format_value
+from runner.tree import REFERENCE_RULE
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
@@ -316,7 +317,12 @@ def apply_override(tree: DictConfig, setting: Override) -> None:
         for part in reversed(key.split(".")):
             later = {part: later}
         problem = None if setting.is_delete() else describe_clash(OmegaConf.to_container(tree), later)
-        raise UserError(f"{setting.input_line}: {problem or str(error).splitlines()[0]}") from error
+        raise UserError(f"{setting.input_line}: {problem or describe_error(error)}") from error
+
+
+def describe_error(error: Exception) -> str:
+    """The first line of an error of OmegaConf, or the rule that a text with `${` breaks."""
+    return REFERENCE_RULE if isinstance(error, GrammarParseError) else str(error).splitlines()[0]
 
 
 def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from components.remote import show_fetching
 from runner.memory import format_bytes
 from runner.terminal import on_terminal, print_line
 
@@ -56,3 +58,13 @@ def show_work(name: str, total: int, *, unit: str, quiet: bool) -> Iterator[Call
                 print_line(f"{name}: {shown}")
 
         yield report
+
+
+@contextmanager
+def showing_fetched_files(*, quiet: bool) -> Iterator[None]:
+    """Shows the progress of remote files that are fetched within the context."""
+    token = show_fetching.set(partial(show_work, unit="bytes", quiet=quiet))
+    try:
+        yield
+    finally:
+        show_fetching.reset(token)

@@ -1,11 +1,12 @@
-"""`mode=clean runs.delete=cache`: lists and removes the entries of the cache of encoded data."""
+"""`mode=clean runs.delete=cache`: lists and removes the entries of the cache: encoded data and fetched files."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from components.remote import list_entries as list_fetched
 from runner.data.cache_entries import CacheEntry, entries_folder, list_entries, remove_entry
 from runner.display.tables import Section, print_tables
 from runner.platform import cache_folder
@@ -22,25 +23,30 @@ def clean_cache(*, confirmed: bool) -> int:
         The exit code. 1: an entry could not be removed.
     """
     folder = entries_folder(cache_folder())
-    entries = list_entries(folder)[::-1]
+    fetched = [CacheEntry(path, size, used, name) for path, used, size, name in list_fetched()]
+    entries = sorted([*list_entries(folder), *fetched], key=lambda entry: entry.used, reverse=True)
     if not entries:
         print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
         return 0
     print_tables([Section("", [["last use", "size", "content"], *_rows(entries)], right_columns=(1,))])
     removable = [entry for entry in entries if not entry.is_busy]
     if not confirmed:
-        print(f"would remove {_describe(removable, folder)}; add runs.confirm=true to remove them")
+        print(f"would remove {_describe(removable)}; add runs.confirm=true to remove them")
         return 0
+    for entry in fetched:
+        shutil.rmtree(entry.path, ignore_errors=True)
     kept = [entry for entry in removable if not remove_entry(entry.path)]
     for entry in kept:
-        print(f"kept {entry.path}: it can't be removed; {folder} may be read-only")
-    print(f"removed {_describe([entry for entry in removable if entry not in kept], folder)}")
+        print(f"kept {entry.path}: it can't be removed; {entry.path.parent} may be read-only")
+    print(f"removed {_describe([entry for entry in removable if entry not in kept])}")
     return 1 if kept else 0
 
 
-def _describe(entries: Sequence[CacheEntry], folder: Path) -> str:
+def _describe(entries: Sequence[CacheEntry]) -> str:
+    folders = " and ".join(sorted({str(entry.path.parent) for entry in entries}))
+    place = f" of {folders}" if folders else ""
     word = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {word} of {folder}, {_megabytes(sum(entry.size for entry in entries))}"
+    return f"{len(entries)} {word}{place}, {_megabytes(sum(entry.size for entry in entries))}"
 
 
 def _rows(entries: Sequence[CacheEntry]) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
 from components.types import Augmentation, Duration, Loss, OpensSource, UserError
+from components.uri_mask import MASK
 from runner.credentials import DATA_URI_VARIABLE, reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
@@ -19,7 +20,6 @@ from runner.signature.parameters import REST, hint_of_argument, needs_more_argum
 from runner.signature.schema import SCHEMA
 from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import FUNCTION, element_hint, part_kinds, read_duration
-from runner.uri_mask import MASK
 from runner.user_code import is_user_code
 
 SEVERAL_FORMS = {(Loss, "__call__"), (Augmentation, "__call__")}

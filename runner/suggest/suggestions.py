@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.input_files import find_path
+from components.remote import is_remote
 from components.types import DataError, UserError
 from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location, located_settings
@@ -145,7 +146,7 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
 
 def _locate(origin: str, path: object) -> str:
     """The origin with the whole path, where $TITRATE_DATA or another folder has the data and not the working folder."""
-    if not isinstance(path, str):
+    if not isinstance(path, str) or is_remote(path):
         return origin
     try:
         found = find_path(path)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from components.uri_mask import mask_uri
 from runner import store_uri
 from runner.credentials import URI_VARIABLE
 from runner.files import open_to_append
@@ -21,7 +22,6 @@ from runner.run_folder import digest_summary, list_runs, read_record
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_unsent
-from runner.uri_mask import mask_uri
 
 if TYPE_CHECKING:
     from runner.display.progress import Progress

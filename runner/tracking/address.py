@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.types import UserError
+from components.uri_mask import MASK, mask_uri
 from runner.credentials import URI_VARIABLE
 from runner.errors import LocatedError
 from runner.store_uri import find_sqlite_file, resolve_store_uri
 from runner.tracking.identity import RUN_VARIABLE
-from runner.uri_mask import MASK, mask_uri
 
 EXPERIMENT_VARIABLE, ID_VARIABLE = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
 EXPERIMENT = "titrate"  # the experiment of runs that earlier versions have recorded

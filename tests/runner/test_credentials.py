@@ -8,12 +8,12 @@ import pytest
 from delivery import InProcessChild, serve_store
 
 from components.types import UserError
+from components.uri_mask import mask_uri
 from runner import credentials
 from runner.__main__ import main
 from runner.credentials import mask_arguments, mask_values, reveal, scrub
 from runner.signature.build import build
 from runner.tracking import store
-from runner.uri_mask import mask_uri
 
 pytestmark = [
     pytest.mark.optax,
@@ -85,7 +85,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 # --------------------------------------------------------------------------------------------------- one function
 
 
-@pytest.mark.parametrize("uri", SPELLINGS.values(), ids=SPELLINGS)
+BUCKETS = ("s3://me:zebraquagga@bucket/t.csv?*", "gs://bucket/t.csv?X-Goog-Signature=zebra&token=quagga")
+
+
+@pytest.mark.parametrize("uri", [*SPELLINGS.values(), *BUCKETS], ids=[*SPELLINGS, *BUCKETS])
 def test_a_mask_has_no_part_of_a_secret(uri: str) -> None:
     masked = mask_uri(uri)
     assert_secret(Path("nowhere"), masked)
@@ -101,9 +104,12 @@ def test_a_mask_has_no_part_of_a_secret(uri: str) -> None:
         "sqlite:////tmp/a@b:c/x.db?timeout=30",
         "sqlite:///mlflow.db",
         "postgresql://host/db?connect_timeout=3",
+        "postgresql:///db?host=/var/run/postgresql&port=5433",
         "databricks",
         "databricks://profile",
         "file:///tmp/mlruns",
+        "s3://bucket/a@b/year=2020/part-?#.parquet",
+        "abfs://container@account.dfs.core.windows.net/t.csv",
         "some/path",
     ],
 )

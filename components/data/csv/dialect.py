@@ -63,6 +63,8 @@ class CsvFile:
             everywhere else.
         names: the names of the columns, of a file that doesn't have them. They are read as a line before the first one.
         strip: the characters that are removed at both ends of each field. No field may be quoted.
+        added_fields: the names of columns that the file doesn't have, and the text of each, which all rows have. They
+            are read as the last fields of each line.
     """
 
     file: PackedFile | MemoryFile | JoinedFile
@@ -74,6 +76,7 @@ class CsvFile:
     skipped: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     strip: str = ""
+    added_fields: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return str(self.file)
@@ -100,7 +103,7 @@ class CsvFile:
             has_marks = not isinstance(self.file, JoinedFile) and (
                 self.comment is not None or self._separator_line is not None or self.escape == "\\"
             )
-            if self._is_utf_8 and not (has_marks or self.skipped or self.names or self.strip):
+            if self._is_utf_8 and not (has_marks or self.skipped or self.names or self.strip or self.added_fields):
                 yield LineStream(opened)
                 return
             chunks: Iterable[bytes] = read_chunks(opened) if self._is_utf_8 else self._decode(read_chunks(opened))
@@ -112,6 +115,8 @@ class CsvFile:
                 chunks = self._strip_fields(chunks)
             if self.names:
                 chunks = self._add_names(chunks)
+            if self.added_fields:
+                chunks = self._add_fields(chunks)
             yield LineStream(io.BufferedReader(ChunkReader(filter(None, chunks)), CHUNK_BYTES))
 
     @contextmanager
@@ -312,6 +317,31 @@ class CsvFile:
         yield self.field_delimiter.join(self.names).encode() + b"\n"
         for number, chunk in enumerate(chunks):
             yield chunk if number else chunk.removeprefix(codecs.BOM_UTF8)
+
+    def _add_fields(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Adds the last fields of each record: their names to the first one, and their texts to the others."""
+        delimiter = self.field_delimiter
+        names, texts = (
+            "".join(delimiter + self._quote(field) for field in fields).encode()
+            for fields in zip(*self.added_fields, strict=True)
+        )
+        quote, is_quoted, added = (self.quote or "").encode(), False, names
+        for lines in split_lines(chunks):
+            for number, line in enumerate(lines):
+                if quote and quote in line:
+                    _, is_quoted = self._empty_nulls(line, is_quoted)
+                if not is_quoted and (content := line.rstrip(b"\r\n")):
+                    lines[number], added = content + added + line[len(content) :], texts
+            yield b"".join(lines)
+
+    def _quote(self, field: str) -> str:
+        """A field as the file would have it."""
+        special = (self.field_delimiter, self.quote, self.escape, "\n", "\r")
+        if not any(character and character in field for character in special):
+            return field
+        if self.quote is None or (self.escape and self.escape in field):
+            raise DataError(f"{self} is in a folder that is named {field!r}, which no field can have. Rename it.")
+        return f"{self.quote}{field.replace(self.quote, self.quote * 2)}{self.quote}"
 
     def _empty_comments_and_nulls(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Empties the line that names the delimiter, lines that start with the comment character, and fields `\\N`.

@@ -26,9 +26,11 @@ from components.data.csv.selection import Nameless
 from components.data.csv.text_table import TextTable
 from components.data.files import hash_texts
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.partitions import Partitions
 from components.data.profile import is_whole
 from components.data.table_paths import common_folder, find_table_files, name_files
 from components.input_files import Paths, describe_paths, hash_file
+from components.remote import is_remote
 from components.types import DataError, Range, TableProfile
 
 ENCODINGS = ("utf-8", "utf-16", "latin1", "cp1252", "cp1250", "cp1251", "mac_roman", "shift_jis", "gb18030", "big5")
@@ -40,9 +42,11 @@ class FileTable(TextTable):
 
     Attributes:
         path: the file, or several that are one table: a list; a pattern such as `shards/*.csv`, or with `**` for any
-            folders; or a folder, of which all files that end in .csv or .tsv, packed or not, are read. The files of a
-            pattern or a folder are in the order of their names. All have the same columns in the same order. A relative
-            path is looked up below $TITRATE_DATA, then below the working folder.
+            folders; or a folder, of which all files that end in .csv or .tsv, packed or not, are read, also in folders
+            below, but for names that start with `.` or `_`. The files of a pattern or a folder are in the order of
+            their paths. All have the same columns in the same order. Folders named `year=2020` are the column `year`. A
+            relative path is looked up below $TITRATE_DATA, then below the working folder. A URI, such as
+            `s3://bucket/*.csv` or `https://host/x.csv`, is fetched into the cache folder.
         valid: the rows of the validation split: a share in (0, 1), a count from 1, or one or several files, as in
             `path`, which are read like those. None: 0.15.
         test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
@@ -92,7 +96,8 @@ class FileTable(TextTable):
             is_allowed = nameless.name in (*row_numbers, *self._declared_types, *self._targets)
             if nameless.record is not None and not is_allowed:
                 raise self._make_nameless_error(nameless)
-        exists_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
+        is_file_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
+        exists_here = is_file_here or is_remote(self.label)
         return profile if exists_here else replace(profile, origin=self.location)
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
@@ -238,7 +243,7 @@ class Csv(FileTable):
     @cached_property
     def file(self) -> CsvFile:
         """The file and its dialect, or several files that are joined; raises DataError if there is none."""
-        names = name_files(self.files)
+        names, partitions = name_files(self.files), Partitions(self.files)
         parts = tuple(
             CsvFile(
                 PackedFile(file, self.max_unpacked_gb),
@@ -249,13 +254,16 @@ class Csv(FileTable):
                 self.encoding,
                 names=self.names or (),
                 strip=self.strip or "",
+                added_fields=tuple((name, text or "") for name, text in values.items()),
             )
-            for file in self.files
+            for file, values in zip(self.files, partitions.values, strict=True)
         )
         if names == (os.path.basename(self.label),):
             return parts[0]
         joined = JoinedFile(parts, names, self.label)
-        return replace(parts[0], file=joined, delimiter=parts[0].field_delimiter, encoding="utf-8", names=(), strip="")
+        # The parts are read by the other options.
+        dialect = replace(parts[0], encoding="utf-8", names=(), strip="", added_fields=())
+        return replace(dialect, file=joined, delimiter=parts[0].field_delimiter)
 
     @property
     def location(self) -> str:
@@ -274,7 +282,8 @@ class Csv(FileTable):
         return _GivenCsv.like(self, path)
 
     def _digest_given(self, path: Paths) -> str:
-        return _hash_files(find_table_files(path))
+        files = find_table_files(path)
+        return _hash_files(files) + Partitions(files).describe()
 
     @property
     def text_names(self) -> Collection[str]:
@@ -291,10 +300,13 @@ class Csv(FileTable):
         return columns
 
     def _check_first_line(self) -> None:
-        """Raises DataError if the first line has the names that an option has."""
-        if self.names is None:
-            return
+        """Raises DataError if the first line has the names that an option has, or that a folder has."""
         for part in self.file.parts:
+            part = replace(part, added_fields=())
+            if (partitions := Partitions(self.files)).names:
+                partitions.check_names(part.read_header().names, str(part))
+            if self.names is None:
+                continue
             with part.open_records() as reader:
                 records = itertools.islice(filter(None, reader), 2)  # the names that were added, and the first line
                 if [*records] == [[*self.names]] * 2:
@@ -309,7 +321,7 @@ class Csv(FileTable):
 
     @cached_property
     def _content_digest(self) -> str:
-        digest = _hash_files(self.files)
+        digest = _hash_files(self.files) + Partitions(self.files).describe()
         # This form and these texts are those of earlier versions, whose runs know the digest.
         nulls = EARLIER_NULLS if self.nulls is None else self.nulls
         types = sorted((self.types or {}).items())

@@ -24,6 +24,7 @@ from components.data.sql.database import (
 )
 from components.data.sql.values import ColumnBuilder
 from components.data.table_file import StoredTable
+from components.read_once import read_once
 from components.types import DataError, Range
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class Sql(StoredTable):
 
     @cached_property
     def _store(self) -> QueryResult:
-        texts = [name for name, kind in self._declared_types.items() if kind == "string"]
-        return QueryResult(self._whole_uri, self.query, self.label, texts)
+        texts = tuple(sorted(name for name, kind in self._declared_types.items() if kind == "string"))
+        key = (self._whole_uri, self.query, self.label, texts)
+        return read_once("sql", key, lambda: QueryResult(*key))
 
     def content_digest(self) -> str:
         return self._content_digest

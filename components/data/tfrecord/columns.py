@@ -20,6 +20,7 @@ from components.closest import suggest_name
 from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
+from components.data.partitions import Partitions
 from components.data.tfrecord.example import (
     Feature,
     FeatureList,
@@ -136,7 +137,12 @@ class ExampleColumns(ColumnStore):
         raise IndexError(row)
 
     def digest(self) -> str:
-        return ", ".join(hash_file(path, digest_size=16).hexdigest() for path in self.paths) + f", {dict(self.shapes)}"
+        digests = [hash_file(path, digest_size=16).hexdigest() for path in self.paths]
+        return ", ".join(digests) + f", {dict(self.shapes)}{self._partitions.describe()}"
+
+    @cached_property
+    def _partitions(self) -> Partitions:
+        return Partitions(self.paths)
 
     @property
     def _counts(self) -> Sequence[tuple[str, int]]:
@@ -158,6 +164,10 @@ class ExampleColumns(ColumnStore):
                 columns[name] = _Column(np.empty(0), None, pyarrow.null(), error)
                 continue
             columns[name] = _Column(map_arrays(values, self.maps) if is_large else values, valid, array.type)
+        self._partitions.check_names(columns, self.label)
+        for name, kind in self._partitions.types.items():
+            array = self._partitions.read(name, [count for _, count in self._counts])
+            columns[name] = _Column(*convert_column(name, array), kind)
         return columns
 
     def _make_column(self, name: str, parts: Sequence[_Part]) -> pyarrow.ChunkedArray:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from components.data import Frame, Sql, column_store
 from components.data.sql import source as sql
 from components.data.sql.values import ColumnBuilder
+from components.read_once import reading_once
 from components.types import DataError, Strings
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4)
@@ -322,6 +323,15 @@ def test_the_query_runs_once(shop: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(days, Strings)
     assert days.tolist()[3] == "2020-01-04"
     assert len(runs) == 1
+    with reading_once():  # as the suggestion and the training of one run
+        tables = [Sql(uri=shop, query=source.query, target=target).table for target in ("price", "day")]
+        assert tables[0].values["id"].tolist() == tables[1].values["id"].tolist()
+        assert len(runs) == 2
+        _ = Sql(uri=shop, query=source.query, types={"day": "string"}).table
+        assert len(runs) == 3
+    with reading_once():
+        _ = Sql(uri=shop, query=source.query).table
+    assert len(runs) == 4
 
 
 def test_a_column_that_is_not_used_may_have_numbers_and_texts(shop: str) -> None:

@@ -5,22 +5,24 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import feather, ipc, orc, parquet
+from pyarrow import csv, feather, ipc, orc, parquet
 
 import components.data.column_store as column_store
 from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
+from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.framing import write_records
 from components.data.typed_table import TypedTable
 from components.types import DataError, Strings
 
@@ -47,6 +49,7 @@ TYPED: dict[str, Callable[[pyarrow.Table, Path], Any]] = {
 }
 FORMATS = TYPED | {"json_lines": write_lines, "packed": write_packed_lines}
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 ROWS = pyarrow.table(
     {
         "count": [3, 1, None, 2],
@@ -195,7 +198,84 @@ def test_folders_name_columns(tmp_path: Path) -> None:
     assert_equal_columns(open_table(tmp_path / "t", drop=("year", "kind")), Frame(columns=ROWS))
     location = f"{tmp_path / 't'}, row 0 of year=2021/kind=d/part.parquet"
     assert next(source.blocks("all")).locate(3) == location
-    assert "year" not in open_table(tmp_path / "t/*/*/*.parquet").table.values
+
+
+def write_examples(table: pyarrow.Table, path: Path) -> None:
+    numbers = Feature("int64", table["x"].to_numpy(), np.arange(len(table) + 1))
+    with path.open("wb") as file:
+        write_records(file, serialize_examples({"x": numbers}, len(table)).tolist())
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "json_lines", "tfrecord"])
+def test_folders_name_columns_of_all_formats_and_patterns(format: str, tmp_path: Path) -> None:
+    write = {"csv": csv.write_csv, "tfrecord": write_examples, **FORMATS}[format]
+    places = [f"year={year}/the%20kind={kind}" for year, kind in ((2020, "a"), (2021, HIVE_NULL), (2021, "b%2C c"))]
+    for row, place in enumerate(places):
+        (tmp_path / "t" / place).mkdir(parents=True)
+        write(pyarrow.table({"x": [2 * row, 2 * row + 1]}), tmp_path / "t" / place / "part.csv")
+    for path in ("t", "t/*/*/*.csv", [f"t/{place}/part.csv" for place in places]):
+        paths = [str(tmp_path / each) for each in ([path] if isinstance(path, str) else path)]
+        source = TableFile(path=paths if len(paths) > 1 else paths[0]).open()
+        table = source.table
+        assert [np.asarray(table.values[name]).tolist() for name in ("x", "year")] == [
+            [0, 1, 2, 3, 4, 5],
+            [2020, 2020, 2021, 2021, 2021, 2021],
+        ]
+        assert cast(Strings, table.values["the kind"]).tolist() == ["a", "a", "", "", "b, c", "b, c"]
+    single = TableFile(path=str(tmp_path / "t" / places[2] / "part.csv"), test=str(tmp_path / "t" / places[0])).open()
+    assert [block.columns["year"].tolist() for part in ("train", "test") for block in single.blocks(part)] == [
+        [2021, 2021],
+        [2020, 2020],
+    ]
+    before = source.fingerprint()
+    (tmp_path / "t" / "year=2020").rename(tmp_path / "t" / "year=2019")
+    assert TableFile(path=str(tmp_path / "t")).open().fingerprint() != before
+    write(pyarrow.table({"x": [9]}), tmp_path / "t" / "part.csv")
+    with pytest.raises(DataError, match=r"is in a folder the kind=…, which names a column, but .*t/part.csv isn't"):
+        _ = TableFile(path=str(tmp_path / "t")).open().table
+    (tmp_path / "t" / "part.csv").unlink()
+    (tmp_path / "t" / "year=2019").rename(tmp_path / "t" / "x=3")
+    with pytest.raises(DataError, match=r"`x` is a column of the files, and a folder is named x=…. Rename one"):
+        _ = TableFile(path=str(tmp_path / "t/x=3")).open().table
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.csv": "csv", "b.parquet": "parquet"}, "a.csv (CSV), b.parquet (Parquet). Choose those to read, such as"),
+        ({"a.parquet": "parquet", "b/c.csv": "csv"}, "a.parquet (Parquet), b/c.csv (CSV). Choose those to read"),
+        ({"README.md": "csv", "a.csv": "csv"}, "a.csv (CSV), README.md (another format). Choose"),
+        ({"a.json": "json_lines", "a.json.gz": "packed"}, "with a.json and a.json.gz, which may be one table twice"),
+        ({"_a.csv": "csv"}, "without files; it has _a.csv, whose names start with . or _; choose a file"),
+    ],
+)
+def test_a_folder_of_several_formats_is_an_error(files: Mapping[str, str], message: str, tmp_path: Path) -> None:
+    for name, format in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        {"csv": csv.write_csv, **FORMATS}[format](pyarrow.table({"x": [1]}), tmp_path / name)
+    with pytest.raises(DataError, match=re.escape(message)):
+        open_table(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_files_beside_folders_are_read_with_those_in_them(format: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for row, name in enumerate(("a.csv", "sub/b.csv", "sub/_c.csv", ".d.csv")):
+        {"csv": csv.write_csv, **FORMATS}[format](pyarrow.table({"x": [row]}), tmp_path / name)
+    assert np.asarray(open_table(tmp_path).table.values["x"]).tolist() == [0, 1]
+
+
+def test_files_of_other_splits_have_the_same_format(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "b")
+    with pytest.raises(DataError, match=r"`valid` \(=.*b\) is Parquet, but .*a.csv is CSV. Save both in one format."):
+        open_table(tmp_path / "a.csv", valid=str(tmp_path / "b"))
+    with pytest.raises(DataError, match=r"`test` \(=.*a.csv\) is CSV, but .*b is Parquet. Save both in one format."):
+        open_table(tmp_path / "b", test=str(tmp_path / "a.csv"))
+    with pytest.raises(DataError, match=r"a.csv is CSV or of another format, but .*b is Parquet. Save all in one"):
+        open_table(tmp_path / "*")
+    with pytest.raises(DataError, match=r"`shapes` \(={'x': \(\)}\) is for TFRecord files, but .*b is Parquet. Leave"):
+        open_table(tmp_path / "b", shapes={"x": ()})
 
 
 def test_shards_have_their_columns_in_any_order_and_numbers_of_several_types(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from parts import Tokens
 
-import runner.platform
+import components.cache_folder
 from components.data import Arrays, Generator
 from components.feature import Distinct, ExampleWeight, Label, Moments, Numeric, Vocabulary
 from components.feature.normalizer import Clip
@@ -628,16 +628,16 @@ def test_a_user_without_a_home_folder_has_a_private_cache(tmp_path: Path, monkey
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # there is no home
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    runner.platform._temporary_cache.cache_clear()
+    components.cache_folder._temporary_cache.cache_clear()
     private = tmp_path / f"cache-{os.getuid()}"
     assert cache_folder() == private / "titrate"
     assert private.stat().st_mode & 0o077 == 0
     private.chmod(0o777)  # as another user might have created it
-    runner.platform._temporary_cache.cache_clear()
+    components.cache_folder._temporary_cache.cache_clear()
     assert cache_folder().parent.parent == tmp_path
     assert cache_folder().parent != private
     assert cache_folder() == cache_folder()
-    runner.platform._temporary_cache.cache_clear()
+    components.cache_folder._temporary_cache.cache_clear()
 
 
 def test_the_fingerprint_depends_on_rows_and_splits_alone_and_has_32_characters() -> None:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from pyarrow import csv
 
+from components.uri_mask import mask_uri
 from runner import credentials
 from runner.__main__ import main
 from runner.config.compose import compose
+from runner.config.earlier_run import _names_other_database
 from runner.config.overrides import parse_override
 from runner.record.naming import data_name
 from runner.signature.build import build
@@ -75,6 +77,9 @@ def test_a_run_on_a_database(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert (code, "resuming from step" in printed) == (0, True)
     code, printed = run(capsys, *predict, "output=d.csv", "data.query=oders")
     assert (code, "data.query: shop.db has no table `oders`. Did you mean orders?" in printed) == (2, True)
+    Path("other.db").write_bytes(Path("shop.db").read_bytes())
+    assert run(capsys, *predict, "output=e.csv", "data.uri=sqlite:///other.db") == (0, "")
+    assert csv.read_csv("e.csv").num_rows == 60  # all rows of the query, and not those of a split
     with contextlib.closing(sqlite3.connect("shop.db")) as database:
         database.execute("update orders set price = 3 where id = 7")
         database.commit()
@@ -99,3 +104,17 @@ def test_init_writes_the_query(capsys: pytest.CaptureFixture[str]) -> None:
         assert (written["query"], written["uri"]) == (query, "sqlite:///shop.db?password=***")
         assert build(compose([f"data={name}"]).values["data"], {}).table.rows in (60, 56)
         assert shlex.split(printed)[-1] == f"experiment={name}"
+
+
+@pytest.mark.parametrize(
+    ("word", "is_other"),
+    [
+        (f"data.uri={URI}", False),  # the database of the run, with its password
+        ("data.uri=sqlite:///shop.db", False),
+        ("data.uri=sqlite:///other.db", True),
+        ("data.query=t", False),
+    ],
+)
+def test_another_database_has_new_rows(word: str, is_other: bool) -> None:
+    of_run = {"data": {"uri": mask_uri(URI)}}
+    assert _names_other_database([parse_override(word)], of_run) == is_other

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -327,12 +327,12 @@ def test_files_are_read_in_the_order_of_their_names_and_those_of_a_list_in_its_o
     def read(path: str | list[str]) -> list[int]:
         return list(np.asarray(Csv(path=path).table.values["x"]).tolist())
 
-    assert read("in") == [0, 1, 2]
+    assert read("in") == [0, 1, 2, 3, 4]
     assert read("in/*.*") == [0, 1, 2, 6]
     assert read("in/**/*.csv") == [0, 3, 4]
     assert read("in/[1B]*") == [0, 2]
     assert read(["in/B.TSV", "in/a/1.csv"]) == [2, 3]
-    assert read(["in/a", "in/?.csv.gz"]) == [3, 1]
+    assert read(["in/a", "in/?.csv.gz"]) == [3, 4, 1]
     write_files(tmp_path, {"in/[1B]*": "x\n9\n"})
     assert read("in/[1B]*") == [9]  # a file of this name
     monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "in"))
@@ -350,7 +350,11 @@ def test_files_are_read_in_the_order_of_their_names_and_those_of_a_list_in_its_o
             "in",
             r"is a folder, .*/in without files that end .*; it has b.parquet, c; ch",
         ),
-        ({"in/d/b.csv": A}, "in", r"is a folder, .* set `path=in/\*\*/\*\.csv`"),
+        (
+            {"in/a.csv": A, "in/b.parquet": ""},
+            "in",
+            r"formats: a.csv \(CSV\), b.parquet \(another f.*=in/\*\*/\*.c",
+        ),
         (
             {"in/a.csv": A, "in/a.csv.gz": A},
             "in",
@@ -401,3 +405,22 @@ def test_files_without_lines_of_names_are_joined(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("n,text\n3,z\n")
     with pytest.raises(DataError, match=r"the first line of .*b.csv has the names of the columns; set `names=null`"):
         _ = Csv(**options).table
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ('\ufeff"n",text\r\n\r\n1,"a\r\n\r\n""b"\r\n2,', {}),
+        ("n,text\n#1,x\n1,a\n2,\n", {"comment": "#"}),
+        ("1;a\r2;\r", {"names": ("n", "text"), "delimiter": ";"}),
+        ("sep=|\nn|text\n1|a\nbad|x\n\n2|\\N\n", {"types": {"n": "int"}, "on_bad_row": "skip", "escape": "\\"}),
+    ],
+)
+def test_fields_of_folders_end_each_row(content: str, options: Any, tmp_path: Path) -> None:
+    for place in ("of=3/k=a;,%22b|", "of=4/k=__HIVE_DEFAULT_PARTITION__"):
+        write_files(tmp_path / place, {"x.csv": content})
+    for path, rows in (("of=3/*/x.csv", 1), ("**/x.csv", 2)):
+        table = Csv(path=str(tmp_path / path), **options).table
+        assert np.asarray(table.values["n"]).tolist() == [1, 2] * rows
+        assert np.asarray(table.values["of"]).tolist() == [3, 3, 4, 4][: 2 * rows]
+        assert cast(Strings, table.values["k"]).tolist() == ['a;,"b|', 'a;,"b|', "", ""][: 2 * rows]

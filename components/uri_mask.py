@@ -16,9 +16,19 @@ PUBLIC_PARAMETERS = (
     "charset",
     "sslmode",
     "connect_timeout",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "unix_socket",
+    "application_name",
 )
 """Query parameters that never hold credentials. The values of all other parameters are masked."""
 
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "hdfs", "hf", "memory")
+"""Schemes of URIs without a query: `?` and `#` may be in a name or a pattern, and `@` may follow a container."""
+
+_SECRET = re.compile(r"([\w-]*(?:key|secret|token|password|pwd|sig|signature)=)[^&;/]+", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")  # `host`, `host:5000`, `[::1]:5000`
 
 
@@ -29,6 +39,7 @@ def mask_uri(uri: str) -> str:
     "https://host/a?token=secret&timeout=9#b" -> "https://host/a?token=***&timeout=9#***"
     "sqlite:///runs.db?password=secret" -> "sqlite:///runs.db?password=***"
     "me:secret@host" -> "***@host"
+    "s3://bucket/part-?.parquet" -> "s3://bucket/part-?.parquet"
 
     If a part is ambiguous, it is masked: "https://me:a?b@host" -> "https://***"
     """
@@ -37,6 +48,11 @@ def mask_uri(uri: str) -> str:
         return _mask_without_slashes(uri)
     if _is_local(scheme.partition("+")[0]) and rest.startswith("/"):
         return f"{scheme}://{_mask_query(rest)}"
+    if scheme.lower() in STORES:
+        authority, slash, path = rest.partition("/")
+        user, at_sign, host = authority.rpartition("@")
+        user = MASK if ":" in user else user
+        return f"{scheme}://{user}{at_sign}{host}{slash}{_SECRET.sub(_mask_secret, path)}"
     userinfo, at_sign, address = rest.rpartition("@")
     if "?" in userinfo:  # either the "@" is in the query, or the "?" is in the password
         return f"{scheme}://{MASK}"
@@ -84,6 +100,10 @@ def _mask_query(address: str) -> str:
     path, question_mark, query = address.partition("?")
     masked_query = re.sub(r"[^&;]+", lambda parameter: _mask_parameter(parameter[0]), query)
     return path + question_mark + masked_query
+
+
+def _mask_secret(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}"
 
 
 def _mask_parameter(parameter: str) -> str:

@@ -1,0 +1,33 @@
+"""What a run reads of a server, a database or a bucket is read once, so that all of its parts get the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_memory: dict[str, tuple[Hashable, Any]] | None = None
+"""What was read, by what kind of thing it is. None: nothing is kept."""
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within the context, `read_once` keeps what it reads. An inner context uses that of the outer one."""
+    global _memory
+    outer = _memory
+    _memory = {} if outer is None else outer
+    try:
+        yield
+    finally:
+        _memory = outer
+
+
+def read_once(kind: str, key: Hashable, read: Callable[[], T]) -> T:
+    """Reads something, or returns what was read last of its kind if it has the same key."""
+    if _memory is None:
+        return read()
+    if kind not in _memory or _memory[kind][0] != key:
+        _memory[kind] = key, read()
+    return _memory[kind][1]

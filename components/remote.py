@@ -1,0 +1,305 @@
+"""Remote files, such as `s3://bucket/table.parquet`. They are fetched into the cache folder, so all files are local.
+
+A file is fetched once, and again when its size, its time or its checksum changes. fsspec is imported only for a URI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from components.cache_folder import cache_folder
+from components.read_once import read_once
+from components.types import DataError, MissingFileError
+from components.uri_mask import MASK, mask_uri
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+HTTP = ("http", "https")
+PATTERN = {True: re.compile(r"\*"), False: re.compile(r"[*?[]")}  # of HTTP, whose `?` starts a query, and of others
+# Facts about a file that change with its content, as fsspec's file systems name them.
+CONTENT_FACTS = (
+    *("etag", "lastmodified", "mtime", "modified", "created", "updated", "md5hash", "contentmd5", "digest", "checksum"),
+    *("crc32c", "generation", "versionid", "sha256", "lfs"),
+)
+# Parameters of signed addresses. They differ each time, and are no part of the identity of a file.
+SIGNED = re.compile(
+    r"x-(amz|goog)-.*|aws.*|googleaccessid|sig|signature|s[a-z]|expires|key-pair-id|policy|.*token.*", re.I
+)
+USUAL = "abfs://, file://, gs://, hdfs://, http://, https://, s3://"
+CREDENTIALS = {
+    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+CONNECT_SECONDS, READ_SECONDS = 30, 120
+
+Report = Callable[[int], None]
+"""Is called with the number of bytes that are fetched."""
+
+show_fetching: ContextVar[Callable[[str, int], AbstractContextManager[Report]]] = ContextVar(
+    "show_fetching", default=lambda name, size: nullcontext(lambda done: None)
+)
+"""(what is fetched, its bytes) -> a context that shows the progress."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI of files elsewhere."""
+    match = SCHEME.match(path)
+    return match is not None and match[1].lower() != "file"
+
+
+def hide_credentials(path: str) -> str:
+    """A path for messages: a URI without user, password and signature."""
+    return mask_uri(path) if is_remote(path) else path
+
+
+def strip_file_scheme(path: str) -> str:
+    """The path of a local file that is written as `file:///folder/name`. Raises DataError for a file of a host."""
+    if not (match := SCHEME.match(path)) or match[1].lower() != "file":
+        return path
+    if not path[match.end() :].startswith("/"):
+        raise DataError(f"{path}: the path of a file follows three slashes. Write file:///{path[match.end() :]}")
+    return path[match.end() :]
+
+
+def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
+    """Fetches remote files.
+
+    Args:
+        uri: a file; a folder; or a pattern with *, ** or, but for HTTP, ? and [.
+        patterns: whether a pattern is one.
+
+    Returns:
+        The local copies, in the order of their paths; of a folder, the folder that holds them.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: a package is missing, or the files can't be read.
+    """
+
+    def read() -> list[Path]:
+        with _explain_errors(uri):
+            return _fetch(uri, patterns=patterns)
+
+    return read_once(f"remote {uri}", patterns, read)
+
+
+def _fetch(uri: str, *, patterns: bool) -> list[Path]:
+    system, path = _open_system(uri)
+    is_http = _scheme(uri) in HTTP
+    is_pattern = patterns and PATTERN[is_http].search(path) is not None
+    if is_pattern:
+        found = [name for name, info in system.glob(path, detail=True).items() if info["type"] == "file"]
+        if not found:
+            raise MissingFileError(f"no file matches {hide_credentials(uri)}; correct the pattern", (uri,))
+    else:
+        is_folder = path.endswith("/") if is_http else system.info(path)["type"] == "directory"
+        found = list(system.find(path)) if is_folder else [path]
+        if not found:
+            raise MissingFileError(f"{hide_credentials(uri)} is a folder without files", (uri,))
+        if not is_folder:
+            return [_fetch_file(system, path, uri)]
+    copies = {name: _fetch_file(system, name, uri) for name in sorted(found)}
+    folder = _link_copies([*copies.values()])
+    if not is_pattern:
+        return [folder.joinpath(*_local_parts(path, uri))]
+    return [folder.joinpath(*_local_parts(name, uri)) for name in copies]
+
+
+def _fetch_file(system: Any, path: str, uri: str) -> Path:
+    """The local copy of a file, which is fetched unless the cache has it.
+
+    Args:
+        system: the file system.
+        path: the file there.
+        uri: the URI that the user wrote.
+    """
+    info = system.info(path)
+    identity, place = _identify(info), Path(*_local_parts(path, uri))
+    entry = entries_folder() / _hash(_scheme(uri), _strip_signature(path), identity)
+    copy, size = entry / place, info.get("size")
+    if _has_content_facts(info) and copy.is_file():
+        os.utime(entry)  # the last use
+        return copy
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    name = hide_credentials(path if "://" in path else f"{_scheme(uri)}://{path.lstrip('/')}")
+    descriptor, temporary = tempfile.mkstemp(prefix=".fetching-", dir=copy.parent)
+    os.close(descriptor)
+    try:
+        with show_fetching.get()(f"fetching {name}", size or 0) as report:
+            system.get_file(path, temporary, callback=_make_callback(report))
+        fetched = os.path.getsize(temporary)
+        if size is not None and fetched != size:
+            raise DataError(f"{name} broke off after {fetched:,} of {size:,} bytes. Run the command again.")
+        system.invalidate_cache()
+        if _identify(system.info(path)) != identity:
+            raise DataError(f"{name} changed while it was fetched. Run the command again.")
+        os.replace(temporary, copy)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return copy
+
+
+def _link_copies(copies: Sequence[Path]) -> Path:
+    """A folder that has the copies of several files, and no others, at their places."""
+    root = entries_folder()
+    folder = root / _hash(*(str(copy.relative_to(root)) for copy in copies))
+    if not folder.is_dir():
+        temporary = Path(tempfile.mkdtemp(prefix=".linking-", dir=root))
+        for copy in copies:
+            place = temporary.joinpath(*copy.relative_to(root).parts[1:])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(copy, place)
+            except OSError:  # the file system has no links
+                shutil.copyfile(copy, place)
+        try:
+            temporary.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(temporary)
+    os.utime(folder)
+    return folder
+
+
+def entries_folder() -> Path:
+    """The folder of the files that were fetched. Each of its folders has one file, or links to several."""
+    return cache_folder() / "remote"
+
+
+def list_entries() -> Iterator[tuple[Path, float, int, str]]:
+    """Yields the folder, the time of the last use, the bytes, and the name of each fetched file, or of several."""
+    root = entries_folder()
+    for entry in root.iterdir() if root.is_dir() else ():
+        files = [file for file in entry.rglob("*") if file.is_file()]
+        if re.fullmatch(r"[0-9a-f]{32}|\.linking-\w+", entry.name):
+            scheme, *places = os.path.commonpath(files).removeprefix(f"{entry}/").split("/") if files else ["", ""]
+            size = sum(file.stat().st_size // max(file.stat().st_nlink, 1) for file in files)
+            yield entry, entry.stat().st_mtime, size, f"{scheme}://{'/'.join(places)}"
+
+
+def _open_system(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it. Raises DataError if a package is missing."""
+    try:
+        from fsspec.core import url_to_fs
+        from fsspec.registry import known_implementations, registry
+    except ImportError as error:
+        raise DataError(
+            f"{hide_credentials(uri)} needs the package fsspec. Install it: uv sync --extra remote, or pip install "
+            "fsspec aiohttp"
+        ) from error
+    scheme = _scheme(uri)
+    if scheme not in {*known_implementations, *registry}:
+        raise DataError(
+            f"{hide_credentials(uri)}: {scheme}:// is no kind of file system. Allowed: {USUAL}, and others of fsspec"
+        )
+    options: dict[str, Any] = {}
+    try:
+        if scheme in HTTP:
+            import aiohttp
+
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+            options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
+        system, path = url_to_fs(uri, **options)
+    except ImportError as error:
+        package = str(known_implementations[scheme]["class"]).split(".")[0]
+        needed = "aiohttp" if scheme in HTTP else (error.name or "a package") if package == "fsspec" else package
+        raise DataError(f"{scheme}:// needs the package {needed}. Install it: pip install {needed}") from error
+    system.invalidate_cache()
+    return system, str(path)
+
+
+@contextmanager
+def _explain_errors(uri: str) -> Iterator[None]:
+    """Errors of a file system become DataError with the URI. Each of them has its own kinds of errors."""
+    name, scheme = hide_credentials(uri), _scheme(uri)
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ is not None else error
+        status = getattr(cause, "status", None)
+        if isinstance(cause, FileNotFoundError) or status in (404, 410):
+            raise MissingFileError(f"there is no file {name}; correct the path", (uri,)) from error
+        answer = f"{status} {getattr(cause, 'message', '')}".strip() if status is not None else str(cause)
+        message = _hide_in_message(answer, uri) or type(cause).__name__
+        if isinstance(cause, PermissionError) or status in (401, 403) or "credential" in message.lower():
+            variables = CREDENTIALS.get(scheme)
+            remedy = f"Set {variables}, or" if variables else "Write user:password@ before the host, or"
+            raise DataError(
+                f"{name} can't be read without permission: {message}. {remedy} log in as its package describes."
+            ) from error
+        if isinstance(cause, OSError) and cause.filename is not None:
+            message = f"{cause.strerror} ({cause.filename})"
+        raise DataError(f"{name} can't be fetched: {message.rstrip('.')}. Try again, or correct the path.") from error
+
+
+def _hide_in_message(message: str, uri: str) -> str:
+    """A message without the credentials of a URI, in one line."""
+    message = message.replace(uri, hide_credentials(uri))
+    parts = urlsplit(uri)
+    secrets = [parts.password, parts.query, parts.username if parts.password else None]
+    for secret in filter(None, secrets):
+        message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, message)
+    return " ".join(message.split())
+
+
+def _scheme(uri: str) -> str:
+    match = SCHEME.match(uri)
+    assert match is not None
+    return match[1].lower()
+
+
+def _identify(info: Mapping[str, Any]) -> str:
+    """The size of a file, and the facts that change with its content."""
+    facts = {_fact_name(key): str(value) for key, value in info.items() if value is not None}
+    return str(sorted((key, value) for key, value in facts.items() if key == "size" or key in CONTENT_FACTS))
+
+
+def _has_content_facts(info: Mapping[str, Any]) -> bool:
+    return any(_fact_name(key) in CONTENT_FACTS for key, value in info.items() if value is not None)
+
+
+def _fact_name(key: str) -> str:
+    return re.sub("[-_]", "", key).lower()
+
+
+def _strip_signature(path: str) -> str:
+    """A path without the user, the password and the parameters of a signature."""
+    if "://" not in path:
+        return path
+    parts = urlsplit(path)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not SIGNED.fullmatch(pair[0])]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?{query}"
+
+
+def _local_parts(path: str, uri: str) -> Sequence[str]:
+    """The place of a copy: the scheme, the host or the bucket, and the path. Raises DataError for a path with `..`."""
+    parts = urlsplit(path)
+    rest = f"{parts.netloc.rpartition('@')[2]}{parts.path}" if "://" in path else path
+    names = [name for name in PurePosixPath(rest).parts if name != "/"]
+    if ".." in names or "\0" in rest:
+        raise DataError(f"{hide_credentials(uri)} has a file whose path isn't allowed, {rest!r}")
+    return [_scheme(uri), *names]
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=16).hexdigest()
+
+
+def _make_callback(report: Report) -> Any:
+    from fsspec.callbacks import Callback
+
+    return Callback(hooks={"report": lambda size, value, **_: report(value)})
