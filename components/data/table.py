@@ -16,6 +16,7 @@ from components.types import Block, Ragged, Strings, Values, row_count
 # The maximum size of a block, which should fit into the processor's cache.
 BLOCK_ROWS = 1 << 17
 BLOCK_BYTES = 1 << 22
+COLUMN_BYTES = 1 << 15  # of a column: blocks of wide tables may be larger, because each array takes some Python code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +94,20 @@ class LocatedBlock(Block):
 
 
 def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
-    """Yields the first row and the end of each block. A block has at most BLOCK_ROWS and BLOCK_BYTES, or one row."""
+    """Yields the first row and the end of each block.
+
+    A block has at most BLOCK_ROWS rows, and BLOCK_BYTES bytes or COLUMN_BYTES for each column, or one row.
+    """
+    max_bytes = max(BLOCK_BYTES, COLUMN_BYTES * len(columns))
     fixed_bytes = sum(_row_bytes(values) for values in columns.values())  # of a row
     varying = [values for values in columns.values() if not _row_bytes(values)]  # rows have different lengths
     offsets = sum((_byte_offsets(values) for values in varying), start=np.zeros(1, np.int64))
-    max_rows = max(min(BLOCK_ROWS, BLOCK_BYTES // max(fixed_bytes, 1)), 1)
+    max_rows = max(min(BLOCK_ROWS, max_bytes // max(fixed_bytes, 1)), 1)
     first = 0
     while first < rows:
         stop = min(first + max_rows, rows)
         if varying:
-            free_bytes = BLOCK_BYTES - fixed_bytes * (stop - first)
+            free_bytes = max_bytes - fixed_bytes * (stop - first)
             stop_by_bytes = int(np.searchsorted(offsets, offsets[first] + free_bytes, side="right")) - 1
             stop = min(stop, max(stop_by_bytes, first + 1))
         yield first, stop

@@ -97,7 +97,7 @@ class Numeric:
         if self.per and pipeline.fitted_step is None:
             raise UserError(f"`per` (={self.per}) needs a step of `normalize` that is fitted, such as z_score")
 
-    @property
+    @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         columns: list[str] = []
         for source in self._sources:
@@ -233,7 +233,7 @@ class Numeric:
             scaled_difference=scale_errors(**options),
         )
 
-    @property
+    @functools.cached_property
     def _sources(self) -> tuple[str | Expression, ...]:
         """The columns of `key`, or the one expression. Their numbers are concatenated."""
         if self.expression is not None:
@@ -250,11 +250,11 @@ class Numeric:
         """The replacement of missing numbers; None: there is none."""
         return None if self.missing == "mask" else self.missing
 
-    @property
+    @functools.cached_property
     def _pipeline(self) -> Pipeline:
         return make_pipeline(self.normalize)
 
-    @property
+    @functools.cached_property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
         """The fit of each source."""
         pipeline = self._pipeline

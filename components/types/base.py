@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -141,11 +142,13 @@ class MissingFileError(DataError):
 def bind_fields(part: T, **values: Any) -> T:
     """A copy of a frozen part with other values of the fields that its `bind` sets: `field(init=False)`.
 
-    They are no parameters of the part, which a configuration could set without any effect.
+    They are no parameters of the part, which a configuration could set without any effect. Values of cached properties
+    aren't copied, because they may depend on these fields.
     """
     bound: T = object.__new__(type(part))
     for name, value in {**vars(part), **values}.items():
-        object.__setattr__(bound, name, value)
+        if not isinstance(getattr(type(part), name, None), cached_property):
+            object.__setattr__(bound, name, value)
     return bound
 
 

@@ -1,7 +1,8 @@
 """Saves trees of arrays and plain values, for the cache of encoded data.
 
-Each tree is a folder with a file for the bytes of each array, and one JSON file with the structure, the shapes and the
-checksums. Arrays are written piece by piece. The folder appears when it is complete.
+Each tree is a folder with a file for the bytes of each large array, one for those of all small arrays, and one JSON
+file with the structure, the shapes and the checksums. Arrays are written piece by piece. The folder appears when it is
+complete.
 """
 
 from __future__ import annotations
@@ -15,18 +16,17 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from components.types import Ragged
-from runner.data.cache_entries import INDEX, remove_temporary_folders
+from runner.data.cache_entries import INDEX, SHARED, remove_temporary_folders
 from runner.data.cached_array import ArrayWriter, CachedArray, DamagedArrayError, read_array
 from runner.run_folder import LOCK, lock_new_folder
 
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
-_MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
-_MAX_MAPPED = 256  # likewise: of more large files, the smaller ones are read, as many systems allow 1,024 open files
+_MAX_MAPPED = 256  # of more large files, the smaller ones are read, as many systems allow 1,024 open files
 _BUFFER_BYTES = 2**25  # of pieces that are written together, so that no file is opened for each piece
 
 
@@ -55,8 +55,8 @@ def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = ""
     try:
         lock = lock_new_folder(temporary)
         try:
-            tree, writers = _write_pieces(temporary, pieces)
-            content = {"about": about, "tree": tree, "arrays": [writer.describe() for writer in writers]}
+            tree, arrays, shared_size = _write_pieces(temporary, pieces)
+            content = {"about": about, "tree": tree, "arrays": arrays, "shared bytes": shared_size}
             (temporary / INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
             (temporary / LOCK).unlink()
             _move_into_place(temporary, folder)
@@ -82,7 +82,7 @@ def load_tree(folder: Path, *, whole: bool = False) -> Any:
         content = index["content"]
         if index["checksum"] != _json_checksum(content):
             return None
-        arrays = _open_arrays(folder, content["arrays"])
+        arrays = _open_arrays(folder, content["arrays"], content["shared bytes"])
         tree = _restore(content["tree"], [np.asarray(array) for array in arrays] if whole else arrays)
         with suppress(OSError):  # the folder is read-only
             os.utime(folder / INDEX)
@@ -91,42 +91,68 @@ def load_tree(folder: Path, *, whole: bool = False) -> Any:
         return None
 
 
-def _write_pieces(folder: Path, pieces: Iterable[Mapping[str, Any]]) -> tuple[Any, list[ArrayWriter]]:
-    """Writes the arrays of all pieces. Returns the tree as JSON values, and the writers of its arrays."""
+def _write_pieces(folder: Path, pieces: Iterable[Mapping[str, Any]]) -> tuple[Any, list[dict[str, Any]], int]:
+    """Writes the arrays of all pieces. Returns the tree and its arrays as JSON values, and the shared file's size."""
     tree: Any = None
     writers: list[ArrayWriter] = []
     waiting_bytes = 0
-    for piece in pieces:
-        arrays: list[_Array] = []
-        flat = _flatten(piece, arrays)
-        if tree is None:
-            tree = flat
-            writers = [ArrayWriter(folder / f"{number}.bin", *array) for number, array in enumerate(arrays)]
-        for writer, (array, _) in zip(writers, arrays, strict=True):
-            writer.append(array)
-            waiting_bytes += array.nbytes
-        if waiting_bytes >= _BUFFER_BYTES:
-            _flush(writers)
-            waiting_bytes = 0
-    _flush(writers)
-    return tree, writers
+    with (folder / SHARED).open("w+b") as shared:
+        for piece in pieces:
+            arrays: list[_Array] = []
+            flat = _flatten(piece, arrays)
+            if tree is None:
+                tree = flat
+                writers = [ArrayWriter(folder / f"{number}.bin", *array) for number, array in enumerate(arrays)]
+            for writer, (array, _) in zip(writers, arrays, strict=True):
+                writer.append(array)
+                waiting_bytes += array.nbytes
+            if waiting_bytes >= _BUFFER_BYTES:
+                _flush(writers, shared)
+                waiting_bytes = 0
+        _flush(writers, shared)
+        described = [writer.describe() for writer in writers]
+        if not any(array["segments"] for array in described):  # all arrays were moved out of it
+            shared.truncate(0)
+        return tree, described, shared.seek(0, os.SEEK_END)
 
 
-def _flush(writers: Iterable[ArrayWriter]) -> None:
+def _flush(writers: Iterable[ArrayWriter], shared: BinaryIO) -> None:
     for writer in writers:
-        writer.flush()
+        writer.flush(shared)
+    shared.flush()
 
 
-def _open_arrays(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarray | CachedArray]:
+def _open_arrays(
+    folder: Path, entries: Sequence[Mapping[str, Any]], shared_size: int
+) -> list[np.ndarray | CachedArray]:
     """Opens the arrays of an index. Raises OSError or ValueError if a file is missing or has another size."""
-    sizes = [np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"]) for entry in entries]
-    too_many = sorted(sizes, reverse=True)[_MAX_MAPPED:]
-    min_bytes = max([_MIN_MAPPED_BYTES, *(size + 1 for size in too_many)])
-    arrays: list[np.ndarray | CachedArray] = []
-    for number, (size, entry) in enumerate(zip(sizes, entries, strict=True)):
-        file = _check_regular(folder / f"{number}.bin")
-        arrays.append((CachedArray if size >= min_bytes else read_array)(file, **entry))
+    large = [_count_bytes(entry) for entry in entries if entry["segments"] is None]
+    too_many = sorted(large, reverse=True)[_MAX_MAPPED:]
+    min_bytes = max([0, *(size + 1 for size in too_many)])
+    arrays: list[Any] = []
+    with _open_file(folder / SHARED, shared_size) as shared:
+        for number, entry in enumerate(entries):
+            parameters = {key: value for key, value in entry.items() if key != "segments"}
+            size, file = _count_bytes(entry), folder / f"{number}.bin"
+            if entry["segments"] is not None:
+                arrays.append(read_array(shared, entry["segments"], **parameters))
+            elif size < min_bytes:
+                with _open_file(file, size) as own:
+                    arrays.append(read_array(own, [(0, size)], **parameters))
+            else:
+                arrays.append(CachedArray(_check_regular(file), **parameters))
     return arrays
+
+
+def _count_bytes(entry: Mapping[str, Any]) -> int:
+    return int(np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"]))
+
+
+def _open_file(file: Path, size: int) -> BinaryIO:
+    """Opens a regular file for reading. Raises ValueError if it has another size."""
+    if _check_regular(file).stat().st_size != size:
+        raise ValueError(f"{file} hasn't {size} bytes")
+    return file.open("rb")
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:

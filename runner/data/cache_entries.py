@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from runner.run_folder import LOCK, NEW_LOCK, is_abandoned
 
-INDEX = "index.json"
+INDEX, SHARED = "index.json", "shared.bin"
 _NAME = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.\w{8}")  # the entry's name between dots, and `mkdtemp`'s 8 characters
-_FILES = "|".join(map(re.escape, (INDEX, LOCK, NEW_LOCK)))
+_FILES = "|".join(map(re.escape, (INDEX, SHARED, LOCK, NEW_LOCK)))
 _FILE = re.compile(rf"{_FILES}|\d+\.(bin|npy)")  # npy: of earlier versions
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -18,6 +18,7 @@ from runner.data.ordered_map import ordered_map
 from runner.errors import RunError
 from runner.platform import count_cores
 
+MIN_MAPPED_BYTES = 2**20  # smaller arrays share a file and are read, so that a thousand columns need no thousand files
 CHUNK_BYTES = 2**20  # that a checksum covers; a step that gathers random rows reads as much for each of them
 _MIN_THREADED = 8  # chunks; starting threads takes as long as checking a few
 
@@ -27,25 +28,25 @@ class DamagedArrayError(RunError):
 
 
 class ArrayWriter:
-    """Appends pieces of an array to a file."""
+    """Appends pieces of an array to a file: to one that small arrays share, or, if it is large, to one of its own."""
 
     def __init__(self, file: Path, first: np.ndarray, is_offsets: bool = False) -> None:
-        """Creates the file.
+        """Creates no file.
 
         Args:
-            file: the file, which must not exist.
+            file: the file of its own, which must not exist.
             first: the first piece, whose type and shape the others have.
             is_offsets: whether the pieces are the `offsets` of `Ragged`.
         """
         if first.dtype.hasobject:
             raise ValueError(f"arrays of {first.dtype} can't be saved")
-        file.touch(exist_ok=False)
         self._file, self._dtype, self._shape = file, first.dtype, first.shape
         self._is_offsets, self._end = is_offsets, 0
         self._waiting: list[np.ndarray] = []
         self._rows = 0
-        self._size = 0
+        self._size = self._waiting_size = 0
         self._checksums: list[int] = []
+        self._segments: list[tuple[int, int]] | None = []
 
     def append(self, piece: np.ndarray) -> None:
         """Appends a piece. It is kept in memory until `flush` is called."""
@@ -57,20 +58,35 @@ class ArrayWriter:
             self._end = end
         self._rows += len(piece) if piece.ndim else 1
         self._waiting.append(piece)
+        self._waiting_size += piece.nbytes
 
-    def flush(self) -> None:
-        """Writes the pieces to the file."""
-        with self._file.open("ab") as stream:
-            for piece in self._waiting:
-                data = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
-                stream.write(data.data)
-                self._add_checksums(data)
+    def flush(self, shared: BinaryIO) -> None:
+        """Writes the pieces.
+
+        Args:
+            shared: the file of small arrays, for reading and writing. An array that becomes large is moved out of it.
+        """
+        pieces = [np.ascontiguousarray(piece).reshape(-1).view(np.uint8) for piece in self._waiting]
+        for piece in pieces:
+            self._add_checksums(piece)
+        if self._segments is None or self._size >= MIN_MAPPED_BYTES:
+            written = _read_segments(shared, self._segments or ())
+            self._segments = None
+            with self._file.open("ab") as stream:
+                stream.writelines(each.data for each in (written, *pieces))
+        elif self._waiting_size:
+            self._segments.append((shared.seek(0, os.SEEK_END), self._waiting_size))
+            shared.writelines(piece.data for piece in pieces)
         self._waiting.clear()
+        self._waiting_size = 0
 
     def describe(self) -> dict[str, Any]:
-        """The parameters of `CachedArray` besides the file, as JSON values."""
+        """The parameters of `CachedArray` besides the file, as JSON values.
+
+        `segments` are the positions and sizes of its bytes in the shared file. None: it has a file of its own.
+        """
         shape = [self._rows, *self._shape[1:]] if self._shape else []
-        return {"dtype": self._dtype.str, "shape": shape, "checksums": self._checksums}
+        return {"dtype": self._dtype.str, "shape": shape, "checksums": self._checksums, "segments": self._segments}
 
     def _add_checksums(self, data: np.ndarray) -> None:
         while len(data):
@@ -83,13 +99,28 @@ class ArrayWriter:
             data = data[len(part) :]
 
 
-def read_array(file: Path, dtype: str, shape: Sequence[int], checksums: Sequence[int]) -> np.ndarray:
-    """Reads the file of an `ArrayWriter`. Raises OSError or ValueError if it is missing or damaged."""
-    data = np.fromfile(file, np.uint8)
+def read_array(
+    file: BinaryIO, segments: Iterable[tuple[int, int]], dtype: str, shape: Sequence[int], checksums: Sequence[int]
+) -> np.ndarray:
+    """Reads an array of an `ArrayWriter` from segments of a file. Raises OSError or ValueError if it is damaged."""
+    data = _read_segments(file, segments)
     parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
     if [zlib.crc32(part.data) for part in parts] != [*checksums]:
-        raise ValueError(f"{file} is damaged")
+        raise ValueError(f"{file.name} is damaged")
     return data.view(dtype).reshape(shape)
+
+
+def _read_segments(file: BinaryIO, segments: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Bytes of a file, by positions and sizes. Raises ValueError if the file is too short."""
+    segments = list(segments)
+    data = np.empty(sum(size for _, size in segments), np.uint8)
+    stop = 0
+    for position, size in segments:
+        file.seek(position)
+        start, stop = stop, stop + size
+        if file.readinto(data[start:stop].data) != size:  # type: ignore[attr-defined]
+            raise ValueError(f"{file.name} is too short")
+    return data
 
 
 class CachedArray(NDArrayOperatorsMixin):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, Source, Statistic
+from components.types import Block, Column, Constants, Source, Statistic, Values
 from runner.data.columns import select_columns, select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
@@ -84,8 +84,10 @@ def compute_statistics(
         The results by name of the request, column and statistic.
     """
     total: dict[str, States] = {}
-    if any(has_statistics(request.columns) for request in requests.values()):
-        summarize = functools.partial(_summarize_block, requests, columns, constants)
+    plans = {name: _make_plan(request, columns) for name, request in requests.items()}
+    plans = {name: plan for name, plan in plans.items() if plan.statistics}
+    if plans:
+        summarize = functools.partial(_summarize_block, plans, constants)
         total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
@@ -123,67 +125,79 @@ def _merge_pair(left: dict[str, States], right: dict[str, States]) -> dict[str, 
     return merged
 
 
+class _Plan(NamedTuple):
+    """What is computed of each block for a request.
+
+    Attributes:
+        rows: as in the request.
+        statistics: the statistics, each once, with the columns that they read.
+        ancestors: the feature columns that these read, directly or not, parents first.
+        keys: the raw columns that are read.
+    """
+
+    rows: np.ndarray
+    statistics: tuple[tuple[Statistic, Parents], ...]
+    ancestors: Mapping[str, Column]
+    keys: frozenset[str]
+
+
+def _make_plan(request: StatisticsRequest, columns: Mapping[str, Column]) -> _Plan:
+    found = {name: column.statistics() for name, column in request.columns.items()}
+    to_fit = {name: request.columns[name] for name, statistics in found.items() if statistics}
+    pairs = [(each, tuple(parent_keys(columns, name))) for name in to_fit for each in found[name].values()]
+    ancestors = _ancestors(columns, to_fit)
+    keys = frozenset(key for column in [*ancestors.values(), *to_fit.values()] for key in column.keys)
+    return _Plan(request.rows, tuple(dict.fromkeys(pairs)), ancestors, keys)
+
+
 def _summarize_block(
-    requests: Mapping[str, StatisticsRequest],
-    columns: Mapping[str, Column],
-    constants: Mapping[str, Constants],
-    block_with_offset: tuple[int, Block],
+    plans: Mapping[str, _Plan], constants: Mapping[str, Constants], block_with_offset: tuple[int, Block]
 ) -> dict[str, States]:
     """The states of one block, for each request that has rows in it."""
     offset, block = block_with_offset
     states = {}
-    for name, request in requests.items():
-        low, high = np.searchsorted(request.rows, (offset, offset + block_rows(block)))
-        columns_to_fit = _columns_with_statistics(request.columns)
-        if columns_to_fit and low < high:
-            selected = _select_needed(block, columns, columns_to_fit, request.rows[low:high] - offset)
-            states[name] = _summarize_columns(columns_to_fit, columns, constants, selected)
+    for name, plan in plans.items():
+        low, high = np.searchsorted(plan.rows, (offset, offset + block_rows(block)))
+        if low < high:
+            selected = _select_needed(block, plan.keys, plan.rows[low:high] - offset)
+            states[name] = _summarize_columns(plan, constants, selected)
     return states
 
 
 def has_statistics(columns: Mapping[str, Column]) -> bool:
     """Whether columns need a pass."""
-    return bool(_columns_with_statistics(columns))
+    return any(column.statistics() for column in columns.values())
 
 
-def _columns_with_statistics(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """The columns that have statistics."""
-    return {name: column for name, column in columns.items() if column.statistics()}
-
-
-def _select_needed(
-    block: Block, columns: Mapping[str, Column], columns_to_fit: Mapping[str, Column], rows: np.ndarray
-) -> Block:
+def _select_needed(block: Block, keys: Collection[str], rows: np.ndarray) -> Block:
     """Some rows of the raw columns that the statistics need."""
-    keys = {key for column in {**_ancestors(columns, columns_to_fit), **columns_to_fit}.values() for key in column.keys}
     if len(rows) < block_rows(block):
         block = select_rows(block, rows, keys)
     return replace(block, columns=select_columns(block, keys))
 
 
-def _summarize_columns(
-    columns_to_fit: Mapping[str, Column],
-    columns: Mapping[str, Column],
-    constants: Mapping[str, Constants],
-    block: Block,
-) -> States:
-    """The states of the statistics of `columns_to_fit` for one block."""
-    all_parents = {parent for name in columns_to_fit for parent in parent_keys(columns, name)}
-    read = encode_block(block, _ancestors(columns, columns_to_fit), constants, read=all_parents).read
+def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: Block) -> States:
+    """The states of the statistics of a request for one block."""
+    all_parents = {parent for _, parents in plan.statistics for parent in parents}
+    read = encode_block(block, plan.ancestors, constants, read=all_parents).read
+    blocks: dict[Parents, Block] = {(): block}
     states: States = {}
-    for name, column in columns_to_fit.items():
-        parents = tuple(parent_keys(columns, name))
-        values, ids = {}, set()
-        for parent in parents:
-            array_name, values[parent] = next(iter(read[parent].items()))
-            if array_name == "ids":
-                ids.add(parent)
-        valid = {key: mask for key, mask in block.valid.items() if key not in parents}
-        with_parents = replace(block, columns={**block.columns, **values}, valid=valid, ids=frozenset(ids))
-        for statistic in column.statistics().values():
-            if (statistic, parents) not in states:
-                states[statistic, parents] = statistic.summarize(with_parents)
+    for statistic, parents in plan.statistics:
+        if parents not in blocks:
+            blocks[parents] = _add_parents(block, {parent: read[parent] for parent in parents})
+        states[statistic, parents] = statistic.summarize(blocks[parents])
     return states
+
+
+def _add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
+    """The block with the feature columns that a column reads in place of raw columns of their names."""
+    columns, ids = dict(block.columns), set[str]()
+    for parent, arrays in parents.items():
+        array_name, columns[parent] = next(iter(arrays.items()))
+        if array_name == "ids":
+            ids.add(parent)
+    valid = {key: mask for key, mask in block.valid.items() if key not in parents}
+    return replace(block, columns=columns, valid=valid, ids=frozenset(ids))
 
 
 def _column_results(columns: Mapping[str, Column], name: str, states: States) -> dict[str, Any]:

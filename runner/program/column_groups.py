@@ -17,6 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import config as flax_config
 from flax.core.scope import LazyRng
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from components.types import MultiHot, StackableLayer, register_pytrees
 from runner.data.stacked_columns import Arrays, StackedColumns, layout_of, stack_arrays
@@ -150,17 +153,49 @@ def _hash_path(path: Sequence[str | int]) -> int:
     return int.from_bytes(digest.digest()[:4], "big")
 
 
-@jax.custom_vjp
-def _stack(leaves: tuple[jax.Array, ...], numbers: Sequence[jax.Array]) -> jax.Array:
+def _stack(leaves: Sequence[jax.Array], numbers: Sequence[jax.Array]) -> jax.Array:
     """Stacks arrays. The gradient of each is taken out of that of the stack as `_unstack` does."""
-    del numbers
-    return jnp.stack(leaves)
+    return _stack_p.bind(*leaves, *numbers) if numbers else jnp.stack(leaves)
 
 
-_stack.defvjp(
-    lambda leaves, numbers: (jnp.stack(leaves), numbers),
-    lambda numbers, gradient: (tuple(_unstack(gradient, numbers)), None),
-)
+# A primitive of its own, because no function with an own transpose (`custom_vjp`, `linear_call`) has derivatives in
+# forward mode and can be vectorized, too. Its arguments are the arrays, then as many numbers.
+_stack_p = Primitive("stack_columns")
+
+
+def _stack_impl(*arguments: jax.Array) -> jax.Array:
+    return jnp.stack(arguments[: len(arguments) // 2])
+
+
+def _stack_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
+    count = len(primals) // 2
+    return _stack_p.bind(*primals), _stack_p.bind(*map(ad.instantiate_zeros, tangents[:count]), *primals[count:])
+
+
+def _transpose_stack(cotangent: Any, *arguments: Any) -> list[Any]:
+    leaves, numbers = arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]
+    taken = [None] * len(leaves) if isinstance(cotangent, ad.Zero) else _unstack(cotangent, numbers)
+    is_linear = [ad.is_undefined_primal(leaf) for leaf in leaves]
+    return [*(own if linear else None for own, linear in zip(taken, is_linear, strict=True)), *([None] * len(numbers))]
+
+
+def _stack_batched(arguments: Sequence[jax.Array], axes: Sequence[int | None]) -> tuple[jax.Array, int]:
+    count = len(arguments) // 2
+    size = next(each.shape[axis] for each, axis in zip(arguments, axes, strict=True) if axis is not None)
+    leaves = [
+        jnp.broadcast_to(each, (size, *each.shape)) if axis is None else jnp.moveaxis(each, axis, 0)
+        for each, axis in zip(arguments[:count], axes[:count], strict=True)
+    ]
+    are_numbers_shared = all(axis is None for axis in axes[count:])
+    return _stack(leaves, arguments[count:] if are_numbers_shared else ()), 1
+
+
+_stack_p.def_impl(_stack_impl)
+_stack_p.def_abstract_eval(lambda first, *others: ShapedArray((len(others) // 2 + 1, *first.shape), first.dtype))
+mlir.register_lowering(_stack_p, mlir.lower_fun(_stack_impl, multiple_results=False))
+ad.primitive_jvps[_stack_p] = _stack_jvp
+ad.primitive_transposes[_stack_p] = _transpose_stack
+batching.primitive_batchers[_stack_p] = _stack_batched
 
 
 def _unstack(stacked: jax.Array, numbers: Sequence[jax.Array]) -> list[jax.Array]:

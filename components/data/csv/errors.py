@@ -304,17 +304,14 @@ def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
         inside: 1 if the text starts in a quoted field, else 0.
     """
     codes = np.frombuffer(text, np.uint8)
-    edges = np.flatnonzero(np.diff(codes == ord(file.quote or ""))) + 1
-    starts, stops = edges[::2], edges[1::2]  # of each run of quotes
-    odd = (stops - starts) % 2
-    starts_inside = (inside + np.cumsum(odd) - odd) % 2 == 1  # an odd number of quotes came before
-    bounds = np.frombuffer(f"{file.field_delimiter}\n\r".encode(), np.uint8)
-    follows_bound, precedes_bound = np.isin(codes[starts - 1], bounds), np.isin(codes[stops], bounds)
-    # In a quoted field, an even run is doubled quotes, and an odd run closes the field. Outside, a run opens a field;
-    # an even run also closes it.
-    valid_inside = (odd == 0) | precedes_bound
-    valid_outside = follows_bound & ((odd == 1) | precedes_bound)
-    return not np.where(starts_inside, valid_inside, valid_outside).all()
+    is_quote = codes == ord(file.quote or "")
+    is_bound = is_quote | (codes == ord("\n")) | (codes == ord("\r"))
+    for code in file.field_delimiter.encode():
+        is_bound |= codes == code
+    is_open = np.bitwise_xor.accumulate(is_quote) ^ bool(inside)  # behind each character
+    # A quote that opens a field follows a bound, or the other one of two quotes; one that closes it precedes these.
+    is_placed = np.where(is_open[1:-1], is_bound[:-2], is_bound[2:])
+    return bool((is_quote[1:-1] & ~is_placed).any())
 
 
 def check_format(file: CsvFile, *, follows: bool = False) -> None:

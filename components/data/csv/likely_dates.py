@@ -28,6 +28,7 @@ SINCE_1970 = (np.datetime64("1990"), np.datetime64("2036"))  # and of those that
 MIN_SHARE = 0.95  # of the values; the others may stand for missing ones
 MIN_DISTINCT = 3  # two values may be anything
 FIRST_TEXTS = 5  # if none of so many has a format, the others aren't parsed, which is slow
+MIN_CHARACTERS = 3  # of a text in one of the formats, such as 1AM; it has a digit
 
 
 def find_dates_in_numbers(numbers: np.ndarray) -> str | None:
@@ -57,12 +58,15 @@ def find_dates_in_texts(texts: Sequence[str]) -> str | None:
     Args:
         texts: some distinct texts of a column.
     """
-    if len(texts) < MIN_DISTINCT:
+    stripped = [text.strip() for text in texts]
+    first, others = stripped[:FIRST_TEXTS], stripped[FIRST_TEXTS:]
+    has_possible = any(len(text) >= MIN_CHARACTERS and any(map(str.isdigit, text)) for text in first)
+    if len(texts) < MIN_DISTINCT or not has_possible:
         return None
     for format in FORMATS:
-        times = [parse_time(text.strip(), format) for text in texts[:FIRST_TEXTS]]
+        times = [parse_time(text, format) for text in first]
         if any(times):
-            times += [parse_time(text.strip(), format) for text in texts[FIRST_TEXTS:]]
+            times += [parse_time(text, format) for text in others]
             if _are_mostly(np.array(times, "datetime64[us]"), WRITTEN):
                 return format
     return None

@@ -86,7 +86,33 @@ def test_large_arrays_stay_on_the_disk_and_small_ones_are_read(tmp_path: Path) -
     assert isinstance(tree["large"], np.ndarray)
 
 
-@pytest.mark.parametrize("file", ["index.json", "0.bin", "2.bin"])
+def test_small_arrays_share_a_file_until_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.data.cached_array.MIN_MAPPED_BYTES", 100)
+    monkeypatch.setattr("runner.data.cache._BUFFER_BYTES", 1)
+    random = np.random.default_rng(0)
+    expected = {
+        name: random.integers(0, 255, (30, width), np.uint8) for name, width in zip("abcd", (3, 1, 7, 0), strict=True)
+    }
+
+    def save(name: str, count: int) -> set[str]:
+        pieces = [{key: values[row : row + 5] for key, values in expected.items()} for row in range(0, count, 5)]
+        save_tree(tmp_path / name, pieces)
+        for whole in (False, True):
+            found = load_tree(tmp_path / name, whole=whole)
+            for key, values in expected.items():
+                np.testing.assert_array_equal(found[key], values[:count])
+                assert isinstance(found[key], np.ndarray) == (whole or values[:count].nbytes < 100)
+        return {file.name for file in (tmp_path / name).iterdir()}
+
+    assert save("a" * 32, 10) == {"index.json", "shared.bin"}
+    assert save("b" * 32, 30) == {"index.json", "shared.bin", "2.bin"}
+    assert (tmp_path / ("b" * 32) / "2.bin").stat().st_size == expected["c"].nbytes
+    del expected["a"], expected["b"]
+    assert save("c" * 32, 30) == {"index.json", "shared.bin", "0.bin"}
+    assert (tmp_path / ("c" * 32) / "shared.bin").stat().st_size == 0
+
+
+@pytest.mark.parametrize("file", ["index.json", "shared.bin"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "longer", "one bit"])
 def test_a_damaged_entry_loads_as_none_and_can_be_replaced(entry: Path, file: str, damage: str) -> None:
     content = bytearray((entry / file).read_bytes())
@@ -110,7 +136,7 @@ def test_a_changed_bit_anywhere_in_the_index_is_noticed(entry: Path) -> None:
         assert load_tree(entry) is None
 
 
-@pytest.mark.parametrize("name", [".", "index.json", "0.bin"])
+@pytest.mark.parametrize("name", [".", "index.json", "shared.bin"])
 @pytest.mark.parametrize("kind", ["a file", "a pipe", "a folder", "a dangling link"])
 def test_anything_with_the_name_of_an_entry_or_its_file_is_replaced(entry: Path, name: str, kind: str) -> None:
     path = entry / name
@@ -198,7 +224,7 @@ def test_a_kill_while_an_entry_is_written_leaves_nothing_that_is_loaded(tmp_path
     assert done.returncode == -9
     assert load_tree(tmp_path / NAME) is None
     (half,) = tmp_path.iterdir()
-    assert (half / "0.bin").stat().st_size >= 20 * 8000  # pieces are not kept in memory
+    assert (half / "shared.bin").stat().st_size >= 20 * 8000  # pieces are not kept in memory
     os.utime(half, (0, 0))
     save_tree(tmp_path / NAME, [TREE])
     assert [path.name for path in tmp_path.iterdir()] == [NAME]

@@ -29,7 +29,7 @@ VALUES = np.random.default_rng(0).integers(0, 2**16, (ROWS, 3)).astype(np.uint16
 def small_chunks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("runner.data.cached_array.CHUNK_BYTES", CHUNK)
-        patched.setattr("runner.data.cache._MIN_MAPPED_BYTES", 1)
+        patched.setattr("runner.data.cached_array.MIN_MAPPED_BYTES", 1)
         patched.setattr("runner.data.cache._BUFFER_BYTES", 20)
         yield
 
@@ -192,7 +192,7 @@ def test_damaged_data_of_a_run_stops_it(tmp_path: Path, monkeypatch: pytest.Monk
     ragged = Ragged(VALUES.reshape(-1), np.arange(0, VALUES.size + 1, 3))
     tree = {"x": {"values": VALUES}} | ({"text": {"ids": ragged}} if way == "gather" else {})
     save_tree(tmp_path / NAME, [tree])
-    for file in sorted((tmp_path / NAME).glob("*.bin")):
+    for file in sorted((tmp_path / NAME).glob("[0-9]*.bin")):
         save_tree(tmp_path / NAME, [tree])
         data = Data(load_tree(tmp_path / NAME), {"train": np.arange(ROWS)}, {}, "", ())
         flip(file, 5)

@@ -359,7 +359,7 @@ def test_the_cache_keeps_warnings(tmp_path: Path) -> None:
 def test_a_damaged_entry_of_the_cache_is_encoded_again_and_replaced(
     tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (entry / "1.bin").write_bytes(b"")
+    (entry / "shared.bin").write_bytes(b"")
     expected = prepared(source(), everything())
     assert_equal(prepared(source(), everything(), tmp_path), expected)
     forbid_encoding(monkeypatch)
@@ -514,11 +514,11 @@ assert data.warnings == ()
 
 
 def test_after_damage_the_same_command_encodes_the_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.data.cache._MIN_MAPPED_BYTES", 1)  # as if all arrays were large
+    monkeypatch.setattr("runner.data.cached_array.MIN_MAPPED_BYTES", 1)  # as if all arrays were large
     expected = prepared(source(), everything())
     prepared(source(), everything(), tmp_path)
     failures = 0
-    for file in sorted((tmp_path / "data").glob("*/*.bin")):
+    for file in sorted((tmp_path / "data").glob("*/[0-9]*.bin")):
         prepared(source(), everything(), tmp_path)
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1

@@ -228,3 +228,50 @@ def test_the_order_of_columns_is_restored_under_every_transformation(count: int)
     np.testing.assert_array_equal(jax.jvp(arrange, (joined,), (joined,))[1], expected)
     gradient = jax.vmap(jax.grad(lambda joined: (arrange(joined) * expected).sum()))(joined[None])
     np.testing.assert_array_equal(gradient, joined[None])
+
+
+def test_equal_embeddings_have_derivatives_of_every_kind() -> None:
+    features, data = load(["embedding"] * 3, [2, 0, 1])
+    names = features.inputs["x"]
+    layers = {name: features.columns[name].layer(data.constants[name].static) for name in names}
+    model, kinds = Model(layers, features.inputs, frozenset(), {}, Dense()), find_kinds(layers)
+    encoded = stack_columns(gather_rows({name: data.encoded[name] for name in names}, np.arange(ROWS)), 1, kinds)
+    constants: Any = stack_columns({name: {} for name in names}, 0, kinds, list_numbers(layers))
+    assert len(constants.numbers) == len(names)
+    parameters = jax.jit(model.init, static_argnames="train")(
+        {"params": jax.random.key(0)}, encoded, constants, train=True
+    )["params"]
+    tangent = jax.tree.map(jnp.cos, parameters)
+
+    def derive(numbers: Any) -> Any:
+        """All derivatives, with the numbers as inputs of the program."""
+        own = StackedColumns(constants.stacks, constants.axis, numbers)
+
+        def objective(parameters: Any) -> Any:
+            applied: Any = model.apply({"params": parameters}, encoded, own, train=True)
+            return (applied[0].inputs["x"] ** 3).sum()
+
+        def along(direction: Any) -> Any:
+            return jax.jvp(objective, (parameters,), (direction,))
+
+        first = next(iter(parameters))
+        only_first = {**jax.tree.map(jnp.zeros_like, tangent), first: tangent[first]}
+        lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), tangent)
+        return {
+            "jvp": (along(tangent), along(only_first)),
+            "vjp": jax.vjp(objective, parameters)[1](2.0),
+            "vmap": (jax.vmap(along)(lanes), jax.vmap(jax.grad(objective))(lanes)),
+            "one batched": jax.vmap(lambda own: jax.grad(objective)({**parameters, first: own}))(lanes[first]),
+            "hessian-vector products": (
+                jax.jvp(jax.grad(objective), (parameters,), (tangent,))[1],
+                jax.grad(lambda each: jax.jvp(objective, (each,), (tangent,))[1])(parameters),
+            ),
+        }
+
+    found = jax.jit(derive)(constants.numbers)
+    with separate_columns():
+        expected = derive(())
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, 1e-5, 1e-6), found, expected)
+    batched_numbers = jax.tree.map(lambda number: np.stack([number, number]), constants.numbers)
+    lanes = jax.jit(jax.vmap(derive))(batched_numbers)["vjp"]
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one[1], other, 1e-5, 1e-6), lanes, expected["vjp"])
