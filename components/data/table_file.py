@@ -24,7 +24,7 @@ from components.data.table_paths import check_no_split, find_table_files, name_f
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
 from components.input_files import Paths, find_paths
-from components.types import Block, DataError, LazyColumns, Range, Strings, Values, row_count
+from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -103,13 +103,21 @@ class StoredTable(TypedTable):
         return dataclasses.replace(block, columns=LazyColumns(columns, readers, rows))
 
     def _read_unused(self, name: str, rows: np.ndarray) -> Values:
-        """Some rows of a column that isn't used. A missing number is NaN."""
+        """Some rows of a column that isn't used. It has no mask: a missing text, whole number or boolean is None."""
         values, valid = self._store.convert(name)
         numbers = self._find_numbers(rows)
-        if valid is not None and isinstance(values, np.ndarray) and values.dtype.kind in "iub":
-            return np.where(valid[numbers], values[numbers], np.nan)
         taken = cast(Values, take_rows(values, numbers))
-        return _pack_files(taken) if name in self._files else taken
+        if name in self._files:
+            return _pack_files(taken)
+        if (
+            valid is None
+            or isinstance(taken, Ragged)
+            or (isinstance(taken, np.ndarray) and taken.dtype.kind not in "iub")
+        ):
+            return taken
+        objects = np.array(taken.tolist(), object)
+        objects[~valid[numbers]] = None
+        return objects
 
     @cached_property
     def _files(self) -> frozenset[str]:

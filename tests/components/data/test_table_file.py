@@ -23,6 +23,7 @@ from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
 from components.data.typed_table import TypedTable
 from components.types import DataError, Strings
+from runner.inference.copied_columns import copy_columns
 
 
 def write_lines(table: pyarrow.Table, path: Path) -> None:
@@ -165,10 +166,22 @@ def test_only_used_columns_are_read(format: str, tmp_path: Path, monkeypatch: py
     assert source.splits()["train"].tolist() == [0, 1]
     assert {*read} == {"count", "size"}
     assert set(block.columns) == set(ROWS.column_names)
-    assert block.columns["truth"].tolist()[:2] == [True, False]  # is read when it is asked for
-    assert block.columns["name"].tolist() == ["a", "", "b, c", ""]
-    assert np.isnan(block.columns["truth"][2])
+    assert block.columns["truth"].tolist() == [True, False, None, True]  # is read when it is asked for
+    assert block.columns["name"].tolist() == ["a", None, "b, c", ""]
     assert {*read} == {"count", "size", "truth", "name"}
+
+
+def test_columns_beside_predictions_keep_whole_numbers_with_gaps(tmp_path: Path) -> None:
+    columns = {"y": [1, 2, 3], "id": [2**53 + 1, None, 7], "big": [2**64 - 1, None, 1], "name": ["", None, "b"]}
+    table = pyarrow.table(columns, pyarrow.schema([("y", "i8"), ("id", "i8"), ("big", "u8"), ("name", "string")]))
+    parquet.write_table(table, tmp_path / "t")
+    source = open_table(tmp_path / "t", target="y").with_used_columns({"y"})
+    copied = copy_columns(source, ["id", "big", "name"], np.array([2, 0, 1]))
+    assert {name: values.tolist() for name, values in copied.items()} == {
+        "id": [7, 2**53 + 1, None],
+        "big": [1, 2**64 - 1, None],
+        "name": ["b", "", None],
+    }
 
 
 def test_a_damaged_column_matters_where_it_is_used(tmp_path: Path) -> None:
