@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,28 +234,6 @@ def test_shards_that_disagree_are_an_error(tmp_path: Path, second: dict[str, Any
         parquet.write_table(pyarrow.table(columns), tmp_path / name)
     with pytest.raises(DataError, match=message):
         _ = open_table(tmp_path / "?").table
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"x": 1}\n\n{"x": "a"}\n', "t, line 3: column `x` has a value of the type string, but number before; write"),
-        ('{"x": {"y": 1}}\n{"x": {"y": "a"}}\n', "t, line 2: column `x.y` has a value of the type string"),
-        ('{"x": 1}\n{"x":\n', "t, line 2: it is no JSON object: Invalid value"),
-        ('{"x": 1}\n[1]\n', "t, line 2: there is a value of the type array, but object before"),
-        ('{"x": 1, "x": 2}\n', "t, line 1: `x` is there twice"),
-        (b'{"x": "\xff"}\n', "t, line 1: column `x` has a text that isn't UTF-8"),
-        ("{}\n", "t has no columns"),
-        ('{"x": 1}{"x": 2}\n', "t has 2 objects in 1 lines; write one in each line"),
-        ('{"x": 1}\n{"x":\n2}\n', "t has 2 objects in 3 lines"),
-        (b'{"\xff": 1}\n', "t has a name that isn't UTF-8"),
-    ],
-)
-def test_wrong_json_is_an_error_with_its_line(tmp_path: Path, content: Any, message: str) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=re.escape(message)):
-        _ = open_table(path).table
 
 
 @pytest.mark.parametrize("format", TYPED)
