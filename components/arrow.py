@@ -22,7 +22,9 @@ FINE_UNITS = ("us", "ns", "ps", "fs", "as")  # of times, which always fit
 MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 
 
-def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
+def convert_column(
+    name: str, column: pyarrow.ChunkedArray, *, pack_bytes: bool = False
+) -> tuple[Values, np.ndarray | None]:
     """Converts a column of Arrow.
 
     Times with a time zone are converted to UTC, and times of a day to seconds. Decimals are int64 if all of the column
@@ -31,9 +33,10 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     Args:
         name: the column's name for messages.
         column: the column.
+        pack_bytes: whether bytes are packed as `Strings`, which take less memory than Python's.
 
     Returns:
-        The values, where a missing value is 0, False, NaN, NaT, "" or (in a column of bytes) None, and a mask (rows,),
+        The values, where a missing value is 0, False, NaN, NaT, "" or (in an array of bytes) None, and a mask (rows,),
         bool: False where a value is missing. The mask is None if no value is missing.
 
     Raises:
@@ -44,9 +47,9 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
 
     types, kind = pyarrow.types, column.type
     if isinstance(kind, pyarrow.BaseExtensionType):
-        return convert_column(name, _convert_extension(column))
+        return convert_column(name, _convert_extension(column), pack_bytes=pack_bytes)
     if types.is_dictionary(kind):
-        return convert_column(name, decode_dictionary(column))
+        return convert_column(name, decode_dictionary(column), pack_bytes=pack_bytes)
     if types.is_decimal(kind):
         return convert_column(name, _convert_decimals(name, column))
     valid = read_valid_mask(column)
@@ -54,6 +57,8 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         column, kind = column.cast(pyarrow.large_string()), pyarrow.large_string()
     if types.is_string(kind) or types.is_large_string(kind):
         return _convert_strings(column, valid), valid
+    if is_bytes(kind) and pack_bytes:
+        return read_strings(column if valid is None else column.cast(pyarrow.large_binary()).fill_null(b"")), valid
     if is_bytes(kind):
         return np.array(column.to_pylist(), object), valid
     if types.is_boolean(kind):
@@ -74,10 +79,11 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
 
 
 def is_bytes(kind: pyarrow.DataType) -> bool:
-    """Whether a column of a type has bytes, such as images."""
+    """Whether a column of a type has bytes, such as images, also in a dictionary."""
     import pyarrow
 
     types = pyarrow.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
     return any(check(kind) for check in checks)
 
@@ -239,10 +245,10 @@ def convert_numbers(
 
 
 def read_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
-    """Converts a column of strings to `Strings` without a dictionary."""
+    """Converts a column of strings, or of bytes, to `Strings` without a dictionary."""
     import pyarrow
 
-    large = column.cast(pyarrow.large_string())
+    large = column.cast(pyarrow.large_binary() if is_bytes(column.type) else pyarrow.large_string())
     array = large.combine_chunks() if isinstance(large, pyarrow.ChunkedArray) else large
     _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value
-MAX_ARRAY_BYTES = 1 << 28  # of all columns of a table in memory; those of a larger one are kept on the disk
+MAX_ARRAY_BYTES = 1 << 28  # of the columns of a table in memory; others are kept on the disk
 
 
 class ColumnStore(ABC):
@@ -76,14 +76,26 @@ class ColumnStore(ABC):
         """A digest that changes when the rows change."""
 
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
-        """Reads a column as `convert_column` does, and keeps it: on the disk if the table is large."""
+        """Reads a column as `convert_column` does, and keeps it: on the disk if the columns in memory are large.
+
+        Bytes are packed as `Strings`, in which a gap is empty.
+        """
         if name not in self._converted:
             column = self.read(name)
             self._check_texts(name, column)
-            values, valid = convert_column(name, column)
-            is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
-            self._converted[name] = (map_arrays(values, self.maps), valid) if is_large else (values, valid)
+            values, valid = convert_column(name, column, pack_bytes=True)
+            size = sum(array.nbytes for array in list_arrays(values))
+            if sum(self._held.values()) + size > MAX_ARRAY_BYTES:
+                values = map_arrays(values, self.maps)
+            else:
+                self._held[name] = size
+            self._converted[name] = values, valid
         return self._converted[name]
+
+    @cached_property
+    def _held(self) -> dict[str, int]:
+        """The sizes in bytes of the columns in memory."""
+        return {}
 
     @cached_property
     def maps(self) -> list[pyarrow.Buffer]:
@@ -109,8 +121,10 @@ class ColumnStore(ABC):
             except pyarrow.ArrowInvalid as error:
                 if "Invalid UTF8" not in str(error):
                     raise DataError(f"{self.name}: column `{name}` has a damaged value: {error}") from error
-                location = self.locate(start + (find_invalid_row(chunk, check_values) or 0))
-                raise DataError(f"{self.name}, {location}: column `{name}` has a text that isn't UTF-8") from error
+                row = find_invalid_row(chunk, check_values)  # None: no row has the text of its dictionary
+                if row is not None:
+                    location = self.locate(start + row)
+                    raise DataError(f"{self.name}, {location}: column `{name}` has a text that isn't UTF-8") from error
             start += len(chunk)
 
     @cached_property

@@ -62,6 +62,11 @@ class TypedTable(TextTable):
         """The columns that are read, converted to NumPy's types."""
 
     @property
+    def _files(self) -> frozenset[str]:
+        """The columns of bytes, such as images, that are packed as `Strings`."""
+        return frozenset()
+
+    @property
     def _categories(self) -> Collection[str]:
         """The columns of categories, which are text."""
         types = {name: getattr(column, "dtype", getattr(column, "type", "")) for name, column in self._stored.items()}
@@ -99,12 +104,14 @@ class TypedTable(TextTable):
         for name, array in self._kept.values.items():
             if name in self.drop:
                 continue
-            kind = read.types.get(name) or _find_kind(array)
+            kind = read.types.get(name) or self._find_kind(name, array)
             types |= {} if kind is None else {name: kind}
             values[name], mask = read.values.get(name, array), self._kept.valid.get(name)
             if name in read.values:
                 continue
-            if isinstance(array, Strings) and array.indices is not None and name not in self._texts:
+            if name in self._files:
+                mask = None if mask is None or mask.all() else mask
+            elif isinstance(array, Strings) and array.indices is not None and name not in self._texts:
                 mask = ~np.isin(array.indices, np.flatnonzero(np.diff(array.offsets) == 0))
                 mask = None if mask.all() else mask
             elif isinstance(array, Strings):  # the reader leaves out texts without a name and a value
@@ -117,11 +124,14 @@ class TypedTable(TextTable):
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
+    def list_classes(self, name: str, columns: Columns) -> set[str]:
+        return set() if name in self._files else super().list_classes(name, columns)
+
     def find_skipped_classes(self, name: str, columns: Columns, remaining: Collection[str]) -> dict[int, set[str]]:
         if name in self._texts:
             return super().find_skipped_classes(name, columns, remaining)
         values, mask = self._raw.values.get(name), self._raw.valid.get(name)
-        if values is None or _find_kind(values) is None:
+        if values is None or self._find_kind(name, values) is None:
             return {}
         rows = self.bad_rows.rows if mask is None else self.bad_rows.rows[mask[self.bad_rows.rows]]
         found = zip(rows.tolist(), take_rows(values, rows).tolist(), strict=True)
@@ -132,8 +142,20 @@ class TypedTable(TextTable):
         for option, listed in self._listed_columns():
             for name in listed if option != "drop" else ():
                 values = self._raw.values.get(name)
-                if values is not None and name not in self.drop and _find_kind(values) is None:
-                    yield f"{self.label}: `{option}` lists the column `{name}`, but {_describe_unread(values)}."
+                if values is not None and name not in self.drop and self._find_kind(name, values) is None:
+                    yield f"{self.label}: `{option}` lists the column `{name}`, but {self._describe_unread(name)}."
+
+    def _find_kind(self, name: str, values: Values) -> ColumnType | None:
+        """The type of a column; None: it is none of a table, such as images."""
+        if name in self._files:
+            return None
+        if isinstance(values, Strings):
+            return "string"
+        return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
+
+    def _describe_unread(self, name: str) -> str:
+        """Says what a column without a type of a table has, and how to convert it."""
+        return "it has bytes; decode them to texts" if name in self._files else _describe_unread(self._raw.values[name])
 
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""
@@ -149,14 +171,14 @@ class TypedTable(TextTable):
         arrays = [name for name in self.table.values if name not in self.table.types]
         others = [column.name for column in profile.columns if column.name not in self._targets]
         if targets := [name for name in arrays if name in self._targets]:
-            raise DataError(f"`target` (={targets[0]}): {_describe_unread(self._raw.values[targets[0]])}.")
+            raise DataError(f"`target` (={targets[0]}): {self._describe_unread(targets[0])}.")
         if arrays and not others:
-            unread = _describe_unread(self._raw.values[arrays[0]])
+            unread = self._describe_unread(arrays[0])
             raise DataError(
                 f"there is no other column than `{arrays[0]}`: {unread}. Choose an experiment or feature columns that "
                 "read it."
             )
-        notes = tuple(f"{name} is left out: {_describe_unread(self._raw.values[name])}" for name in arrays)
+        notes = tuple(f"{name} is left out: {self._describe_unread(name)}" for name in arrays)
         return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
 
     def _count_spellings(
@@ -216,7 +238,9 @@ class TypedTable(TextTable):
     def _zoned(self) -> dict[str, np.ndarray]:
         """Which times have a zone, (rows,), bool, of the columns that have such times. Their values are in UTC."""
         columns = self._stored
-        times = {name: values for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"}
+        times = {
+            name: values for name, values in self._raw.values.items() if self._find_kind(name, values) == "timestamp"
+        }
         zoned = {name: have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
         return {name: rows for name, rows in zoned.items() if rows.any()}
 
@@ -253,7 +277,9 @@ class TypedTable(TextTable):
         found = {
             name: [*(column.to_pylist() if hasattr(column := columns[name], "to_pylist") else column)]
             for name, values in self._raw.values.items()
-            if name not in self.drop and _find_kind(values) == "float" and self._is_read_as_text(name, values)
+            if name not in self.drop
+            and self._find_kind(name, values) == "float"
+            and self._is_read_as_text(name, values)
         }
         return {name: column for name, column in found.items() if any(isinstance(each, Decimal) for each in column)}
 
@@ -275,8 +301,8 @@ class TypedTable(TextTable):
     def _is_read_as_text(self, name: str, values: Values) -> bool:
         """Whether a column has texts, or its numbers are to be read in another way than they are."""
         if isinstance(values, Strings):
-            return True
-        if (kind := _find_kind(values)) is None:
+            return name not in self._files
+        if (kind := self._find_kind(name, values)) is None:
             return False
         declared = self._types.get(name, kind)
         return declared != kind and not (declared == "float" and kind in ("int", "bool"))
@@ -286,13 +312,6 @@ def _may_be_value(text: str) -> bool:
     """Whether a text may be a number, a time or a boolean."""
     word = text.strip().lower()
     return word in INFERRED_BOOLEANS or "inf" in word or any(map(str.isnumeric, text))
-
-
-def _find_kind(values: Values) -> ColumnType | None:
-    """The type of a column; None: it is none of a table, such as images."""
-    if isinstance(values, Strings):
-        return "string"
-    return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
 
 
 def _describe_unread(values: Values) -> str:

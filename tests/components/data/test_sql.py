@@ -47,6 +47,7 @@ def read(source: Any) -> dict[str, Any]:
     """The types, the values and the masks of a table."""
     table = source.table
     values = {name: each.tolist() if isinstance(each, Strings) else [*each] for name, each in table.values.items()}
+    values |= {name: [*table.values[name].iterate_bytes()] for name in source._files}
     return {"types": table.types, "values": values, "valid": {name: [*mask] for name, mask in table.valid.items()}}
 
 
