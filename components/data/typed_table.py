@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ MISSING = {  # by type
     "timestamp": np.array("NaT", "M8[us]"),
 }
 BOOLEANS = {"true": True, "false": False}
+INDEX = re.compile(r"__index_level_\d+__")  # the columns that pandas writes into files for an index without a name
+NAME_INDEX = "`frame.rename_axis('id')` makes it a column"
 ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
 
 
@@ -166,8 +169,11 @@ class TypedTable(TextTable):
         return values, None if valid.all() else valid
 
     def profile(self) -> TableProfile:
-        """The facts about the columns. Columns of arrays have none, and are left out, with a note."""
+        """The facts about the columns. Columns of arrays, and indexes without a name, are left out, with a note."""
         profile = super().profile()
+        used = {*self._targets, *self._declared_types}
+        indexes = [each.name for each in profile.columns if INDEX.fullmatch(each.name) and each.name not in used]
+        profile = replace(profile, columns=tuple(each for each in profile.columns if each.name not in indexes))
         arrays = [name for name in self.table.values if name not in self.table.types]
         others = [column.name for column in profile.columns if column.name not in self._targets]
         if targets := [name for name in arrays if name in self._targets]:
@@ -178,8 +184,9 @@ class TypedTable(TextTable):
                 f"there is no other column than `{arrays[0]}`: {unread}. Choose an experiment or feature columns that "
                 "read it."
             )
-        notes = tuple(f"{name} is left out: {self._describe_unread(name)}" for name in arrays)
-        return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
+        notes = [f"{name} is left out: {self._describe_unread(name)}" for name in arrays]
+        notes += [f"{name} is left out: it is an index of pandas without a name. {NAME_INDEX}" for name in indexes]
+        return replace(profile, notes=(*profile.notes, *notes))
 
     def _count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None
