@@ -43,6 +43,7 @@ MISSING = {  # by type
 BOOLEANS = {"true": True, "false": False}
 INDEX = re.compile(r"__index_level_\d+__")  # the columns that pandas writes into files for an index without a name
 NAME_INDEX = "`frame.rename_axis('id')` makes it a column"
+PRIVATE = "\ue000"  # a character that no text needs
 ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
 
 
@@ -85,8 +86,8 @@ class TypedTable(TextTable):
         import pyarrow
         from pyarrow import csv
 
-        # A missing value is an empty text in quotes, because an empty line is no row.
-        table = pyarrow.table({name: texts.fill_null("") for name, texts in self._texts.items()})
+        # A missing value is a text in quotes, because an empty line is no row.
+        table = pyarrow.table({name: texts.fill_null(self._gaps[name]) for name, texts in self._texts.items()})
         content = io.BytesIO()
         csv.write_csv(table, content, csv.WriteOptions(quoting_style="all_valid"))
         text = content.getvalue()
@@ -192,6 +193,8 @@ class TypedTable(TextTable):
         self, types: Mapping[str, ColumnType], records: np.ndarray | None
     ) -> Mapping[str, Mapping[str, int]]:
         counts = dict(super()._count_spellings({name: types[name] for name in types if name in self._texts}, records))
+        for name, spellings in counts.items():
+            counts[name] = {"" if text == self._gaps[name] else text: count for text, count in spellings.items()}
         for name in types.keys() - self._texts.keys():
             nulls = self._find_nulls(name, self._kept.values[name]).items()
             rows = {text: int(is_null[slice(None) if records is None else records].sum()) for text, is_null in nulls}
@@ -261,11 +264,29 @@ class TypedTable(TextTable):
     def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
         """As for files; None among texts is missing, whatever `nulls` lists."""
         nulls = super()._nulls_by_column
-        is_shared = self.nulls is not None and not isinstance(self.nulls, dict)
-        shared = tuple(map(str, self.nulls or ())) if is_shared else ()
-        gaps = {name for name, texts in self._texts.items() if texts.null_count}
-        listed = gaps if is_shared else gaps & nulls.keys()
-        return nulls | {name: (*nulls.get(name, shared), "") for name in listed}
+        gaps = {name: self._gaps[name] for name, texts in self._texts.items() if texts.null_count}
+        return nulls | {name: (*listed, gaps[name]) for name in gaps if (listed := self._list_nulls(name)) is not None}
+
+    def _list_nulls(self, name: str) -> tuple[str, ...] | None:
+        """The spellings of missing values that `nulls` lists for a column. None: the usual ones."""
+        if isinstance(self.nulls, tuple):
+            return tuple(map(str, self.nulls))
+        return super()._nulls_by_column.get(name)
+
+    @cached_property
+    def _gaps(self) -> Mapping[str, str]:
+        """The text that stands for None in each column of texts: "", or another one where "" isn't a missing value."""
+        return {name: self._find_gap(name, texts) for name, texts in self._texts.items()}
+
+    def _find_gap(self, name: str, texts: pyarrow.ChunkedArray) -> str:
+        import pyarrow.compute as compute
+
+        gap, nulls = "", self._list_nulls(name)
+        if not texts.null_count or nulls is None or "" in nulls:
+            return gap
+        while compute.any(compute.equal(texts, gap)).as_py():
+            gap += PRIVATE
+        return gap
 
     @cached_property
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:

@@ -238,6 +238,22 @@ def test_none_is_missing_whatever_texts_are(nulls: Any) -> None:
     assert ("other" in frame.table.valid) == isinstance(nulls, dict), "an empty text is no None"
 
 
+@pytest.mark.parametrize("nulls", [(), ("?",), {"kind": ("?",), "private": ()}])
+def test_an_empty_text_beside_none_is_a_value_unless_nulls_lists_it(nulls: Any) -> None:
+    columns = {"kind": ["a", None, "", "b"], "private": ["\ue000", None, "", "x"]}
+    frame = Frame(columns={**columns, "size": ["1", None, "", "2"]}, nulls=nulls)
+    facts = {column.name: column for column in frame.profile().columns}
+    for name, texts in columns.items():
+        assert frame.table.valid[name].tolist() == [True, False, True, True]
+        assert values(frame, name) == [text or "" for text in texts]
+        assert facts[name].distinct_count == 3
+        assert facts[name].missing_spellings == {"": 1}
+    assert frame.table.types["size"] == "int", "an empty text among numbers is a gap, as in CSV files"
+    assert frame.table.valid["size"].tolist() == [True, False, False, True]
+    both = Frame(columns=columns, nulls=("",))
+    assert both.table.valid["kind"].tolist() == [True, False, False, True]
+
+
 def test_numbers_and_times_that_stand_for_missing_values_keep_their_type() -> None:
     days = np.array(["1900-01-01", "2020-01-01T10:30", "NaT"], "M8[ns]")
     columns = {"day": days, "x": np.array([1.25, 56, -1], np.float32), "n": np.array([5, -9, 99], np.int8)}
