@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,9 @@ FINE_UNITS = ("us", "ns", "ps", "fs", "as")  # of times, which always fit
 MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 
 
-def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
+def convert_column(
+    name: str, column: pyarrow.ChunkedArray, *, pack_bytes: bool = False
+) -> tuple[Values, np.ndarray | None]:
     """Converts a column of Arrow.
 
     Times with a time zone are converted to UTC, and times of a day to seconds. Decimals are int64 if all of the column
@@ -31,9 +33,10 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     Args:
         name: the column's name for messages.
         column: the column.
+        pack_bytes: whether bytes are packed as `Strings`, which take less memory than Python's.
 
     Returns:
-        The values, where a missing value is 0, False, NaN, NaT, "" or (in a column of bytes) None, and a mask (rows,),
+        The values, where a missing value is 0, False, NaN, NaT, "" or (in an array of bytes) None, and a mask (rows,),
         bool: False where a value is missing. The mask is None if no value is missing.
 
     Raises:
@@ -43,11 +46,10 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     import pyarrow
 
     types, kind = pyarrow.types, column.type
-    if types.is_dictionary(kind) and types.is_string_view(kind.value_type):  # of Polars, which Arrow can't cast
-        values = [chunk.dictionary.cast(pyarrow.large_string()).take(chunk.indices) for chunk in column.chunks]
-        return convert_column(name, pyarrow.chunked_array(values, pyarrow.large_string()))
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return convert_column(name, _convert_extension(column), pack_bytes=pack_bytes)
     if types.is_dictionary(kind):
-        return convert_column(name, column.cast(kind.value_type))
+        return convert_column(name, decode_dictionary(column), pack_bytes=pack_bytes)
     if types.is_decimal(kind):
         return convert_column(name, _convert_decimals(name, column))
     valid = read_valid_mask(column)
@@ -55,7 +57,9 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         column, kind = column.cast(pyarrow.large_string()), pyarrow.large_string()
     if types.is_string(kind) or types.is_large_string(kind):
         return _convert_strings(column, valid), valid
-    if types.is_binary(kind) or types.is_large_binary(kind):
+    if is_bytes(kind) and pack_bytes:
+        return read_strings(column if valid is None else column.cast(pyarrow.large_binary()).fill_null(b"")), valid
+    if is_bytes(kind):
         return np.array(column.to_pylist(), object), valid
     if types.is_boolean(kind):
         return convert_numbers(column.cast(pyarrow.uint8()), "?", valid, False), valid
@@ -72,6 +76,76 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     raise DataError(
         f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first, or leave it out"
     )
+
+
+def is_bytes(kind: pyarrow.DataType) -> bool:
+    """Whether a column of a type has bytes, such as images, also in a dictionary."""
+    import pyarrow
+
+    types = pyarrow.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return any(check(kind) for check in checks)
+
+
+def decode_dictionary(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """The values of a column with a dictionary. Arrow can't cast dictionaries of string_view, which Polars has."""
+    import pyarrow
+
+    kind = column.type.value_type
+    kind = pyarrow.large_string() if pyarrow.types.is_string_view(kind) else kind
+    return pyarrow.chunked_array([chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind)
+
+
+def _convert_extension(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """The values of a type that Arrow's library defines by another one: texts of UUIDs, else the stored values."""
+    import pyarrow
+
+    kind = column.type
+    if kind.extension_name == "arrow.uuid":
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        return pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])
+    return pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+
+
+def find_invalid_row(column: pyarrow.ChunkedArray | pyarrow.Array, check: Callable[[Any], object]) -> int | None:
+    """The first row of a column that a function can't take, which raises ArrowInvalid. None: it takes all of them.
+
+    Args:
+        column: the column.
+        check: the function, of some rows of it.
+    """
+    import pyarrow
+
+    def is_valid(rows: Any) -> bool:
+        try:
+            check(rows)
+        except pyarrow.ArrowInvalid:
+            return False
+        return True
+
+    low, high = 0, len(column)  # the first `low` rows are valid, the first `high` aren't
+    if is_valid(column):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_valid(column.slice(low, middle - low)) else (low, middle)
+    return low
+
+
+def check_values(values: pyarrow.Array) -> None:
+    """Raises ArrowInvalid if a text isn't UTF-8, or another value isn't valid, also within lists and dictionaries."""
+    import pyarrow
+
+    types = pyarrow.types
+    if isinstance(values, pyarrow.ExtensionArray):
+        check_values(values.storage)
+    elif types.is_dictionary(values.type):
+        check_values(decode_dictionary(pyarrow.chunked_array([values])).combine_chunks())
+    elif isinstance(values, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
+        check_values(values.flatten())
+    else:
+        values.validate(full=True)
 
 
 def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
@@ -171,10 +245,10 @@ def convert_numbers(
 
 
 def read_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
-    """Converts a column of strings to `Strings` without a dictionary."""
+    """Converts a column of strings, or of bytes, to `Strings` without a dictionary."""
     import pyarrow
 
-    large = column.cast(pyarrow.large_string())
+    large = column.cast(pyarrow.large_binary() if is_bytes(column.type) else pyarrow.large_string())
     array = large.combine_chunks() if isinstance(large, pyarrow.ChunkedArray) else large
     _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]

@@ -22,6 +22,7 @@ from components.types import DataError, Ragged, Strings, Values, row_count
 
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
 ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  # of objects that Arrow can convert
+FRAME_LIBRARIES = ("pandas", "polars", "pyarrow")  # whose tables and columns aren't read as streams
 PANDAS_MISSING_TYPES = ("NAType", "NaTType")  # of pd.NA and pd.NaT
 ALL = ""  # the key of all columns in `dates`
 ZONES = ("utc", "no_zone")  # the values of `dates` about the zone; the others are orders, formats and units of numbers
@@ -42,9 +43,42 @@ class Columns(NamedTuple):
 
 
 def is_table(data: object) -> bool:
-    """Whether an object has named columns: it is a mapping or a data frame."""
+    """Whether an object has named columns: it is a mapping, a data frame, or a stream of Arrow, as DuckDB has them."""
+    return _has_names(data) or _is_stream(data)
+
+
+def as_table(data: Any) -> Any:
+    """The same data, or the table of a stream of Arrow, which may be read only once.
+
+    Raises:
+        DataError: the stream can't be read, or has no columns.
+    """
+    if not _is_stream(data):
+        return data
+    import pyarrow
+
+    kind = type(data).__name__
+    try:
+        return pyarrow.RecordBatchReader.from_stream(data).read_all()
+    except pyarrow.ArrowException as error:
+        fault = str(error).splitlines()[0]
+        remedy = "Pass a table: an object whose stream has named columns"
+        raise DataError(
+            f"the data, of the type {kind}, can't be read by Arrow's interface: {fault}. {remedy}."
+        ) from error
+
+
+def _has_names(data: object) -> bool:
     has_names = hasattr(data, "columns") or hasattr(data, "column_names")
     return isinstance(data, Mapping) or (has_names and hasattr(data, "__getitem__"))
+
+
+def _is_stream(data: object) -> bool:
+    """Whether an object offers the rows of a table by Arrow's PyCapsule interface only. Columns do that, too."""
+    if isinstance(data, Mapping | Ragged | Strings) or not hasattr(data, "__arrow_c_stream__"):
+        return False
+    library = type(data).__module__.partition(".")[0]
+    return library not in FRAME_LIBRARIES or (library == "pyarrow" and hasattr(data, "read_all"))
 
 
 def as_columns(
@@ -92,7 +126,7 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
     """
     if isinstance(column, Ragged | Strings):
         return column, None
-    if is_table(column):
+    if _has_names(column):
         raise DataError(f"column `{name}` is a table ({type(column).__name__}), not a column")
     is_pandas = type(column).__module__.partition(".")[0] == "pandas"
     column = _convert_pandas(column) if is_pandas else column
@@ -114,15 +148,38 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
 
 
 def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, Any]:
-    """The columns of a mapping or of a data frame, as they are. The arguments are those of `as_columns`."""
+    """The columns of a mapping or of a data frame, as they are. The arguments are those of `as_columns`.
+
+    The levels of pandas' index that have names are columns, as they are in files that pandas writes.
+    """
+    table = as_table(table)
     if isinstance(table, Mapping):
         labels = list(table)
     else:
         labels = list(table.column_names if hasattr(table, "column_names") else table.columns)
-    names = [str(label) for label in labels]
+        if (depth := getattr(getattr(table, "columns", None), "nlevels", 1)) > 1:
+            first = labels[0] if labels else ()
+            raise DataError(
+                f"{origin} have names of columns with {depth} levels, such as {first}. Join them: "
+                "`frame.columns = ['_'.join(map(str, name)) for name in frame.columns]`"
+            )
+    levels = [(name, level) for level, name in list_index_levels(table) if name is not None]
+    names = [str(label) for label in (*labels, *(name for name, _ in levels))]
     if len(set(names)) < len(names):
         raise DataError(f"{origin} have two columns {Counter(names).most_common(1)[0][0]}; rename one")
-    return {name: table[label] for name, label in zip(names, labels, strict=True)}
+    columns = [*(table[label] for label in labels), *(table.index.get_level_values(level) for _, level in levels)]
+    return dict(zip(names, columns, strict=True))
+
+
+def list_index_levels(table: Any) -> list[tuple[int, Any]]:
+    """The levels of the index of a data frame of pandas, each with its name. None: it has none of its own.
+
+    An index that counts the rows has no level, and neither has another table.
+    """
+    index: Any = getattr(table, "index", None)
+    if not hasattr(index, "nlevels") or hasattr(index, "step"):  # of `RangeIndex`
+        return []
+    return [(level, None if name in table.columns else name) for level, name in enumerate(index.names)]
 
 
 def have_zone(name: str, column: Any, rows: int) -> np.ndarray:

@@ -204,7 +204,7 @@ def _read_call(
 
 def _read_data(data: Any, source: Source | None) -> PythonData | None:
     """The data that a call passes. Raises UserError if it is neither a table nor a source."""
-    from components.columns import is_table
+    from components.columns import as_table, is_table
     from components.types import UserError
     from runner.config.python_words import format_override
     from runner.data.python_rows import PythonTable
@@ -214,7 +214,7 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
         raise UserError("data and source are two names of one argument. Leave source out.")
     data = source if data is None else data
     if data is None or is_table(data):
-        return None if data is None else PythonTable(data)
+        return None if data is None else PythonTable(as_table(data))
     hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
     if isinstance(data, str | os.PathLike):
         words = f"'data=csv', {format_override('data.path', os.fspath(data))!r}, 'data.target=COLUMN'"

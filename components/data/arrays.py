@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from components.columns import Columns, as_columns, is_table
+from components.columns import Columns, as_columns, as_table, is_table
 from components.data.table import Table
 from components.types import DataError, Range, Values, row_count
 
@@ -20,14 +20,18 @@ class Arrays(Table):
     """Columns in memory: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`, also with `valid`.
 
     Attributes:
-        columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow; or one of these by part. A
-            column is anything that NumPy converts to an array whose first axis is the rows, `Strings`, `Ragged`, or a
-            column of pandas, Polars or Arrow.
+        columns: a mapping of columns by name, a data frame of pandas, Polars or Arrow, or a table with Arrow's
+            PyCapsule interface; or one of these by part. A column is anything that NumPy converts to an array whose
+            first axis is the rows, `Strings`, `Ragged`, or a column of pandas, Polars or Arrow.
     """
 
     columns: Mapping[str, Any] | Any
     valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
+
+    def __post_init__(self) -> None:
+        tables = {part: as_table(each) for part, each in self.columns.items()} if self._has_parts() else self.columns
+        object.__setattr__(self, "columns", as_table(tables))
 
     def content_digest(self) -> str:
         digest = hashlib.blake2b(digest_size=16)

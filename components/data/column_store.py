@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import io
 import itertools
 import mmap
-import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -16,13 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.arrow import convert_column
+from components.arrow import check_values, convert_column, find_invalid_row
 from components.closest import closest_name, join_names
 from components.data.arrays import list_arrays, update_digest
+from components.data.column_types import (
+    CastError,
+    Field,
+    cast_column,
+    drop_empty_structs,
+    find_common_type,
+    list_fields,
+    select_field,
+)
+from components.data.json_lines import find_line, read_json_lines
 from components.data.packed import PackedFile
 from components.data.partitions import Partitions
 from components.data.table_formats import FORMAT_NAMES, FileFormat
@@ -33,9 +41,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
-MAX_ARRAY_BYTES = 1 << 28  # of all columns of a table in memory; those of a larger one are kept on the disk
-JSON_BLOCK_BYTES = 64 << 20  # of Arrow's reader; each line must fit into a block
-JSON_ROW = re.compile(r"(?:JSON parse error: )?(.*?)\.? in row (\d+)")
 
 
 class ColumnStore(ABC):
@@ -69,14 +74,26 @@ class ColumnStore(ABC):
         """A digest that changes when the rows change."""
 
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
-        """Reads a column as `convert_column` does, and keeps it: on the disk if the table is large."""
+        """Reads a column as `convert_column` does, and keeps it: on the disk if the columns in memory are large.
+
+        Bytes are packed as `Strings`, in which a gap is empty.
+        """
         if name not in self._converted:
             column = self.read(name)
             self._check_texts(name, column)
-            values, valid = convert_column(name, column)
-            is_large = self.rows * 8 * len(self.types) > MAX_ARRAY_BYTES
-            self._converted[name] = (map_arrays(values, self.maps), valid) if is_large else (values, valid)
+            values, valid = convert_column(name, column, pack_bytes=True)
+            size = sum(array.nbytes for array in list_arrays(values))
+            if sum(self._held.values()) + size > MAX_ARRAY_BYTES:
+                values = map_arrays(values, self.maps)
+            else:
+                self._held[name] = size
+            self._converted[name] = values, valid
         return self._converted[name]
+
+    @cached_property
+    def _held(self) -> dict[str, int]:
+        """The sizes in bytes of the columns in memory."""
+        return {}
 
     @cached_property
     def maps(self) -> list[pyarrow.Buffer]:
@@ -100,10 +117,12 @@ class ColumnStore(ABC):
             try:
                 chunk.validate(full=True)
             except pyarrow.ArrowInvalid as error:
-                index = re.search(r"Invalid UTF8 sequence at string index (\d+)", str(error))
-                location = self.locate(start + int(index[1] if index else 0))
-                fault = "a text that isn't UTF-8" if index else f"a damaged value: {error}"
-                raise DataError(f"{self.name}, {location}: column `{name}` has {fault}") from error
+                if "Invalid UTF8" not in str(error):
+                    raise DataError(f"{self.name}: column `{name}` has a damaged value: {error}") from error
+                row = find_invalid_row(chunk, check_values)  # None: no row has the text of its dictionary
+                if row is not None:
+                    location = self.locate(start + row)
+                    raise DataError(f"{self.name}, {location}: column `{name}` has a text that isn't UTF-8") from error
             start += len(chunk)
 
     @cached_property
@@ -135,11 +154,18 @@ class SpooledColumns(ColumnStore):
     def read(self, name: str) -> pyarrow.ChunkedArray:
         import pyarrow
 
-        kind = self.types[name]  # whole numbers among others are floats, as in NumPy
+        kind = self.types[name]
         if name in self.errors:
             raise self.errors[name]
-        columns = [table.column(name).cast(kind, safe=False) for table in self._tables]
-        return pyarrow.chunked_array([chunk for column in columns for chunk in column.chunks], kind)
+        chunks: list[pyarrow.Array] = []
+        for table in self._tables:
+            try:
+                chunks += cast_column(table.column(name), kind).chunks
+            except CastError as error:
+                location = self.locate(sum(map(len, chunks)) + error.row)
+                fault = f"column `{name}` is {error.value}, which the type {kind} of later rows can't hold exactly"
+                raise DataError(f"{self.name}, {location}: {fault}. `cast` it in the query.") from error
+        return pyarrow.chunked_array(chunks, kind)
 
     def locate(self, row: int) -> str:
         return f"row {row}"
@@ -234,16 +260,8 @@ def map_file(write: Callable[[Any], None], maps: list[pyarrow.Buffer]) -> pyarro
     return maps[-1]
 
 
-class _Field(NamedTuple):
-    """A column of a file.
-
-    Attributes:
-        path: its name, after those of the structs that hold it.
-        type: its type.
-    """
-
-    path: tuple[str, ...]
-    type: pyarrow.DataType
+_Opened: TypeAlias = "tuple[Sequence[Field], int, Callable[[Field], pyarrow.ChunkedArray]]"
+"""The columns of a file, the number of its rows, and what reads a column."""
 
 
 class _Piece(NamedTuple):
@@ -257,8 +275,8 @@ class _Piece(NamedTuple):
     """
 
     path: Path
-    read: Callable[[_Field], pyarrow.ChunkedArray]
-    fields: Mapping[str, _Field]
+    read: Callable[[Field], pyarrow.ChunkedArray]
+    fields: Mapping[str, Field]
     rows: int
 
 
@@ -288,15 +306,17 @@ class FileColumns(ColumnStore):
     def types(self) -> Mapping[str, pyarrow.DataType]:
         first = self._pieces[0]
         types = {name: field.type for name, field in first.fields.items()}
+        origins = dict.fromkeys(types, first.path)
         for piece in self._pieces[1:]:
             self._check_names(first, piece)
             for name, field in piece.fields.items():
-                kind = _find_common_type(types[name], field.type)
+                kind = find_common_type(types[name], field.type)
                 if kind is None:
                     raise DataError(
                         f"column `{name}` has the type {field.type} in {piece.path}, but {types[name]} in "
-                        f"{first.path}. Write it with one type in all files."
+                        f"{origins[name]}. Write it with one type in all files."
                     )
+                origins[name] = origins[name] if kind == types[name] else piece.path
                 types[name] = kind
         self._partitions.check_names(types, self.label)
         return {**types, **self._partitions.types}
@@ -312,13 +332,25 @@ class FileColumns(ColumnStore):
         if name in self._partitions.types:
             return self._partitions.read(name, [piece.rows for piece in self._pieces])
         chunks: list[pyarrow.Array] = []
+        if pyarrow.types.is_dictionary(kind) and any(piece.fields[name].type != kind for piece in self._pieces):
+            kind = kind.value_type
         for piece in self._pieces:
             with self._reading(piece.path):
                 column = piece.read(piece.fields[name])
                 if len(column) != piece.rows:
                     raise DataError(f"{piece.path} has {len(column):,} values in column `{name}`, not {piece.rows:,}")
-                chunks += column.cast(kind).chunks
+                try:
+                    chunks += cast_column(column, kind).chunks
+                except CastError as error:
+                    raise self._make_cast_error(name, sum(map(len, chunks)) + error.row, error) from error
         return pyarrow.chunked_array(chunks, kind)
+
+    def _make_cast_error(self, name: str, row: int, error: CastError) -> DataError:
+        fault = f"column `{name}` is {error.value}, which the type {error.kind} can't hold exactly"
+        return DataError(
+            f"{self.label}, {self.locate(row)}: {fault}. Files of this table have several types of this column. Write "
+            "it with one type in all files."
+        )
 
     def locate(self, row: int) -> str:
         for name, piece in zip(self.names, self._pieces, strict=True):
@@ -335,11 +367,32 @@ class FileColumns(ColumnStore):
     @cached_property
     def _pieces(self) -> Sequence[_Piece]:
         pieces = [self._open(path) for path in self.paths]
+        fields = [field for piece in pieces for field in piece.fields.values()]
+        pieces = [self._fill_structs(piece, fields) for piece in pieces]
         if empty := [piece.path for piece in pieces if not piece.fields]:
             raise DataError(f"{empty[0]} has no columns")
         if not sum(piece.rows for piece in pieces):
             raise DataError(f"{self.label} has no rows")
         return pieces
+
+    def _fill_structs(self, piece: _Piece, fields: Sequence[Field]) -> _Piece:
+        """A file with the columns of those structs of other files of which it has nulls only, as null columns."""
+        import pyarrow
+
+        own = drop_empty_structs([*piece.fields.values()], fields)
+        if len(own) == len(piece.fields):
+            return piece
+        empty = {field.path for field in piece.fields.values()} - {field.path for field in own}
+        inner = [field for field in fields if any(field.path[: len(path)] == path != field.path for path in empty)]
+        nulls = {field.path: pyarrow.null() for field in inner}
+
+        def read(field: Field) -> pyarrow.ChunkedArray:
+            if field.path in nulls:
+                return pyarrow.chunked_array([pyarrow.nulls(piece.rows)])
+            return piece.read(field)
+
+        own += [Field(path, kind) for path, kind in nulls.items()]
+        return piece._replace(fields={".".join(field.path): field for field in own}, read=read)
 
     @cached_property
     def _partitions(self) -> Partitions:
@@ -347,51 +400,28 @@ class FileColumns(ColumnStore):
 
     def _open(self, path: Path) -> _Piece:
         with self._reading(path):
-            schema, rows, read = self._open_file(path)
-            fields = [*_list_fields(schema)]
+            fields, rows, read = self._open_file(path)
         names = Counter(".".join(field.path) for field in fields)
         if (repeated := names.most_common(1)) and repeated[0][1] > 1:
             raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
         return _Piece(path, read, dict(zip(names, fields, strict=True)), rows)
 
-    def _open_file(self, path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
-        """The schema of a file, the number of its rows, and what reads a column. The file doesn't stay open.
+    def _open_file(self, path: Path) -> _Opened:
+        """The columns of a file, the number of its rows, and what reads a column. The file doesn't stay open.
 
         Arrow's datasets would do the same, but import pandas.
         """
         if self.format == "json_lines":
-            return _open_table(self._read_json(path))
+            fields, columns, rows = read_json_lines(PackedFile(path, self.max_unpacked_gb))
+            return fields, rows, lambda field: columns[field.path]
         if self.format == "parquet":
             return _open_parquet(path)
         return _open_orc(path) if self.format == "orc" else _open_arrow(path)
 
-    def _read_json(self, path: Path) -> pyarrow.Table:
-        """Reads a file of JSON lines. Texts that Arrow would read as times stay texts, which show their zones."""
-        import pyarrow
-        from pyarrow import json
-
-        with PackedFile(path, self.max_unpacked_gb).open() as opened:
-            content = opened.read()
-        options = json.ReadOptions(block_size=min(max(len(content), 1), JSON_BLOCK_BYTES))
-        table = json.read_json(io.BytesIO(content), options)
-        lines = sum(map(bool, map(bytes.strip, content.split(b"\n"))))
-        if lines != table.num_rows:
-            raise DataError(f"{path} has {table.num_rows:,} objects in {lines:,} lines; write one in each line")
-        times = [field.name for field in table.schema if pyarrow.types.is_timestamp(field.type)]
-        if times:
-            schema = pyarrow.schema([(name, pyarrow.string()) for name in times])
-            table = json.read_json(io.BytesIO(content), options, json.ParseOptions(explicit_schema=schema))
-        return table
-
     def _find_line(self, path: Path, row: int) -> int:
-        """The line, from 1, of a row of JSON lines, or the last line. Blank lines aren't rows."""
-        last = 0
+        """The line, from 1, of a row of JSON lines."""
         with PackedFile(path, self.max_unpacked_gb).open() as opened:
-            for last, line in enumerate(opened, start=1):  # noqa: B007
-                row -= bool(line.strip())
-                if row < 0:
-                    break
-        return last
+            return find_line(opened, row)
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
@@ -404,11 +434,6 @@ class FileColumns(ColumnStore):
             raise DataError(f"{path} has a name that isn't UTF-8, {error.object!r}") from error
         except (pyarrow.ArrowException, OSError) as error:
             message = str(error).splitlines()[0]
-            if self.format == "json_lines" and (match := JSON_ROW.fullmatch(message)):
-                line = self._find_line(path, int(match[2]))
-                raise DataError(f"{path}, line {line}: {_explain_json(match[1])}") from error
-            if self.format == "json_lines" and "Empty JSON" in message:
-                raise DataError(f"{path} is empty") from error
             raise DataError(f"{path} is damaged, or no {FORMAT_NAMES[self.format]} file: {message}") from error
 
     def _check_names(self, first: _Piece, piece: _Piece) -> None:
@@ -423,36 +448,40 @@ class FileColumns(ColumnStore):
         raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
 
 
-def _open_table(table: pyarrow.Table) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
-    return table.schema, table.num_rows, lambda field: _select_field(table.column(field.path[0]), field.path[1:])
+def _open_table(table: pyarrow.Table) -> _Opened:
+    return (
+        [*list_fields(table.schema)],
+        table.num_rows,
+        lambda field: select_field(table.column(field.path[0]), field.path[1:]),
+    )
 
 
-def _open_parquet(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+def _open_parquet(path: Path) -> _Opened:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
 
-    def read(field: _Field) -> pyarrow.ChunkedArray:
+    def read(field: Field) -> pyarrow.ChunkedArray:
         with parquet.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as opened:
             table = opened.read(columns=[".".join(field.path)])
-        return _select_field(table.column(field.path[0]), field.path[1:])
+        return select_field(table.column(field.path[0]), field.path[1:])
 
-    return schema, metadata.num_rows, read
+    return [*list_fields(schema)], metadata.num_rows, read
 
 
-def _open_orc(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+def _open_orc(path: Path) -> _Opened:
     from pyarrow import orc
 
     file = orc.ORCFile(path)
 
-    def read(field: _Field) -> pyarrow.ChunkedArray:
-        return _select_field(orc.ORCFile(path).read(columns=[field.path[0]]).column(0), field.path[1:])
+    def read(field: Field) -> pyarrow.ChunkedArray:
+        return select_field(orc.ORCFile(path).read(columns=[field.path[0]]).column(0), field.path[1:])
 
-    return file.schema, file.nrows, read
+    return [*list_fields(file.schema)], file.nrows, read
 
 
-def _open_arrow(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
+def _open_arrow(path: Path) -> _Opened:
     import pyarrow
     from pyarrow import ipc
 
@@ -467,65 +496,7 @@ def _open_arrow(path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pya
         options = ipc.IpcReadOptions(included_fields=[position])  # others aren't unpacked
         return ipc.open_file(pyarrow.memory_map(str(path)), options=options).read_all().column(0)
 
-    def read(field: _Field) -> pyarrow.ChunkedArray:
-        return _select_field(read_column(positions[field.path[0]]), field.path[1:])
+    def read(field: Field) -> pyarrow.ChunkedArray:
+        return select_field(read_column(positions[field.path[0]]), field.path[1:])
 
-    return schema, len(read_column(0)) if positions else 0, read
-
-
-def _select_field(column: pyarrow.ChunkedArray, path: tuple[str, ...]) -> pyarrow.ChunkedArray:
-    """A field within a column of structs; without a path, the column."""
-    import pyarrow.compute as compute
-
-    return compute.struct_field(column, list(path)) if path else column
-
-
-def _list_fields(schema: Any, path: tuple[str, ...] = ()) -> Iterator[_Field]:
-    """Yields the columns of a schema or of a struct. A struct is a column for each of its fields."""
-    import pyarrow
-
-    for field in schema:
-        if pyarrow.types.is_struct(field.type) and field.type.num_fields:
-            yield from _list_fields(field.type, (*path, field.name))
-        else:
-            yield _Field((*path, field.name), field.type)
-
-
-def _explain_json(fault: str) -> str:
-    """An error of Arrow's reader of JSON in other words."""
-    if match := re.fullmatch(r"Column\((.*)\) changed from (\w+) to (\w+)", fault):
-        name = match[1].removeprefix("/").replace("/", ".")
-        where = f"column `{name}` has" if name else "there is"
-        return f"{where} a value of the type {match[3]}, but {match[2]} before; write all with one type"
-    if match := re.fullmatch(r"Column\(/?(.*)\) was specified twice", fault):
-        return f"`{match[1]}` is there twice; remove one"
-    return f"it is no JSON object: {fault}"
-
-
-def _find_common_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType | None:
-    """The type of a column that has two types in two files. None: one of them can't be read as the other."""
-    import pyarrow
-
-    types = pyarrow.types
-    if first == second:
-        return first
-    if types.is_null(first) or types.is_null(second):
-        return second if types.is_null(first) else first
-    numbers = [types.is_integer(kind) or types.is_floating(kind) for kind in (first, second)]
-    texts = [
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) for kind in (first, second)
-    ]
-    if all(texts):
-        return pyarrow.large_string()
-    if not all(numbers):
-        return None
-    try:
-        return (
-            pyarrow.unify_schemas(
-                [pyarrow.schema([("x", first)]), pyarrow.schema([("x", second)])], promote_options="permissive"
-            )
-            .field(0)
-            .type
-        )
-    except pyarrow.ArrowException:
-        return None
+    return [*list_fields(schema)], len(read_column(0)) if positions else 0, read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from components.arrow import convert_column, to_arrow
 from components.columns import Columns as RawColumns
-from components.columns import as_columns, columns_by_name, is_table
+from components.columns import as_columns, as_table, columns_by_name, is_table, list_index_levels
 from components.data.arrays import list_arrays, update_digest
-from components.data.typed_table import TypedTable
-from components.types import DataError, Values
+from components.data.typed_table import NAME_INDEX, TypedTable
+from components.types import DataError, TableProfile, Values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,15 +26,20 @@ class Frame(TypedTable):
     or Polars are text. Columns of arrays, such as images, are kept as they are.
 
     Attributes:
-        columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow. A column is anything that
-            NumPy converts to an array whose first axis is the rows, `Strings`, `Ragged`, or a column of pandas, Polars
-            or Arrow.
+        columns: a mapping of columns by name, a data frame of pandas, Polars or Arrow, or a table of another library
+            with Arrow's PyCapsule interface, such as a relation of DuckDB. A column is anything that NumPy converts to
+            an array whose first axis is the rows, `Strings`, `Ragged`, or a column of pandas, Polars or Arrow. An index
+            of pandas is a column if it has a name.
         name: the name of the table for messages, a plural.
     """
 
     has: ClassVar[str] = "have"
     columns: Mapping[str, Any] | Any = None
     name: str = "the data"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "columns", as_table(self.columns))
 
     def __repr__(self) -> str:
         columns = columns_by_name(self.columns, self.name) if is_table(self.columns) else ()
@@ -66,7 +71,21 @@ class Frame(TypedTable):
                 f"{self.name} are of the type {found}. A mapping of columns by name, or a data frame of pandas, Polars "
                 "or Arrow is needed."
             )
+        levels = list_index_levels(self.columns)
+        if len(levels) > 1 and any(name is None for _, name in levels):
+            names = ", ".join("without a name" if name is None else f"`{name}`" for _, name in levels)
+            raise DataError(
+                f"{self.name} have an index with several levels, and not all have a name of their own: {names}. Name "
+                "them by `frame.rename_axis([…])`, or drop them by `frame.reset_index(drop=True)`"
+            )
         return columns_by_name(self.columns, self.name)
+
+    def profile(self) -> TableProfile:
+        profile = super().profile()
+        if not any(name is None for _, name in list_index_levels(self.columns)):
+            return profile
+        note = f"the index is left out: it has no name of its own. {NAME_INDEX}"
+        return replace(profile, notes=(*profile.notes, note))
 
     @cached_property
     def _raw(self) -> RawColumns:

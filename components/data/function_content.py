@@ -32,7 +32,7 @@ from uuid import UUID
 import numpy as np
 
 from components.arrow import to_arrow
-from components.columns import PANDAS_MISSING_TYPES, as_column, columns_by_name, is_table
+from components.columns import PANDAS_MISSING_TYPES, as_column, is_table
 from components.data.arrays import list_arrays
 from components.types import Ragged, Strings
 
@@ -235,7 +235,7 @@ def _describe_table(value: Any, parents: tuple[int, ...]) -> str:
     try:
         if is_table(value):
             labels = value.column_names if hasattr(value, "column_names") else value.columns
-            content = [*labels, *map(_list_column, columns_by_name(value, "the columns").values())]
+            content = [*labels, *(_list_column(value[label]) for label in labels)]
         else:
             content = _list_column(value)
         index = [value.index] if library == "pandas" and hasattr(value, "index") else []

@@ -90,12 +90,20 @@ class Profile:
     @cached_property
     def distinct_count(self) -> int | None:
         if isinstance(self.values, Strings):
-            return _count_strings(self.values) - bool(self.missing_count)
+            return _count_strings(self.values) - (self.missing_count > 0 and not self._has_empty_text)
         numbers = self.numbers
         all_whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
         if all_whole or self.kind in ("int", "bool"):
             return _count_integers(numbers.astype(np.int64))
         return None
+
+    @property
+    def _has_empty_text(self) -> bool:
+        """Whether a text is empty and isn't missing. It is the same string as the missing ones."""
+        assert isinstance(self.values, Strings)
+        is_empty = np.diff(self.values.offsets) == 0
+        is_empty = is_empty if self.values.indices is None else is_empty[self.values.indices]
+        return bool((is_empty if self.valid is None else is_empty & self.valid).any())
 
     @cached_property
     def is_constant(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
 
+from components.arrow import is_bytes
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
 from components.data.csv.reader import Columns
@@ -19,6 +20,7 @@ from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.splitting import KEY_OPTIONS
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
 from components.data.table_paths import (
     CSV_NAME,
@@ -31,7 +33,7 @@ from components.data.table_paths import (
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
 from components.input_files import Paths, describe_paths, find_paths
-from components.types import Block, DataError, LazyColumns, Range, Strings, Values, row_count
+from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -78,7 +80,8 @@ class StoredTable(TypedTable):
     def _categories(self) -> Collection[str]:
         import pyarrow
 
-        return [name for name, kind in self._store.types.items() if pyarrow.types.is_dictionary(kind)]
+        types = self._store.types.items()
+        return [name for name, kind in types if pyarrow.types.is_dictionary(kind) and name not in self._files]
 
     @cached_property
     def _raw(self) -> RawColumns:
@@ -100,7 +103,6 @@ class StoredTable(TypedTable):
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block of rows. A column that isn't used is read when it is asked for, without reading its texts."""
         table = cast(StoredTable, self.tables[part])
-        columns = {name: _pack_files(values) if name in table._files else values for name, values in columns.items()}
         block = dataclasses.replace(super().make_block(part, columns, first_row), files=table._files)
         others = [name for name in table._store.types if name not in columns and name not in self.drop]
         if not others:
@@ -110,37 +112,38 @@ class StoredTable(TypedTable):
         return dataclasses.replace(block, columns=LazyColumns(columns, readers, rows))
 
     def _read_unused(self, name: str, rows: np.ndarray) -> Values:
-        """Some rows of a column that isn't used. A missing number is NaN."""
+        """Some rows of a column that isn't used. It has no mask: a missing text, whole number or boolean is None."""
         values, valid = self._store.convert(name)
         numbers = self._find_numbers(rows)
-        if valid is not None and isinstance(values, np.ndarray) and values.dtype.kind in "iub":
-            return np.where(valid[numbers], values[numbers], np.nan)
         taken = cast(Values, take_rows(values, numbers))
-        return _pack_files(taken) if name in self._files else taken
+        if (
+            valid is None
+            or name in self._files
+            or isinstance(taken, Ragged)
+            or (isinstance(taken, np.ndarray) and taken.dtype.kind not in "iub")
+        ):
+            return taken
+        objects = np.array(taken.tolist(), object)
+        objects[~valid[numbers]] = None
+        return objects
+
+    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+        """The columns that may decide about splits. Bytes, such as hashes, are objects, since they are no texts."""
+        columns, masks = super().key_columns(part)
+        keys = {self.class_column, *(getattr(self, option) for option in KEY_OPTIONS)}
+        packed = {name: columns[name] for name in self._files & keys & columns.keys()}
+        objects = {name: np.array([*cast(Strings, values).iterate_bytes()], object) for name, values in packed.items()}
+        return {**columns, **objects}, masks
 
     @cached_property
     def _files(self) -> frozenset[str]:
-        """The columns of bytes, such as images."""
-        import pyarrow
-
-        types = pyarrow.types
-        kinds = self._store.types.items()
-        return frozenset(
-            name
-            for name, kind in kinds
-            if (types.is_binary(kind) or types.is_large_binary(kind)) and name not in self.drop
-        )
+        return frozenset(name for name, kind in self._store.types.items() if is_bytes(kind) and name not in self.drop)
 
     def _locate(self, row: int) -> str:
         return f"{self.label}, {self._store.locate(int(self._find_numbers(np.array([row]))[0]))}"
 
     def _locate_number(self, number: int) -> str:
         return self._store.locate(number)
-
-
-def _pack_files(values: Values) -> Strings:
-    """A column of bytes, in which a gap is empty."""
-    return Strings.from_bytes([value or b"" for value in cast(np.ndarray, values)])
 
 
 class _StoredColumns(Mapping[str, Any]):

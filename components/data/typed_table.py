@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,9 @@ MISSING = {  # by type
     "timestamp": np.array("NaT", "M8[us]"),
 }
 BOOLEANS = {"true": True, "false": False}
+INDEX = re.compile(r"__index_level_\d+__")  # the columns that pandas writes into files for an index without a name
+NAME_INDEX = "`frame.rename_axis('id')` makes it a column"
+PRIVATE = "\ue000"  # a character that no text needs
 ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times
 
 
@@ -62,6 +66,11 @@ class TypedTable(TextTable):
         """The columns that are read, converted to NumPy's types."""
 
     @property
+    def _files(self) -> frozenset[str]:
+        """The columns of bytes, such as images, that are packed as `Strings`."""
+        return frozenset()
+
+    @property
     def _categories(self) -> Collection[str]:
         """The columns of categories, which are text."""
         types = {name: getattr(column, "dtype", getattr(column, "type", "")) for name, column in self._stored.items()}
@@ -77,8 +86,8 @@ class TypedTable(TextTable):
         import pyarrow
         from pyarrow import csv
 
-        # A missing value is an empty text in quotes, because an empty line is no row.
-        table = pyarrow.table({name: texts.fill_null("") for name, texts in self._texts.items()})
+        # A missing value is a text in quotes, because an empty line is no row.
+        table = pyarrow.table({name: texts.fill_null(self._gaps[name]) for name, texts in self._texts.items()})
         content = io.BytesIO()
         csv.write_csv(table, content, csv.WriteOptions(quoting_style="all_valid"))
         text = content.getvalue()
@@ -99,12 +108,14 @@ class TypedTable(TextTable):
         for name, array in self._kept.values.items():
             if name in self.drop:
                 continue
-            kind = read.types.get(name) or _find_kind(array)
+            kind = read.types.get(name) or self._find_kind(name, array)
             types |= {} if kind is None else {name: kind}
             values[name], mask = read.values.get(name, array), self._kept.valid.get(name)
             if name in read.values:
                 continue
-            if isinstance(array, Strings) and array.indices is not None and name not in self._texts:
+            if name in self._files:
+                mask = None if mask is None or mask.all() else mask
+            elif isinstance(array, Strings) and array.indices is not None and name not in self._texts:
                 mask = ~np.isin(array.indices, np.flatnonzero(np.diff(array.offsets) == 0))
                 mask = None if mask.all() else mask
             elif isinstance(array, Strings):  # the reader leaves out texts without a name and a value
@@ -117,11 +128,14 @@ class TypedTable(TextTable):
         rows = max(map(row_count, values.values()), default=0)
         return read._replace(values=values, valid=valid, types=types, rows=rows, readings=readings, nameless=())
 
+    def list_classes(self, name: str, columns: Columns) -> set[str]:
+        return set() if name in self._files else super().list_classes(name, columns)
+
     def find_skipped_classes(self, name: str, columns: Columns, remaining: Collection[str]) -> dict[int, set[str]]:
         if name in self._texts:
             return super().find_skipped_classes(name, columns, remaining)
         values, mask = self._raw.values.get(name), self._raw.valid.get(name)
-        if values is None or _find_kind(values) is None:
+        if values is None or self._find_kind(name, values) is None:
             return {}
         rows = self.bad_rows.rows if mask is None else self.bad_rows.rows[mask[self.bad_rows.rows]]
         found = zip(rows.tolist(), take_rows(values, rows).tolist(), strict=True)
@@ -132,8 +146,20 @@ class TypedTable(TextTable):
         for option, listed in self._listed_columns():
             for name in listed if option != "drop" else ():
                 values = self._raw.values.get(name)
-                if values is not None and name not in self.drop and _find_kind(values) is None:
-                    yield f"{self.label}: `{option}` lists the column `{name}`, but {_describe_unread(values)}."
+                if values is not None and name not in self.drop and self._find_kind(name, values) is None:
+                    yield f"{self.label}: `{option}` lists the column `{name}`, but {self._describe_unread(name)}."
+
+    def _find_kind(self, name: str, values: Values) -> ColumnType | None:
+        """The type of a column; None: it is none of a table, such as images."""
+        if name in self._files:
+            return None
+        if isinstance(values, Strings):
+            return "string"
+        return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
+
+    def _describe_unread(self, name: str) -> str:
+        """Says what a column without a type of a table has, and how to convert it."""
+        return "it has bytes; decode them to texts" if name in self._files else _describe_unread(self._raw.values[name])
 
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""
@@ -144,25 +170,31 @@ class TypedTable(TextTable):
         return values, None if valid.all() else valid
 
     def profile(self) -> TableProfile:
-        """The facts about the columns. Columns of arrays have none, and are left out, with a note."""
+        """The facts about the columns. Columns of arrays, and indexes without a name, are left out, with a note."""
         profile = super().profile()
+        used = {*self._targets, *self._declared_types}
+        indexes = [each.name for each in profile.columns if INDEX.fullmatch(each.name) and each.name not in used]
+        profile = replace(profile, columns=tuple(each for each in profile.columns if each.name not in indexes))
         arrays = [name for name in self.table.values if name not in self.table.types]
         others = [column.name for column in profile.columns if column.name not in self._targets]
         if targets := [name for name in arrays if name in self._targets]:
-            raise DataError(f"`target` (={targets[0]}): {_describe_unread(self._raw.values[targets[0]])}.")
+            raise DataError(f"`target` (={targets[0]}): {self._describe_unread(targets[0])}.")
         if arrays and not others:
-            unread = _describe_unread(self._raw.values[arrays[0]])
+            unread = self._describe_unread(arrays[0])
             raise DataError(
                 f"there is no other column than `{arrays[0]}`: {unread}. Choose an experiment or feature columns that "
                 "read it."
             )
-        notes = tuple(f"{name} is left out: {_describe_unread(self._raw.values[name])}" for name in arrays)
-        return TableProfile(profile.origin, profile.columns, profile.target, profile.options, (*profile.notes, *notes))
+        notes = [f"{name} is left out: {self._describe_unread(name)}" for name in arrays]
+        notes += [f"{name} is left out: it is an index of pandas without a name. {NAME_INDEX}" for name in indexes]
+        return replace(profile, notes=(*profile.notes, *notes))
 
     def _count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None
     ) -> Mapping[str, Mapping[str, int]]:
         counts = dict(super()._count_spellings({name: types[name] for name in types if name in self._texts}, records))
+        for name, spellings in counts.items():
+            counts[name] = {"" if text == self._gaps[name] else text: count for text, count in spellings.items()}
         for name in types.keys() - self._texts.keys():
             nulls = self._find_nulls(name, self._kept.values[name]).items()
             rows = {text: int(is_null[slice(None) if records is None else records].sum()) for text, is_null in nulls}
@@ -216,7 +248,9 @@ class TypedTable(TextTable):
     def _zoned(self) -> dict[str, np.ndarray]:
         """Which times have a zone, (rows,), bool, of the columns that have such times. Their values are in UTC."""
         columns = self._stored
-        times = {name: values for name, values in self._raw.values.items() if _find_kind(values) == "timestamp"}
+        times = {
+            name: values for name, values in self._raw.values.items() if self._find_kind(name, values) == "timestamp"
+        }
         zoned = {name: have_zone(name, columns[name], row_count(values)) for name, values in times.items()}
         return {name: rows for name, rows in zoned.items() if rows.any()}
 
@@ -230,11 +264,29 @@ class TypedTable(TextTable):
     def _nulls_by_column(self) -> dict[str, tuple[str, ...]]:
         """As for files; None among texts is missing, whatever `nulls` lists."""
         nulls = super()._nulls_by_column
-        is_shared = self.nulls is not None and not isinstance(self.nulls, dict)
-        shared = tuple(map(str, self.nulls or ())) if is_shared else ()
-        gaps = {name for name, texts in self._texts.items() if texts.null_count}
-        listed = gaps if is_shared else gaps & nulls.keys()
-        return nulls | {name: (*nulls.get(name, shared), "") for name in listed}
+        gaps = {name: self._gaps[name] for name, texts in self._texts.items() if texts.null_count}
+        return nulls | {name: (*listed, gaps[name]) for name in gaps if (listed := self._list_nulls(name)) is not None}
+
+    def _list_nulls(self, name: str) -> tuple[str, ...] | None:
+        """The spellings of missing values that `nulls` lists for a column. None: the usual ones."""
+        if isinstance(self.nulls, tuple):
+            return tuple(map(str, self.nulls))
+        return super()._nulls_by_column.get(name)
+
+    @cached_property
+    def _gaps(self) -> Mapping[str, str]:
+        """The text that stands for None in each column of texts: "", or another one where "" isn't a missing value."""
+        return {name: self._find_gap(name, texts) for name, texts in self._texts.items()}
+
+    def _find_gap(self, name: str, texts: pyarrow.ChunkedArray) -> str:
+        import pyarrow.compute as compute
+
+        gap, nulls = "", self._list_nulls(name)
+        if not texts.null_count or nulls is None or "" in nulls:
+            return gap
+        while compute.any(compute.equal(texts, gap)).as_py():
+            gap += PRIVATE
+        return gap
 
     @cached_property
     def _texts(self) -> dict[str, pyarrow.ChunkedArray]:
@@ -253,7 +305,9 @@ class TypedTable(TextTable):
         found = {
             name: [*(column.to_pylist() if hasattr(column := columns[name], "to_pylist") else column)]
             for name, values in self._raw.values.items()
-            if name not in self.drop and _find_kind(values) == "float" and self._is_read_as_text(name, values)
+            if name not in self.drop
+            and self._find_kind(name, values) == "float"
+            and self._is_read_as_text(name, values)
         }
         return {name: column for name, column in found.items() if any(isinstance(each, Decimal) for each in column)}
 
@@ -275,8 +329,8 @@ class TypedTable(TextTable):
     def _is_read_as_text(self, name: str, values: Values) -> bool:
         """Whether a column has texts, or its numbers are to be read in another way than they are."""
         if isinstance(values, Strings):
-            return True
-        if (kind := _find_kind(values)) is None:
+            return name not in self._files
+        if (kind := self._find_kind(name, values)) is None:
             return False
         declared = self._types.get(name, kind)
         return declared != kind and not (declared == "float" and kind in ("int", "bool"))
@@ -286,13 +340,6 @@ def _may_be_value(text: str) -> bool:
     """Whether a text may be a number, a time or a boolean."""
     word = text.strip().lower()
     return word in INFERRED_BOOLEANS or "inf" in word or any(map(str.isnumeric, text))
-
-
-def _find_kind(values: Values) -> ColumnType | None:
-    """The type of a column; None: it is none of a table, such as images."""
-    if isinstance(values, Strings):
-        return "string"
-    return KINDS.get(values.dtype.kind) if isinstance(values, np.ndarray) and values.ndim == 1 else None
 
 
 def _describe_unread(values: Values) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from components.closest import suggest_name
-from components.columns import ALL, READING_OPTIONS, Columns, as_columns, columns_by_name, is_table
+from components.columns import ALL, READING_OPTIONS, Columns, as_columns, as_table, columns_by_name, is_table
 from components.types import (
     Block,
     Column,
@@ -92,6 +92,7 @@ def open_rows(
     """
     if not is_table(rows):
         return NewRows(cast(Source, rows))
+    rows = as_table(rows)
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     given = as_columns(rows, ORIGIN, images={column.key for column in converting}, mixed_zones=bool(options))
     source = cast(Source, _ColumnSource(given))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.columns import is_table
+from components.columns import as_table, is_table
 from components.types import Column, LeavesOut, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
 from runner.config.config import Config
@@ -242,6 +242,7 @@ class TrainedModel:
             evaluator = self._evaluator_for(rows)
             _, outputs = evaluator.evaluate_with_outputs(rows, self.weights.parameters, self.weights.model_state)
             return self._predict_split(evaluator, rows, evaluator.data.number_rows(rows), outputs)
+        rows = as_table(rows)
         with self._encoded(rows, on_missing, on_warning) as pieces:
             logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
         return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
@@ -271,7 +272,7 @@ class TrainedModel:
             for numbers, outputs in self.outputs_in_batches(rows):
                 yield self._predict_split(evaluator, rows, numbers, outputs)
             return
-        first = 0
+        first, rows = 0, as_table(rows)
         with self._encoded(rows, on_missing, on_warning) as pieces:
             weights = self.weights
             for logits in self._predict_fn.logits_in_batches(pieces, weights.parameters, weights.model_state):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from components.arrow import array_to_arrow, read_strings, strings_to_arrow
 from components.types import Ragged, Strings
 
 if TYPE_CHECKING:
@@ -68,12 +69,10 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
         return Ragged(take_rows(values.values, np.concatenate(elements)), offsets)
     if not isinstance(values, Strings):
         return values[rows]
-    used, indices = rows, None
-    if values.indices is not None:
-        used, indices = np.unique(values.indices[rows], return_inverse=True)
-    data, offsets = values.data.tobytes(), values.offsets
-    bounds = zip(offsets[used].tolist(), offsets[used + 1].tolist(), strict=True)
-    return Strings.from_bytes([data[start:stop] for start, stop in bounds])._replace(indices=indices)
+    if values.indices is None:
+        return read_strings(strings_to_arrow(values).take(array_to_arrow(rows)))
+    used, indices = np.unique(values.indices[rows], return_inverse=True)
+    return take_rows(values._replace(indices=None), used)._replace(indices=indices)
 
 
 def _find_nameless(table: pyarrow.Table, drop: Collection[str]) -> list[Nameless]:

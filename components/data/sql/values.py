@@ -103,6 +103,12 @@ class ColumnBuilder:
         import pyarrow
 
         if self._kind == "float":
+            for row, value in enumerate(values, first_row):
+                if type(value) is int and int(float(value)) != value:
+                    fault = (
+                        f"{_show(value)} in row {row}, which a float can't hold exactly, and other values are floats"
+                    )
+                    raise self._make_error(fault, CAST, self._as_text)
             values = [value if value is None else float(value) for value in values]
         elif self._kind == PLAIN_TIME:
             values = [datetime.combine(value, time()) if type(value) is date else value for value in values]

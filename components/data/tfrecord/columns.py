@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from components.arrow import array_to_arrow, convert_column, mask_column, strings_to_arrow, to_arrow
+from components.arrow import array_to_arrow, convert_column, is_bytes, mask_column, strings_to_arrow, to_arrow
 from components.closest import suggest_name
 from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
@@ -121,6 +121,7 @@ class ExampleColumns(ColumnStore):
     def read(self, name: str) -> pyarrow.ChunkedArray:
         values, valid = self.convert(name)
         column = to_arrow(name, values)
+        column = _chunk(column.combine_chunks().view(self.types[name])) if is_bytes(self.types[name]) else column
         return column if valid is None else mask_column(column, valid)
 
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
@@ -159,7 +160,7 @@ class ExampleColumns(ColumnStore):
         for name in sorted(parts):
             try:
                 array = self._make_column(name, parts.pop(name))  # its memory is free once it is converted
-                values, valid = convert_column(name, array)
+                values, valid = convert_column(name, array, pack_bytes=True)
             except DataError as error:  # it matters if the column is used
                 columns[name] = _Column(np.empty(0), None, pyarrow.null(), error)
                 continue

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data import Csv, Frame
+from components.data import Arrays, Csv, Frame, TableFile
 from components.types import DataError, Ragged, Strings
 
 TEXTS = {
@@ -238,6 +238,22 @@ def test_none_is_missing_whatever_texts_are(nulls: Any) -> None:
     assert ("other" in frame.table.valid) == isinstance(nulls, dict), "an empty text is no None"
 
 
+@pytest.mark.parametrize("nulls", [(), ("?",), {"kind": ("?",), "private": ()}])
+def test_an_empty_text_beside_none_is_a_value_unless_nulls_lists_it(nulls: Any) -> None:
+    columns = {"kind": ["a", None, "", "b"], "private": ["\ue000", None, "", "x"]}
+    frame = Frame(columns={**columns, "size": ["1", None, "", "2"]}, nulls=nulls)
+    facts = {column.name: column for column in frame.profile().columns}
+    for name, texts in columns.items():
+        assert frame.table.valid[name].tolist() == [True, False, True, True]
+        assert values(frame, name) == [text or "" for text in texts]
+        assert facts[name].distinct_count == 3
+        assert facts[name].missing_spellings == {"": 1}
+    assert frame.table.types["size"] == "int", "an empty text among numbers is a gap, as in CSV files"
+    assert frame.table.valid["size"].tolist() == [True, False, False, True]
+    both = Frame(columns=columns, nulls=("",))
+    assert both.table.valid["kind"].tolist() == [True, False, False, True]
+
+
 def test_numbers_and_times_that_stand_for_missing_values_keep_their_type() -> None:
     days = np.array(["1900-01-01", "2020-01-01T10:30", "NaT"], "M8[ns]")
     columns = {"day": days, "x": np.array([1.25, 56, -1], np.float32), "n": np.array([5, -9, 99], np.int8)}
@@ -396,3 +412,95 @@ def test_an_option_for_a_missing_column_is_an_error() -> None:
         _ = Frame(columns={"x": [1]}, types={"y": "int"}).table
     with pytest.raises(DataError, match="the data have no column `z`, which `drop` lists"):
         _ = Frame(columns={"x": [1]}, drop=("z",)).table
+
+
+def test_an_index_of_pandas_with_a_name_is_a_column_as_in_its_file(tmp_path: Path) -> None:
+    columns = {"x": [1.5, 2.5, 3.5], "y": [1, 2, 4]}
+    index = pandas.MultiIndex.from_tuples([("a", 1), ("b", 5), ("c", 9)], names=["key", "year"])
+    days = pandas.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-05"], tz="UTC", name="day")
+    for own in (index, days, pandas.Index([7, 9, 8], name="id"), pandas.CategoricalIndex(["1", "2", "1"], name="kind")):
+        table = pandas.DataFrame(columns, index=own)
+        table.to_parquet(tmp_path / "t")
+        frame, file = Frame(columns=table, target="y"), TableFile(path=str(tmp_path / "t"), target="y").open()
+        assert frame.table.types == file.table.types
+        assert [*frame.table.types] == ["x", "y", *own.names]
+        assert frame.profile().notes == file.profile().notes == ()
+        for name in own.names:
+            assert values(frame, name) == values(file, name)
+
+
+def test_an_index_of_pandas_without_a_name_is_left_out(tmp_path: Path) -> None:
+    columns = {"x": [1.5, 2.5, 3.5], "y": [1, 2, 4]}
+    for name in (None, "x"):  # two columns of a file have two names
+        table = pandas.DataFrame(columns, index=pandas.Index([7, 9, 8], name=name))
+        table.to_parquet(tmp_path / "t")
+        frame, file = Frame(columns=table, target="y"), TableFile(path=str(tmp_path / "t"), target="y").open()
+        for source in (frame, file, Frame(columns=pyarrow.Table.from_pandas(table), target="y")):
+            profile = source.profile()
+            assert [column.name for column in profile.columns] == ["x", "y"]
+            (note,) = profile.notes
+            assert re.match(
+                r"(the index|__index_level_0__) is left out: it.*`frame.rename_axis\('id'\)` makes it", note
+            )
+        chosen = TableFile(path=str(tmp_path / "t"), target="__index_level_0__").open().profile()
+        assert [column.name for column in chosen.columns] == ["x", "y", "__index_level_0__"]
+    assert Frame(columns=pandas.DataFrame(columns), target="y").profile().notes == ()
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (
+            pandas.DataFrame([[1, 2]], columns=pandas.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
+            r"names of columns with 2 levels, such as \('a', 1\). Join them: `frame.columns = \['_'.join",
+        ),
+        (
+            pandas.DataFrame([[1]], index=pandas.MultiIndex.from_tuples([("a", 1)], names=["key", None])),
+            r"have an index with several levels, and not all .*: `key`, without a name. Name them by .*rename_axis",
+        ),
+        (pandas.DataFrame([[1, 2]], columns=["a", "a"]), "the data have two columns a; rename one"),
+        (pandas.DataFrame([[1, 2]], columns=["1", 1]), "the data have two columns 1; rename one"),
+        (pyarrow.table([[1], [2]], names=["a", "a"]), "the data have two columns a; rename one"),
+        (
+            pandas.DataFrame([[1]], index=pandas.MultiIndex.from_tuples([("a", 1)], names=["key", "key"])),
+            "the data have two columns key; rename one",
+        ),
+    ],
+)
+def test_names_that_are_no_columns_are_errors(frame: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        _ = Frame(columns=frame).table
+
+
+class Stream:
+    """A table of a library that offers Arrow's PyCapsule interface alone, and can be read once."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        data, self._data = self._data, None
+        return data.__arrow_c_stream__(requested_schema)
+
+
+def test_a_stream_of_arrow_is_a_table() -> None:
+    table = pyarrow.table({"x": [1, None, 3], "t": ["a", "b", None]})
+    for data in (Stream(table), table.to_reader(), table):
+        frame = Frame(columns=data, target="x")
+        assert frame.table.types == {"x": "int", "t": "string"}
+        assert frame.with_used_columns({"t"}).table.valid["t"].tolist() == [True, True, False]
+        assert "x, t" in repr(frame)
+    by_part = Arrays(columns={"train": Stream(table), "test": Stream(table)})
+    assert by_part.sizes() == {"train": 3, "test": 3}
+    with pytest.raises(
+        DataError, match=r"of the type Stream, can't be read by Arrow's interface: .*non-struct type int64"
+    ):
+        Frame(columns=Stream(table["x"]))
+
+
+def test_a_relation_of_duckdb_is_a_table() -> None:
+    duckdb = pytest.importorskip("duckdb")
+    relation = duckdb.sql("select range as n, 'text ' || range as t from range(4)")
+    frame = Frame(columns=relation)
+    assert frame.table.types == {"n": "int", "t": "string"}
+    assert values(frame, "n") == ["0", "1", "2", "3"]

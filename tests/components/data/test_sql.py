@@ -48,6 +48,7 @@ def read(source: Any) -> dict[str, Any]:
     """The types, the values and the masks of a table."""
     table = source.table
     values = {name: each.tolist() if isinstance(each, Strings) else [*each] for name, each in table.values.items()}
+    values |= {name: [*table.values[name].iterate_bytes()] for name in source._files}
     return {"types": table.types, "values": values, "valid": {name: [*mask] for name, mask in table.valid.items()}}
 
 
@@ -177,8 +178,11 @@ def test_a_column_of_numbers_and_texts(shop: str, batch_rows: int, monkeypatch: 
     assert values[5:11] == ["5", "6", "3.5", "4", "about 9", "about 10"]
     numbers = read(Sql(uri=shop, query="select mixed from t where id < 9"))
     assert numbers["values"]["mixed"] == [0, 1, 2, 3, 4, 5, 6, 3.5, 4]
-    large = read(Sql(uri=shop, query=f"select {2**53 + 1} as x union all select 0.5"))
-    assert large["values"]["x"] == [2**53, 0.5]
+    for large, row in (("{whole} as x union all select 0.5", 0), ("0.5 as x union all select {whole}", 1)):
+        query = f"select {large.format(whole=2**53 + 1)}"
+        with pytest.raises(DataError, match=rf"row {row}.* a float can't hold|row {row}: .* can't hold exactly"):
+            read(Sql(uri=shop, query=query))
+        assert str(2**53 + 1) in read(Sql(uri=shop, query=query, types={"x": "string"}))["values"]["x"]
 
 
 # ----------------------------------------------------------------------------------------------------- the statement

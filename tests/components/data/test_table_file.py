@@ -1,6 +1,7 @@
 """Tables in files of every format give the same columns as a frame, with errors that name the file."""
 
 import gzip
+import itertools
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import numpy as np
 import pyarrow
@@ -24,7 +26,8 @@ from components.data.table_file import TypedFile
 from components.data.tfrecord.example import Feature, serialize_examples
 from components.data.tfrecord.framing import write_records
 from components.data.typed_table import TypedTable
-from components.types import DataError, Strings
+from components.types import DataError, Ragged, Strings
+from runner.inference.copied_columns import copy_columns
 
 
 def write_lines(table: pyarrow.Table, path: Path) -> None:
@@ -47,6 +50,7 @@ TYPED: dict[str, Callable[[pyarrow.Table, Path], Any]] = {
     "stream": write_stream,
     "orc": lambda table, path: orc.write_table(table, str(path)),
 }
+DAY = datetime(2020, 1, 31)
 FORMATS = TYPED | {"json_lines": write_lines, "packed": write_packed_lines}
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -168,10 +172,22 @@ def test_only_used_columns_are_read(format: str, tmp_path: Path, monkeypatch: py
     assert source.splits()["train"].tolist() == [0, 1]
     assert {*read} == {"count", "size"}
     assert set(block.columns) == set(ROWS.column_names)
-    assert block.columns["truth"].tolist()[:2] == [True, False]  # is read when it is asked for
-    assert block.columns["name"].tolist() == ["a", "", "b, c", ""]
-    assert np.isnan(block.columns["truth"][2])
+    assert block.columns["truth"].tolist() == [True, False, None, True]  # is read when it is asked for
+    assert block.columns["name"].tolist() == ["a", None, "b, c", ""]
     assert {*read} == {"count", "size", "truth", "name"}
+
+
+def test_columns_beside_predictions_keep_whole_numbers_with_gaps(tmp_path: Path) -> None:
+    columns = {"y": [1, 2, 3], "id": [2**53 + 1, None, 7], "big": [2**64 - 1, None, 1], "name": ["", None, "b"]}
+    table = pyarrow.table(columns, pyarrow.schema([("y", "i8"), ("id", "i8"), ("big", "u8"), ("name", "string")]))
+    parquet.write_table(table, tmp_path / "t")
+    source = open_table(tmp_path / "t", target="y").with_used_columns({"y"})
+    copied = copy_columns(source, ["id", "big", "name"], np.array([2, 0, 1]))
+    assert {name: values.tolist() for name, values in copied.items()} == {
+        "id": [7, 2**53 + 1, None],
+        "big": [1, 2**64 - 1, None],
+        "name": ["b", "", None],
+    }
 
 
 def test_a_damaged_column_matters_where_it_is_used(tmp_path: Path) -> None:
@@ -288,6 +304,168 @@ def test_shards_have_their_columns_in_any_order_and_numbers_of_several_types(tmp
     assert source.table.values["y"].tolist() == ["", "", "a", "b"]
 
 
+BERLIN = pyarrow.timestamp("ms", tz="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (pyarrow.array([1, 2**60], "int64"), pyarrow.array([7], "int8"), [1, 2**60, 7]),
+        (pyarrow.array([2**60]), pyarrow.array([0.5]), [2.0**60, 0.5]),
+        (pyarrow.array([2**53 + 1], "uint64"), pyarrow.array([-1]), [2**53 + 1, -1]),
+        (pyarrow.array([Decimal("1.25")]), pyarrow.array([Decimal("100.5")]), [1.25, 100.5]),
+        (pyarrow.array([Decimal(2**60)]), pyarrow.array([2**60 + 1]), [2**60, 2**60 + 1]),
+        (pyarrow.array([Decimal("0.5")]), pyarrow.array([0.25]), [0.5, 0.25]),
+        (pyarrow.array(["7"]).dictionary_encode(), pyarrow.array(["8"]), ["7", "8"]),
+        (
+            pyarrow.array(["7"]).cast(pyarrow.dictionary("int8", "large_string")),
+            pyarrow.array(["8"]).dictionary_encode(),
+            ["7", "8"],
+        ),
+        (pyarrow.nulls(1), pyarrow.array(["7"]).dictionary_encode(), ["", "7"]),
+        (pyarrow.array(["a"]), pyarrow.array(["b"], "large_string"), ["a", "b"]),
+        (pyarrow.array(["a"], "string_view"), pyarrow.array(["b"]), ["a", "b"]),
+        (pyarrow.array([b"ab"], pyarrow.binary(2)), pyarrow.array([b"c"]), [b"ab", b"c"]),
+        (pyarrow.array([b"ab"], pyarrow.binary(2)), pyarrow.array([b"c"], pyarrow.binary(1)), [b"ab", b"c"]),
+        (pyarrow.array([DAY], "timestamp[s]"), pyarrow.array([DAY], "timestamp[us]"), [DAY, DAY]),
+        (pyarrow.array([DAY], BERLIN), pyarrow.array([DAY], pyarrow.timestamp("s", "UTC")), [DAY, DAY]),
+        (pyarrow.array([DAY.date()]), pyarrow.array([DAY.date()], "date64"), [DAY.date(), DAY.date()]),
+        (pyarrow.array([DAY.date()]), pyarrow.array([DAY]), [DAY, DAY]),
+        (pyarrow.array([time(0, 0, 1)], "time32[s]"), pyarrow.array([time(0, 0, 2)]), [1.0, 2.0]),
+        (pyarrow.array([[1]]), pyarrow.array([[0.5, 2.0], []]), [[1.0], [0.5, 2.0], []]),
+        (pyarrow.array([[1, 2]], pyarrow.list_(pyarrow.int8(), 2)), pyarrow.array([[3]]), [[1, 2], [3]]),
+        (pyarrow.nulls(1), pyarrow.array([[3]]), [[], [3]]),
+    ],
+    ids=lambda each: str(getattr(each, "type", "")),
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_shards_may_have_types_of_one_kind(
+    first: Any, second: Any, expected: list[Any], reverse: bool, tmp_path: Path
+) -> None:
+    for name, column in zip("ba" if reverse else "ab", (first, second), strict=True):
+        feather.write_feather(pyarrow.table({"x": column}), str(tmp_path / name), compression="uncompressed")
+    source = open_table(tmp_path / "?")
+    values = source.table.values["x"]
+    found = [*values.iterate_bytes()] if "x" in source._files else rows_of(values)
+    count = len(first)
+    found = found[-count:] + found[:-count] if reverse else found
+    assert found == expected
+    assert [type(each) for each in found] == [type(each) for each in expected]
+    is_text = any(pyarrow.types.is_dictionary(each.type) for each in (first, second))
+    assert not is_text or source.table.types["x"] == "string"
+
+
+def rows_of(values: Any) -> list[Any]:
+    """The rows of a column as values of Python."""
+    if isinstance(values, Ragged):
+        return [values.values[start:stop].tolist() for start, stop in itertools.pairwise(values.offsets)]
+    return values if isinstance(values, list) else values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([1.5, 0.5], [3, 2**53 + 1], "row 1 of 1: column `x` is 9007199254740993, which the type double can't hold ex"),
+        ([3, 2**53 + 1], [0.5], "row 1 of 0: column `x` is 9007199254740993, which the type double can't hold exactly"),
+        (pyarrow.array([2**63], "uint64"), [1], "row 0 of 0: column `x` is 9223372036854775808, which the type int64"),
+        (
+            pyarrow.array([datetime(3020, 1, 1)], "timestamp[s]"),
+            pyarrow.array([DAY], "timestamp[ns]"),
+            r"row 0 of 0: column `x` is 3020-01-01 00:00:00, which the type timestamp\[ns\] can't hold exactly",
+        ),
+        (pyarrow.array([DAY], BERLIN), [DAY], r"`x` has the type timestamp\[us\] in .*/1, but timestamp\[ms, tz=.*/0"),
+        ([True], [1], "column `x` has the type int64 in .*/1, but bool in .*/0. Write it with one type in all files"),
+        (["a"], [b"a"], "column `x` has the type binary in .*/1, but string in .*/0"),
+    ],
+)
+def test_values_that_a_common_type_can_not_hold_are_errors(
+    first: Any, second: Any, message: str, tmp_path: Path
+) -> None:
+    for name, column in (("0", first), ("1", second)):
+        parquet.write_table(pyarrow.table({"x": column}), tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        _ = open_table(tmp_path / "?").table
+
+
+BYTES = [b"\xff\0", None, b"", b"abc"]
+
+
+@pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.large_binary(), pyarrow.dictionary("int8", "binary")])
+@pytest.mark.parametrize("max_bytes", [0, 1 << 28])
+def test_bytes_are_packed(kind: Any, max_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", max_bytes)
+    column = pyarrow.array(BYTES)
+    column = column.dictionary_encode() if pyarrow.types.is_dictionary(kind) else column.cast(kind)
+    table = pyarrow.table({"image": column, "y": [1, None, 3, 4], "n": [1, 2, 3, 4]})
+    feather.write_feather(table, str(tmp_path / "t"), compression="uncompressed")
+    source = open_table(tmp_path / "t", target="y", on_missing_target="drop")
+    (block,) = source.blocks("all")
+    assert [*block.columns["image"].iterate_bytes()] == [b"\xff\0", b"", b"abc"]
+    assert block.files == {"image"}
+    assert bool(source._store.maps) == (max_bytes == 0)
+    assert source.profile().notes == ("image is left out: it has bytes; decode them to texts",)
+    whole = open_table(tmp_path / "t")
+    assert whole.table.valid["image"].tolist() == [True, False, True, True]
+    assert "image" not in whole.table.types
+    unused = next(open_table(tmp_path / "t", target="n").with_used_columns({"n"}).blocks("all"))
+    assert [*unused.columns["image"].iterate_bytes()] == [each or b"" for each in BYTES]
+    with pytest.raises(DataError, match="`types` lists the column `image`, but it has bytes; decode them to texts"):
+        _ = open_table(tmp_path / "t", types={"image": "string"}).table
+
+
+def test_bytes_may_be_the_keys_of_groups(tmp_path: Path) -> None:
+    keys = [bytes([255 - row % 5]) for row in range(20)]
+    parquet.write_table(pyarrow.table({"key": keys, "y": [*range(20)]}), tmp_path / "t")
+    splits = open_table(tmp_path / "t", group="key", target="y").splits()
+    groups = [{row % 5 for row in rows} for rows in splits.values()]
+    assert sorted(key for group in groups for key in group) == [*range(5)]
+
+
+def test_only_columns_beyond_the_memory_limit_are_in_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", 3000)
+    columns = {"n": [*range(100)], "text": [f"{row} {'x' * 40}" for row in range(100)], "m": [*range(100)]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t")
+    source = open_table(tmp_path / "t")
+    assert source.table.values["m"].tolist() == columns["m"]
+    assert sum(each.size for each in source._store.maps) > 4000
+    assert {*source._store._held} == {"n", "m"}
+
+
+def test_a_struct_may_be_null_in_a_file(tmp_path: Path) -> None:
+    full = pyarrow.table({"a": [{"b": 1, "c": {"d": "x"}}], "y": [1]})
+    for name, table in (("0", pyarrow.table({"a": pyarrow.nulls(2), "y": [2, 3]})), ("1", full)):
+        parquet.write_table(table, tmp_path / name)
+    table = open_table(tmp_path / "?").table
+    assert table.values["a.b"].tolist() == [0, 0, 1]
+    assert table.values["a.c.d"].tolist() == ["", "", "x"]
+    assert table.types == {"a.b": "int", "a.c.d": "string", "y": "int"}
+
+
+@pytest.mark.parametrize("kind", ["list", "dictionary", "text"])
+def test_the_row_of_a_text_that_is_not_utf_8_is_named(kind: str, tmp_path: Path) -> None:
+    texts = pyarrow.array([b"a", b"\xff", b"b"]).view(pyarrow.string())
+    column: Any = texts.take(pyarrow.array([0, 0, 2, 0, 1, 0]))
+    if kind == "list":
+        column = pyarrow.ListArray.from_arrays(pyarrow.array([0, 0, 0, 1, 1, 2, 3], pyarrow.int32()), texts)
+    elif kind == "dictionary":
+        column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 0, 2, 0, 1, 0], pyarrow.int8()), texts)
+    write_stream(pyarrow.table({"x": pyarrow.chunked_array([column.slice(0, 2), column.slice(2)])}), tmp_path / "t")
+    with pytest.raises(DataError, match="t, row 4: column `x` has a text that isn't UTF-8"):
+        _ = open_table(tmp_path / "t").table
+
+
+def test_uuids_are_texts(tmp_path: Path) -> None:
+    ids = [UUID(int=1), None, UUID(int=2**127)]
+    storage = pyarrow.array([each and each.bytes for each in ids], pyarrow.binary(16))
+    table = pyarrow.table({"x": pyarrow.ExtensionArray.from_storage(pyarrow.uuid(), storage), "y": [1, 2, 3]})
+    parquet.write_table(table, tmp_path / "t")
+    for source in (open_table(tmp_path / "t"), Frame(columns=table)):
+        assert source.table.values["x"].tolist() == [str(ids[0]), "", str(ids[2])]
+        assert source.table.valid["x"].tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [
@@ -302,28 +480,6 @@ def test_shards_that_disagree_are_an_error(tmp_path: Path, second: dict[str, Any
         parquet.write_table(pyarrow.table(columns), tmp_path / name)
     with pytest.raises(DataError, match=message):
         _ = open_table(tmp_path / "?").table
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"x": 1}\n\n{"x": "a"}\n', "t, line 3: column `x` has a value of the type string, but number before; write"),
-        ('{"x": {"y": 1}}\n{"x": {"y": "a"}}\n', "t, line 2: column `x.y` has a value of the type string"),
-        ('{"x": 1}\n{"x":\n', "t, line 2: it is no JSON object: Invalid value"),
-        ('{"x": 1}\n[1]\n', "t, line 2: there is a value of the type array, but object before"),
-        ('{"x": 1, "x": 2}\n', "t, line 1: `x` is there twice"),
-        (b'{"x": "\xff"}\n', "t, line 1: column `x` has a text that isn't UTF-8"),
-        ("{}\n", "t has no columns"),
-        ('{"x": 1}{"x": 2}\n', "t has 2 objects in 1 lines; write one in each line"),
-        ('{"x": 1}\n{"x":\n2}\n', "t has 2 objects in 3 lines"),
-        (b'{"\xff": 1}\n', "t has a name that isn't UTF-8"),
-    ],
-)
-def test_wrong_json_is_an_error_with_its_line(tmp_path: Path, content: Any, message: str) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=re.escape(message)):
-        _ = open_table(path).table
 
 
 @pytest.mark.parametrize("format", TYPED)

@@ -1,8 +1,9 @@
 """Raw columns from Python as a source."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pyarrow
 import pytest
 
 from components.columns import merge_options
@@ -52,3 +53,19 @@ def test_dates_of_all_columns_replace_only_what_they_tell(dates: Any, kept: dict
     merged = merge_options(recorded, {"dates": dates, "types": {"x": "int"}, "seed": 1})
     expected = kept if isinstance(dates, str) or "" in dates else {**inferred, **kept}
     assert merged == {"types": {"unit": "timestamp", "x": "int"}, "dates": expected, "seed": 1}
+
+
+def test_rows_may_be_a_stream_of_arrow_that_is_read_once() -> None:
+    class Stream:
+        def __init__(self, table: pyarrow.Table) -> None:
+            self._reader = table.to_reader()
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return self._reader.__arrow_c_stream__(requested_schema)
+
+    class Column:
+        keys = ("price",)
+
+    options = {"types": {"price": "float"}, "marks": {"price": "$"}}
+    source = open_rows(Stream(pyarrow.table({"price": ["$5", "$7"]})), cast(Any, {"price": Column()}), options).source
+    assert np.asarray(next(source.blocks("new")).columns["price"]).tolist() == [5, 7]
