@@ -202,7 +202,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Frame.dates": {"columns": {"x": [f"0{1 + n % 9}/0{1 + n % 8}/2020" for n in range(20)]}},
     "Frame.thousands": {"decimal": "comma"},
     "Frame.on_missing_target": {"columns": {"x": [None, *range(19)], "y": range(20)}, "target": "x"},
-    "TableFile.shapes": {"path": "lists.tfrecord"},
+    **{f"TableFile.{option}": {"path": "lists.tfrecord"} for option in ("records", "shapes", "bytes_as")},
     "TextFolders.max_unpacked_gb": {"path": "texts.tar.gz"},
     "Csv.max_unpacked_gb": {"path": "table.csv.gz"},
     "Idx.max_unpacked_gb": {"path": "packed"},
@@ -338,6 +338,7 @@ VALUES: dict[str, list[Any]] = {
     **{f"NumpyFiles.{name}": ["y"] for name in ("stratify", "split_hash", "split_by", "group")},
     "ScikitLearn.stratify": ["label"],
     "TableFile.shapes": [{"x": [2, 2]}],
+    "TableFile.bytes_as": [{"word": "bytes"}],
     "TextFolders.path": ["texts.tar.gz"],
     "TextFolders.stratify": ["label"],
     "TextFolders.train": ["other"],
@@ -476,7 +477,8 @@ def write_files() -> None:
         archive.add("images", ".")
     lists = Feature("int64", np.arange(4 * ROWS), np.arange(ROWS + 1) * 4)
     with Path("lists.tfrecord").open("wb") as file:
-        write_records(file, serialize_examples({"x": lists}, ROWS).tolist())
+        words = Feature("bytes", Strings.from_bytes([b"a"] * ROWS), np.arange(ROWS + 1))
+        write_records(file, serialize_examples({"word": words, "x": lists}, ROWS).tolist())
     Path("vectors.txt").write_text("mat 1 2\ncat 3 4\n")
 
 

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import numpy as np
 
 from components.arrow import is_bytes
+from components.closest import suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
 from components.data.csv.reader import Columns
@@ -31,6 +32,7 @@ from components.data.table_paths import (
     name_files,
 )
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
+from components.data.tfrecord.layout import BytesAs, Layout, find_layout, format_shape
 from components.data.typed_table import TypedTable
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
@@ -169,7 +171,9 @@ class TypedFile(StoredTable, FileTable):
     """A table in files whose columns have types: Parquet, Arrow, ORC or JSON lines. See `TableFile`."""
 
     max_unpacked_gb: float = MAX_UNPACKED_GB
+    records: Literal["example", "raw"] = "example"
     shapes: dict[str, tuple[Annotated[int, Range(1)] | None, ...]] | None = None
+    bytes_as: dict[str, BytesAs] | None = None
 
     @cached_property
     def _store(self) -> ColumnStore:
@@ -177,17 +181,37 @@ class TypedFile(StoredTable, FileTable):
 
     def _open_store(self, path: Paths) -> ColumnStore:
         files, format = find_files(path), cast(FileFormat, _find_format(path))
+        if self.records == "raw" and format != "tfrecord":
+            raise _make_option_error("records", self.records, "TFRecord", self.label, format)
         if format == "tfrecord":
-            shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items()}
-            return ExampleColumns(
-                self.label, files, name_files(files), shapes, self.max_unpacked_gb, self._training_examples
-            )
+            is_raw = self.records == "raw"
+            return ExampleColumns(self.label, files, name_files(files), self._layouts, is_raw, self.max_unpacked_gb)
         return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb)
 
     @property
-    def _training_examples(self) -> ExampleColumns | None:
-        """The training files of Examples, whose columns those of another split have."""
-        return None
+    def _layouts(self) -> Mapping[str, Layout]:
+        """How the values of some features of TFRecord files are kept."""
+        shapes, bytes_as = self.shapes or {}, self.bytes_as or {}
+        names = dict.fromkeys([*shapes, *bytes_as])
+        return {name: Layout(tuple(shapes[name]) if name in shapes else None, bytes_as.get(name)) for name in names}
+
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+        options = super().inferred_options(columns)
+        if not isinstance(store := self._store, ExampleColumns):
+            return options
+        layouts = {name: layout for name, layout in store.found_layouts().items() if name in columns}
+        shapes = {name: [*layout.shape] for name, layout in layouts.items() if layout.shape is not None}
+        bytes_as = {name: layout.bytes_as for name, layout in layouts.items() if layout.bytes_as is not None}
+        return options | {"shapes": shapes, "bytes_as": bytes_as}
+
+    def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
+        yield from super()._find_wrong_names(names)
+        for option in ("shapes", "bytes_as"):
+            for name in getattr(self, option) or ():
+                if name not in (*names, *self.drop):
+                    yield f"{self.label} has no feature `{name}`, which `{option}` lists. {suggest_name(name, names)}"
+        if not isinstance(self._store, ExampleColumns):
+            yield from _find_other_layouts(self.label, self._store.types, self._layouts)
 
     @property
     def location(self) -> str:
@@ -207,14 +231,32 @@ class TypedFile(StoredTable, FileTable):
         return self._open_store(path).digest()
 
 
+def _find_other_layouts(
+    label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout]
+) -> Iterator[str]:
+    """Sentences about columns that have another layout than the one that is declared for TFRecord files."""
+    for name in layouts.keys() & types:
+        declared, found = layouts[name], find_layout(types[name], Layout())
+        if declared.shape is not None and len(declared.shape) != len(found.shape or ()):
+            yield (
+                f"{label}: `shapes` is for TFRecord files, and column `{name}` has the shape "
+                f"{format_shape(found.shape or ())}, and not {format_shape(declared.shape)}. Leave it out."
+            )
+        if found.bytes_as is not None and declared.bytes_as not in (None, found.bytes_as):
+            yield (
+                f"{label}: `bytes_as` is for TFRecord files, and column `{name}` is {found.bytes_as}, and not "
+                f"{declared.bytes_as}. Leave it out."
+            )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _GivenTypedFile(GivenFile, TypedFile):
     """A file of the validation or test split."""
 
     @property
-    def _training_examples(self) -> ExampleColumns | None:
+    def _layouts(self) -> Mapping[str, Layout]:
         store = self.training._store if isinstance(self.training, TypedFile) else None
-        return store if isinstance(store, ExampleColumns) else None
+        return store.found_layouts() if isinstance(store, ExampleColumns) else {}
 
     def read_columns(self) -> Columns:
         return self.select_columns(super().read_columns())
@@ -237,11 +279,16 @@ class TableFile(Csv):
     aren't UTF-8 stay bytes, such as images.
 
     Attributes:
+        records: of TFRecord files, what a record is: an `example`, or `raw` bytes, the value of the column `record`.
         shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
             array; `[null]`, a list; `[null,2]`, a list of arrays. None: the shapes that all records show.
+        bytes_as: of TFRecord files, what the bytes of some features are: `text`, `bytes` such as images, or a `tensor`
+            that `tf.io.serialize_tensor` wrote. None: texts, if all are UTF-8, else bytes.
     """
 
+    records: Literal["example", "raw"] = "example"
     shapes: dict[str, tuple[Annotated[int, Range(1)] | None, ...]] | None = None
+    bytes_as: dict[str, BytesAs] | None = None
 
     def open(self) -> FileTable:
         """The source for the format of the file: `Csv` or `TypedFile`.
@@ -253,13 +300,13 @@ class TableFile(Csv):
         self._check_given(format)
         kind: type[FileTable] = Csv if format is None else TypedFile
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        known = {field.name for field in dataclasses.fields(kind)} - ({"shapes"} if format != "tfrecord" else set())
+        if kind is Csv:  # whose columns are texts, as some features of a run's TFRecord files may be
+            options["shapes"] = {name: shape for name, shape in (self.shapes or {}).items() if shape} or None
+            options["bytes_as"] = {name: kind for name, kind in (self.bytes_as or {}).items() if kind != "text"} or None
+        known = {field.name for field in dataclasses.fields(kind)}
         for field in dataclasses.fields(self):
             if field.name not in known and (value := options.pop(field.name)) != field.default:
-                needed, found = "TFRecord" if field.name == "shapes" else "CSV", FORMAT_NAMES[format]
-                raise DataError(
-                    f"`{field.name}` (={value}) is for {needed} files, but {self.label} is {found}. Leave it out."
-                )
+                raise _make_option_error(field.name, value, "TFRecord" if kind is Csv else "CSV", self.label, format)
         return kind(**options)
 
     def _check_given(self, format: FileFormat | None) -> None:
@@ -286,6 +333,10 @@ def _find_format(paths: Paths) -> FileFormat | None:
             first = FORMAT_NAMES[formats[files[0]]] if formats[files[0]] else "CSV or of another format"
             raise DataError(f"{files[0]} is {first}, but {file} is {other}. Save all in one format.")
     return formats[files[0]]
+
+
+def _make_option_error(name: str, value: object, needed: str, label: str, found: FileFormat | None) -> DataError:
+    return DataError(f"`{name}` (={value}) is for {needed} files, but {label} is {FORMAT_NAMES[found]}. Leave it out.")
 
 
 def _read_format(path: Path) -> FileFormat | None:

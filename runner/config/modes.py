@@ -64,6 +64,8 @@ MODES = {
             "convert.shuffle",
             "convert.compression",
             "convert.float64",
+            "convert.tensors",
+            "convert.records",
         ),
         imports_jax=False,
     ),

@@ -76,6 +76,8 @@ class Convert:
     shuffle: bool
     compression: Literal["none", "gzip", "zlib", "zstd", "snappy"] | None
     float64: Literal["round", "text"] | None
+    tensors: bool
+    records: Literal["example", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)

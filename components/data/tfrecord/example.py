@@ -24,6 +24,16 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from components.data.tfrecord.framing import Records
+from components.data.tfrecord.wire import (
+    FIXED32,
+    LENGTH,
+    MAX_VARINT_BYTES,
+    VARINT,
+    as_signed,
+    read_fields,
+    read_messages,
+    read_number,
+)
 from components.hashing import mix
 from components.types import DataError, Strings
 
@@ -32,9 +42,7 @@ Kind = Literal["bytes", "float", "int64"]
 FIELD_1, FIELD_2, FIELD_3 = 0x0A, 0x12, 0x1A  # tags of fields that have a length
 KINDS: dict[int, Kind] = {FIELD_1: "bytes", FIELD_2: "float", FIELD_3: "int64"}
 PADDING = 16  # bytes below the records, so that a varint or a word may be read at any position
-MAX_VARINT_BYTES = 10
 SHORT_BYTES = 64  # longer strings are copied one by one
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
 
 class Feature(NamedTuple):
@@ -170,7 +178,9 @@ def _explain(parse_one: Callable[[bytes], Any], data: bytes, location: str) -> A
     except UnicodeDecodeError as error:
         raise DataError(f"{location}: the name {error.object!r} of a feature is not in UTF-8.") from None
     except ValueError as error:
-        raise DataError(f"{location}: the record is no Example: {error}.") from None
+        raise DataError(
+            f"{location}: the record is no Example: {error}. To read records as bytes, set `records=raw`."
+        ) from None
 
 
 class _BatchParser:
@@ -438,7 +448,7 @@ def _make_kind_error(name: str, pieces: Mapping[Kind, Sequence[_Piece]], locate:
 
 def _parse_example(data: bytes) -> dict[str, dict[Kind, list[Any]]]:
     """The values of an Example, by name and kind. Raises ValueError if it is none."""
-    features = b"".join(_read_messages(data, 1))
+    features = b"".join(read_messages(data, 1))
     return {name: _parse_lists(value) for name, value in _read_map(features)}
 
 
@@ -450,8 +460,8 @@ def _split_sequence_example(data: bytes, location: str) -> tuple[bytes, dict[str
     """The context of a SequenceExample, and the Features of each of its lists."""
 
     def split(data: bytes) -> tuple[bytes, dict[str, list[bytes]]]:
-        lists = _read_map(b"".join(_read_messages(data, 2)))
-        return b"".join(_read_messages(data, 1)), {name: [*_read_messages(value, 1)] for name, value in lists}
+        lists = _read_map(b"".join(read_messages(data, 2)))
+        return b"".join(read_messages(data, 1)), {name: [*read_messages(value, 1)] for name, value in lists}
 
     found: tuple[bytes, dict[str, list[bytes]]] = _explain(split, data, location)
     return found
@@ -459,15 +469,15 @@ def _split_sequence_example(data: bytes, location: str) -> tuple[bytes, dict[str
 
 def _read_map(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The names and values of a map."""
-    for entry in _read_messages(data, 1):
-        key = [b"", *_read_messages(entry, 1)][-1]
-        yield key.decode(), b"".join(_read_messages(entry, 2))
+    for entry in read_messages(data, 1):
+        key = [b"", *read_messages(entry, 1)][-1]
+        yield key.decode(), b"".join(read_messages(entry, 2))
 
 
 def _parse_lists(feature: bytes) -> dict[Kind, list[Any]]:
     """The values of a Feature by kind: there is at most one, the last."""
     lists: dict[Kind, list[Any]] = {}
-    for number, wire_type, content in _read_fields(feature):
+    for number, wire_type, content in read_fields(feature):
         kind = KINDS.get(number << 3 | wire_type)
         if kind is not None:
             lists = {kind: lists.get(kind, [])}
@@ -477,7 +487,7 @@ def _parse_lists(feature: bytes) -> dict[Kind, list[Any]]:
 
 def _parse_values(kind: Kind, data: bytes) -> Iterator[Any]:
     """The values of a list. A field with another wire type is an unknown one, which is skipped as by protobuf."""
-    for number, wire_type, content in _read_fields(data):
+    for number, wire_type, content in read_fields(data):
         if number != 1:
             continue
         if kind == "bytes":
@@ -489,63 +499,17 @@ def _parse_values(kind: Kind, data: bytes) -> Iterator[Any]:
                     raise ValueError(f"a list of floats has {len(content):,} bytes, not a multiple of 4")
                 yield from np.frombuffer(content, "<f4").tolist()
         elif wire_type == VARINT:
-            yield _as_signed(content)
+            yield as_signed(content)
         elif wire_type == LENGTH:
             position = 0
             while position < len(content):
-                value, position = _read_number(content, position)
-                yield _as_signed(value)
-
-
-def _as_signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _read_messages(data: bytes, field: int) -> Iterator[bytes]:
-    for number, wire_type, content in _read_fields(data):
-        if number == field and wire_type == LENGTH:
-            yield content
-
-
-def _read_fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """The number, the wire type and the content of each field of a message. Raises ValueError for a damaged message."""
-    position = 0
-    while position < len(data):
-        tag, position = _read_number(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        if number == 0:
-            raise ValueError("a field has the number 0")
-        if wire_type == VARINT:
-            content, position = _read_number(data, position)
-            yield number, wire_type, content
-            continue
-        if wire_type == LENGTH:
-            size, position = _read_number(data, position)
-        elif wire_type in (FIXED32, FIXED64):
-            size = 4 if wire_type == FIXED32 else 8
-        else:
-            raise ValueError(f"field {number} has the wire type {wire_type}")
-        if position + size > len(data):
-            raise ValueError(f"field {number} needs {size:,} bytes, and {len(data) - position:,} are left")
-        yield number, wire_type, data[position : position + size]
-        position += size
+                value, position = read_number(content, position)
+                yield as_signed(value)
 
 
 def _encode_varint(number: int) -> bytes:
     content = np.empty(MAX_VARINT_BYTES, np.uint8)
     return content[: int(_write_varints(content, np.array([0]), np.array([number]))[0])].tobytes()
-
-
-def _read_number(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for index in range(MAX_VARINT_BYTES):
-        if position + index >= len(data):
-            raise ValueError("a number is cut off")
-        byte = data[position + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value & (2**64 - 1), position + index + 1
-    raise ValueError(f"a number has more than {MAX_VARINT_BYTES} bytes")
 
 
 def serialize_examples(columns: Mapping[str, Feature], count: int, name: str = "examples") -> Records:

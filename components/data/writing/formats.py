@@ -5,17 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 
-from components.arrow import convert_numbers, read_strings
+from components.arrow import convert_column, convert_numbers, read_strings
+from components.data.table import slice_rows
 from components.data.tfrecord.example import Feature, serialize_examples
 from components.data.tfrecord.framing import write_records
-from components.types import DataError
+from components.data.tfrecord.tensor import NUMBERS, serialize_tensors
+from components.types import DataError, Ragged, Strings
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,6 +36,25 @@ COMPRESSIONS: dict[FileKind, tuple[Compression, ...]] = {
 GROUP_BYTES = 1 << 25  # of a row group of a Parquet file, before it is packed
 EXAMPLES = 1 << 13  # that are serialized at once
 OTHER_FORMATS = "Write Parquet, or leave the column out."
+
+
+class RecordOptions(NamedTuple):
+    """How TFRecord files are written.
+
+    Attributes:
+        float64: numbers of float64, which Examples don't have: `round` writes float32, `text` a text with all digits.
+            None: float32, if all numbers are such.
+        tensors: whether arrays and lists are serialized tensors, which have all types. Otherwise, their values stand
+            one after the other.
+        raw: whether a record is the bytes of the only column, and no Example.
+    """
+
+    float64: Float64 | None = None
+    tensors: bool = False
+    raw: bool = False
+
+
+DEFAULTS = RecordOptions()
 
 
 class DigestFile(io.RawIOBase):
@@ -69,7 +91,7 @@ def write_tables(
     tables: Iterable[pyarrow.Table],
     kind: FileKind,
     compression: Compression,
-    float64: Float64 | None = None,
+    options: RecordOptions = DEFAULTS,
 ) -> None:
     """Writes tables one after the other into a file.
 
@@ -78,8 +100,7 @@ def write_tables(
         tables: tables with the same columns, at least one.
         kind: the format.
         compression: one of those that the format allows.
-        float64: in TFRecord files, which have no numbers of float64: `round` writes float32, `text` a text with all
-            digits. None: float32, if all numbers are such.
+        options: how TFRecord files are written.
 
     Raises:
         DataError: the format can't hold a column.
@@ -90,8 +111,10 @@ def write_tables(
     with _open_packed(file, compression) as packed:
         if kind == "csv":
             _write_csv(packed, tables)
+        elif options.raw:
+            _write_raw(packed, tables)
         else:
-            write_examples(packed, tables, float64)
+            write_examples(packed, tables, options)
 
 
 @contextmanager
@@ -191,28 +214,50 @@ def _check_csv(table: pyarrow.Table) -> None:
 _OTHERS = "Write Parquet or TFRecord, or leave the column out."
 
 
-def write_examples(file: BinaryIO, tables: Iterable[pyarrow.Table], float64: Float64 | None = None) -> None:
+def _write_raw(file: BinaryIO, tables: Iterable[pyarrow.Table]) -> None:
+    """Writes the bytes or texts of the only column as records."""
+    import pyarrow
+
+    types, first = pyarrow.types, 0
+    for table in tables:
+        kinds = [field.type for field in table.schema]
+        if len(kinds) != 1 or not (types.is_large_binary(kinds[0]) or types.is_large_string(kinds[0])):
+            listed = ", ".join(f"`{field.name}` ({field.type})" for field in table.schema)
+            raise DataError(
+                f"raw records are one column of bytes or texts, and the data has {listed}. Drop the others."
+            )
+        column = table.column(0).cast(pyarrow.large_binary())
+        if column.null_count:
+            row = first + column.is_valid().to_pylist().index(False)
+            raise DataError(f"row {row} has no value of `{table.column_names[0]}`, and a raw record is a value")
+        write_records(file, column.to_pylist())
+        first += len(table)
+
+
+def write_examples(file: BinaryIO, tables: Iterable[pyarrow.Table], options: RecordOptions = DEFAULTS) -> None:
     """Writes TFRecord files of Examples; see `write_tables`.
 
-    Times are texts, as in CSV files, booleans are 0 and 1, and the values of an array stand one after the other. A
-    missing value is a feature without a value.
+    Times are texts, as in CSV files, booleans are 0 and 1, and the values of an array stand one after the other, or in
+    a tensor. A missing value is a feature without a value.
     """
     for table in tables:
         for first in range(0, len(table), EXAMPLES):
             piece = table.slice(first, EXAMPLES)
             features = {
-                name: make_feature(name, column.combine_chunks(), float64)
+                name: make_feature(name, column.combine_chunks(), options)
                 for name, column in zip(piece.column_names, piece.columns, strict=True)
             }
             write_records(file, serialize_examples(features, len(piece)).tolist())
 
 
-def make_feature(name: str, column: Any, float64: Float64 | None) -> Feature:
+def make_feature(name: str, column: Any, options: RecordOptions) -> Feature:
     """Converts a column to the values of a feature of Examples."""
     import pyarrow
     import pyarrow.compute as compute
 
     column = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    if options.tensors and pyarrow.types.is_nested(column.type):
+        return _make_tensors(name, column)
     counts = np.ones(len(column), np.int64)
     if column.null_count:
         valid = convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False)
@@ -242,9 +287,41 @@ def make_feature(name: str, column: Any, float64: Float64 | None) -> Feature:
             raise DataError(
                 f"column `{name}` has an integer beyond 63 bits, which Examples can't hold. {OTHER_FORMATS}"
             ) from None
-    if types.is_floating(kind) and not (kind == pyarrow.float64() and float64 == "text"):
-        return Feature("float", _round(name, column, float64), offsets)
+    if types.is_floating(kind) and not (kind == pyarrow.float64() and options.float64 == "text"):
+        return Feature("float", _round(name, column, options.float64), offsets)
     return Feature("bytes", read_strings(column.cast(pyarrow.large_string())), offsets)
+
+
+def _make_tensors(name: str, column: Any) -> Feature:
+    """The arrays or lists of a column as serialized tensors."""
+    import pyarrow
+
+    counts = np.ones(len(column), np.int64)
+    if column.null_count:
+        counts = counts * convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False)
+        column = column.drop_null()
+    values, _ = convert_column(name, pyarrow.chunked_array([column]))
+    bounds = values.offsets.tolist() if isinstance(values, Ragged) else [*range(len(column) + 1)]
+    inner: Any = values.values if isinstance(values, Ragged) else values
+    if isinstance(inner, Ragged):
+        raise DataError(f"column `{name}` has lists of lists, which tensors can't hold. {OTHER_FORMATS}")
+    dtype = None if isinstance(inner, Strings) else inner.dtype
+    if dtype is not None and dtype not in NUMBERS:
+        raise DataError(f"column `{name}` has arrays of {dtype}, which tensors can't hold. {OTHER_FORMATS}")
+    if not isinstance(values, Ragged):
+        messages = serialize_tensors(inner.reshape(-1), inner.shape[1:], len(inner))
+    else:
+        pieces = [_serialize(inner, start, stop) for start, stop in itertools.pairwise(bounds)]
+        messages = Strings.from_bytes(pieces)
+    return Feature("bytes", messages, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+
+
+def _serialize(values: Any, start: int, stop: int) -> bytes:
+    """A list as a tensor."""
+    piece = slice_rows(values, start, stop)
+    flat = piece if isinstance(piece, Strings) else piece.reshape(-1)
+    shape = (stop - start, *(() if isinstance(piece, Strings) else piece.shape[1:]))
+    return next(serialize_tensors(flat, shape, 1).iterate_bytes())
 
 
 def _read_integers(column: Any) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 
 from components.data.csv.reader import NULLS
 from components.data.csv.types import has_decimal_point
-from components.data.writing.formats import FileKind
+from components.data.tfrecord.parts import RECORD
+from components.data.writing.formats import DEFAULTS, FileKind, RecordOptions
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,6 +27,7 @@ SOME = "some"  # a value isn't missing
 FRACTION, WHOLE = "fraction", "whole"  # a float has decimals, or none
 LARGE = "large"  # a float is at least 1,000, or at most -1,000
 POINT = "point"  # a float has another number of decimals than three, so that its point doesn't separate thousands
+BINARY = "binary"  # bytes are no text
 NUMBER = r"[\p{N}]|(?i)^\W*(true|false|inf|infinity|nan)\W*$"
 
 Flags = dict[str, set[str]]
@@ -50,6 +52,8 @@ def add_flags(flags: Flags, table: pyarrow.Table) -> None:
                 own.add(NULL)
             if EMPTY not in own and compute.any(compute.equal(column, "")).as_py():
                 own.add(EMPTY)
+        elif pyarrow.types.is_large_binary(column.type) and BINARY not in own:
+            own.update([] if _are_texts(column) else [BINARY])
         elif pyarrow.types.is_floating(column.type) and POINT not in own:
             numbers = np.asarray(column.drop_null().cast(pyarrow.float64()).combine_chunks())
             finite = numbers[np.isfinite(numbers)]
@@ -62,22 +66,41 @@ def add_flags(flags: Flags, table: pyarrow.Table) -> None:
             own.update([POINT] if is_short.any() or has_decimal_point(finite) else [])
 
 
+def _are_texts(column: pyarrow.ChunkedArray) -> bool:
+    """Whether bytes are read as texts, if nothing says what they are."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    try:
+        column.cast(pyarrow.large_string())
+    except pyarrow.ArrowInvalid:
+        return False
+    return not compute.any(compute.match_substring(column, b"\0")).as_py()
+
+
 def find_reading_options(
-    schema: pyarrow.Schema, flags: Mapping[str, Collection[str]], kind: FileKind, *, floats_are_texts: bool
+    schema: pyarrow.Schema,
+    flags: Mapping[str, Collection[str]],
+    kind: FileKind,
+    options: RecordOptions = DEFAULTS,
 ) -> dict[str, Any]:
-    """The options of `TableFile` with which a written table is read: `types`, `nulls`, `decimal` and `shapes`.
+    """The options of `TableFile` with which a written table is read, such as `types`, `nulls` and `shapes`.
 
     Args:
         schema: the columns that were written.
         flags: their flags.
         kind: the format of the files.
-        floats_are_texts: whether a TFRecord file has float64 numbers as texts.
+        options: how TFRecord files were written.
     """
     import pyarrow
 
+    if options.raw:  # the only column has another name there
+        flags = {RECORD: flags.get(schema.names[0], ())}
+        schema = pyarrow.schema([schema.field(0).with_name(RECORD)])
     types: dict[str, str] = {}
     nulls: dict[str, list[str]] = {}
     shapes: dict[str, list[int | None]] = {}
+    bytes_as: dict[str, str] = {}
     needs_point = False
     for field in schema:
         own = set(flags.get(field.name, ()))
@@ -87,13 +110,25 @@ def find_reading_options(
             types |= {field.name: "string"} if DIGIT in own or SOME not in own else {}
             nulls |= {field.name: [""] if GAP in own else []} if NULL in own else {}
         elif pyarrow.types.is_floating(field.type):
-            if kind == "csv" or (kind == "tfrecord" and floats_are_texts and field.type == pyarrow.float64()):
+            if kind == "csv" or (kind == "tfrecord" and options.float64 == "text" and field.type == pyarrow.float64()):
                 types |= {field.name: "float"} if FRACTION not in own and SOME in own else {}
                 needs_point |= own.issuperset({FRACTION, WHOLE}) and own.isdisjoint({POINT, LARGE})
+        elif kind == "tfrecord" and pyarrow.types.is_boolean(field.type):
+            types[field.name] = "bool"  # which are 0 and 1 there
+        elif kind == "tfrecord" and pyarrow.types.is_large_binary(field.type):
+            bytes_as |= {} if BINARY in own else {field.name: "bytes"}
         elif kind == "tfrecord" and (shape := find_shape(field.type)):
             shapes[field.name] = shape
-    options = {"types": types, "nulls": nulls, "decimal": "point" if needs_point else None, "shapes": shapes}
-    return {name: value for name, value in options.items() if value}
+            bytes_as |= {field.name: "tensor"} if options.tensors else {}
+    found = {
+        "records": "raw" if options.raw else None,
+        "types": types,
+        "nulls": nulls,
+        "decimal": "point" if needs_point else None,
+        "shapes": shapes,
+        "bytes_as": bytes_as,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def find_shape(kind: pyarrow.DataType) -> list[int | None]:

@@ -106,7 +106,9 @@ def _write(conversion: Conversion, config: Config) -> dict[str, Written]:
         "convert.format": plan.kind,
         "convert.shards": plan.shards,
         "convert.compression": plan.compression,
-        "convert.float64": plan.float64,
+        "convert.float64": plan.options.float64,
+        "convert.tensors": plan.options.tensors,
+        "convert.records": "raw" if plan.options.raw else "example",
         "convert.split": None if plan.splits is None else [*plan.splits],
         "convert.shuffle": plan.shuffle,
         **({"seed": config.values["seed"]} if plan.shuffle else {}),
@@ -145,8 +147,11 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
     schema, kind, flags = conversion.read_schema(), conversion.plan.kind, merge_flags(written)
     if kind == "images":
         return
+    if kind == "tfrecord" and conversion.plan.options.raw:
+        yield f"the records are the values of {schema.names[0]}, and are read as the column record"
+        return
     doubles = [field.name for field in schema if field.type == pyarrow.float64()]
-    if doubles and conversion.plan.float64 == "round":
+    if doubles and conversion.plan.options.float64 == "round":
         yield f"the numbers of {', '.join(doubles)} are rounded to float32"
     both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
     if kind == "csv" and both:
@@ -167,9 +172,7 @@ def _list_words(conversion: Conversion, written: Mapping[str, Written], config: 
     target = config.values["data"].get("target")
     if target is not None:
         yield format_override("data.target", [*map(str, target)] if isinstance(target, list | tuple) else str(target))
-    options = find_reading_options(
-        conversion.read_schema(), merge_flags(written), plan.kind, floats_are_texts=plan.float64 == "text"
-    )
+    options = find_reading_options(conversion.read_schema(), merge_flags(written), plan.kind, plan.options)
     for option, value in options.items():
         if not isinstance(value, dict):
             yield format_override(f"data.{option}", value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.input_files import hash_file
 from components.types import UserError
 from runner.files import check_fields, read_json, write_atomically
 from runner.run_folder import open_lock
@@ -142,7 +143,10 @@ def open_manifest(folder: Path, output: str, new: Manifest, *, overwrite: bool) 
 
 
 def _is_there(path: Path, shard: Written) -> bool:
-    return path.is_file() and path.stat().st_size == shard.bytes
+    """Whether a file is the one that was written. Its bytes may be others, as after a crash of the machine."""
+    if not path.is_file() or path.stat().st_size != shard.bytes:
+        return False
+    return hash_file(path, digest_size=16).hexdigest() == shard.digest
 
 
 def join_digests(digests: list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from components.closest import suggest_name
-from components.data.writing.formats import COMPRESSIONS, Compression, FileKind, Float64
+from components.data.writing.formats import COMPRESSIONS, Compression, FileKind, RecordOptions
 from components.types import UserError
 from runner.errors import ConfigError
 
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
         kind: the format of the files; `images`: a folder for each class.
         compression: that of the files.
         shards: the number of files in the folder. None: `path` is a file, or a folder of images.
-        float64: how TFRecord files have numbers of float64.
+        options: how TFRecord files are written.
         shuffle: whether the order is that of the seed.
         splits: the splits whose rows are written. None: all rows.
         overwrite: whether an earlier result is replaced.
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     kind: FileKind | Literal["images"]
     compression: Compression
     shards: int | None
-    float64: Float64 | None
+    options: RecordOptions
     shuffle: bool
     splits: tuple[str, ...] | None
     overwrite: bool
@@ -88,8 +88,20 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
         ]
     elif chosen is not None:
         problems += _find_compression_problems(chosen, convert["compression"], named, text)
-    if convert["float64"] is not None and chosen not in (None, "tfrecord"):
-        problems.append(f"convert.float64={convert['float64']} is for TFRecord files. Leave it out.")
+    options = RecordOptions(convert["float64"], convert["tensors"], convert["records"] == "raw")
+    given = {"float64": options.float64, "tensors": "true" if options.tensors else None, "records": options.raw}
+    if chosen not in (None, "tfrecord"):
+        problems += [
+            f"convert.{key}={convert[key] if key == 'records' else value} is for TFRecord files. Leave it out."
+            for key, value in given.items()
+            if value
+        ]
+    if options.raw:
+        problems += [
+            f"convert.{key}={given[key]} is for Examples, and convert.records is raw. Leave it out."
+            for key in ("float64", "tensors")
+            if given[key]
+        ]
     if not problems:
         problems += _find_path_problems(path, text, is_folder, overwrite=output["overwrite"])
     if problems or chosen is None:
@@ -97,7 +109,7 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
     compression = "none" if chosen == "images" else convert["compression"] or named or COMPRESSIONS[chosen][0]
     count = None if chosen == "images" or not is_folder else shards or 1
     splits = None if split is None else (split,) if isinstance(split, str) else tuple(split)
-    return Plan(path, chosen, compression, count, convert["float64"], convert["shuffle"], splits, output["overwrite"])
+    return Plan(path, chosen, compression, count, options, convert["shuffle"], splits, output["overwrite"])
 
 
 def _find_compression_problems(

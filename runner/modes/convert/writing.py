@@ -145,7 +145,7 @@ class Conversion:
         with self._disk_errors(path), replace_atomically(path, temporary) as file:
             output = DigestFile(file)
             watched = self._watch(tables, flags, output)
-            write_tables(cast(BinaryIO, output), watched, self.plan.kind, self.plan.compression, self.plan.float64)
+            write_tables(cast(BinaryIO, output), watched, self.plan.kind, self.plan.compression, self.plan.options)
         found = {name: sorted(own) for name, own in flags.items() if own}
         return Written(self.rows_done - before, output.size, output.hexdigest(), found)
 

@@ -33,7 +33,8 @@ from components.data.table import Table
 from components.data.table_file import TypedFile
 
 # Where a file lies, the name of a table for messages, what a suggestion begins from, a limit, and what CSV has not
-NO_MATTER = {"path", "uri", "name", "target", "max_unpacked_gb", "shapes"}
+NO_MATTER = {"path", "uri", "name", "target", "max_unpacked_gb"}
+NO_MATTER |= {"records", "shapes", "bytes_as"}
 HELD_OUT = {
     "valid": 2,
     "test": 2,

@@ -24,8 +24,10 @@ from runner.data.load import Features, load_encoded
 from runner.modes.convert import writing
 from runner.signature.build import build_source
 
-CSV = "id,code,price,when,kind\n" + "".join(
-    f"{row},{row:03},{row / 4},2024-01-{row + 1:02}T00:00:00Z,{'ab'[row % 2]}\n" if row % 5 else f"{row},,,,\n"
+CSV = "id,code,price,when,kind,new\n" + "".join(
+    f"{row},{row:03},{row / 4},2024-01-{row + 1:02}T00:00:00Z,{'ab'[row % 2]},{'true' if row % 3 else 'false'}\n"
+    if row % 5
+    else f"{row},,,,,\n"
     for row in range(20)
 )
 WORDS = ("data=csv", "data.path=table.csv", "mode=convert", "quiet=true")
@@ -84,6 +86,22 @@ def test_the_last_line_reads_the_values_of_the_source(words: list[str], capsys: 
     assert found.times_with_zone() == ["when"]
 
 
+@pytest.mark.parametrize("words", [["convert.tensors=true"], ["convert.records=raw"]])
+def test_the_last_line_reads_tensors_and_raw_records(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {"x": np.full((4, 2), 1 / 3), "y": np.arange(4)}
+    np.savez("arrays.npz", **arrays)
+    Path("words.csv").write_text("word\n001\nb\n")
+    is_raw = "convert.records=raw" in words
+    data = ["data=csv", "data.path=words.csv"] if is_raw else ["data=npz", "data.path=arrays.npz"]
+    assert main([*data, "mode=convert", "output=t.tfrecord", *words]) == 0
+    found = read_back(capsys.readouterr().out)
+    if is_raw:
+        assert found.table.values["record"].tolist() == ["001", "b"]
+    else:
+        (block,) = found.blocks("all")
+        assert_array_equal(block.columns["x"], arrays["x"])
+
+
 def test_rows_are_those_of_splits_in_order_or_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("convert.format=parquet", "convert.shards=3", "data.seed=null", "data.valid=4", "data.test=6")
     assert convert("output=all", *words) == 0
@@ -122,9 +140,12 @@ def test_a_stopped_conversion_is_resumed_to_the_byte(
     assert read_files("resumed") == read_files("whole")
     assert json.loads(Path("resumed/.convert.json").read_text()) == json.loads(Path("whole/.convert.json").read_text())
     assert not [*Path("resumed").glob("*.tmp"), *Path("resumed").glob(".*.tmp")]
-    Path("resumed", "part-00001-of-00004." + kind).unlink()
-    assert convert("output=resumed", *words) == 0
-    assert read_files("resumed") == read_files("whole")
+    changed = Path("resumed", "part-00001-of-00004." + kind)
+    content = changed.read_bytes()
+    for damage in (changed.unlink, lambda: changed.write_bytes(content[:-1] + b"!"), lambda: changed.write_bytes(b"")):
+        damage()
+        assert convert("output=resumed", *words) == 0
+        assert read_files("resumed") == read_files("whole")
 
 
 @contextmanager
@@ -182,6 +203,10 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t.csv", "convert.compression=zstd"], "none of convert.format=csv. Allowed are gzip, none."),
         (["output=t.csv.gz", "convert.compression=none"], "convert.compression=none contradicts the suffix"),
         (["output=t.csv", "convert.float64=text"], "convert.float64=text is for TFRecord files. Leave it out."),
+        (["output=t.csv", "convert.tensors=true"], "convert.tensors=true is for TFRecord files. Leave it out."),
+        (["output=t.parquet", "convert.records=raw"], "convert.records=raw is for TFRecord files. Leave it out."),
+        (["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"], "convert.tensors=true is for Examples"),
+        (["output=t.tfrecord", "convert.records=raw"], "raw records are one column of bytes or texts, and the data"),
         (["output=table.csv"], "output=table.csv exists already. Remove it, choose another name, or replace it"),
         (["output=no/t.csv"], "output=no/t.csv: there is no folder no. Create it, or choose another one."),
         (["output=table.csv/", "convert.format=csv"], "output=table.csv/ is a file, and no folder."),
@@ -215,7 +240,7 @@ def test_a_folder_of_another_conversion_is_an_error(capsys: pytest.CaptureFixtur
     assert convert(*words, "convert.shards=3", "convert.shuffle=true") == 2
     error = capsys.readouterr().err
     assert "convert.shards was 2 and is 3, convert.shuffle was False and is True, seed was None and is 0" in error
-    Path("table.csv").write_text(CSV + "20,020,1.5,,b\n")
+    Path("table.csv").write_text(CSV + "20,020,1.5,,b,\n")
     assert convert(*words) == 2
     assert "output=t has the files of another command: other data." in capsys.readouterr().err
     assert main(["mode=convert", "data=table", "data.path=t", *words, "output.overwrite=true"]) == 2

@@ -1,8 +1,6 @@
 """TFRecord files are tables: what TensorFlow wrote has its values, and what is written is read back."""
 
 import gzip
-import io
-import itertools
 import json
 import re
 import zlib
@@ -16,11 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data import Frame, TableFile, column_store
+from components.data import Frame, column_store
 from components.data.tfrecord import framing
-from components.data.tfrecord.example import Feature, serialize_examples
-from components.data.tfrecord.framing import write_records
-from components.types import DataError, Ragged, Strings
+from components.types import DataError
+from tests.helpers.tfrecord import open_table, pack, read_values
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
 ANSWERS = json.loads((GOLDEN / "records.json").read_text())
@@ -29,33 +26,6 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda content: gzip.compress(content, mtime=0),
     "zlib": zlib.compress,
 }
-KINDS = {"int64": np.int64, "float": np.float32}
-
-
-def open_table(path: Path | str, **options: Any) -> Any:
-    return TableFile(path=str(path), **options).open()
-
-
-def pack(columns: dict[str, tuple[Any, list[list[Any]]]]) -> bytes:
-    """The bytes of a TFRecord file with the values of each row, by feature."""
-    features = {}
-    for name, (kind, rows) in columns.items():
-        values = [value for row in rows for value in row]
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        stored = Strings.from_bytes(values) if kind == "bytes" else np.array(values, KINDS[kind])
-        features[name] = Feature(kind, stored, offsets)
-    count = len(next(iter(columns.values()))[1])
-    file = io.BytesIO()
-    write_records(file, serialize_examples(features, count).tolist())
-    return file.getvalue()
-
-
-def read_values(values: Any) -> Any:
-    """The values of a column as lists. Texts are bytes."""
-    if isinstance(values, Ragged):
-        inner, bounds = read_values(values.values), values.offsets.tolist()
-        return [inner[start:stop] for start, stop in itertools.pairwise(bounds)]
-    return [*values.iterate_bytes()] if isinstance(values, Strings) else values.tolist()
 
 
 def read_answer(answer: Any) -> Any:
@@ -76,7 +46,7 @@ def test_examples_have_the_values_that_tensorflow_reads(
 ) -> None:
     if is_large:
         monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", 0)
-        monkeypatch.setattr("components.data.tfrecord.columns.PARSED_RECORDS", 3)
+        monkeypatch.setattr("components.data.tfrecord.parts.PARSED_RECORDS", 3)
     source = open_table(GOLDEN / name, shapes={"vector": (2, 2)})
     rows = [row for shard in range(3) for row in range(shard, 12, 3)] if "*" in name else [*range(12)]
     for feature, answer in ANSWERS["examples"].items():
@@ -161,9 +131,10 @@ def test_features_that_some_parts_lack_have_gaps(tmp_path: Path) -> None:
         ((2, 2), [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
         ((None,), [[1, 2, 3, 4], [5, 6, 7, 8]]),
         ((None, 2), [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
-        ((), "record 0: feature `x` has 4 values, not at most one"),
+        ((), "record 0: feature `x` has 4 values, not at most one, for the shape []"),
         ((3,), "record 0: feature `x` has 4 values, not 3"),
-        ((None, 3), "record 0: feature `x` has 4 values, not a multiple of 3"),
+        ((2, None), "record 0: feature `x`: only the first length of a shape may be null, not [2,null]"),
+        ((None, 3), "record 0: feature `x` has 4 values, not a multiple of 3, for the shape [null,3]"),
     ],
 )
 def test_shapes_can_be_declared(tmp_path: Path, shape: Any, expected: Any) -> None:
@@ -188,7 +159,7 @@ def test_wrong_files_and_options_are_errors(tmp_path: Path) -> None:
         _ = open_table(tmp_path / "t", shapes={"y": ()}).table
     (tmp_path / "t.csv").write_text("x\n1\n")
     with pytest.raises(DataError, match=r"`shapes` .* is for TFRecord files, but .*t.csv is CSV"):
-        open_table(tmp_path / "t.csv", shapes={"x": ()})
+        open_table(tmp_path / "t.csv", shapes={"x": (None,)})
     (tmp_path / "u").write_bytes(pack({"x": ("float", [[1.5]])}))
     with pytest.raises(DataError, match="the values of feature `x` are int64, but float from record 0 of u on"):
         _ = open_table(tmp_path / "[tu]").table

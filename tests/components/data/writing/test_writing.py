@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from components.data import Arrays, Frame, ImageFolders, TableFile
 from components.data.writing import formats
-from components.data.writing.formats import COMPRESSIONS, DigestFile, write_tables
+from components.data.writing.formats import COMPRESSIONS, DigestFile, RecordOptions, write_tables
 from components.data.writing.images import write_image_folders
 from components.data.writing.reading import Flags, add_flags, find_reading_options
 from components.data.writing.rows import read_rows, split_tables
@@ -25,7 +25,7 @@ DECODING = Decoding(None, "stretch", None, draft=False, max_pixels=1000)
 KINDS = [(kind, each) for kind, allowed in COMPRESSIONS.items() for each in allowed]
 
 
-def write(source: Any, path: Path, kind: Any = "parquet", compression: Any = None, float64: Any = None) -> Any:
+def write(source: Any, path: Path, kind: Any = "parquet", compression: Any = None, **record_options: Any) -> Any:
     """Writes all rows of a source, and opens the file with the options that are found."""
     rows = np.arange(sum(source.sizes().values()))
     zoned = source.times_with_zone() if isinstance(source, Frame) else ()
@@ -33,9 +33,10 @@ def write(source: Any, path: Path, kind: Any = "parquet", compression: Any = Non
     flags: Flags = {}
     for table in tables:
         add_flags(flags, table)
+    how = RecordOptions(**record_options)
     with path.open("wb") as file:
-        write_tables(file, tables, kind, compression or COMPRESSIONS[kind][0], float64)
-    options = find_reading_options(tables[0].schema, flags, kind, floats_are_texts=float64 == "text")
+        write_tables(file, tables, kind, compression or COMPRESSIONS[kind][0], how)
+    options = find_reading_options(tables[0].schema, flags, kind, how)
     return TableFile(path=str(path), **options).open()
 
 
@@ -84,12 +85,10 @@ def test_a_written_table_equals_its_source(
         options["nulls"] = {"text": ["?"]}
     if kind[0] == "csv" and {"", None} <= {*columns["text"]}:
         return  # both are an empty field
-    if kind[0] == "tfrecord":
-        arrays["bool"] = [None if value is None else int(value) for value in columns["bool"]]
     source = Frame(columns=arrays, **options)
     assert source.times_with_zone() == ["moment"]
     path = tmp_path_factory.mktemp("table") / "table"
-    found = write(source, path, *kind, "text" if kind[0] == "tfrecord" else None)
+    found = write(source, path, *kind, float64="text" if kind[0] == "tfrecord" else None)
     assert_equal(found, source)
     if path.read_bytes()[:2] == b"\x1f\x8b":
         assert path.read_bytes()[4:8] == bytes(4)  # no time, so that equal tables give equal bytes
@@ -109,7 +108,7 @@ def test_floats_show_that_they_are_floats(tmp_path: Path) -> None:
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 3), np.uint8)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "tfrecord"])
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord", "tensors"])
 def test_images_become_png_files_and_arrays_become_lists(kind: str, tmp_path: Path) -> None:
     columns = {
         "image": IMAGES,
@@ -121,18 +120,44 @@ def test_images_become_png_files_and_arrays_become_lists(kind: str, tmp_path: Pa
         "points": Ragged(np.arange(8.0).reshape(4, 2), np.array([0, 1, 1, 3, 4])),
         "one": np.arange(4)[:, None],
     }
-    source = write(Arrays(columns=columns, valid=1, test=1), tmp_path / "t", kind)
+    if kind == "tensors":  # they have all types
+        columns |= {
+            "double": np.full((4, 2), 1 / 3),
+            "half": np.ones((4, 1), np.float16),
+            "bools": np.ones((4, 2), bool),
+        }
+    is_tensor = kind == "tensors"
+    written = "tfrecord" if is_tensor else kind
+    source = write(Arrays(columns=columns, valid=1, test=1), tmp_path / "t", written, tensors=is_tensor)
     (block,) = source.blocks("all")
     assert block.files == {"image", "grey"}
     for name in ("image", "grey"):
         decoded = [decode_image(file, DECODING) for file in block.columns[name].iterate_bytes()]
         np.testing.assert_array_equal(decoded, IMAGES if name == "image" else IMAGES[..., :1])
-    for name in ("pixels", "many", "one"):
+    for name in columns.keys() - {"image", "grey", "list", "words", "points"}:
+        assert not is_tensor or block.columns[name].dtype == columns[name].dtype
         np.testing.assert_array_equal(block.columns[name], columns[name])
     for name in ("list", "points"):
         np.testing.assert_array_equal(block.columns[name].values, columns[name].values)
         np.testing.assert_array_equal(block.columns[name].offsets, columns[name].offsets)
     assert block.columns["words"].values.tolist() == ["a", "", "c"]
+
+
+@pytest.mark.parametrize(
+    "values", [[b"\xff", b"a"], [b"22", b"a"], ["22", "a"]], ids=["bytes", "bytes of texts", "texts"]
+)
+def test_raw_records_are_read_as_they_were(values: Any, tmp_path: Path) -> None:
+    source = Frame(columns={"x": values}, types={"x": "string"} if values == ["22", "a"] else None)
+    found = write(source, tmp_path / "t", "tfrecord", raw=True)
+    (block,) = found.blocks("all")
+    assert [*block.columns["record"].iterate_bytes()] == [v if isinstance(v, bytes) else v.encode() for v in values]
+    assert ("record" in block.files) == isinstance(values[0], bytes)
+    for columns, fault in (
+        ({"x": ["a"], "y": ["b"]}, "one column of bytes or texts"),
+        ({"x": ["a", None]}, "row 1 has no"),
+    ):
+        with pytest.raises(DataError, match=fault):
+            write(Frame(columns=columns), tmp_path / "t", "tfrecord", raw=True)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +180,11 @@ def test_a_column_that_a_format_can_t_hold_is_an_error(values: Any, kind: str, m
     float64: Any = "round" if kind == "round" else None
     with pytest.raises(DataError) as error:
         write_tables(
-            io.BytesIO(), read_rows(source, np.arange(4)), "csv" if kind == "csv" else "tfrecord", "none", float64
+            io.BytesIO(),
+            read_rows(source, np.arange(4)),
+            "csv" if kind == "csv" else "tfrecord",
+            "none",
+            RecordOptions(float64),
         )
     assert message in str(error.value)
 
