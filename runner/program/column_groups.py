@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -39,12 +39,14 @@ class ColumnGroup(NamedTuple):
     names: tuple[str, ...]
     value: Any
 
-    def take(self, name: str) -> Any:
-        """What the layer of one column returns."""
-        if len(self.names) == 1:
-            return self.value
-        number = self.names.index(name)
-        return jax.tree.map(lambda leaf: leaf[:, number], self.value)
+    def select(self, wanted: Collection[str]) -> ColumnGroup | None:
+        """The wanted ones among the columns. None: it has none of them."""
+        numbers = [number for number, name in enumerate(self.names) if name in wanted]
+        if len(numbers) in (0, len(self.names)):
+            return self if numbers else None
+        index: Any = numbers[0] if len(numbers) == 1 else np.array(numbers)
+        names = tuple(self.names[number] for number in numbers)
+        return ColumnGroup(names, jax.tree.map(lambda leaf: leaf[:, index], self.value))
 
 
 @contextlib.contextmanager
@@ -79,7 +81,7 @@ def apply_layers(
         group = ColumnGroup(tuple(names), _apply_equal([layers[name] for name in names], encoded, constants, names))
         values = group.value.ids if isinstance(group.value, MultiHot) else group.value
         is_vector = hasattr(values, "ndim") and values.ndim == 3
-        groups += [group] if is_vector else [ColumnGroup((name,), group.take(name)) for name in names]
+        groups += [group] if is_vector else filter(None, (group.select([name]) for name in names))
     return groups
 
 

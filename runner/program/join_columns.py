@@ -37,10 +37,10 @@ def join_groups(groups: Sequence[ColumnGroup], keys: Sequence[str], *, sparse: b
     """
     wanted = set(keys)
     if len(wanted) < len(keys):  # an input may have a column twice
-        found = {name: group for group in groups for name in group.names}
-        groups = [ColumnGroup((str(number),), found[key].take(key)) for number, key in enumerate(keys)]
+        found = [group for key in keys for each in groups if (group := each.select([key])) is not None]
+        groups = [ColumnGroup((str(number),), group.value) for number, group in enumerate(found)]
         return join_groups(groups, [*map(str, range(len(keys)))], sparse=sparse, is_named=False)
-    groups = [group for each in groups if (group := _select(each, wanted)) is not None]
+    groups = [group for each in groups if (group := each.select(wanted)) is not None]
     joined = _join(groups, keys, sparse=sparse, is_named=is_named)
     return joined if sparse else as_dense(joined)
 
@@ -67,16 +67,6 @@ def _join(groups: Sequence[ColumnGroup], keys: Sequence[str], *, sparse: bool, i
     if not is_one_hot and (len(multi_hots) == len(groups) or is_large):
         return _join_sparse(groups, keys)
     return _join_dense(groups, keys)
-
-
-def _select(group: ColumnGroup, wanted: set[str]) -> ColumnGroup | None:
-    """The columns of a group that an input has. None: it has none of them."""
-    numbers = [number for number, name in enumerate(group.names) if name in wanted]
-    if len(numbers) in (0, len(group.names)):
-        return group if numbers else None
-    names = tuple(group.names[number] for number in numbers)
-    index: Any = numbers[0] if len(numbers) == 1 else np.array(numbers)
-    return ColumnGroup(names, jax.tree.map(lambda leaf: leaf[:, index], group.value))
 
 
 def _add_axis(group: ColumnGroup) -> ColumnGroup:

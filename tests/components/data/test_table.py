@@ -89,3 +89,15 @@ def test_strings_are_classes_to_stratify_by(name: str) -> None:
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="strings", seed=None).splits()
     with pytest.raises(DataError, match="must be a column with one value in each row"):
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="tokens").splits()
+
+
+@pytest.mark.parametrize(("count", "rows"), [(10, 12), (100, 8)])
+def test_blocks_of_wide_tables_have_enough_rows_for_each_column(
+    monkeypatch: pytest.MonkeyPatch, count: int, rows: int
+) -> None:
+    monkeypatch.setattr("components.data.table.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("components.data.table.COLUMN_BYTES", 1 << 6)  # 8 numbers
+    given = {"array": np.arange(20.0)} | {f"x{number}": np.arange(20.0) for number in range(count - 1)}
+    sizes = [len(block.columns["array"]) for block in Some(columns={"all": given}, valid=1, test=1).blocks("all")]
+    assert sizes[0] == rows
+    assert sum(sizes) == 20

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from components.feature.normalizer import Clip, Log, MinMax, Robust, ZScore
 from components.feature.numeric import Numeric
 from components.feature.text.string_ops import to_strings
-from components.types import Block, Constants, DataError, Padded, Ragged, Strings, Target, UserError
+from components.types import Block, Constants, DataError, Padded, Ragged, Strings, Target, UserError, bind_fields
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "numbers.json").read_text())
 
@@ -518,3 +518,9 @@ def test_rows_of_a_sequence_may_all_be_empty(values: Any) -> None:
     assert constants.device["offset"].tolist() == [2]
     found: Any = column.encode(Block({"x": empty}), {}, constants)["values"]
     assert (found.values.shape, found.offsets.tolist()) == ((0, 1), [0, 0, 0])
+
+
+def test_a_bound_column_has_statistics_of_its_own() -> None:
+    column = Numeric(key="x", normalize=ZScore())
+    assert "mean 0" in column.statistics()  # for gaps in new rows
+    assert "mean 0" not in bind_fields(column, fills_gaps=True).statistics()
