@@ -25,7 +25,7 @@ from components.closest import closest_name, join_names
 from components.data.arrays import list_arrays, update_digest
 from components.data.packed import PackedFile
 from components.data.partitions import Partitions
-from components.data.table_formats import FORMAT_NAMES, FileFormat
+from components.file_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
 from components.types import DataError, Values
 
