@@ -157,7 +157,8 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     """The error for a record with another number of fields than the first line. Record 0 is the first line."""
     line = file.name_line(file.find_line(record))
     origin = "as `names` lists" if file.parts[0].names else "as in the first line"
-    fault = f"{file}, {line}: the number of fields is {count}, not {needed} {origin}"
+    added = len(file.parts[0].added_fields)  # the lines don't have them
+    fault = f"{file}, {line}: the number of fields is {count - added}, not {needed - added} {origin}"
     if remedy := _find_comment(file, _read_first_line(file)):
         return DataError(f"{fault}; {remedy}")
     remedy = (
@@ -172,7 +173,7 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
         return DataError(f"{fault}; {remedy}")
 
     def describe(row: int) -> str:
-        return f"the number of fields is {counts[row]}, not {needed}"
+        return f"the number of fields is {counts[row] - added}, not {needed - added}"
 
     return BadRowsError(fault, [remedy], np.array([*counts], np.int64), describe, file.count_rows())
 
@@ -216,7 +217,7 @@ def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
 
 def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
     """Raises DataError for a single column whose name is a comment, or has another delimiter in it."""
-    if len(names) > 1:
+    if len(names) - len(file.parts[0].added_fields) > 1:
         return
     if remedy := _find_comment(file, _read_first_line(file)):
         raise DataError(f"{file} has only one column; {remedy}")
