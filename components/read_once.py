@@ -26,8 +26,9 @@ def reading_once() -> Iterator[None]:
 
 def read_once(kind: str, key: Hashable, read: Callable[[], T]) -> T:
     """Reads something, or returns what was read last of its kind if it has the same key."""
-    if _memory is None:
+    memory = _memory  # another thread may leave its context
+    if memory is None:
         return read()
-    if kind not in _memory or _memory[kind][0] != key:
-        _memory[kind] = key, read()
-    return _memory[kind][1]
+    if kind not in memory or memory[kind][0] != key:
+        memory[kind] = key, read()
+    return memory[kind][1]

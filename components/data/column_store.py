@@ -33,7 +33,7 @@ from components.data.column_types import (
 from components.data.json_lines import find_line, read_json_lines
 from components.data.packed import PackedFile
 from components.data.partitions import Partitions
-from components.data.table_formats import FORMAT_NAMES, FileFormat
+from components.file_formats import FORMAT_NAMES, FileFormat
 from components.input_files import hash_file
 from components.types import DataError, Values
 

@@ -51,8 +51,13 @@ class PackedFile:
 
     def is_packed(self) -> bool:
         """Whether the file is packed. Raises DataError if it can't be read."""
+        return self.find_packing() is not None
+
+    def find_packing(self) -> str | None:
+        """The name of the format in which the file is packed. None: it isn't. Raises DataError if it can't be read."""
         with open_file(self.path) as file:
-            return _find_format(file.peek(16)) is not None
+            format = _find_format(file.peek(16))
+        return None if format is None else format.name
 
     def check_size(self, unpacked_bytes: int) -> None:
         """Raises DataError for an unpacked size above the maximum."""

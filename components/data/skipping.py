@@ -66,12 +66,18 @@ class SkipOptions(SplitOptions):
         options = (self.stratify, self.split_column, self.split_hash, self.split_by, self.group)
         by_class = () if self.classes is None else (self.class_column,)
         source = replace(self)
+        source.__dict__.update({name: self.__dict__[name] for name in self.kept_attributes if name in self.__dict__})
         source.__dict__.update(
             used_columns=frozenset(names).union(filter(None, options), by_class),
             target_columns=frozenset(targets),
             class_separators={**self.class_separators, **(class_separators or {})},
         )
         return source
+
+    @property
+    def kept_attributes(self) -> tuple[str, ...]:
+        """The computed attributes that don't depend on the columns that are used, so that nothing is read twice."""
+        return ()
 
     @property
     def reads_used_columns(self) -> bool:

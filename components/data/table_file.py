@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.splitting import KEY_OPTIONS
-from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
+from components.data.table_formats import find_format
 from components.data.table_paths import (
     CSV_NAME,
     check_no_split,
@@ -34,6 +34,7 @@ from components.data.table_paths import (
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.tfrecord.layout import BytesAs, Layout, find_layout, format_shape
 from components.data.typed_table import TypedTable
+from components.file_formats import FORMAT_NAMES, FileFormat
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
@@ -56,16 +57,9 @@ class StoredTable(TypedTable):
     def reads_used_columns(self) -> bool:
         return True
 
-    def with_used_columns(
-        self,
-        names: Collection[str],
-        targets: Collection[str] = (),
-        class_separators: Mapping[str, str | None] | None = None,
-    ) -> Self:
-        source = super().with_used_columns(names, targets, class_separators)
-        if "_store" in self.__dict__:  # so that no column is read twice
-            source.__dict__["_store"] = self._store
-        return source
+    @property
+    def kept_attributes(self) -> tuple[str, ...]:
+        return ("_store",)
 
     @cached_property
     def _stored(self) -> Mapping[str, Any]:
@@ -340,10 +334,16 @@ def _make_option_error(name: str, value: object, needed: str, label: str, found:
 
 
 def _read_format(path: Path) -> FileFormat | None:
-    """The format of a file. None: another one, such as CSV."""
-    with PackedFile(path).open() as opened:
+    """The format of a file. None: another one, such as CSV. Raises DataError for one that can't be packed, and is."""
+    file = PackedFile(path)
+    with file.open() as opened:
         start = opened.read(START_BYTES)
-    return "tfrecord" if is_zlib_record(start) else find_format(start)
+    format: FileFormat | None = "tfrecord" if is_zlib_record(start) else find_format(start)
+    if format in ("parquet", "arrow", "orc") and (packing := file.find_packing()) is not None:
+        raise DataError(
+            f"{path} is {FORMAT_NAMES[format]} inside {packing}, which can't be read column by column. Unpack it."
+        )
+    return format
 
 
 def find_files(paths: Paths) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.closest import join_names
-from components.data.table_formats import FORMATS, match_suffix
+from components.file_formats import FORMATS, match_suffix
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import DataError
 

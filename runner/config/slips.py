@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.closest import closest_names, equal_names, join_names, suggest_name
+from components.file_formats import FORMAT_NAMES, FORMATS
 from components.input_files import IMAGE_SUFFIXES, candidate_paths
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, find_options, read_default_options
@@ -101,11 +102,11 @@ EXPLANATIONS = {
 LAYERS = {"dropout": ("Dropout", "rate")}
 """The layers that a network of layers has for a parameter of other networks, and their parameter."""
 
-TYPED_TABLES = (".parquet", ".pq", ".feather", ".arrow", ".orc", ".jsonl", ".ndjson", ".tfrecord", ".tfrecords")
+TYPED_TABLES = tuple(f".{suffix}" for kind, each in FORMATS.items() if kind is not None for suffix in each.suffixes)
 """The suffixes of tables that data=table reads, other than CSV files."""
 OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".json")
 """The suffixes of tables that no source reads."""
-TABLES = (".csv", ".tsv", *TYPED_TABLES, *OTHER_TABLES)
+TABLES = (*(f".{suffix}" for suffix in FORMATS[None].suffixes), *TYPED_TABLES, *OTHER_TABLES)
 
 
 def suggest_key(key: str, values: Mapping[str, Any], known: Collection[str]) -> str:
@@ -300,7 +301,9 @@ def explain_data_file(name: str) -> str | None:
         return None
     if Path(name).suffix.lower() in OTHER_TABLES:
         written = _write_table(str(Path(name).with_suffix(".csv")))
-        return f"Tables are read from CSV, Parquet, Arrow, ORC and JSON lines. Save it as CSV or Parquet. {written}"
+        return (
+            f"Tables are read from files of {join_names(FORMAT_NAMES.values())}. Save it as CSV or Parquet. {written}"
+        )
     return _write_table(name)
 
 

@@ -19,19 +19,22 @@ from typing import NoReturn
 
 import numpy as np
 
+from components.closest import join_names
 from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CHARACTERS, CsvFile, guess_utf_16
 from components.data.csv.lines import CHUNK_BYTES, count_line_ends, split_lines
 from components.data.packed import PackedFile
-from components.data.table_formats import FORMAT_NAMES, find_format
+from components.data.table_formats import find_format
+from components.file_formats import FORMAT_NAMES
 from components.types import Change, ColumnType, DataError, Problem, Remedy, Setting
 
 BLOCK_BYTES = 8 << 20  # of Arrow's reader; each row must fit into a block
 FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 DELIMITERS = ("tab", "semicolon", "pipe", "comma")
 COMMENTS = ("#", "%", "//", "--", "!")  # usual starts of a comment
+ZIP_MAGIC = b"PK\x03\x04"
 OTHER_FORMATS = {  # by the first bytes
-    b"PK\x03\x04": "a zip archive, or an Excel or OpenDocument file",
+    ZIP_MAGIC: "a zip archive, or an Excel or OpenDocument file",
     b"7z\xbc\xaf'\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a RAR archive",
     b"\x1f\x9d": "a file packed by compress",
@@ -46,7 +49,14 @@ OTHER_FORMATS = {  # by the first bytes
     b"\xff\xd8\xff": "an image",
     b"GIF8": "an image",
 }
-SPREADSHEETS = (".xlsx", ".xlsm", ".ods")  # zip archives with a table
+ZIP_MAGIC = b"PK\x03\x04"
+SPREADSHEETS = {
+    "xl/workbook.xml": "an Excel file",
+    "xl/workbook.bin": "an Excel file",
+    "content.xml": "an OpenDocument file",
+}
+SPREADSHEET_SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".ods")
+PACKED_KIND = re.compile("a (file packed|.*archive)")
 TAR_MAGICS = (b"ustar\x0000", b"ustar  \0")  # of POSIX and GNU, at TAR_POSITION
 TAR_POSITION = 257
 START_BYTES = 1 << 12  # of the file, to recognize other formats
@@ -147,7 +157,8 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
     """The error for a record with another number of fields than the first line. Record 0 is the first line."""
     line = file.name_line(file.find_line(record))
     origin = "as `names` lists" if file.parts[0].names else "as in the first line"
-    fault = f"{file}, {line}: the number of fields is {count}, not {needed} {origin}"
+    added = len(file.parts[0].added_fields)  # the lines don't have them
+    fault = f"{file}, {line}: the number of fields is {count - added}, not {needed - added} {origin}"
     if remedy := _find_comment(file, _read_first_line(file)):
         return DataError(f"{fault}; {remedy}")
     remedy = (
@@ -162,7 +173,7 @@ def _make_field_count_error(file: CsvFile, *, record: int, count: int, needed: i
         return DataError(f"{fault}; {remedy}")
 
     def describe(row: int) -> str:
-        return f"the number of fields is {counts[row]}, not {needed}"
+        return f"the number of fields is {counts[row] - added}, not {needed - added}"
 
     return BadRowsError(fault, [remedy], np.array([*counts], np.int64), describe, file.count_rows())
 
@@ -206,7 +217,7 @@ def _suggest_field_count_remedy(file: CsvFile, *, is_short: bool) -> str:
 
 def check_delimiter(file: CsvFile, names: Sequence[str]) -> None:
     """Raises DataError for a single column whose name is a comment, or has another delimiter in it."""
-    if len(names) > 1:
+    if len(names) - len(file.parts[0].added_fields) > 1:
         return
     if remedy := _find_comment(file, _read_first_line(file)):
         raise DataError(f"{file} has only one column; {remedy}")
@@ -314,6 +325,19 @@ def _are_misplaced(text: bytes, file: CsvFile, inside: int) -> bool:
     return bool((is_quote[1:-1] & ~is_placed).any())
 
 
+def _describe_zip(path: Path) -> str | None:
+    """What a zip archive is: a spreadsheet, or an archive of some files. None: it is damaged, or packed."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return "a spreadsheet" if path.suffix.lower() in SPREADSHEET_SUFFIXES else None
+    sheet = next((kind for name, kind in SPREADSHEETS.items() if name in names), None)
+    return sheet or f"a zip archive of {join_names(names)}"
+
+
 def check_format(file: CsvFile, *, follows: bool = False) -> None:
     """Raises DataError for a file that is no CSV file, but has another format. It isn't joined of others.
 
@@ -327,15 +351,16 @@ def check_format(file: CsvFile, *, follows: bool = False) -> None:
     with file.file.open() as opened:
         start = opened.read(START_BYTES)
     if (found := find_format(start)) is not None:
-        remedy = "save all files of a table in one format" if follows else "choose data=table, which reads both"
+        remedy = "save all files of a table in one format"
+        remedy = remedy if follows else "choose data=table, or save it as CSV if other files of the data are CSV"
         raise DataError(f"{file} is {FORMAT_NAMES[found]}, not CSV; {remedy}")
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), None)
     if start.startswith(TAR_MAGICS, TAR_POSITION):
         kind = "a tar archive"
-    if path.suffix.lower() in SPREADSHEETS and start.startswith(b"PK"):
-        kind = "a spreadsheet"
+    if start.startswith(ZIP_MAGIC):
+        kind = _describe_zip(path) or kind
     if kind is not None:
-        remedy = "unpack it, or save it as CSV" if re.search("archive|packed", kind) else "save it as CSV or Parquet"
+        remedy = "unpack it, or save it as CSV" if PACKED_KIND.match(kind) else "save it as CSV or Parquet"
         if kind == "an image":
             remedy = "list the paths of images in a CSV file, or choose data=images for a folder of them"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")

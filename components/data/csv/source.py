@@ -301,9 +301,10 @@ class Csv(FileTable):
 
     def _check_first_line(self) -> None:
         """Raises DataError if the first line has the names that an option has, or that a folder has."""
+        partitions = Partitions(self.files)
         for part in self.file.parts:
             part = replace(part, added_fields=())
-            if (partitions := Partitions(self.files)).names:
+            if partitions.names:
                 partitions.check_names(part.read_header().names, str(part))
             if self.names is None:
                 continue

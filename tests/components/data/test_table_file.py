@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -261,7 +262,10 @@ def test_folders_name_columns_of_all_formats_and_patterns(format: str, tmp_path:
         ({"a.csv": "csv", "b.parquet": "parquet"}, "a.csv (CSV), b.parquet (Parquet). Choose those to read, such as"),
         ({"a.parquet": "parquet", "b/c.csv": "csv"}, "a.parquet (Parquet), b/c.csv (CSV). Choose those to read"),
         ({"README.md": "csv", "a.csv": "csv"}, "a.csv (CSV), README.md (another format). Choose"),
-        ({"a.json": "json_lines", "a.json.gz": "packed"}, "with a.json and a.json.gz, which may be one table twice"),
+        (
+            {"a.jsonl": "json_lines", "a.jsonl.gz": "packed"},
+            "with a.jsonl and a.jsonl.gz, which may be one",
+        ),
         ({"_a.csv": "csv"}, "without files; it has _a.csv, whose names start with . or _; choose a file"),
     ],
 )
@@ -550,7 +554,7 @@ def test_wrong_options_and_formats_are_errors(tmp_path: Path) -> None:
     parquet.write_table(ROWS, tmp_path / "t")
     with pytest.raises(DataError, match=r"`delimiter` \(=;\) is for CSV files, but .*t is Parquet. Leave it out."):
         open_table(tmp_path / "t", delimiter=";")
-    with pytest.raises(DataError, match="t is Parquet, not CSV; choose data=table, which reads both"):
+    with pytest.raises(DataError, match="t is Parquet, not CSV; choose data=table, or save it as CSV if other"):
         Csv(path=str(tmp_path / "t")).sizes()
     with pytest.raises(DataError, match=r"t has no column `prise`, which `types` lists. Did you mean price\?"):
         _ = open_table(tmp_path / "t", types={"prise": "string"}).table
@@ -559,9 +563,40 @@ def test_wrong_options_and_formats_are_errors(tmp_path: Path) -> None:
         open_table(tmp_path / "*").fingerprint()
     with pytest.raises(DataError, match=r"\*.parquet; .*; correct the pa"):
         open_table(tmp_path / "*.parquet").fingerprint()
-    (tmp_path / "book.xlsx").write_bytes(b"PK\x03\x04" + bytes(30))
-    with pytest.raises(DataError, match="is a spreadsheet, not a CSV file; save it as CSV or Parquet"):
-        open_table(tmp_path / "book.xlsx").sizes()
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("book.xlsx", None, "is a spreadsheet, not a CSV file; save it as CSV or Parquet"),
+        (
+            "book.csv",
+            ["[Content_Types].xml", "xl/workbook.xml"],
+            "is an Excel file, not a CSV file; save it as",
+        ),
+        ("book.csv", ["mimetype", "content.xml"], "is an OpenDocument file, not a CSV file; save it as CSV or Parquet"),
+        ("t.zip", ["t.csv"], "is a zip archive of t.csv, not a CSV file; unpack it, or save it as CSV"),
+    ],
+)
+def test_zip_archives_are_named_by_their_content(
+    name: str, files: list[str] | None, message: str, tmp_path: Path
+) -> None:
+    if files is None:
+        (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(30))
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for each in files:
+                archive.writestr(each, "x\n1\n")
+    with pytest.raises(DataError, match=message):
+        open_table(tmp_path / name).sizes()
+
+
+@pytest.mark.parametrize("format", TYPED)
+def test_packed_files_of_typed_columns_are_named(format: str, tmp_path: Path) -> None:
+    TYPED[format](ROWS, tmp_path / "t")
+    (tmp_path / "t").write_bytes(gzip.compress((tmp_path / "t").read_bytes()))
+    with pytest.raises(DataError, match=r"t is \w+ inside gzip, which can't be read column by column. Unpack it"):
+        open_table(tmp_path / "t")
 
 
 def test_rows_with_texts_that_cant_be_read_are_skipped(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("data=churn.csv", "unknown option churn.csv. Write data=csv data.path=churn.csv data.target=COLUMN [set by"),
         ("data=my/churn", "unknown option my/churn. Write data=csv data.path=my/churn data.target=COLUMN"),
         ("data=t.parquet", "unknown option t.parquet. Write data=table data.path=t.parquet data.target=COLUMN"),
-        ("data=t.XLSX", "JSON lines. Save it as CSV or Parquet. Write data=csv data.path=t.csv data.target=COLUMN"),
+        ("data=t.XLSX", "TFRecord. Save it as CSV or Parquet. Write data=csv data.path=t.csv data.target=COLUMN"),
         ("mode=delete run=last", "Did you mean clean?"),
         ("mode=ls", "Did you mean runs?"),
         ("mode=test", "Did you mean evaluate?"),

@@ -484,6 +484,13 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     assert len(list(folder.iterdir())) == 2
     assert run_command(*arguments, "runs.confirm=true")[-1] == [f"removed 2 entries of {folder}, 2.00 MB"]
     assert list(folder.iterdir()) == []
+    fetched = folder.parent / "remote" / ("3" * 32) / "s3" / "bucket"
+    fetched.mkdir(parents=True)
+    (fetched / "t.csv").write_bytes(bytes(1_000_000))
+    assert run_command(*arguments)[1][-2:] == ["1.00 MB", "s3://bucket/t.csv"]
+    removed = [f"removed 1 entry of {folder.parent / 'remote'}, 1.00 MB"]
+    assert run_command(*arguments, "runs.confirm=true")[-1] == removed
+    assert list((folder.parent / "remote").iterdir()) == []
     for name in "01":  # "0" is left by a killed process
         (folder / f".{name * 32}.abcdefgh").mkdir()
         (folder / f".{name * 32}.abcdefgh" / "0.bin").write_bytes(bytes(1_000_000))

@@ -424,3 +424,12 @@ def test_fields_of_folders_end_each_row(content: str, options: Any, tmp_path: Pa
         assert np.asarray(table.values["n"]).tolist() == [1, 2] * rows
         assert np.asarray(table.values["of"]).tolist() == [3, 3, 4, 4][: 2 * rows]
         assert cast(Strings, table.values["k"]).tolist() == ['a;,"b|', 'a;,"b|', "", ""][: 2 * rows]
+
+
+def test_errors_do_not_count_the_fields_of_folders(tmp_path: Path) -> None:
+    write_files(tmp_path, {"y=1/a.csv": "a,b\n1,2\n3\n", "z=1/b.csv": "a;b\n1;2\n", "z=2/c.csv": "a;b\n1;2\n"})
+    with pytest.raises(DataError, match="line 3: the number of fields is 1, not 2 as in the first line"):
+        _ = Csv(path=str(tmp_path / "y=1/a.csv")).table
+    for path in ("z=1", "z=*/*"):
+        with pytest.raises(DataError, match="has only one column, 'a;b'; set `delimiter=semicolon`"):
+            _ = Csv(path=str(tmp_path / path)).table
