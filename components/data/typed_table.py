@@ -40,6 +40,7 @@ MISSING = {  # by type
     "bool": np.array(False),
     "timestamp": np.array("NaT", "M8[us]"),
 }
+MAX_VALUE_SHARE = 0.4  # of texts, and of rows, that may be values in a column that is read as it is
 BOOLEANS = {"true": True, "false": False}
 INDEX = re.compile(r"__index_level_\d+__")  # the columns that pandas writes into files for an index without a name
 NAME_INDEX = "`frame.rename_axis('id')` makes it a column"
@@ -322,9 +323,10 @@ class TypedTable(TextTable):
             return False
         if (declared := self._types.get(name)) not in (None, "string"):
             return False
-        texts = [text for text in values._replace(indices=None).tolist() if text]
-        is_text = declared is not None or (texts and not any(map(_may_be_value, texts)))
-        return bool(is_text) and not any(map(is_gap, texts))
+        texts = values._replace(indices=None).tolist()
+        if any(text and is_gap(text) for text in texts):
+            return False
+        return declared is not None or _are_mostly_words(texts, values.indices)
 
     def _is_read_as_text(self, name: str, values: Values) -> bool:
         """Whether a column has texts, or its numbers are to be read in another way than they are."""
@@ -334,6 +336,20 @@ class TypedTable(TextTable):
             return False
         declared = self._types.get(name, kind)
         return declared != kind and not (declared == "float" and kind in ("int", "bool"))
+
+
+def _are_mostly_words(texts: Sequence[str], rows: np.ndarray) -> bool:
+    """Whether too few texts may be values for the column to be read as these: clearly less than half.
+
+    Args:
+        texts: the different texts.
+        rows: the number of the text of each row.
+    """
+    counts = np.bincount(rows, minlength=len(texts))
+    filled = np.array([bool(text) for text in texts]) & (counts > 0)
+    may_be_value = np.array([bool(text) and _may_be_value(text) for text in texts]) & filled
+    shares = [(may_be_value * weight).sum() / max((filled * weight).sum(), 1) for weight in (counts, 1)]
+    return bool(filled.any()) and max(shares) < MAX_VALUE_SHARE
 
 
 def _may_be_value(text: str) -> bool:

@@ -42,6 +42,9 @@ Kind = Literal["bytes", "float", "int64"]
 FIELD_1, FIELD_2, FIELD_3 = 0x0A, 0x12, 0x1A  # tags of fields that have a length
 KINDS: dict[int, Kind] = {FIELD_1: "bytes", FIELD_2: "float", FIELD_3: "int64"}
 PADDING = 16  # bytes below the records, so that a varint or a word may be read at any position
+MAX_PREFIX = 256  # bytes of an entry before its values
+MAX_PREFIXES = 8  # at one position of the records of a part
+MIN_MATCHES = 64  # records with one prefix, so that comparing it is worth the time
 SHORT_BYTES = 64  # longer strings are copied one by one
 
 
@@ -85,6 +88,30 @@ class _Piece(NamedTuple):
     values: np.ndarray
     counts: np.ndarray
     lengths: np.ndarray | None = None
+
+
+class _Prefix(NamedTuple):
+    """The first bytes of an entry of a map of features, up to its values: sizes, name and kind.
+
+    Attributes:
+        content: the bytes.
+        size: the bytes of the entry, with its values.
+        name: the name of the feature.
+        kind: the type of its values, which are packed numbers, or a single string.
+    """
+
+    content: bytes
+    size: int
+    name: str
+    kind: Kind
+
+
+class _Spans(NamedTuple):
+    """Parts of records, by row."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
 
 
 def parse_examples(records: Records) -> dict[str, Feature]:
@@ -193,8 +220,11 @@ class _BatchParser:
 
     def __init__(self, records: Records) -> None:
         low, high = (int(records.starts[0]), int(records.stops[-1])) if len(records.starts) else (0, 0)
-        content = records.content[low:high] + bytes(PADDING)
-        size = high - low
+        content = records.content
+        if high + PADDING <= len(content):
+            low, size = 0, len(content) - PADDING  # nothing is copied
+        else:
+            content, size = content[low:high] + bytes(PADDING), high - low
         self._starts, self._stops = records.starts - low, records.stops - low
         self._content = content
         self._bytes = np.frombuffer(content, np.uint8)
@@ -219,10 +249,15 @@ class _BatchParser:
         """Parses some records. Those with an unusual layout are marked."""
         rows, starts, stops = _select_filled(rows, self._starts[rows], self._stops[rows])
         starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
-        found = {}
-        for name, (owners, fields, ends) in self._split_map(rows, starts, stops).items():
+        found: Pieces = {}
+        known, others = self._split_map(rows, starts, stops)
+        for name, (owners, fields, ends) in others.items():
             features = self._enter(owners, fields, ends, FIELD_2, whole=True)
             found[name] = dict(self._parse_feature(owners, *features))
+        read = {"bytes": self._copy_strings, "float": self._copy_floats, "int64": self._copy_integers}
+        for (name, kind), each in known.items():
+            pieces = found.setdefault(name, {}).setdefault(kind, [])
+            pieces += [read[kind](*spans) for spans in each]
         return found
 
     def parse_features(self, rows: np.ndarray) -> Pieces:
@@ -232,8 +267,8 @@ class _BatchParser:
     def _read_varint(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number at each position, int64, and the position after it."""
         byte = self._bytes[positions]
-        numbers, after = (byte & 0x7F).astype(np.int64), positions + 1
         longer = np.flatnonzero(byte >= 0x80)
+        numbers, after = (byte & 0x7F if len(longer) else byte).astype(np.int64), positions + 1
         for shift in range(7, 7 * MAX_VARINT_BYTES, 7):
             if not len(longer):
                 break
@@ -266,27 +301,123 @@ class _BatchParser:
 
     def _split_map(
         self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray
-    ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The rows, the starts and the ends of the values of a map, by key."""
-        found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    ) -> tuple[dict[tuple[str, Kind], list[_Spans]], dict[str, _Spans]]:
+        """Splits the maps of features of some records.
+
+        Returns:
+            The values of features with a usual layout by name and kind: packed numbers or a string. And the other
+            values of the map by name.
+        """
+        known: dict[tuple[str, Kind], list[_Spans]] = {}
+        others: dict[str, list[_Spans]] = {}
         while len(rows):
-            inner, ends = self._enter(rows, starts, stops, FIELD_1, whole=False)
-            keys, key_ends = self._enter(rows, inner, ends, FIELD_1, whole=False)
-            for key, group in self._group_keys(rows, keys, key_ends):
-                try:
-                    found.setdefault(key.decode(), []).append((rows[group], key_ends[group], ends[group]))
-                except UnicodeDecodeError:
-                    self.is_unusual[rows[group]] = True
+            ends, is_left = np.empty_like(starts), np.ones(len(rows), bool)
+            for key, chosen, first, last in self._match_prefixes(starts, stops):
+                known.setdefault(key, []).append(_Spans(rows[chosen], first, last))
+                ends[chosen], is_left[chosen] = last, False
+            if is_left.any():
+                left = np.flatnonzero(is_left)
+                ends[left] = self._split_entries(rows[left], starts[left], stops[left], others)
             more = ends < stops
             rows, starts, stops = (rows, ends, stops) if more.all() else (rows[more], ends[more], stops[more])
-        spans = {}
-        for name, each in found.items():
-            of_rows, value_starts, value_ends = (np.concatenate(arrays) for arrays in zip(*each, strict=True))
-            if len(each) > 1:
-                repeated = np.bincount(of_rows, minlength=len(self.is_unusual)) > 1  # the last one counts
-                self.is_unusual |= repeated
-            spans[name] = _select_filled(of_rows, value_starts, value_ends)
-        return spans
+        self._mark_repeated(known, others)
+        joined = {name: _Spans(*map(np.concatenate, zip(*each, strict=True))) for name, each in others.items()}
+        return known, {name: _Spans(*_select_filled(*spans)) for name, spans in joined.items()}
+
+    def _mark_repeated(
+        self, known: Mapping[tuple[str, Kind], Sequence[_Spans]], others: Mapping[str, Sequence[_Spans]]
+    ) -> None:
+        """Marks the records that have a name twice, of which the last value counts."""
+        of_name: dict[str, list[np.ndarray]] = {}
+        for name, each in (*((name, each) for (name, _), each in known.items()), *others.items()):
+            of_name.setdefault(name, []).extend(spans.rows for spans in each)
+        for each_rows in of_name.values():
+            if len(each_rows) > 1:
+                self.is_unusual |= np.bincount(np.concatenate(each_rows), minlength=len(self.is_unusual)) > 1
+
+    def _split_entries(
+        self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, found: dict[str, list[_Spans]]
+    ) -> np.ndarray:
+        """Adds the values of the entries at some positions, by key. Returns the ends of the entries."""
+        inner, ends = self._enter(rows, starts, stops, FIELD_1, whole=False)
+        keys, key_ends = self._enter(rows, inner, ends, FIELD_1, whole=False)
+        for key, group in self._group_keys(rows, keys, key_ends):
+            try:
+                found.setdefault(key.decode(), []).append(_Spans(rows[group], key_ends[group], ends[group]))
+            except UnicodeDecodeError:
+                self.is_unusual[rows[group]] = True
+        return ends
+
+    def _match_prefixes(
+        self, starts: np.ndarray, stops: np.ndarray
+    ) -> Iterator[tuple[tuple[str, Kind], np.ndarray | slice, np.ndarray, np.ndarray]]:
+        """Compares the entries at some positions with the prefixes of a few of them.
+
+        Yields:
+            The name and the kind, the entries that have them (all, if it is a slice), and the starts and the ends of
+            their values.
+        """
+        left: np.ndarray | None = None  # None: all
+        first, last = np.empty_like(starts), np.empty_like(starts)
+        matched: dict[tuple[str, Kind], list[np.ndarray]] = {}
+        for _ in range(MAX_PREFIXES):
+            own, own_stops = (starts, stops) if left is None else (starts[left], stops[left])
+            if len(own) < MIN_MATCHES or (prefix := self._read_prefix(int(own[0]), int(own_stops[0]))) is None:
+                break
+            same = self._have_prefix(own, prefix.content)
+            same &= own + prefix.size <= own_stops
+            if left is None and same.all():
+                yield (prefix.name, prefix.kind), slice(None), own + len(prefix.content), own + prefix.size
+                return
+            chosen = np.flatnonzero(same) if left is None else left[same]
+            first[chosen] = starts[chosen] + len(prefix.content)
+            last[chosen] = starts[chosen] + prefix.size
+            matched.setdefault((prefix.name, prefix.kind), []).append(chosen)
+            left = np.flatnonzero(~same) if left is None else left[~same]
+        if len(matched) == 1 and left is not None and not len(left):
+            yield next(iter(matched)), slice(None), first, last
+            return
+        for key, each in matched.items():
+            entries = each[0] if len(each) == 1 else np.sort(np.concatenate(each))
+            yield key, entries, first[entries], last[entries]
+
+    def _read_prefix(self, start: int, stop: int) -> _Prefix | None:
+        """The prefix of an entry. None: its layout isn't a usual one."""
+        data, size = self._content[start : min(stop, start + MAX_PREFIX)], stop - start
+
+        def enter(tag: int, position: int) -> tuple[int, int]:
+            if data[position] != tag:
+                raise ValueError(tag)
+            length, inner = read_number(data, position + 1)
+            return inner, inner + length
+
+        try:
+            inner, end = enter(FIELD_1, 0)
+            name_start, name_stop = enter(FIELD_1, inner)
+            inner, feature_end = enter(FIELD_2, name_stop)
+            kind = KINDS[data[inner]]
+            inner, list_end = enter(data[inner], inner)
+            inner, value_end = enter(FIELD_1, inner)
+            name = data[name_start:name_stop].decode()
+        except (ValueError, IndexError, KeyError):
+            return None
+        is_usual = feature_end == list_end == value_end == end <= size and inner <= len(data)
+        if not is_usual or (kind != "bytes" and (inner == end or (kind == "float" and (end - inner) % 4))):
+            return None
+        return _Prefix(data[:inner], end, name, kind)
+
+    def _have_prefix(self, starts: np.ndarray, prefix: bytes) -> np.ndarray:
+        """Which entries start with some bytes. Entries that are shorter may give anything."""
+        size = (len(prefix) + 7) // 8 * 8
+        spans = np.ndarray((len(self._content) - size + 1,), f"V{size}", self._content, 0, (1,))  # at each position
+        found = spans[np.minimum(starts, len(spans) - 1)].view(np.uint64).reshape(len(starts), size // 8)
+        words = np.frombuffer(prefix.ljust(size, b"\0"), np.uint64)
+        masks = np.frombuffer((b"\xff" * len(prefix)).ljust(size, b"\0"), np.uint64)
+        same: np.ndarray = found[:, 0] == words[0]
+        for index in range(1, len(words)):
+            column = found[:, index] & masks[index] if index == len(words) - 1 else found[:, index]
+            same &= column == words[index]
+        return same
 
     def _group_keys(
         self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray
@@ -341,7 +472,9 @@ class _BatchParser:
                 yield kind, [read(*lists)]
 
     def _read_floats(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
-        starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
+        return self._copy_floats(rows, *self._enter(rows, starts, stops, FIELD_1, whole=True))
+
+    def _copy_floats(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
         sizes = stops - starts
         self.is_unusual[rows[sizes % 4 != 0]] = True
         counts = sizes // 4
@@ -350,7 +483,9 @@ class _BatchParser:
         return _Piece(rows, self._floats[_list_positions(starts, counts, 4)], counts)
 
     def _read_integers(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
-        starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
+        return self._copy_integers(rows, *self._enter(rows, starts, stops, FIELD_1, whole=True))
+
+    def _copy_integers(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
         values, after = self._read_varint(starts)
         if (after == stops).all():
             return _Piece(rows, values, np.ones(len(rows), np.int64))
@@ -387,13 +522,23 @@ class _BatchParser:
         if len(owners) > 1:
             order = np.argsort(owner, kind="stable")
             owner, first, last = owner[order], first[order], last[order]
+        content, lengths = self._copy_spans(first, last)
+        return _Piece(rows, content, np.bincount(owner, minlength=len(rows)), lengths)
+
+    def _copy_strings(self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> _Piece:
+        """One string of each record."""
+        content, lengths = self._copy_spans(starts, stops)
+        return _Piece(rows, content, np.ones(len(rows), np.int64), lengths)
+
+    def _copy_spans(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes between some positions, one after the other, and their lengths."""
         lengths = last - first
         if lengths.sum() <= SHORT_BYTES * len(lengths):
             content = self._bytes[_list_positions(first, lengths, 1)]
         else:
             bounds = zip(first.tolist(), last.tolist(), strict=True)
             content = np.frombuffer(b"".join([self._content[start:stop] for start, stop in bounds]), np.uint8)
-        return _Piece(rows, content, np.bincount(owner, minlength=len(rows)), lengths)
+        return content, lengths
 
 
 def _select_filled(
@@ -413,14 +558,16 @@ def _list_positions(starts: np.ndarray, counts: np.ndarray, step: int) -> np.nda
 
 def _join_pieces(kind: Kind, pieces: Sequence[_Piece], rows: int) -> Feature:
     """Joins the values of a feature, in the order of the rows."""
-    of_rows = np.concatenate([piece.rows for piece in pieces])
-    counts = np.concatenate([piece.counts for piece in pieces])
-    values = np.concatenate([piece.values for piece in pieces])
-    all_counts = np.zeros(rows, np.int64)
-    all_counts[of_rows] = counts
+    of_rows, values, counts = pieces[0][:3]
+    if len(pieces) > 1:
+        of_rows, values, counts = (np.concatenate([piece[index] for piece in pieces]) for index in range(3))
+    order, is_sorted = None, not (of_rows[1:] < of_rows[:-1]).any()
+    all_counts = counts
+    if not is_sorted or len(of_rows) != rows:
+        all_counts = np.zeros(rows, np.int64)
+        all_counts[of_rows] = counts
     offsets = np.concatenate([[0], np.cumsum(all_counts)])
-    order = None
-    if (of_rows[1:] < of_rows[:-1]).any():
+    if not is_sorted:
         by_row = np.argsort(of_rows, kind="stable")
         order = _list_positions((np.cumsum(counts) - counts)[by_row], counts[by_row], 1)
     if kind != "bytes":

@@ -21,6 +21,7 @@ from components.types import DataError
 
 CHUNK_BYTES = 1 << 24
 LENGTH, CHECKSUM = Struct("<Q"), Struct("<I")
+MAX_COUNTED = 1 << 16  # bytes of a record
 HEADER_BYTES = LENGTH.size + CHECKSUM.size
 FRAME_BYTES = HEADER_BYTES + CHECKSUM.size
 
@@ -130,14 +131,27 @@ def _check_records(records: Records) -> None:
     if not len(starts):
         return
     words = as_strided(np.frombuffer(content, np.uint32, 1), (len(content) - 3,), (1,), writeable=False)
-    lengths, of_records = np.unique(stops - starts, return_inverse=True)
-    of_lengths = _mask(np.array([google_crc32c.value(LENGTH.pack(length)) for length in lengths.tolist()], np.uint64))
-    wrong_length = words[starts - CHECKSUM.size] != of_lengths[of_records]
+    wrong_length = words[starts - CHECKSUM.size] != _compute_length_checksums(stops - starts)
     value, bounds = google_crc32c.value, zip(starts.tolist(), stops.tolist(), strict=True)
     wrong_data = words[stops] != _mask(np.array([value(content[start:stop]) for start, stop in bounds], np.uint64))
     if (wrong := wrong_length | wrong_data).any():
         index = int(wrong.argmax())
         raise _make_error(records.locate(index), records.first + index, is_length=wrong_length[index])
+
+
+def _compute_length_checksums(lengths: np.ndarray) -> np.ndarray:
+    """The checksum of each length. Few lengths differ, and sorting them takes longer than counting short ones."""
+    is_short = int(lengths.max()) < MAX_COUNTED
+    if is_short:
+        distinct = np.flatnonzero(np.bincount(lengths))
+    else:
+        distinct, lengths = np.unique(lengths, return_inverse=True)
+    found = _mask(np.array([google_crc32c.value(LENGTH.pack(length)) for length in distinct.tolist()], np.uint64))
+    if not is_short:
+        return found[lengths]
+    table = np.zeros(int(distinct[-1]) + 1, np.uint64)
+    table[distinct] = found
+    return table[lengths]
 
 
 def _find_length(rest: bytes, name: str, number: int, offset: int) -> int:

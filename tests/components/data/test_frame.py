@@ -504,3 +504,19 @@ def test_a_relation_of_duckdb_is_a_table() -> None:
     frame = Frame(columns=relation)
     assert frame.table.types == {"n": "int", "t": "string"}
     assert values(frame, "n") == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("share", [0, 3, 5, 8, 10])
+@pytest.mark.parametrize("value", ["<1H OCEAN", "1.5", "true", "2020-01-31"])
+def test_texts_of_which_some_may_be_values_are_read_as_those_of_a_file(value: str, share: int, tmp_path: Path) -> None:
+    texts = [value if row % 10 < share else "ab"[row % 2] for row in range(40)]
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{text},1\n" for text in texts))
+
+    def describe(source: Any) -> Any:
+        try:
+            notes = [note.partition(": ")[2] for note in source.reading_notes(["x"], declared=True)]
+            return source.table.types["x"], source.table.values["x"].tolist(), notes
+        except DataError as error:
+            return re.sub(r"\(.*?\)|row \d+|line \d+", "", str(error)).split("`x`")[1:2]
+
+    assert describe(Frame(columns={"x": texts})) == describe(Csv(path=str(tmp_path / "t.csv")))

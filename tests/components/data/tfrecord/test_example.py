@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ from components.types import DataError, Strings
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "records.json").read_text())["parse_example"]
 Columns = dict[str, tuple[str, list[list[Any]]]]
+
+
+@pytest.fixture(autouse=True, scope="module", params=[1, 10**9], ids=["prefixes", "fields"])
+def min_matches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Records are compared with the prefixes of a few of them, or all are read field by field."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components.data.tfrecord.example.MIN_MATCHES", request.param)
+        yield
 
 
 def make_message() -> Any:
