@@ -239,7 +239,7 @@ def convert_numbers(
     """Converts a column of fixed-width values to an array of `dtype`, with `missing` where `valid` is False."""
     import pyarrow
 
-    array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    array = _join_chunks(column) if isinstance(column, pyarrow.ChunkedArray) else column
     values = np.frombuffer(array.buffers()[1] or b"", dtype)[array.offset : array.offset + len(array)]
     return values if valid is None else np.where(valid, values, missing)
 
@@ -249,10 +249,15 @@ def read_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
     import pyarrow
 
     large = column.cast(pyarrow.large_binary() if is_bytes(column.type) else pyarrow.large_string())
-    array = large.combine_chunks() if isinstance(large, pyarrow.ChunkedArray) else large
+    array = _join_chunks(large) if isinstance(large, pyarrow.ChunkedArray) else large
     _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     return Strings(np.frombuffer(data or b"", np.uint8), bounds)
+
+
+def _join_chunks(column: pyarrow.ChunkedArray) -> pyarrow.Array:
+    """The values of a column in one array. Arrow's `combine_chunks` would also copy a single chunk."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def read_dictionary(column: pyarrow.ChunkedArray) -> tuple[list[str], np.ndarray]:

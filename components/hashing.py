@@ -23,9 +23,12 @@ MAX_EXACT = 2.0**53  # larger whole numbers aren't exact in float64
 
 def mix(numbers: np.ndarray) -> np.ndarray:
     """Maps 64-bit numbers one to one so that each bit of the result depends on all bits of the number."""
-    numbers = (numbers ^ (numbers >> SHIFT)) * FIRST_FACTOR
-    numbers = (numbers ^ (numbers >> SHIFT)) * SECOND_FACTOR
-    return numbers ^ (numbers >> SHIFT)
+    mixed, shifted = np.array(numbers), np.empty_like(numbers)  # few arrays, as memory is slower than the arithmetic
+    for factor in (FIRST_FACTOR, SECOND_FACTOR):
+        mixed ^= np.right_shift(mixed, SHIFT, out=shifted)
+        mixed *= factor
+    mixed ^= np.right_shift(mixed, SHIFT, out=shifted)
+    return mixed
 
 
 def to_shares(hashes: np.ndarray) -> np.ndarray:
@@ -80,10 +83,16 @@ def _to_words(values: np.ndarray) -> np.ndarray:
         return values.astype("M8[us]").view(np.uint64)
     if values.dtype.kind != "f":
         return values.astype(np.uint64 if values.dtype.kind == "u" else np.int64).view(np.uint64)
-    numbers = values.astype(np.float64)
-    is_whole = (np.abs(numbers) <= MAX_EXACT) & (numbers == np.floor(numbers))
-    bits = np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
-    return np.where(is_whole, np.where(is_whole, numbers, 0).astype(np.int64).view(np.uint64), bits ^ NOT_WHOLE)
+    numbers = np.ascontiguousarray(values, np.float64)
+    with np.errstate(invalid="ignore"):  # NaN and numbers beyond 64 bits become integers beyond MAX_EXACT
+        whole = numbers.astype(np.int64)
+    is_whole = whole == numbers
+    is_whole &= np.abs(numbers) <= MAX_EXACT
+    if (is_nan := np.isnan(numbers)).any():  # of several bits
+        numbers = np.where(is_nan, np.nan, numbers)
+    words = numbers.view(np.uint64) ^ NOT_WHOLE
+    np.copyto(words, whole.view(np.uint64), where=is_whole)
+    return words
 
 
 def _hash_strings(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:

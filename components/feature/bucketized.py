@@ -218,9 +218,10 @@ def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
         columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T
         pairs = zip(columns, values.T, strict=True)
         return np.stack([np.searchsorted(*pair, side="right") for pair in pairs], axis=1).astype(np.int32)
-    ids = np.full(values.shape, len(boundaries), np.uint8)
+    ids, is_below = np.full(values.shape, len(boundaries), np.uint8), np.empty(values.shape, bool)
     for boundary in boundaries:
-        ids -= values < boundary
+        np.less(values, boundary, out=is_below)
+        ids -= is_below.view(np.uint8)  # of the same type, so that NumPy converts nothing
     return ids.astype(np.int32)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.arrow import convert_numbers, mask_column, strings_to_arrow
 from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
@@ -21,6 +22,7 @@ from components.types import Block, Constants, DataError, Remedy, Statistic, Str
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00"
 SET_FORMAT = Remedy("set `format` for other texts", "columns")
+FIRST_TIME, EPOCH_TIME = np.datetime64("0001-01-01", "us"), np.datetime64(0, "us")
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 CyclicPart: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
@@ -246,6 +248,8 @@ def read_times(
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
         valid_mask = ~np.isnat(values) & valid
         return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
+    if isinstance(values, Strings) and format is None and (parsed := _parse_iso(values, valid)) is not None:
+        return parsed
     unparsed, position_of_row = _list_unparsed(block, key, values)
     valid_mask = np.array([value is not None and value != "" for value in unparsed], bool)[position_of_row] & valid
     times = [_parse(value, format) for value in unparsed]
@@ -259,6 +263,31 @@ def read_times(
     # NumPy's own conversion takes six times as long.
     microseconds = np.array([0 if time is None else (time - EPOCH) // MICROSECOND for time in times], np.int64)
     return microseconds.view("datetime64[us]")[position_of_row], valid_mask
+
+
+def _parse_iso(texts: Strings, valid: np.ndarray | np.bool_) -> tuple[np.ndarray, np.ndarray] | None:
+    """Parses texts of ISO 8601 by Arrow, which is faster than Python and lets other threads run.
+
+    Returns:
+        As `read_times`. None: Arrow can't parse one of the texts, which Python may.
+    """
+    import pyarrow
+
+    strings, string_of_row = split_dictionary(texts)
+    is_empty = np.diff(strings.offsets) == 0
+    rows: Any = slice(None) if string_of_row is None else string_of_row
+    if not len(is_empty):
+        return None
+    array = strings_to_arrow(strings)
+    if is_empty.any():
+        array = mask_column(array, ~is_empty)
+    try:
+        times = convert_numbers(array.cast(pyarrow.timestamp("us")), "M8[us]", ~is_empty, EPOCH_TIME)
+    except pyarrow.ArrowInvalid:
+        return None
+    if times.min() < FIRST_TIME:  # the year 0, which Python refuses
+        return None
+    return times[rows], ~is_empty[rows] & valid
 
 
 def _list_unparsed(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:

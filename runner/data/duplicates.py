@@ -13,6 +13,8 @@ from components.hashing import combine_hashes, hash_values
 from components.types import Block, DataError, Source, Statistic
 from runner.data.used_rows import locate_row
 
+MAX_TABLE_BITS = 26  # 64 MB: a table of the first bits of hashes tells that most of them occur only once
+
 
 class Hashes(NamedTuple):
     """The hashes of rows, each (rows,), uint64.
@@ -92,7 +94,7 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
         hashes: those of all rows.
     """
     inputs, examples, _ = hashes
-    ordered = np.sort(inputs)
+    ordered = np.sort(_select_likely(inputs, splits))
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
     candidates = {split: numbers[_contains(repeated, inputs[numbers])] for split, numbers in splits.items()}
     for first, second in itertools.combinations(splits, 2):
@@ -120,6 +122,17 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
             f"columns {columns}: {locate_row(source, copy)} is {locate_row(source, original)}. If they are copies, "
             f"the metrics are {fault}: {', or '.join(remedies)}"
         )
+
+
+def _select_likely(hashes: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The hashes that may be in two splits, and a few others. Sorting all of them would take several times as long."""
+    largest, *others = sorted((hashes[rows] for rows in splits.values()), key=len, reverse=True)
+    few = np.concatenate([np.empty(0, np.uint64), *others])
+    bits = min((8 * len(few)).bit_length(), MAX_TABLE_BITS)
+    shift = np.uint64(64 - bits)
+    is_taken = np.zeros(1 << bits, bool)
+    is_taken[few >> shift] = True
+    return np.concatenate([few, largest[is_taken[largest >> shift]]])
 
 
 def _contains(ordered: np.ndarray, hashes: np.ndarray) -> np.ndarray:

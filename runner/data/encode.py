@@ -26,7 +26,7 @@ from components.types import (
 from runner.data.columns import array_layouts, concatenate_rows, take_rows
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
-from runner.platform import count_cores
+from runner.platform import count_workers
 
 TARGET = "target"  # the only target, as a target and among the encoded columns
 TARGETS = "targets."  # starts the names of several targets among the encoded columns
@@ -174,7 +174,7 @@ def encode_pieces(
         returned: the names of the columns whose arrays are returned.
         columns_by_offset: the columns that encode the block after so many rows. None: `columns`.
         check: is called with the number of rows before a block, and the block; raises an error for a wrong one.
-        workers: the number of threads; None: one per core.
+        workers: the number of threads; None: as `count_workers` returns.
 
     Yields:
         The arrays of each block, by column and name.
@@ -194,7 +194,7 @@ def encode_pieces(
         return {name: dict(encoded[name]) for name in returned}
 
     expected = None
-    for piece in ordered_map(encode, blocks_with_offsets(source), workers or count_cores()):
+    for piece in ordered_map(encode, blocks_with_offsets(source), workers or count_workers()):
         layouts = array_layouts(piece)
         _check_layouts(layouts, expected or layouts)
         expected = layouts

@@ -21,7 +21,7 @@ from components.types import Block, Column, Constants, Source, Statistic, Values
 from runner.data.columns import select_columns, select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
-from runner.platform import count_cores
+from runner.platform import count_workers
 
 # The names of the feature columns that a column reads. A feature column takes precedence over a raw column of its name.
 Parents = tuple[str, ...]
@@ -78,7 +78,7 @@ def compute_statistics(
         requests: which columns are fitted on which rows. The caller chooses the names.
         columns: all columns, parents first.
         constants: the constants of the columns that the fitted columns read, directly or not.
-        workers: the number of threads; None: one per core.
+        workers: the number of threads; None: as `count_workers` returns.
 
     Returns:
         The results by name of the request, column and statistic.
@@ -88,7 +88,7 @@ def compute_statistics(
     plans = {name: plan for name, plan in plans.items() if plan.statistics}
     if plans:
         summarize = functools.partial(_summarize_block, plans, constants)
-        total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
+        total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_workers()))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from components.types import UserError
 from runner import platform
 
 
@@ -34,6 +35,21 @@ def test_there_is_no_warning_if_the_cpu_is_chosen(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Path, "exists", lambda path: True)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert platform.find_unused_accelerator() is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [("3", 3), ("", None)])
+def test_an_environment_variable_sets_the_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: int | None
+) -> None:
+    monkeypatch.setenv("TITRATE_WORKERS", value)
+    assert platform.count_workers() == (expected or platform.count_cores())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "2.5", "two", "²"])
+def test_another_number_of_threads_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TITRATE_WORKERS", value)
+    with pytest.raises(UserError, match=f"TITRATE_WORKERS: is not a number of threads, got {value}. Allowed: a whole"):
+        platform.count_workers()
 
 
 def test_memory_is_measured() -> None:

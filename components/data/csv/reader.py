@@ -66,6 +66,7 @@ NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 
 
 LARGE_BYTES = 1 << 26  # a file from this size on is not kept in memory while its types are inferred
+FIRST_ROWS = 100  # whose texts are read before a column is parsed again as text
 SCAN_BYTES = 1 << 18  # the file is scanned in chunks that fit into the processor's cache
 
 
@@ -593,18 +594,40 @@ class Reader:
 
         if pyarrow.types.is_integer(array.type):
             return self._scan.has_hexadecimals or (self._scan.has_leading_zeros and name not in self.types)
-        return pyarrow.types.is_floating(array.type) and name not in self.types and are_whole(array)
+        if not pyarrow.types.is_floating(array.type) or name in self.types:
+            return False
+        return (self._scan.has_hexadecimals or not self._starts_with_points(name)) and are_whole(array)
 
     def _may_have_plus_signs(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether floats may be whole numbers with a plus sign, which float64 rounds if they are large."""
         import pyarrow
 
-        is_allowed = self.types.get(name, "int") == "int"
-        return is_allowed and pyarrow.types.is_floating(array.type) and are_whole(array)
+        is_allowed = self.types.get(name, "int") == "int" and pyarrow.types.is_floating(array.type)
+        return is_allowed and not self._starts_with_points(name) and are_whole(array)
 
     def _may_have_groups(self, name: str, array: pyarrow.ChunkedArray) -> bool:
         """Whether numbers may be written with points that separate thousands, as their values tell."""
-        return name not in self.types and self._decimal is None and may_have_thousands(array)
+        if name in self.types or self._decimal is not None or not may_have_thousands(array):
+            return False
+        first_numbers = self._first_numbers(name)
+        return not NumberTexts(first_numbers, np.ones(len(first_numbers))).evidence.decimal_point
+
+    def _starts_with_points(self, name: str) -> bool:
+        """Whether one of the first numbers of a column has a point. Then they aren't codes, nor whole with a sign."""
+        return any("." in text for text in self._first_numbers(name))
+
+    def _first_numbers(self, name: str) -> list[str]:
+        """The numbers among a column's texts in the first rows. They often show that the others needn't be parsed."""
+        nulls = self._nulls_of(name)
+        return [text for text in self._first_texts.get(name, ()) if text not in nulls and is_plain_number(text)]
+
+    @cached_property
+    def _first_texts(self) -> Mapping[str, list[str]]:
+        """The texts of each column in the first rows. Columns with the name of another one are left out."""
+        with self.file.open_records() as records:
+            names, *rows = itertools.islice(filter(None, records), FIRST_ROWS + 1)
+        texts = {name: [row[number] for row in rows if number < len(row)] for number, name in enumerate(names)}
+        return {name: texts[name] for name, count in Counter(names).items() if count == 1}
 
     def _has_groups(self, name: str, texts: pyarrow.ChunkedArray) -> bool:
         """Whether the points in a column of numbers may separate thousands."""

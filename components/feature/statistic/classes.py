@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.statistic.elements import Numerical, describe_key, read_elements
+from components.feature.statistic.elements import Numerical, describe_key, find_unique, read_elements
 from components.feature.text.string_ops import split_dictionary
 from components.types import Block, DataError, Strings
 
@@ -110,9 +110,17 @@ def group_elements(block: Block, key: str, *, allow_missing: bool = False) -> tu
         classes, class_of_element = group_rows(block, key)
     else:
         labels = raw.read_labels(block, key)
-        unique, class_of_element = np.unique(labels, return_inverse=True)
-        classes, class_of_element = unique.tolist(), class_of_element.reshape(labels.shape)
+        classes, class_of_element = _number_labels(labels)
     return classes, class_of_element if valid_mask is None else np.where(valid_mask, class_of_element, -1)
+
+
+def _number_labels(labels: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """The distinct labels, ascending, and the position of each label among them, in the shape of the labels."""
+    if labels.dtype.kind in "iu":
+        unique, _, positions = find_unique(labels.reshape(-1))
+    else:
+        unique, positions = np.unique(labels, return_inverse=True)
+    return unique.tolist(), positions.reshape(labels.shape)
 
 
 def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
@@ -123,8 +131,7 @@ def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
         if labels.ndim != 1:
             shape = labels.shape[1:]
             raise DataError(f"column `{key}` of {block.origin} has rows of shape {shape}; one class in each is needed")
-        classes, class_of_row = np.unique(labels, return_inverse=True)
-        return classes.tolist(), class_of_row
+        return _number_labels(labels)
     strings, string_of_row = split_dictionary(column)
     texts = strings.tolist()
     positions = {text: position for position, text in enumerate(dict.fromkeys(texts))}  # a dictionary may repeat a text

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.feature.base.values import CategoryValues, read_values
+from components.feature.statistic.elements import find_unique
 from components.feature.text.fingerprint import fingerprint64
 from components.feature.text.string_ops import concatenate_categories, split_dictionary, take
 from components.types import Block, DataError, Strings
@@ -55,7 +56,7 @@ class Counts:
             split_dictionary(column.values) if isinstance(column.values, Strings) else (column.values, None)
         )
         keys = fingerprint64(values.data, values.offsets) if isinstance(values, Strings) else values
-        unique, example_positions, codes = _find_unique(keys)
+        unique, example_positions, codes = find_unique(keys)
         codes = codes if positions is None else codes[positions]
         counts, documents = _count(column, codes, len(unique))
         present = np.flatnonzero(counts)  # a dictionary may have values that don't occur
@@ -68,7 +69,7 @@ class Counts:
             return (state if len(state.keys) else other)._replace(rows=rows)
         if state.keys.dtype != other.keys.dtype:
             raise DataError(f"column `{self.key}` has text in some rows and whole numbers in others; use one type")
-        unique, example_positions, codes = _find_unique(np.concatenate([state.keys, other.keys]))
+        unique, example_positions, codes = find_unique(np.concatenate([state.keys, other.keys]))
         counts, documents = (
             _add(codes, np.concatenate(pair), len(unique))
             for pair in ((state.counts, other.counts), (state.documents, other.documents))
@@ -99,20 +100,6 @@ def find_most_frequent(tally: Tally, max_values: int | None, min_count: int, exc
     order = [index for index, value in enumerate(values) if value not in exclude]
     order.sort(key=lambda index: (tally.counts[positions[index]], values[index]), reverse=True)
     return positions[order[:max_values]]
-
-
-def _find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the distinct keys, ascending; a position of each; and the position of each key among the distinct keys.
-
-    It takes half as long as np.unique.
-    """
-    order = np.argsort(keys)
-    ascending = keys[order]
-    is_first = np.ones(len(keys), bool)
-    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
-    codes = np.empty(len(keys), np.int64)
-    codes[order] = np.cumsum(is_first) - 1
-    return ascending[is_first], order[is_first], codes
 
 
 def _count(column: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from components.data import Arrays, split
 from components.data.folds import split_for_fold
-from components.data.holdout import RowKeys
+from components.data.holdout import RowKeys, _divide_rows
 from components.types import DataError
 
 SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
@@ -236,3 +236,13 @@ def test_folds_of_a_table_find_their_classes_wherever_the_parts_stand() -> None:
         assert [np.bincount(rows % 2).tolist() for rows in held] == [[2, 2]] * 3
     held = [Arrays(columns=part, valid=2, test=2, stratify="label").folds(5, number) for number in range(5)]
     assert [np.bincount(part["valid"] % 2).tolist() for part in held] == [[1, 1]] * 5
+
+
+@pytest.mark.parametrize("ranks", [np.arange(100), np.random.default_rng(0).integers(0, 6, 100), np.zeros(100)])
+def test_rows_are_taken_from_the_end_of_their_order_even_if_ranks_are_equal(ranks: np.ndarray) -> None:
+    splits = _divide_rows({"test": 17, "valid": 30}, ranks.astype(np.uint64))
+    order = np.argsort(ranks, kind="stable")
+    expected = {"test": order[-17:], "valid": order[-47:-17], "rest": order[:-47]}
+    assert {name: rows.tolist() for name, rows in splits.items()} == {
+        name: sorted(rows.tolist()) for name, rows in expected.items()
+    }

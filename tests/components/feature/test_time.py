@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.feature.base.values import NO_ID
 from components.feature.text.string_ops import to_strings
-from components.feature.time import CYCLES, Time, TimePart
+from components.feature.time import CYCLES, Time, TimePart, read_times
 from components.types import Block, Constants, DataError, Strings, UserError
 
 PARTS: Any = ("year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second")
@@ -70,6 +70,42 @@ def test_texts_with_an_offset_are_taken_in_utc() -> None:
     assert encoded(TimePart(key="t", part="hour"), to_strings(texts)).tolist() == [23, 1]
     objects = np.array([datetime(2024, 1, 1, 1, tzinfo=zone), datetime(2024, 1, 1, 1, tzinfo=UTC)], object)
     assert encoded(TimePart(key="t", part="hour"), objects).tolist() == [23, 1]
+
+
+ISO = (
+    "2020-02-29",
+    "2020-02-29 23",
+    "2020-02-29T23:59",
+    "1969-12-31 23:59:59",
+    "0001-01-01T00:00:00.000001",
+    "9999-12-31",
+)
+
+
+@pytest.mark.parametrize(
+    "others", [(), ("20200229T235959", "2020-W09-6", "2020-02-29T23:59:59.1234567", "2020-02-29T23Z")]
+)
+def test_texts_of_iso_8601_are_read_as_python_reads_them(others: tuple[str, ...]) -> None:
+    times, valid = read_times(Block({"t": to_strings([*ISO, *others, ""])}), "t", {}, None)
+    expected = [datetime.fromisoformat(text).replace(tzinfo=None) for text in (*ISO, *others)]
+    assert times.tolist() == [*expected, datetime(1970, 1, 1)]
+    assert valid.tolist() == [True] * len(expected) + [False]
+    _, valid = read_times(Block({"t": to_strings(ISO)}, {"t": np.arange(len(ISO)) > 1}), "t", {}, None)
+    assert valid.tolist() == [False, False, True, True, True, True]
+
+
+def test_texts_of_iso_8601_let_other_threads_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.feature.time._parse", lambda *arguments: pytest.fail("Python parses a text"))
+    times = encoded(TimePart(key="t", part="hour"), to_strings([*ISO, ""]))
+    assert times.tolist() == [0, 23, 23, 23, 0, 0, NO_ID]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0000-12-31", "2021-02-29", "2020-01-01 24:00:00", "2020-01-01 00:00:60", " 2020-01-01"]
+)
+def test_other_texts_of_iso_8601_are_errors(wrong: str) -> None:
+    with pytest.raises(DataError, match=f"row 1 of data: column `t` is '{wrong}'; a time is a timestamp or text"):
+        encoded(TimePart(key="t", part="hour"), to_strings(["2020-01-01", wrong]))
 
 
 def test_other_texts_are_read_by_their_format() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 from parts import Tokens
 
 import components.cache_folder
+from components import feature
 from components.data import Arrays, Generator
-from components.feature import Distinct, ExampleWeight, Label, Moments, Numeric, Vocabulary
+from components.feature import Bucketized, Distinct, ExampleWeight, Label, Moments, Numeric, Time, Vocabulary
 from components.feature.normalizer import Clip
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data import encoded_cache
@@ -597,6 +599,37 @@ def test_a_size_of_the_cache_that_is_no_number_is_an_error(value: str, monkeypat
     monkeypatch.setenv("TITRATE_CACHE_GB", value)
     with pytest.raises(UserError, match=f"TITRATE_CACHE_GB: is not a size in gigabytes, got {value}"):
         prepared(source(), features())
+
+
+def test_the_number_of_threads_changes_no_bit_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    words = np.array([f"word {number}" for number in range(500)])
+    table = {
+        "x": random.lognormal(size=ROWS),
+        "text": np.array([" ".join(each) for each in words[random.zipf(1.3, (ROWS, 3)) % 500]]),
+        "at": (np.datetime64("2020-01-01", "s") + random.integers(0, 10**8, ROWS)).astype(str),
+        "y": random.integers(0, 3, ROWS),
+    }
+    columns = {
+        "x": Numeric(key="x", normalize="z_score"),
+        "bucket": Bucketized(key="x", quantiles=10),
+        "words": feature.Tokens(key="text"),
+        "ids": Vocabulary(key="words", top=100, oov=1),
+        "days": Time(key="at", parts=("elapsed",), normalize="z_score"),
+    }
+    features = Features({"target": Label(key="y")}, columns, {"input": ("x", "bucket", "ids", "days")})
+    monkeypatch.setattr("components.data.table.BLOCK_ROWS", 700)
+
+    def load(workers: int, **changed: np.ndarray) -> bytes:
+        monkeypatch.setenv("TITRATE_WORKERS", str(workers))
+        data = load_encoded(Arrays(columns=table | changed), features, identity="", cache=None)
+        return pickle.dumps((data.encoded, data.constants, data.splits, data.warnings))
+
+    assert load(1) == load(2) == load(3)
+    wrong = np.where(np.arange(ROWS) % 1000 == 999, "no time", table["at"])
+    for workers in (1, 2, 3):
+        with pytest.raises(DataError, match=r"row 999 of the arrays: column `at` is 'no time'"):
+            load(workers, at=wrong)
 
 
 def test_a_column_must_return_one_type_for_all_rows() -> None:

@@ -374,9 +374,32 @@ def test_the_texts_of_many_columns_are_parsed_at_once_where_they_fit_into_memory
     read_csv, calls = pyarrow.csv.read_csv, []
     monkeypatch.setattr("components.data.csv.reader.LARGE_BYTES", text_bytes)
     monkeypatch.setattr("pyarrow.csv.read_csv", lambda *args, **options: calls.append(1) or read_csv(*args, **options))
-    lines = [[f"c {number}" for number in range(20)], *[["1.0", "2.0"] * 10] * 3]
+    lines = [[f"c {number}" for number in range(20)], *[["1e3", "2e3"] * 10] * 3]
     source = write(tmp_path / "table.csv", "\n".join(map(",".join, lines)))
     assert set(kinds(source).values()) == {"float"}
+    assert len(calls) == parses
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "parses"),
+    [
+        (["1.0", "2.0", "3.0"], "float", 1),
+        (["8.25", "7.5", "17"], "float", 1),  # no point before thousands
+        (["", "1.0", "2"], "float", 1),
+        (["-1.5", "1e3", "2e3"], "float", 2),  # -1.5 stands for a missing value
+        (["1.0", "0x1F", "2"], "string", 1),
+        (["+1", "2", "3"], "int", 2),
+        (["1", "99999999999999999999", "2"], "string", 2),
+        (["1.234", "5", "2.345"], "string", 2),  # 1234 or 1.234
+    ],
+)
+def test_first_values_with_decimals_spare_a_second_parse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[str], expected: str, parses: int
+) -> None:
+    read_csv, calls = pyarrow.csv.read_csv, []
+    monkeypatch.setattr("pyarrow.csv.read_csv", lambda *args, **options: calls.append(1) or read_csv(*args, **options))
+    path = write(tmp_path / "table.csv", "\n".join(["x,y", *(f"{value},a" for value in values)])).path
+    assert kinds(Csv(path=path, nulls=("", "-1.5")))["x"] == expected
     assert len(calls) == parses
 
 

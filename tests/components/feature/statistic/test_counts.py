@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.feature.statistic.counts import Counts, Tally
+from components.feature.statistic.elements import find_unique
 from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, Ragged, Strings
 
@@ -85,3 +86,22 @@ def test_integers_are_merged_and_neither_state_is_changed() -> None:
 def test_text_and_numbers_do_not_mix() -> None:
     with pytest.raises(DataError, match="column `x` has text in some rows and whole numbers in others"):
         Counts("x").merge(tally(np.array(["a"])), tally(np.array([1])))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        np.array([], np.int64),
+        np.array([7, 5, 7, 9, 5, -1, 3, 3, 3, 3, 3, 3], np.int64),  # of a small range
+        np.array([-(2**63), 2**63 - 1, 0, 0], np.int64),
+        np.full(3, 2**63 - 1, np.int64),
+        np.array([-128, 127] * 200, np.int8),
+        np.array([2**64 - 1, 2**64 - 2] * 4, np.uint64),
+    ],
+)
+def test_distinct_integers_are_those_of_numpy(keys: np.ndarray) -> None:
+    unique, positions, codes = find_unique(keys)
+    expected, expected_codes = np.unique(keys, return_inverse=True)
+    assert (unique.tolist(), unique.dtype) == (expected.tolist(), keys.dtype)
+    assert codes.tolist() == expected_codes.tolist()
+    assert keys[positions].tolist() == unique.tolist()
