@@ -236,7 +236,8 @@ class TableFile(Csv):
 
     Attributes:
         shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
-            array; `[null]`, a list; `[null,2]`, a list of arrays. None: the shapes that all records show.
+            array; `[null]`, a list; `[null,2]`, a list of arrays; `[null,null]`, a list of lists, of which each is a
+            feature of a SequenceExample. None: the shapes that all records show.
     """
 
     shapes: dict[str, tuple[Annotated[int, Range(1)] | None, ...]] | None = None

@@ -240,8 +240,8 @@ def load_transform(path: Path) -> Transform:
             sides[side][key] = array
         layouts = {
             name: {
-                key: ArrayLayout(str(np.dtype(dtype)), tuple(map(int, shape)), bool(ragged))
-                for key, (dtype, shape, ragged) in column_layouts.items()
+                key: ArrayLayout(str(np.dtype(dtype)), tuple(map(int, shape)), int(depth))
+                for key, (dtype, shape, depth) in column_layouts.items()
             }
             for name, column_layouts in metadata["forms"].items()
         }

@@ -39,7 +39,8 @@ CHUNK_BYTES = 1 << 20
 PARSED_RECORDS = 1 << 13  # records that are parsed at once
 
 Shape = tuple[int | None, ...]
-"""The shape of the values of a row. The first length may be None: rows have different numbers of values."""
+"""The shape of the values of a row. The first length may be None: rows have different numbers of values. Of a list of
+features it is None, and the second one may be None: the features of the list have different numbers of values."""
 
 
 class _Part(NamedTuple):
@@ -173,14 +174,29 @@ class ExampleColumns(ColumnStore):
                 "with one type."
             )
         kind: Kind = next(iter(kinds), "float")
+        self._check_levels(name, parts)
 
         def locate(row: int) -> str:
             return f"{self.label}, {self.locate(row)}: feature `{name}`"
 
         part, layout = _join_parts(kind, parts), _Layout(self.shapes.get(name))
-        if self.training is not None and name in self.training.types and len(part.levels) == 1:
+        if self.training is not None and name in self.training.types:
             layout = _find_layout(self.training.types[name])
         return _to_arrow(kind, part, layout, locate)
+
+    def _check_levels(self, name: str, parts: Sequence[_Part]) -> None:
+        """Raises DataError if a feature is a list of features in some records only."""
+        depths: dict[int, int] = {}
+        for number, part in enumerate(parts):
+            if part.kind is not None:
+                depths.setdefault(len(part.levels), number)
+        if len(depths) > 1:
+            number = max(depths.values())
+            location = self.locate(sum(part.rows for part in parts[:number]))
+            kinds = ("a feature", "a list of features")[:: 1 if len(parts[number].levels) > 1 else -1]
+            raise DataError(
+                f"{self.label}: `{name}` is {kinds[0]}, but {kinds[1]} from {location} on. Write it in one way."
+            )
 
     @cached_property
     def _read(self) -> tuple[Sequence[tuple[str, int]], dict[str, list[_Part]], bool]:
@@ -311,16 +327,8 @@ def _to_arrow(kind: Kind, part: _Part, layout: _Layout, locate: Any) -> pyarrow.
 
     shape = layout.shape
     values = _values_to_arrow(part.values, as_bytes=layout.is_bytes)
-    if len(part.levels) > 1:  # lists of features; a list whose features have one value each is a list of values
-        counts = np.diff(part.levels[1])
-        if shape is not None:
-            raise DataError(f"{locate(0)} is a list of features, for which `shapes` has no meaning. Leave it out.")
-        inner = values
-        if not len(counts) or (counts == counts[0]).all():
-            inner = inner if not len(counts) or counts[0] == 1 else _make_fixed(values, int(counts[0]))
-        else:
-            inner = pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[1]), values)
-        return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[0]), inner))
+    if len(part.levels) > 1 or (shape is not None and None in shape[1:]):
+        return _chunk(_make_lists(values, part, layout, locate))
     offsets = part.levels[0]
     counts = np.diff(offsets)
     if shape is None:
@@ -346,6 +354,36 @@ def _to_arrow(kind: Kind, part: _Part, layout: _Layout, locate: Any) -> pyarrow.
         return _chunk(pyarrow.nulls(len(counts), values.type))
     taken = values.take(array_to_arrow(np.minimum(offsets[:-1], len(values) - 1)))
     return mask_column(_chunk(taken), counts == 1)
+
+
+def _make_lists(values: pyarrow.Array, part: _Part, layout: _Layout, locate: Any) -> pyarrow.Array:
+    """Lists of features as lists of lists, or of arrays; of values, if the features have one value each."""
+    import pyarrow
+
+    outer, steps = part.levels if len(part.levels) > 1 else (part.levels[0], np.zeros(1, np.int64))
+    counts, shape = np.diff(steps), layout.shape
+    if len(steps) <= outer[-1] or (shape is not None and shape[:1] != (None,)):
+        kind = "a list of features" if len(part.levels) > 1 else "no list of features"
+        written = "null" if shape is None else ", ".join("null" if each is None else str(each) for each in shape)
+        raise DataError(f"{locate(0)} is {kind}, but {layout.origin} [{written}]")
+    if shape is None:
+        is_equal = len(counts) > 0 and counts[0] > 0 and bool((counts == counts[0]).all())
+        shape = (None, int(counts[0])) if is_equal else (None, None) if len(counts) else (None,)
+        shape = (None,) if shape == (None, 1) else shape
+    fixed = cast(tuple[int, ...], tuple(length for length in shape if length is not None))
+    size, is_varying = math.prod(fixed), None in shape[1:]
+    wrong = counts % size != 0 if is_varying else counts != size
+    if wrong.any():
+        step = int(wrong.argmax())
+        row = int(np.searchsorted(outer, step, side="right")) - 1
+        needed = f"a multiple of {size:,}" if is_varying else f"{size:,}"
+        raise DataError(
+            f"{locate(row)} has a list with {counts[step]:,} values in a step, not {needed}, as {layout.origin}"
+        )
+    inner = _make_arrays(values, fixed)
+    if is_varying:
+        inner = pyarrow.LargeListArray.from_arrays(array_to_arrow(steps // size), inner)
+    return pyarrow.LargeListArray.from_arrays(array_to_arrow(outer), inner)
 
 
 def _make_arrays(values: pyarrow.Array, shape: tuple[int, ...]) -> pyarrow.Array:
