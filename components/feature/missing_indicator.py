@@ -19,8 +19,8 @@ from components.types import Block, Constants, DataError, Ragged, Strings, Value
 class MissingIndicator(Stateless):
     """1 if a value is missing, else 0: one float32 element. The column may have any type.
 
-    It corresponds to scikit-learn's `MissingIndicator`. NaN, NaT, None and "" are missing values. An
-    empty list is none.
+    It corresponds to scikit-learn's `MissingIndicator`. NaN, NaT, None and "" are missing values; an
+    empty list isn't.
 
     Attributes:
         key: the raw column, which is read even if a feature column has the same name.

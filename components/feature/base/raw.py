@@ -19,6 +19,7 @@ LARGEST = 1e307  # differences of numbers up to it are finite in float64
 NO_ID = np.int32(np.iinfo(np.int32).min)
 """The id of a missing value. Crosses, indicators and embeddings ignore it."""
 
+LISTS_REMEDY = "use Vocabulary, Hashed or Numeric with `sequence=true` for a feature, or Labels for a target"
 CORRECT, REMOVE_ROW = "correct it", "remove the row"  # remedies
 MAX_VALUE_CHARACTERS = 100  # of a value in a message
 MAX_INTEGER_BITS = 100  # of an integer in a message
@@ -173,7 +174,7 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     values = block.columns[key]
     if isinstance(values, Ragged):
-        raise DataError(_describe_lists(block, key), Remedy("use Vocabulary, Hashed or a Numeric sequence", "columns"))
+        raise DataError(_describe_lists(block, key), Remedy(LISTS_REMEDY, "columns"))
     if isinstance(values, Strings):
         values = np.array(values.tolist(), object)
     valid_mask = block.valid.get(key)
