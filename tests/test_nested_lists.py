@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 import runner
 from components.data.tfrecord.framing import write_records
-from components.types import DataError
+from components.types import DataError, UserError
 from runner.__main__ import main
 from runner.inference.predictions import Predictions
 
@@ -86,6 +86,10 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
         expected[name] = predicted.probabilities
     np.testing.assert_array_equal(expected["python"], expected["arrow"])
     np.testing.assert_allclose(expected["python"][:1], expected["one"], rtol=1e-6)
+    for empty in ([], [[]]):  # without a basket, and with an empty one: of both, the mean is zero
+        model.predict({"baskets": [empty]})
+    with pytest.raises(UserError, match=r"basket: a new row is encoded as int32 \(\) in lists, but"):
+        model.predict({"baskets": [["i0"]]})
     with pytest.raises(DataError, match="column `baskets` has missing values within its lists"):
         model.predict({"baskets": [[["i1", None]]]})
     command = ["mode=predict", f"run={result.folder}", "data.path=t.jsonl", "output=out.csv"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.ragged import describe_lists, offsets_of, select_lists, split_levels
+from components.ragged import describe_lists, nest, offsets_of, select_lists, split_levels
 from components.types import Block, Encoded, LazyColumns, Ragged, Strings, Values
 
 
@@ -37,6 +37,14 @@ def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dic
 def _layout_of(values: Encoded) -> ArrayLayout:
     array, levels = split_levels(values)
     return ArrayLayout(str(array.dtype), array.shape[1:], len(levels))
+
+
+def deepen_empty(values: Any, depth: int) -> Any:
+    """Lists without any element as lists of some depth, as an empty list doesn't show the depth. Others stay."""
+    elements, levels = split_levels(values)
+    if not 0 < len(levels) < depth or len(elements):
+        return values
+    return nest(elements, (*levels, *[np.zeros(1, np.int64)] * (depth - len(levels))))
 
 
 def take_rows(values: Any, rows: np.ndarray) -> Any:

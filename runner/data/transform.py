@@ -23,7 +23,7 @@ from components.types import (
 )
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.columns import ArrayLayout, array_layouts
+from runner.data.columns import ArrayLayout, array_layouts, deepen_empty
 from runner.data.encode import (
     check_keys,
     decode_lazily,
@@ -149,7 +149,11 @@ class Transform:
 
         count = sum(source.sizes().values()) if size is None else size
         for piece in regroup_pieces(encode_inputs(), count):
-            decoded = decode_lazily(piece, columns, self.constants)
+            same_depth = {
+                name: {key: deepen_empty(array, self.layouts[name][key].depth) for key, array in arrays.items()}
+                for name, arrays in piece.items()
+            }
+            decoded = decode_lazily(same_depth, columns, self.constants)
             self._check_layouts(decoded)
             yield decoded
         if on_warning is None:

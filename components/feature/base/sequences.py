@@ -48,7 +48,8 @@ def join_sequences(sequences: Sequence[Padded]) -> Padded:
     for sequence in sequences:
         if isinstance(sequence.values, Padded) or sequence.values.ndim != 3:
             raise UserError(
-                f"a sequence has the shape {padded_shape(sequence)}. Sequences that share an input must be (B, T, D)."
+                f"a sequence has the shape {padded_shape(sequence)}. Sequences that share an input must be (B, T, D). "
+                "Give the column its own input."
             )
     longest = max(sequence.mask.shape[1] for sequence in sequences)
     padded = [_pad(sequence, longest) for sequence in sequences]

@@ -223,7 +223,7 @@ def _format_example(value: Any, position: int, id_name: IdName | None) -> str:
     """
     if isinstance(value, Padded) and isinstance(value.values, Padded):
         steps = int(np.asarray(value.mask[position]).sum())
-        return f"{steps} x sequences" if steps else "no step"
+        return f"{steps} step{'s' if steps > 1 else ''}" if steps else "no step"
     if isinstance(value, Padded):
         row = np.asarray(value.values[position])[np.asarray(value.mask[position])]
         return f"{_format_vector(row)} ({len(row)})" if row.ndim == 1 else " x ".join(map(str, row.shape))
