@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -144,7 +145,20 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
         if masked.ndim != 1 and masked.any():
             raise DataError(f"column `{name}` is masked within its rows; only whole rows can be masked")
         return _to_array(name, column.data), (~masked if masked.any() else None)
+    if _holds_lists(column):
+        return convert_column(name, to_arrow(name, column))
     return _to_array(name, column), None
+
+
+def _holds_lists(column: Any) -> bool:
+    """Whether the rows of a column are lists that no array can hold, because some lists have other lengths."""
+    if not isinstance(column, list | tuple) or any(not isinstance(value, list | tuple | NoneType) for value in column):
+        return False
+    try:
+        np.asarray(column)
+    except ValueError:
+        return True
+    return False
 
 
 def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import re
 import shlex
 import sqlite3
@@ -41,6 +42,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     parquet.write_table(csv.read_csv(in_empty_folder / "houses.csv"), in_empty_folder / "houses.parquet")
     write_photos(in_empty_folder)
     write_shop(in_empty_folder / "shop.db")
+    write_sessions(in_empty_folder / "sessions.jsonl")
     return in_empty_folder
 
 
@@ -64,6 +66,13 @@ def write_photos(folder: Path) -> None:
     (folder / "photos.csv").write_text("\n".join(rows))
 
 
+def write_sessions(path: Path) -> None:
+    """Writes a table of sessions, whose baskets have items."""
+    baskets = [[["milk", "bread"], [], ["milk"]], [], [["tea"]]]
+    rows = [{"baskets": baskets[number % 3], "bought": number % 2} for number in range(60)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
 def write_shop(path: Path) -> None:
     """Writes a database with the table orders, of the columns id, kind and price."""
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -75,7 +84,7 @@ def write_shop(path: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 11
+    assert len(GUIDE.commands) == 12
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
-from components.architecture.block.inputs import as_array
+from components.architecture.block.inputs import as_array_or_sequence
 from components.layer import Conv
 from components.layer.composite import Layer, apply_layers
-from components.types import Output, UserError
+from components.types import Output, Padded, UserError, padded_shape
 
 
 class Sequential(nn.Module):
@@ -21,7 +21,8 @@ class Sequential(nn.Module):
     Attributes:
         outputs: number of logits.
         layers: layers of `components.layer` or of Flax, each from one array to one array. `Residual`, `Branches` and
-            `Repeat` contain lists of layers.
+            `Repeat` contain lists of layers. Of sequences, the first layer is `GlobalAveragePool`, or a layer of one's
+            own that annotates its input with `components.types.Padded`.
         head: `dense`: the last layer returns vectors (B, D). `conv`: a convolution of one pixel computes the logits of
             each pixel, for a target that is an image; the last layer returns images (B, H, W, C).
         dtype: dtype of the computation.
@@ -37,9 +38,15 @@ class Sequential(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
-        arrays = apply_layers(self.layers, as_array(self, inputs), train=train)
-        features = {f"layers_{n}": output for n, output in enumerate(arrays[1:])}
+        arrays = apply_layers(self.layers, as_array_or_sequence(self, inputs), train=train)
+        outputs = enumerate(arrays[1:])
+        features = {f"layers_{n}": output for n, output in outputs if not isinstance(output, Padded)}
         x = arrays[-1]
+        if isinstance(x, Padded):
+            raise UserError(
+                f"Sequential needs a last layer that returns vectors (B, D), got sequences {padded_shape(x)}. "
+                "Append GlobalAveragePool."
+            )
         if self.head == "conv":
             if x.ndim != 4:
                 raise UserError(

@@ -275,7 +275,8 @@ class TableFile(Csv):
     Attributes:
         records: of TFRecord files, what a record is: an `example`, or `raw` bytes, the value of the column `record`.
         shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
-            array; `[null]`, a list; `[null,2]`, a list of arrays. None: the shapes that all records show.
+            array; `[null]`, a list; `[null,2]`, a list of arrays; `[null,null]`, a list of lists, of which each is a
+            feature of a SequenceExample. None: the shapes that all records show.
         bytes_as: of TFRecord files, what the bytes of some features are: `text`, `bytes` such as images, or a `tensor`
             that `tf.io.serialize_tensor` wrote. None: texts, if all are UTF-8, else bytes.
     """

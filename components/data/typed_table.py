@@ -27,7 +27,8 @@ from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
 from components.data.packed import MemoryFile
 from components.data.profile import is_whole
-from components.types import ColumnType, DataError, Reading, Strings, TableProfile, Values, row_count
+from components.ragged import layout_of
+from components.types import ColumnType, DataError, Ragged, Reading, Strings, TableProfile, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -360,6 +361,11 @@ def _may_be_value(text: str) -> bool:
 
 def _describe_unread(values: Values) -> str:
     """Says what a column without a type of a table has, and how to convert it."""
+    if isinstance(values, Ragged):
+        return (
+            f"it has {layout_of(values)}, for which nothing is inferred; a feature file can read them, by Vocabulary "
+            "and Embedding, or numbers by Numeric with `sequence=true`"
+        )
     if not isinstance(values, np.ndarray) or values.ndim > 1:
         return "it has arrays or objects, for which nothing is inferred"
     example = next((value for value in values if value is not None), None) if values.dtype.hasobject else None

@@ -14,7 +14,14 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, as_vectors, flatten_sequences
+from components.feature.number.numbers import (
+    NumberRows,
+    Numbers,
+    add_encoded_columns,
+    as_vectors,
+    flatten_sequences,
+    join_vectors,
+)
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
@@ -32,7 +39,8 @@ class Bucketized(Categorical):
     Numbers and boundaries are compared in float32, as in TensorFlow; but in float64 where float32 can't tell the
     boundaries apart, as near 1.6e9. If `missing` is set, it replaces missing values and NaN. Otherwise a missing value
     has no id; a NaN in the data is in the last bucket, and a NaN of a feature column has no id. In vectors, the ids of
-    element d start at d * buckets. In rows of any length each number has an id.
+    element d start at d * buckets. In rows of any length each number has an id; with a `size` above 1, the innermost
+    lists of lists are vectors.
 
     Attributes:
         key: the column.
@@ -123,9 +131,14 @@ class Bucketized(Categorical):
 
     @property
     def _numeric_fit(self) -> NumericFit:
-        return NumericFit(
-            Numbers(self.key, allow_missing=True, sequences=True, steps=self._pipeline.steps_before_fit), self._pipeline
+        numbers = Numbers(
+            self.key,
+            allow_missing=True,
+            sequences=True,
+            vector_size=self.size if self.size > 1 else None,
+            steps=self._pipeline.steps_before_fit,
         )
+        return NumericFit(numbers, self._pipeline)
 
     def _read(self, block: Block, *, is_feature_column: bool) -> tuple[NumberRows, np.ndarray | None]:
         """Reads the numbers to compare with the boundaries.
@@ -138,7 +151,8 @@ class Bucketized(Categorical):
             The numbers, and a mask of the same shape (vectors, size): False where a number has no id because it is
             missing. None: all numbers have an id.
         """
-        block, offsets = flatten_sequences(block, self.key)
+        block = join_vectors(block, self.key, self.size) if self.size > 1 else block
+        block, levels = flatten_sequences(block, self.key)
         numbers, valid = raw.read_any_numbers(block, self.key)
         values = as_vectors(block, self.key, numbers)
         if values.shape[1] != self.size:
@@ -151,7 +165,7 @@ class Bucketized(Categorical):
             values = np.where(valid_mask, values, np.nan if self.missing is None else self.missing)
         if self.normalize is not None:
             values = self._numeric_fit.numbers.transform(block, values)
-        return NumberRows(values, offsets), None if self.missing is not None else valid_mask
+        return NumberRows(values, levels), None if self.missing is not None else valid_mask
 
     def _normalize(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
         """Applies the fitted normalizer and those after it."""

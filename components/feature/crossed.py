@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import CategoryValues, Layout, read_values
+from components.feature.base.values import CategoryValues, read_values
 from components.feature.text.fingerprint import cross, cross_ragged, fingerprint64, to_buckets
 from components.feature.text.string_ops import map_strings
-from components.types import Block, Constants, Encoded, Ragged, Range, Strings, UserError, Values
+from components.ragged import Layout, layout_of
+from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Strings, UserError, Values
 
 
 class CrossPart(NamedTuple):
@@ -108,23 +109,28 @@ def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Value
     if "weights" in arrays:
         raise UserError(f"a cross can't have weights, but `{key}` has weights; cross its column of ids instead")
     column = read_values(block, key, parents, empty_is_missing=False)
+    if column.layout.is_nested:
+        raise DataError(
+            f"a cross of `{key}`: its rows have {column.layout}, but a cross needs single values or lists. Use "
+            "Vocabulary or Hashed without a cross"
+        )
     if isinstance(column.values, Strings):
         values = map_strings(column.values, lambda strings: fingerprint64(strings.data, strings.offsets))
     else:
         values = column.values.view(np.uint64)
-    is_dense = "ids" not in arrays and isinstance(column.layout, tuple)
+    is_dense = "ids" not in arrays and not column.layout.levels
     return (CrossPart(values, column.valid_mask, column.layout, is_dense),)
 
 
 def _are_regular(parts: list[CrossPart]) -> bool:
     """Whether every part has the same number of values in all rows."""
-    return all(isinstance(part.layout, tuple) for part in parts)
+    return not any(part.layout.levels for part in parts)
 
 
 def _cross_dense(parts: list[CrossPart], hash_key: int | None) -> CrossPart:
     """Crosses parts with a fixed number of values per row. The product of these numbers is that of the cross."""
-    rows = int(parts[0].layout[0])
-    widths = [int(np.prod(part.layout[1:])) for part in parts]
+    rows = parts[0].layout.rows
+    widths = [part.layout.width for part in parts]
 
     def broadcast(values: np.ndarray, axis: int) -> np.ndarray:
         shape = [rows] + [1] * len(widths)
@@ -135,20 +141,19 @@ def _cross_dense(parts: list[CrossPart], hash_key: int | None) -> CrossPart:
     masks = [broadcast(part.valid_mask, axis) for axis, part in enumerate(parts) if part.valid_mask is not None]
     width = int(np.prod(widths))
     valid_mask = np.logical_and.reduce(masks) if masks else None
-    return CrossPart(hashes, valid_mask, (rows,) if width == 1 else (rows, width), is_dense=True)
+    layout = Layout((), (rows,) if width == 1 else (rows, width))
+    return CrossPart(hashes, valid_mask, layout, is_dense=True)
 
 
 def _cross_rows(parts: list[CrossPart], hash_key: int | None) -> CrossPart:
     """Crosses parts, some of which have rows of different lengths."""
     crossed = cross_ragged([_drop_missing(part) for part in parts], hash_key)
-    return CrossPart(crossed.values, None, crossed.offsets, is_dense=False)
+    return CrossPart(crossed.values, None, layout_of(crossed), is_dense=False)
 
 
 def _drop_missing(part: CrossPart) -> Ragged:
     """The values of a part that aren't missing."""
-    offsets = part.layout
-    if isinstance(offsets, tuple):
-        offsets = np.arange(offsets[0] + 1) * int(np.prod(offsets[1:]))
+    offsets = part.layout.offsets
     if part.valid_mask is None:
         return Ragged(part.values, offsets)
     valid_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.valid_mask)])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base.column import get_buckets, multi_hot
+from components.feature.base.sequences import apply_to_steps, join_sequences
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
@@ -34,6 +35,9 @@ class Embedding:
     The combiners of the vectors e of a row with their weights w are: `mean`, sum(w e) / sum(w); `sqrtn`,
     sum(w e) / sqrt(sum(w^2)); and `sum`, sum(w e). `mean` and `sqrtn` ignore weights below 0. Ids that are missing or
     out of range are ignored. A row without ids is zero.
+
+    Of rows with lists of lists, such as the baskets of a session, the vectors of each innermost list are combined: a
+    row becomes a sequence of vectors, in which an empty list is a zero vector.
 
     Attributes:
         key: the categorical column. Or several with the same list of values: they share the vectors, as in TensorFlow's
@@ -126,7 +130,10 @@ class Embedding:
         raise self._make_error(f"{fault}; read {' or '.join(f'`{key}`' for key in self.keys)}")
 
     def layer(self, static: Mapping[str, Any]) -> EmbeddingLayer:
-        """Returns (B, dimension), or (B, keys * dimension); without a combiner Padded (B, T, dimension)."""
+        """Returns (B, dimension), or (B, keys * dimension); without a combiner Padded (B, T, dimension).
+
+        For lists of lists, Padded with these of each step.
+        """
         initializer = TruncatedNormal(self.dimension**-0.5) if self.initializer is None else self.initializer
         shape = (static["buckets"], self.dimension)
         return EmbeddingLayer(
@@ -150,15 +157,33 @@ class EmbeddingLayer(nn.Module):
     @nn.compact
     def __call__(self, encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array | Padded:
         table = self._make_table(constants)
+
+        def look_up(rows: Mapping[str, Any]) -> jax.Array | Padded:
+            x = multi_hot(rows, len(table))
+            if self.combiner is None:
+                return _make_sequence(x, table, self.max_norm)
+            return _combine(x, table, self.combiner, self.max_norm)
+
         columns = [
-            multi_hot(
-                {name: encoded[name + suffix] for name in ("ids", "weights") if name + suffix in encoded}, len(table)
+            apply_to_steps(
+                look_up,
+                {name: encoded[name + suffix] for name in ("ids", "weights") if name + suffix in encoded},
             )
             for suffix in self.suffixes
         ]
-        if self.combiner is None:
-            return _make_sequence(columns[0], table, self.max_norm)
-        return jnp.concatenate([_combine(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
+        if len(columns) == 1:
+            return columns[0]
+        if any(isinstance(column, Padded) for column in columns):
+            return self._join_sequences(columns)
+        return jnp.concatenate(columns, axis=1)
+
+    @staticmethod
+    def _join_sequences(columns: list[Any]) -> Padded:
+        if not all(isinstance(column, Padded) for column in columns):
+            raise UserError(
+                "embedding of several columns: only some of them have lists of lists. Give each its own embedding."
+            )
+        return join_sequences(columns)
 
     @property
     def is_stackable(self) -> bool:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import get_buckets, multi_hot
+from components.feature.base.column import count_ids, get_buckets, multi_hot
+from components.feature.base.sequences import apply_to_steps
 from components.feature.base.values import NO_ID
 from components.feature.statistic.document_frequency import (
     Bags,
@@ -23,6 +24,7 @@ from components.feature.statistic.document_frequency import (
     weigh_vocabulary,
 )
 from components.layer.lowering.sparse import clear_invalid
+from components.ragged import Layout, layout_of
 from components.types import (
     Block,
     Constants,
@@ -91,13 +93,26 @@ class Indicator:
         ids, weights = arrays["ids"], None if self.mode == "multi_hot" else arrays.get("weights")
         if self.sequence or (isinstance(ids, np.ndarray) and ids.ndim == 1):
             return {"ids": ids} if weights is None else {"ids": ids, "weights": weights}
+        if (layout := layout_of(ids)).is_nested:
+            return self._encode_steps(ids, weights, layout)
         bags = make_bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
             bags = bags._replace(weights=bags.weights / _count_values(ids)[bags.rows])
-        encoded = {"ids": _to_rows(bags, bags.ids.astype(np.int32), NO_ID, ids)}
+        encoded: dict[str, Encoded] = {"ids": _to_rows(bags, bags.ids.astype(np.int32), NO_ID, ids)}
         if self.mode == "multi_hot":
             return encoded
         return {**encoded, "weights": _to_rows(bags, bags.weights, np.float32(0), ids)}
+
+    def _encode_steps(self, ids: Any, weights: Any, layout: Layout) -> Mapping[str, Encoded]:
+        """Encodes lists of lists: each of the innermost lists as a row."""
+        if self.mode == "tf_idf":
+            raise UserError(
+                f"indicator of `{self.key}`: rows have {layout}, but `mode` (=tf_idf) needs lists, because a row is a "
+                "document. Use count or multi_hot"
+            )
+        steps = {"ids": ids.values} if weights is None else {"ids": ids.values, "weights": weights.values}
+        encoded = self.encode(Block({}), {self.key: steps}, Constants())
+        return {name: Ragged(values, ids.offsets) for name, values in encoded.items()}
 
     def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> NoReturn:
         """Raises UserError: no other column can read an indicator."""
@@ -107,7 +122,7 @@ class Indicator:
         )
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
-        """Returns MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""
+        """Returns MultiHot (B, buckets); for sequences, and for lists of lists, Padded (B, T, buckets)."""
         return functools.partial(_make_one_hots if self.sequence else _make_multi_hot, size=static["buckets"])
 
     def _idf(self, results: Mapping[str, Any], parent: Constants, buckets: int) -> np.ndarray:
@@ -121,18 +136,21 @@ class Indicator:
         return weigh_vocabulary(parent.host, self.formula)
 
 
-def _make_multi_hot(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
-    x = multi_hot(encoded, size)
+def _make_multi_hot(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot | Padded:
     if "idf" not in constants:
-        return x
+        return count_ids(encoded, size)
+    x = multi_hot(encoded, size)
     ids, weights = clear_invalid(x)
     return MultiHot(ids, weights * jnp.asarray(constants["idf"])[ids], size)
 
 
 def _make_one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> Padded:
-    x = multi_hot(encoded, size)
-    ids, weights = clear_invalid(x)
-    return Padded(weights[..., None] * jax.nn.one_hot(ids, size), x.ids != NO_ID)
+    def one_hots(rows: Mapping[str, Any]) -> Padded:
+        x = multi_hot(rows, size)
+        ids, weights = clear_invalid(x)
+        return Padded(weights[..., None] * jax.nn.one_hot(ids, size), x.ids != NO_ID)
+
+    return apply_to_steps(one_hots, encoded)
 
 
 def _count_values(ids: Encoded) -> np.ndarray:

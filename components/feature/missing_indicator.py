@@ -12,14 +12,15 @@ import numpy as np
 
 from components.feature.base.column import Stateless
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Constants, DataError, Ragged, Strings, Values
+from components.types import Block, Constants, DataError, Ragged, Strings, Values, row_count
 
 
 @dataclass(frozen=True, kw_only=True)
 class MissingIndicator(Stateless):
     """1 if a value is missing, else 0: one float32 element. The column may have any type.
 
-    It corresponds to scikit-learn's `MissingIndicator`. NaN, NaT, None and "" are missing values.
+    It corresponds to scikit-learn's `MissingIndicator`. NaN, NaT, None and "" are missing values; an
+    empty list isn't.
 
     Attributes:
         key: the raw column, which is read even if a feature column has the same name.
@@ -58,7 +59,9 @@ def _find_missing(block: Block, key: str) -> np.ndarray:
         if string_of_row is None:
             return is_empty
         return is_empty[string_of_row] if len(is_empty) else np.ones(values.rows, bool)
-    if isinstance(values, Ragged) or values.ndim != 1:
+    if isinstance(values, Ragged):
+        return np.zeros(row_count(values), bool)
+    if values.ndim != 1:
         raise DataError(f"column `{key}` of {block.origin} must have one value in each row for a MissingIndicator")
     if values.dtype.hasobject or values.dtype.kind in "US":
         return np.array([value is None or value in ("", b"") or value != value for value in values.tolist()], bool)

@@ -61,7 +61,8 @@ class Numeric:
         per: a column of classes. `normalize` is fitted to each class separately. A class that doesn't occur in the
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
         size: the number of elements of a row of each key. None: it is inferred from the data.
-        sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros.
+        sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros; of lists of
+            lists a sequence of sequences, (T, S, 1); with a `size` above 1, the innermost lists are the vectors.
         read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data
             in float32, before they are replaced, multiplied and normalized.
     """
@@ -183,7 +184,7 @@ class Numeric:
         return rows.to_rows(scaling.normalize(encoded, constants.device, self._pipeline, np, classes))
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
+        """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded."""
         return functools.partial(scaling.normalize_encoded, pipeline=self._pipeline, indicate=self.indicate_missing)
 
     @property
@@ -265,6 +266,7 @@ class Numeric:
                 source,
                 allow_missing=self.missing is not None or self.fills_gaps,
                 sequences=self.sequence,
+                vector_size=self.size if self.sequence and self.size != 1 else None,
                 factor=self.scale,
                 steps=pipeline.steps_before_fit,
             )
@@ -289,7 +291,7 @@ class Numeric:
         width = rows.values.shape[1]
         if self.size not in (None, width):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
-        if self.sequence and rows.offsets is None:
+        if self.sequence and not rows.levels:
             remedy = Remedy("set `sequence=false`", "columns")
             raise DataError(f"{numbers} of {block.origin} has no sequences", remedy)
         return rows
@@ -311,7 +313,6 @@ class Numeric:
     def _raise_range_error(self, block: Block, rows: NumberRows, is_infinite: np.ndarray) -> NoReturn:
         """Raises DataError for the first number that is infinite in float32."""
         vector, element = np.argwhere(is_infinite)[0]
-        row = vector if rows.offsets is None else np.searchsorted(rows.offsets, vector, side="right") - 1
         value = raw.format_value(rows.values[vector, element])
         if self.scale != 1 or self._pipeline.steps_before_fit:
             value += " before the fitted normalizer"
@@ -319,7 +320,7 @@ class Numeric:
         ends = np.cumsum([numbers.read(block).values.shape[1] for numbers in sources])
         source = sources[int(np.searchsorted(ends, element, side="right"))]
         raise DataError(
-            f"{block.locate(int(row))}: {source} is {value}, which is beyond the range of float32",
+            f"{block.locate(rows.find_row(vector))}: {source} is {value}, which is beyond the range of float32",
             raw.CORRECT,
             raw.REMOVE_ROW,
             Remedy("set `normalize=z_score`, for example", "columns"),

@@ -14,6 +14,7 @@ from components.feature.base.column import Stateless
 from components.feature.base.values import first_array, read_values
 from components.feature.text import tokenize
 from components.feature.text.string_ops import is_encodable, split_dictionary, to_strings
+from components.ragged import layout_of
 from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
@@ -93,7 +94,8 @@ class Tokens(Stateless):
         if column.is_all_missing and not isinstance(texts, Strings):  # without a value, the type is unknown
             texts = to_strings([""] * column.value_count)
         if not (isinstance(texts, Strings) and column.is_one_dimensional):
-            raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row")
+            found = f", but its rows have {column.layout}" if column.layout.levels else ""
+            raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row{found}")
         return texts if column.valid_mask is None else _replace_missing_by_empty(texts, ~column.valid_mask)
 
     def _tokenize(self, texts: Strings) -> Ragged:
@@ -130,8 +132,9 @@ class WordCount(Stateless):
     ) -> Mapping[str, Values]:
         """`counts`: int32 (rows,)."""
         tokens = first_array(parents[self.key]) if self.key in parents else block.columns.get(self.key)
-        if not isinstance(tokens, Ragged):
-            raise DataError(f"`{self.key}` has no tokens; `key` must be a column of Tokens")
+        if not isinstance(tokens, Ragged) or layout_of(tokens).is_nested:
+            found = f"has {layout_of(tokens)} in its rows" if isinstance(tokens, Ragged) else "has no tokens"
+            raise DataError(f"`{self.key}` {found}; `key` must be a column of Tokens")
         return {"counts": np.diff(tokens.offsets).astype(np.int32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:

@@ -25,6 +25,7 @@ from components.feature.text.string_ops import (
 from components.feature.text.vocabulary_file import find_file, read_lines
 from components.feature.text.vocabulary_index import build_index, check_values, is_text, look_up, suggest_value
 from components.input_files import hash_file
+from components.ragged import split_levels
 from components.types import (
     Block,
     Constants,
@@ -204,7 +205,7 @@ class Vocabulary(Categorical):
     ) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""
         encoded_ids, host = encoded["ids"], constants.host
-        ids = np.asarray(encoded_ids.values if isinstance(encoded_ids, Ragged) else encoded_ids)
+        ids = np.asarray(split_levels(encoded_ids)[0])
         is_missing = ids == NO_ID
         if filled is not None and not isinstance(encoded_ids, Ragged):
             ids = ids.copy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,7 +13,8 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
 from components.feature.number.numbers import add_encoded_columns, flatten_sequences
-from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
+from components.ragged import Layout, Levels, layout_of
+from components.types import Block, Constants, DataError, Encoded, Range, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,18 @@ class Weighted(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         ids = self._read_ids(block, parents)
-        weights, offsets = self._read_weights(block, parents)
-        id_counts = _count_values(ids.values, ids.offsets) if isinstance(ids, Ragged) else _count_values(ids, None)
-        weight_counts = _count_values(weights, offsets)
+        weights, levels = self._read_weights(block, parents)
+        weights = weights[:, 0] if weights.shape[1:] == (1,) else weights  # of a column of numbers
+        layout, other = layout_of(ids), Layout(levels, weights.shape)
+        self._check_counts(block, np.diff(layout.offsets), np.diff(other.offsets))
+        if layout.levels:
+            self._check_lists(block, layout, other)
+            return {"ids": ids, "weights": layout.nest(weights)}
+        weights = weights.reshape(ids.shape)
+        return {"ids": ids if levels else np.where(weights == 0, NO_ID, ids), "weights": weights}
+
+    def _check_counts(self, block: Block, id_counts: np.ndarray, weight_counts: np.ndarray) -> None:
+        """Raises DataError unless each row has as many weights as ids."""
         differs = id_counts != weight_counts
         if differs.any():
             row = int(np.argmax(differs))
@@ -63,20 +72,33 @@ class Weighted(Categorical):
                 f"{block.locate(row)}: column `{self.weight}` has {weight_counts[row]} weights for {id_counts[row]} "
                 f"ids of `{self.key}`; there must be one weight for each id"
             )
-        if isinstance(ids, Ragged):
-            return {"ids": ids, "weights": Ragged(weights.reshape(-1), ids.offsets)}
-        weights = weights.reshape(ids.shape)
-        return {"ids": ids if offsets is not None else np.where(weights == 0, NO_ID, ids), "weights": weights}
 
-    def _read_weights(
-        self, block: Block, parents: Mapping[str, Mapping[str, Values]]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reads the weights in float32, and the offsets if rows have different lengths."""
+    def _check_lists(self, block: Block, layout: Layout, other: Layout) -> None:
+        """Raises DataError unless lists of lists of ids and weights have equal lengths."""
+        if not (layout.is_nested or other.is_nested):
+            return
+        levels = layout.all_levels
+        if len(levels) != len(other.all_levels):
+            raise DataError(
+                f"column `{self.weight}` of {block.origin} has {other} in its rows, and `{self.key}` has {layout}; "
+                "there must be one weight for each id"
+            )
+        for depth, (offsets, other_offsets) in enumerate(zip(levels, other.all_levels, strict=True)):
+            differs = np.diff(offsets) != np.diff(other_offsets)
+            if differs.any():
+                row = Layout(levels[:depth], differs.shape).find_row(int(np.argmax(differs)))
+                raise DataError(
+                    f"{block.locate(row)}: the lists of column `{self.weight}` have other lengths than those of "
+                    f"`{self.key}`; there must be one weight for each id"
+                )
+
+    def _read_weights(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> tuple[np.ndarray, Levels]:
+        """Reads the weights in float32, and the offsets of each level of lists."""
         block = add_encoded_columns(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
-        flat, offsets = flatten_sequences(block, self.weight)
+        flat, levels = flatten_sequences(block, self.weight)
         # Raises DataError for missing values. The error of `read_numbers` would suggest `missing`, which is wrong here.
         raw.read_column(flat, self.weight)
-        return raw.read_numbers(flat, self.weight, largest=raw.FLOAT32_MAX).astype(np.float32), offsets
+        return raw.read_numbers(flat, self.weight, largest=raw.FLOAT32_MAX).astype(np.float32), levels
 
     def _read_ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:
@@ -84,9 +106,3 @@ class Weighted(Categorical):
         if "weights" in parents[self.key]:
             raise UserError(f"`{self.key}` already has weights; use its column of ids as `key`")
         return parents[self.key]["ids"]
-
-
-def _count_values(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
-    """The number of values of each row."""
-    rows = np.ones(len(values), np.int64) if offsets is None else np.diff(offsets)
-    return rows * math.prod(values.shape[1:])

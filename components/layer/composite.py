@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -14,26 +14,27 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationFunction, activate
 from components.layer.convolution import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
-from components.types import Range, UserError
+from components.types import Padded, Range, UserError, padded_shape
 
 # Layers of Flax have different names for the argument that distinguishes training from inference.
 TRUE_IN_TRAINING = ("train", "update_stats")
 TRUE_IN_INFERENCE = ("deterministic", "use_running_average")
 
 Layer: TypeAlias = nn.Module
-"""A module of this package or of Flax that maps one array to one array."""
+"""A module of this package or of Flax that maps one array to one array. It takes sequences if it annotates its input
+with `Padded`."""
 
 
 class LayerError(UserError):
     """A layer in a list can't take its input, or returns no array. The message starts with its position in the list."""
 
 
-def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, suffix: str = "") -> tuple[jax.Array, ...]:
+def apply_layers(layers: Sequence[Layer], x: Any, *, train: bool, suffix: str = "") -> tuple[Any, ...]:
     """Applies layers one after another.
 
     Args:
         layers: the layers, in order.
-        x: input of the first layer.
+        x: input of the first layer, an array or Padded.
         train: whether this is a training step.
         suffix: text after the position of a layer in messages, such as ` of branch 1`.
 
@@ -134,7 +135,12 @@ class Repeat(nn.Module):
         return x
 
 
-def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
+def _apply_layer(position: str, layer: Layer, x: Any, train: bool) -> Any:
+    if isinstance(x, Padded) and not _takes_sequences(layer):
+        raise LayerError(
+            f"{position} can't take sequences {padded_shape(x)}. Put GlobalAveragePool before it, which averages the "
+            "innermost sequences."
+        )
     try:
         if _count_normalized(layer, x, train=train and not layer.is_initializing()) == 1:
             raise UserError("from one value, normalization learns nothing. Use larger batches or more channels.")
@@ -145,10 +151,17 @@ def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.
         is_flax_layer = type(layer).__module__.startswith("flax.")
         if not (is_flax_layer or isinstance(error, UserError)):
             raise  # a bug in the layer's own code, which needs the traceback
-        raise LayerError(f"{position} can't take an input of shape {x.shape}: {_explain(error)}") from error
-    if not isinstance(y, jax.Array):
+        shape = padded_shape(x) if isinstance(x, Padded) else x.shape
+        raise LayerError(f"{position} can't take an input of shape {shape}: {_explain(error)}") from error
+    if not isinstance(y, jax.Array | Padded):
         raise LayerError(f"{position} must return an array, got {type(y).__name__}")
     return y
+
+
+def _takes_sequences(layer: Layer) -> bool:
+    """Whether a layer annotates its first parameter with `Padded`."""
+    parameter = next(iter(inspect.signature(layer.__call__).parameters.values()), None)
+    return parameter is not None and Padded.__name__ in str(parameter.annotation)
 
 
 def _count_normalized(layer: Layer, x: jax.Array, *, train: bool) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from jax import lax
 
 from components.layer.lowering.pooling import maximum, pool
 from components.layer.shape import Padding, Pads, Pair, Size, as_pair, check_images, compute_pads
-from components.types import Range, UserError
+from components.types import Padded, Range, UserError
 
 
 class MaxPool(nn.Module):
@@ -75,10 +75,16 @@ class AveragePool(nn.Module):
 
 
 class GlobalAveragePool(nn.Module):
-    """Global average pooling, the mean of each channel over the image: (B, H, W, C) -> (B, C)."""
+    """Global average pooling, the mean of each channel over the image: (B, H, W, C) -> (B, C).
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    Of sequences, Padded (B, T, D) -> (B, D), it is the mean over the steps without padding; zero without steps. Of
+    nested sequences, the innermost ones are averaged: (B, T, S, D) -> Padded (B, T, D).
+    """
+
+    def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
         del train
+        if isinstance(x, Padded):
+            return _average_steps(x)
         check_images("global average pooling", x)
         return x.mean((1, 2))
 
@@ -104,6 +110,17 @@ class DepthwiseMaxPool(nn.Module):
                 f"depthwise pooling needs a window that divides {x.shape[-1]} channels, got a window of {self.window}"
             )
         return functools.reduce(maximum, [x[..., n :: self.window] for n in range(self.window)])
+
+
+def _average_steps(x: Padded) -> jax.Array | Padded:
+    """The means of the innermost sequences over their steps without padding."""
+    if isinstance(x.values, Padded):
+        return Padded(_average_steps(x.values), x.mask)
+    values, axis = jnp.asarray(x.values), x.mask.ndim - 1
+    mask = jnp.reshape(x.mask, x.mask.shape + (1,) * (values.ndim - x.mask.ndim))
+    total = jnp.where(mask, values, 0).astype(jnp.float32).sum(axis)
+    count = jnp.maximum(mask.astype(jnp.float32).sum(axis), 1)
+    return (total / count).astype(values.dtype)
 
 
 def _compute_geometry(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads, Pads]:

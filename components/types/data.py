@@ -56,7 +56,8 @@ class Ragged(NamedTuple):
     """Rows with different numbers of values: row i is `values[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        values: the values of all rows: an array (total, …), or `Strings`. `Encoded` columns never hold `Strings`.
+        values: the values of all rows: an array (total, …), `Strings`, or Ragged: the lists of rows with lists of
+            lists. `Encoded` columns never hold `Strings`.
         offsets: (rows + 1,), int64, ascending from 0.
     """
 

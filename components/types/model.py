@@ -46,13 +46,24 @@ def register_pytrees() -> None:
 class Padded(NamedTuple):
     """Sequences of different lengths, padded to a common length T.
 
+    Sequences of sequences are nested, as lists are in `Ragged`: `values` is Padded with values (B, T, S, …) and the
+    mask (B, T, S). So each level has its own mask, which tells an empty step from padding, and a layer that reduces the
+    innermost sequences returns what sequences without a level more are.
+
     Attributes:
-        values: (B, T, …).
+        values: (B, T, …), or Padded.
         mask: (B, T), bool: False for padding.
     """
 
-    values: jax.Array | np.ndarray
+    values: Any  # jax.Array | np.ndarray | Padded
     mask: jax.Array | np.ndarray
+
+
+def padded_shape(array: Padded) -> tuple[int, ...]:
+    """The shape of the values of sequences, (B, T, …)."""
+    while isinstance(array.values, Padded):
+        array = array.values
+    return tuple(array.values.shape)
 
 
 class ScaledErrors(NamedTuple):

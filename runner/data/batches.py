@@ -160,7 +160,7 @@ def gather_rows(
     count: int | None = None,
     seed: tuple[int, int, int] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Some rows of each column. Ragged rows are padded to the next of `LENGTHS`.
+    """Some rows of each column. Lists are padded to the next of `LENGTHS`, those of each level to the longest of them.
 
     Args:
         encoded: the columns.
@@ -195,6 +195,11 @@ def _gather_array(array: Encoded, rows: np.ndarray) -> Any:
     lengths = array.offsets[rows + 1] - starts
     width = next(length for length in LENGTHS if length >= lengths.max(initial=0))
     mask = np.arange(width) < lengths[:, None]
-    values = np.zeros((len(rows), width, *array.values.shape[1:]), array.values.dtype)
-    values[mask] = array.values[(starts[:, None] + np.arange(width))[mask]]
-    return Padded(values, mask)
+    elements = _gather_array(array.values, (starts[:, None] + np.arange(width))[mask])  # of lists of lists, Padded
+
+    def pad(leaf: np.ndarray) -> np.ndarray:
+        padded = np.zeros((*mask.shape, *leaf.shape[1:]), leaf.dtype)
+        padded[mask] = leaf
+        return padded
+
+    return Padded(jax.tree.map(pad, elements), mask)

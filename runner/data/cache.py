@@ -182,8 +182,9 @@ def _flatten(node: Any, arrays: list[_Array]) -> Any:
         arrays.append(_Array(node))
         return {_ARRAY: len(arrays) - 1}
     if isinstance(node, Ragged):
-        arrays += [_Array(node.values), _Array(node.offsets, is_offsets=True)]
-        return {_RAGGED: [{_ARRAY: len(arrays) - 2}, {_ARRAY: len(arrays) - 1}]}
+        values = _flatten(node.values, arrays)  # of lists of lists, they are Ragged
+        arrays.append(_Array(node.offsets, is_offsets=True))
+        return {_RAGGED: [values, {_ARRAY: len(arrays) - 1}]}
     if isinstance(node, Mapping):
         return {key: _flatten(value, arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.ragged import describe_lists, nest, offsets_of, select_lists, split_levels
 from components.types import Block, Encoded, LazyColumns, Ragged, Strings, Values
 
 
@@ -16,16 +17,16 @@ class ArrayLayout(NamedTuple):
 
     Attributes:
         dtype: the name of the array's dtype.
-        shape: the shape of a row, or of an element of a ragged row.
-        ragged: whether rows have different numbers of elements.
+        shape: the shape of a row, or of an element of its innermost lists.
+        depth: the number of levels of lists in a row. 0: it has none; 2: it has lists of lists.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    ragged: bool
+    depth: int
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
+        return f"{self.dtype} {self.shape}" + (f" in {describe_lists(self.depth)}" if self.depth else "")
 
 
 def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, ArrayLayout]]:
@@ -34,8 +35,16 @@ def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dic
 
 
 def _layout_of(values: Encoded) -> ArrayLayout:
-    array = values.values if isinstance(values, Ragged) else values
-    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
+    array, levels = split_levels(values)
+    return ArrayLayout(str(array.dtype), array.shape[1:], len(levels))
+
+
+def deepen_empty(values: Any, depth: int) -> Any:
+    """Lists without any element as lists of some depth, as an empty list doesn't show the depth. Others stay."""
+    elements, levels = split_levels(values)
+    if not 0 < len(levels) < depth or len(elements):
+        return values
+    return nest(elements, (*levels, *[np.zeros(1, np.int64)] * (depth - len(levels))))
 
 
 def take_rows(values: Any, rows: np.ndarray) -> Any:
@@ -44,19 +53,16 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
         return values._replace(indices=rows if values.indices is None else values.indices[rows])
     if not isinstance(values, Ragged):
         return values[rows]
-    lengths = np.diff(values.offsets)[rows]
-    offsets = _offsets(lengths)
-    # The position of each element in `values.values`.
-    indices = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
-    return Ragged(take_rows(values.values, indices), offsets)
+    elements, offsets = select_lists(values.offsets, rows)
+    return Ragged(take_rows(values.values, elements), offsets)
 
 
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
-    """Concatenates the rows of encoded arrays. Either all are dense, or all are Ragged with dense values."""
+    """Concatenates the rows of encoded arrays. All are dense, or all are Ragged of the same depth."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
-    return Ragged(np.concatenate([piece.values for piece in pieces]), _offsets(lengths))
+    return Ragged(concatenate_rows([piece.values for piece in pieces]), offsets_of(lengths))
 
 
 def select_columns(block: Block, names: Collection[str]) -> dict[str, Values]:
@@ -103,7 +109,3 @@ class _Selection(Block):
 
     def locate(self, row: int) -> str:
         return self.block.locate(int(self.rows[row]))
-
-
-def _offsets(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.closest import join_names, suggest_name
+from components.ragged import split_levels
 from components.types import (
     Block,
     Column,
@@ -16,7 +17,6 @@ from components.types import (
     DecodesRows,
     Encoded,
     HostOutput,
-    Ragged,
     Source,
     Strings,
     UserError,
@@ -320,7 +320,7 @@ def block_rows(block: Block) -> int:
 def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
     """Raises UserError unless the arrays of a column are numbers of at most 32 bits."""
     for key, encoded in arrays.items():
-        values = encoded.values if isinstance(encoded, Ragged) else encoded
+        values, _ = split_levels(encoded)
         if isinstance(values, Strings):
             raise UserError(
                 f"feature.inputs lists `{name}`, which encodes strings. List a column that turns them into ids."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from components.arrow import to_arrow
 from components.closest import suggest_name
 from components.columns import ALL, READING_OPTIONS, Columns, as_columns, as_table, columns_by_name, is_table
 from components.types import (
@@ -77,7 +78,10 @@ class NewRows(NamedTuple):
 
 
 def open_rows(
-    rows: Mapping[str, Any] | Any, columns: Mapping[str, Column], options: Mapping[str, Any] = MappingProxyType({})
+    rows: Mapping[str, Any] | Any,
+    columns: Mapping[str, Column],
+    options: Mapping[str, Any] = MappingProxyType({}),
+    list_keys: Collection[str] = (),
 ) -> NewRows:
     """Opens new rows as a source, and converts their values to those of the training rows.
 
@@ -85,6 +89,8 @@ def open_rows(
         rows: a mapping of raw columns, or a data frame. A source is returned unchanged.
         columns: the columns that read them.
         options: the options of the run's source, with which texts are read as in training. Empty: texts are kept.
+        list_keys: the raw columns that have lists in their rows. Python's lists there are lists also if an array could
+            hold them.
 
     Raises:
         UserError: a column is missing.
@@ -92,7 +98,10 @@ def open_rows(
     """
     if not is_table(rows):
         return NewRows(cast(Source, rows))
-    rows = as_table(rows)
+    raw = columns_by_name(as_table(rows), ORIGIN)
+    rows = {
+        name: to_arrow(name, raw[name]) if name in list_keys and _has_lists(raw[name]) else raw[name] for name in raw
+    }
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     given = as_columns(rows, ORIGIN, images={column.key for column in converting}, mixed_zones=bool(options))
     source = cast(Source, _ColumnSource(given))
@@ -106,13 +115,17 @@ def open_rows(
             values[column.key], note = column.convert_rows(array)
             notes |= {note: None} if note else {}
     if options:
-        raw = columns_by_name(rows, ORIGIN)
         keys = {key for column in columns.values() for key in column.keys} - {column.key for column in converting}
-        table, readings = _read_like_training({key: raw[key] for key in raw if key in keys}, options)
+        table, readings = _read_like_training({key: rows[key] for key in rows if key in keys}, options)
         values |= table.values
         valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)
         notes |= dict.fromkeys(readings)
     return NewRows(cast(Source, _ColumnSource(Columns(values, valid))), tuple(notes))
+
+
+def _has_lists(column: Any) -> bool:
+    """Whether a column is a list of lists, or of gaps."""
+    return isinstance(column, list | tuple) and all(isinstance(row, list | tuple | NoneType) for row in column)
 
 
 def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Columns, tuple[str, ...]]:

@@ -11,10 +11,19 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from components.columns import READING_OPTIONS, merge_options
-from components.types import Column, Constants, Encoded, EncodingWarnings, Source, UpgradesConstants, UserError
+from components.types import (
+    Column,
+    Constants,
+    DecodesRows,
+    Encoded,
+    EncodingWarnings,
+    Source,
+    UpgradesConstants,
+    UserError,
+)
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.columns import ArrayLayout, array_layouts
+from runner.data.columns import ArrayLayout, array_layouts, deepen_empty
 from runner.data.encode import (
     check_keys,
     decode_lazily,
@@ -23,6 +32,7 @@ from runner.data.encode import (
     first_block,
     is_input_column,
     join_pieces,
+    parent_keys,
     raw_keys,
     regroup_pieces,
 )
@@ -63,6 +73,22 @@ class Transform:
         """The columns that the inputs use, directly or not, parents first."""
         return {name: column for name, column in used_columns(self.features).items() if is_input_column(name)}
 
+    @property
+    def list_keys(self) -> frozenset[str]:
+        """The raw columns of inputs with lists in their rows, in which Python's lists of one length are lists, too."""
+        columns, keys = self.columns, dict[str, None]()
+
+        def visit(name: str) -> None:
+            parents = parent_keys(columns, name)
+            keys.update(dict.fromkeys(set(columns[name].keys).difference(parents)))
+            for parent in parents:
+                visit(parent)
+
+        for name, column in columns.items():
+            if not isinstance(column, DecodesRows) and any(each.depth for each in self.layouts.get(name, {}).values()):
+                visit(name)
+        return frozenset(keys)
+
     def __call__(self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error") -> Rows:
         """Encodes rows.
 
@@ -99,7 +125,7 @@ class Transform:
             on_missing: as for a call.
             on_warning: called at the end with each warning of a column about the rows.
         """
-        source, notes = open_rows(rows, self.columns, self.source_options)
+        source, notes = open_rows(rows, self.columns, self.source_options, self.list_keys)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
@@ -123,7 +149,11 @@ class Transform:
 
         count = sum(source.sizes().values()) if size is None else size
         for piece in regroup_pieces(encode_inputs(), count):
-            decoded = decode_lazily(piece, columns, self.constants)
+            same_depth = {
+                name: {key: deepen_empty(array, self.layouts[name][key].depth) for key, array in arrays.items()}
+                for name, arrays in piece.items()
+            }
+            decoded = decode_lazily(same_depth, columns, self.constants)
             self._check_layouts(decoded)
             yield decoded
         if on_warning is None:
@@ -240,8 +270,8 @@ def load_transform(path: Path) -> Transform:
             sides[side][key] = array
         layouts = {
             name: {
-                key: ArrayLayout(str(np.dtype(dtype)), tuple(map(int, shape)), bool(ragged))
-                for key, (dtype, shape, ragged) in column_layouts.items()
+                key: ArrayLayout(str(np.dtype(dtype)), tuple(map(int, shape)), int(depth))
+                for key, (dtype, shape, depth) in column_layouts.items()
             }
             for name, column_layouts in metadata["forms"].items()
         }

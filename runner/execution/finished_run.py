@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from components.types import Encoded, Ragged, UserError
+from components.ragged import nest
+from components.types import Encoded, UserError
 from runner.config.config import Config
 from runner.config.recorded_config import add_missing_keys
 from runner.config.settings import Training
@@ -112,4 +113,4 @@ class FinishedRun:
 def _empty_row(layout: ArrayLayout) -> Encoded:
     """An array with one row of zeros."""
     array = np.zeros((1, *layout.shape), layout.dtype)
-    return Ragged(array, np.array([0, 1])) if layout.ragged else array
+    return nest(array, (np.array([0, 1]),) * layout.depth)

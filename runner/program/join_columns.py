@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import MultiHot, Padded, UserError, register_pytrees
+from components.feature.base.sequences import join_sequences
+from components.types import MultiHot, Padded, UserError, padded_shape, register_pytrees
 from runner.program.column_groups import ColumnGroup
 
 register_pytrees()
@@ -50,7 +50,7 @@ def _join(groups: Sequence[ColumnGroup], keys: Sequence[str], *, sparse: bool, i
         return groups[0].value
     if all(isinstance(group.value, Padded) for group in groups):
         by_name = {group.names[0]: group.value for group in groups}
-        return _join_padded([by_name[key] for key in keys])
+        return join_sequences([by_name[key] for key in keys])
     alone = {group.names[0]: group.value for group in groups if len(group.names) == 1}
     wrong = [key for key in keys if key in alone and (isinstance(alone[key], Padded) or len(_shape(alone[key])) != 2)]
     if wrong:
@@ -79,7 +79,7 @@ def _add_axis(group: ColumnGroup) -> ColumnGroup:
 def _shape(array: Any) -> tuple[int, ...]:
     if isinstance(array, MultiHot):
         return len(array.ids), array.size
-    return array.values.shape if isinstance(array, Padded) else array.shape
+    return padded_shape(array) if isinstance(array, Padded) else array.shape
 
 
 def as_dense(array: Any) -> Any:
@@ -153,19 +153,3 @@ def _arrange(joined: jax.Array, widths: Mapping[str, int], keys: Sequence[str]) 
         return joined.at[:, order].get(unique_indices=True, mode="promise_in_bounds")
     slices = [(int(order[start]), stop - start) for start, stop in itertools.pairwise(bounds)]
     return jnp.concatenate([joined[:, start : start + size] for start, size in slices], axis=1)
-
-
-def _join_padded(columns: list[Padded]) -> Padded:
-    """Concatenates sequences (B, T, D) along D. Shorter ones are padded with zeros to the longest."""
-    if wrong := [column.values.shape for column in columns if column.values.ndim != 3]:
-        raise UserError(f"a sequence has the shape {wrong[0]}. Sequences that share an input must be (B, T, D).")
-    longest = max(column.mask.shape[1] for column in columns)
-    padded = [_pad(column, longest) for column in columns]
-    values = [jnp.where(column.mask[..., None], column.values, 0) for column in padded]
-    mask = functools.reduce(jnp.logical_or, [column.mask for column in padded])
-    return Padded(jnp.concatenate(values, axis=2), mask)
-
-
-def _pad(column: Padded, length: int) -> Padded:
-    padding = length - column.mask.shape[1]
-    return Padded(jnp.pad(column.values, ((0, 0), (0, padding), (0, 0))), jnp.pad(column.mask, ((0, 0), (0, padding))))

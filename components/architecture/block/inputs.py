@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.types import MultiHot, Padded, UserError
+from components.types import MultiHot, Padded, UserError, padded_shape
 
 
 def as_array(architecture: nn.Module, x: Any) -> jax.Array:
@@ -19,8 +19,18 @@ def as_array(architecture: nn.Module, x: Any) -> jax.Array:
     """
     if isinstance(x, Padded):
         name = type(architecture).__name__
-        raise UserError(f"{name} needs examples of equal shape, got a column of variable length: {x.values.shape}")
+        raise UserError(
+            f"{name} needs examples of equal shape, got a column of variable length: {padded_shape(x)}. Choose "
+            "architecture=sequential, with GlobalAveragePool as the first layer."
+        )
     return jnp.asarray(x).astype(architecture.dtype)
+
+
+def as_array_or_sequence(architecture: nn.Module, x: Any) -> jax.Array | Padded:
+    """Returns an input in the dtype of the architecture. Sequences stay Padded."""
+    if not isinstance(x, Padded):
+        return as_array(architecture, x)
+    return Padded(as_array_or_sequence(architecture, x.values), x.mask)
 
 
 def as_vectors(architecture: nn.Module, x: Any) -> jax.Array | MultiHot:

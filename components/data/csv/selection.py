@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from components.arrow import array_to_arrow, read_strings, strings_to_arrow
+from components.ragged import select_lists
 from components.types import Ragged, Strings
 
 if TYPE_CHECKING:
@@ -64,9 +65,8 @@ def find_rows_with_target(valid: Mapping[str, np.ndarray], targets: Collection[s
 def take_rows(values: Any, rows: np.ndarray) -> Any:
     """Some rows of a column. A dictionary of strings keeps only the strings of these rows."""
     if isinstance(values, Ragged):
-        elements = [np.arange(values.offsets[row], values.offsets[row + 1]) for row in rows]
-        offsets = np.cumsum([0, *map(len, elements)], dtype=np.int64)
-        return Ragged(take_rows(values.values, np.concatenate(elements)), offsets)
+        elements, offsets = select_lists(values.offsets, rows)
+        return Ragged(take_rows(values.values, elements), offsets)
     if not isinstance(values, Strings):
         return values[rows]
     if values.indices is None:

@@ -146,6 +146,7 @@ class ExampleColumns(ColumnStore):
             )
         layout = self.layouts.get(name, Layout())
         kind: Kind = next(iter(kinds), "bytes" if layout.bytes_as else "float")
+        self._check_levels(name, parts)
 
         def locate(row: int) -> str:
             return f"{self.label}, {self.locate(row)}: feature `{name}`"
@@ -156,6 +157,20 @@ class ExampleColumns(ColumnStore):
         """The layouts with which the features of other files become columns of the same kinds."""
         columns = {name: column for name, column in self._columns.items() if column.error is None}
         return {name: find_layout(each.type, self.layouts.get(name, Layout())) for name, each in columns.items()}
+
+    def _check_levels(self, name: str, parts: Sequence[Part]) -> None:
+        """Raises DataError if a feature is a list of features in some records only."""
+        depths: dict[int, int] = {}
+        for number, part in enumerate(parts):
+            if part.kind is not None:
+                depths.setdefault(len(part.levels), number)
+        if len(depths) > 1:
+            number = max(depths.values())
+            location = self.locate(sum(part.rows for part in parts[:number]))
+            kinds = ("a feature", "a list of features")[:: 1 if len(parts[number].levels) > 1 else -1]
+            raise DataError(
+                f"{self.label}: `{name}` is {kinds[0]}, but {kinds[1]} from {location} on. Write it in one way."
+            )
 
     @cached_property
     def _read(self) -> tuple[Sequence[tuple[str, int]], dict[str, list[Part]], bool]:

@@ -99,30 +99,37 @@ def _make_nested_lists(values: pyarrow.Array, part: Part, shape: Shape | None, l
     """A column of lists of features. A list whose features have one value each is a list of values."""
     import pyarrow
 
-    counts = np.diff(part.levels[1])
-    if shape is None:
-        is_equal = bool((counts == counts[:1]).all())
-        shape = (
-            (None, None) if not is_equal else (None,) if not len(counts) or counts[0] == 1 else (None, int(counts[0]))
-        )
-    if not shape or shape[0] is not None or len(shape) > 2:
+    outer, steps = part.levels
+    counts = np.diff(steps)
+    shape = _infer_list_shape(counts) if shape is None else shape
+    if shape[:1] != (None,) or None in shape[2:]:
         raise DataError(
-            f"{locate(0)} is a list of features. Their shape is [null] or, with a second length, [null,2], and not "
+            f"{locate(0)} is a list of features. Its shape is [null], [null,null] or, with a length, [null,2], and not "
             f"{format_shape(shape)}"
         )
-    inner, size = values, shape[1] if len(shape) > 1 else 1
-    if size is None:
-        inner = pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[1]), values)
-    elif (wrong := counts != size).any():
+    is_varying = None in shape[1:]
+    lengths = cast("tuple[int, ...]", shape[2:] if is_varying else shape[1:])
+    size = math.prod(lengths)
+    wrong = counts % size != 0 if is_varying else counts != size
+    if wrong.any():
         step = int(wrong.argmax())
-        row = int(np.searchsorted(part.levels[0], step, side="right")) - 1
+        row = int(np.searchsorted(outer, step, side="right")) - 1
         raise DataError(
-            f"{locate(row)} has {counts[step]:,} values in step {step - int(part.levels[0][row])} of its list, not "
-            f"{_describe(shape, size)}"
+            f"{locate(row)} has {counts[step]:,} values in step {step - int(outer[row])} of its list, not "
+            f"{'a multiple of ' if is_varying else ''}{_describe(shape, size)}"
         )
-    elif len(shape) == 2:
-        inner = _make_fixed(values, size)
-    return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(part.levels[0]), inner))
+    inner = _make_arrays(values, lengths)
+    if is_varying:
+        inner = pyarrow.LargeListArray.from_arrays(array_to_arrow(steps // size), inner)
+    return _chunk(pyarrow.LargeListArray.from_arrays(array_to_arrow(outer), inner))
+
+
+def _infer_list_shape(counts: np.ndarray) -> Shape:
+    """The shape of a list of features, of which each has some number of values."""
+    if not len(counts):
+        return (None,)
+    is_equal = counts[0] > 0 and bool((counts == counts[0]).all())
+    return (None, None) if not is_equal else (None,) if counts[0] == 1 else (None, int(counts[0]))
 
 
 def _make_column(values: pyarrow.Array, offsets: np.ndarray, shape: Shape, locate: Locate) -> pyarrow.ChunkedArray:
@@ -130,7 +137,10 @@ def _make_column(values: pyarrow.Array, offsets: np.ndarray, shape: Shape, locat
     import pyarrow
 
     if None in shape[1:]:
-        raise DataError(f"{locate(0)}: only the first length of a shape may be null, not {format_shape(shape)}")
+        raise DataError(
+            f"{locate(0)} is no list of features, so only the first length of its shape may be null, not "
+            f"{format_shape(shape)}"
+        )
     counts, lengths = np.diff(offsets), cast("tuple[int, ...]", shape[1:] if None in shape else shape)
     size = math.prod(lengths)
     if None in shape:

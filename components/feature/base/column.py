@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from components.feature.base.sequences import apply_to_steps, is_nested
 from components.feature.base.values import NO_ID
+from components.layer.lowering.sparse import to_dense
 from components.types import Constants, MultiHot, Padded, Statistic, UserError
 
 
@@ -35,7 +37,8 @@ class Categorical:
 
     Optionally it has `weights`, float32 of the same shape. A missing value has the id NO_ID. The number of ids is
     `constants.static["buckets"]`; ids outside of [0, buckets) are ignored. In an input, such a column becomes a vector
-    with an element for each id: how often the id occurs in the row, or the sum of its weights.
+    with an element for each id: how often the id occurs in the row, or the sum of its weights. Rows with lists of lists
+    become sequences of such vectors, one for each of the innermost lists.
     """
 
     buckets: Any  # int; a subclass without this parameter overrides `fit`
@@ -46,8 +49,8 @@ class Categorical:
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(static={"buckets": self.buckets})
 
-    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot]:
-        """Returns the function (encoded, constants) -> MultiHot (B, buckets)."""
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
+        """Returns the function (encoded, constants) -> MultiHot (B, buckets); for nested lists Padded."""
         return functools.partial(_multi_hot_layer, size=static["buckets"])
 
 
@@ -86,8 +89,15 @@ def get_buckets(reader: str, parents: Mapping[str, Constants], key: str) -> int:
     return parents[key].static["buckets"]
 
 
-def _multi_hot_layer(encoded: Mapping[str, Any], _constants: Mapping[str, Any], *, size: int) -> MultiHot:
+def count_ids(encoded: Mapping[str, Any], size: int) -> MultiHot | Padded:
+    """The ids of rows as MultiHot (B, size); those of nested sequences as Padded (B, T, size)."""
+    if is_nested(encoded["ids"]):
+        return apply_to_steps(lambda steps: to_dense(multi_hot(steps, size)), encoded)
     return multi_hot(encoded, size)
+
+
+def _multi_hot_layer(encoded: Mapping[str, Any], _constants: Mapping[str, Any], *, size: int) -> MultiHot | Padded:
+    return count_ids(encoded, size)
 
 
 def _flatten(values: Any, padding: int) -> jax.Array:

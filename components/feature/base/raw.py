@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from components.closest import suggest_name
+from components.ragged import layout_of
 from components.types import Block, DataError, Ragged, Remedy, Strings
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -18,6 +19,7 @@ LARGEST = 1e307  # differences of numbers up to it are finite in float64
 NO_ID = np.int32(np.iinfo(np.int32).min)
 """The id of a missing value. Crosses, indicators and embeddings ignore it."""
 
+LISTS_REMEDY = "use Vocabulary, Hashed or Numeric with `sequence=true` for a feature, or Labels for a target"
 CORRECT, REMOVE_ROW = "correct it", "remove the row"  # remedies
 MAX_VALUE_CHARACTERS = 100  # of a value in a message
 MAX_INTEGER_BITS = 100  # of an integer in a message
@@ -75,8 +77,7 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
         DataError: a value is no number.
     """
     if isinstance(block.columns.get(key), Ragged):
-        fault = f"column `{key}` of {block.origin} has rows of different lengths"
-        raise DataError(fault, Remedy("set `sequence=true`", "columns"))
+        raise DataError(_describe_lists(block, key), Remedy("set `sequence=true`", "columns"))
     values, valid_mask = _get_column(block, key)
     if key in block.ids and (values == NO_ID).any():
         valid_mask = values != NO_ID
@@ -173,7 +174,7 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     values = block.columns[key]
     if isinstance(values, Ragged):
-        raise DataError(f"column `{key}` of {block.origin} has rows of different lengths")
+        raise DataError(_describe_lists(block, key), Remedy(LISTS_REMEDY, "columns"))
     if isinstance(values, Strings):
         values = np.array(values.tolist(), object)
     valid_mask = block.valid.get(key)
@@ -185,6 +186,13 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         not_none = np.array([value is not None for value in values.flat], bool).reshape(values.shape)
         valid_mask = not_none if valid_mask is None else valid_mask & not_none
     return values, None if valid_mask is None or valid_mask.all() else valid_mask
+
+
+def _describe_lists(block: Block, key: str) -> str:
+    """A fault about rows with lists, where single values or arrays are needed."""
+    layout = layout_of(block.columns[key])
+    lists = f"{layout} in its rows" if layout.is_nested else "rows of different lengths"
+    return f"column `{key}` of {block.origin} has {lists}"
 
 
 def _first_missing(valid_mask: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""The values of categorical columns: strings or integers. Rows have one value, a fixed number, or any number."""
+"""The values of categorical columns: strings or integers. Rows have one value, a fixed number, or (nested) lists."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ from components.feature.text.string_ops import (
     to_categories,
     to_strings,
 )
-from components.types import Block, DataError, Encoded, Ragged, Remedy, Strings, UserError, Values
+from components.ragged import Layout, layout_of, split_levels
+from components.types import Block, DataError, Encoded, Remedy, Strings, UserError, Values
 
 INT64_STOP = 1 << 63  # the smallest integer above all int64
 NEED_CATEGORY = "a category is text or a whole number from -2**63 to 2**63 - 1"
 USE_BUCKETIZED = Remedy("use Bucketized for other numbers", "columns")
 NEED_ONE_TYPE = "categories are either all text or all whole numbers from -2**63 to 2**63 - 1; None is a missing value"
-
-Layout: TypeAlias = np.ndarray | tuple[int, ...]
-"""How values are arranged in rows: a shape, (rows,) or (rows, K); or, for rows of different lengths, their offsets,
-int64 (rows + 1,)."""
 
 Locate: TypeAlias = Callable[[int], str]  # describes the location of the value at a position, for a message
 
@@ -49,7 +46,7 @@ class CategoryValues(NamedTuple):
 
     def to_rows(self, values: np.ndarray) -> Encoded:
         """Reshapes `values`, one for each value of the column, to the column's rows."""
-        return values.reshape(self.layout) if isinstance(self.layout, tuple) else Ragged(values, self.layout)
+        return self.layout.nest(values)
 
     def encode_ids(self, ids: np.ndarray) -> dict[str, Encoded]:
         """Reshapes `ids`, one for each value of the column, to its rows, int32. Missing values get NO_ID."""
@@ -71,23 +68,22 @@ class CategoryValues(NamedTuple):
     @property
     def is_one_dimensional(self) -> bool:
         """Whether the layout is (rows,)."""
-        return isinstance(self.layout, tuple) and len(self.layout) == 1
+        return not self.layout.levels and len(self.layout.shape) == 1
 
     @property
     def row_count(self) -> int:
         """The number of rows."""
-        return self.layout[0] if isinstance(self.layout, tuple) else len(self.layout) - 1
+        return self.layout.rows
 
     def find_row(self, position: int) -> int:
         """The row of the value at a position."""
-        return _find_row(self.layout, position)
+        return self.layout.find_row(position)
 
     def number_rows(self) -> np.ndarray | None:
         """The row of each value. None: each row has one value."""
-        if not isinstance(self.layout, tuple):
-            return np.repeat(np.arange(len(self.layout) - 1), np.diff(self.layout))
-        width = int(np.prod(self.layout[1:]))
-        return None if width == 1 else np.repeat(np.arange(self.layout[0]), width)
+        if not self.layout.levels and self.layout.width == 1:
+            return None
+        return np.repeat(np.arange(self.row_count), np.diff(self.layout.offsets))
 
 
 def read_values(
@@ -114,24 +110,20 @@ def read_values(
     """
     arrays = (parents or {}).get(key)
     name, values = next(iter(arrays.items())) if arrays else (key, _get_column(block, key))
-    layout: Layout
-    if isinstance(values, Ragged):
-        values, layout = values.values, values.offsets
-    else:
-        layout = (values.rows,) if isinstance(values, Strings) else values.shape
+    layout = layout_of(values)
+    values, _ = split_levels(values)
     valid = None if arrays else block.valid.get(key)
     is_ids = name == "ids" if arrays else key in block.ids
 
     def locate(position: int) -> str:
-        return f"{block.locate(_find_row(layout, position))}: column `{key}`"
+        return f"{block.locate(layout.find_row(position))}: column `{key}`"
 
     flat, valid_mask = as_categories(values, locate)
     if valid is not None and not valid.all():
-        lengths = int(np.prod(layout[1:])) if isinstance(layout, tuple) else np.diff(layout)
-        valid_mask = _combine_masks(valid_mask, np.repeat(valid, lengths))
+        valid_mask = _combine_masks(valid_mask, np.repeat(valid, np.diff(layout.offsets)))
     if is_ids and not isinstance(flat, Strings):
         valid_mask = _combine_masks(valid_mask, flat != NO_ID)
-    elif empty_is_missing and isinstance(layout, tuple):
+    elif empty_is_missing and not layout.levels:
         valid_mask = _combine_masks(valid_mask, _find_not_empty(flat))
     if valid_mask is not None and valid_mask.all():
         valid_mask = None
@@ -202,12 +194,6 @@ def _get_column(block: Block, key: str) -> Values:
     if key not in block.columns:
         raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     return block.columns[key]
-
-
-def _find_row(layout: Layout, position: int) -> int:
-    if isinstance(layout, tuple):
-        return position // max(int(np.prod(layout[1:])), 1)
-    return int(np.searchsorted(layout, position, side="right")) - 1
 
 
 def _find_not_empty(values: Strings | np.ndarray) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from components.feature.normalizer import FixedNormalizer
 from components.feature.number.expression import Expression
 from components.feature.statistic.classes import group_rows
 from components.feature.statistic.elements import Key
-from components.types import Block, DataError, Ragged, Remedy, Values
+from components.ragged import Layout, Levels, nest, split_levels
+from components.types import Block, DataError, Ragged, Remedy, Strings, Values
 
 
 class NumberRows(NamedTuple):
@@ -22,15 +23,20 @@ class NumberRows(NamedTuple):
 
     Attributes:
         values: (vectors, D).
-        offsets: (rows + 1,), if each row is a sequence of vectors. None: each row has one vector.
+        levels: the offsets of each level of lists, if each row is a sequence of vectors, or of such sequences. (): each
+            row has one vector.
     """
 
     values: np.ndarray
-    offsets: np.ndarray | None
+    levels: Levels
 
-    def to_rows(self, array: np.ndarray) -> np.ndarray | Ragged:
+    def to_rows(self, array: np.ndarray) -> Any:
         """Groups `array`, (vectors, …), by row: unchanged if each row has one vector, otherwise Ragged."""
-        return array if self.offsets is None else Ragged(array, self.offsets)
+        return nest(array, self.levels)
+
+    def find_row(self, vector: int) -> int:
+        """The row of a vector."""
+        return Layout(self.levels, (len(self.values),)).find_row(vector)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Numbers:
         source: the name of the column, or the expression.
         allow_missing: whether missing values and NaN are allowed. In the result both are NaN.
         sequences: whether rows may have any number of vectors.
+        vector_size: the length of the innermost lists, if these are vectors. None: they are sequences.
         factor: multiplies the numbers.
         steps: the normalizers after the factor.
     """
@@ -50,6 +57,7 @@ class Numbers:
     source: str | Expression
     allow_missing: bool = False
     sequences: bool = False
+    vector_size: int | None = None
     factor: float = 1.0
     steps: tuple[FixedNormalizer, ...] = ()
 
@@ -72,8 +80,8 @@ class Numbers:
         Raises:
             DataError: a value is no number, or a step maps it to infinity or NaN.
         """
-        flat, offsets = self._flatten(block)
-        return NumberRows(self.transform(flat, self._read_source(flat)), offsets)
+        flat, levels = self._flatten(block)
+        return NumberRows(self.transform(flat, self._read_source(flat)), levels)
 
     def __str__(self) -> str:
         return f"`{self.source.text}`" if isinstance(self.source, Expression) else f"column `{self.source}`"
@@ -99,12 +107,13 @@ class Numbers:
                 )
         return result
 
-    def _flatten(self, block: Block) -> tuple[Block, np.ndarray | None]:
+    def _flatten(self, block: Block) -> tuple[Block, Levels]:
         if not self.sequences or isinstance(self.source, Expression):
-            return block, None
+            return block, ()
         valid_mask = block.valid.get(self.source)
         if valid_mask is not None and not (self.allow_missing or valid_mask.all()):
             raise raw.make_missing_error(block, self.source, valid_mask)
+        block = block if self.vector_size is None else join_vectors(block, self.source, self.vector_size)
         return flatten_sequences(block, self.source)
 
     def _read_source(self, block: Block) -> np.ndarray:
@@ -117,7 +126,7 @@ def join_rows(sources: Sequence[NumberRows]) -> NumberRows:
     """The vectors of several sources side by side. Sequences have only one source."""
     if len(sources) == 1:
         return sources[0]
-    return NumberRows(np.concatenate([source.values for source in sources], axis=1), None)
+    return NumberRows(np.concatenate([source.values for source in sources], axis=1), ())
 
 
 def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
@@ -127,16 +136,33 @@ def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
 
 
-def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
+def join_vectors(block: Block, key: str, size: int) -> Block:
+    """Replaces lists of lists of numbers by lists of vectors of `size` numbers. Any other column stays as it is.
+
+    Raises:
+        DataError: one of the innermost lists has another length.
+    """
+    numbers, levels = split_levels(block.columns.get(key))
+    if len(levels) < 2 or isinstance(numbers, Strings) or numbers.ndim != 1:
+        return block
+    lengths = np.diff(levels[-1])
+    if (wrong := lengths != size).any():
+        row = Layout(levels[:-1], wrong.shape).find_row(int(wrong.argmax()))
+        fault = f"has a list of {lengths[wrong][0]} numbers, not of `size` (={size})"
+        raise raw.make_value_error(block, key, row, fault, raw.CORRECT, Remedy("leave out `size`", "columns"))
+    return replace(block, columns={**block.columns, key: nest(numbers.reshape(-1, size), levels[:-1])})
+
+
+def flatten_sequences(block: Block, key: str) -> tuple[Block, Levels]:
     """Flattens a column of sequences.
 
     Returns:
-        A block with a row for each element of a sequence, and the offsets of the sequences. If the column has no
-        sequences, the block itself and None.
+        A block with a row for each element of the innermost sequences, and the offsets of each level of sequences. If
+        the column has no sequences, the block itself and ().
     """
     column = block.columns.get(key)
     if not isinstance(column, Ragged):
-        return block, None
+        return block, ()
     valid_mask = block.valid.get(key)
     valid = {} if valid_mask is None else {key: np.repeat(valid_mask, np.diff(column.offsets))}
     elements = _ElementBlock(
@@ -147,7 +173,8 @@ def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]
         block=block,
         offsets=column.offsets,
     )
-    return elements, column.offsets
+    flat, levels = flatten_sequences(elements, key)
+    return flat, (column.offsets, *levels)
 
 
 def find_class_positions(block: Block, key: str, known_classes: np.ndarray) -> np.ndarray:

@@ -111,20 +111,21 @@ def normalize_encoded(
     """Normalizes encoded numbers on the device, in float32.
 
     Args:
-        encoded: `values` (B, D), or Padded (B, T, D), and optionally `class` (B,), the row of the constants.
+        encoded: `values` (B, D), or Padded (B, T, D), also nested, and optionally `class` (B,), the row of the
+            constants.
         constants: as in `normalize`.
         pipeline: the normalizers.
         indicate: whether to append an element for each number: 1 if the number was NaN, else 0.
     """
-    sequence = isinstance(encoded["values"], Padded)
-    values = encoded["values"].values if sequence else encoded["values"]
+    values = encoded["values"]
+    if isinstance(values, Padded):
+        normalized = normalize_encoded({"values": values.values}, constants, pipeline=pipeline, indicate=indicate)
+        is_nested = isinstance(normalized, Padded)
+        return Padded(normalized if is_nested else jnp.where(values.mask[..., None], normalized, 0), values.mask)
     normalized = normalize(values, constants, pipeline, jnp, encoded.get("class"))
     if indicate:
         normalized = jnp.concatenate([normalized, jnp.isnan(values).astype(jnp.float32)], axis=-1)
-    if not sequence:
-        return normalized
-    mask = encoded["values"].mask
-    return Padded(jnp.where(mask[..., None], normalized, 0), mask)
+    return normalized
 
 
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from components.ragged import layout_of, split_levels
 from components.types import Block, DataError, Encoded, Ragged, Strings, row_count
 
 Formula: TypeAlias = Literal["keras", "tft", "tft_unsmoothed"]
@@ -49,7 +50,12 @@ class DocumentFrequency:
 
     def summarize(self, block: Block) -> Frequencies:
         values = block.columns[self.key]
-        flat = values.values if isinstance(values, Ragged) else values
+        layout, (flat, _) = layout_of(values), split_levels(values)
+        if layout.is_nested:
+            raise DataError(
+                f"column `{self.key}` of {block.origin} has {layout} in its rows, but a row with a list is a document. "
+                "Use an indicator with the mode count or multi_hot"
+            )
         if isinstance(flat, Strings) or flat.dtype != np.int32:
             raise DataError(f"column `{self.key}` of {block.origin} has no ids to count; use a categorical column")
         ids = cast(Encoded, values)

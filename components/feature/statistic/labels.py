@@ -13,7 +13,7 @@ from components.feature.base.values import CategoryValues, read_values
 from components.feature.statistic.classes import group_rows
 from components.feature.text import tokenize
 from components.feature.text.string_ops import split_dictionary
-from components.types import Block, Remedy, Strings
+from components.types import Block, DataError, Remedy, Strings
 
 Missing: TypeAlias = Literal["mask", "empty"]
 SPACES = re.compile(rb"\A +|(?<=[\xfe\xff]) +| +(?=[\xfe\xff])")  # around a label; the bytes are SEPARATOR and END
@@ -63,6 +63,11 @@ class LabelReader:
         if vectors is not None:
             return self._read_vectors(block, vectors)
         labels = read_values(block, self.key, empty_is_missing=False)
+        if labels.layout.is_nested:
+            raise DataError(
+                f"column `{self.key}` of {block.origin} has {labels.layout} in its rows, but labels are lists",
+                Remedy("join the lists of a row", "columns"),
+            )
         is_missing = self._find_missing(block, labels)
         classes, has_label = self._find_labels(labels)
         has_label &= ~is_missing[:, None]

@@ -38,7 +38,7 @@ def multiply_sparse(x: MultiHot, matrix: jax.Array, chunk_size: int | None = Non
     ids_per_example, width = ids.shape[1], matrix.shape[1]
     # With so many ids for the rows of the matrix, the dense product is faster (benchmarks/embedding.py).
     if 8 * x.size <= ids_per_example * min(width, 64):
-        return _to_dense(ids, weights, x.size) @ matrix
+        return to_dense(x) @ matrix
     chunk_size = chunk_size or (CPU_CHUNK_SIZE if jax.default_backend() == "cpu" else DEVICE_CHUNK_SIZE)
     if ids.size * width > chunk_size:
         return _sum_rows_in_chunks(chunk_size, matrix, ids, weights)
@@ -51,9 +51,11 @@ def clear_invalid(x: MultiHot) -> tuple[jax.Array, jax.Array]:
     return jnp.where(valid, x.ids, 0), jnp.where(valid, x.weights.astype(jnp.float32), 0)
 
 
-def _to_dense(ids: jax.Array, weights: jax.Array, size: int) -> jax.Array:
+def to_dense(x: MultiHot) -> jax.Array:
+    """Sparse vectors as an array (B, size), float32."""
+    ids, weights = clear_invalid(x)
     examples = jnp.arange(len(ids))[:, None]
-    return jnp.zeros((len(ids), size), jnp.float32).at[examples, ids].add(weights)
+    return jnp.zeros((len(ids), x.size), jnp.float32).at[examples, ids].add(weights)
 
 
 def _sum_rows(matrix: jax.Array, ids: jax.Array, weights: jax.Array) -> jax.Array:

@@ -94,11 +94,26 @@ def lengths_table(examples: Examples) -> Section | None:
         return None
     rows = []
     for name, value in padded.items():
-        length = np.asarray(value.mask).sum(axis=1)
-        statistics = [str(length.min()), format_number(length.mean(), DIGITS), str(length.max())]
-        rows.append([name, *statistics, str(value.mask.shape[1]), f"{1 - value.mask.mean():.1%}"])
+        rows += [[title, *_summarize_lengths(lengths, size)] for title, lengths, size in _list_lengths(name, value)]
     heading = ["input", "min", "mean", "max", "padded to", "padding"]
     return Section("lengths in the first training batch", [heading, *rows])
+
+
+def _list_lengths(name: str, value: Padded) -> Iterator[tuple[str, np.ndarray, int]]:
+    """A title, the lengths and the padded length of each level of sequences; inner ones without those of padding."""
+    array: Any = value
+    is_step = np.ones(len(value.mask), bool)
+    while isinstance(array, Padded):
+        mask = np.asarray(array.mask)
+        yield name, mask.sum(axis=-1)[is_step], mask.shape[-1]
+        name, is_step, array = f"{name}, within a step", mask, array.values
+
+
+def _summarize_lengths(lengths: np.ndarray, size: int) -> list[str]:
+    if not lengths.size:
+        return ["", "", "", str(size), ""]
+    statistics = [str(lengths.min()), format_number(lengths.mean(), DIGITS), str(lengths.max())]
+    return [*statistics, str(size), f"{1 - lengths.mean() / size:.1%}"]
 
 
 def examples_table(examples: Examples, targets: Mapping[str, Sequence[str]], title: str) -> Section:
@@ -177,6 +192,8 @@ def _quartiles(values: np.ndarray) -> Iterator[str]:
 
 def _summarize(value: Any) -> Iterator[str]:
     """Shape and dtype of an array, and the statistics of its elements without padding."""
+    while isinstance(value, Padded) and isinstance(value.values, Padded):
+        value = value.values
     array = np.asarray(value.values if isinstance(value, Padded) else value)
     unpadded = array[np.asarray(value.mask)] if isinstance(value, Padded) else array
     yield " x ".join(map(str, array.shape))
@@ -204,6 +221,9 @@ def _format_example(value: Any, position: int, id_name: IdName | None) -> str:
         position: which of them.
         id_name: (id) -> the value that it stands for; None: the ids of the column have no names.
     """
+    if isinstance(value, Padded) and isinstance(value.values, Padded):
+        steps = int(np.asarray(value.mask[position]).sum())
+        return f"{steps} step{'s' if steps > 1 else ''}" if steps else "no step"
     if isinstance(value, Padded):
         row = np.asarray(value.values[position])[np.asarray(value.mask[position])]
         return f"{_format_vector(row)} ({len(row)})" if row.ndim == 1 else " x ".join(map(str, row.shape))

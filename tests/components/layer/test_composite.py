@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from components.architecture import Sequential
 from components.layer import (
     BatchNorm,
     Branches,
@@ -24,7 +25,7 @@ from components.layer import (
     Repeat,
     Residual,
 )
-from components.types import Scalar, UserError
+from components.types import Padded, Scalar, UserError
 
 X = np.random.default_rng(0).standard_normal((4, 5, 6, 2)).astype(np.float32)
 VECTORS = X.reshape(4, -1)[:, :3]
@@ -162,6 +163,26 @@ def test_numbers_of_nested_layers_may_be_traced(check_traced: Callable[..., None
 def test_errors_name_the_layer_that_does_not_fit(layer: nn.Module, message: str) -> None:
     with pytest.raises(UserError, match=message):
         shapes(layer)
+
+
+def test_layers_take_sequences_if_they_say_so() -> None:
+    is_element = np.broadcast_to(np.arange(6) < np.array([0, 1, 6, 3, 2])[:, None], (4, 5, 6))
+    inner = Padded(jnp.asarray(X), is_element)
+    outer = Padded(inner, np.arange(5) < np.array([3, 0, 5, 1])[:, None])
+    steps = np.stack([X[:, t, :n].mean(1) if n else np.zeros((4, 2)) for t, n in enumerate((0, 1, 6, 3, 2))], 1)
+    means = np.stack([steps[b, :n].mean(0) if n else np.zeros(2) for b, n in enumerate((3, 0, 5, 1))])
+    pool = GlobalAveragePool()
+    found, _ = jax.jit(partial(Repeat((pool, pool), 1).init_with_output, train=True))(KEYS, outer)
+    np.testing.assert_allclose(found, means, rtol=1e-5, atol=1e-6)
+    message = r"^layer 1 of copy 0 \(Dense\) can't take sequences \(4, 5, 2\)\. Put GlobalAveragePool before it"
+    with pytest.raises(UserError, match=message):
+        jax.eval_shape(partial(Repeat((pool, Dense(3)), 1).init, train=True), KEYS, outer)
+    network = partial(Sequential(2, (pool,)).init, train=True)
+    assert jax.eval_shape(network, KEYS, Padded(inner.values[:, :, 0], outer.mask)) is not None
+    with pytest.raises(
+        UserError, match=r"returns vectors \(B, D\), got sequences \(4, 5, 2\)\. Append GlobalAveragePool"
+    ):
+        jax.eval_shape(network, KEYS, outer)
 
 
 @pytest.mark.parametrize(

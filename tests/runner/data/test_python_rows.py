@@ -28,7 +28,7 @@ def test_lists_of_numbers_become_arrays_of_numbers() -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": [[1], [2, 3]]}, "column `x` is no array; use `Ragged` for rows of different lengths"),
+        ({"x": [[1], 2]}, "column `x` is no array; use `Ragged` for rows of different lengths"),
         ({"x": "a"}, "column `x` is 'a', not an array of rows; a single row is \\['a'\\]"),
         ({"x": [1], "y": ["a", "b"]}, "the same number of rows, got x 1, y 2"),
     ],

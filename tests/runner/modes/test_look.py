@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from nested import to_ragged
 from PIL import Image
 from sklearn.datasets import load_diabetes, load_digits
 
@@ -21,8 +22,10 @@ import runner
 from components.data import Arrays, ScikitLearn
 from components.types import TargetSpec
 from runner.__main__ import main
+from runner.data.batches import gather_rows
 from runner.modes.look.image_mistakes import ImageMistakes, WorstImages, draw, make_sections
-from runner.modes.look.view import View
+from runner.modes.look.tables import batch_table, examples_table, lengths_table
+from runner.modes.look.view import Examples, View
 from runner.record.predictions import load_predictions
 from runner.tracking import ChildDelivery
 
@@ -201,6 +204,21 @@ def test_padded_inputs_have_a_table_of_lengths(
     shown = {row[0]: row[1:] for row in find_table(tables, "first examples of the first training batch")}
     assert shown["digit"] == [f"id {size}" for size in shown["number"]]
     assert [row[0] for row in find_table(tables, "rows of each class")[1:]] == ["[y]", "x"]
+
+
+def test_sequences_of_sequences_have_lengths_of_each_level() -> None:
+    rows = [[[1.0, 2.0], [], [4.0]], [], [[0.5]]]
+    encoded = {"x": {"values": to_ragged([[[[n] for n in step] for step in row] for row in rows], 2, np.float32)}}
+    value = gather_rows(encoded, np.arange(3))["x"]["values"]
+    examples = Examples(np.arange(3), {"x": value}, {"x": value}, {}, {})
+    lengths = lengths_table(examples)
+    assert lengths is not None
+    assert lengths.rows[1:] == [
+        ["x", "0", "1.333", "3", "8", "83.3%"],
+        ["x, within a step", "0", "1", "2", "8", "87.5%"],
+    ]
+    assert batch_table(examples).rows[1][:6] == ["x", "3 x 8 x 8 x 1", "float32", "0.5", "1.875", "4"]
+    assert examples_table(examples, {}, "").rows[1] == ["x", "3 steps", "no step", "1 step"]
 
 
 def test_the_values_of_ids_are_shown(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """TFRecord files are tables: what TensorFlow wrote has its values, and what is written is read back."""
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from examples import integers, sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfrecord_files import open_table, pack, read_values
 
 from components.data import Frame, column_store
 from components.data.tfrecord import framing
-from components.types import DataError
-from tests.helpers.tfrecord import open_table, pack, read_values
+from components.data.tfrecord.framing import write_records
+from components.types import DataError, Ragged
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
 ANSWERS = json.loads((GOLDEN / "records.json").read_text())
@@ -145,6 +148,83 @@ def test_shapes_can_be_declared(tmp_path: Path, shape: Any, expected: Any) -> No
             _ = source.table
     else:
         assert read_values(source.table.values["x"]) == expected
+
+
+def pack_lists(**features: list[list[list[int]]]) -> bytes:
+    """The bytes of a TFRecord file of SequenceExamples: of each list of features the values of each step, by row."""
+    file = io.BytesIO()
+    for steps in zip(*features.values(), strict=True):
+        lists = {name: [integers(*step) for step in row] for name, row in zip(features, steps, strict=True)}
+        write_records(file, [sequence(b"", **lists)])
+    return file.getvalue()
+
+
+def describe_lists(values: Any) -> str:
+    """The kinds of lists in the rows of a column."""
+    if isinstance(values, Ragged):
+        return f"lists {describe_lists(values.values)}".strip()
+    return f"arrays {values.shape[1:]}" if values.ndim > 1 else ""
+
+
+LISTS = [[[1, 2], [3, 4]], [], [[5, 6]]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (None, "lists arrays (2,)"),
+        ((None, 2), "lists arrays (2,)"),
+        ((None, None), "lists lists"),
+        ((None, None, 1), "lists lists arrays (1,)"),
+        ((None, 3), "record 0: feature `x` has 2 values in step 0 of its list, not 3, for the shape [null,3]"),
+        ((None, None, 3), "record 0: feature `x` has 2 values in step 0 of its list, not a multiple of 3"),
+        (
+            (2,),
+            "record 0: feature `x` is a list of features.",
+        ),
+        (
+            (),
+            "record 0: feature `x` is a list of features.",
+        ),
+    ],
+)
+def test_shapes_of_lists_of_features_can_be_declared(tmp_path: Path, shape: Any, expected: str) -> None:
+    (tmp_path / "t").write_bytes(pack_lists(x=LISTS))
+    source = open_table(tmp_path / "t", shapes={} if shape is None else {"x": shape})
+    if expected.startswith("record"):
+        with pytest.raises(DataError, match=re.escape(expected)):
+            _ = source.table
+        return
+    values = source.table.values["x"]
+    assert describe_lists(values) == expected
+    rows = read_values(values)
+    assert [[np.ravel(step).tolist() for step in row] for row in rows] == LISTS
+
+
+def test_lists_of_other_splits_have_the_layout_of_the_training_file(tmp_path: Path) -> None:
+    (tmp_path / "train").write_bytes(pack_lists(x=[[[1], [2, 3]], [[]]], y=[[[1, 2]], [[3, 4]]]))
+    (tmp_path / "valid").write_bytes(pack_lists(x=LISTS, y=LISTS))
+    (tmp_path / "other").write_bytes(pack_lists(y=[[], [[1, 2], [3]]]))
+    columns = open_table(tmp_path / "train", valid=str(tmp_path / "valid"), target="w", test=1).tables["valid"]._store
+    assert describe_lists(columns.convert("x")[0]) == "lists lists"
+    assert describe_lists(columns.convert("y")[0]) == "lists arrays (2,)"
+    assert read_values(columns.convert("x")[0]) == LISTS
+    columns = open_table(tmp_path / "train", valid=str(tmp_path / "other"), target="w", test=1).tables["valid"]._store
+    fault = r"record 1: feature `y` has 1 values in step 1 of its list, not 2, for the shape \[null,2\]"
+    with pytest.raises(DataError, match=fault):
+        columns.convert("y")
+
+
+def test_a_feature_of_some_records_that_is_a_list_in_others_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(pack({"x": ("int64", [[1, 2], [3]])}))
+    (tmp_path / "1").write_bytes(pack_lists(x=LISTS))
+    with pytest.raises(DataError, match="`x` is a feature, but a list of features from record 0 of 1 on"):
+        _ = open_table(tmp_path).table
+    with pytest.raises(
+        DataError,
+        match=r"`x` is no list of features, so only the .* may be null, not \[null,null\]",
+    ):
+        _ = open_table(tmp_path / "0", shapes={"x": (None, None)}).table
 
 
 def test_wrong_files_and_options_are_errors(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import entry, example, field, floats, integers, sequence, strings, varint
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from hypothesis import given
@@ -99,47 +100,14 @@ def parse(*records: bytes) -> Columns:
 def parse_with_protobuf(*records: bytes) -> Columns:
     examples = [EXAMPLE.FromString(record) for record in records]
     found: Columns = {}
-    for row, example in enumerate(examples):
-        for name, feature in example.features.feature.items():
+    for row, message in enumerate(examples):
+        for name, feature in message.features.feature.items():
             kind = feature.WhichOneof("kind")
             values = [*getattr(feature, kind).value] if kind else []
             if values:
                 column = found.setdefault(name, (kind.removesuffix("_list"), [[] for _ in records]))
                 column[1][row] = values
     return dict(sorted(found.items()))
-
-
-def varint(number: int) -> bytes:
-    number %= 2**64
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def entry(key: bytes, feature: bytes) -> bytes:
-    return field(1, field(1, key) + field(2, feature))
-
-
-def example(*entries: bytes) -> bytes:
-    return field(1, b"".join(entries))
-
-
-def floats(*values: float) -> bytes:
-    return field(2, field(1, np.array(values, "<f4").tobytes()))
-
-
-def integers(*values: int) -> bytes:
-    return field(3, field(1, b"".join(map(varint, values))))
-
-
-def strings(*values: bytes) -> bytes:
-    return field(1, b"".join(field(1, value) for value in values))
 
 
 VALUES = {
@@ -278,11 +246,6 @@ def test_names_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch)
 def to_steps(found: FeatureList) -> list[list[Any]]:
     _, steps = to_lists({"": found.feature})[""]
     return [steps[start:stop] for start, stop in itertools.pairwise(found.offsets.tolist())]
-
-
-def sequence(context: bytes, **lists: list[bytes]) -> bytes:
-    entries = (entry(name.encode(), b"".join(field(1, step) for step in steps)) for name, steps in lists.items())
-    return context + field(2, b"".join(entries))
 
 
 def test_sequences_have_a_context_and_lists_of_features() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tfrecord_files import open_table, pack, read_values
 
 from components.data import TableFile
 from components.data.tfrecord.framing import write_records
 from components.data.tfrecord.tensor import serialize_tensors
 from components.types import DataError, Strings
-from tests.helpers.tfrecord import open_table, pack, read_values
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
 
