@@ -403,11 +403,12 @@ def test_bytes_are_packed(kind: Any, max_bytes: int, tmp_path: Path, monkeypatch
     monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", max_bytes)
     column = pyarrow.array(BYTES)
     column = column.dictionary_encode() if pyarrow.types.is_dictionary(kind) else column.cast(kind)
-    table = pyarrow.table({"image": column, "y": [1, None, 3, 4], "n": [1, 2, 3, 4]})
+    table = pyarrow.table({"image": column, "y": [1, None, 3, 4], "n": [1, 2, 3, 4], "kind": [*"abab"]})
     feather.write_feather(table, str(tmp_path / "t"), compression="uncompressed")
     source = open_table(tmp_path / "t", target="y", on_missing_target="drop")
     (block,) = source.blocks("all")
     assert [*block.columns["image"].iterate_bytes()] == [b"\xff\0", b"", b"abc"]
+    assert block.columns["kind"].tolist() == [*"aab"]
     assert block.files == {"image"}
     assert bool(source._store.maps) == (max_bytes == 0)
     assert source.profile().notes == ("image is left out: it has bytes; decode them to texts",)
