@@ -10,9 +10,9 @@ command infers them; and `embedded`, 1,000 columns of 10 texts with an embedding
 Prints for each case a line of JSON with medians of N rounds. In seconds: until the configuration is checked
 (`configuration`, with what is inferred from the table), statistics, encoding and the cache (`data`), `tracing`,
 `lowering` and `compiling` all functions of the program, from return to the end of the first dispatch of steps (`first
-step`), and the `whole` command; the last two also as seconds of the processors, which a busy machine changes less. Then
-the milliseconds of a later step, and the peak memory in MB. With another checkout, its processes alternate with ours,
-so that a busy machine slows both.
+step`), and the `whole` command. Also the seconds of the processors to the end of each (`cpu to …`, `cpu`), which a busy
+machine changes less. Then the milliseconds of a later step, and the peak memory in MB. With another checkout, its
+processes alternate with ours, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Marks(logging.Handler):
     def emit(self, record):
         for message, name in messages.items():
             if record.getMessage().startswith(message):
-                marks[name] = time.time() - started
+                marks[name], marks[f"cpu to {name}"] = time.time() - started, time.process_time()
 
 def dispatch(self, state, chunk, take=Trainer._dispatch):
     start = time.time()
@@ -80,8 +80,8 @@ with open("/proc/self/status") as file:
 whole = time.time() - started
 later = [spent / count for count, spent in steps[1:] if count == max(steps)[0]]
 print(json.dumps({"configuration": marks["configuration"], "data": marks["data"] - marks["configuration"], **seconds,
-    "first step": marks["first step"], "cpu to first step": marks["cpu to first step"], "whole": whole,
-    "cpu": time.process_time(), "step ms": 1000 * min(later), "peak MB": peak,
+    "first step": marks["first step"], **{key: spent for key, spent in marks.items() if "cpu" in key},
+    "whole": whole, "cpu": time.process_time(), "step ms": 1000 * min(later), "peak MB": peak,
     "valid loss": result.metrics["best/valid/loss"]}))
 """
 
