@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,6 +22,9 @@ from components.types import Block, DataError, Range, Values
 NumberType: TypeAlias = Literal[
     "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
+
+
+MAX_RECORD_BYTES, MAX_AXES = 2**31 - 1, 63  # NumPy's, with an axis of the rows
 
 
 class RecordField(TypedDict):
@@ -71,12 +75,23 @@ class FixedLengthRecords(Table):
     def __post_init__(self) -> None:
         if not self.fields:
             raise DataError("`fields` is empty; list the fields of a record")
+        if "" in self.fields:
+            raise DataError("`fields` has a field without a name. Name it.")
+        size = 0
         for name, each in self.fields.items():
-            rank = len(each.get("shape", ()))
+            shape = each.get("shape", ())
+            rank = len(shape)
+            size += np.dtype(each["dtype"]).itemsize * math.prod(shape)
+            if size > MAX_RECORD_BYTES or rank > MAX_AXES:
+                raise DataError(
+                    f"`fields.{name}.shape` (={[*shape]}) is too large: a record has at most {MAX_RECORD_BYTES:,} "
+                    f"bytes, and here {size:,} with this field, and an array at most {MAX_AXES} axes. Correct it."
+                )
             axes = each.get("axes", tuple(range(rank)))
             if sorted(axes) != list(range(rank)):
-                needed = f"the axes 0 to {rank - 1}" if rank else "no axes, because the field is a single number"
-                raise DataError(f"`fields.{name}.axes` (={[*axes]}) must be {needed}, each of them once")
+                every = f"the axes 0 to {rank - 1}, each of them once"
+                needed = every if rank else "no axes, because the field is a single number"
+                raise DataError(f"`fields.{name}.axes` (={[*axes]}) must be {needed}")
         for option in ("valid", "test"):
             if self.train is None and isinstance(pattern := getattr(self, option), str):
                 raise DataError(f"`{option}` (={pattern}) is the name of files, so `train` must be that of others")

@@ -192,3 +192,20 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -
     assert fingerprints[0] == fingerprints[1]
     write_folder(tmp_path / "two", {"inner/test_batch.bin": make_records(5, 7)})
     assert FixedLengthRecords(path=str(tmp_path / "two"), **options).fingerprint() != fingerprints[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"": {"dtype": "uint8"}}, "`fields` has a field without a name"),
+        (
+            {"x": {"dtype": "uint8", "shape": (2**40, 2**40)}},
+            "`fields.x.shape` (=[1099511627776, 1099511627776]) is too",
+        ),
+        ({"a": {"dtype": "uint8"}, "x": {"dtype": "float64", "shape": (2**28,)}}, "and here 2,147,483,649 with this"),
+        ({"x": {"dtype": "uint8", "shape": (1,) * 64}}, "an array at most 63 axes"),
+    ],
+)
+def test_fields_that_no_record_can_have_are_errors(fields: Any, fault: str) -> None:
+    with pytest.raises(DataError, match=re.escape(fault)):
+        FixedLengthRecords(path="x", fields=fields)

@@ -237,6 +237,17 @@ def test_a_record_that_is_no_example_is_located(records: list[bytes], message: s
         parse_examples(Records.from_bytes(records, "a"))
 
 
+def test_the_last_value_of_a_repeated_name_counts() -> None:
+    twice = example(entry(b"x", integers(1)), entry(b"y", floats(0.5)), entry(b"x", integers(2)))
+    once = example(entry(b"x", integers(3)), entry(b"y", floats(1.5)), entry(b"x", floats(4.5)))
+    records = Records.from_bytes([twice] * 3 + [once], "a")
+    with pytest.raises(DataError, match="feature `x` has values of different types: int64 in a, record 0, float in a"):
+        parse_examples(records)
+    found = parse_examples(Records.from_bytes([twice] * 3, "a"))
+    assert np.asarray(found["x"].values).tolist() == [2, 2, 2]
+    assert found["x"].offsets.tolist() == [0, 1, 2, 3]
+
+
 def test_names_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.data.tfrecord.example.mix", lambda numbers: numbers * np.uint64(0))
     records = [example(entry(name, integers(value))) for value, name in enumerate([b"abc", b"abd", b"abc", b"xyz"])]
