@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 FINE_UNITS = ("us", "ns", "ps", "fs", "as")  # of times, which always fit
+EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")  # types of Arrow that are read; others may mean anything
 MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 
 
@@ -46,7 +47,7 @@ def convert_column(
     import pyarrow
 
     types, kind = pyarrow.types, column.type
-    if isinstance(kind, pyarrow.BaseExtensionType):
+    if isinstance(kind, pyarrow.BaseExtensionType) and kind.extension_name in EXTENSIONS:
         return convert_column(name, _convert_extension(column), pack_bytes=pack_bytes)
     if types.is_dictionary(kind):
         return convert_column(name, decode_dictionary(column), pack_bytes=pack_bytes)
@@ -98,14 +99,15 @@ def decode_dictionary(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 
 
 def _convert_extension(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """The values of a type that Arrow's library defines by another one: texts of UUIDs, else the stored values."""
+    """The values of a type that Arrow defines by another one: texts of UUIDs and JSON, and booleans of a byte."""
     import pyarrow
 
     kind = column.type
     if kind.extension_name == "arrow.uuid":
         texts = [None if value is None else str(value) for value in column.to_pylist()]
         return pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])
-    return pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    stored = pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    return stored.cast(pyarrow.bool_()) if kind.extension_name == "arrow.bool8" else stored
 
 
 def find_invalid_row(column: pyarrow.ChunkedArray | pyarrow.Array, check: Callable[[Any], object]) -> int | None:

@@ -152,13 +152,23 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
 
 def _holds_lists(column: Any) -> bool:
     """Whether the rows of a column are lists that no array can hold, because some lists have other lengths."""
-    if not isinstance(column, list | tuple) or any(not isinstance(value, list | tuple | NoneType) for value in column):
+    if not _are_lists(column):
         return False
     try:
         np.asarray(column)
     except ValueError:
         return True
     return False
+
+
+def keep_lists(name: str, column: Any) -> Any:
+    """A column of Python's lists as one of Arrow, so that they are lists also if an array could hold them."""
+    return to_arrow(name, column) if _are_lists(column) else column
+
+
+def _are_lists(column: Any) -> bool:
+    """Whether the rows of a column are Python's lists, or missing."""
+    return isinstance(column, list | tuple) and all(isinstance(row, list | tuple | NoneType) for row in column)
 
 
 def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, Any]:

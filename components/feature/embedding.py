@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base.column import get_buckets, multi_hot
-from components.feature.base.sequences import apply_to_steps, join_sequences
+from components.feature.base.sequences import apply_to_steps
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
 from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
 from components.layer.lowering.sparse import clear_invalid, multiply_sparse
+from components.sequences import join_sequences
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values, Variables
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType, NoneType
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from components.arrow import to_arrow
 from components.closest import suggest_name
-from components.columns import ALL, READING_OPTIONS, Columns, as_columns, as_table, columns_by_name, is_table
+from components.columns import (
+    ALL,
+    READING_OPTIONS,
+    Columns,
+    as_columns,
+    as_table,
+    columns_by_name,
+    is_table,
+    keep_lists,
+)
 from components.types import (
     Block,
     Column,
@@ -99,9 +107,7 @@ def open_rows(
     if not is_table(rows):
         return NewRows(cast(Source, rows))
     raw = columns_by_name(as_table(rows), ORIGIN)
-    rows = {
-        name: to_arrow(name, raw[name]) if name in list_keys and _has_lists(raw[name]) else raw[name] for name in raw
-    }
+    rows = {name: keep_lists(name, column) if name in list_keys else column for name, column in raw.items()}
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]
     given = as_columns(rows, ORIGIN, images={column.key for column in converting}, mixed_zones=bool(options))
     source = cast(Source, _ColumnSource(given))
@@ -121,11 +127,6 @@ def open_rows(
         valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)
         notes |= dict.fromkeys(readings)
     return NewRows(cast(Source, _ColumnSource(Columns(values, valid))), tuple(notes))
-
-
-def _has_lists(column: Any) -> bool:
-    """Whether a column is a list of lists, or of gaps."""
-    return isinstance(column, list | tuple) and all(isinstance(row, list | tuple | NoneType) for row in column)
 
 
 def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Columns, tuple[str, ...]]:

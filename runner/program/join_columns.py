@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.sequences import join_sequences
+from components.sequences import join_sequences
 from components.types import MultiHot, Padded, UserError, padded_shape, register_pytrees
 from runner.program.column_groups import ColumnGroup
 

@@ -57,7 +57,7 @@ def test_pieces_are_joined_cached_and_padded_as_lists(table: tuple[int, list[Any
     assert to_lists(concatenate_rows([piece["x"]["values"] for piece in pieces])) == rows
     assert {layouts["x"]["values"].depth for layouts in map(array_layouts, pieces)} == {depth}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("runner.data.cache._MIN_MAPPED_BYTES", data.draw(st.sampled_from([1, 2**20])))
+        patched.setattr("runner.data.cached_array.MIN_MAPPED_BYTES", data.draw(st.sampled_from([1, 2**20])))
         save_tree(Path(folder, "0" * 32), iter(pieces))
         cached = load_tree(Path(folder, "0" * 32))
         assert to_lists(cached["x"]["values"]) == rows

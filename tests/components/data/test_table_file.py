@@ -474,6 +474,17 @@ def test_uuids_are_texts(tmp_path: Path) -> None:
         assert source.table.valid["x"].tolist() == [True, False, True]
 
 
+def test_types_that_arrow_defines_by_others_are_read_and_unknown_ones_are_an_error() -> None:
+    flags = pyarrow.ExtensionArray.from_storage(pyarrow.bool8(), pyarrow.array([2, 0, None], pyarrow.int8()))
+    texts = pyarrow.ExtensionArray.from_storage(pyarrow.json_(), pyarrow.array(["{}", None, "[1]"]))
+    table = Frame(columns=pyarrow.table({"flag": flags, "text": texts})).table
+    assert table.types == {"flag": "bool", "text": "string"}
+    assert np.asarray(table.values["flag"]).tolist() == [True, False, False]
+    other = pyarrow.ExtensionArray.from_storage(pyarrow.opaque(pyarrow.int64(), "x", "y"), pyarrow.array([1]))
+    with pytest.raises(DataError, match="column `x` has Arrow's type extension<arrow.opaque.*convert the column first"):
+        Frame(columns=pyarrow.table({"x": other}))
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [

@@ -400,7 +400,7 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(
             r"has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 pixels and 1 channel; "
             r"arrays are \(rows, height, width, channels\); resize it to 8 x 8 pixels$",
         ),
-        ({"image": [[0], [0, 1]]}, "column `image` is no array"),
+        ({"image": [[0], [0, 1]]}, "column `image` of the new rows has rows of different lengths"),
         ({"image": 3}, "column `image` is 3, not an array"),
         ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
         ("tset", r"there is no split tset. Did you mean test\? Allowed: test, train, valid\."),
