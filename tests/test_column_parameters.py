@@ -135,6 +135,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Sql": {"uri": "sqlite:///table.db", "query": "table", "valid": 4, "test": 4},
     "TableFile": {"path": "table.csv", "valid": 4, "test": 4},
     "TextFolders": {"path": "texts", "valid": 5},
+    "TextLines": {"path": ["table.csv", "other.csv"], "label": "file", "valid": 4, "test": 4},
 }
 LEARNED = {"key": "token_ids", "mode": "tf_idf"}
 QUANTILES = {"boundaries": None, "quantiles": 3}
@@ -163,6 +164,9 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Generator.split_column": {"test": None},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
+    "TextLines.encoding": {"path": "dialect.csv"},
+    "TextLines.max_unpacked_gb": {"path": "table.csv.gz"},
+    "TextLines.split_hash": {"valid": 0.3, "test": 0.3},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
     "Numeric.read_as": {"normalize": "z_score"},
     "Numeric.missing": {"key": "gap", "missing": "mean"},
@@ -345,6 +349,15 @@ VALUES: dict[str, list[Any]] = {
     "TextFolders.classes": [["neg"]],
     "TextFolders.suffix": [".md"],
     "TextFolders.max_unpacked_gb": [1e-9],
+    "TextLines.path": ["splits.csv"],
+    "TextLines.stratify": ["label"],
+    "TextLines.split_hash": ["text"],
+    "TextLines.group": ["text"],
+    "TextLines.classes": [["table"]],
+    "TextLines.per_class": [2],
+    "TextLines.skip_lines": [1],
+    "TextLines.encoding": ["latin1"],
+    "TextLines.max_unpacked_gb": [1e-9],
     "WordCount.key": ["other_tokens"],
     **{f"{name}.{key}": ["x"] for name in ("Csv", "Frame") for key in ("split_hash", "split_by", "group")},
     **{f"{name}.split_column": ["part"] for name in ("Csv", "Frame")},
@@ -382,6 +395,7 @@ ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 ERRORS |= {f"{name}.{key[4:]}" for name in ("ImageTable", "TableFile") for key in ERRORS if key.startswith("Csv.")}
 ERRORS |= {f"FixedLengthRecords.{name}" for name in ("max_unpacked_gb", "split_column", "valid_from")}
+ERRORS |= {f"TextLines.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""

@@ -17,3 +17,4 @@ from components.data.sql.source import Sql as Sql
 from components.data.table import Table as Table
 from components.data.table_file import TableFile as TableFile
 from components.data.text_folders import TextFolders as TextFolders
+from components.data.text_lines import TextLines as TextLines
