@@ -220,7 +220,8 @@ class _GivenTypedFile(GivenFile, TypedFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableFile(Csv):
-    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC, JSON lines or TFRecord.
+    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC, JSON lines, TFRecord
+    or ArrayRecord.
 
     The first bytes of a file show its format. Texts are read as in CSV files: as numbers, times or booleans where all
     are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
@@ -230,9 +231,9 @@ class TableFile(Csv):
     folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. The options
     `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
 
-    A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
-    is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that
-    aren't UTF-8 stay bytes, such as images.
+    A TFRecord or ArrayRecord file has an Example or a SequenceExample in each record. A feature with at most one value
+    in each record is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of
+    lists. Bytes that aren't UTF-8 stay bytes, such as images.
 
     Attributes:
         shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an

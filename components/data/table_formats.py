@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from components.data.array_record import ARRAY_RECORD_START
 from components.data.tfrecord.framing import is_record
 
 FileFormat = Literal["parquet", "arrow", "orc", "json_lines", "tfrecord"]
@@ -28,7 +29,7 @@ def find_format(start: bytes) -> FileFormat | None:
     Args:
         start: its first bytes, some thousands.
     """
-    if is_record(start):
+    if is_record(start) or start.startswith(ARRAY_RECORD_START):  # which has the same records
         return "tfrecord"
     is_binary = CONTROLS.search(start) is not None  # in a text, ORC may be the name of a column
     kind = None if not is_binary else next((kind for magic, kind in MAGICS.items() if start.startswith(magic)), None)
