@@ -17,6 +17,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.arrow import check_years, convert_column, to_arrow
+from components.hugging_face import SPLIT as SPLIT
+from components.hugging_face import as_table, is_data_set
+from components.hugging_face import has_splits as has_splits
 from components.image_files import ImageError, is_pillow, read_upright
 from components.types import DataError, Ragged, Strings, Values, row_count
 
@@ -115,6 +118,7 @@ def as_column(name: str, column: Any, *, keep_images: bool = False) -> tuple[Val
 
 def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, Any]:
     """The columns of a mapping or of a data frame, as they are. The arguments are those of `as_columns`."""
+    table = as_table(table) if is_data_set(table) else table
     if isinstance(table, Mapping):
         labels = list(table)
     else:

@@ -72,7 +72,17 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
     if path.parts[0] == "components":
         assert not {name for name in names if top_package(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
-        shared = {"types", "closest", "paths", "input_files", "image_files", "arrow", "columns", "hashing"}
+        shared = {
+            "types",
+            "closest",
+            "paths",
+            "input_files",
+            "image_files",
+            "arrow",
+            "columns",
+            "hashing",
+            "hugging_face",
+        }
         shared |= {"other_names"} if path.name == "closest.py" else set()
         allowed = shared | {"time_format", group(path)} | layers
         assert {name.split(".")[1] for name in names if top_package(name) == "components"} <= allowed

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from components.closest import closest_name, join_names
 from components.data.arrays import list_arrays, update_digest
 from components.data.packed import PackedFile
 from components.data.table_formats import FORMAT_NAMES, FileFormat
+from components.hugging_face import Features, convert_feature, is_file, read_features
 from components.input_files import hash_file
 from components.types import DataError, Values
 
@@ -363,10 +365,13 @@ class FileColumns(ColumnStore):
     def _open(self, path: Path) -> _Piece:
         with self._reading(path):
             schema, rows, read = self._open_file(path)
-            fields = [*_list_fields(schema)]
+            features = read_features(schema)
+            fields = [*_list_fields(schema, features=features)]
+            fields = [field._replace(type=_find_type(field, features)) for field in fields]
         names = Counter(".".join(field.path) for field in fields)
         if (repeated := names.most_common(1)) and repeated[0][1] > 1:
             raise DataError(f"{path} has two columns named `{repeated[0][0]}`; rename one")
+        read = partial(_read_feature, read, features) if features else read
         return _Piece(path, read, self._read_keys(path), dict(zip(names, fields, strict=True)), rows)
 
     def _open_file(self, path: Path) -> tuple[pyarrow.Schema, int, Callable[[_Field], pyarrow.ChunkedArray]]:
@@ -506,15 +511,32 @@ def _select_field(column: pyarrow.ChunkedArray, path: tuple[str, ...]) -> pyarro
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for a missing value
 
 
-def _list_fields(schema: Any, path: tuple[str, ...] = ()) -> Iterator[_Field]:
-    """Yields the columns of a schema or of a struct. A struct is a column for each of its fields."""
+def _list_fields(
+    schema: Any, path: tuple[str, ...] = (), features: Features = MappingProxyType({})
+) -> Iterator[_Field]:
+    """Yields the columns of a schema or of a struct. A struct is a column for each of its fields, but for files."""
     import pyarrow
 
     for field in schema:
-        if pyarrow.types.is_struct(field.type) and field.type.num_fields:
+        if pyarrow.types.is_struct(field.type) and field.type.num_fields and not is_file(features.get(field.name)):
             yield from _list_fields(field.type, (*path, field.name))
         else:
             yield _Field((*path, field.name), field.type)
+
+
+def _find_type(field: _Field, features: Features) -> pyarrow.DataType:
+    """The type of a column, as `_read_feature` returns it."""
+    import pyarrow
+
+    return _read_feature(lambda each: pyarrow.chunked_array([], each.type), features, field).type
+
+
+def _read_feature(
+    read: Callable[[_Field], pyarrow.ChunkedArray], features: Features, field: _Field
+) -> pyarrow.ChunkedArray:
+    """Reads a column as its feature of Hugging Face says, if it has one."""
+    name, *inner = field.path
+    return convert_feature(name, read(field), None if inner else features.get(name))
 
 
 def _explain_json(fault: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
 
+from components.closest import join_names
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
 from components.data.csv.reader import Columns
@@ -19,10 +20,12 @@ from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
+from components.data.splitting import SPLIT_NAMES
 from components.data.table_formats import FORMAT_NAMES, FileFormat, find_format
 from components.data.table_paths import check_no_split, find_table_files, name_files
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.typed_table import TypedTable
+from components.hugging_face import list_saved_files, list_saved_splits
 from components.input_files import Paths, find_paths
 from components.types import Block, DataError, LazyColumns, Range, Strings, Values, row_count
 
@@ -228,8 +231,9 @@ class TableFile(Csv):
     columns of more than 256 MB in all are kept in a temporary file. Folders named `year=2020` are columns.
 
     `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
-    folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. The options
-    `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
+    folders below are the table; of CSV files, those in it that end in .csv or .tsv, packed or not. It may be a folder
+    of Hugging Face's `save_to_disk`, whose splits are then `valid` and `test`. The options `delimiter`, `quote`,
+    `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
 
     A TFRecord or ArrayRecord file has an Example or a SequenceExample in each record. A feature with at most one value
     in each record is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of
@@ -248,6 +252,8 @@ class TableFile(Csv):
         Raises:
             DataError: there is no such file, or an option is for CSV files and the file has another format.
         """
+        if splits := self._find_saved_splits():
+            return dataclasses.replace(self, **splits).open()
         _, files = find_files(self.path)
         format = _read_format(files[0])
         kind: type[FileTable] = Csv if format is None else TypedFile
@@ -260,6 +266,25 @@ class TableFile(Csv):
                     f"`{field.name}` (={value}) is for {needed} files, but {self.label} is {found}. Leave it out."
                 )
         return kind(**options)
+
+    def _find_saved_splits(self) -> dict[str, str]:
+        """The folders of a `DatasetDict` of Hugging Face by option, if `path` is the folder of one."""
+        path = self.path if isinstance(self.path, str) else ""
+        folder = find_paths(path)[0] if path else Path()
+        if not path or not (names := list_saved_splits(folder)):
+            return {}
+        parts = {name: SPLIT_NAMES.get(name.lower(), "") for name in names}
+        example = f"data.path={path}/{names[0]} data.test={path}/{names[-1]}"
+        if sorted(parts.values()) != sorted({*parts.values()} - {""}) or "train" not in parts.values():
+            raise DataError(f"{folder} has the splits {join_names(names)}. Choose the folders: {example}")
+        options = {"path" if part == "train" else part: f"{path}/{name}" for name, part in parts.items()}
+        for option in options.keys() - {"path"}:
+            if (value := getattr(self, option)) is not None:
+                raise DataError(
+                    f"`{option}` (={value}) is set, and {folder} has this split. Leave it out, or choose the folders: "
+                    f"{example}"
+                )
+        return options
 
 
 def _read_format(path: Path) -> FileFormat | None:
@@ -284,6 +309,8 @@ def find_files(paths: Paths) -> tuple[Path | None, tuple[Path, ...]]:
 
 
 def _list_folder(path: str, folder: Path) -> Sequence[Path]:
+    if (saved := list_saved_files(folder)) is not None:
+        return saved
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file, folder))
     if not files:
         raise DataError(f"`path` (={path}) is a folder without files, {folder}")
