@@ -41,6 +41,12 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     parquet.write_table(csv.read_csv(in_empty_folder / "houses.csv"), in_empty_folder / "houses.parquet")
     write_photos(in_empty_folder)
     write_shop(in_empty_folder / "shop.db")
+    (in_empty_folder / "poems").mkdir()
+    for name, line in {
+        "sea": "the ships went down to the sea\n",
+        "fire": "a spear of fire in the dark night\n",
+    }.items():
+        (in_empty_folder / f"poems/{name}.txt").write_text(line * 20)
     return in_empty_folder
 
 
@@ -75,7 +81,7 @@ def write_shop(path: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 11
+    assert len(GUIDE.commands) == 12
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands

@@ -47,7 +47,7 @@ class ParsedFiles(Generator):
     """
 
     path: str | tuple[str, ...]
-    function: Callable[..., Mapping[str, Any]]
+    function: Callable[..., Any]
     records: Literal["file", "tfrecord"] | Annotated[int, Range(1)] = "file"
     header_bytes: Annotated[int, Range(0)] = 0
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB

@@ -267,7 +267,7 @@ class TableFile(Csv):
                 )
         return kind(**options)
 
-    def _find_saved_splits(self) -> dict[str, str]:
+    def _find_saved_splits(self) -> dict[str, Any]:
         """The folders of a `DatasetDict` of Hugging Face by option, if `path` is the folder of one."""
         path = self.path if isinstance(self.path, str) else ""
         folder = find_paths(path)[0] if path else Path()
