@@ -191,7 +191,7 @@ def _read_call(
     if target is not None and not is_table:
         remedy = f"Write {format_override('data.target', target)!r}" if python_data is None else "Set it in the source"
         raise UserError(f"target={target!r} is for a table that is passed as data. {remedy}.")
-    if is_table:
+    if isinstance(python_data, PythonTable):
         if chosen := list(filter(re.compile(r"data(=(?!\{)|\.option=|=\{(.*\W)?option\s*:)").match, overrides)):
             raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
         of_splits = [f"data.split_column={SPLIT}"] if has_splits(python_data.columns) else []

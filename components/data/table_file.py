@@ -274,7 +274,7 @@ class TableFile(Csv):
         if not path or not (names := list_saved_splits(folder)):
             return {}
         parts = {name: SPLIT_NAMES.get(name.lower(), "") for name in names}
-        example = f"data.path={path}/{names[0]} data.test={path}/{names[-1]}"
+        example = f"`path={path}/{names[0]}`, and `valid` and `test` likewise"
         if sorted(parts.values()) != sorted({*parts.values()} - {""}) or "train" not in parts.values():
             raise DataError(f"{folder} has the splits {join_names(names)}. Choose the folders: {example}")
         options = {"path" if part == "train" else part: f"{path}/{name}" for name, part in parts.items()}

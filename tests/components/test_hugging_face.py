@@ -104,11 +104,11 @@ def test_saved_splits_are_splits(tmp_path: Path) -> None:
 
 
 SPLIT_ERRORS: dict[str, tuple[dict[str, int], dict[str, Any], str]] = {
-    "unknown": ({"train": 2, "unsupervised": 2}, {}, "has the splits train, unsupervised. Choose the folders: data.pa"),
+    "unknown": ({"train": 2, "unsupervised": 2}, {}, "has the splits train, unsupervised. Choose the folders: `pa"),
     "no training": (
         {"validation": 2, "test": 2},
         {},
-        "has the splits test, validation. Choose the folders: data.path=",
+        "has the splits test, validation. Choose the folders: `path=",
     ),
     "twice": ({"train": 2, "dev": 2, "validation": 2}, {}, "has the splits dev, train, validation. Choose the folders"),
     "an option": ({"train": 4, "test": 2}, {"test": 1}, "`test` (=1) is set, and "),
