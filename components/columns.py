@@ -18,6 +18,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.arrow import check_years, convert_column, to_arrow
+from components.hugging_face import SPLIT as SPLIT
+from components.hugging_face import convert_data_set, is_data_set
+from components.hugging_face import has_splits as has_splits
 from components.image_files import ImageError, is_pillow, read_upright
 from components.types import DataError, Ragged, Strings, Values, row_count
 
@@ -176,7 +179,7 @@ def columns_by_name(table: Mapping[str, Any] | Frame, origin: str) -> dict[str, 
 
     The levels of pandas' index that have names are columns, as they are in files that pandas writes.
     """
-    table = as_table(table)
+    table = convert_data_set(table) if is_data_set(table) else as_table(table)
     if isinstance(table, Mapping):
         labels = list(table)
     else:

@@ -56,8 +56,8 @@ def run(
 
     Args:
         words: `key=value`, as on the command line, or mappings of values by dotted key.
-        data: the data: a mapping of columns, a data frame of pandas, Polars or Arrow, or a source. None: the source
-            that the words choose.
+        data: the data: a mapping of columns, a data frame of pandas, Polars or Arrow, a `Dataset` or `DatasetDict` of
+            Hugging Face, whose splits are kept, or a source. None: the source that the words choose.
         target: the column of the table to predict, or several.
         source: an earlier name of `data`.
         settings: none is allowed. Keys have dots, so they are words; the error says how to write them.
@@ -183,6 +183,7 @@ def _read_call(
     """Reads the arguments of a call. Returns its overrides, what composes them, and the data that it passes."""
     import re
 
+    from components.columns import SPLIT, has_splits
     from components.types import UserError
     from runner.config.catalog import FROM_PYTHON
     from runner.config.compose import Composer
@@ -194,10 +195,11 @@ def _read_call(
     if target is not None and not is_table:
         remedy = f"Write {format_override('data.target', target)!r}" if python_data is None else "Set it in the source"
         raise UserError(f"target={target!r} is for a table that is passed as data. {remedy}.")
-    if is_table:
+    if isinstance(python_data, PythonTable):
         if chosen := list(filter(re.compile(r"data(=(?!\{)|\.option=|=\{(.*\W)?option\s*:)").match, overrides)):
             raise UserError(f"{chosen[0]} chooses a source, but a table is passed as data. Leave one of them out.")
-        overrides.insert(0, f"data={FROM_PYTHON}")
+        of_splits = [f"data.split_column={SPLIT}"] if has_splits(python_data.columns) else []
+        overrides = [f"data={FROM_PYTHON}", *of_splits, *overrides]
         overrides += [] if target is None else [format_override("data.target", target)]
     return overrides, Composer(python_data.columns if isinstance(python_data, PythonTable) else None), python_data
 
@@ -215,7 +217,7 @@ def _read_data(data: Any, source: Source | None) -> PythonData | None:
     data = source if data is None else data
     if data is None or is_table(data):
         return None if data is None else PythonTable(as_table(data))
-    hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, or a source."
+    hint = "Pass a mapping of columns, a data frame of pandas, Polars or Arrow, a Dataset, or a source."
     if isinstance(data, str | os.PathLike):
         words = f"'data=csv', {format_override('data.path', os.fspath(data))!r}, 'data.target=COLUMN'"
         raise UserError(f"data={os.fspath(data)!r} is a path. {hint} For a CSV file, write runner.run({words}).")

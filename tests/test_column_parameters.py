@@ -122,6 +122,7 @@ BASES: dict[str, dict[str, Any]] = {
     "WordCount": {"key": "tokens"},
 }
 FRAME_TEXTS = [f"{1 + n}.{100 + n}" for n in range(20)]
+GENERATORS = ("Generator", "ParsedFiles")  # the sources whose rows come from a function
 SOURCES: dict[str, dict[str, Any]] = {
     "Csv": {"path": "table.csv", "valid": 4, "test": 4},
     "Frame": {"columns": {"x": FRAME_TEXTS, "y": ["1", "2"] * 10, "word": ["a", "b"] * 10}, "valid": 4, "test": 4},
@@ -131,10 +132,13 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
+    "ParsedFiles": {"path": "records/a.bin", "records": 13, "valid": 0.2, "test": 0.2}
+    | {"function": {"_target_": "own_rows.parse"}},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "Sql": {"uri": "sqlite:///table.db", "query": "table", "valid": 4, "test": 4},
     "TableFile": {"path": "table.csv", "valid": 4, "test": 4},
     "TextFolders": {"path": "texts", "valid": 5},
+    "TextLines": {"path": ["table.csv", "other.csv"], "label": "file", "valid": 4, "test": 4},
 }
 LEARNED = {"key": "token_ids", "mode": "tf_idf"}
 QUANTILES = {"boundaries": None, "quantiles": 3}
@@ -159,10 +163,13 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{f"{name}.max_megapixels": {"key": "file"} for name in ("Image", "ImageTarget")},
     "ImageFolders.max_unpacked_gb": {"path": "images.tar.gz"},
     "ImageFolders.split_hash": {"valid": 0.3, "test": 0.3},
-    "Generator.split_hash": {"valid": 0.3, "test": 0.3},
-    "Generator.split_column": {"test": None},
+    **{f"{source}.split_hash": {"valid": 0.3, "test": 0.3} for source in GENERATORS},
+    **{f"{source}.split_column": {"test": None} for source in GENERATORS},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
+    "TextLines.encoding": {"path": "dialect.csv"},
+    "TextLines.max_unpacked_gb": {"path": "table.csv.gz"},
+    "TextLines.split_hash": {"valid": 0.3, "test": 0.3},
     "Numeric.indicate_missing": {"key": "gap", "missing": "mean"},
     "Numeric.read_as": {"normalize": "z_score"},
     "Numeric.missing": {"key": "gap", "missing": "mean"},
@@ -194,6 +201,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Csv.on_missing_target": {"path": "gaps.csv", "target": "word"},
     "Csv.on_bad_row": {"path": "bad.csv"},
     "Frame.on_bad_row": {"columns": {"x": ["bad", *FRAME_TEXTS[1:]]}},
+    "ParsedFiles.on_bad_row": {"function": {"_target_": "own_rows.parse", "bad": 4}, "on_bad_row": "skip"},
+    "ParsedFiles.max_unpacked_gb": {"path": "records/packed"},
     "Generator.on_bad_row": {"function": {"_target_": "own_rows.rows", "bad": 5}, "on_bad_row": "skip"},
     "ImageFolders.on_bad_row": {"path": "bad_images"},
     "ImageTable.on_bad_row": {"path": "bad.csv"},
@@ -323,12 +332,17 @@ VALUES: dict[str, list[Any]] = {
     "Idx.test": [IDX],
     "Idx.stratify": ["label"],
     "Idx.max_unpacked_gb": [1e-9],
+    "ParsedFiles.path": ["records/b.bin"],
+    "ParsedFiles.function": [{"_target_": "own_rows.parse", "bad": None, "factor": 2}],
+    "ParsedFiles.records": [26],
+    "ParsedFiles.header_bytes": [13],
+    "ParsedFiles.max_unpacked_gb": [1e-9],
     "Generator.function": [{"_target_": "own_rows.rows", "count": 30}],
-    "Generator.limit": [15],
-    "Generator.per_class": [1],
-    "Generator.classes": [[0, 1]],
-    "Generator.split_column": ["part"],
-    **{f"Generator.{name}": ["label"] for name in ("stratify", "split_hash", "split_by", "group")},
+    **{f"{source}.limit": [15] for source in GENERATORS},
+    **{f"{source}.per_class": [1] for source in GENERATORS},
+    **{f"{source}.classes": [[0, 1]] for source in GENERATORS},
+    **{f"{source}.split_column": ["part"] for source in GENERATORS},
+    **{f"{s}.{name}": ["label"] for s in GENERATORS for name in ("stratify", "split_hash", "split_by", "group")},
     "NumpyFiles.path": ["arrays"],
     "NumpyFiles.columns": [["y"]],
     "NumpyFiles.target": ["x"],
@@ -346,6 +360,15 @@ VALUES: dict[str, list[Any]] = {
     "TextFolders.classes": [["neg"]],
     "TextFolders.suffix": [".md"],
     "TextFolders.max_unpacked_gb": [1e-9],
+    "TextLines.path": ["splits.csv"],
+    "TextLines.stratify": ["label"],
+    "TextLines.split_hash": ["text"],
+    "TextLines.group": ["text"],
+    "TextLines.classes": [["table"]],
+    "TextLines.per_class": [2],
+    "TextLines.skip_lines": [1],
+    "TextLines.encoding": ["latin1"],
+    "TextLines.max_unpacked_gb": [1e-9],
     "WordCount.key": ["other_tokens"],
     **{f"{name}.{key}": ["x"] for name in ("Csv", "Frame") for key in ("split_hash", "split_by", "group")},
     **{f"{name}.split_column": ["part"] for name in ("Csv", "Frame")},
@@ -377,18 +400,24 @@ ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Sql.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
-ERRORS |= {"Generator.yields", "Generator.valid_from"}
+ERRORS |= {f"{source}.{name}" for source in GENERATORS for name in ("yields", "valid_from")}
 ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "split_hash", "valid_from")}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}
 ERRORS |= {"ScikitLearn.split_hash", "ScikitLearn.split_by", "TextFolders.split_by", "TextFolders.group"}
 ERRORS |= {f"{name}.{key[4:]}" for name in ("ImageTable", "TableFile") for key in ERRORS if key.startswith("Csv.")}
 ERRORS |= {f"FixedLengthRecords.{name}" for name in ("max_unpacked_gb", "split_column", "valid_from")}
+ERRORS |= {f"TextLines.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
+ERRORS |= {"ParsedFiles.max_unpacked_gb", "ParsedFiles.on_bad_row"}
 ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
 ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
 """The parameters whose other values contradict the data, which an error says."""
-FINGERPRINTS = {"Generator.version"}
+FINGERPRINTS = {"Generator.version", "ParsedFiles.version"}
 """The parameters that only change the fingerprint of a source, which a test of the source shows."""
 OWN_ROWS = """
+def parse(content, bad=None, factor=1):
+    row = {"x": content[1] * factor, "label": content[0], "part": "train" if content[2] % 2 else "test"}
+    return content if content[0] == bad else row
+
 def rows(count=20, bad=None):
     for number in range(count):
         row = {"x": number % 7 * 1.5, "label": number % 5, "part": "train" if number % 4 else "test"}

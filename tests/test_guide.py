@@ -43,6 +43,12 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_photos(in_empty_folder)
     write_shop(in_empty_folder / "shop.db")
     write_sessions(in_empty_folder / "sessions.jsonl")
+    (in_empty_folder / "poems").mkdir()
+    for name, line in {
+        "sea": "the ships went down to the sea\n",
+        "fire": "a spear of fire in the dark night\n",
+    }.items():
+        (in_empty_folder / f"poems/{name}.txt").write_text(line * 20)
     return in_empty_folder
 
 

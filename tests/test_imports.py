@@ -73,7 +73,7 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
         assert not {name for name in names if top_package(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
         shared = {"types", "closest", "paths", "input_files", "image_files", "arrow", "columns", "hashing", "remote"}
-        shared |= {"cache_folder", "uri_mask", "read_once", "file_formats", "ragged", "sequences"}
+        shared |= {"cache_folder", "uri_mask", "read_once", "file_formats", "ragged", "sequences", "hugging_face"}
         shared |= {"other_names"} if path.name == "closest.py" else set()
         allowed = shared | {"time_format", group(path)} | layers
         assert {name.split(".")[1] for name in names if top_package(name) == "components"} <= allowed

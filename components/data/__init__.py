@@ -11,9 +11,11 @@ from components.data.idx import write_idx as write_idx
 from components.data.image_folders import ImageFolders as ImageFolders
 from components.data.image_table import ImageTable as ImageTable
 from components.data.numpy_files import NumpyFiles as NumpyFiles
+from components.data.parsed_files import ParsedFiles as ParsedFiles
 from components.data.records import FixedLengthRecords as FixedLengthRecords
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.sql.source import Sql as Sql
 from components.data.table import Table as Table
 from components.data.table_file import TableFile as TableFile
 from components.data.text_folders import TextFolders as TextFolders
+from components.data.text_lines import TextLines as TextLines

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -34,6 +34,7 @@ from components.data.json_lines import find_line, read_json_lines
 from components.data.packed import PackedFile
 from components.data.partitions import Partitions
 from components.file_formats import FORMAT_NAMES, FileFormat
+from components.hugging_face import Features, convert_feature, is_file, read_features
 from components.input_files import hash_file
 from components.types import DataError, Values
 
@@ -450,10 +451,8 @@ class FileColumns(ColumnStore):
 
 
 def _open_table(table: pyarrow.Table) -> _Opened:
-    return (
-        [*list_fields(table.schema)],
-        table.num_rows,
-        lambda field: select_field(table.column(field.path[0]), field.path[1:]),
+    return _describe(
+        table.schema, table.num_rows, lambda field: select_field(table.column(field.path[0]), field.path[1:])
     )
 
 
@@ -468,7 +467,7 @@ def _open_parquet(path: Path) -> _Opened:
             table = opened.read(columns=[".".join(field.path)])
         return select_field(table.column(field.path[0]), field.path[1:])
 
-    return [*list_fields(schema)], metadata.num_rows, read
+    return _describe(schema, metadata.num_rows, read)
 
 
 def _open_orc(path: Path) -> _Opened:
@@ -500,4 +499,29 @@ def _open_arrow(path: Path) -> _Opened:
     def read(field: Field) -> pyarrow.ChunkedArray:
         return select_field(read_column(positions[field.path[0]]), field.path[1:])
 
-    return [*list_fields(schema)], len(read_column(0)) if positions else 0, read
+    return _describe(schema, len(read_column(0)) if positions else 0, read)
+
+
+def _describe(schema: pyarrow.Schema, rows: int, read: Callable[[Field], pyarrow.ChunkedArray]) -> _Opened:
+    """The columns of a file with a schema, which are read as their features of Hugging Face say, if they have such."""
+    features = read_features(schema)
+    fields = [*list_fields(schema, files={name for name, feature in features.items() if is_file(feature)})]
+    if not features:
+        return fields, rows, read
+    read = partial(_read_feature, read, features)
+    return [field._replace(type=_find_type(field, features)) for field in fields], rows, read
+
+
+def _find_type(field: Field, features: Features) -> pyarrow.DataType:
+    """The type of a column, as `_read_feature` returns it."""
+    import pyarrow
+
+    return _read_feature(lambda each: pyarrow.chunked_array([], each.type), features, field).type
+
+
+def _read_feature(
+    read: Callable[[Field], pyarrow.ChunkedArray], features: Features, field: Field
+) -> pyarrow.ChunkedArray:
+    """Reads a column as its feature of Hugging Face says, if it has one."""
+    name, *inner = field.path
+    return convert_feature(name, read(field), None if inner else features.get(name))

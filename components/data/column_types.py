@@ -44,12 +44,12 @@ class CastError(Exception):
         self.row, self.value, self.kind = row, value, kind
 
 
-def list_fields(schema: Any, path: tuple[str, ...] = ()) -> Iterator[Field]:
-    """Yields the columns of a schema or of a struct. A struct is a column for each of its fields."""
+def list_fields(schema: Any, path: tuple[str, ...] = (), files: Collection[str] = ()) -> Iterator[Field]:
+    """Yields the columns of a schema or of a struct. A struct is a column for each field, unless `files` has its name."""
     import pyarrow
 
     for field in schema:
-        if pyarrow.types.is_struct(field.type) and field.type.num_fields:
+        if pyarrow.types.is_struct(field.type) and field.type.num_fields and field.name not in files:
             yield from list_fields(field.type, (*path, field.name))
         else:
             yield Field((*path, field.name), field.type)

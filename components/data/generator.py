@@ -131,6 +131,10 @@ class Generator(SearchesBadRows):
         """The location of a row by its number among all that the function yields."""
         return f"row {number} of {self._name}"
 
+    def _describe_block(self, first: int) -> str:
+        """The location of a block by the number of its first row."""
+        return f"the block from {self._describe_row(first)}"
+
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
         return {"all": self._counted[0]}
@@ -305,7 +309,9 @@ class Generator(SearchesBadRows):
                 columns[name], mask = self._convert_values(name, kind, values, numbers)
                 masks |= {} if mask is None else {name: mask}
             files = frozenset(name for name, kind in kinds.items() if kind == "bytes")
-            yield _RowBlock(columns, masks, self._name, first_row, files=files, numbers=numbers)
+            yield _RowBlock(
+                columns, masks, self._name, first_row, files=files, numbers=numbers, describe=self._describe_row
+            )
             first_row += len(batch)
 
     def _check_row(self, number: int, row: Mapping[str, Any], before_row: Mapping[str, str]) -> dict[str, str]:
@@ -410,7 +416,7 @@ class Generator(SearchesBadRows):
     def _check_blocks(self, blocks: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[Block]:
         layouts: dict[str, str] = {}
         for first, block in blocks:
-            location = f"the block from {self._describe_row(first)}"
+            location = self._describe_block(first)
             try:
                 columns = as_columns(block, "the columns")
             except DataError as error:
@@ -495,12 +501,14 @@ class _RowBlock(Block):
 
     Attributes:
         numbers: the number of each row among all that the function yields.
+        describe: describes the location of a row by this number.
     """
 
     numbers: Sequence[int]
+    describe: Callable[[int], str]
 
     def locate(self, row: int) -> str:
-        return f"row {self.numbers[row]} of {self.origin}"
+        return self.describe(self.numbers[row])
 
 
 def _batch_rows(rows: Iterator[tuple[int, Mapping[str, Any]]]) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:

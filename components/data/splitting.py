@@ -42,7 +42,7 @@ class SplitOptions(ABC):
             out.
         valid_from: the part that the validation split is taken from. `test` is possible if the source has a test set.
         split_column: a column with the split of each row: train, test, and valid, validation, val or dev. If no row is
-            of the validation split, that is taken from the training rows.
+            of the validation or of the test split, that is taken from the training rows.
         split_hash: a column of keys, such as ids. A hash of its key decides where a row goes, so that a row stays where
             it is as rows are added. The shares are approximate.
         split_by: a column of dates, times or numbers. The latest rows are the test split, those before them the
@@ -201,8 +201,8 @@ class SplitOptions(ABC):
         split_of = [SPLIT_NAMES.get(value.strip().lower(), "") for value in found]
         if "" in split_of:
             raise DataError(f"{column} has the values {join_names(found)}. {ALLOWED_NAMES}")
-        if missing := [split for split in ("train", "test") if split not in split_of]:
-            raise DataError(f"{column} has no row of {missing[0]}, only of {join_names(found)}. {ALLOWED_NAMES}")
+        if "train" not in split_of:
+            raise DataError(f"{column} has no row of train, only of {join_names(found)}. {ALLOWED_NAMES}")
         if "valid" in split_of and self.valid is not None:
             raise DataError(
                 f"{column} has rows of the validation split, and `valid` (={self.valid}) is set. Leave it out."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 
 from components.arrow import is_bytes
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
 from components.data.csv.reader import Columns
@@ -21,7 +21,7 @@ from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
-from components.data.splitting import KEY_OPTIONS
+from components.data.splitting import KEY_OPTIONS, SPLIT_NAMES
 from components.data.table_formats import find_format
 from components.data.table_paths import (
     CSV_NAME,
@@ -35,6 +35,7 @@ from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.tfrecord.layout import BytesAs, Layout, find_layout, format_shape
 from components.data.typed_table import TypedTable
 from components.file_formats import FORMAT_NAMES, FileFormat
+from components.hugging_face import list_saved_files, list_saved_splits
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
@@ -258,19 +259,21 @@ class _GivenTypedFile(GivenFile, TypedFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableFile(Csv):
-    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC, JSON lines or TFRecord.
+    """A table in one or several files of one format: CSV, Parquet, Arrow (Feather), ORC, JSON lines, TFRecord
+    or ArrayRecord.
 
     The first bytes of a file show its format. Texts are read as in CSV files: as numbers, times or booleans where all
     are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
     those beyond 256 MB in all are kept in temporary files. Folders named `year=2020` are columns.
 
     `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
-    folders below are the table, but for names that start with `.` or `_`, and have one format. The options
-    `delimiter`, `quote`, `escape`, `comment`, `encoding`, `names` and `strip` are for CSV files.
+    folders below are the table, but for names that start with `.` or `_`, and have one format. It may be a folder of
+    Hugging Face's `save_to_disk`, whose splits are then `valid` and `test`. The options `delimiter`, `quote`, `escape`,
+    `comment`, `encoding`, `names` and `strip` are for CSV files.
 
-    A TFRecord file has an Example or a SequenceExample in each record. A feature with at most one value in each record
-    is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of lists. Bytes that
-    aren't UTF-8 stay bytes, such as images.
+    A TFRecord or ArrayRecord file has an Example or a SequenceExample in each record. A feature with at most one value
+    in each record is a column of numbers or texts; one with equally many values in all, of arrays; any other one, of
+    lists. Bytes that aren't UTF-8 stay bytes, such as images.
 
     Attributes:
         records: of TFRecord files, what a record is: an `example`, or `raw` bytes, the value of the column `record`.
@@ -291,6 +294,8 @@ class TableFile(Csv):
         Raises:
             DataError: there is no such file, or an option is for CSV files and the file has another format.
         """
+        if splits := self._find_saved_splits():
+            return dataclasses.replace(self, **splits).open()
         format = _find_format(self.path)
         self._check_given(format)
         kind: type[FileTable] = Csv if format is None else TypedFile
@@ -312,6 +317,25 @@ class TableFile(Csv):
                     f"`{option}` (={describe_paths(paths)}) is {FORMAT_NAMES[other]}, but {self.label} is "
                     f"{FORMAT_NAMES[format]}. Save both in one format."
                 )
+
+    def _find_saved_splits(self) -> dict[str, Any]:
+        """The folders of a `DatasetDict` of Hugging Face by option, if `path` is the folder of one."""
+        path = self.path if isinstance(self.path, str) else ""
+        folder = find_paths(path)[0] if path else Path()
+        if not path or not (names := list_saved_splits(folder)):
+            return {}
+        parts = {name: SPLIT_NAMES.get(name.lower(), "") for name in names}
+        example = f"`path={path}/{names[0]}`, and `valid` and `test` likewise"
+        if sorted(parts.values()) != sorted({*parts.values()} - {""}) or "train" not in parts.values():
+            raise DataError(f"{folder} has the splits {join_names(names)}. Choose the folders: {example}")
+        options = {"path" if part == "train" else part: f"{path}/{name}" for name, part in parts.items()}
+        for option in options.keys() - {"path"}:
+            if (value := getattr(self, option)) is not None:
+                raise DataError(
+                    f"`{option}` (={value}) is set, and {folder} has this split. Leave it out, or choose the folders: "
+                    f"{example}"
+                )
+        return options
 
 
 def _find_format(paths: Paths) -> FileFormat | None:
@@ -354,6 +378,8 @@ def find_files(paths: Paths) -> tuple[Path, ...]:
 
 def _list_folder(path: str, folder: Path) -> Sequence[Path]:
     """The files of a table in a folder. Raises DataError if they have several formats."""
+    if (saved := list_saved_files(folder)) is not None:
+        return saved
     files, examples = list_folder(path, folder), dict[str, Path]()
     for file in files:
         format = _read_format(file)

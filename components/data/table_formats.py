@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from components.data.array_record import ARRAY_RECORD_START
 from components.data.tfrecord.framing import is_record
 from components.file_formats import FORMATS, FileFormat
 
@@ -16,7 +17,7 @@ def find_format(start: bytes) -> FileFormat | None:
     Args:
         start: its first bytes, some thousands.
     """
-    if is_record(start):
+    if is_record(start) or start.startswith(ARRAY_RECORD_START):  # which has the same records
         return "tfrecord"
     is_binary = CONTROLS.search(start) is not None  # in a text, ORC may be the name of a column
     kinds = (kind for kind, format in FORMATS.items() if format.magics and start.startswith(format.magics))

@@ -106,7 +106,7 @@ class CsvFile:
             if self._is_utf_8 and not (has_marks or self.skipped or self.names or self.strip or self.added_fields):
                 yield LineStream(opened)
                 return
-            chunks: Iterable[bytes] = read_chunks(opened) if self._is_utf_8 else self._decode(read_chunks(opened))
+            chunks: Iterable[bytes] = read_chunks(opened) if self._is_utf_8 else self.decode(read_chunks(opened))
             if self.skipped:
                 chunks = self._empty_skipped(chunks)
             if has_marks:
@@ -243,7 +243,7 @@ class CsvFile:
         """The delimiter that a first line such as `sep=;` names. This line isn't part of the table."""
         with self.file.open() as opened:
             start = opened.read(1 << 8)
-            text = start if self._is_utf_8 else b"".join(self._decode([start], is_whole=False))
+            text = start if self._is_utf_8 else b"".join(self.decode([start], is_whole=False))
         match = SEPARATOR_LINE.match(text)
         return match[1].decode() if match and match[1].isascii() else None
 
@@ -255,7 +255,7 @@ class CsvFile:
                 raise DataError(f"{self}, {name} has more than {limit}, the maximum; is it a table?")
             yield line
 
-    def _decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
+    def decode(self, chunks: Iterable[bytes], *, is_whole: bool = True) -> Iterator[bytes]:
         """Converts the file to UTF-8. `is_whole`: whether the last chunk ends the file."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
         ends = io.IncrementalNewlineDecoder(None, translate=True)  # CR and LF may be in two chunks

@@ -228,7 +228,7 @@ class Csv(FileTable):
         dialect = {name: self._character(name) for name in ("delimiter", "quote", "escape", "comment")}
         given = {name: character for name, character in dialect.items() if character is not None}
         check_different(given)
-        _check_encoding(self.encoding)
+        check_encoding(self.encoding)
         if self.names is not None:
             object.__setattr__(self, "names", check_names(self.names, given.values()))
         if self.strip is not None:
@@ -358,7 +358,7 @@ LATER_OPTIONS = (
 )
 
 
-def _check_encoding(encoding: str) -> None:
+def check_encoding(encoding: str) -> None:
     """Raises DataError unless Python can decode a text in the encoding piece by piece."""
     try:
         known = codecs.lookup(encoding)._is_text_encoding

@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ import google_crc32c
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from components.data.array_record import ARRAY_RECORD_START, read_array_record
 from components.types import DataError
 
 CHUNK_BYTES = 1 << 24
@@ -67,11 +69,11 @@ class Records(NamedTuple):
 
 
 def read_records(file: BinaryIO, name: str) -> Iterator[Records]:
-    """Reads a file in parts of about 16 MiB, and checks all checksums.
+    """Reads a file in parts of about 16 MiB, and checks all checksums. It may be an ArrayRecord file, too.
 
     Args:
         file: the file, unpacked.
-        name: its name for messages.
+        name: its name for messages; of an ArrayRecord file, its path.
 
     Raises:
         DataError: a checksum is wrong, or the last record is cut off.
@@ -79,6 +81,11 @@ def read_records(file: BinaryIO, name: str) -> Iterator[Records]:
     rest, offset, first = b"", 0, 0
     missing = 0  # bytes of a record that is longer than a part
     while chunk := file.read(max(CHUNK_BYTES, missing)):
+        if not offset and chunk.startswith(ARRAY_RECORD_START):
+            for read in read_array_record(Path(name)):
+                yield Records.from_bytes(read, name)._replace(first=first)
+                first += len(read)
+            return
         content = rest + chunk if rest else chunk
         starts, stops = _find_records(content)
         records = Records(content, starts, stops, name, first, offset)

@@ -27,6 +27,7 @@ from components.data import (
     Sql,
     TableFile,
     TextFolders,
+    TextLines,
 )
 from components.data.idx import write_idx
 from components.data.table import Table
@@ -80,6 +81,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     TableFile: CSV,
     TypedFile: HELD_OUT | TEXTS,
     TextFolders: HELD_OUT | SKIPPING | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
+    TextLines: HELD_OUT | {"encoding": "latin1", "label": "file", "skip_lines": 1},
 }
 
 
@@ -135,6 +137,9 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).touch()
         return ImageFolders(**{"path": str(folder), "valid": 1, "test": 1, **changes})
+    if kind is TextLines:
+        (folder / "a.txt").write_text("x\ny\nz\n")
+        return TextLines(**{"path": str(folder / "a.txt"), "valid": 1, "test": 1, **changes})
     with tarfile.open(folder / "texts.tar", "w") as file:
         for name in ("train/a/1.txt", "train/b/2.txt.txt", "train/c/3.txt", "test/a/1.txt", "learn/a/1.txt"):
             file.addfile(tarfile.TarInfo(name), io.BytesIO())

@@ -50,6 +50,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=image_table": ["feature=image", "data.path=table.csv"],
     "data=table": ["feature=image", "data.path=table.csv"],
     "data=sql": ["feature=image", "data.query=orders"],
+    "data=parsed_files": ["feature=image", "data.path=folder", "data.function=jax.nn.relu"],
+    "data=text_lines": ["feature=image", "data.path=poems"],
     "data=npz": ["feature=image", "data.path=arrays.npz"],
     "data=adult": ["feature=image"],
     "data=california_housing": ["feature=image"],
