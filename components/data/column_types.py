@@ -45,7 +45,7 @@ class CastError(Exception):
 
 
 def list_fields(schema: Any, path: tuple[str, ...] = (), files: Collection[str] = ()) -> Iterator[Field]:
-    """Yields the columns of a schema or of a struct. A struct is a column for each field, unless `files` has its name."""
+    """Yields the columns of a schema or of a struct. A struct is one for each field, unless `files` has its name."""
     import pyarrow
 
     for field in schema:
