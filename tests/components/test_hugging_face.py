@@ -12,7 +12,7 @@ import pytest
 from pyarrow import ipc, parquet
 
 from components.data import Frame, TableFile
-from components.hugging_face import as_table
+from components.hugging_face import convert_data_set
 from components.types import DataError, Strings
 
 FEATURES = {
@@ -197,7 +197,7 @@ def test_data_sets_in_memory_are_tables(library: Any) -> None:
     splits = library.DatasetDict({"train": data, "validation": data.select(range(4)), "test": data.select(range(2))})
     source = Frame(columns=splits, target="label", split_column="split")
     assert {name: len(rows) for name, rows in source.splits().items()} == {"train": 8, "valid": 4, "test": 2}
-    assert "split" not in as_table(library.DatasetDict({"train": data})).column_names
+    assert "split" not in convert_data_set(library.DatasetDict({"train": data})).column_names
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -212,7 +212,7 @@ def test_errors_of_data_sets_in_memory(library: Any) -> None:
     }
     for message, faulty in faults.items():
         with pytest.raises(DataError, match=message):
-            as_table(faulty)
+            convert_data_set(faulty)
 
 
 def test_texts_of_classes_are_read_as_texts(tmp_path: Path) -> None:
