@@ -101,10 +101,15 @@ def test_lists_of_python_become_ragged_unless_an_array_holds_them() -> None:
         as_column("x", [[1], ["a", "b"]])
 
 
+def _count_values(value: Any) -> int:
+    return sum(map(_count_values, value)) if isinstance(value, list) else 1
+
+
 @given(TABLES)
 def test_a_value_is_found_in_its_row(table: tuple[int, list[Any]]) -> None:
     depth, rows = table
     layout = layout_of(to_ragged(rows, depth))
+    assert np.diff(layout.offsets).tolist() == [*map(_count_values, rows)]
     for row, (start, stop) in enumerate(pairwise(layout.offsets.tolist())):
         assert {layout.find_row(position) for position in range(start, stop)} <= {row}
     assert layout.is_nested == (depth > 1)
