@@ -115,6 +115,8 @@ def find_paths(path: str) -> list[Path]:
     """
     if is_remote(path):
         return fetch(path)
+    if not path:
+        raise MissingFileError("there is no file without a name; write a file, a folder or a pattern")
     path = strip_file_scheme(path)
     candidates = candidate_paths(path)
     existing = [each for exists in (os.path.isfile, os.path.isdir) for each in candidates if exists(each)]

@@ -150,7 +150,10 @@ class Transform:
         count = sum(source.sizes().values()) if size is None else size
         for piece in regroup_pieces(encode_inputs(), count):
             same_depth = {
-                name: {key: deepen_empty(array, self.layouts[name][key].depth) for key, array in arrays.items()}
+                name: {
+                    key: deepen_empty(array, self.layouts[name][key].depth) if key in self.layouts[name] else array
+                    for key, array in arrays.items()  # files to decode have no layout
+                }
                 for name, arrays in piece.items()
             }
             decoded = decode_lazily(same_depth, columns, self.constants)

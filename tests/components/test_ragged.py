@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nested import to_lists, to_ragged, unpad
+from nested_lists import to_lists, to_ragged, unpad
 
 from components.columns import as_column
 from components.data.csv.selection import take_rows as take_compact

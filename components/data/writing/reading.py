@@ -108,7 +108,7 @@ def find_reading_options(
             continue  # the files don't have the column
         if pyarrow.types.is_large_string(field.type):
             types |= {field.name: "string"} if DIGIT in own or SOME not in own else {}
-            nulls |= {field.name: [""] if GAP in own else []} if NULL in own else {}
+            nulls |= {field.name: [""] if GAP in own and kind == "csv" else []} if NULL in own else {}
         elif pyarrow.types.is_floating(field.type):
             if kind == "csv" or (kind == "tfrecord" and options.float64 == "text" and field.type == pyarrow.float64()):
                 types |= {field.name: "float"} if FRACTION not in own and SOME in own else {}

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from nested import to_lists, to_ragged, unpad
+from nested_lists import to_lists, to_ragged, unpad
 
 from components.feature import (
     Bucketized,

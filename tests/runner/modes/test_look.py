@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from nested import to_ragged
+from nested_lists import to_ragged
 from PIL import Image
 from sklearn.datasets import load_diabetes, load_digits
 
