@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.data.cache_entries import CacheEntry, entries_folder, list_entries, remove_entry
 from runner.display.tables import Section, print_tables
 from runner.platform import cache_folder
+from runner.terminal import write_line
 
 TIME_FORMAT = "%Y-%m-%d %H:%M"
 
@@ -24,17 +25,17 @@ def clean_cache(*, confirmed: bool) -> int:
     folder = entries_folder(cache_folder())
     entries = list_entries(folder)[::-1]
     if not entries:
-        print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
+        write_line(f"nothing to remove: the cache of encoded data, {folder}, is empty")
         return 0
     print_tables([Section("", [["last use", "size", "content"], *_rows(entries)], right_columns=(1,))])
     removable = [entry for entry in entries if not entry.is_busy]
     if not confirmed:
-        print(f"would remove {_describe(removable, folder)}; add runs.confirm=true to remove them")
+        write_line(f"would remove {_describe(removable, folder)}; add runs.confirm=true to remove them")
         return 0
     kept = [entry for entry in removable if not remove_entry(entry.path)]
     for entry in kept:
-        print(f"kept {entry.path}: it can't be removed; {folder} may be read-only")
-    print(f"removed {_describe([entry for entry in removable if entry not in kept], folder)}")
+        write_line(f"kept {entry.path}: it can't be removed; {folder} may be read-only")
+    write_line(f"removed {_describe([entry for entry in removable if entry not in kept], folder)}")
     return 1 if kept else 0
 
 
