@@ -202,9 +202,8 @@ def _fit_to_terminal(
     headings = dict(zip(_headings(columns), columns, strict=True))
     # Plain runs, folds and the runs of a sweep differ in other parameters each, but all in their names.
     by_name = "kind" in columns and starts is not None
-    minor, major = [], [*reversed(columns)]
-    if not is_chosen:
-        minor, major = _order_by_importance(columns, requested, runs, by_name=by_name)
+    order = _order_by_importance(columns, requested, runs, by_name=by_name)
+    minor, major = ([], [*reversed(columns)]) if is_chosen else order
     removable = [
         heading
         for name in (*minor, *major)
