@@ -128,7 +128,7 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"city": None}, UserError, r"there is no column `city` in the new rows\. Columns: .*x"),
+        ({"city": None}, UserError, r"there is no column `city` in the new rows"),
         ({"x": np.array(["a"] * 3)}, DataError, r"row 0 of the new rows: column `x` is 'a'; a number is needed"),
         ({"city": np.arange(3)}, DataError, r"column `city` of the new rows has whole numbers"),
         ({"x": np.zeros((3, 2))}, DataError, "x, y of the new rows: .* 3 numbers in each row; in training .* were 2"),
