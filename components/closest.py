@@ -114,16 +114,21 @@ def join_names(names: Iterable[str]) -> str:
     return ", ".join(map(format_name, ordered[:MAX_LISTED])) + rest
 
 
-def suggest_name(name: object, names: Iterable[str]) -> str:
+def suggest_name(name: object, names: Iterable[str], *, title: str = "Allowed") -> str:
     """The nearest names and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
     A name that looks alike, in another normal form of Unicode, is called so. Otherwise the nearest names are the first
     of these that exist: those that differ in case and `_` only, those that another library calls by the name, the only
     very similar one, those that start with the name, those that have it as a word, the most similar one. The allowed
     names are left out if there are near ones among more than ten.
+
+    Args:
+        name: the name that the user wrote, or that the data lacks.
+        names: the allowed names.
+        title: the word before these: `Columns` if they are what the data has, and the name may be right.
     """
     allowed = sorted(set(names))
-    listed = f"Allowed: {join_names(allowed) or 'none'}."
+    listed = f"{title}: {join_names(allowed) or 'none'}."
     misspelled = closest_names(name, allowed, count=2, cutoff=MISSPELLED)
     nearest = equal_names(name, allowed) or (misspelled if len(misspelled) == 1 else [])
     nearest = nearest or _find_containing(name, allowed) or closest_names(name, allowed, count=1)

@@ -27,6 +27,7 @@ from runner.display.work import showing_fetched_files
 from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
 from runner.garbage import collect_garbage_rarely
 from runner.signature.source import PACKAGES, allowed_packages
+from runner.terminal import print_line
 from runner.training.signals import Interruption
 from runner.user_code import allow_package, forget_added_packages
 
@@ -60,15 +61,15 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
         with reading_once(), forget_added_packages(), showing_fetched_files(quiet="quiet=true" in arguments):
             return _run_command(mask_arguments(arguments))
     except UserError as error:
-        print(scrub(str(error)), file=sys.stderr)
+        print_line(scrub(str(error)), error=True)
         return 2
     except PartError as error:
         if os.environ.get(TRACEBACK_VARIABLE) == "off":
             return _print_unexpected(error)
-        print(scrub(error.report()), file=sys.stderr)
+        print_line(scrub(error.report()), error=True)
         return 1
     except RunError as error:
-        print(scrub(str(error)), file=sys.stderr)
+        print_line(scrub(str(error)), error=True)
         return 1
     except BrokenPipeError:  # the program that reads our output has ended
         with contextlib.suppress(AttributeError, OSError):  # standard output is closed, or is not a file
@@ -79,7 +80,7 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
     except OSError as error:
         if not is_disk_error(error):
             return _print_unexpected(error)
-        print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
+        print_line(scrub(str(DiskError(error.filename or "the disk", error))), error=True)
         return 1
     except Exception as error:
         return _print_unexpected(error)
@@ -88,7 +89,7 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
 def _print_unexpected(error: Exception) -> int:
     """Prints the traceback of an unexpected error, or one line if the memory ran out. Returns the exit code."""
     if is_memory_error(error):
-        print("out of memory. Free some, or use fewer rows or columns, or smaller batches.", file=sys.stderr)
+        print_line("out of memory. Free some, or use fewer rows or columns, or smaller batches.", error=True)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1

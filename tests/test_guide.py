@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -34,11 +35,10 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(in_empty_folder))
     write_housing(in_empty_folder / "data/california_housing/housing.csv")
     GUIDE.write_files(in_empty_folder)
-    write_houses(in_empty_folder / "houses.csv", price=True)
-    write_houses(in_empty_folder / "new.csv", price=False)
+    exec(GUIDE.files["make_houses.py"], {})
     (in_empty_folder / "shards").mkdir()
     for number in range(2):
-        write_houses(in_empty_folder / f"shards/{number}.csv", price=True)
+        shutil.copy(in_empty_folder / "houses.csv", in_empty_folder / f"shards/{number}.csv")
     parquet.write_table(csv.read_csv(in_empty_folder / "houses.csv"), in_empty_folder / "houses.parquet")
     write_photos(in_empty_folder)
     write_shop(in_empty_folder / "shop.db")
@@ -50,15 +50,6 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         (in_empty_folder / f"poems/{name}.txt").write_text(line * 20)
     return in_empty_folder
-
-
-def write_houses(path: Path, *, price: bool) -> None:
-    """Writes a table with the columns size, city and, if `price`, price."""
-    random = np.random.default_rng(0)
-    cities = ("Oslo", "Rome", "Kyiv")
-    rows = [(random.uniform(40, 200), cities[row % 3], random.uniform(1e5, 1e6)) for row in range(60)]
-    lines = [f"{size:.1f},{city}" + f",{cost:.0f}" * price for size, city, cost in rows]
-    path.write_text("\n".join(["size,city" + ",price" * price, *lines]))
 
 
 def write_photos(folder: Path) -> None:

@@ -329,6 +329,10 @@ def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatc
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder
     assert len(longer.records) == 7
+    record = json.loads((longer.folder / "record.json").read_text())
+    assert "epochs 7" in record["title"]
+    assert "training.epochs=7" in record["description"]
+    assert "resume=" not in record["description"], "it is the command of the whole run"
     with pytest.raises(UserError, match=r"that run has finished\. To extend it, set a larger training\.epochs"):
         long(f"resume={stopped.folder.name}", "training.epochs=7")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +64,7 @@ from runner.errors import ConfigError
 from runner.override_text import overridden_key
 from runner.run_folder import LAST_RUN, check_no_look, find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
+from runner.terminal import print_line
 from runner.tree import dotted_leaves, resolve_references
 
 LIST_OF_PARTS = re.compile(r"([^=]*?)\.\d+\..*", re.DOTALL)  # such as architecture.layers.0.rate=0.1
@@ -174,7 +174,7 @@ class Composer:
         for text in (*describe_repetitions(config.overrides), *config.warnings):
             if text not in self._printed:
                 self._printed.add(text)
-                print(f"warning: {text}", file=sys.stderr)
+                print_line(f"warning: {text}", error=True)
         suggestion = None if config.values["resume"] else config.suggestion  # a resumed run has printed it
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)

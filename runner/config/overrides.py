@@ -274,13 +274,14 @@ def _suggest_spellings(text: str) -> Iterator[str]:
 def format_command(overrides: Sequence[str], *flags: str) -> str:
     """The command that repeats a run or a sweep, or the call from Python if a call passed the table.
 
-    The note is part of the record's description, so the command leaves it out.
+    The note is part of the record's description, so the command leaves it out. It also leaves out `resume`, which
+    continues a run.
 
     Args:
         overrides: the overrides.
         flags: the flags of the command, such as `-m`.
     """
-    words = [word for word in overrides if not word.startswith("note=")]
+    words = [word for word in overrides if not word.startswith(("note=", "resume="))]
     if (from_python := f"data={FROM_PYTHON}") in words:
         arguments = [*(repr(word) for word in words if word != from_python), "data=…"]
         return f"runner.{'multirun' if '-m' in flags else 'run'}({', '.join(arguments)})"

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-GROUPS_WITH_DEFAULTS = (
-    *("architecture", "loss", "metric", "optimizer", "schedule", "step"),
-    *("regularizer", "update", "constraint", "augmentation"),
-)
 FILLED_IN_KEYS = {f"{group}.{name}" for group, names in FILLED_IN.items() for name in names}
 
 
@@ -42,16 +38,13 @@ def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[st
 def signature_defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """The parameters that have the default of their part's signature, by key, with the default and its origin.
 
-    They are those of the parts of a run that affect its result beside the data: losses, metrics, the optimizer and so
-    on. Defaults of null, those that are no plain values, and those of the parts within an architecture are left out.
+    Defaults that are no plain values, such as functions, are left out.
     """
     defaults: dict[str, tuple[Any, str]] = {}
-    for path, node in iterate_parts({group: values.get(group) for group in GROUPS_WITH_DEFAULTS}):
-        if path[0] == "architecture" and len(path) > 1:
-            continue
+    for path, node in iterate_parts(values):
         with suppress(PartNotFoundError):
             for name, parameter in (read_signature(node["_target_"]) or {}).items():
-                if name not in (*node, REST) and not parameter.required and parameter.default not in (None, UNKNOWN):
+                if name not in (*node, REST) and not parameter.required and parameter.default is not UNKNOWN:
                     key = join_path((*path, name))
                     defaults[key] = parameter.default, f"the signature of {node['_target_']}"
     return {key: default for key, default in defaults.items() if key not in FILLED_IN_KEYS}

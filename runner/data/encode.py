@@ -122,7 +122,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
         others = [other for other in columns if other != name and is_input_column(other)]
         # A column that reads the raw column of its own name reads no other feature column.
         allowed = [*block.columns, *(others if is_input_column(name) and key != name else ())]
-        hint = suggest_name(key, allowed)
+        hint = suggest_name(key, allowed, title="Columns")
         message = f"{config_key(name)}: there is no column `{key}` in {block.origin}. {hint}"
         raise MissingColumnError(message, [name])
 

@@ -164,7 +164,7 @@ def encode_labeled(
             if key not in first.columns:
                 raise UserError(
                     f"{config_key(target_column(name))}: there is no column `{key}` in {first.origin}, and an "
-                    f"evaluation needs the target. {suggest_name(key, first.columns)} "
+                    f"evaluation needs the target. {suggest_name(key, first.columns, title='Columns')} "
                     "To predict rows without it, use predict (mode=predict)."
                 )
     check_keys(columns, first)

@@ -136,8 +136,7 @@ class TerminalProgress:
         )
 
     def note(self, text: str) -> None:
-        lines = [each for line in text.splitlines() for each in wrap_sentences(line, self._console.width)]
-        self._print("\n".join(lines), "yellow" if text.startswith("warning") else "")
+        self._print(text, "yellow" if text.startswith("warning") else "")
 
     @contextmanager
     def working(self, description: str) -> Iterator[None]:
@@ -209,9 +208,10 @@ class TerminalProgress:
             self._live.start()
 
     def _print(self, text: str, style: str = "") -> None:
+        lines = [each for line in text.splitlines() for each in wrap_sentences(line, self._console.width)]
         with suppress(OSError):
             self._live.refresh()
-            self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+            self._console.print("\n".join(lines), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def format_evaluation(position: str, values: Sequence[str], seconds: float, is_best: bool) -> str:

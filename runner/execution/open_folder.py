@@ -21,7 +21,7 @@ from runner.config.recorded_config import add_defaults, add_missing_keys, read_c
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
-from runner.record.description import DIFF_FILE, describe_changes, describe_run
+from runner.record.description import DIFF_FILE, describe_changes, describe_command, describe_run
 from runner.run_folder import (
     RunFolder,
     can_resume,
@@ -180,7 +180,8 @@ def _update_config_files(path: Path, config: Config) -> None:
     if old != new:
         is_evaluated = read_summary(path).get("status") == "finished"
         record = _extend_record(read_record(path), old | {"step": _last_step(path), "is_evaluated": is_evaluated}, new)
-        write_atomically(path / "record.json", json.dumps(record, indent=1))
+        record["tags"]["overrides"] = " ".join(config.overrides)
+        write_atomically(path / "record.json", json.dumps(record | describe_command(config), indent=1))
     (path / "summary.json").unlink(missing_ok=True)
     for name, text in _config_files(config).items():
         if not (path / name).is_file() or read_text(path / name) != text:

@@ -18,6 +18,7 @@ from runner.modes.listing import DAMAGED, RunInfo, read_runs
 from runner.modes.runs import describe_no_runs, find_named_fields, print_runs
 from runner.modes.selection import select_runs
 from runner.run_folder import is_running, lock_folder
+from runner.terminal import write_line
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -61,7 +62,7 @@ def command(config: Config) -> int:
     runs = read_runs(root)
     selected = select_runs(runs, settings["where"], settings["sort"])
     if not selected:
-        print(describe_no_runs(root, runs, settings["where"]))
+        write_line(describe_no_runs(root, runs, settings["where"]))
         return 0
     whole_folders, confirmed = settings["delete"] == "folders", settings["confirm"]
     kept = dict(_find_links(root, selected))  # the reasons by path
@@ -78,8 +79,8 @@ def command(config: Config) -> int:
     if removals:
         _print(removals, settings, runs)
     for path, reason in kept.items():
-        print(f"kept {path.relative_to(root)}: {reason}")
-    print(_summarize(removals, whole_folders=whole_folders, confirmed=confirmed))
+        write_line(f"kept {path.relative_to(root)}: {reason}")
+    write_line(_summarize(removals, whole_folders=whole_folders, confirmed=confirmed))
     return 1 if failed else 0
 
 
@@ -199,7 +200,7 @@ def _print(removals: Sequence[Removal], settings: Mapping[str, Any], runs: Seque
     columns = list(dict.fromkeys([*(chosen or [*requested, "status"]), "size", "folder"]))
     shown = [replace(run, facts={**run.facts, "size": _megabytes(size)}) for run, _, size in removals]
     if left_out := print_runs(shown, columns, requested, runs, is_chosen=bool(chosen)):
-        print(describe_left_out(left_out, "`| cat` shows all"))
+        write_line(describe_left_out(left_out, "`| cat` shows all"))
 
 
 def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:

@@ -10,6 +10,7 @@ from components.remote import list_entries as list_fetched
 from runner.data.cache_entries import CacheEntry, entries_folder, list_entries, remove_entry
 from runner.display.tables import Section, print_tables
 from runner.platform import cache_folder
+from runner.terminal import write_line
 
 TIME_FORMAT = "%Y-%m-%d %H:%M"
 
@@ -26,19 +27,19 @@ def clean_cache(*, confirmed: bool) -> int:
     fetched = [CacheEntry(path, size, used, name) for path, used, size, name in list_fetched()]
     entries = sorted([*list_entries(folder), *fetched], key=lambda entry: entry.used, reverse=True)
     if not entries:
-        print(f"nothing to remove: the cache of encoded data, {folder}, is empty")
+        write_line(f"nothing to remove: the cache of encoded data, {folder}, is empty")
         return 0
     print_tables([Section("", [["last use", "size", "content"], *_rows(entries)], right_columns=(1,))])
     removable = [entry for entry in entries if not entry.is_busy]
     if not confirmed:
-        print(f"would remove {_describe(removable)}; add runs.confirm=true to remove them")
+        write_line(f"would remove {_describe(removable)}; add runs.confirm=true to remove them")
         return 0
     for entry in fetched:
         shutil.rmtree(entry.path, ignore_errors=True)
     kept = [entry for entry in removable if not remove_entry(entry.path)]
     for entry in kept:
-        print(f"kept {entry.path}: it can't be removed; {entry.path.parent} may be read-only")
-    print(f"removed {_describe([entry for entry in removable if entry not in kept])}")
+        write_line(f"kept {entry.path}: it can't be removed; {entry.path.parent} may be read-only")
+    write_line(f"removed {_describe([entry for entry in removable if entry not in kept])}")
     return 1 if kept else 0
 
 

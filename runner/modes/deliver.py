@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.run_folder import find_folder
+from runner.terminal import write_line
 from runner.tracking.deliver import deliver_all
 
 if TYPE_CHECKING:
@@ -25,5 +26,5 @@ def command(config: Config) -> int:
     root = Path(values["folder"])
     folder = find_folder(root, values["resume"]) if values["resume"] else None
     outcomes = deliver_all(root, folder, user_uri=values["tracking"].get("uri"))
-    print("\n".join(map(str, outcomes)) or f"no pending records below {root}")
+    write_line("\n".join(map(str, outcomes)) or f"no pending records below {root}")
     return 0

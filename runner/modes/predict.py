@@ -36,6 +36,7 @@ from runner.inference.predictions import check_has_target, check_split, copy_bes
 from runner.override_text import format_override, locate_settings
 from runner.run_folder import find_run, read_record
 from runner.signature.build import build_source
+from runner.terminal import write_line
 
 NEW_ROWS_OPTIONS = ("path", "query", "function")  # of a source, which name its rows
 # Options of a source that may have a value for each column.
@@ -94,7 +95,7 @@ def command(config: Config) -> int:
         images = f", and their images in {path.with_suffix('')}" if model.image_targets else ""
         count = len(next(iter(columns.values())))
         predictions_text = "1 prediction" if count == 1 else f"{count:,} predictions"
-        print(f"{predictions_text} for {rows_text} {'is' if count == 1 else 'are'} in {path}{images}")
+        write_line(f"{predictions_text} for {rows_text} {'is' if count == 1 else 'are'} in {path}{images}")
     return 0
 
 

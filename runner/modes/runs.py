@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,13 +22,13 @@ from runner.modes.listing import RunInfo, read_runs
 from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
 from runner.record.naming import REPEAT_KEYS, SEPARATOR
 from runner.run_folder import find_starts
-from runner.terminal import on_terminal
+from runner.terminal import on_terminal, write_line
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
 MAX_PARAMETER_COLUMNS = 4  # parameters that differ and matter more than whole names; others are shown if there is room
-NAME_WIDTH = 40  # characters of a name that matter more than some columns
+NAME_WIDTH = 36  # characters of a name that matter more than some columns
 MIN_NAME_WIDTH = 20  # characters of a name that a narrow terminal shows
 CHOOSE_COLUMNS = "runs.columns=[name,status] chooses the columns"
 IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
@@ -41,7 +42,7 @@ class _Table(NamedTuple):
     Attributes:
         rows: the rows, with a heading.
         left_out: the columns for which the terminal has no room.
-        is_essential: whether it has all columns that matter more than whole names of folders.
+        is_essential: whether it has all columns that matter more than whole names.
     """
 
     rows: list[list[str]]
@@ -56,7 +57,7 @@ def command(config: Config) -> int:
     selected = select_runs(runs, settings["where"], settings["sort"])
     shown = selected[: settings["last"]]
     if not shown:
-        print(describe_no_runs(root, runs, settings["where"]))
+        write_line(describe_no_runs(root, runs, settings["where"]))
         return 0
     chosen, requested = find_named_fields(settings, runs)
     if chosen:
@@ -65,9 +66,9 @@ def command(config: Config) -> int:
         columns = _choose_columns(shown, requested, _find_differing(shown))
     left_out = print_runs(shown, columns, requested, runs, is_chosen=bool(chosen))
     if left_out:
-        print(describe_left_out(left_out, f"{CHOOSE_COLUMNS}, and `| cat` shows all"))
+        write_line(describe_left_out(left_out, f"{CHOOSE_COLUMNS}, and `| cat` shows all"))
     if len(shown) < len(selected):
-        print(f"{len(shown)} of {len(selected)} runs below {root}; runs.last=null lists all")
+        write_line(f"{len(shown)} of {len(selected)} runs below {root}; runs.last=null lists all")
     return 0
 
 
@@ -106,7 +107,7 @@ def print_runs(
         The columns that are left out.
     """
     starts = find_starts([run.path.name for run in runs])
-    for name_width, folders in ((NAME_WIDTH, None), (MIN_NAME_WIDTH, None), (MIN_NAME_WIDTH, starts)):
+    for folders, name_width in itertools.product((None, starts), (NAME_WIDTH, MIN_NAME_WIDTH)):
         table = _fit_to_terminal(columns, requested, shown, name_width, folders, is_chosen=is_chosen)
         if table.is_essential:
             break
@@ -199,7 +200,10 @@ def _fit_to_terminal(
     if not on_terminal():
         return _Table([_headings(columns), *_rows(runs, columns)], [], is_essential=True)
     headings = dict(zip(_headings(columns), columns, strict=True))
-    minor, major = ([], [*reversed(columns)]) if is_chosen else _order_by_importance(columns, requested, runs)
+    # Plain runs, folds and the runs of a sweep differ in other parameters each, but all in their names.
+    by_name = "kind" in columns and starts is not None
+    order = _order_by_importance(columns, requested, runs, by_name=by_name)
+    minor, major = ([], [*reversed(columns)]) if is_chosen else order
     removable = [
         heading
         for name in (*minor, *major)
@@ -217,9 +221,16 @@ def _fit_to_terminal(
 
 
 def _order_by_importance(
-    columns: Sequence[str], requested: Sequence[str], runs: Sequence[RunInfo]
+    columns: Sequence[str], requested: Sequence[str], runs: Sequence[RunInfo], *, by_name: bool
 ) -> tuple[list[str], list[str]]:
-    """The columns that matter less than whole names of folders, and the others. Both have the least important first."""
+    """The columns that matter less than whole names, and the others. Both have the least important first.
+
+    Args:
+        columns: the columns.
+        requested: those that `runs.where` and `runs.sort` name.
+        runs: the runs of the table.
+        by_name: whether the names tell the runs apart better than the parameters.
+    """
     tested = [name for name in columns if name.startswith("test/")]
     tested.sort(key=lambda name: name.endswith("/loss"))  # a metric says more beside the monitored loss
     monitored = [name for name in columns if name.startswith("best/")]
@@ -229,6 +240,8 @@ def _order_by_importance(
     parameters = [name for name in columns if name not in shown]
     first = [*reversed(parameters[MAX_PARAMETER_COLUMNS:]), *first]
     others = [name for name in columns if name not in (*first, *tested, *monitored, "name", "status")]
+    if by_name:
+        first = [*first, *reversed(others)]
     order = [*first, "status", "name", *reversed(others[1:]), *tested[:1], *others[:1], *monitored[:1]]
     known = [name for name in dict.fromkeys(order) if name in columns]
     minor = [name for name in known if name in first and name not in requested]

@@ -36,6 +36,10 @@ DIFF_FLAGS = (
     *("--src-prefix=a/", "--dst-prefix=b/"),
 )
 MAX_DIFF_BYTES = 1_000_000
+GROUPS_WITH_DEFAULTS = (
+    *("architecture", "loss", "metric", "optimizer", "schedule", "step"),
+    *("regularizer", "update", "constraint", "augmentation"),
+)
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 DIFF_FILE = "code.diff"  # the uncommitted changes of the user's code
@@ -55,8 +59,7 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         "kind": "run",
         "id": uuid.uuid4().hex,
         "name": run_name(config),
-        "title": title_run(config),
-        "description": describe_purpose(config, config.overrides),
+        **describe_command(config),
         "digest": digest,
         "created": int(time.time() * 1000),
         "code": digest_files(_code_packages(config)),
@@ -70,6 +73,11 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         ],
         **_describe_tracking(tracking, default_experiment(config)),
     }
+
+
+def describe_command(config: Config) -> dict[str, str]:
+    """The title and the description of a run, which follow its command."""
+    return {"title": title_run(config), "description": describe_purpose(config, config.overrides)}
 
 
 def describe_sweep(
@@ -196,7 +204,8 @@ def list_changes(record: Mapping[str, Any], config: Config, now: Mapping[str, st
 def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
     """The parameters of a run for MLflow, by key.
 
-    They are the option of each group, the values that affect the result, and the defaults of signatures.
+    They are the option of each group, the values that affect the result, and the defaults of signatures. Of these, null
+    and the defaults of the data, the feature columns and the parts within an architecture are left out: they are many.
     """
     options = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in options.items():
@@ -206,8 +215,11 @@ def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
         # A reference has the value of another parameter: MLflow would list both where the runs of a sweep differ.
         if not key.endswith("_target_") and key not in options and not is_reference(raw.get(key)):
             yield key, value
-    for key, (default, _) in signature_defaults(config.values).items():
-        yield key, default
+    with_defaults = {group: config.values.get(group) for group in GROUPS_WITH_DEFAULTS}
+    for key, (default, _) in signature_defaults(with_defaults).items():
+        is_within_architecture = key.startswith("architecture.") and key.count(".") > 1
+        if default is not None and not is_within_architecture:
+            yield key, default
 
 
 def describe_changes() -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from runner.run_folder import run_digest
 from runner.signature.parameters import read_signature
 from runner.sweep import Grid
 from runner.sweep.grid import Axis, count_combinations, list_combinations, parse_axes
+from runner.terminal import print_line
 
 ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line announces it
 
@@ -89,7 +89,7 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
     _check_count(axes, composer)
     count = count_combinations(axes)
     if count > ANNOUNCED_RUNS:
-        print(f"composing and checking {count:,} runs", file=sys.stderr, flush=True)
+        print_line(f"composing and checking {count:,} runs", error=True)
     varied = {override for axis in axes if len(axis) > 1 for override in axis}
     runs, problems = _compose_runs(axes, varied, composer)
     if problems or (problems := _find_sweep_problems(runs)):

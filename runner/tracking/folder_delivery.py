@@ -146,7 +146,7 @@ class FolderDelivery:
     def _mark_running(self, run_id: str) -> None:
         if self._read_status(run_id) != "RUNNING":
             store.resume_run(self._client, run_id)
-        self._set_description(run_id)
+        self._set_name_and_description(run_id)
         self._update_state(ended_digest=None)
 
     def _send_end(self, run_id: str) -> None:
@@ -163,11 +163,14 @@ class FolderDelivery:
         self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}) | ends)))
         tags = {name: str(summary.get(name) or "") for name in store.END_TAGS}
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
-        self._set_description(run_id, f"{status}: {error}" if error else "")
+        self._set_name_and_description(run_id, f"{status}: {error}" if error else "")
         self._update_state(ended_digest=digest)
 
-    def _set_description(self, run_id: str, failure: str = "") -> None:
-        """Sets the run's description: why it failed, and the description in its record."""
+    def _set_name_and_description(self, run_id: str, failure: str = "") -> None:
+        """Sets the run's name, which changes if it is extended, and its description, with why it failed."""
+        if (name := store.run_name(self._record)) != self._state.named:
+            store.rename_run(self._client, run_id, name, previous=self._state.named)
+            self._update_state(named=name)
         text = "\n\n".join(filter(None, [failure, self._record.get("description")]))
         if text != self._state.described:
             store.set_description(self._client, run_id, text, previous=self._state.described)

@@ -27,6 +27,7 @@ class DeliveryState:
         files_checksum: CRC-32 of the configuration files that are delivered.
         ended_digest: digest of the summary that is delivered; None: the run is RUNNING in MLflow.
         drawn_digest: digest of the summary with which the figures were drawn.
+        named: the name in the record that the delivery compared last with that of the MLflow run.
         described: the last description that the delivery gave the MLflow run.
         refused: the items that the store refused, and why.
         links: files that are not sent, because they are links or no regular files.
@@ -40,6 +41,7 @@ class DeliveryState:
     files_checksum: int | None = None
     ended_digest: str | None = None
     drawn_digest: str | None = None
+    named: str = ""
     described: str = ""
     refused: tuple[str, ...] = ()
     links: tuple[str, ...] = ()

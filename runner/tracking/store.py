@@ -110,7 +110,7 @@ def find_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) ->
 def create_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) -> str:
     """Creates the MLflow run of a run folder. Returns its id. The arguments are those of `find_run`."""
     experiment_id = _find_or_create_experiment(client, record["tracking"])
-    name = escape_text(record.get("title") or record["name"], LONGEST_RUN_NAME, full_copy="record.json")
+    name = run_name(record)
     try:
         with without_retries():  # a repeated request would create a second run
             run = client.create_run(experiment_id, record["created"], {FOLDER_TAG: folder_id}, name)
@@ -120,6 +120,11 @@ def create_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) 
             raise
         return run_id  # the run was created, but the answer got lost
     return run.info.run_id
+
+
+def run_name(record: Mapping[str, Any]) -> str:
+    """The name of the MLflow run that has a record."""
+    return escape_text(record.get("title") or record["name"], LONGEST_RUN_NAME, full_copy="record.json")
 
 
 def read_status(client: MlflowClient, run_id: str, uri: str) -> str | None:
@@ -147,6 +152,12 @@ def set_description(client: MlflowClient, run_id: str, text: str, *, previous: s
     current = client.get_run(run_id).data.tags.get(DESCRIPTION_TAG, "")
     if current in ("", previous) and current != text:
         log_tags(client, run_id, {DESCRIPTION_TAG: text})
+
+
+def rename_run(client: MlflowClient, run_id: str, name: str, *, previous: str) -> None:
+    """Names a run, if it still has the name `previous`: the user may have given it another."""
+    if client.get_run(run_id).info.run_name == previous != name:
+        client.update_run(run_id, name=name)
 
 
 def resume_run(client: MlflowClient, run_id: str) -> None:

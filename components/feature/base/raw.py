@@ -171,7 +171,9 @@ def format_value(value: Any) -> str:
 def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns a column, and a mask of its shape: False where a value is missing. None: no value is missing."""
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
+        raise DataError(
+            f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns, title='Columns')}"
+        )
     values = block.columns[key]
     if isinstance(values, Ragged):
         raise DataError(_describe_lists(block, key), Remedy(LISTS_REMEDY, "columns"))

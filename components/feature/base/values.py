@@ -192,7 +192,9 @@ def as_categories(values: Any, locate: Locate) -> tuple[Strings | np.ndarray, np
 
 def _get_column(block: Block, key: str) -> Values:
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
+        raise DataError(
+            f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns, title='Columns')}"
+        )
     return block.columns[key]
 
 

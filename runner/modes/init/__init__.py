@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from components.types import UserError
 from runner.modes.init.table import make_table_files
 from runner.override_text import overridden_key
+from runner.terminal import write_line
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -48,8 +49,8 @@ def command(config: Config) -> int:
     if conflicts:
         raise UserError(f"mode=init: {folder} has {', '.join(conflicts)} already. Nothing was written: {remedy}.")
     _write_files(folder, files)
-    print("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
-    print("\n".join(["", heading, *(f"  {line}" for line in commands)]))
+    write_line("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
+    write_line("\n".join(["", heading, *(f"  {line}" for line in commands)]))
     return 0
 
 

@@ -166,6 +166,19 @@ def test_each_line_of_progress_fits_the_terminal(
         assert any("learning_rate" in line for line in lines) == (width > 120)
 
 
+def test_how_long_work_took_is_broken_at_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MIN_SECONDS", -1.0)
+    out = io.StringIO()
+    display = TerminalProgress(Console(file=out, force_terminal=True, width=40, _environ={}))
+    with display.working("compiling the training step for 16 examples (the last batch)"):
+        pass
+    display.close()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", out.getvalue())
+    assert re.search(
+        r"^compiling the training step for 16\nexamples \(the last batch\) took 0\.0 s$", plain, re.MULTILINE
+    )
+
+
 def test_metrics_that_do_not_fit_are_left_out_whole() -> None:
     texts = ["a 1", "b 22", "c 333"]
     assert progress.fit_texts(texts, 100) == texts

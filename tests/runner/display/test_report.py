@@ -156,8 +156,9 @@ def test_the_table_of_a_sweep_fits_the_terminal(
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     heading = next(line for line in lines if "rank" in line)
     assert re.findall(r"\S*/\S*", heading) == ["valid/", *["test/"] * 9]
-    (note,) = [line for line in lines if "fit the terminal" in line]
-    assert re.match(r"11 columns don't fit the terminal: test/metric_19, .* \(1 more\); out/ranking.csv has all", note)
+    assert max(map(len, lines)) <= 110
+    note = r"11 columns don't fit the terminal: test/metric_19, .* \(1 more\); out/ranking.csv has all"
+    assert re.search(note, " ".join(lines))
 
 
 @pytest.mark.parametrize(("columns", "metrics"), [(80, "valid/loss 0.5  test/b 0.25"), (51, "valid/loss 0.5  …")])

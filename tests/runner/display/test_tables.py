@@ -178,6 +178,25 @@ def test_only_write_tables_raises_for_a_closed_pipe(monkeypatch: pytest.MonkeyPa
         write_tables([WITHOUT_HEADING])
 
 
+def test_lines_are_broken_at_spaces_on_each_stream_that_is_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_terminal(monkeypatch)
+    sentence = (
+        "two columns don't fit the terminal, and `titrate mode=runs | cat`\n  shows all of the columns in any case"
+    )
+    print_line(sentence)
+    print_line(sentence, error=True)
+    out, err = capsys.readouterr()
+    first, command, indented = out.splitlines()
+    assert [first, command] == ["two columns don't fit the terminal, and", "`titrate mode=runs | cat`"]
+    assert indented == sentence.splitlines()[1], "lines of tables and code stay whole"
+    assert err == f"{sentence}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    print_line(sentence, error=True)
+    assert capsys.readouterr().err == out
+
+
 class MinimalStream:
     """A replacement of standard output that has only `write` and `flush`, as in some programs."""
 

@@ -54,7 +54,11 @@ def test_defaults_of_signatures_are_parameters_with_their_origin(write_module: C
     write_module("mine", "class Focal:\n    def __init__(self, gamma: float = 2.0, other=None, name=str): ...\n")
     words = ["loss={_target_: mine.Focal}", "architecture=sequential", "update=[ema]", "metric=[top_k]"]
     config = compose(words)
-    assert value_origins(config)["loss.gamma=2.0"] == "the signature of mine.Focal"
+    origins = value_origins(config)
+    for value in ("loss.gamma=2.0", "loss.other=null"):
+        assert origins[value] == "the signature of mine.Focal"
+    keys = {"data.seed", "feature.columns.image.normalize", "architecture.layers.0.stride", "tracking.diff"}
+    assert keys <= {value.partition("=")[0] for value in origins}
     parameters = dict(run_parameters(config))
     expected = {"loss.gamma": 2.0, "update.ema.decay": 0.999, "metric.top_k.k": 5, "optimizer.b1": 0.9}
     assert parameters.items() >= expected.items()

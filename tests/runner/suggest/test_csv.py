@@ -516,7 +516,7 @@ def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.Ca
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
     error = capsys.readouterr().err
-    assert "there is no column `price` in new.csv, and an evaluation needs the target. Allowed: area, rooms," in error
+    assert "there is no column `price` in new.csv, and an evaluation needs the target. Columns: area, rooms," in error
     assert "To predict rows without it, use predict (mode=predict)." in error
 
 

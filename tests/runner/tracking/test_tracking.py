@@ -315,6 +315,26 @@ def test_a_resumed_run_keeps_its_mlflow_run(folder: Path, client: Any, no_figure
     assert list_steps(client) == [100, 200, 300, 400]
 
 
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_mlflow_run_follows_the_title_of_its_record_unless_a_user_renamed_it(
+    folder: Path, client: Any, no_figures: None, renamed: bool
+) -> None:
+    def set_title(title: str) -> None:
+        record = json.loads((folder / "record.json").read_text())
+        (folder / "record.json").write_text(json.dumps(record | {"title": title}))
+
+    set_title("epochs 6 · digits")
+    write_points(folder, 2)
+    write_summary(folder)
+    run_id = deliver.deliver(folder).run_id
+    if renamed:
+        client.update_run(run_id, name="my best run")
+    set_title("epochs 30 · digits")
+    deliver.deliver(folder, run_ended=False)
+    assert only_run(client).info.run_name == ("my best run" if renamed else "epochs 30 · digits")
+    assert only_run(client).info.status == "RUNNING"
+
+
 @pytest.mark.parametrize("replayed", [1, 2, 4])
 def test_resuming_from_an_older_checkpoint_repeats_no_point(
     folder: Path, client: Any, no_figures: None, replayed: int

@@ -119,7 +119,7 @@ def test_other_values_are_named(values: Any, message: str) -> None:
 
 
 def test_a_missing_column_is_named_with_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"no column `colour` in data. Did you mean color\? Allowed: color, size\."):
+    with pytest.raises(DataError, match=r"no column `colour` in data. Did you mean color\? Columns: color, size\."):
         read_values(Block({"color": np.array(["a"]), "size": np.array([1])}), "colour")
 
 
