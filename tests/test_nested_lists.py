@@ -88,8 +88,12 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
     np.testing.assert_allclose(expected["python"][:1], expected["one"], rtol=1e-6)
     for empty in ([], [[]]):  # without a basket, and with an empty one: of both, the mean is zero
         model.predict({"baskets": [empty]})
-    with pytest.raises(UserError, match=r"basket: a new row is encoded as int32 \(\) in lists, but"):
-        model.predict({"baskets": [["i0"]]})
+    evaluated = [model.evaluate({"baskets": [empty], "bought": [1]}) for empty in ([], [[]])]
+    assert evaluated[0] == evaluated[1]
+    other_depth = {"baskets": [["i0"]], "bought": [1]}
+    for call in (model.predict, model.evaluate):
+        with pytest.raises(UserError, match=r"basket: a new row .* \(\) in lists, but .*the types, shapes and levels"):
+            call(other_depth)
     with pytest.raises(DataError, match="column `baskets` has missing values within its lists"):
         model.predict({"baskets": [[["i1", None]]]})
     command = ["mode=predict", f"run={result.folder}", "data.path=t.jsonl", "output=out.csv"]

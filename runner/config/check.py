@@ -25,6 +25,7 @@ from runner.config.settings import SECTIONS
 from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
+from runner.platform import count_workers, encoded_cache_bytes
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
     REST,
@@ -76,7 +77,12 @@ REQUIRED = {
 
 
 def check_config(config: Config) -> None:
-    """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and the origin of the value."""
+    """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and the origin of the value.
+
+    Also raises UserError if one of our environment variables with a number has another value.
+    """
+    count_workers()
+    encoded_cache_bytes()
     if problems := find_config_problems(config):
         raise ConfigError(*problems, *find_file_problems(config))
 

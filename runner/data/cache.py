@@ -110,10 +110,11 @@ def _write_pieces(folder: Path, pieces: Iterable[Mapping[str, Any]]) -> tuple[An
                 _flush(writers, shared)
                 waiting_bytes = 0
         _flush(writers, shared)
-        described = [writer.describe() for writer in writers]
-        if not any(array["segments"] for array in described):  # all arrays were moved out of it
-            shared.truncate(0)
-        return tree, described, shared.seek(0, os.SEEK_END)
+        (folder / SHARED).unlink()  # some of its arrays were moved out of it; the others are copied
+        with (folder / SHARED).open("xb") as without_gaps:
+            for writer in writers:
+                writer.copy(shared, without_gaps)
+            return tree, [writer.describe() for writer in writers], without_gaps.tell()
 
 
 def _flush(writers: Iterable[ArrayWriter], shared: BinaryIO) -> None:

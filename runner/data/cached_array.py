@@ -80,6 +80,13 @@ class ArrayWriter:
         self._waiting.clear()
         self._waiting_size = 0
 
+    def copy(self, shared: BinaryIO, target: BinaryIO) -> None:
+        """Copies a small array from the file of small arrays to the end of another one, as one segment."""
+        if self._segments:
+            data = _read_segments(shared, self._segments)
+            self._segments = [(target.tell(), len(data))]
+            target.write(data.data)
+
     def describe(self) -> dict[str, Any]:
         """The parameters of `CachedArray` besides the file, as JSON values.
 

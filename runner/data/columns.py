@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.ragged import describe_lists, nest, offsets_of, select_lists, split_levels
-from components.types import Block, Encoded, LazyColumns, Ragged, Strings, Values
+from components.types import Block, Encoded, LazyColumns, Ragged, Strings, UserError, Values
 
 
 class ArrayLayout(NamedTuple):
@@ -39,7 +39,33 @@ def _layout_of(values: Encoded) -> ArrayLayout:
     return ArrayLayout(str(array.dtype), array.shape[1:], len(levels))
 
 
-def deepen_empty(values: Any, depth: int) -> Any:
+def match_layouts(
+    encoded: Mapping[str, Mapping[str, Encoded]], layouts: Mapping[str, Mapping[str, ArrayLayout]]
+) -> dict[str, dict[str, Encoded]]:
+    """The arrays of inputs of new rows, in the layouts of training.
+
+    Args:
+        encoded: the arrays, by column and name.
+        layouts: the layout of each array in training.
+
+    Raises:
+        UserError: an array has another layout.
+    """
+    matching = {
+        name: {key: _deepen_empty(array, layouts[name][key].depth) for key, array in arrays.items()}
+        for name, arrays in encoded.items()
+    }
+    for name, found in array_layouts(matching).items():
+        for key, layout in found.items():
+            if layout != (expected := layouts[name][key]):
+                raise UserError(
+                    f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}. "
+                    "Give the columns that it reads the types, shapes and levels of lists of the run's data."
+                )
+    return matching
+
+
+def _deepen_empty(values: Any, depth: int) -> Any:
     """Lists without any element as lists of some depth, as an empty list doesn't show the depth. Others stay."""
     elements, levels = split_levels(values)
     if not 0 < len(levels) < depth or len(elements):

@@ -32,8 +32,8 @@ from components.types import (
     row_count,
 )
 from runner.config.catalog import FRAME
-from runner.data.columns import take_rows
-from runner.data.encode import check_keys, config_key, encode_source, first_block, target_column
+from runner.data.columns import ArrayLayout, match_layouts, take_rows
+from runner.data.encode import check_keys, config_key, encode_source, first_block, is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.signature.build import build_source
 
@@ -143,7 +143,11 @@ def _read_like_training(columns: Mapping[str, Any], options: Mapping[str, Any]) 
 
 
 def encode_labeled(
-    source: Source, features: Features, constants: Mapping[str, Constants], columns: Mapping[str, Column]
+    source: Source,
+    features: Features,
+    constants: Mapping[str, Constants],
+    columns: Mapping[str, Column],
+    layouts: Mapping[str, Mapping[str, ArrayLayout]],
 ) -> Data:
     """Encodes all rows of a source, with their target, as the split `new`.
 
@@ -152,9 +156,10 @@ def encode_labeled(
         features: the target and the columns.
         constants: the constants of the run that is evaluated.
         columns: the columns that encode them: those of the run, or others that fill gaps.
+        layouts: the layout of each array in training, by column and name.
 
     Raises:
-        UserError: a column is missing.
+        UserError: a column is missing, or is encoded in another layout than in training.
         DataError: a value is wrong, or a class is unknown.
     """
     if (first := first_block(source)) is None:
@@ -169,6 +174,8 @@ def encode_labeled(
                 )
     check_keys(columns, first)
     encoded = encode_source(source, columns, constants, program_column_names(features))
+    inputs = {name: arrays for name, arrays in encoded.items() if is_input_column(name)}
+    encoded = {**encoded, **match_layouts(inputs, layouts)}
     rows = np.arange(sum(source.sizes().values()))
     splits = {"train": rows, NEW_SPLIT: rows}  # a trainer needs a training split, though it isn't trained here
     return Data(encoded, splits, constants, fingerprint="", warnings=())

@@ -23,7 +23,7 @@ from components.types import (
 )
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
-from runner.data.columns import ArrayLayout, array_layouts, deepen_empty
+from runner.data.columns import ArrayLayout, array_layouts, match_layouts
 from runner.data.encode import (
     check_keys,
     decode_lazily,
@@ -149,16 +149,7 @@ class Transform:
 
         count = sum(source.sizes().values()) if size is None else size
         for piece in regroup_pieces(encode_inputs(), count):
-            same_depth = {
-                name: {
-                    key: deepen_empty(array, self.layouts[name][key].depth) if key in self.layouts[name] else array
-                    for key, array in arrays.items()  # files to decode have no layout
-                }
-                for name, arrays in piece.items()
-            }
-            decoded = decode_lazily(same_depth, columns, self.constants)
-            self._check_layouts(decoded)
-            yield decoded
+            yield match_layouts(decode_lazily(piece, columns, self.constants), self.layouts)
         if on_warning is None:
             return
         for warning in [*notes, *warn_of_values(source, columns, self.constants, join_pieces(kept), gaps)]:
@@ -175,16 +166,6 @@ class Transform:
         names = [name for name, column in self.columns.items() if isinstance(column, EncodingWarnings)]
         encoded = encode_source(source, columns, self.constants, names) if names else {}
         return warn_of_values(source, columns, self.constants, encoded, gaps)
-
-    def _check_layouts(self, encoded: Rows) -> None:
-        """Raises UserError for an array with another layout than in training."""
-        for name, arrays in array_layouts(encoded).items():
-            for key, layout in arrays.items():
-                expected = self.layouts[name][key]
-                if layout != expected:
-                    raise UserError(
-                        f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}"
-                    )
 
 
 def save_transform(

@@ -168,7 +168,8 @@ class TrainedModel:
                 columns, notes = columns | inputs, notes + gaps.notes
             for note in (*notes, *self.transform.list_warnings(source, columns, gaps)):
                 self._note(note)
-            evaluator = self._make_evaluator(encode_labeled(source, self.features, constants, columns))
+            data = encode_labeled(source, self.features, constants, columns, self.transform.layouts)
+            evaluator = self._make_evaluator(data)
         first = first_block(source)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
         metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)

@@ -49,7 +49,6 @@ OTHER_FORMATS = {  # by the first bytes
     b"\xff\xd8\xff": "an image",
     b"GIF8": "an image",
 }
-ZIP_MAGIC = b"PK\x03\x04"
 SPREADSHEETS = {
     "xl/workbook.xml": "an Excel file",
     "xl/workbook.bin": "an Excel file",

@@ -555,3 +555,12 @@ def test_settings_of_a_group_with_an_unknown_option_are_not_reported(in_empty_fo
     assert [line.partition(":")[0] for line in problems] == ["optimizer", "architecture.width"]
     problems = find_problems("experiment=digit_cnn", "architecture.foo=1", "loss=mse", "loss.foo=1")
     assert [line.partition(":")[0] for line in problems] == ["experiment", "loss.foo"]
+
+
+@pytest.mark.parametrize("name", ["TITRATE_WORKERS", "TITRATE_CACHE_GB"])
+def test_wrong_environment_variables_are_found_with_the_configuration(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "two")
+    with pytest.raises(UserError, match=f"{name}: is not a .*, got two"):
+        configure(["experiment=digits_cnn"])

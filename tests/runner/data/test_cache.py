@@ -107,6 +107,8 @@ def test_small_arrays_share_a_file_until_they_are_large(tmp_path: Path, monkeypa
     assert save("a" * 32, 10) == {"index.json", "shared.bin"}
     assert save("b" * 32, 30) == {"index.json", "shared.bin", "2.bin"}
     assert (tmp_path / ("b" * 32) / "2.bin").stat().st_size == expected["c"].nbytes
+    of_small = expected["a"].nbytes + expected["b"].nbytes
+    assert (tmp_path / ("b" * 32) / "shared.bin").stat().st_size == of_small  # without what was moved out of it
     del expected["a"], expected["b"]
     assert save("c" * 32, 30) == {"index.json", "shared.bin", "0.bin"}
     assert (tmp_path / ("c" * 32) / "shared.bin").stat().st_size == 0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from components.data import Arrays
-from components.types import DataError, Ragged, UserError
+from components.image_files import encode_png
+from components.types import DataError, Ragged, Strings, UserError
 from runner import npz
 from runner.data import transform
 from runner.data.load import Data, Features, load_encoded
@@ -85,6 +86,17 @@ def test_a_saved_transform_encodes_rows_as_in_training(data: Data, folder: Path)
     for (name, array), (_, expected_array) in zip(leaves(found), leaves(expected), strict=True):
         assert array.dtype == expected_array.dtype, name
         np.testing.assert_array_equal(array, expected_array, err_msg=name)
+
+
+def test_new_images_that_are_decoded_for_each_step_are_encoded_as_in_training(tmp_path: Path) -> None:
+    image = {"_target_": PART + "Image", "key": "photo", "size": [2, 2], "decode": "step"}
+    feature = {"target": FEATURE["target"], "columns": {"image": image}, "inputs": {"inputs": ["image"]}}
+    photos = Strings.from_bytes([encode_png(np.full((2, 2, 3), number, np.uint8)) for number in range(10)])
+    source = Arrays(columns={"photo": photos, "kind": np.arange(10) % 2}, valid=2, test=2)
+    data = load_encoded(source, Features.from_config(feature), identity="", cache=None)
+    transform.save_transform(tmp_path, feature, data)
+    found = transform.load_transform(tmp_path)({"photo": photos})
+    assert found["image"]["values"].shape == data.encoded["image"]["values"].shape == (10, 2, 2, 3)
 
 
 def test_the_constants_of_a_transform_find_the_encoded_rows_in_the_cache(data: Data, folder: Path) -> None:
