@@ -386,7 +386,7 @@ class FileColumns(ColumnStore):
             return piece
         empty = {field.path for field in piece.fields.values()} - {field.path for field in own}
         inner = [field for field in fields if any(field.path[: len(path)] == path != field.path for path in empty)]
-        nulls = {field.path: pyarrow.null() for field in inner}
+        nulls = {field.path: pyarrow.null() for field in drop_empty_structs(inner, fields)}
 
         def read(field: Field) -> pyarrow.ChunkedArray:
             if field.path in nulls:
