@@ -495,6 +495,15 @@ def test_types_that_arrow_defines_by_others_are_read_and_unknown_ones_are_an_err
         _ = Frame(columns=pyarrow.table({"x": other})).table
 
 
+def test_gaps_among_arrays_in_parquet_are_an_error(tmp_path: Path) -> None:
+    column = pyarrow.array([[1, 2], None], pyarrow.list_(pyarrow.int64(), 2))
+    parquet.write_table(pyarrow.table({"x": column}), tmp_path / "t")
+    with pytest.raises(DataError, match="t has gaps among arrays of a fixed size, which Arrow can't read from Parquet"):
+        _ = open_table(tmp_path / "t").table
+    write_stream(pyarrow.table({"x": column}), tmp_path / "t")
+    assert open_table(tmp_path / "t").table.valid["x"].tolist() == [True, False]
+
+
 def test_lists_of_structs_that_nothing_reads_may_differ(tmp_path: Path) -> None:
     structs = ([[{"a": 1}]], [[{"b": "t", "a": 1.5}]], [None])
     for number, column in enumerate(structs):
