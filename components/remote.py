@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from components.cache_folder import cache_folder
 from components.read_once import read_once
@@ -100,16 +101,20 @@ def _fetch(uri: str, *, patterns: bool) -> list[Path]:
     is_http = _scheme(uri) in HTTP
     is_pattern = patterns and PATTERN[is_http].search(path) is not None
     if is_pattern:
-        found = [name for name, info in system.glob(path, detail=True).items() if info["type"] == "file"]
+        listed = [name for name, info in system.glob(path, detail=True).items() if info["type"] == "file"]
+        found = [name for name in listed if not _is_listing(name)]
         if not found:
             raise MissingFileError(f"no file matches {hide_credentials(uri)}; correct the pattern", (uri,))
     else:
         is_folder = path.endswith("/") if is_http else system.info(path)["type"] == "directory"
-        found = list(system.find(path)) if is_folder else [path]
+        found = [name for name in system.find(path) if not _is_listing(name)] if is_folder else [path]
         if not found:
             raise MissingFileError(f"{hide_credentials(uri)} is a folder without files", (uri,))
         if not is_folder:
             return [_fetch_file(system, path, uri)]
+    places = Counter("/".join(_local_parts(name, uri)[1:]) for name in found)
+    if repeated := next((place for place, count in places.items() if count > 1), None):
+        raise DataError(f"{hide_credentials(uri)} has {repeated} twice, with other parameters. List the files to read")
     copies = {name: _fetch_file(system, name, uri) for name in sorted(found)}
     folder = _link_copies([*copies.values()])
     if not is_pattern:
@@ -285,14 +290,32 @@ def _strip_signature(path: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?{query}"
 
 
+def _is_listing(path: str) -> bool:
+    """Whether a path is a folder, such as `year=2020/`, or its page in another order, `?C=N`, which HTTP lists."""
+    return (urlsplit(path).path if "://" in path else path).endswith("/")
+
+
 def _local_parts(path: str, uri: str) -> Sequence[str]:
-    """The place of a copy: the scheme, the host or the bucket, and the path. Raises DataError for a path with `..`."""
+    """The place of a copy: the scheme, the host or the bucket, and the path. Raises DataError for a path with `..`.
+
+    Folders and files have the names that HTTP quotes, such as `year=2020` for `year%3D2020`.
+    """
     parts = urlsplit(path)
     rest = f"{parts.netloc.rpartition('@')[2]}{parts.path}" if "://" in path else path
     names = [name for name in PurePosixPath(rest).parts if name != "/"]
-    if ".." in names or "\0" in rest:
+    names = [*map(_unquote, names)] if _scheme(uri) in HTTP else names
+    if ".." in names or any("\0" in name for name in names):
         raise DataError(f"{hide_credentials(uri)} has a file whose path isn't allowed, {rest!r}")
     return [_scheme(uri), *names]
+
+
+def _unquote(name: str) -> str:
+    """The name that a part of the path of an HTTP address stands for, if a file can have it."""
+    try:
+        text = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return name
+    return name if "/" in text or text == "." else text
 
 
 def _hash(*texts: str) -> str:

@@ -386,7 +386,7 @@ class FileColumns(ColumnStore):
             return piece
         empty = {field.path for field in piece.fields.values()} - {field.path for field in own}
         inner = [field for field in fields if any(field.path[: len(path)] == path != field.path for path in empty)]
-        nulls = {field.path: pyarrow.null() for field in inner}
+        nulls = {field.path: pyarrow.null() for field in drop_empty_structs(inner, fields)}
 
         def read(field: Field) -> pyarrow.ChunkedArray:
             if field.path in nulls:
@@ -436,6 +436,11 @@ class FileColumns(ColumnStore):
             raise DataError(f"{path} has a name that isn't UTF-8, {error.object!r}") from error
         except (pyarrow.ArrowException, OSError) as error:
             message = str(error).splitlines()[0]
+            if message.startswith("Expected all lists to be of size"):  # the file is right
+                raise DataError(
+                    f"{path} has gaps among arrays of a fixed size, which Arrow can't read from "
+                    f"{FORMAT_NAMES[self.format]} files. Write the column as lists of any size, or as an Arrow file."
+                ) from error
             raise DataError(f"{path} is damaged, or no {FORMAT_NAMES[self.format]} file: {message}") from error
 
     def _check_names(self, first: _Piece, piece: _Piece) -> None:
@@ -450,9 +455,9 @@ class FileColumns(ColumnStore):
         raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
 
 
-def _open_table(table: pyarrow.Table) -> _Opened:
+def _open_table(path: Path, table: pyarrow.Table) -> _Opened:
     return _describe(
-        table.schema, table.num_rows, lambda field: select_field(table.column(field.path[0]), field.path[1:])
+        path, table.schema, table.num_rows, lambda field: select_field(table.column(field.path[0]), field.path[1:])
     )
 
 
@@ -467,7 +472,7 @@ def _open_parquet(path: Path) -> _Opened:
             table = opened.read(columns=[".".join(field.path)])
         return select_field(table.column(field.path[0]), field.path[1:])
 
-    return _describe(schema, metadata.num_rows, read)
+    return _describe(path, schema, metadata.num_rows, read)
 
 
 def _open_orc(path: Path) -> _Opened:
@@ -488,7 +493,7 @@ def _open_arrow(path: Path) -> _Opened:
     with path.open("rb") as file:
         is_stream = file.read(len(STREAM)) == STREAM
     if is_stream:
-        return _open_table(ipc.open_stream(pyarrow.memory_map(str(path))).read_all())
+        return _open_table(path, ipc.open_stream(pyarrow.memory_map(str(path))).read_all())
     schema = ipc.open_file(pyarrow.memory_map(str(path))).schema
     positions = {name: index for index, name in enumerate(schema.names)}
 
@@ -499,29 +504,33 @@ def _open_arrow(path: Path) -> _Opened:
     def read(field: Field) -> pyarrow.ChunkedArray:
         return select_field(read_column(positions[field.path[0]]), field.path[1:])
 
-    return _describe(schema, len(read_column(0)) if positions else 0, read)
+    return _describe(path, schema, len(read_column(0)) if positions else 0, read)
 
 
-def _describe(schema: pyarrow.Schema, rows: int, read: Callable[[Field], pyarrow.ChunkedArray]) -> _Opened:
+def _describe(path: Path, schema: pyarrow.Schema, rows: int, read: Callable[[Field], pyarrow.ChunkedArray]) -> _Opened:
     """The columns of a file with a schema, which are read as their features of Hugging Face say, if they have such."""
     features = read_features(schema)
     fields = [*list_fields(schema, files={name for name, feature in features.items() if is_file(feature)})]
     if not features:
         return fields, rows, read
-    read = partial(_read_feature, read, features)
-    return [field._replace(type=_find_type(field, features)) for field in fields], rows, read
+    read = partial(_read_feature, path, read, features)
+    return [field._replace(type=_find_type(path, field, features)) for field in fields], rows, read
 
 
-def _find_type(field: Field, features: Features) -> pyarrow.DataType:
+def _find_type(path: Path, field: Field, features: Features) -> pyarrow.DataType:
     """The type of a column, as `_read_feature` returns it."""
     import pyarrow
 
-    return _read_feature(lambda each: pyarrow.chunked_array([], each.type), features, field).type
+    return _read_feature(path, lambda each: pyarrow.chunked_array([], each.type), features, field).type
 
 
 def _read_feature(
-    read: Callable[[Field], pyarrow.ChunkedArray], features: Features, field: Field
+    path: Path, read: Callable[[Field], pyarrow.ChunkedArray], features: Features, field: Field
 ) -> pyarrow.ChunkedArray:
     """Reads a column as its feature of Hugging Face says, if it has one."""
     name, *inner = field.path
-    return convert_feature(name, read(field), None if inner else features.get(name))
+    column = read(field)
+    try:
+        return convert_feature(name, column, None if inner else features.get(name))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

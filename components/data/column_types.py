@@ -86,13 +86,15 @@ def find_common_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarr
     types = pyarrow.types
     if first == second:
         return first
-    if has_no_values(first) or has_no_values(second):
-        return second if has_no_values(first) else first
+    if types.is_null(first) or types.is_null(second):
+        return second if types.is_null(first) else first
     if types.is_dictionary(first) or types.is_dictionary(second):
         kind = find_common_type(*(each.value_type if types.is_dictionary(each) else each for each in (first, second)))
         return None if kind is None else pyarrow.dictionary(pyarrow.int32(), kind)
     if is_list(first) and is_list(second):
         return _find_common_list(first, second)
+    if types.is_struct(first) and types.is_struct(second):
+        return _find_common_struct(first, second)
     for is_kind, common in (
         (_is_text, pyarrow.large_string()),
         (is_bytes, pyarrow.large_binary()),
@@ -126,6 +128,19 @@ def _find_common_list(first: pyarrow.DataType, second: pyarrow.DataType) -> pyar
     kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
     sizes = [each.list_size if pyarrow.types.is_fixed_size_list(each) else None for each in (first, second)]
     return pyarrow.large_list(kind) if sizes[0] is None or sizes[0] != sizes[1] else pyarrow.list_(kind, sizes[0])
+
+
+def _find_common_struct(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType | None:
+    """The type with the fields of both, of which a value may lack some. Structs are columns only within lists."""
+    import pyarrow
+
+    kinds: dict[str, pyarrow.DataType | None] = {}
+    for field in [*first, *second]:
+        kind = find_common_type(kinds.get(field.name) or field.type, field.type)
+        if kind is None:
+            return None
+        kinds[field.name] = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    return pyarrow.struct([*kinds.items()])
 
 
 def _find_common_number(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType | None:
@@ -182,7 +197,7 @@ def cast_column(column: pyarrow.ChunkedArray, kind: pyarrow.DataType) -> pyarrow
         return cast_column(column, kind.value_type)
     if types.is_dictionary(column.type):
         return cast_column(decode_dictionary(column), kind)
-    if has_no_values(column.type):
+    if types.is_null(column.type):
         return pyarrow.chunked_array([pyarrow.nulls(len(column), kind)])
     if types.is_integer(column.type) and types.is_floating(kind):
         is_wrong = _find_inexact(column)

@@ -217,20 +217,22 @@ class _Reader:
         self, block: _Block, field: Field, known: Mapping[tuple[str, ...], pyarrow.DataType]
     ) -> pyarrow.DataType:
         """The type of a column in a block and the blocks before it. Raises DataError if they differ in kind."""
-        (path, kind), suffix = field, ""
+        (path, kind), steps = field, tuple[str | None, ...]()
         if path in known:
             if (common := find_common_type(known[path], kind)) is not None:
                 return common
-            suffix, before, after = _name_conflict(known[path], kind)
+            steps, before, after = _name_conflict(known[path], kind)
         elif any(other[: len(path)] == path for other in known):
             before, after = "object", _name_kind(kind)
         elif outer := next((path[:size] for size in range(1, len(path)) if path[:size] in known), None):
             path, before, after = outer, _name_kind(known[outer]), "object"
         else:
             return kind
-        row = block.select(path).is_valid().index(True).as_py()
-        fault = _explain(f"Column(/{'/'.join(path)}{suffix}) changed from {before} to {after}")
-        raise self._make_error(self._find_line(block, row), fault)
+        row = next(row for row, value in enumerate(block.select(path)) if _has_value(value.as_py(), steps))
+        place = "/".join([*path, *(step or "[]" for step in steps)])
+        raise self._make_error(
+            self._find_line(block, row), _explain(f"Column(/{place}) changed from {before} to {after}")
+        )
 
     def _cast(self, block: _Block, path: tuple[str, ...], kind: pyarrow.DataType) -> pyarrow.ChunkedArray:
         try:
@@ -302,12 +304,32 @@ def _with_texts(kind: pyarrow.DataType) -> pyarrow.DataType:
     return pyarrow.string() if pyarrow.types.is_timestamp(kind) else kind
 
 
-def _name_conflict(first: pyarrow.DataType, second: pyarrow.DataType) -> tuple[str, str, str]:
-    """JSON's names for two types that differ in kind, after Arrow's suffix for the lists that hold them."""
+def _name_conflict(first: pyarrow.DataType, second: pyarrow.DataType) -> tuple[tuple[str | None, ...], str, str]:
+    """Where two types differ in kind, and JSON's names for what they have there.
+
+    The place is the steps from a value: None into the values of a list, and names into the fields of structs.
+    """
+    import pyarrow
+
     if is_list(first) and is_list(second):
-        suffix, *names = _name_conflict(first.value_type, second.value_type)
-        return f"/[]{suffix}", names[0], names[1]
-    return "", _name_kind(first), _name_kind(second)
+        steps, *names = _name_conflict(first.value_type, second.value_type)
+        return (None, *steps), names[0], names[1]
+    if pyarrow.types.is_struct(first) and pyarrow.types.is_struct(second):
+        shared = [field.name for field in second if first.get_field_index(field.name) >= 0]
+        kinds = ((name, first.field(name).type, second.field(name).type) for name in shared)
+        name, *both = next(each for each in kinds if find_common_type(each[1], each[2]) is None)
+        steps, *names = _name_conflict(both[0], both[1])
+        return (name, *steps), names[0], names[1]
+    return (), _name_kind(first), _name_kind(second)
+
+
+def _has_value(value: Any, steps: Sequence[str | None]) -> bool:
+    """Whether a value of JSON has one at a place that `_name_conflict` returns."""
+    if value is None or not steps:
+        return value is not None
+    if steps[0] is None:
+        return any(_has_value(each, steps[1:]) for each in value)
+    return _has_value(value.get(steps[0]), steps[1:])
 
 
 def _name_kind(kind: pyarrow.DataType) -> str:

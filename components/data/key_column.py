@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import convert_column, read_dictionary, read_strings, to_arrow
+from components.arrow import convert_column, is_bytes, read_dictionary, read_strings, to_arrow
 from components.closest import suggest_name
 from components.types import DataError, Strings
 
@@ -18,7 +18,7 @@ class KeyColumn(NamedTuple):
     Attributes:
         option: the option that names it.
         name: its name.
-        values: numbers, booleans, times or `Strings`.
+        values: numbers, booleans, times, `Strings`, or bytes.
         valid: (rows,), bool: False where a value is missing.
     """
 
@@ -63,7 +63,10 @@ class KeyColumn(NamedTuple):
 
         if values.dtype.kind == "M":
             values = values.astype("M8[us]")
-        texts = to_arrow(self.name, values).cast(pyarrow.large_string())
+        column = to_arrow(self.name, values)
+        if is_bytes(column.type):  # which needn't be UTF-8
+            return read_strings(column)
+        texts = column.cast(pyarrow.large_string())
         if values.dtype.kind == "f":  # Arrow writes 1e16 as 1e+16
             whole = (values == np.floor(values)) & (np.abs(values) < 2**63)
             integers = pyarrow.array(np.where(whole, values, 0).astype(np.int64)).cast(pyarrow.large_string())
@@ -84,6 +87,8 @@ def join_parts(option: str, name: str, parts: Sequence[tuple[Any, np.ndarray]]) 
         if isinstance(values, np.ndarray) and values.dtype.kind in "OU":
             values, mask = convert_column(name, to_arrow(name, values))
             valid = valid if mask is None else valid & mask
+            if mask is not None and isinstance(values, np.ndarray) and values.dtype.hasobject:
+                values = np.where(mask, values, b"")  # bytes can't be compared with None
         if isinstance(values, np.ndarray) and values.dtype.kind in "fM":
             valid = valid & (values == values)  # NaN and NaT differ from themselves
         columns.append(values)

@@ -130,9 +130,9 @@ def test_a_missing_class_is_a_gap_and_a_wrong_one_an_error(tmp_path: Path) -> No
     columns = TableFile(path=str(tmp_path / "missing")).open().table
     assert columns.valid["label"].tolist() == [True, True, False, False]
     with pytest.raises(
-        DataError, match="column `label`, row 2 has the class 2, and the names are those of the 2 class"
+        DataError, match="/wrong: column `label`, row 2 has the class 2, and the names are those of the 2 class"
     ):
-        TableFile(path=str(tmp_path / "wrong")).open().table  # noqa: B018
+        TableFile(path=[str(tmp_path / name) for name in labels]).open().table  # noqa: B018
 
 
 def test_a_file_without_bytes_is_read_from_its_path(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 import numpy as np
@@ -188,8 +189,14 @@ def serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[st
         thread.join()
 
 
-def send(request: BaseHTTPRequestHandler, status: int = 200, length: int | None = None, **headers: str) -> None:
-    content = TABLE if status == 200 else b"no"
+def send(
+    request: BaseHTTPRequestHandler,
+    status: int = 200,
+    length: int | None = None,
+    content: bytes = TABLE,
+    **headers: str,
+) -> None:
+    content = content if status == 200 else b"no"
     request.send_response(status)
     request.send_header("Content-Length", str(length or len(content)))
     for name, value in headers.items():
@@ -221,6 +228,30 @@ def test_http_files_with_a_password_or_a_signature_are_fetched_once(cache: Path)
     assert sum(line.startswith("GET") for line in requests if "t.csv" in line and "password" not in line) >= 1
     assert sum(line.startswith("GET") for line in requests if "u.csv" in line) == 1
     assert not [path for path in cache.rglob("*") if "secret" in str(path) or "sign1" in str(path)]
+
+
+def test_folders_of_http_have_the_names_that_their_pages_quote() -> None:
+    links = {
+        "/t": ["?C=N;O=D", "/", "year%3D2020/", "year%3D2021%C3%A9/", "note.txt"],
+        "/t/year=2020": ["?C=N;O=D", "/t/", "a%252Fb.csv"],
+        "/t/year=2021é": ["/t/", "a.csv"],
+        "/twice": ["a.csv?v=1", "a.csv?v=2"],
+    }
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        names = links.get(unquote(request.path.split("?")[0]).rstrip("/"))
+        page = None if names is None else "".join(f'<a href="{name}">x</a>' for name in names).encode()
+        send(request, content=page or TABLE, ETag='"1"')
+
+    with serve(answer) as (host, _):
+        values = TableFile(path=f"http://{host}/t/*/*.csv").open().table.values
+        assert np.asarray(values["x"]).tolist() == [1, 3, 1, 3]
+        assert values["year"].tolist() == ["2020", "2020", "2021é", "2021é"]
+        folder = find_paths(f"http://{host}/t/")[0]
+        files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        assert files == ["note.txt", "year=2020/a%2Fb.csv", "year=2021é/a.csv"]
+        with pytest.raises(DataError, match=f"{host}/twice/a.csv twice, with other parameters. List the files to read"):
+            find_paths(f"http://{host}/twice/")
 
 
 def test_http_errors_are_explained() -> None:

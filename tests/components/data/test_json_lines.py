@@ -34,6 +34,7 @@ def read(path: Path, content: str | bytes, **options: Any) -> Any:
         ('{"x": "a"}\n{"x": 5}\n', "t, line 2: column `x` has a value of the type number, but string before"),
         ('{"x": null}\n{"x": true}\n{"x": 5}\n', "t, line 3: column `x` has a value of the type number, but boolean"),
         ('{"x": "2020-01-01"}\n{"x": 5}\n', "t, line 2: column `x` has a value of the type number, but string before"),
+        ('{"x": 1}\n{"x": {}}\n', "t, line 2: column `x` has a value of the type object, but number before"),
         ('{"x": {"y": 1}}\n{"x": {"y": "a"}}\n', "t, line 2: column `x.y` has a value of the type string"),
         ('{"x": {"y": 1}}\n{"x": {}}\n{"x": 1}\n', "t, line 3: column `x` has a value of the type number, but object"),
         ('{"x": 1}\n{"z": 1}\n{"x": {"y": 1}}\n', "t, line 3: column `x` has a value of the type object, but number"),
@@ -148,3 +149,32 @@ def test_a_long_line_is_read(tmp_path: Path) -> None:
     values = read(tmp_path / "t", "".join(json.dumps({"x": text}) + "\n" for text in texts)).values["x"]
     assert isinstance(values, Strings)
     assert values.tolist() == texts
+
+
+def test_objects_in_lists_may_gain_a_key_in_a_late_block(tmp_path: Path) -> None:
+    """Nothing reads such a column, but another one of the file."""
+    lines = ['{"x": [{"a": 1}], "y": 1}', '{"x": [{}], "y": 2}', '{"x": [{"a": 1.5, "b": [{"c": "t"}]}], "y": 3}']
+    (tmp_path / "t").write_text("\n".join(lines))
+    source = TableFile(path=str(tmp_path / "t")).open().with_used_columns({"y"})
+    assert source.table.values["y"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("first", "empty", "wrong", "message"),
+    [
+        ("[1]", "[]", '["a"]', "column `x` has, in a list, a value of the type string, but number before"),
+        ("[[1]]", "[[], null]", '[["a"]]', "column `x` has, in a list, a value of the type string, but number before"),
+        ('[{"a": 1}]', "[{}]", '[{"a": "b"}]', "column `x.a` has, in a list, a value of the type string, but number"),
+        ('[{"a": [1]}]', '[{"a": []}]', '[{"a": [{}]}]', "column `x.a` has, in a list, a value of the type object"),
+    ],
+)
+def test_the_line_of_a_wrong_type_in_a_list_is_found(
+    first: str, empty: str, wrong: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f'{{"x": {value}}}\n' for value in (first, empty, "null", wrong)]
+    rest = "".join(rows[1:])
+    monkeypatch.setattr(json_lines, "BLOCK_BYTES", len(rest))
+    content = rows[0] + "\n" * len(rest) + rest  # its second block has the last three rows
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read(tmp_path / "t", content)
+    assert f"t, line {len(rest) + 4}: " in str(error.value)

@@ -139,6 +139,16 @@ def test_a_hash_depends_on_the_key_and_not_on_how_it_is_stored() -> None:
     assert [found["test"].tolist() for found in splits] == [[0, 3, 17, 21, 25, 27, 28, 29, 34]] * 4
 
 
+def test_bytes_that_are_no_text_may_decide_about_splits() -> None:
+    keys = [bytes([number % 20, 255]) for number in range(ROWS)]
+    columns = {"k": keys, "gaps": [None, b"\xff", b"\xfe"] * 20, "x": range(ROWS)}
+    for options in ({"split_hash": "k"}, {"group": "k"}):
+        names = names_of_rows(dict(Frame(columns=columns, **options).splits()))
+        assert (names.reshape(3, 20) == names[:20]).all()
+        assert {*names} == {"train", "valid", "test"}
+    assert (names_of_rows(dict(Frame(columns=columns, stratify="gaps").splits())) != "").all()
+
+
 def test_a_large_whole_key_is_the_same_beside_a_key_with_decimals() -> None:
     keys = np.arange(40) * 1e16
     alone = Arrays(columns={"k": keys}, split_hash="k").splits()

@@ -451,6 +451,16 @@ def test_a_struct_may_be_null_in_a_file(tmp_path: Path) -> None:
     assert table.types == {"a.b": "int", "a.c.d": "string", "y": "int"}
 
 
+def test_a_struct_may_be_null_at_another_depth_in_each_file(tmp_path: Path) -> None:
+    inner = pyarrow.array([{"b": None}], pyarrow.struct([("b", pyarrow.null())]))
+    for name, column in (("0", pyarrow.nulls(1)), ("1", inner), ("2", pyarrow.array([{"b": {"c": 1}}]))):
+        parquet.write_table(pyarrow.table({"a": column, "y": [1.5]}), tmp_path / name)
+    table = open_table(tmp_path / "?").table
+    assert table.values["a.b.c"].tolist() == [0, 0, 1]
+    assert table.valid["a.b.c"].tolist() == [False, False, True]
+    assert {*table.values} == {"a.b.c", "y"}
+
+
 @pytest.mark.parametrize("kind", ["list", "dictionary", "text"])
 def test_the_row_of_a_text_that_is_not_utf_8_is_named(kind: str, tmp_path: Path) -> None:
     texts = pyarrow.array([b"a", b"\xff", b"b"]).view(pyarrow.string())
@@ -483,6 +493,27 @@ def test_types_that_arrow_defines_by_others_are_read_and_unknown_ones_are_an_err
     other = pyarrow.ExtensionArray.from_storage(pyarrow.opaque(pyarrow.int64(), "x", "y"), pyarrow.array([1]))
     with pytest.raises(DataError, match=r"`x` has Arrow's type extension<arrow.opaque.*convert the column first"):
         _ = Frame(columns=pyarrow.table({"x": other})).table
+
+
+def test_gaps_among_arrays_in_parquet_are_an_error(tmp_path: Path) -> None:
+    column = pyarrow.array([[1, 2], None], pyarrow.list_(pyarrow.int64(), 2))
+    parquet.write_table(pyarrow.table({"x": column}), tmp_path / "t")
+    with pytest.raises(DataError, match="t has gaps among arrays of a fixed size, which Arrow can't read from Parquet"):
+        _ = open_table(tmp_path / "t").table
+    write_stream(pyarrow.table({"x": column}), tmp_path / "t")
+    assert open_table(tmp_path / "t").table.valid["x"].tolist() == [True, False]
+
+
+def test_lists_of_structs_that_nothing_reads_may_differ(tmp_path: Path) -> None:
+    structs = ([[{"a": 1}]], [[{"b": "t", "a": 1.5}]], [None])
+    for number, column in enumerate(structs):
+        parquet.write_table(pyarrow.table({"x": column, "y": [number]}), tmp_path / str(number))
+    source = open_table(tmp_path / "?")
+    assert source.with_used_columns({"y"}).table.values["y"].tolist() == [0, 1, 2]
+    assert source._store.read("x").to_pylist() == [[{"a": 1, "b": None}], [{"a": 1.5, "b": "t"}], None]
+    parquet.write_table(pyarrow.table({"x": [[{"a": "t"}]], "y": [3]}), tmp_path / "3")
+    with pytest.raises(DataError, match=r"column `x` has the type .* in .*/3, but .* in .*/1. Write it with one type"):
+        _ = open_table(tmp_path / "?").with_used_columns({"y"}).table
 
 
 @pytest.mark.parametrize(
