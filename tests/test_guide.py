@@ -90,7 +90,7 @@ def write_shop(path: Path) -> None:
 
 @pytest.mark.optax
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(GUIDE.commands) == 12
+    assert len(GUIDE.commands) == 13
     for command in GUIDE.commands:
         arguments = shlex.split(command)
         if {"data=image_table", "data=sql"} & {*arguments}:  # other tests run such commands
