@@ -276,6 +276,23 @@ class TableFile(Csv):
     lists. Bytes that aren't UTF-8 stay bytes, such as images.
 
     Attributes:
+        path: the file, or several that are one table: a list; a pattern such as `shards/*.parquet`, or with `**` for
+            any folders; or a folder, of which all files are read, also in folders below, but for names that start with
+            `.` or `_`. The files of a pattern or a folder are in the order of their paths. All have one format and the
+            same columns. Folders named `year=2020` are the column `year`. A relative path is looked up below
+            $TITRATE_DATA, then below the working folder. A URI, such as `s3://bucket/*.parquet`, is fetched into the
+            cache folder.
+        delimiter: of CSV files, the character between fields. A comma is replaced by the character of a first line such
+            as `sep=;`.
+        quote: of CSV files, the character around fields that contain delimiters, quotes or line breaks. A quote within
+            a quoted field is written twice. None: no field is quoted.
+        escape: of CSV files, the character before a delimiter or quote that is part of a field. None: there is none.
+            With a backslash, a field `\\N` is empty, as in files of MySQL.
+        comment: of CSV files, lines that start with this character are skipped. None: there are no comments.
+        encoding: of CSV files, a text encoding of Python, such as utf-16 or cp1252.
+        names: of CSV files, the names of the columns, if the files have no line of them. None: the first line has them.
+        strip: of CSV files, characters that are removed at both ends of each field, such as blanks, as Python's
+            `str.strip` does. It needs `quote=null`. None: fields are read as they are.
         records: of TFRecord files, what a record is: an `example`, or `raw` bytes, the value of the column `record`.
         shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
             array; `[null]`, a list; `[null,2]`, a list of arrays; `[null,null]`, a list of lists, of which each is a
