@@ -20,6 +20,8 @@ from components.input_files import hash_file
 from components.types import DataError, Range, row_count
 
 BATCH_RECORDS, BATCH_BYTES = 1 << 10, 1 << 24  # that a function gets at once
+MAX_PIECE_BYTES = 1 << 30
+MAX_HEADER_BYTES = 1 << 40  # a longer one is a slip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,8 +49,8 @@ class ParsedFiles(Generator):
 
     path: str | tuple[str, ...]
     function: Callable[..., Any]
-    records: Literal["file", "tfrecord"] | Annotated[int, Range(1)] = "file"
-    header_bytes: Annotated[int, Range(0)] = 0
+    records: Literal["file", "tfrecord"] | Annotated[int, Range(1, MAX_PIECE_BYTES)] = "file"
+    header_bytes: Annotated[int, Range(0, MAX_HEADER_BYTES)] = 0
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:

@@ -345,7 +345,9 @@ class TableFile(Csv):
         example = f"`path={path}/{names[0]}`, and `valid` and `test` likewise"
         if sorted(parts.values()) != sorted({*parts.values()} - {""}) or "train" not in parts.values():
             raise DataError(f"{folder} has the splits {join_names(names)}. Choose the folders: {example}")
-        options = {"path" if part == "train" else part: f"{path}/{name}" for name, part in parts.items()}
+        end = "/" if path.endswith("/") else ""  # which shows that a URI is a folder
+        folders = {part: f"{path.rstrip('/')}/{name}{end}" for name, part in parts.items()}
+        options = {"path": folders.pop("train"), **folders}
         for option in options.keys() - {"path"}:
             if (value := getattr(self, option)) is not None:
                 raise DataError(

@@ -133,9 +133,10 @@ class TextLines(Table):
 
         maps: list[pyarrow.Buffer] = []
         data = _join(read(), maps)
-        if not counts.any():
+        if not counts.all():
+            empty = files[int(counts.argmin())]
             skipped = f" after the first {self.skip_lines:,}; set `skip_lines` to fewer, or" if self.skip_lines else ";"
-            raise DataError(f"{self.origin(part)} has no lines{skipped} choose a file with lines that aren't empty")
+            raise DataError(f"{empty} has no lines{skipped} choose files with lines that aren't empty")
         offsets = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
         texts = Strings(data, map_arrays(offsets, maps) if maps else offsets)
         labels = None if self.label is None else _repeat([self._find_class(file) for file in files], counts)

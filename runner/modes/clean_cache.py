@@ -27,7 +27,7 @@ def clean_cache(*, confirmed: bool) -> int:
     fetched = [CacheEntry(path, size, used, name) for path, used, size, name in list_fetched()]
     entries = sorted([*list_entries(folder), *fetched], key=lambda entry: entry.used, reverse=True)
     if not entries:
-        write_line(f"nothing to remove: the cache of encoded data, {folder}, is empty")
+        write_line(f"nothing to remove: the cache, {folder.parent}, is empty")
         return 0
     print_tables([Section("", [["last use", "size", "content"], *_rows(entries)], right_columns=(1,))])
     removable = [entry for entry in entries if not entry.is_busy]

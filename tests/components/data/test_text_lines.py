@@ -103,11 +103,12 @@ ERRORS = {
         "of the file.",
     ),
     "a NUL": ({"a": b"x\0y\n"}, {}, "a.txt has a NUL character, so it is no text in utf-8. Remove it, or set `enc"),
-    "no lines": ({"a": b"\n\n"}, {}, "*.txt has no lines"),
+    "no lines": ({"a": b"\n\n"}, {}, "a.txt has no lines; choose files"),
+    "no lines in one file": ({"a": b"x\n", "b": b"\n"}, {}, "b.txt has no lines; choose files"),
     "only a header": (
         {"a": b"head\n"},
         {"skip_lines": 2},
-        "*.txt has no lines after the first 2; set `skip_l",
+        "a.txt has no lines after the first 2; set `skip_l",
     ),
     "an encoding": ({"a": b""}, {"encoding": "utf-9"}, "`encoding` (=utf-9) is not a text encoding of Python. Did you"),
 }

@@ -498,7 +498,7 @@ def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "data"
     arguments = ["mode=clean", "runs.delete=cache"]
-    assert run_command(*arguments) == [[f"nothing to remove: the cache of encoded data, {folder}, is empty"]]
+    assert run_command(*arguments) == [[f"nothing to remove: the cache, {folder.parent}, is empty"]]
     for number in range(2):
         save_tree(folder / (str(number) * 32), [{"x": np.zeros(125_000)}], f"encoded rows of table {number}")
         os.utime(folder / (str(number) * 32) / "index.json", (number, number))
