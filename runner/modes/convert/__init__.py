@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.closest import suggest_name
+from components.data.partitions import Partitions
 from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
@@ -55,6 +56,7 @@ def command(config: Config) -> int:
     name = str(config.values["output"]["path"])
     with located_settings("convert"), show_work(name, len(rows), unit="rows", quiet=quiet) as report:
         conversion = Conversion(source, rows, order, zoned, plan, report)
+        _check_folders(conversion, name)
         written = _write(conversion, config)
     if not quiet:
         if isinstance(source, LeavesOut):
@@ -89,6 +91,17 @@ def _select_rows(source: Source, plan: Plan) -> np.ndarray:
     if plan.shards is not None and plan.shards > len(rows):
         raise UserError(f"convert.shards={plan.shards} is more than the {len(rows):,} rows. Choose fewer.")
     return rows
+
+
+def _check_folders(conversion: Conversion, name: str) -> None:
+    """Raises UserError if a folder of the output names a column of the rows, so that no table could be read there."""
+    plan = conversion.plan
+    folders = Partitions([plan.path.absolute() if plan.shards is None else plan.path.absolute() / "shard"]).names
+    if plan.kind != "images" and (both := [each for each in folders if each in conversion.read_schema().names]):
+        raise UserError(
+            f"output={name} is in a folder named {both[0]}=…, which would be a column, and the rows have a column "
+            f"{both[0]}. Choose another folder, or leave the column out: data.drop=[{both[0]}]"
+        )
 
 
 def _write(conversion: Conversion, config: Config) -> dict[str, Written]:

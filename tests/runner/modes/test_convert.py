@@ -208,6 +208,8 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"], "convert.tensors=true is for Examples"),
         (["output=t.tfrecord", "convert.records=raw"], "raw records are one column of bytes or texts, and the data"),
         (["output=table.csv"], "output=table.csv exists already. Remove it, choose another name, or replace it"),
+        (["output=kind=1/t.csv"], "output=kind=1/t.csv is in a folder named kind=…, which would be a column, and the"),
+        (["output=kind=1/", "convert.format=csv"], "output=kind=1/ is in a folder named kind=…"),
         (["output=no/t.csv"], "output=no/t.csv: there is no folder no. Create it, or choose another one."),
         (["output=table.csv/", "convert.format=csv"], "output=table.csv/ is a file, and no folder."),
         (["output=folder.csv"], "output=folder.csv is a folder. Choose another name, or write output=folder.csv/"),
@@ -224,7 +226,8 @@ def test_a_full_disk_leaves_nothing_incomplete(
 def test_wrong_settings_are_errors_and_write_nothing(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("folder.csv").mkdir()
+    for folder in ("folder.csv", "kind=1"):
+        Path(folder).mkdir()
     Path("other").mkdir()
     Path("other/a.txt").touch()
     Path("table.csv").write_text(CSV.replace("1.5", "1.1"))
