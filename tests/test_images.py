@@ -238,7 +238,7 @@ def test_a_folder_without_classes_is_predicted_with_its_paths(
     assert "Move or remove it; to predict images without classes, use predict (mode=predict)." in error
     assert "data.labels" not in error
     assert main([*words, "mode=evaluate", "data.labels=false"]) == 2
-    assert "an evaluation needs the target. Allowed: image, path. To predict" in capsys.readouterr().err
+    assert "an evaluation needs the target. Columns: image, path. To predict" in capsys.readouterr().err
     (tmp_path / "new" / "notes.txt").touch()
     assert main([*words, "mode=predict", f"output={output}"]) == 2
     assert "notes.txt in " in (error := capsys.readouterr().err)
