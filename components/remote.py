@@ -220,7 +220,7 @@ def _open_system(uri: str) -> tuple[Any, str]:
     except ImportError as error:
         package = str(known_implementations[scheme]["class"]).split(".")[0]
         needed = "aiohttp" if scheme in HTTP else (error.name or "a package") if package == "fsspec" else package
-        raise DataError(f"{scheme}:// needs the package {needed}. Install it: pip install {needed}") from error
+        raise DataError(f"{scheme}:// needs the package {needed}. Install it: uv pip install {needed}") from error
     system.invalidate_cache()
     return system, str(path)
 

@@ -250,6 +250,12 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
     kinds = ("run", "sweep") if key == "resume" else ("run",)
     known = [path.name for path in list_runs(root) if read_kind(path) in kinds]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
+    starting = [path.name for path in list_runs(root) if path.name.startswith(name)]
+    if len(starting) > 1:
+        listed = f"{', '.join(starting[-3:])}{f', … ({len(starting) - 3} more)' if len(starting) > 3 else ''}"
+        raise UserError(
+            f"{key}={name}: {len(starting)} folders below {root} start so: {listed}. Write more of the name."
+        )
     near = containing or closest_names(name, [*known, LAST_RUN], cutoff=0.4)
     listed = f"Nearest runs: {', '.join(near)}." if near else f"The newest runs: {', '.join(known[-3:])}."
     runs = listed if known else "It has no runs."

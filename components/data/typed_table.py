@@ -42,6 +42,7 @@ MISSING = {  # by type
     "timestamp": np.array("NaT", "M8[us]"),
 }
 MAX_VALUE_SHARE = 0.4  # of texts, and of rows, that may be values in a column that is read as it is
+BYTES = "it has bytes: components.feature.Image reads images; decode texts"
 BOOLEANS = {"true": True, "false": False}
 INDEX = re.compile(r"__index_level_\d+__")  # the columns that pandas writes into files for an index without a name
 NAME_INDEX = "`frame.rename_axis('id')` makes it a column"
@@ -161,7 +162,7 @@ class TypedTable(TextTable):
 
     def _describe_unread(self, name: str) -> str:
         """Says what a column without a type of a table has, and how to convert it."""
-        return "it has bytes; decode them to texts" if name in self._files else _describe_unread(self._raw.values[name])
+        return BYTES if name in self._files else _describe_unread(self._raw.values[name])
 
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""
@@ -364,13 +365,13 @@ def _describe_unread(values: Values) -> str:
     if isinstance(values, Ragged):
         return (
             f"it has {layout_of(values)}, for which nothing is inferred; a feature file can read them, by Vocabulary "
-            "and Embedding, or numbers by Numeric with `sequence=true`"
+            "and Embedding, or numbers by Numeric with `sequence: true`"
         )
     if not isinstance(values, np.ndarray) or values.ndim > 1:
         return "it has arrays or objects, for which nothing is inferred"
     example = next((value for value in values if value is not None), None) if values.dtype.hasobject else None
     if isinstance(example, bytes) or values.dtype.kind == "S":
-        return "it has bytes; decode them to texts"
+        return BYTES
     if values.dtype.hasobject:
         return "it has arrays or objects, for which nothing is inferred"
     if values.dtype.kind == "m":

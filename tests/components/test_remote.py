@@ -144,8 +144,8 @@ def test_a_file_that_breaks_off_or_changes_is_an_error(monkeypatch: pytest.Monke
     ("uri", "message"),
     [
         ("s4://b/t.csv", r"s4://b/t.csv: s4:// is no kind of file system. Allowed: abfs://, file"),
-        ("s3://b/t.csv", "s3:// needs the package s3fs. Install it: pip install s3fs"),
-        ("gs://b/t.csv", "gs:// needs the package gcsfs. Install it: pip install gcsfs"),
+        ("s3://b/t.csv", "s3:// needs the package s3fs. Install it: uv pip install s3fs"),
+        ("gs://b/t.csv", "gs:// needs the package gcsfs. Install it: uv pip install gcsfs"),
         ("memory://b/../../t.csv", "memory://b/../../t.csv has a file whose path isn't allowed"),
     ],
 )

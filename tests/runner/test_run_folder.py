@@ -128,8 +128,10 @@ def test_a_run_is_found_by_the_start_of_its_name_that_no_other_has(tmp_path: Pat
     assert [start[17:] for start in starts.values()] == ["00", "01_digits", "01_2_digits", "01_2_mlp", ""]
     for name, start in starts.items():
         assert find_run(tmp_path, start) == tmp_path / name
-    for start in ("2026-11-20_12-00-01", "2026-11-20_12-00-0", "my_r"):  # of several; without the time
-        with pytest.raises(UserError, match="there is no such run"):
+    with pytest.raises(UserError, match="there is no such run"):
+        find_run(tmp_path, "my_r")  # without the time
+    for start, count in (("2026-11-20_12-00-01", "3 folders"), ("2026-11-20_12-00-0", r"4 folders.*, … \(1 more\)")):
+        with pytest.raises(UserError, match=f"{count}.*Write more of the name"):
             find_run(tmp_path, start)
     assert find_starts(["2026-11-20_12-00-00_a", "2026-11-20_12-00-00_a"]) == {
         "2026-11-20_12-00-00_a": "2026-11-20_12-00-00_a"

@@ -149,7 +149,7 @@ def make_engine(url: sqlalchemy.URL) -> sqlalchemy.Engine:
         package = driver.package or getattr(error, "name", None)
         if package is not None:
             raise DataError(
-                f"a database of {backend} needs the package {package}. Install it: pip install '{package}'"
+                f"a database of {backend} needs the package {package}. Install it: uv pip install '{package}'"
             ) from error
         raise DataError(
             f"`uri`: there is no driver for a database of `{url.drivername}`. {suggest_name(backend, DRIVERS)} For "

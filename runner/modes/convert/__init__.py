@@ -185,7 +185,10 @@ def _list_words(conversion: Conversion, written: Mapping[str, Written], config: 
     target = config.values["data"].get("target")
     if target is not None:
         yield format_override("data.target", [*map(str, target)] if isinstance(target, list | tuple) else str(target))
-    options = find_reading_options(conversion.read_schema(), merge_flags(written), plan.kind, plan.options)
+    schema = conversion.read_schema()
+    if target is None and "label" in schema.names and list_columns(schema) == ["image"]:
+        yield "feature=image"
+    options = find_reading_options(schema, merge_flags(written), plan.kind, plan.options)
     for option, value in options.items():
         if not isinstance(value, dict):
             yield format_override(f"data.{option}", value)

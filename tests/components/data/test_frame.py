@@ -127,9 +127,15 @@ def test_python_s_numbers_with_gaps_are_numbers_and_arrays_are_kept() -> None:
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        ([b"a", b"b"], "it has bytes; decode them to texts"),
-        (np.array([b"a", b"b"]), "it has bytes; decode them to texts"),
-        (pyarrow.array([None, b"b"]), "it has bytes; decode them to texts"),
+        ([b"a", b"b"], "it has bytes: components.feature.Image reads images; decode texts"),
+        (
+            np.array([b"a", b"b"]),
+            "it has bytes: components.feature.Image reads images; decode texts",
+        ),
+        (
+            pyarrow.array([None, b"b"]),
+            "it has bytes: components.feature.Image reads images; decode texts",
+        ),
         (np.array([1, 2], "m8[s]"), "it has durations (timedelta64[s]); divide them by one second"),
         ([timedelta(1), None], "it has durations (timedelta64[us]); divide them"),
         (pandas.Series([timedelta(1), None]), "it has durations (timedelta64["),

@@ -411,13 +411,18 @@ def test_bytes_are_packed(kind: Any, max_bytes: int, tmp_path: Path, monkeypatch
     assert block.columns["kind"].tolist() == [*"aab"]
     assert block.files == {"image"}
     assert bool(source._store.maps) == (max_bytes == 0)
-    assert source.profile().notes == ("image is left out: it has bytes; decode them to texts",)
+    assert source.profile().notes == (
+        "image is left out: it has bytes: components.feature.Image reads images; decode texts",
+    )
     whole = open_table(tmp_path / "t")
     assert whole.table.valid["image"].tolist() == [True, False, True, True]
     assert "image" not in whole.table.types
     unused = next(open_table(tmp_path / "t", target="n").with_used_columns({"n"}).blocks("all"))
     assert [*unused.columns["image"].iterate_bytes()] == [each or b"" for each in BYTES]
-    with pytest.raises(DataError, match="`types` lists the column `image`, but it has bytes; decode them to texts"):
+    with pytest.raises(
+        DataError,
+        match=r"`types` lists the column `image`, but it has bytes: components.feature.Image reads",
+    ):
         _ = open_table(tmp_path / "t", types={"image": "string"}).table
 
 
