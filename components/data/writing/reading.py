@@ -6,13 +6,15 @@ rows are written, flags of the columns are collected, by which such columns are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.data.csv.reader import NULLS
 from components.data.csv.types import has_decimal_point
+from components.data.partitions import Partitions
 from components.data.tfrecord.parts import RECORD
 from components.data.writing.formats import DEFAULTS, FileKind, RecordOptions
 
@@ -129,6 +131,11 @@ def find_reading_options(
         "bytes_as": bytes_as,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def list_folder_columns(file: Path) -> Sequence[str]:
+    """The columns that the folders of a file name, such as `year=2020`, when it is read."""
+    return Partitions([file]).names
 
 
 def find_shape(kind: pyarrow.DataType) -> list[int | None]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.closest import suggest_name
-from components.data.partitions import Partitions
-from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options
+from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, list_folder_columns
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
 from runner.config.provenance import Problems
@@ -96,7 +95,8 @@ def _select_rows(source: Source, plan: Plan) -> np.ndarray:
 def _check_folders(conversion: Conversion, name: str) -> None:
     """Raises UserError if a folder of the output names a column of the rows, so that no table could be read there."""
     plan = conversion.plan
-    folders = Partitions([plan.path.absolute() if plan.shards is None else plan.path.absolute() / "shard"]).names
+    path = plan.path.absolute()
+    folders = list_folder_columns(path if plan.shards is None else path / "shard")
     if plan.kind != "images" and (both := [each for each in folders if each in conversion.read_schema().names]):
         raise UserError(
             f"output={name} is in a folder named {both[0]}=…, which would be a column, and the rows have a column "
