@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.ragged import offsets_of
 from components.types import DataError, Ragged, Strings, Values
 
 if TYPE_CHECKING:
@@ -345,4 +346,4 @@ def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarr
         return values.reshape(len(column), column.type.list_size, *values.shape[1:])
     lengths = compute.list_value_length(column).fill_null(0)
     sizes = convert_numbers(lengths, str(lengths.type), None, 0)
-    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)]))
+    return Ragged(values, offsets_of(sizes))

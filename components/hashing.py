@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from components.ragged import offsets_of
 from components.types import Ragged, Strings, Values
 
 # Of MurmurHash3's 64-bit finalizer (Appleby, 2008), and 2^64 divided by the golden ratio.
@@ -111,7 +112,7 @@ def _hash_strings(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         begin = ends[first] - lengths[short[first]]
         stop = max(int(np.searchsorted(ends, begin + CHUNK_BYTES, side="right")), first + 1)
         some = short[first:stop]
-        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[some])])
+        bounds = offsets_of(lengths[some])
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths[some])
         content = data[positions + np.repeat(offsets[some], lengths[some])]
         hashes[some] = _sum_rows(mix(content.astype(np.uint64) + _spread(positions)), bounds)

@@ -248,9 +248,10 @@ def find_folder(root: Path, name: str, key: str = "resume") -> Path:
             "the folder of its best run."
         )
     kinds = ("run", "sweep") if key == "resume" else ("run",)
-    known = [path.name for path in list_runs(root) if read_kind(path) in kinds]
+    folders = list_runs(root)
+    known = [path.name for path in folders if read_kind(path) in kinds]
     containing = [folder for folder in known if name in folder][-3:]  # the latest ones
-    starting = [path.name for path in list_runs(root) if path.name.startswith(name)]
+    starting = [path.name for path in folders if path.name.startswith(name)]
     if len(starting) > 1:
         listed = f"{', '.join(starting[-3:])}{f', … ({len(starting) - 3} more)' if len(starting) > 3 else ''}"
         raise UserError(

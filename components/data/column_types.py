@@ -62,7 +62,7 @@ def select_field(column: pyarrow.ChunkedArray, path: tuple[str, ...]) -> pyarrow
     return compute.struct_field(column, list(path)) if path else column
 
 
-def has_no_values(kind: pyarrow.DataType) -> bool:
+def _has_no_values(kind: pyarrow.DataType) -> bool:
     """Whether a column of a type has no values: each is null, or a struct without fields."""
     import pyarrow
 
@@ -72,7 +72,7 @@ def has_no_values(kind: pyarrow.DataType) -> bool:
 def drop_empty_structs(fields: Collection[Field], others: Collection[Field]) -> list[Field]:
     """The fields without those that have no values where others are structs of the same path."""
     structs = {field.path[:length] for field in others for length in range(1, len(field.path))}
-    return [field for field in fields if not (field.path in structs and has_no_values(field.type))]
+    return [field for field in fields if not (field.path in structs and _has_no_values(field.type))]
 
 
 def find_common_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType | None:

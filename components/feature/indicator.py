@@ -24,7 +24,7 @@ from components.feature.statistic.document_frequency import (
     weigh_vocabulary,
 )
 from components.layer.lowering.sparse import clear_invalid
-from components.ragged import Layout, layout_of
+from components.ragged import Layout, layout_of, offsets_of
 from components.types import (
     Block,
     Constants,
@@ -172,7 +172,7 @@ def _to_rows(bags: Bags, values: np.ndarray, padding: Any, ids: Encoded) -> Enco
         Ragged if `ids` is Ragged; otherwise an array (rows, K), where K is the number of ids of each row.
     """
     lengths = np.bincount(bags.rows, minlength=row_count(ids))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    offsets = offsets_of(lengths)
     if isinstance(ids, Ragged):
         return Ragged(values, offsets)
     ids_per_row = ids.size // max(len(ids), 1)

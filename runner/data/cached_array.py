@@ -88,7 +88,7 @@ class ArrayWriter:
             target.write(data.data)
 
     def describe(self) -> dict[str, Any]:
-        """The parameters of `CachedArray` besides the file, as JSON values.
+        """The parameters of `CachedArray` other than the file, as JSON values.
 
         `segments` are the positions and sizes of its bytes in the shared file. None: it has a file of its own.
         """

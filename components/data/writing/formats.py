@@ -18,6 +18,7 @@ from components.data.table import slice_rows
 from components.data.tfrecord.example import Feature, serialize_examples
 from components.data.tfrecord.framing import write_records
 from components.data.tfrecord.tensor import NUMBERS, serialize_tensors
+from components.ragged import offsets_of
 from components.types import DataError, Ragged, Strings
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def make_feature(name: str, column: Any, options: RecordOptions) -> Feature:
         else:
             counts[counts > 0] = convert_numbers(compute.list_value_length(column), "int64", None, 0)
         column, is_inner = column.flatten(), True
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    offsets = offsets_of(counts)
     types, kind = pyarrow.types, column.type
     if column.null_count:
         raise DataError(f"column `{name}` has missing values within lists, which Examples can't hold. {OTHER_FORMATS}")
@@ -313,7 +314,7 @@ def _make_tensors(name: str, column: Any) -> Feature:
     else:
         pieces = [_serialize(inner, start, stop) for start, stop in itertools.pairwise(bounds)]
         messages = Strings.from_bytes(pieces)
-    return Feature("bytes", messages, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+    return Feature("bytes", messages, offsets_of(counts))
 
 
 def _serialize(values: Any, start: int, stop: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from components.ragged import select_lists
 from components.types import Strings, UserError
 
 
@@ -38,9 +39,7 @@ def split_dictionary(strings: Strings) -> tuple[Strings, np.ndarray | None]:
 
 def gather(strings: Strings, positions: np.ndarray) -> Strings:
     """Copies the strings at some positions in `offsets`, in that order. Ignores `indices`; the result has none."""
-    starts, lengths = strings.offsets[positions], np.diff(strings.offsets)[positions]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    sources = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)  # of each byte, in `strings.data`
+    sources, offsets = select_lists(strings.offsets, positions)  # the position of each byte in `strings.data`
     return Strings(strings.data[sources], offsets)
 
 
