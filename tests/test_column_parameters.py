@@ -12,10 +12,11 @@ import gzip
 import importlib
 import inspect
 import io
+import pickle
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from components.feature.text.string_ops import to_strings
 from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
+from runner.data.workers import Workers, pack_message
 from runner.signature.build import build, build_source
 from runner.signature.parameters import Parameter, read_signature
 
@@ -598,6 +600,26 @@ def test_a_parameter_of_a_source_has_an_effect(name: str, key: str, parameter: P
 def test_a_parameter_of_a_column_has_an_effect(name: str, key: str, parameter: Parameter) -> None:
     base = {**BASES[name], **CONTEXT.get(f"{name}.{key}", {})}
     check_effect(name, key, parameter, base, functools.partial(observe_column, name))
+
+
+class SendingWorkers(Workers):
+    """They send all values as to another process and back."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        sent = send(function)
+        return (send(sent(send(item))) for item in items)
+
+
+def send(value: Any) -> Any:
+    data, buffers = pack_message(value)
+    return pickle.loads(data, buffers=[bytes(buffer) for buffer in buffers])
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_column_can_be_computed_in_other_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = list(observe_column(name, BASES[name]))
+    monkeypatch.setattr("runner.data.load.Workers", SendingWorkers)
+    assert list(observe_column(name, BASES[name])) == expected
 
 
 def check_effect(

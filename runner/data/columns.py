@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +95,14 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
 def select_columns(block: Block, names: Collection[str]) -> dict[str, Values]:
     """Some columns of a block. Others aren't read."""
     return {name: block.columns[name] for name in block.columns if name in names}
+
+
+def drop_columns(block: Block, names: Collection[str]) -> Block:
+    """A block without columns that aren't among `names`. One stays at least, since they have the number of rows."""
+    if isinstance(block.columns, LazyColumns):  # they are read when they are used
+        return block
+    columns = select_columns(block, names) or dict(itertools.islice(block.columns.items(), 1))
+    return replace(block, columns=columns, valid={name: mask for name, mask in block.valid.items() if name in columns})
 
 
 def select_rows(block: Block, rows: np.ndarray, names: Collection[str] | None = None) -> Block:

@@ -1,85 +1,17 @@
-"""Compares rows by 64-bit hashes: those of one split with those of another one, or those of two passes."""
+"""Finds equal rows of two splits by their hashes."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from components.hashing import combine_hashes, hash_values
-from components.types import Block, DataError, Source, Statistic
+from components.types import Source
+from runner.data.row_hashes import Hashes
 from runner.data.used_rows import locate_row
 
 MAX_TABLE_BITS = 26  # 64 MB: a table of the first bits of hashes tells that most of them occur only once
-
-
-class Hashes(NamedTuple):
-    """The hashes of rows, each (rows,), uint64.
-
-    Attributes:
-        inputs: they depend on the columns that inputs read.
-        examples: they also depend on those that targets read.
-        rows: they depend on all columns that are read.
-    """
-
-    inputs: np.ndarray
-    examples: np.ndarray
-    rows: np.ndarray
-
-
-@dataclass(frozen=True)
-class RowHashes:
-    """The hashes of each row, as a statistic and as the column that needs it: columns are fitted in the same pass.
-
-    Attributes:
-        inputs: the raw columns that inputs read.
-        targets: the other raw columns that targets read.
-        others: the other raw columns that are read.
-        remedy: what to do if a later pass yields other rows. None: it yields the same ones.
-    """
-
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    others: tuple[str, ...] = ()
-    remedy: str | None = None
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return self.inputs + self.targets + self.others
-
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {"hashes": self}
-
-    def summarize(self, block: Block) -> list[Hashes]:
-        inputs, targets, others = (
-            [hash_values(block.columns[key], block.valid.get(key)) for key in keys]
-            for keys in (self.inputs, self.targets, self.others)
-        )
-        of_inputs = combine_hashes(inputs)
-        of_examples = combine_hashes([of_inputs, *targets]) if targets else of_inputs
-        return [Hashes(of_inputs, of_examples, combine_hashes([of_examples, *others]) if others else of_examples)]
-
-    def check(self, block: Block, expected: np.ndarray) -> None:
-        """Raises DataError for the first row that differs from the same row in an earlier pass.
-
-        Args:
-            block: the rows.
-            expected: `Hashes.rows` of each of these rows in the earlier pass.
-        """
-        (found,) = self.summarize(block)
-        if (differs := found.rows != expected).any():
-            raise DataError(
-                f"{block.locate(int(differs.argmax()))} has other values than when it was read before. {self.remedy}"
-            )
-
-    def merge(self, state: list[Hashes], other: list[Hashes]) -> list[Hashes]:
-        return state + other
-
-    def result(self, state: list[Hashes]) -> Hashes:
-        return Hashes(*map(np.concatenate, zip(*state, strict=True)))
 
 
 def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes: Hashes) -> Iterator[str]:
