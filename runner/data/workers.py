@@ -34,7 +34,7 @@ from runner.platform import count_workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-START_SECONDS = 2.0  # of work, before processes start: about twice as long as each of them needs to start
+START_SECONDS = 3.0  # of work, before processes start: about three times as long as each of them needs to start
 _MAX_BYTES = 2**28  # of an item. A column with a huge dictionary is not copied for each block
 _MAX_BUFFERS = 512  # that one call of the system writes or reads; POSIX allows at least 16, Linux and macOS 1,024
 _MAX_PROCESSES = 8  # more wait for this process, which reads the blocks and copies them
