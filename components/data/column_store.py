@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 STREAM = b"\xff\xff\xff\xff"  # starts an Arrow file that isn't of the format with an index
-MAX_ARRAY_BYTES = 1 << 28  # of the columns of a table in memory; others are kept on the disk
+MAX_ARRAY_BYTES = 1 << 27  # of the columns of a table in memory; others are kept on the disk
 
 
 class ColumnStore(ABC):

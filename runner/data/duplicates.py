@@ -11,6 +11,7 @@ from components.types import Source
 from runner.data.row_hashes import Hashes
 from runner.data.used_rows import locate_row
 
+PIECE_ROWS = 2**18  # whose hashes are compared at a time
 MAX_TABLE_BITS = 26  # 64 MB: a table of the first bits of hashes tells that most of them occur only once
 
 
@@ -28,7 +29,10 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
     inputs, examples, _ = hashes
     ordered = np.sort(_select_likely(inputs, splits))
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
-    candidates = {split: numbers[_contains(repeated, inputs[numbers])] for split, numbers in splits.items()}
+    candidates = {
+        split: np.concatenate([rows[_contains(repeated, inputs[rows])] for rows in _cut(numbers)])
+        for split, numbers in splits.items()
+    }
     for first, second in itertools.combinations(splits, 2):
         originals, others = candidates[first], candidates[second]
         distinct, positions = np.unique(examples[originals], return_index=True)
@@ -58,13 +62,19 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
 
 def _select_likely(hashes: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
     """The hashes that may be in two splits, and a few others. Sorting all of them would take several times as long."""
-    largest, *others = sorted((hashes[rows] for rows in splits.values()), key=len, reverse=True)
-    few = np.concatenate([np.empty(0, np.uint64), *others])
+    largest, *others = sorted(splits.values(), key=len, reverse=True)
+    few = np.concatenate([np.empty(0, np.uint64), *(hashes[rows] for rows in others)])
     bits = min((8 * len(few)).bit_length(), MAX_TABLE_BITS)
     shift = np.uint64(64 - bits)
     is_taken = np.zeros(1 << bits, bool)
     is_taken[few >> shift] = True
-    return np.concatenate([few, largest[is_taken[largest >> shift]]])
+    pieces = (hashes[rows] for rows in _cut(largest))
+    return np.concatenate([few, *(piece[is_taken[piece >> shift]] for piece in pieces)])
+
+
+def _cut(rows: np.ndarray) -> list[np.ndarray]:
+    """The rows in pieces, whose hashes need little memory."""
+    return np.split(rows, range(PIECE_ROWS, len(rows), PIECE_ROWS))
 
 
 def _contains(ordered: np.ndarray, hashes: np.ndarray) -> np.ndarray:

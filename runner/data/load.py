@@ -350,7 +350,7 @@ def _fit_columns(
     hashed = {ROW: cast(Column, hashes)} if is_hashed else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
-    row_hashes: Hashes | None = None
+    row_hashes: np.ndarray | None = None
     groups = group_by_pass(all_columns)
     # The rows are hashed in the first pass that is needed anyway.
     first_pass = next((number for number, group in enumerate(groups) if has_statistics(group)), 0)
@@ -360,8 +360,10 @@ def _fit_columns(
             group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
         results = compute_statistics(used, group_requests, all_columns | hashed, constants, workers=workers)
         if hashed and number == first_pass:
-            row_hashes = results[ROW][ROW]["hashes"]
-            warnings += describe_duplicates(used, splits, row_hashes)
+            found: Hashes = results.pop(ROW)[ROW]["hashes"]
+            warnings += describe_duplicates(used, splits, found)
+            row_hashes = found.rows
+            del found  # hashes have the size of several columns
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 sentences = target.validate_splits({split: results[split][own_name] for split in splits})
@@ -387,8 +389,8 @@ def _fit_columns(
         "left_out": (),
         "skipped_rows": None,
     }
-    if row_hashes is not None and hashes.remedy is not None:
-        fitted["row_hashes"] = row_hashes.rows
+    if row_hashes is not None:
+        fitted["row_hashes"] = row_hashes
     if isinstance(source, LeavesOut):
         fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
         if (row_numbers := source.row_numbers()) is not None:

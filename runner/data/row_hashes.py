@@ -18,12 +18,12 @@ class Hashes(NamedTuple):
     Attributes:
         inputs: they depend on the columns that inputs read.
         examples: they also depend on those that targets read.
-        rows: they depend on all columns that are read.
+        rows: they depend on all columns that are read. None: no later pass is checked.
     """
 
     inputs: np.ndarray
     examples: np.ndarray
-    rows: np.ndarray
+    rows: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,17 @@ class RowHashes:
         )
         of_inputs = combine_hashes(inputs)
         of_examples = combine_hashes([of_inputs, *targets]) if targets else of_inputs
-        return [Hashes(of_inputs, of_examples, combine_hashes([of_examples, *others]) if others else of_examples)]
+        of_rows = combine_hashes([of_examples, *others]) if others else of_examples
+        return [Hashes(of_inputs, of_examples, None if self.remedy is None else of_rows)]
 
     def merge(self, state: list[Hashes], other: list[Hashes]) -> list[Hashes]:
         return state + other
 
     def result(self, state: list[Hashes]) -> Hashes:
-        return Hashes(*map(np.concatenate, zip(*state, strict=True)))
+        inputs = np.concatenate([hashes.inputs for hashes in state])
+        examples = np.concatenate([hashes.examples for hashes in state]) if self.targets else inputs
+        rows = [hashes.rows for hashes in state if hashes.rows is not None]
+        return Hashes(inputs, examples, np.concatenate(rows) if rows else None)
 
 
 class RowCheck(NamedTuple):
@@ -83,6 +87,7 @@ class RowCheck(NamedTuple):
     def __call__(self, block: Block) -> None:
         """Raises DataError for the first row of the block that differs."""
         (found,) = self.hashes.summarize(block)
+        assert found.rows is not None
         if (differs := found.rows != self.expected).any():
             remedy = self.hashes.remedy
             raise DataError(
