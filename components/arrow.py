@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.ragged import offsets_of
+from components.ragged import SAME_DEPTH, find_mixed_depths, offsets_of
 from components.types import DataError, Ragged, Strings, Values
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
     except OverflowError as error:
         raise _make_integer_error(name) from error
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        if depths := find_mixed_depths(column):
+            raise DataError(f"column `{name}` has {depths}. {SAME_DEPTH}") from error
         reason = _describe_types(column) or str(error).splitlines()[0]
         raise DataError(f"column `{name}` doesn't have values of one type: {reason}. Convert them to one") from error
 

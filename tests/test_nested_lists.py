@@ -92,7 +92,10 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
     assert evaluated[0] == evaluated[1]
     other_depth = {"baskets": [["i0"]], "bought": [1]}
     for call in (model.predict, model.evaluate):
-        with pytest.raises(UserError, match=r"basket: a new row .* \(\) in lists, but .*the types, shapes and levels"):
+        with pytest.raises(
+            UserError,
+            match=r"basket: new rows are encoded as lists of whole numbers, but .* as lists of lists of whole",
+        ):
             call(other_depth)
     with pytest.raises(DataError, match="column `baskets` has missing values within its lists"):
         model.predict({"baskets": [[["i1", None]]]})

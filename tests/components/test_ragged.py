@@ -15,8 +15,8 @@ from components.columns import as_column
 from components.data.csv.selection import take_rows as take_compact
 from components.data.table import slice_rows
 from components.hashing import hash_values
-from components.ragged import layout_of, nest, split_levels
-from components.types import DataError, Padded, padded_shape, row_count
+from components.ragged import describe_values, layout_of, nest, split_levels, truncate
+from components.types import DataError, Padded, Ragged, Strings, padded_shape, row_count
 from runner.data.batches import LENGTHS, gather_rows
 from runner.data.cache import load_tree, save_tree
 from runner.data.columns import array_layouts, concatenate_rows, take_rows
@@ -113,3 +113,59 @@ def test_a_value_is_found_in_its_row(table: tuple[int, list[Any]]) -> None:
     for row, (start, stop) in enumerate(pairwise(layout.offsets.tolist())):
         assert {layout.find_row(position) for position in range(start, stop)} <= {row}
     assert layout.is_nested == (depth > 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (np.arange(3), "single whole numbers"),
+        (np.zeros((3, 2, 4)), "arrays of floats of shape (2, 4)"),
+        (np.array(["a", None], object), "single texts"),
+        (Ragged(np.array([True]), np.array([0, 1])), "lists of booleans"),
+        (Ragged(Ragged(Strings.from_bytes([b"a"]), np.array([0, 1])), np.array([0, 1])), "lists of lists of texts"),
+        (Ragged(np.zeros((1, 2)), np.array([0, 1])), "lists of arrays of floats of shape (2,)"),
+    ],
+)
+def test_a_column_is_described_in_words(column: Any, text: str) -> None:
+    assert describe_values(column) == text
+
+
+@pytest.mark.parametrize(
+    ("column", "fault"),
+    [
+        ([[1, 2], [[3]]], "lists of lists in row 1, but lists in row 0"),
+        ([[], None, [[1]], ["a"]], "lists in row 3, but lists of lists in row 2"),
+        ([[1], [2, [3]]], "both lists and lists of lists in row 1"),
+        ([[1], 2], "single values in row 1, but lists in row 0"),
+    ],
+)
+def test_lists_of_several_depths_raise_an_error_that_names_the_rows(column: Any, fault: str) -> None:
+    with pytest.raises(DataError, match=f"column `x` has {fault}. All rows must have lists of the same depth"):
+        as_column("x", column)
+
+
+@given(TABLES, st.data())
+def test_lists_are_truncated_as_in_python(table: tuple[int, list[Any]], data: st.DataObject) -> None:
+    depth, rows = table
+    lengths = data.draw(st.lists(st.none() | st.integers(1, 3), min_size=depth, max_size=depth))
+    last = data.draw(st.booleans())
+    for column in (to_ragged(rows, depth), to_ragged([_spell(row) for row in rows], depth, str)):
+        expected = [_cut(row, lengths, last=last) for row in to_lists(column)]
+        assert to_lists(truncate(column, lengths, last=last)) == expected
+
+
+def _cut(row: Any, lengths: list[int | None], *, last: bool) -> Any:
+    if not lengths:
+        return row
+    maximum = len(row) if lengths[0] is None else lengths[0]
+    return [
+        _cut(each, lengths[1:], last=last) for each in (row[max(0, len(row) - maximum) :] if last else row[:maximum])
+    ]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_lists_that_are_arrays_are_truncated_along_their_axes(last: bool) -> None:
+    array = np.arange(24).reshape(2, 3, 4)
+    expected = array[:, -2:, -1:] if last else array[:, :2, :1]
+    np.testing.assert_array_equal(truncate(array, (2, 1), last=last), expected)
+    np.testing.assert_array_equal(truncate(array, (None, 9), last=last), array)

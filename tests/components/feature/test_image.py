@@ -148,7 +148,7 @@ def test_grey_images_need_no_axis_of_channels() -> None:
 
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[:, 0, :, 0], IMAGES.astype(np.int32)])
 def test_what_is_no_image_of_bytes_raises_an_error(images: Any) -> None:
-    message = r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
+    message = r"column `image` of data has .*; images must be arrays of uint8, 0 to 255, of shape \(height"
     column, block = Image(key="image"), Block({"image": images})
     with pytest.raises(DataError, match=message):
         fit(column, block)
