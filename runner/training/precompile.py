@@ -10,9 +10,10 @@ import numpy as np
 
 from runner import memory
 from runner.data.batches import Chunk
+from runner.data.padding import describe_longest, measure_lists, widen
 from runner.log import LOG
 from runner.program.metric_sums import list_metric_names
-from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
+from runner.training.evaluator import BATCH_SIZE_KEY, EVALUATION_SIZE_KEY, Evaluator
 
 
 def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[str]:
@@ -45,14 +46,17 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[
     return names
 
 
-def compile_step(evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...]) -> None:
-    """Compiles a training step.
+def compile_step(
+    evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...], remedy: str = ""
+) -> int:
+    """Compiles a training step, and returns the bytes that it needs for intermediate values.
 
     Args:
         evaluator: the program with its data.
         name: the name of the step on the display.
         chunk: the examples that are among the arguments.
         train_arguments: the arguments of `Program.train`, with shapes for the state.
+        remedy: what the user can do about too little memory, without a period. "": only another batch size.
 
     Raises:
         RunError: training needs more memory than is free. It needs the state, copies of the state, and the
@@ -69,4 +73,56 @@ def compile_step(evaluator: Evaluator, name: str, chunk: Chunk, train_arguments:
         free = memory.measure_free_memory() or "the free memory is unknown"
         LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
         if state_fits:  # otherwise the user was warned already
-            memory.check_need("training", batch, total, state_bytes, warn=warn)
+            memory.check_need("training", batch, total, state_bytes, warn=warn, remedy=remedy)
+    return need.additional if need else 0
+
+
+def check_longest_lists(
+    evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...], additional: int
+) -> None:
+    """Checks that the steps and evaluations with the longest lists fit into the memory.
+
+    The need of the first batch is scaled to their size. What may not fit by this estimate is compiled, which takes
+    seconds, to know its need.
+
+    Args:
+        evaluator: the program with its data.
+        name: the name of the step on the display.
+        chunk: the examples that are among the arguments.
+        train_arguments: the arguments of `Program.train`, with shapes for the state.
+        additional: the bytes that the step needs for the intermediate values of the chunk.
+
+    Raises:
+        RunError: too little memory is free.
+    """
+    free = memory.measure_free_memory()
+    if not evaluator.batches.is_ragged or free is None:
+        return
+    program_inputs, state, _, *others = train_arguments
+    batch_bytes = memory.count_bytes(chunk.data)
+
+    def may_not_fit(data: Any) -> bool:
+        growth = memory.count_bytes(data) / batch_bytes
+        return memory.estimate_training_bytes(state) + growth * (additional + batch_bytes) > free.program_bytes
+
+    lists = measure_lists(evaluator.batches.encoded, evaluator.data.splits["train"])
+    widest = chunk._replace(data=widen(chunk.data, lists))
+    if may_not_fit(widest.data):
+        remedy = describe_longest(lists)
+        compile_step(evaluator, name, widest, (program_inputs, state, widest.data, *others), remedy)
+    for split, rows in evaluator.data.splits.items():
+        if split == "train":
+            continue
+        size, lists = evaluator.evaluation_batch_size, measure_lists(evaluator.batches.encoded, rows)
+        first = next(iter(evaluator.batches.chunks(rows[:size], size, 1, pad=True)))
+        widest = first._replace(data=widen(first.data, lists))
+        if not may_not_fit(widest.data):
+            continue
+        weights = jax.eval_shape(partial(evaluator.program.evaluated_weights, program_inputs), state)
+        examples = widest.data, widest.rows[0], widest.mask, np.int32(0)
+        function, arguments = evaluator.program.evaluate, (program_inputs, *weights, *examples)
+        if need := evaluator.compile_function("the evaluation", function, widest, *arguments):
+            batch, total = (EVALUATION_SIZE_KEY, size), need.additional + memory.count_bytes(widest.data)
+            held, warn = memory.estimate_training_bytes(state), evaluator.warn_of_memory
+            remedy = describe_longest(lists)
+            memory.check_need(f"evaluating {split}", batch, held + total, held, warn=warn, remedy=remedy)

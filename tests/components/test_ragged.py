@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,10 +18,12 @@ from components.data.table import slice_rows
 from components.hashing import hash_values
 from components.ragged import describe_values, layout_of, nest, split_levels, truncate
 from components.types import DataError, Padded, Ragged, Strings, padded_shape, row_count
-from runner.data.batches import LENGTHS, gather_rows
+from runner.data.batches import gather_rows
 from runner.data.cache import load_tree, save_tree
 from runner.data.columns import array_layouts, concatenate_rows, take_rows
 from runner.data.encode import join_pieces
+from runner.data.padding import LENGTHS, measure_lists, widen
+from runner.memory import count_bytes
 
 VALUES = {1: st.lists(st.integers(-9, 9), max_size=3)}
 for _depth in (2, 3):
@@ -66,6 +69,28 @@ def test_pieces_are_joined_cached_and_padded_as_lists(table: tuple[int, list[Any
             padded = gather_rows(encoded, order)["x"]["values"]
             assert unpad(padded) == [rows[row] for row in order]
             assert set(padded_shape(padded)[1:]) <= {*LENGTHS}
+
+
+@given(TABLES, st.data())
+def test_the_largest_batch_has_the_shapes_and_the_size_of_the_longest_lists(
+    table: tuple[int, list[Any]], data: st.DataObject
+) -> None:
+    depth, rows = table
+    encoded = {"x": {"ids": to_ragged(rows, depth, np.int32), "weights": to_ragged(rows, depth, np.float32)}}
+    numbers = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=4)))
+    lists = measure_lists(encoded, numbers)
+    batch = gather_rows(encoded, numbers)
+    assert {each.widths for each in lists} == {padded_shape(batch["x"]["ids"])[1:]}
+    assert sum(each.row_bytes for each in lists) * len(numbers) == count_bytes(batch)
+    shortest = gather_rows(encoded, numbers[:1])
+    found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (widen(shortest, lists), gather_rows(encoded, numbers)))
+    assert [(shape[1:], dtype) for shape, dtype in jax.tree.leaves(found[0], is_leaf=_is_pair)] == [
+        (shape[1:], dtype) for shape, dtype in jax.tree.leaves(found[1], is_leaf=_is_pair)
+    ]
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is tuple
 
 
 def test_padding_is_zero_and_an_empty_list_is_none() -> None:

@@ -283,7 +283,7 @@ def test_other_columns_read_truncated_lists(column: Truncated, lists: Any) -> No
 
 def test_a_missing_list_is_truncated_to_an_empty_one_or_an_error() -> None:
     block = Block(BLOCK.columns, {"sizes": np.array([True, False, True])})
-    with pytest.raises(DataError, match="row 1 of data: column `sizes` has no value.*, or set `missing=empty`"):
+    with pytest.raises(DataError, match=r"row 1 of data: column `sizes` has no value.*, or set `missing=empty`"):
         encode({"x": Truncated(key="sizes", max_length=(1, 1))}, block)
     found = encode({"x": Truncated(key="sizes", max_length=(1, 1), missing="empty")}, block)[0]["x"]["lists"]
     assert to_lists(found) == [[[1.0]], [], [[0.5]]]
