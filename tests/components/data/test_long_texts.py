@@ -7,7 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.arrow import convert_column
@@ -15,10 +15,10 @@ from components.data import Frame
 from components.data.long_texts import MIN_BYTES, shorten_long_texts
 from components.types import DataError, Strings
 
-REVIEWS = st.integers(0, 5).map(lambda number: f"A good film number {number}. " * 9)
+REVIEWS = st.integers(0, 10**6).map(lambda number: f"A good film number {number}. " * 9)
 LONG_VALUES = st.sampled_from(["1" * 200, "é" * 200, " " * 200, "2020-01-31 " * 20])
 SHORT = st.sampled_from(["", "N/A", "-", "?", "12", "1,5", "2020-01-31", "good", "yes"])
-TEXTS = st.lists(st.one_of([REVIEWS] * 6 + [LONG_VALUES, SHORT, st.none()]), min_size=1, max_size=12)
+TEXTS = st.lists(st.one_of([REVIEWS] * 12 + [LONG_VALUES, SHORT, st.none()]), min_size=1, max_size=16)
 
 
 def read(texts: list[Any], **options: Any) -> str:
@@ -34,6 +34,7 @@ def read(texts: list[Any], **options: Any) -> str:
         return str(error)
 
 
+@example([f"A good film number {number}. " * 9 for number in range(8)] + ["N/A", None], {})
 @settings(max_examples=40, deadline=None)
 @given(TEXTS, st.sampled_from([{}, {"nulls": ("good",)}, {"nulls": {"x": ("?",)}}, {"types": {"x": "string"}}]))
 def test_shortened_texts_are_read_as_the_texts(texts: list[Any], options: dict[str, Any]) -> None:
