@@ -96,6 +96,10 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
         model.predict({"baskets": [empty]})
     evaluated = [model.evaluate({"baskets": [empty], "bought": [1]}) for empty in ([], [[]])]
     assert evaluated[0] == evaluated[1]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(10**6, "in this test"))
+        with pytest.raises(RunError, match=r"memory for predicting: .* and `basket` has up to 900 lists in a row"):
+            model.predict({"baskets": [[["i0"]] * 900, [["i1"] * 900]]})
     other_depth = {"baskets": [["i0"]], "bought": [1]}
     for call in (model.predict, model.evaluate):
         with pytest.raises(

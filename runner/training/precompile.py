@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from runner import memory
 from runner.data.batches import Chunk
-from runner.data.padding import describe_longest, measure_lists, widen
+from runner.data.padding import ListLengths, describe_longest, measure_lists, widen
 from runner.log import LOG
 from runner.program.metric_sums import list_metric_names
 from runner.training.evaluator import BATCH_SIZE_KEY, EVALUATION_SIZE_KEY, Evaluator
@@ -99,30 +100,54 @@ def check_longest_lists(
     if not evaluator.batches.is_ragged or free is None:
         return
     program_inputs, state, _, *others = train_arguments
-    batch_bytes = memory.count_bytes(chunk.data)
+    held, batch_bytes = memory.estimate_training_bytes(state), memory.count_bytes(chunk.data)
 
     def may_not_fit(data: Any) -> bool:
         growth = memory.count_bytes(data) / batch_bytes
-        return memory.estimate_training_bytes(state) + growth * (additional + batch_bytes) > free.program_bytes
+        return held + growth * (additional + batch_bytes) > free.program_bytes
 
     lists = measure_lists(evaluator.batches.encoded, evaluator.data.splits["train"])
     widest = chunk._replace(data=widen(chunk.data, lists))
     if may_not_fit(widest.data):
-        remedy = describe_longest(lists)
-        compile_step(evaluator, name, widest, (program_inputs, state, widest.data, *others), remedy)
+        arguments = program_inputs, state, widest.data, *others
+        compile_step(evaluator, name, widest, arguments, describe_longest(lists))
     for split, rows in evaluator.data.splits.items():
-        if split == "train":
-            continue
-        size, lists = evaluator.evaluation_batch_size, measure_lists(evaluator.batches.encoded, rows)
-        first = next(iter(evaluator.batches.chunks(rows[:size], size, 1, pad=True)))
-        widest = first._replace(data=widen(first.data, lists))
-        if not may_not_fit(widest.data):
-            continue
-        weights = jax.eval_shape(partial(evaluator.program.evaluated_weights, program_inputs), state)
-        examples = widest.data, widest.rows[0], widest.mask, np.int32(0)
-        function, arguments = evaluator.program.evaluate, (program_inputs, *weights, *examples)
-        if need := evaluator.compile_function("the evaluation", function, widest, *arguments):
-            batch, total = (EVALUATION_SIZE_KEY, size), need.additional + memory.count_bytes(widest.data)
-            held, warn = memory.estimate_training_bytes(state), evaluator.warn_of_memory
-            remedy = describe_longest(lists)
-            memory.check_need(f"evaluating {split}", batch, held + total, held, warn=warn, remedy=remedy)
+        lists = measure_lists(evaluator.batches.encoded, rows)
+        size = evaluator.evaluation_batch_size
+        if split != "train" and may_not_fit((widest := _widen_evaluation(evaluator, rows, lists)).data):
+            _check_evaluation(evaluator, widest, (program_inputs, state), split, (size, held), describe_longest(lists))
+
+
+def _widen_evaluation(evaluator: Evaluator, rows: np.ndarray, lists: Sequence[ListLengths]) -> Chunk:
+    """The shapes of an evaluation batch of a split with the longest lists."""
+    size = evaluator.evaluation_batch_size
+    first = next(iter(evaluator.batches.chunks(rows[:size], size, 1, pad=True)))
+    return first._replace(data=widen(first.data, lists))
+
+
+def _check_evaluation(
+    evaluator: Evaluator,
+    chunk: Chunk,
+    inputs: tuple[Any, Any],
+    split: str,
+    sizes: tuple[int, int],
+    remedy: str,
+) -> None:
+    """Compiles an evaluation. Raises RunError if it needs more memory than is free.
+
+    Args:
+        evaluator: the program with its data.
+        chunk: the shapes of a batch.
+        inputs: the inputs of the program, and the state or its shapes.
+        split: the name of the split.
+        sizes: the size of the batch, and the bytes in use all the time.
+        remedy: what the user can do apart from choosing another batch size.
+    """
+    (program_inputs, state), (size, held) = inputs, sizes
+    weights = jax.eval_shape(partial(evaluator.program.evaluated_weights, program_inputs), state)
+    arguments = program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask, np.int32(0)
+    need = evaluator.compile_function("the evaluation", evaluator.program.evaluate, chunk, *arguments)
+    if need:
+        total = held + need.additional + memory.count_bytes(chunk.data)
+        batch, warn = (EVALUATION_SIZE_KEY, size), evaluator.warn_of_memory
+        memory.check_need(f"evaluating {split}", batch, total, held, warn=warn, remedy=remedy)
