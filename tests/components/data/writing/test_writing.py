@@ -170,7 +170,7 @@ def test_raw_records_are_read_as_they_were(values: Any, tmp_path: Path) -> None:
         (
             Ragged(Ragged(np.arange(4), np.arange(5)), np.arange(5)),
             "csv",
-            "lists, .* can't hold. Write Parquet, or leave",
+            "lists, which CSV files can't hold. Write Parquet, or leave",
         ),
         (np.arange(4).astype("m8[s]"), "csv", "column `x` has durations, which CSV files can't hold"),
         (np.arange(4).astype("m8[s]"), "tfrecord", "column `x` has durations, which TFRecord files can't hold"),
