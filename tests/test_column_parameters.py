@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
+import pyarrow
 import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
@@ -73,6 +74,9 @@ RAW: dict[str, Any] = {
     "weight": NUMBERS % 3 + 0.5,
     "pair": np.stack([NUMBERS * 0.5, np.cos(NUMBERS), NUMBERS % 3], 1),
     "numbers": Ragged(np.arange(2.0 * ROWS), np.arange(ROWS + 1) * 2),
+    "lists": Ragged(np.arange(3 * ROWS) % 7, np.arange(ROWS + 1) * 3),
+    "other_lists": Ragged(np.arange(3 * ROWS) % 5, np.arange(ROWS + 1) * 3),
+    "list_gaps": pyarrow.array([[None, [1, 2, 3], [2]][n % 3] for n in NUMBERS]),
     "shares": Ragged(np.arange(2.0 * ROWS) + 1, np.arange(ROWS + 1) * 2),
     "word": [["a", "b", "c", "a"][n % 4] for n in NUMBERS],
     "gaps": np.array([["a", None, "c", ""][n % 4] for n in NUMBERS], object),
@@ -99,6 +103,7 @@ PARENTS: dict[str, Any] = {
     "hashed": {"_target_": f"{COLUMN}Hashed", "key": "text", "buckets": 3},
     "numeric": {"_target_": f"{COLUMN}Numeric", "key": "pair"},
 }
+RAW_VALUES = ("Tokens", "Truncated")  # the columns that no input takes
 TARGETS = ("ImageTarget", "Label", "Labels", "Mask")
 BASES: dict[str, dict[str, Any]] = {
     "Bucketized": {"key": "x", "boundaries": [2.0, 5.0]},
@@ -119,6 +124,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Time": {"key": "when", "parts": ["hour"]},
     "TimePart": {"key": "when", "part": "hour"},
     "Tokens": {"key": "text"},
+    "Truncated": {"key": "lists", "max_length": 2},
     "Vocabulary": {"key": "word"},
     "Weighted": {"key": "ids", "weight": "weight"},
     "WordCount": {"key": "tokens"},
@@ -182,6 +188,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Tokens.separator": {"key": "tags", "split": None, "separator": "|", "standardize": None},
     "Tokens.split": {"standardize": None},
     "Tokens.order": {"ngrams": 2},
+    "Truncated.missing": {"key": "list_gaps", "missing": "empty"},
     "Vocabulary.path": {"path": "words.txt"},
     "Vocabulary.size": {"path": "words.txt", "size": 1},
     "Vocabulary.min_count": {"min_count": 1},
@@ -286,6 +293,8 @@ VALUES: dict[str, list[Any]] = {
     "Tokens.separator": [";"],
     "Tokens.standardize": [None],
     "MissingIndicator.key": ["gaps"],
+    "Truncated.key": ["other_lists"],
+    "Truncated.missing": [None],
     "Vocabulary.key": ["id"],
     "Vocabulary.values": [["b", "a"]],
     "Vocabulary.path": ["more_words.txt"],
@@ -397,7 +406,14 @@ for table in (CONTEXT, VALUES):
     table |= {f"{name}.{key}": value for name in ("ImageTable", "TableFile") for key, value in like_csv.items()}
     table |= {f"Sql.{key}": as_query(value) for key, value in like_csv.items()}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
-ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
+ERRORS |= {
+    "Truncated.missing",
+    "Numeric.sequence",
+    "Numeric.size",
+    "Vocabulary.check",
+    "Time.format",
+    "TimePart.format",
+}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
@@ -528,16 +544,16 @@ def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
         if name in TARGETS:
             features = Features({"target": column}, {}, {})
         else:
-            if name == "Tokens":  # no input takes texts
+            if name in RAW_VALUES:
                 columns["of_column"] = build(VOCABULARY | {"key": "column"}, {})
-            listed = "of_column" if name == "Tokens" else "column"
+            listed = "of_column" if name in RAW_VALUES else "column"
             features = Features({}, {**columns, "column": column}, {"x": (listed,)})
         data = load_encoded(source(), features, identity="", cache=None)
     except UserError as error:
         yield f"{USER_ERROR}{error}"
         return
     (key,) = data.encoded
-    column = column if name != "Tokens" else columns["of_column"]
+    column = columns["of_column"] if name in RAW_VALUES else column
     yield str(jax.tree.map(repr, data.encoded[key]))
     constants = data.constants[key]
     yield str(jax.tree.map(repr, constants._asdict()))

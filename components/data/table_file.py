@@ -15,11 +15,12 @@ import numpy as np
 from components.arrow import is_bytes
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
-from components.data.column_store import ColumnStore, FileColumns
+from components.data.column_store import ColumnStore
 from components.data.csv.reader import Columns
 from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
+from components.data.file_columns import FileColumns
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.splitting import KEY_OPTIONS, SPLIT_NAMES
 from components.data.table_formats import find_format

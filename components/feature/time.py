@@ -17,6 +17,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
+from components.ragged import describe_values
 from components.time_format import convert_to_utc, find_fault, parse_time
 from components.types import Block, Constants, DataError, Remedy, Statistic, Strings, UserError, Values, bind_fields
 
@@ -297,8 +298,7 @@ def _list_unparsed(block: Block, key: str, values: Any) -> tuple[list[Any], np.n
         texts = strings.tolist() or [""]  # the dictionary may be empty where all values are missing
         return texts, np.arange(values.rows) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
-        kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
-        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}", SET_FORMAT)
+        raise DataError(f"column `{key}` of {block.origin} has {describe_values(values)}; {NEED_TIME}", SET_FORMAT)
     return values.tolist(), np.arange(len(values))
 
 

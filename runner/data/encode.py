@@ -24,7 +24,7 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import array_layouts, concatenate_rows, drop_columns, take_rows
+from runner.data.columns import ArrayLayout, array_layouts, concatenate_rows, drop_columns, take_rows
 from runner.data.row_hashes import RowCheck
 from runner.data.workers import Workers
 from runner.errors import column_location
@@ -366,16 +366,29 @@ def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
             )
         if values.dtype.kind not in "biuf" or values.dtype.itemsize > 4:
             raise UserError(
-                f"feature column `{name}`: `encode` returned `{key}` as {values.dtype}. At most 32 bits are allowed."
+                f"feature column `{name}`: `encode` returned `{key}` as {values.dtype}. At most 32 bits are allowed in "
+                "an input. List a column that reads it, such as Vocabulary or Numeric, or return fewer bits."
             )
 
 
-def _check_layouts(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _check_layouts(
+    found: Mapping[str, Mapping[str, ArrayLayout]], expected: Mapping[str, Mapping[str, ArrayLayout]]
+) -> None:
     """Raises UserError unless the arrays of a block have the layouts of those of the block before it."""
     for name, layouts in found.items():
         for key in {**layouts, **expected[name]}:
-            if (layout := layouts.get(key)) != (other := expected[name].get(key)):
-                raise UserError(
-                    f"feature column `{name}`: `encode` returned `{key}` as {layout} for some rows, and as {other} for "
-                    "others. It must return one type and shape for all rows."
-                )
+            layout, other = layouts.get(key), expected[name].get(key)
+            if layout == other:
+                continue
+            texts = [_describe_layout(layout, other), _describe_layout(other, layout)]
+            raise UserError(
+                f"feature column `{name}`: `encode` returned `{key}` as {texts[0]} for some rows, and as {texts[1]} "
+                "for others. It must return one type, shape and depth of lists for all rows."
+            )
+
+
+def _describe_layout(layout: ArrayLayout | None, other: ArrayLayout | None) -> str:
+    """A layout in words. None: there is no array. `other`: the one that it differs from."""
+    if layout is None:
+        return "nothing"
+    return str(layout) if other is None else layout.describe_beside(other)

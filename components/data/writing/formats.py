@@ -201,7 +201,11 @@ def _check_csv(table: pyarrow.Table) -> None:
         if pyarrow.types.is_large_binary(field.type):
             raise DataError(f"column `{field.name}` has bytes, such as images, which CSV files can't hold. {_OTHERS}")
         if pyarrow.types.is_nested(field.type):
-            raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {_OTHERS}")
+            is_deep = not pyarrow.types.is_fixed_size_list(field.type) and pyarrow.types.is_nested(
+                field.type.value_type
+            )
+            others = OTHER_FORMATS if is_deep else _OTHERS  # Examples can't hold lists of lists either
+            raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {others}")
         if pyarrow.types.is_duration(field.type):
             raise _make_duration_error(field.name, "CSV")
         if pyarrow.types.is_large_string(field.type):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pyarrow import csv, feather, ipc, orc, parquet
 
 import components.data.column_store as column_store
+import components.data.file_columns as file_columns
 from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
 from components.data.tfrecord.example import Feature, serialize_examples
@@ -165,9 +166,9 @@ def test_columns_of_lists_are_kept_and_have_no_profile(tmp_path: Path) -> None:
 def test_only_used_columns_are_read(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     TYPED[format](ROWS, tmp_path / "t")
     read: list[str] = []
-    original = column_store.FileColumns.read
+    original = file_columns.FileColumns.read
     monkeypatch.setattr(
-        column_store.FileColumns, "read", lambda self, name: (read.append(name), original(self, name))[1]
+        file_columns.FileColumns, "read", lambda self, name: (read.append(name), original(self, name))[1]
     )
     source = open_table(tmp_path / "t", target="count", seed=None).with_used_columns({"size"})
     (block,) = source.blocks("all")

@@ -394,7 +394,10 @@ def test_a_model_with_ragged_columns_and_the_users_own_parts(
             {"image": np.ones((2, 8, 8, 1))},
             "has floats up to 1, which may be from 0 to 1 or from 0 to 255",
         ),
-        ({"image": np.zeros((2, 8))}, r"column `image` of the new rows is uint8 \(2, 8\)"),
+        (
+            {"image": np.zeros((2, 8))},
+            r"column `image` of the new rows has arrays of whole numbers of shape \(8,\) \(uint8\)",
+        ),
         (
             {"image": np.zeros((2, 8, 7, 1), np.uint8)},
             r"has 8 x 7 pixels and 1 channel, where the training split has 8 x 8 pixels and 1 channel; "
