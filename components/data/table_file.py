@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 
 from components.arrow import is_bytes
+from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
@@ -211,8 +212,8 @@ class TypedFile(StoredTable, FileTable):
     @property
     def location(self) -> str:
         if isinstance(self.path, str) and (found := find_paths(self.path)[0]).is_dir():
-            return str(found)
-        return str(self.files[0])
+            return name_addresses(str(found))
+        return name_addresses(str(self.files[0]))
 
     @property
     def files(self) -> tuple[Path, ...]:
