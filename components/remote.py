@@ -69,9 +69,13 @@ def strip_file_scheme(path: str) -> str:
     """The path of a local file that is written as `file:///folder/name`. Raises DataError for a file of a host."""
     if not (match := SCHEME.match(path)) or match[1].lower() != "file":
         return path
-    if not path[match.end() :].startswith("/"):
-        raise DataError(f"{path}: the path of a file follows three slashes. Write file:///{path[match.end() :]}")
-    return path[match.end() :]
+    rest = path[match.end() :].removeprefix("localhost" if path[match.end() :].startswith("localhost/") else "")
+    if not rest.startswith("/"):
+        raise DataError(
+            f"{path}: after two slashes, {rest.split('/')[0]} is the name of a host. Write "
+            f"{path[: match.end()]}/folder/name with the absolute path of the file, or only {rest}."
+        )
+    return rest
 
 
 def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
