@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from components.cache_folder import fetched_folder
 from components.fetched_files import add_entry, new_entry, use_entry
 from components.read_once import read_once
-from components.remote_errors import explain_errors
+from components.remote_errors import CREDENTIALS, explain_errors
 from components.types import DataError, MissingFileError
 from components.uri_mask import mask_uri
 
@@ -38,6 +38,8 @@ CONTENT_FACTS = (
     *("etag", "lastmodified", "mtime", "modified", "created", "updated", "md5hash", "contentmd5", "digest", "checksum"),
     *("crc32c", "generation", "versionid", "sha256", "lfs"),
 )
+LOGIN = re.compile(r"[^:]+://[^/@]*:[^/]*@")  # the beginning of a URI with user and password
+NAMED_PACKAGE = re.compile(r"(?:[Ii]nstall |\")([\w-]+)")  # in an error of fsspec
 # Parameters of signed addresses. They differ each time, and are no part of the identity of a file.
 SIGNED = re.compile(
     r"x-(amz|goog)-.*|aws.*|googleaccessid|sig|signature|s[a-z]|expires|key-pair-id|policy|.*token.*", re.I
@@ -224,6 +226,12 @@ def _open_system(uri: str) -> tuple[Any, str]:
         raise DataError(
             f"{hide_credentials(uri)}: {scheme}:// is no kind of file system. Allowed: {USUAL}, and others of fsspec"
         )
+    if scheme in CREDENTIALS and LOGIN.match(uri):
+        raise DataError(
+            f"{hide_credentials(uri)}: {scheme}:// takes no user and password. Set {CREDENTIALS[scheme]}, and leave "
+            "out what is before the @."
+        )
+    uri = scheme + uri[len(scheme) :]  # in small letters, which fsspec needs
     options: dict[str, Any] = {}
     try:
         if scheme in HTTP:
@@ -234,7 +242,8 @@ def _open_system(uri: str) -> tuple[Any, str]:
         system, path = url_to_fs(uri, **options)
     except ImportError as error:
         package = str(known_implementations[scheme]["class"]).split(".")[0]
-        needed = "aiohttp" if scheme in HTTP else (error.name or "a package") if package == "fsspec" else package
+        named = NAMED_PACKAGE.search(str(error)) if package == "fsspec" else None
+        needed = "aiohttp" if scheme in HTTP else error.name or (named[1] if named else package)
         raise DataError(f"{scheme}:// needs the package {needed}. Install it: uv pip install {needed}") from error
     system.invalidate_cache()
     return system, str(path)

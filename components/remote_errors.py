@@ -19,6 +19,8 @@ CREDENTIALS = {
     "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+MAX_MESSAGE = 200  # characters of a file system's message
+OPERATION = re.compile(r"An error occurred \(\w+\) when calling the \w+ operation( \(.*?\))?: (?=.*\S )")  # of botocore
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,7 +50,7 @@ def _explain(error: Exception, uri: str) -> DataError:
     if isinstance(cause, FileNotFoundError) or status in (404, 410):
         return MissingFileError(f"there is no file {name}; correct the path", (uri,))
     answer = f"{status} {getattr(cause, 'message', '')}".strip() if status is not None else str(cause)
-    message = (_hide_in_message(answer, uri) or type(cause).__name__).rstrip(".")
+    message = OPERATION.sub("", _hide_in_message(answer, uri) or type(cause).__name__).rstrip(".")
     if isinstance(cause, PermissionError) or status in (401, 403) or "credential" in message.lower():
         variables = CREDENTIALS.get(uri.partition("://")[0].lower())
         remedy = f"Set {variables}, or" if variables else "Write user:password@ before the host, or"
@@ -57,6 +59,8 @@ def _explain(error: Exception, uri: str) -> DataError:
         )
     if isinstance(cause, OSError) and cause.filename is not None:
         message = f"{cause.strerror} ({cause.filename})"
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]} …"
     return DataError(f"{name} can't be fetched: {message}. Try again, or correct the path.")
 
 
