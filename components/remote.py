@@ -166,7 +166,11 @@ def _download(system: Any, path: str, info: Mapping[str, Any], copy: Path, addre
     """Fetches a file. Raises DataError if it breaks off, or changes meanwhile."""
     size = info.get("size")
     with show_fetching.get()(f"fetching {address}", size or 0) as report:
-        system.get_file(path, str(copy), callback=_make_callback(report))
+        try:
+            system.get_file(path, str(copy), callback=_make_callback(report))
+        except KeyboardInterrupt:
+            message = f"interrupted: nothing of {address} is kept, and the same command fetches it again"
+            raise KeyboardInterrupt(message) from None
     fetched = os.path.getsize(copy)
     if size is not None and fetched != size:
         raise DataError(f"{address} broke off after {fetched:,} of {size:,} bytes. Run the command again.")

@@ -141,6 +141,15 @@ def test_a_file_that_breaks_off_or_changes_is_an_error(monkeypatch: pytest.Monke
         with pytest.raises(DataError, match=re.escape(message)):
             find_paths("memory://t.csv")
         assert not [path for path in cache.rglob("*") if path.is_file()]
+
+    def interrupt(self: Any, path: str, local: str, **options: Any) -> None:
+        Path(local).write_bytes(TABLE[:5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted: nothing of memory://t.csv is kept, and the same"):
+        find_paths("memory://t.csv")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
     monkeypatch.undo()
     monkeypatch.setenv("TITRATE_CACHE", str(cache))
     assert find_paths("memory://t.csv")[0].read_bytes() == TABLE
