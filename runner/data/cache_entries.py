@@ -92,7 +92,7 @@ def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list
     excess = sum(entry.size for entry in entries) - limit
     removed = []
     for entry in entries:
-        if excess > 0 and not entry.is_busy and entry.path.name not in keep and remove(entry):
+        if excess > 0 and entry.path.name not in keep and remove(entry):
             removed.append(entry)
             excess -= entry.size
     return removed

@@ -8,8 +8,10 @@ import pytest
 
 from components import fetched_files
 from components.fetched_files import add_entry, has_added_entries, new_entry
+from components.fetched_files import list_entries as list_fetched
 from runner.data.cache import load_tree, save_tree
 from runner.data.cache_entries import entries_folder, list_entries, remove_entry, remove_least_used
+from runner.data.encoded_cache import EncodedCache
 from runner.run_folder import lock_new_folder
 
 NAMES = [character * 32 for character in "0123"]
@@ -74,6 +76,9 @@ def test_fetched_files_count_and_those_in_use_stay(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(fetched_files, "_lists", os.close(*fetched_files._lists.values()) or {})  # the process ends
     removed = remove_least_used(tmp_path / "data", 10_000, ())
     assert [entry.path.name[:1] for entry in removed] == ["a"]
+    monkeypatch.setenv("TITRATE_CACHE_GB", "0")
+    EncodedCache(tmp_path, lambda: "a table").remove_least_used()  # this process has fetched files
+    assert not list_fetched(tmp_path)
 
 
 def test_unfinished_entries_count_and_only_those_of_killed_processes_are_removed(folder: Path) -> None:
