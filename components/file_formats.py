@@ -39,3 +39,8 @@ def match_suffix(*formats: FileFormat | None) -> re.Pattern[str]:
     """A pattern of the names of files of some formats, packed or not, whose group `stem` is the name without suffix."""
     suffixes = "|".join(suffix for format in formats for suffix in FORMATS[format].suffixes)
     return re.compile(rf"(?P<stem>.+?)\.({suffixes}){PACKED_SUFFIX}", re.IGNORECASE | re.DOTALL)
+
+
+def find_suffix(name: str) -> FileFormat | None:
+    """The format that the suffix of a file's name stands for. None: CSV, or another one."""
+    return next((format for format in FORMATS if format and match_suffix(format).fullmatch(name)), None)

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from components.uri_mask import MASK, mask_uri
+from components.uri_mask import MASK, SECRET_NAME, mask_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATA_URI_VARIABLE = "TITRATE_DATA_URI"  # of `data=sql`
@@ -56,7 +56,6 @@ _ENTRY = re.compile(  # an entry of a mapping in an argument
     re.DOTALL | re.VERBOSE,
 )
 _URI_NAME = re.compile(r"ur[il]s?$")
-_SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$")
 # Empty, a constant, Hydra's `???` or `${…}`, or a mask.
 _NOT_A_SECRET = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)
 
@@ -137,7 +136,7 @@ def _is_secret_key(key: str) -> bool:
     """Whether a key names a secret: `loss.token`, `tracking.key`."""
     names = key.lower().split(".")
     last_name = _last_name(names)
-    return bool(_SECRET_NAME.search(last_name)) or (names[0] == TRACKING_KEY and last_name.endswith("key"))
+    return bool(SECRET_NAME.search(last_name)) or (names[0] == TRACKING_KEY and last_name.endswith("key"))
 
 
 def _is_uri_key(key: str) -> bool:

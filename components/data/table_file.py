@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import numpy as np
 
 from components.arrow import is_bytes
+from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore
+from components.data.csv.errors import GIT_LFS_POINTER
 from components.data.csv.reader import Columns
 from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
@@ -35,7 +37,7 @@ from components.data.table_paths import (
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.tfrecord.layout import BytesAs, Layout, find_layout, format_shape
 from components.data.typed_table import TypedTable
-from components.file_formats import FORMAT_NAMES, FileFormat
+from components.file_formats import FORMAT_NAMES, FileFormat, find_suffix
 from components.hugging_face import list_saved_files, list_saved_splits
 from components.input_files import Paths, describe_paths, find_paths
 from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 START_BYTES = 1 << 12  # of a file, to recognize its format
+SHOWN_BYTES = 20  # of a file of another format, in a message
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -212,8 +215,8 @@ class TypedFile(StoredTable, FileTable):
     @property
     def location(self) -> str:
         if isinstance(self.path, str) and (found := find_paths(self.path)[0]).is_dir():
-            return str(found)
-        return str(self.files[0])
+            return name_addresses(str(found))
+        return name_addresses(str(self.files[0]))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -388,7 +391,32 @@ def _read_format(path: Path) -> FileFormat | None:
         raise DataError(
             f"{path} is {FORMAT_NAMES[format]} inside {packing}, which can't be read column by column. Unpack it."
         )
+    if format is None and (named := find_suffix(path.name)) is not None:
+        _check_text(path, start, FORMAT_NAMES[named])
     return format
+
+
+def _check_text(path: Path, start: bytes, named: str) -> None:
+    """Raises DataError for a file of an unknown format whose suffix is that of another format than CSV.
+
+    Args:
+        path: the file.
+        start: its first bytes.
+        named: the format that the suffix stands for.
+    """
+    if not start.strip():
+        raise DataError(f"{path} is empty, and no {named} file. Write it again, or leave it out.")
+    if start.startswith(GIT_LFS_POINTER):
+        raise DataError(
+            f"{path} is a pointer of Git LFS, and no {named} file. Fetch the file itself by `git lfs pull`."
+        )
+    if named == FORMAT_NAMES["json_lines"] and start.lstrip()[:1] in (b"{", b"["):
+        return  # JSON, for which the reader has a remedy
+    shown = start.lstrip().splitlines()[0][:SHOWN_BYTES].decode(errors="backslashreplace")
+    raise DataError(
+        f"{path} is no {named} file: it starts with {shown!r}. Write it again; or if it is CSV, choose data=csv, or "
+        "rename it to .csv."
+    )
 
 
 def find_files(paths: Paths) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from components.cache_folder import strip_entry
 from components.closest import join_names
 from components.file_formats import FORMATS, match_suffix
 from components.input_files import Paths, describe_paths, find_paths
@@ -46,8 +47,9 @@ def find_table_files(
 
 def name_files(files: tuple[Path, ...]) -> tuple[str, ...]:
     """The paths of files from the folder that holds all of them, for messages."""
-    folder = common_folder(files)
-    return tuple(os.path.relpath(file, folder) for file in files)
+    places = tuple(map(strip_entry, files))
+    folder = common_folder(places)
+    return tuple(os.path.relpath(place, folder) for place in places)
 
 
 def common_folder(files: tuple[Path, ...]) -> Path:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 
+from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import ALL, READING_OPTIONS, merge_options
 from components.data.bad_rows import BadRowsError
@@ -268,10 +269,11 @@ class Csv(FileTable):
     @property
     def location(self) -> str:
         if not isinstance(self.file.file, JoinedFile):
-            return str(self.file)
+            return name_addresses(str(self.file))
         folder, count = common_folder(self.files), f"{len(self.files):,} file{'s' if len(self.files) > 1 else ''}"
         is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
-        return f"{self.label if is_here else folder} ({count})"
+        is_named = is_remote(self.label) or is_here
+        return f"{self.label if is_named else folder} ({count})"
 
     @cached_property
     def reader(self) -> Reader:

@@ -164,7 +164,11 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
         yield f"the records are the values of {schema.names[0]}, and are read as the column record"
         return
     doubles = [field.name for field in schema if field.type == pyarrow.float64()]
-    if doubles and conversion.plan.options.float64 == "round":
+    if (rounding := conversion.plan.options.float64) and not doubles:
+        yield f"convert.float64={rounding} changes nothing: no column has numbers of float64"
+    if conversion.plan.options.tensors and not any(pyarrow.types.is_nested(field.type) for field in schema):
+        yield "convert.tensors=true changes nothing: it serializes arrays and lists as tensors, and no column has any"
+    if doubles and rounding == "round":
         yield f"the numbers of {', '.join(doubles)} are rounded to float32"
     both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
     if kind == "csv" and both:

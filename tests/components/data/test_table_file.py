@@ -586,11 +586,43 @@ def test_a_folder_of_splits_is_no_table(names: tuple[str, ...], tmp_path: Path) 
 
 
 def test_csv_files_are_read_as_ever(tmp_path: Path) -> None:
-    path = tmp_path / "table.parquet"  # the bytes decide
+    path = tmp_path / "table.txt"
     path.write_text("x;y\n1;2\n3;4\n")
     source = open_table(path, delimiter="semicolon")
     assert type(source) is Csv
     assert source.fingerprint() == Csv(path=str(path), delimiter="semicolon").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"),
+    [
+        *(
+            ("parquet", "Parquet"),
+            ("feather", "Arrow"),
+            ("orc", "ORC"),
+            ("jsonl", "JSON lines"),
+            ("tfrecord", "TFRecord"),
+        ),
+        ("jsonl.gz", "JSON lines"),
+    ],
+)
+def test_a_suffix_of_another_format_than_the_content_is_an_error(suffix: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{suffix}"
+    for content, message in (
+        (b"", f"t.{suffix} is empty, and no {name} file. Write it again, or leave it out"),
+        (b"a,b\n1,2\n", rf"t.{suffix} is no {name} file: it starts with 'a,b'. .* choose data=csv, or rename it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, .* by `git lfs pull`"),
+    ):
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+        with pytest.raises(DataError, match=message):
+            open_table(path)
+    path.write_text("a,b\n1,2\n")
+    assert Csv(path=str(path)).sizes() == {"all": 1}
+    parquet.write_table(ROWS, path := tmp_path / "t.csv")
+    assert open_table(path).sizes() == {"all": len(ROWS)}
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DataError, match=r"t\.csv is a pointer of Git LFS, not a CSV file; fetch the file itself"):
+        open_table(path).sizes()
 
 
 def test_columns_that_are_named_like_a_format_are_text(tmp_path: Path) -> None:

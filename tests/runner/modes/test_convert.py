@@ -102,6 +102,17 @@ def test_the_last_line_reads_tensors_and_raw_records(words: list[str], capsys: p
         assert_array_equal(block.columns["x"], arrays["x"])
 
 
+def test_options_that_change_nothing_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("arrays.npz", x=np.arange(4), y=np.arange(4))
+    words = ["data=npz", "data.path=arrays.npz", "mode=convert", "output=t.tfrecord"]
+    assert main([*words, "convert.tensors=true", "convert.float64=round"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "note: convert.tensors=true changes nothing: it serializes arrays and lists as tensors, and no col" in printed
+    )
+    assert "note: convert.float64=round changes nothing: no column has numbers of float64" in printed
+
+
 def test_rows_are_those_of_splits_in_order_or_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("convert.format=parquet", "convert.shards=3", "data.seed=null", "data.valid=4", "data.test=6")
     assert convert("output=all", *words) == 0
