@@ -29,8 +29,9 @@ import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
 from components.data import Arrays, write_idx
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.feature.text.string_ops import to_strings
 from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows

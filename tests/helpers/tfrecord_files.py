@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from components.data import TableFile
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import Ragged, Strings
 
 KINDS = {"int64": np.int64, "float": np.float32}

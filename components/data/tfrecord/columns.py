@@ -18,7 +18,7 @@ from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
 from components.data.partitions import Partitions
-from components.data.tfrecord.example import Kind
+from components.data.tfrecord.batch import Kind
 from components.data.tfrecord.framing import is_record, read_records
 from components.data.tfrecord.layout import Layout, find_layout, to_column
 from components.data.tfrecord.parts import Part, count_bytes, join_parts, make_gap, parse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 
 from components.arrow import array_to_arrow, mask_column, strings_to_arrow
-from components.data.tfrecord.example import Kind
+from components.data.tfrecord.batch import Kind
 from components.data.tfrecord.parts import Part
 from components.data.tfrecord.tensor import parse_tensors
 from components.types import DataError, Strings

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.data.tfrecord.batch import Kind
 from components.data.tfrecord.example import (
     Feature,
     FeatureList,
-    Kind,
     has_feature_lists,
     parse_examples,
     parse_sequence_examples,

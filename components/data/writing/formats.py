@@ -15,8 +15,9 @@ import numpy as np
 
 from components.arrow import convert_column, convert_numbers, read_strings
 from components.data.table import slice_rows
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.data.tfrecord.tensor import NUMBERS, serialize_tensors
 from components.ragged import offsets_of
 from components.types import DataError, Ragged, Strings

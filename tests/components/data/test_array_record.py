@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from components.data import ParsedFiles, TableFile, array_record
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import DataError
 
 pytest.importorskip("array_record.python.array_record_module")

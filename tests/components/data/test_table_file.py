@@ -24,8 +24,9 @@ from pyarrow import csv, feather, ipc, orc, parquet
 import components.data.column_store as column_store
 from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.data.typed_table import TypedTable
 from components.types import DataError, Ragged, Strings
 from runner.inference.copied_columns import copy_columns

@@ -21,9 +21,9 @@ from components.data.tfrecord.example import (
     FeatureList,
     parse_examples,
     parse_sequence_examples,
-    serialize_examples,
 )
 from components.data.tfrecord.framing import Records, read_records, write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import DataError, Strings
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "records.json").read_text())["parse_example"]
@@ -34,7 +34,7 @@ Columns = dict[str, tuple[str, list[list[Any]]]]
 def min_matches(request: pytest.FixtureRequest) -> Iterator[None]:
     """Records are compared with the prefixes of a few of them, or all are read field by field."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("components.data.tfrecord.example.MIN_MATCHES", request.param)
+        patch.setattr("components.data.tfrecord.batch.MIN_MATCHES", request.param)
         yield
 
 
@@ -249,7 +249,7 @@ def test_the_last_value_of_a_repeated_name_counts() -> None:
 
 
 def test_names_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.data.tfrecord.example.mix", lambda numbers: numbers * np.uint64(0))
+    monkeypatch.setattr("components.data.tfrecord.batch.mix", lambda numbers: numbers * np.uint64(0))
     records = [example(entry(name, integers(value))) for value, name in enumerate([b"abc", b"abd", b"abc", b"xyz"])]
     assert parse(*records) == parse_with_protobuf(*records)
 
