@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -77,14 +77,20 @@ class StoredTable(TypedTable):
     def _categories(self) -> Collection[str]:
         import pyarrow
 
-        types = self._store.types.items()
-        return [name for name, kind in types if pyarrow.types.is_dictionary(kind) and name not in self._files]
+        types = {name: self._store.types[name] for name in self._raw.values}
+        return [name for name, kind in types.items() if pyarrow.types.is_dictionary(kind) and name not in self._files]
+
+    @property
+    def _used_names(self) -> Collection[str] | None:
+        """The columns that are read. None: all but those that `drop` lists."""
+        if self.used_columns is None:
+            return None
+        return {*self.used_columns, *self._targets, *self.required_columns}.difference(self.drop)
 
     @cached_property
     def _raw(self) -> RawColumns:
-        names = [name for name in self._store.types if name not in self.drop]
-        if self.used_columns is not None:
-            used = {*self.used_columns, *self._targets, *self.required_columns}
+        names, used = [name for name in self._store.types if name not in self.drop], self._used_names
+        if used is not None:
             names = [name for name in names if name in used] or names[:1]  # rows are counted in one of them
         values, valid = dict[str, Values](), dict[str, np.ndarray]()
         for name in names:
@@ -128,19 +134,35 @@ class StoredTable(TypedTable):
         """The columns that may decide about splits. Bytes, such as hashes, are objects, since they are no texts."""
         columns, masks = super().key_columns(part)
         keys = {self.class_column, *(getattr(self, option) for option in KEY_OPTIONS)}
-        packed = {name: columns[name] for name in self._files & keys & columns.keys()}
+        packed = {name: columns[name] for name in keys & columns.keys() if name in self._files}
         objects = {name: np.array([*cast(Strings, values).iterate_bytes()], object) for name, values in packed.items()}
         return {**columns, **objects}, masks
 
     @cached_property
-    def _files(self) -> frozenset[str]:
-        return frozenset(name for name, kind in self._store.types.items() if is_bytes(kind) and name not in self.drop)
+    def _files(self) -> Set[str]:
+        return _BytesNames(self._store, self.drop)
 
     def _locate(self, row: int) -> str:
         return f"{self.label}, {self._store.locate(int(self._find_numbers(np.array([row]))[0]))}"
 
     def _locate_number(self, number: int) -> str:
         return self._store.locate(number)
+
+
+class _BytesNames(Set[str]):
+    """The names of the columns of bytes in a store. The type of a column is found when its name is looked up."""
+
+    def __init__(self, store: ColumnStore, drop: Collection[str]) -> None:
+        self._store, self._drop = store, drop
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._drop and name in self._store.types and is_bytes(self._store.types[str(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self.__contains__, self._store.types)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class _StoredColumns(Mapping[str, Any]):
@@ -179,9 +201,28 @@ class TypedFile(StoredTable, FileTable):
         if self.records == "raw" and format != "tfrecord":
             raise _make_option_error("records", self.records, "TFRecord", self.label, format)
         if format == "tfrecord":
-            is_raw = self.records == "raw"
-            return ExampleColumns(self.label, files, name_files(files), self._layouts, is_raw, self.max_unpacked_gb)
+            return ExampleColumns(
+                self.label,
+                files,
+                name_files(files),
+                layouts=self._layouts,
+                training=self._training_records,
+                used=self._used_names,
+                known=self.known_columns,
+                raw=self.records == "raw",
+                max_unpacked_gb=self.max_unpacked_gb,
+            )
         return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb)
+
+    @property
+    def _training_records(self) -> ExampleColumns | None:
+        """The training records, if these are others."""
+        return None
+
+    @cached_property
+    def known_columns(self) -> Collection[str]:
+        """The columns that the training rows have, if these are others."""
+        return ()
 
     @property
     def _layouts(self) -> Mapping[str, Layout]:
@@ -194,7 +235,8 @@ class TypedFile(StoredTable, FileTable):
         options = super().inferred_options(columns)
         if not isinstance(store := self._store, ExampleColumns):
             return options
-        layouts = {name: layout for name, layout in store.found_layouts().items() if name in columns}
+        found = {name: store.found_layout(name) for name in store.types if name in columns}
+        layouts = {name: layout for name, layout in found.items() if layout is not None}
         shapes = {name: [*layout.shape] for name, layout in layouts.items() if layout.shape is not None}
         bytes_as = {name: layout.bytes_as for name, layout in layouts.items() if layout.bytes_as is not None}
         return options | {"shapes": shapes, "bytes_as": bytes_as}
@@ -249,9 +291,9 @@ class _GivenTypedFile(GivenFile, TypedFile):
     """A file of the validation or test split."""
 
     @property
-    def _layouts(self) -> Mapping[str, Layout]:
+    def _training_records(self) -> ExampleColumns | None:
         store = self.training._store if isinstance(self.training, TypedFile) else None
-        return store.found_layouts() if isinstance(store, ExampleColumns) else {}
+        return store if isinstance(store, ExampleColumns) else None
 
     def read_columns(self) -> Columns:
         return self.select_columns(super().read_columns())

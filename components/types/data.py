@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -142,7 +142,7 @@ class Block:
     origin: str = "data"
     first_row: int = 0
     ids: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset()
+    files: Set[str] = frozenset()
     offers_skipping: bool = False
 
     def locate(self, row: int) -> str:

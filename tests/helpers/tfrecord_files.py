@@ -34,6 +34,14 @@ def pack(columns: dict[str, tuple[Any, list[list[Any]]]]) -> bytes:
     return file.getvalue()
 
 
+def write_raw(path: Path, records: list[bytes]) -> Path:
+    """Writes records, and returns the path."""
+    file = io.BytesIO()
+    write_records(file, records)
+    path.write_bytes(file.getvalue())
+    return path
+
+
 def read_values(values: Any) -> Any:
     """The values of a column as lists. Texts are bytes."""
     if isinstance(values, Ragged):

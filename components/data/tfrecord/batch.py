@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -40,6 +40,9 @@ class Piece(NamedTuple):
 
 
 Pieces = dict[str, dict[Kind, list[Piece]]]
+"""The values of features by name and kind. A feature without any was skipped, or has none."""
+Reads = Callable[[str], bool]
+"""Whether the values of a feature are read. Other ones are skipped."""
 
 
 class _Prefix(NamedTuple):
@@ -74,7 +77,8 @@ class BatchParser:
             has no meaning.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, reads: Reads) -> None:
+        self._reads = reads
         low, high = (int(records.starts[0]), int(records.stops[-1])) if len(records.starts) else (0, 0)
         content = records.content
         if high + PADDING <= len(content):
@@ -106,15 +110,15 @@ class BatchParser:
         rows, starts, stops = _select_filled(rows, self._starts[rows], self._stops[rows])
         starts, stops = self._enter(rows, starts, stops, FIELD_1, whole=True)
         found: Pieces = {}
-        known, others = self._split_map(rows, starts, stops)
-        for name, (owners, fields, ends) in others.items():
+        known, others, skipped = self._split_map(rows, starts, stops)
+        for name, (owners, fields, ends) in others.items():  # also of skipped ones: a second key may follow the value
             features = self._enter(owners, fields, ends, FIELD_2, whole=True)
-            found[name] = dict(self._parse_feature(owners, *features))
+            found[name] = dict(self._parse_feature(owners, *features)) if self._reads(name) else {}
         read = {"bytes": self._copy_strings, "float": self._copy_floats, "int64": self._copy_integers}
         for (name, kind), each in known.items():
             pieces = found.setdefault(name, {}).setdefault(kind, [])
             pieces += [read[kind](*spans) for spans in each]
-        return found
+        return {name: {} for name in skipped} | found
 
     def parse_features(self, rows: np.ndarray) -> Pieces:
         """Parses some records that are Features without a name. Those with an unusual layout are marked."""
@@ -157,19 +161,23 @@ class BatchParser:
 
     def _split_map(
         self, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray
-    ) -> tuple[dict[tuple[str, Kind], list[_Spans]], dict[str, _Spans]]:
+    ) -> tuple[dict[tuple[str, Kind], list[_Spans]], dict[str, _Spans], set[str]]:
         """Splits the maps of features of some records.
 
         Returns:
-            The values of features with a usual layout by name and kind: packed numbers or a string. And the other
-            values of the map by name.
+            The values of features with a usual layout by name and kind: packed numbers or a string. The other values of
+            the map by name. And the names of features with a usual layout that are skipped.
         """
+        skipped = set[str]()
         known: dict[tuple[str, Kind], list[_Spans]] = {}
         others: dict[str, list[_Spans]] = {}
         while len(rows):
             ends, is_left = np.empty_like(starts), np.ones(len(rows), bool)
             for key, chosen, first, last in self._match_prefixes(starts, stops):
-                known.setdefault(key, []).append(_Spans(rows[chosen], first, last))
+                if self._reads(key[0]):
+                    known.setdefault(key, []).append(_Spans(rows[chosen], first, last))
+                else:
+                    skipped.add(key[0])
                 ends[chosen], is_left[chosen] = last, False
             if is_left.any():
                 left = np.flatnonzero(is_left)
@@ -178,15 +186,15 @@ class BatchParser:
             rows, starts, stops = (rows, ends, stops) if more.all() else (rows[more], ends[more], stops[more])
         self._mark_repeated(known, others)
         joined = {name: _Spans(*map(np.concatenate, zip(*each, strict=True))) for name, each in others.items()}
-        return known, {name: _Spans(*_select_filled(*spans)) for name, spans in joined.items()}
+        return known, {name: _Spans(*_select_filled(*spans)) for name, spans in joined.items()}, skipped
 
     def _mark_repeated(
         self, known: Mapping[tuple[str, Kind], Sequence[_Spans]], others: Mapping[str, Sequence[_Spans]]
     ) -> None:
-        """Marks the records that have a name twice, of which the last value counts."""
+        """Marks the records that have a name twice, of which the last value counts, unless it is skipped."""
         of_name: dict[str, list[np.ndarray]] = {}
         for name, each in (*((name, each) for (name, _), each in known.items()), *others.items()):
-            of_name.setdefault(name, []).extend(spans.rows for spans in each)
+            of_name.setdefault(name, []).extend(spans.rows for spans in (each if self._reads(name) else ()))
         for each_rows in of_name.values():
             if len(each_rows) > 1:
                 self.is_unusual |= np.bincount(np.concatenate(each_rows), minlength=len(self.is_unusual)) > 1

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.tfrecord.batch import KINDS, BatchParser, Kind, Piece, Pieces, list_positions
+from components.data.tfrecord.batch import KINDS, BatchParser, Kind, Piece, Pieces, Reads, list_positions
 from components.data.tfrecord.framing import Records
 from components.data.tfrecord.wire import (
     FIXED32,
@@ -63,45 +63,59 @@ class FeatureList(NamedTuple):
     offsets: np.ndarray
 
 
-def parse_examples(records: Records) -> dict[str, Feature]:
+def read_all(name: str) -> bool:
+    """Reads each feature."""
+    return True
+
+
+def parse_examples(records: Records, reads: Reads = read_all) -> dict[str, Feature | None]:
     """Parses Examples into columns by the name of the feature, in alphabetical order.
 
     A feature that is present but has no value is like a missing one.
 
+    Args:
+        records: the Examples.
+        reads: whether a feature is read. Of others, only the sizes are read; damage within them isn't found.
+
+    Returns:
+        The features of any Example. None: no Example has a value of the feature, or it isn't read.
+
     Raises:
         DataError: a record is no Example, a name is not in UTF-8, or the values of a feature have different types.
     """
-    parser = BatchParser(records)
-    return _parse(parser, parser.parse_examples, _parse_example, records.locate)
+    parser = BatchParser(records, reads)
+    return _parse(parser, parser.parse_examples, partial(_parse_example, reads), records.locate)
 
 
-def parse_sequence_examples(records: Records) -> tuple[dict[str, Feature], dict[str, FeatureList]]:
+def parse_sequence_examples(
+    records: Records, reads: Reads = read_all
+) -> tuple[dict[str, Feature | None], dict[str, FeatureList | None]]:
     """Parses SequenceExamples: their context, which is like an Example, and their lists of features, by name.
 
-    Raises:
-        DataError: as for Examples.
+    The arguments and the errors are those of `parse_examples`.
     """
     contexts, lists = [], dict[str, list[list[bytes]]]()
     for row, record in enumerate(records.tolist()):
-        context, steps = _split_sequence_example(record, records.locate(row))
+        context, steps = _split_sequence_example(reads, record, records.locate(row))
         contexts.append(write_field(1, context))
         for name, features in steps.items():
             lists.setdefault(name, [[] for _ in records.starts])[row] = features
-    context_parser = BatchParser(Records.from_bytes(contexts, records.name))
-    columns = _parse(context_parser, context_parser.parse_examples, _parse_example, records.locate)
-    found = {}
+    context_parser = BatchParser(Records.from_bytes(contexts, records.name), reads)
+    parse_one = partial(_parse_example, reads)
+    columns = _parse(context_parser, context_parser.parse_examples, parse_one, records.locate)
+    found = dict[str, FeatureList | None]()
     for name in sorted(lists):
-        parser = BatchParser(Records.from_bytes(itertools.chain(*lists[name]), records.name))
+        parser = BatchParser(Records.from_bytes(itertools.chain(*lists[name]), records.name), reads)
         counts = [*map(len, lists[name])]
         locate = partial(_locate_owner, records, np.repeat(np.arange(len(counts)), counts))
-        for feature in _parse(parser, parser.parse_features, _parse_feature, locate, name).values():
-            found[name] = FeatureList(feature, np.concatenate([[0], np.cumsum(counts)]))
+        feature = _parse(parser, parser.parse_features, _parse_feature, locate, name).get(name)
+        found[name] = None if feature is None else FeatureList(feature, np.concatenate([[0], np.cumsum(counts)]))
     return columns, found
 
 
 def has_feature_lists(records: Records) -> bool:
     """Whether some records have lists of features, and so are SequenceExamples."""
-    return BatchParser(records).has_second_field()
+    return BatchParser(records, read_all).has_second_field()
 
 
 def _locate_owner(records: Records, owners: np.ndarray, step: int) -> str:
@@ -114,7 +128,7 @@ def _parse(
     parse_one: Callable[[bytes], Mapping[str, Mapping[Kind, list[Any]]]],
     locate: Callable[[int], str],
     list_name: str | None = None,
-) -> dict[str, Feature]:
+) -> dict[str, Feature | None]:
     """Parses records.
 
     Args:
@@ -131,14 +145,16 @@ def _parse(
             break
     for row in np.flatnonzero(parser.is_unusual).tolist():
         for name, lists in _explain(parse_one, parser.get_bytes(row), locate(row)).items():
+            of_name = pieces.setdefault(name, {})
             for kind, values in lists.items():
-                pieces.setdefault(name, {}).setdefault(kind, []).append(_make_piece(row, kind, values))
-    columns = {}
+                of_name.setdefault(kind, []).append(_make_piece(row, kind, values))
+    columns = dict[str, Feature | None]()
     for name in sorted(pieces):
         by_kind = {kind: found for kind, each in pieces[name].items() if (found := [p for p in each if p.counts.any()])}
         own = name if list_name is None else list_name
         if len(by_kind) > 1:
             raise _make_kind_error(own, by_kind, locate)
+        columns[own] = None
         for kind, found in by_kind.items():
             columns[own] = _join_pieces(kind, found, len(parser.is_unusual))
     return columns
@@ -193,22 +209,23 @@ def _make_kind_error(name: str, pieces: Mapping[Kind, Sequence[Piece]], locate: 
     return DataError(f"feature `{name}` has values of different types: {', '.join(described)}. Write one type.")
 
 
-def _parse_example(data: bytes) -> dict[str, dict[Kind, list[Any]]]:
+def _parse_example(reads: Reads, data: bytes) -> dict[str, dict[Kind, list[Any]]]:
     """The values of an Example, by name and kind. Raises ValueError if it is none."""
     features = b"".join(read_messages(data, 1))
-    return {name: _parse_lists(value) for name, value in _read_map(features)}
+    return {name: _parse_lists(value) if reads(name) else {} for name, value in _read_map(features)}
 
 
 def _parse_feature(data: bytes) -> dict[str, dict[Kind, list[Any]]]:
     return {"": _parse_lists(data)}
 
 
-def _split_sequence_example(data: bytes, location: str) -> tuple[bytes, dict[str, list[bytes]]]:
+def _split_sequence_example(reads: Reads, data: bytes, location: str) -> tuple[bytes, dict[str, list[bytes]]]:
     """The context of a SequenceExample, and the Features of each of its lists."""
 
     def split(data: bytes) -> tuple[bytes, dict[str, list[bytes]]]:
         lists = _read_map(b"".join(read_messages(data, 2)))
-        return b"".join(read_messages(data, 1)), {name: [*read_messages(value, 1)] for name, value in lists}
+        steps = {name: [*read_messages(value, 1)] if reads(name) else [] for name, value in lists}
+        return b"".join(read_messages(data, 1)), steps
 
     found: tuple[bytes, dict[str, list[bytes]]] = _explain(split, data, location)
     return found

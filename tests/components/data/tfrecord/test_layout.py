@@ -1,27 +1,18 @@
 """The layout of features: records and bytes of several kinds, and new rows that have the layout of training."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tfrecord_files import open_table, pack, read_values
+from tfrecord_files import open_table, pack, read_values, write_raw
 
 from components.data import TableFile
-from components.data.tfrecord.framing import write_records
 from components.data.tfrecord.tensor import serialize_tensors
 from components.types import DataError, Strings
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
-
-
-def write_raw(path: Path, records: list[bytes]) -> Path:
-    file = io.BytesIO()
-    write_records(file, records)
-    path.write_bytes(file.getvalue())
-    return path
 
 
 def make_tensors(*arrays: Any) -> list[bytes]:
