@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from components.data.typed_table import TypedTable
 from components.file_formats import FORMAT_NAMES, FileFormat
 from components.hugging_face import list_saved_files, list_saved_splits
 from components.input_files import Paths, describe_paths, find_paths
-from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
+from components.types import Block, ColumnType, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
@@ -212,7 +212,7 @@ class TypedFile(StoredTable, FileTable):
                 raw=self.records == "raw",
                 max_unpacked_gb=self.max_unpacked_gb,
             )
-        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb)
+        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb, self.known_columns)
 
     @property
     def _training_records(self) -> ExampleColumns | None:
@@ -220,9 +220,37 @@ class TypedFile(StoredTable, FileTable):
         return None
 
     @cached_property
-    def known_columns(self) -> Collection[str]:
-        """The columns that the training rows have, if these are others."""
-        return ()
+    def known_columns(self) -> Mapping[str, pyarrow.DataType]:
+        """The columns that the training rows have, with their types, if these rows are others."""
+        return {}
+
+    @cached_property
+    def _absent_types(self) -> Mapping[str, ColumnType]:
+        """The types of some columns, if no row has them."""
+        return {}
+
+    def with_known_columns(self, names: Collection[str], types: Mapping[str, ColumnType] | None = None) -> Self:
+        import pyarrow
+
+        if self.known_columns.keys() >= {*names}:
+            return self  # nothing is read twice
+        source = self.renew()
+        known = dict.fromkeys(sorted(names), pyarrow.null())
+        source.__dict__.update(known_columns=known, _absent_types=types or {})
+        return source
+
+    @property
+    def _declared_types(self) -> dict[str, ColumnType]:
+        absent = {name: kind for name, kind in self._absent_types.items() if name in self._store.absent}
+        return absent | super()._declared_types
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = [*super().reading_notes(columns, declared=declared)]
+        for table in self.tables.values():
+            absent = table._store.absent if isinstance(table, StoredTable) else ()
+            if names := [name for name in absent if name in columns]:
+                notes.append(f"{table.label}: no row has a value of {join_names(names)}, so all have gaps")
+        return tuple(notes)
 
     @property
     def _layouts(self) -> Mapping[str, Layout]:
@@ -243,6 +271,12 @@ class TypedFile(StoredTable, FileTable):
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         yield from super()._find_wrong_names(names)
+        if self.known_columns and {*self._store.absent} == self.known_columns.keys():
+            found = join_names(name for name in names if name not in self.known_columns)
+            yield (
+                f"{self.label} has no column that the run reads: none of {join_names(self.known_columns)}. Columns: "
+                f"{found}."
+            )
         for option in ("shapes", "bytes_as"):
             for name in getattr(self, option) or ():
                 if name not in (*names, *self.drop):
@@ -292,8 +326,16 @@ class _GivenTypedFile(GivenFile, TypedFile):
 
     @property
     def _training_records(self) -> ExampleColumns | None:
-        store = self.training._store if isinstance(self.training, TypedFile) else None
-        return store if isinstance(store, ExampleColumns) else None
+        return self._training_store if isinstance(self._training_store, ExampleColumns) else None
+
+    @property
+    def _training_store(self) -> ColumnStore | None:
+        return self.training._store if isinstance(self.training, TypedFile) else None
+
+    @cached_property
+    def known_columns(self) -> Mapping[str, pyarrow.DataType]:
+        types, used = {} if self._training_store is None else self._training_store.types, self._used_names
+        return {name: types[name] for name in types if used is None or name in used}
 
     def read_columns(self) -> Columns:
         return self.select_columns(super().read_columns())

@@ -102,6 +102,10 @@ class ExampleColumns(ColumnStore):
     def rows(self) -> int:
         return sum(count for _, count in self._first.counts)
 
+    @property
+    def absent(self) -> Collection[str]:
+        return [name for name in self.known if name not in {*self._first.names, *self._partitions.names}]
+
     def read(self, name: str) -> pyarrow.ChunkedArray:
         import pyarrow
 
@@ -135,9 +139,8 @@ class ExampleColumns(ColumnStore):
     @cached_property
     def _names(self) -> Sequence[str]:
         """The names of all columns, in alphabetical order, and then those of folders."""
-        names = sorted({*self._first.names, *self.known})
-        self._partitions.check_names(names, self.label)
-        return [*names, *self._partitions.names]
+        self._partitions.check_names(sorted(self._first.names), self.label)
+        return [*sorted({*self._first.names, *self.absent}), *self._partitions.names]
 
     @cached_property
     def _columns(self) -> dict[str, _Column]:
@@ -157,7 +160,7 @@ class ExampleColumns(ColumnStore):
         import pyarrow
 
         columns = {}
-        for name in sorted({*parsed.parts, *({*self.known} - parsed.names)}):
+        for name in sorted({*parsed.parts, *self.absent}):
             try:
                 parts = parsed.parts.pop(name, None) or [make_gap(self.rows)]
                 array = self._make_column(name, parts)  # its memory is free once it is converted
