@@ -16,6 +16,7 @@ from components.arrow import is_bytes
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore, FileColumns
+from components.data.csv.errors import format_option_key
 from components.data.csv.reader import Columns
 from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
@@ -282,7 +283,9 @@ class TypedFile(StoredTable, FileTable):
                 if name not in (*names, *self.drop):
                     yield f"{self.label} has no feature `{name}`, which `{option}` lists. {suggest_name(name, names)}"
         if not isinstance(self._store, ExampleColumns):
-            yield from _find_other_layouts(self.label, self._store.types, self._layouts)
+            yield from _find_other_layouts(
+                self.label, self._store.types, self._layouts, is_new=bool(self.known_columns)
+            )
 
     @property
     def location(self) -> str:
@@ -303,20 +306,29 @@ class TypedFile(StoredTable, FileTable):
 
 
 def _find_other_layouts(
-    label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout]
+    label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout], *, is_new: bool
 ) -> Iterator[str]:
-    """Sentences about columns that have another layout than the one that is declared for TFRecord files."""
+    """Sentences about columns that have another layout than the one that is declared for TFRecord files.
+
+    Args:
+        label: the name of the table.
+        types: the types of its columns.
+        layouts: the declared layouts.
+        is_new: whether the layouts are those of the training rows, whose numbers may have been texts or tensors.
+    """
     for name in layouts.keys() & types:
         declared, found = layouts[name], find_layout(types[name], Layout())
         if declared.shape is not None and len(declared.shape) != len(found.shape or ()):
             yield (
-                f"{label}: `shapes` is for TFRecord files, and column `{name}` has the shape "
-                f"{format_shape(found.shape or ())}, and not {format_shape(declared.shape)}. Leave it out."
+                f"{label}: column `{name}` has the shape {format_shape(found.shape or ())}, and `shapes` declares "
+                f"{format_shape(declared.shape)}, which it does for TFRecord files only. Leave out "
+                f"`{format_option_key('shapes', name)}`."
             )
-        if found.bytes_as is not None and declared.bytes_as not in (None, found.bytes_as):
+        if declared.bytes_as not in (None, found.bytes_as) and not (is_new and found.bytes_as is None):
             yield (
-                f"{label}: `bytes_as` is for TFRecord files, and column `{name}` is {found.bytes_as}, and not "
-                f"{declared.bytes_as}. Leave it out."
+                f"{label}: column `{name}` is {found.bytes_as or types[name]}, and `bytes_as` declares "
+                f"{declared.bytes_as}, which it does for TFRecord files only. Leave out "
+                f"`{format_option_key('bytes_as', name)}`."
             )
 
 
@@ -458,7 +470,13 @@ def _find_format(paths: Paths) -> FileFormat | None:
 
 
 def _make_option_error(name: str, value: object, needed: str, label: str, found: FileFormat | None) -> DataError:
-    return DataError(f"`{name}` (={value}) is for {needed} files, but {label} is {FORMAT_NAMES[found]}. Leave it out.")
+    if isinstance(value, dict):
+        value = ", ".join(
+            f"{key}: {each if isinstance(each, str) else format_shape(each)}" for key, each in value.items()
+        )
+    return DataError(
+        f"`{name}` (={value}) is for {needed} files, but {label} is {FORMAT_NAMES[found]}. Leave out `{name}`."
+    )
 
 
 def _read_format(path: Path) -> FileFormat | None:

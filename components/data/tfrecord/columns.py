@@ -16,6 +16,7 @@ import numpy as np
 from components.arrow import convert_column, is_bytes, mask_column, to_arrow
 from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
+from components.data.csv.errors import format_option_key
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
 from components.data.partitions import Partitions
 from components.data.tfrecord.batch import Kind
@@ -23,7 +24,7 @@ from components.data.tfrecord.framing import is_record, read_records
 from components.data.tfrecord.layout import Layout, find_layout, to_column
 from components.data.tfrecord.parts import Part, count_bytes, join_parts, make_gap, parse
 from components.input_files import hash_file
-from components.types import DataError, Values
+from components.types import DataError, Remedy, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -197,7 +198,16 @@ class ExampleColumns(ColumnStore):
         def locate(row: int) -> str:
             return f"{self.label}, {self.locate(row)}: feature `{name}`"
 
-        return to_column(kind, join_parts(kind, parts), layout, locate)
+        own = self.layouts.get(name, Layout())
+        try:
+            return to_column(kind, join_parts(kind, parts), layout, locate)
+        except DataError as error:
+            declared = [
+                option for option, value in (("shapes", own.shape), ("bytes_as", own.bytes_as)) if value is not None
+            ]
+            remedies = (Remedy(f"leave out `{format_option_key(option, name)}`", "columns") for option in declared)
+            error.replace_remedies([*error.remedies, *remedies])
+            raise
 
     def _find_layout(self, name: str) -> Layout:
         """How the values of a feature are kept."""
