@@ -164,9 +164,7 @@ def test_tensors_may_be_missing_or_several(tmp_path: Path) -> None:
     columns = open_table(tmp_path / "u", bytes_as={"x": "tensor", "n": "tensor"})._store
     with pytest.raises(DataError, match=r"has a tensor of the shape \[1\], and one before has \[2\]"):
         columns.convert("x")
-    with pytest.raises(
-        DataError, match=r"feature `n` has values of the type int64, and `bytes_as` \\(=tensor\\) is for bytes"
-    ):
+    with pytest.raises(DataError, match=r"`n` has values of the type int64, and `bytes_as` \(=tensor\) is for bytes"):
         columns.convert("n")
     with pytest.raises(DataError, match=r"is a tensor of the shape \[2\], and the column has \[3\]"):
         open_table(tmp_path / "t", bytes_as={"gap": "tensor"}, shapes={"gap": (3,)})._store.convert("gap")
