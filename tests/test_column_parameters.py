@@ -31,8 +31,9 @@ import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
 from components.data import Arrays, write_idx
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.feature.text.string_ops import to_strings
 from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows
@@ -140,7 +141,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
-    "ParsedFiles": {"path": "records/a.bin", "records": 13, "valid": 0.2, "test": 0.2}
+    "ParsedFiles": {"path": "records/a.bin", "framing": 13, "valid": 0.2, "test": 0.2}
     | {"function": {"_target_": "own_rows.parse"}},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "Sql": {"uri": "sqlite:///table.db", "query": "table", "valid": 4, "test": 4},
@@ -345,7 +346,7 @@ VALUES: dict[str, list[Any]] = {
     "Idx.max_unpacked_gb": [1e-9],
     "ParsedFiles.path": ["records/b.bin"],
     "ParsedFiles.function": [{"_target_": "own_rows.parse", "bad": None, "factor": 2}],
-    "ParsedFiles.records": [26],
+    "ParsedFiles.framing": [26],
     "ParsedFiles.header_bytes": [13],
     "ParsedFiles.max_unpacked_gb": [1e-9],
     "Generator.function": [{"_target_": "own_rows.rows", "count": 30}],

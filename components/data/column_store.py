@@ -8,7 +8,7 @@ import itertools
 import mmap
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,11 @@ class ColumnStore(ABC):
     @abstractmethod
     def rows(self) -> int:
         """The number of rows."""
+
+    @property
+    def absent(self) -> Collection[str]:
+        """The columns that earlier rows had, and that have gaps only, because no row of these has a value."""
+        return ()
 
     @abstractmethod
     def read(self, name: str) -> pyarrow.ChunkedArray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -65,6 +65,7 @@ class FileColumns(ColumnStore):
         names: the names of the files for messages, if there are several.
         format: the format of all of them.
         max_unpacked_gb: the maximum size of an unpacked file of JSON lines in gigabytes.
+        known: columns, with their types, that have gaps where no object of JSON lines has them.
     """
 
     label: str
@@ -72,6 +73,7 @@ class FileColumns(ColumnStore):
     names: Sequence[str]
     format: FileFormat
     max_unpacked_gb: float = 2.0
+    known: Mapping[str, pyarrow.DataType] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,11 +86,11 @@ class FileColumns(ColumnStore):
         origins = dict.fromkeys(types, first.path)
         for piece in self._pieces[1:]:
             self._check_names(first, piece)
-            for name, field in piece.fields.items():
-                kind = find_common_type(types[name], field.type)
+            for name, other in piece.fields.items():
+                kind = find_common_type(types[name], other.type)
                 if kind is None:
                     raise DataError(
-                        f"column `{name}` has the type {field.type} in {piece.path}, but {types[name]} in "
+                        f"column `{name}` has the type {other.type} in {piece.path}, but {types[name]} in "
                         f"{origins[name]}. Write it with one type in all files."
                     )
                 origins[name] = origins[name] if kind == types[name] else piece.path
@@ -139,11 +141,28 @@ class FileColumns(ColumnStore):
         digests = [hash_file(path, digest_size=16).hexdigest() for path in self.paths]
         return ", ".join(digests) + self._partitions.describe()
 
+    @property
+    def absent(self) -> Collection[str]:
+        if self.format != "json_lines":
+            return ()
+        found = {*self._partitions.names, *(name for piece in self._opened for name in piece.fields)}
+        return [name for name in self.known if name not in found]
+
+    @cached_property
+    def _opened(self) -> Sequence[_Piece]:
+        return [self._open(path) for path in self.paths]
+
     @cached_property
     def _pieces(self) -> Sequence[_Piece]:
-        pieces = [self._open(path) for path in self.paths]
+        import pyarrow
+
+        pieces = self._opened
         fields = [field for piece in pieces for field in piece.fields.values()]
         pieces = [self._fill_structs(piece, fields) for piece in pieces]
+        if self.format == "json_lines":  # an object without a key has no value, in one file or in another
+            kinds = dict.fromkeys((name for piece in pieces for name in piece.fields), pyarrow.null())
+            kinds |= {name: self.known[name] for name in self.absent}
+            pieces = [_add_gaps(piece, kinds) for piece in pieces]
         if empty := [piece.path for piece in pieces if not piece.fields]:
             raise DataError(f"{empty[0]} has no columns")
         if not sum(piece.rows for piece in pieces):
@@ -226,6 +245,25 @@ class FileColumns(ColumnStore):
         nearest = closest_name(min(names - needed, default=""), needed - names)
         hint = f" Did you mean {nearest}?" if nearest else ""
         raise DataError(f"{piece.path} has other columns than {first.path}.{missing}{unexpected}{hint}")
+
+
+def _add_gaps(piece: _Piece, kinds: Mapping[str, pyarrow.DataType]) -> _Piece:
+    """A file with columns of gaps for those that it doesn't have.
+
+    Args:
+        piece: the file.
+        kinds: the types of all columns by name.
+    """
+    import pyarrow
+
+    added = {name: Field((name,), kind) for name, kind in kinds.items() if name not in piece.fields}
+
+    def read(field: Field) -> pyarrow.ChunkedArray:
+        if field in added.values():
+            return pyarrow.chunked_array([pyarrow.nulls(piece.rows, field.type)])
+        return piece.read(field)
+
+    return piece._replace(fields={**piece.fields, **added}, read=read) if added else piece
 
 
 def _open_table(path: Path, table: pyarrow.Table) -> _Opened:

@@ -21,6 +21,13 @@ SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")  # at the end of the name of a shard
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
 
 
+def make_tuples_of_paths(source: object, *options: str) -> None:
+    """Replaces lists of paths, as YAML and Python have them, by tuples in some options of a frozen source."""
+    for option in options:
+        if isinstance(value := getattr(source, option), list):
+            object.__setattr__(source, option, tuple(value))
+
+
 def find_table_files(
     paths: Paths, list_folder: Callable[[str, Path], Sequence[Path]] | None = None
 ) -> tuple[Path, ...]:

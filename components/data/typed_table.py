@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -70,7 +70,7 @@ class TypedTable(TextTable):
         """The columns that are read, converted to NumPy's types."""
 
     @property
-    def _files(self) -> frozenset[str]:
+    def _files(self) -> Set[str]:
         """The columns of bytes, such as images, that are packed as `Strings`."""
         return frozenset()
 

@@ -29,7 +29,7 @@ from components.data.files import hash_texts
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.partitions import Partitions
 from components.data.profile import is_whole
-from components.data.table_paths import common_folder, find_table_files, name_files
+from components.data.table_paths import common_folder, find_table_files, make_tuples_of_paths, name_files
 from components.input_files import Paths, describe_paths, hash_file
 from components.remote import is_remote
 from components.types import DataError, Range, TableProfile
@@ -56,9 +56,7 @@ class FileTable(TextTable):
     path: str | tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for option in ("path", "valid", "test"):
-            if isinstance(value := getattr(self, option), list):
-                object.__setattr__(self, option, tuple(value))
+        make_tuples_of_paths(self, "path", "valid", "test")
         super().__post_init__()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,8 +54,9 @@ def command(config: Config) -> int:
         zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
     order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
     name = str(config.values["output"]["path"])
-    with located_settings("convert"), show_work(name, len(rows), unit="rows", quiet=quiet) as report:
-        conversion = Conversion(source, rows, order, zoned, plan, report)
+    conversion = Conversion(source, rows, order, zoned, plan)
+    work = show_work(name, len(rows), unit="rows", quiet=quiet)
+    with _explain_stop(conversion, name), located_settings("convert"), work as conversion.report:
         _check_folders(conversion, name)
         written = _write(conversion, config)
     if not quiet:
@@ -66,6 +68,17 @@ def command(config: Config) -> int:
         print_line(f"{name}: {describe(written)}")
         print_line(f"Read it with: {' '.join(_list_words(conversion, written, config))}")
     return 0
+
+
+@contextmanager
+def _explain_stop(conversion: Conversion, name: str) -> Iterator[None]:
+    """Says what is there when the user stops the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = f"{name}: stopped after {conversion.rows_done:,} of {len(conversion.rows):,} rows"
+        print_line(f"{done}. Nothing incomplete was left. Write the same command again to continue.", error=True)
+        raise
 
 
 def _open_source(data: Mapping[str, Any]) -> Source:

@@ -25,9 +25,11 @@ import components.data.column_store as column_store
 import components.data.file_columns as file_columns
 from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.data.typed_table import TypedTable
+from components.data.writing.formats import write_tables
 from components.types import DataError, Ragged, Strings
 from runner.inference.copied_columns import copy_columns
 
@@ -297,7 +299,7 @@ def test_files_of_other_splits_have_the_same_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv is CSV or of another format, but .*b is Parquet. Save all in one"):
         open_table(tmp_path / "*")
     with pytest.raises(
-        DataError, match=r"`shapes` is for TFRecord files, and column `x` has the shape \[\], and not \[2\]"
+        DataError, match=r"column `x` has the shape \[\], and `shapes` declares \[2\], .* Leave out `shapes.x`"
     ):
         _ = open_table(tmp_path / "b", shapes={"x": (2,)}).table
 
@@ -634,7 +636,7 @@ def test_columns_that_are_named_like_a_format_are_text(tmp_path: Path) -> None:
 
 def test_wrong_options_and_formats_are_errors(tmp_path: Path) -> None:
     parquet.write_table(ROWS, tmp_path / "t")
-    with pytest.raises(DataError, match=r"`delimiter` \(=;\) is for CSV files, but .*t is Parquet. Leave it out."):
+    with pytest.raises(DataError, match=r"`delimiter` \(=;\) is for CSV files, but .*t is Parquet. Leave out"):
         open_table(tmp_path / "t", delimiter=";")
     with pytest.raises(DataError, match="t is Parquet, not CSV; choose data=table, or save it as CSV if other"):
         Csv(path=str(tmp_path / "t")).sizes()
@@ -720,3 +722,78 @@ def test_files_of_a_list_are_one_table(tmp_path: Path) -> None:
         assert source.locate_row(0).rpartition(", ")[0] == ", ".join(paths)
     with pytest.raises(DataError, match=r"a\.parquet twice; its rows would be read twice"):
         TableFile(path=(str(tmp_path / "a.parquet"), str(tmp_path / "*.parquet"))).open()
+
+
+def write_all_examples(table: pyarrow.Table, path: Path) -> None:
+    with path.open("wb") as file:
+        write_tables(file, [table], "tfrecord", "none")
+
+
+SELF_NAMED: dict[str, Callable[[pyarrow.Table, Path], Any]] = {
+    "json_lines": lambda table, path: path.write_text(
+        "".join(
+            json.dumps({name: value for name, value in row.items() if value is not None}) + "\n"
+            for row in table.to_pylist()
+        )
+    ),
+    "tfrecord": write_all_examples,
+}
+"""The formats in which each row names its own values."""
+OPTIONAL = pyarrow.table(
+    {
+        "x": pyarrow.array([1, 2, 3]),
+        "size": pyarrow.array([0.5, None, 2.0], pyarrow.float32()),
+        "name": pyarrow.array(["a", None, "b"], pyarrow.large_string()),
+    }
+)
+NAMES = ["x", "size", "name"]
+
+
+def check_gaps(table: Any) -> None:
+    """Checks that a table has gaps in all rows of two columns."""
+    assert {name: table.types[name] for name in NAMES} == {"x": "int", "size": "float", "name": "string"}
+    assert np.isnan(table.values["size"]).all()
+    assert set(table.values["name"].tolist()) == {""}
+    assert not table.valid["size"].any()
+    assert not table.valid["name"].any()
+
+
+@pytest.mark.parametrize("format", SELF_NAMED)
+def test_columns_that_no_row_has_are_gaps_where_rows_name_their_values(format: str, tmp_path: Path) -> None:
+    write = SELF_NAMED[format]
+    write(OPTIONAL, tmp_path / "train")
+    write(OPTIONAL.select(["x"]), tmp_path / "new")
+    note = f"{tmp_path}/new: no row has a value of name, size, so all have gaps"
+    source = open_table(tmp_path / "train", valid=str(tmp_path / "new"))
+    check_gaps(source.tables["valid"].table)
+    assert [each.replace("size, name", "name, size") for each in source.reading_notes(NAMES, declared=True)] == [note]
+    options = source.inferred_options(dict.fromkeys(NAMES, "int"))
+    new = open_table(tmp_path / "new", **options).with_used_columns(NAMES).with_known_columns(NAMES)
+    check_gaps(new.table)
+    assert new.reading_notes(NAMES, declared=True) == (note,)
+    assert new.with_known_columns(["x"]) is new
+    check_gaps(open_table(tmp_path / "new").with_known_columns(NAMES, options["types"]).table)
+    write(OPTIONAL.select(["size"]).rename_columns(["other"]), tmp_path / "new")
+    with pytest.raises(DataError, match=r"new has no column that the run reads: none of name, size, x\. .*: other\.$"):
+        _ = open_table(tmp_path / "new").with_used_columns(NAMES).with_known_columns(NAMES).table
+
+
+@pytest.mark.parametrize("format", SELF_NAMED)
+def test_files_in_which_no_row_has_a_column_have_gaps(format: str, tmp_path: Path) -> None:
+    SELF_NAMED[format](OPTIONAL.select(["x"]), tmp_path / "0")
+    SELF_NAMED[format](OPTIONAL, tmp_path / "1")
+    table = open_table(tmp_path / "?").table
+    np.testing.assert_array_equal(table.values["size"], [np.nan] * 3 + [0.5, np.nan, 2])
+    assert table.values["name"].tolist() == ["", "", "", "a", "", "b"]
+
+
+@pytest.mark.parametrize("format", TYPED)
+def test_columns_that_a_file_does_not_list_are_an_error(format: str, tmp_path: Path) -> None:
+    TYPED[format](OPTIONAL.select(["x"]), tmp_path / "new")
+    with pytest.raises(DataError, match="new has no column `size`, which the run reads"):
+        _ = (
+            open_table(tmp_path / "new", types={"size": "float"})
+            .with_used_columns(NAMES)
+            .with_known_columns(NAMES)
+            .table
+        )

@@ -140,6 +140,7 @@ def test_a_stopped_conversion_is_resumed_to_the_byte(
     assert convert("output=whole", *words) == 0
     with stop_after(2, KeyboardInterrupt()):
         assert convert("output=resumed", *words) == 130
+    assert "resumed: stopped after 15 of 20 rows. Nothing incomplete was left." in capsys.readouterr().err
     first = read_files("resumed")
     assert len(first) == 2
     times = {name: Path("resumed", name).stat().st_mtime_ns for name in first}
@@ -213,11 +214,20 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t/", "convert.format=images"], "convert.format=images: the data has no column of images."),
         (["output=t.csv", "convert.compression=zstd"], "none of convert.format=csv. Allowed are gzip, none."),
         (["output=t.csv.gz", "convert.compression=none"], "convert.compression=none contradicts the suffix"),
-        (["output=t.csv", "convert.float64=text"], "convert.float64=text is for TFRecord files. Leave it out."),
-        (["output=t.csv", "convert.tensors=true"], "convert.tensors=true is for TFRecord files. Leave it out."),
-        (["output=t.parquet", "convert.records=raw"], "convert.records=raw is for TFRecord files. Leave it out."),
-        (["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"], "convert.tensors=true is for Examples"),
-        (["output=t.tfrecord", "convert.records=raw"], "raw records are one column of bytes or texts, and the data"),
+        (
+            ["output=t.csv", "convert.float64=text"],
+            "convert.float64=text is for TFRecord files, not for csv. Leave",
+        ),
+        (
+            ["output=t.csv", "convert.tensors=true", "convert.records=raw"],
+            "convert.records=raw and convert.tensors=true are for TFRecord files, not for csv. Leave them out.",
+        ),
+        (["output=t.parquet", "convert.records=raw"], "convert.records=raw is for TFRecord files, not for parquet."),
+        (
+            ["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"],
+            "convert.tensors=true is for Examples, which convert.records=raw doesn't write. Leave it out.",
+        ),
+        (["output=t.tfrecord", "convert.records=raw"], "To write `code`, set 'data.drop=["),
         (["output=table.csv"], "output=table.csv exists already. Remove it, choose another name, or replace it"),
         (["output=kind=1/t.csv"], "output=kind=1/t.csv is in a folder named kind=…, which would be a column, and the"),
         (["output=kind=1/", "convert.format=csv"], "output=kind=1/ is in a folder named kind=…"),
