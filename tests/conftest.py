@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bytecode  # first, as it decides where the modules below are compiled to
 import hypothesis
 import jax
 import pytest
@@ -45,6 +46,11 @@ def pytest_configure() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILER}".strip()
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the other processes of xdist have ended
+        bytecode.forget_temporary_modules()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
@@ -61,11 +67,6 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = folder.parent  # is shared by all processes of xdist, so that each program is compiled once
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TITRATE_CACHE", str(folder / "cache"))
-        if os.environ.get(
-            "PYTHONDONTWRITEBYTECODE"
-        ):  # without bytecode, each process takes 4 s to import JAX and MLflow
-            patched.delenv("PYTHONDONTWRITEBYTECODE")
-            patched.setenv("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
         yield
 
 
