@@ -88,8 +88,18 @@ def rare_garbage_collection() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     yield
-    gc.unfreeze()
     gc.set_threshold(*before)
+    gc.collect()  # finalizers that fail, fail in the last test
+    gc.freeze()  # pytest collects twice more, and Python at its end
+
+
+@pytest.fixture(scope="session", autouse=True)
+def many_programs() -> Iterator[None]:
+    """Keeps more programs than a sweep. They are tiny, and JAX forgets all that it has compiled with them."""
+    with pytest.MonkeyPatch.context() as patched:
+        if programs := sys.modules.get("runner.execution.programs"):  # the tests of a single file may not need it
+            patched.setattr(programs, "MAX_PROGRAMS", 64)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
