@@ -1,5 +1,6 @@
 """Fixtures of all tests: strict type promotion in JAX, a cache and a working folder per test run, and MLflow stores."""
 
+import fcntl
 import gc
 import os
 import shutil
@@ -56,17 +57,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder that all processes of xdist share, so that each program is compiled once."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Sets an empty cache folder, so that no test reads what an earlier version of the code has cached.
 
     Processes that tests start inherit it.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = folder.parent  # is shared by all processes of xdist, so that each program is compiled once
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TITRATE_CACHE", str(folder / "cache"))
+        patched.setenv("TITRATE_CACHE", str(shared_folder(tmp_path_factory) / "cache"))
         yield
 
 
@@ -166,9 +170,14 @@ def write_module(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Creates the tables of an MLflow store, which takes seconds, once for all tests."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    subprocess.run([sys.executable, "-c", CREATE_STORE, str(path)], check=True)
+    """Creates the tables of an MLflow store, which takes seconds, once for all tests of all processes."""
+    path = shared_folder(tmp_path_factory) / "store.db"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            subprocess.run([sys.executable, "-c", CREATE_STORE, str(unfinished)], check=True)
+            unfinished.rename(path)
     return path
 
 
