@@ -88,7 +88,7 @@ def rare_garbage_collection() -> Iterator[None]:
     It never visits those of the modules that the tests have imported.
     """
     before = gc.get_threshold()
-    gc.set_threshold(1_000_000, *before[1:])
+    gc.set_threshold(300_000, *before[1:])
     gc.collect()
     gc.freeze()
     yield
