@@ -161,6 +161,11 @@ def _mask_secret(secret: str, key: str) -> str:
     return masked
 
 
+def _find_uri(text: str) -> re.Match[str] | None:
+    """The first `scheme://` of a text. In a long word without one, the search would take quadratic time."""
+    return _URI.search(text) if "://" in text else None
+
+
 def _mask_and_remember_uri(uri: str) -> str:
     masked = mask_uri(uri)
     if masked != uri:
@@ -170,7 +175,7 @@ def _mask_and_remember_uri(uri: str) -> str:
 
 def _mask_logins(text: str) -> str:
     """Masks each `user:secret@host` in a text, unless the text has a URI with `scheme://`."""
-    if _URI.search(text):
+    if "@" not in text or _find_uri(text):
         return text
     return _LOGIN.sub(lambda match: _mask_and_remember_uri(match[0]), text)
 
@@ -200,7 +205,7 @@ def _mask_argument(argument: str) -> str:
 def _mask_entry(entry: re.Match[str], owner: str) -> str:
     """Masks an entry of a mapping in an argument; `owner` is the key of the argument."""
     key, value = f"{owner}.{entry['key']}", entry["value"]
-    if _URI.search(value) and not _is_secret_key(key):
+    if _find_uri(value) and not _is_secret_key(key):
         return entry[0]  # left as it is: `_mask_argument` masks URIs afterwards, and finds where they end
     quotation_mark = value[0] if value.startswith(("'", '"')) else ""
     text = value[1:-1] if quotation_mark else value
@@ -209,7 +214,7 @@ def _mask_entry(entry: re.Match[str], owner: str) -> str:
 
 def _mask_uris(argument: str) -> str:
     """Masks the URIs with `scheme://` in an argument; if it has none, each `user:secret@host`."""
-    first_uri = _URI.search(argument)
+    first_uri = _find_uri(argument)
     return _mask_uris_from(argument, first_uri.start()) if first_uri else _mask_logins(argument)
 
 
@@ -217,7 +222,7 @@ def _mask_uris_from(argument: str, start: int) -> str:
     """Masks the URI that starts at an index of an argument, and all URIs after it."""
     end = _find_end_of_uri(argument, start)
     uri, rest = argument[start:end], argument[end:]
-    masked_rest = _mask_argument(rest) if _URI.search(rest) else rest
+    masked_rest = _mask_argument(rest) if _find_uri(rest) else rest
     masked_uri = _mask_and_remember_uri(uri)  # last: of URIs with equal masks, the first is remembered
     return argument[:start] + masked_uri + masked_rest
 

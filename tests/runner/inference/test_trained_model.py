@@ -162,19 +162,25 @@ def test_predict_with_losses_returns_the_predictions_that_the_run_recorded(folde
         np.testing.assert_array_equal(value, getattr(recorded, name), err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def probabilities(fitted: TrainedModel) -> np.ndarray:
+    """The predicted probabilities of all rows."""
+    found = fitted.predict({"image": columns()["image"]}).probabilities
+    assert found is not None
+    return found
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.data())
 def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(
-    folder: Path, fitted: TrainedModel, data: st.DataObject
+    folder: Path, probabilities: np.ndarray, data: st.DataObject
 ) -> None:
     rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40))
     batch_size = data.draw(st.sampled_from([1, 3, 256]))
     found = with_batch_size(folder, batch_size).predict({"image": columns()["image"][rows]})
-    all_rows = fitted.predict({"image": columns()["image"]})
-    assert all_rows.probabilities is not None
     assert found.target is None
     assert found.row.tolist() == list(range(len(rows)))
-    np.testing.assert_allclose(found.probabilities, all_rows.probabilities[rows], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.probabilities, probabilities[rows], rtol=1e-5, atol=1e-6)
 
 
 MODELS_BY_BATCH_SIZE: dict[int, TrainedModel] = {}
