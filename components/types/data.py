@@ -299,6 +299,17 @@ class LocatesRows(Protocol):
 
 
 @runtime_checkable
+class HasFiles(Protocol):
+    """A source whose rows come from one or several files, each with consecutive rows."""
+
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file, over all parts, in the order of the rows.
+
+        It includes the rows that are left out, as `row_numbers` does. It may take a pass over all files.
+        """
+
+
+@runtime_checkable
 class LeavesOut(Protocol):
     """A source that can leave out rows, such as those without a target, or those that can't be read."""
 

@@ -105,6 +105,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_splits(values),
         *_check_microbatches(values),
         *_check_sampling(values),
+        *_check_order(values),
         *_check_precision(values),
         *_check_mode_keys(config),
     ]
@@ -482,6 +483,35 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"balanced draws each class equally often, and feature.{key}.weight=balanced would weigh it once more."
             )
             yield Problem("training.sampling", f"{text} Leave one of them out.")
+
+
+def _check_order(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that each setting of the order of the examples has an effect, and that inputs have its column."""
+    training, feature = values.get("training"), values.get("feature")
+    if not isinstance(training, dict) or not isinstance(feature, dict):
+        return
+    inputs = feature.get("inputs")
+    columns = {name for names in inputs.values() for name in names or ()} if isinstance(inputs, dict) else set()
+    column = training.get("bucket_by_length")
+    if column is not None and column not in columns:
+        text = f"{column} is no column of the inputs. {suggest_name(column, columns, title='Columns')}"
+        yield Problem("training.bucket_by_length", text)
+    if column is None and (batches := training.get("bucket_batches", 100)) != 100:
+        text = f"{batches} has no effect without training.bucket_by_length, the column of lists. Set both."
+        yield Problem("training.bucket_batches", text)
+    shuffle, sampling, cycle = (training.get(name) for name in ("shuffle", "sampling", "interleave"))
+    if cycle is not None and sampling is not None:
+        text = f"{cycle} has no effect, because training.sampling={sampling} draws examples at random."
+        yield Problem("training.interleave", f"{text} Leave one of them out.")
+    elif cycle is not None and shuffle is True:
+        text = f"{cycle} has no effect, because training.shuffle=true shuffles all rows of an epoch."
+        yield Problem("training.interleave", f"{text} Set training.shuffle=false, or a window: training.shuffle=10000.")
+    if cycle is None and (block := training.get("interleave_block", 1)) != 1:
+        text = f"{block} has no effect without training.interleave, the number of files that are interleaved. Set both."
+        yield Problem("training.interleave_block", text)
+    if training.get("reshuffle") is False and shuffle is False and sampling is None:
+        text = "false has no effect, because training.shuffle=false gives each epoch the same order."
+        yield Problem("training.reshuffle", f"{text} Leave one of them out.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:

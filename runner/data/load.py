@@ -23,6 +23,7 @@ from components.types import (
     FindsBadRows,
     Foldable,
     HasClasses,
+    HasFiles,
     InfersTypes,
     KeyTypes,
     LeavesOut,
@@ -157,6 +158,8 @@ class Data:
             of these.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
         used_rows: the rows of the source that are encoded, if some are in no split. None: all.
+        file_sizes: the number of rows of each file, also of those that are left out. None: they weren't needed, or the
+            rows don't come from files.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
     """
 
@@ -171,6 +174,7 @@ class Data:
     skipped_rows: int | None = None
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
+    file_sizes: np.ndarray | None = None
     source: Source | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
@@ -195,6 +199,7 @@ def load_encoded(
     cache: Path | None,
     fold: tuple[int, int] | None = None,
     constants: Mapping[str, Constants] | None = None,
+    needs_files: bool = False,
 ) -> Data:
     """Encodes the rows of a source, or takes them from the cache.
 
@@ -205,6 +210,7 @@ def load_encoded(
         cache: the folder of all caches. A damaged entry is replaced, if reading it shows the damage. None: no cache.
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
         constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
+        needs_files: whether the number of rows of each file is needed.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
@@ -260,6 +266,7 @@ def load_encoded(
         return encode_pieces(used, columns, constants, names, columns_by_offset=by_offset, check=check)
 
     encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+    file_sizes = _load_file_sizes(source, entries, rows_id) if needs_files else None
     known_files.save()
     entries.remove_least_used()
     return Data(
@@ -274,8 +281,20 @@ def load_encoded(
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
+        file_sizes=file_sizes,
         source=source,
     )
+
+
+def _load_file_sizes(source: Source, entries: EncodedCache, rows_id: str) -> np.ndarray | None:
+    """The number of rows of each file, from the cache if it has them. None: the rows don't come from files."""
+    if not isinstance(source, HasFiles):
+        return None
+    counted = entries.load_or_fit(
+        _digest(f"{rows_id}\nfiles"), lambda: {"sizes": np.array(source.file_sizes(), np.int64)}, "rows of each file"
+    )
+    sizes: np.ndarray = counted["sizes"]
+    return sizes
 
 
 def find_raw_columns(features: Features) -> RawColumns:

@@ -74,7 +74,12 @@ class ExampleColumns(ColumnStore):
 
     @property
     def rows(self) -> int:
-        return sum(count for _, count in self._counts)
+        return sum(self.file_sizes)
+
+    @property
+    def file_sizes(self) -> Sequence[int]:
+        """The number of records of each file."""
+        return [count for _, count in self._counts]
 
     def read(self, name: str) -> pyarrow.ChunkedArray:
         import pyarrow
