@@ -170,3 +170,73 @@ def test_an_order_that_the_data_lacks_is_an_error(words: tuple[str, ...], messag
 def test_a_table_in_one_file_has_no_turns() -> None:
     with pytest.raises(UserError, match=r"training\.interleave: all training rows are in one file\."):
         trainer(*SHARDS, "data.path=shards/0.csv", "training.interleave=2", "training.shuffle=false")
+
+
+MIXED = (
+    "data=mixed",
+    "data.sources={a: {option: table, path: shards/0.csv}, b: {option: table, path: shards/2.csv}}",
+    *("data.source_column=place", "feature=mixed", "loss=mse", "metric=[mae]"),
+)
+
+
+@pytest.fixture
+def mixed_feature() -> None:
+    Path("conf/feature/mixed.yaml").write_text(
+        "target: {_target_: components.feature.Numeric, key: y}\n"
+        "columns:\n"
+        "  x: {_target_: components.feature.Numeric, key: x}\n"
+        "  name: {_target_: components.feature.Vocabulary, key: place}\n"
+        "  source: {_target_: components.feature.Indicator, key: name}\n"
+        "inputs: {inputs: [x, source]}\n"
+    )
+
+
+@pytest.mark.usefixtures("mixed_feature")
+def test_sources_are_drawn_in_proportion_to_their_weights() -> None:
+    """Each row of a source is drawn equally often, and a source with the weight 0 never."""
+    made = trainer(*MIXED, "training.source_weights={a: 3, b: 1}")
+    rows = np.concatenate([made.order.epoch(epoch)[:] for epoch in range(300)])
+    counts = np.bincount(rows, minlength=SIZES[0] + SIZES[2])
+    train = made.data.splits["train"]
+    assert {*np.flatnonzero(counts).tolist()} == {*train.tolist()}
+    assert 2.6 < counts[: SIZES[0]].sum() / counts[SIZES[0] :].sum() < 3.5
+    for source in (train[train < SIZES[0]], train[train >= SIZES[0]]):
+        assert counts[source].max() < 2 * counts[source].min()
+    assert [*made.order.describe()] == ["drawn with replacement (training.source_weights)"]
+    only = trainer(*MIXED, "training.source_weights={a: 0, b: 0.1}")
+    assert only.order.epoch(0)[:].min() >= SIZES[0]
+    assert len(only.order.epoch(0)) == len(train)
+
+
+@pytest.mark.usefixtures("mixed_feature")
+def test_sources_come_in_turns() -> None:
+    made = trainer(*MIXED, "training.interleave=2", "training.shuffle=false")
+    train = made.data.splits["train"].tolist()
+    one, two = ([row for row in train if (row < SIZES[0]) == first] for first in (True, False))
+    turns = [row for pair in zip(one, two, strict=False) for row in pair]
+    assert made.order.epoch(0)[:].tolist() == turns + two[len(one) :]
+
+
+@pytest.mark.usefixtures("mixed_feature")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("training.source_weights={a: 1, c: 1}",), r"source_weights\.c: there is no source c\. .*Sources: a, b\."),
+        (("training.source_weights={a: 1}",), r"source_weights: there is no weight of b\. Set one, which may be 0\."),
+        (("training.source_weights={a: 0, b: 0}",), "source_weights: all weights are 0, so nothing is drawn"),
+        (("training.source_weights={a: -1, b: 1}",), r"source_weights\.a: -1 is not a number in \[0, inf\)"),
+        (
+            ("training.source_weights={a: 1, b: 1}", "training.shuffle=9"),
+            "shuffle: 9 has no effect, because training.source_weights draws examples at random",
+        ),
+        (
+            ("training.source_weights={a: 1, b: 1}", "training.sampling=balanced"),
+            "sampling: balanced and training.source_weights both decide how often a row is drawn",
+        ),
+        (("data=digits", "training.source_weights={a: 1, b: 1}"), "source_weights: is for data=mixed, which has"),
+    ],
+)
+def test_wrong_weights_of_sources_are_an_error(words: tuple[str, ...], message: str) -> None:
+    choice = MIXED if words[0] != "data=digits" else MIXED[3:4]
+    with pytest.raises(ConfigError, match=rf"training\.{message}"):
+        configure([*choice, *words])

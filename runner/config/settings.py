@@ -33,6 +33,7 @@ class Training:
     bucket_by_length: str | None
     bucket_batches: Annotated[int, Range(2)]
     sampling: Literal["balanced", "weighted"] | None
+    source_weights: dict[str, Annotated[float, Range(0)]]
     monitor: str
     patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")] | None
     min_delta: Annotated[float, Range(0)]

@@ -24,6 +24,7 @@ from components.types import (
     Foldable,
     HasClasses,
     HasFiles,
+    HasSources,
     InfersTypes,
     KeyTypes,
     LeavesOut,
@@ -160,6 +161,7 @@ class Data:
         used_rows: the rows of the source that are encoded, if some are in no split. None: all.
         file_sizes: the number of rows of each file, also of those that are left out. None: they weren't needed, or the
             rows don't come from files.
+        source_sizes: the number of rows of each of several sources. None: they weren't needed, or there is one source.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
     """
 
@@ -175,6 +177,7 @@ class Data:
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
     file_sizes: np.ndarray | None = None
+    source_sizes: Mapping[str, int] | None = None
     source: Source | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
@@ -200,6 +203,7 @@ def load_encoded(
     fold: tuple[int, int] | None = None,
     constants: Mapping[str, Constants] | None = None,
     needs_files: bool = False,
+    needs_sources: bool = False,
 ) -> Data:
     """Encodes the rows of a source, or takes them from the cache.
 
@@ -211,6 +215,7 @@ def load_encoded(
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
         constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
         needs_files: whether the number of rows of each file is needed.
+        needs_sources: whether the number of rows of each source is needed that the source mixes.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
@@ -266,7 +271,19 @@ def load_encoded(
         return encode_pieces(used, columns, constants, names, columns_by_offset=by_offset, check=check)
 
     encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
-    file_sizes = _load_file_sizes(source, entries, rows_id) if needs_files else None
+    mixed, sizes = source, dict[str, Any]()
+    if needs_files and isinstance(mixed, HasFiles):
+        sizes |= entries.load_or_fit(
+            _digest(f"{rows_id}\nfiles"),
+            lambda: {"file_sizes": np.array(mixed.file_sizes(), np.int64)},
+            "number of rows of each file",
+        )
+    if needs_sources and isinstance(mixed, HasSources):
+        sizes |= entries.load_or_fit(
+            _digest(f"{rows_id}\nsources"),
+            lambda: {"source_sizes": dict(mixed.source_sizes())},
+            "number of rows of each source",
+        )
     known_files.save()
     entries.remove_least_used()
     return Data(
@@ -281,20 +298,9 @@ def load_encoded(
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
-        file_sizes=file_sizes,
+        **sizes,
         source=source,
     )
-
-
-def _load_file_sizes(source: Source, entries: EncodedCache, rows_id: str) -> np.ndarray | None:
-    """The number of rows of each file, from the cache if it has them. None: the rows don't come from files."""
-    if not isinstance(source, HasFiles):
-        return None
-    counted = entries.load_or_fit(
-        _digest(f"{rows_id}\nfiles"), lambda: {"sizes": np.array(source.file_sizes(), np.int64)}, "rows of each file"
-    )
-    sizes: np.ndarray = counted["sizes"]
-    return sizes
 
 
 def find_raw_columns(features: Features) -> RawColumns:

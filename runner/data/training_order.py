@@ -64,7 +64,8 @@ class TrainingOrder:
             turns = f"{block:,} row{'' if block == 1 else 's'} of each of {cycle:,} files in turns, of {files:,} files"
             yield turns if training.shuffle is False else f"{turns} in a random order"
         if self._cumulative is not None:
-            yield f"drawn with replacement (training.sampling={training.sampling})"
+            by = "source_weights" if training.source_weights else f"sampling={training.sampling}"
+            yield f"drawn with replacement (training.{by})"
         elif training.shuffle is True:
             yield "random"
         elif training.shuffle is not False:

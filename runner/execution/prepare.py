@@ -298,6 +298,7 @@ def load_data(
                     fold=fold,
                     constants=constants,
                     needs_files=training is not None and training.interleave is not None,
+                    needs_sources=training is not None and bool(training.source_weights),
                 )
             except MissingColumnError as error:
                 default = find_options().files["feature"][str(read_default_options()["feature"])]

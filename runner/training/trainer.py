@@ -115,7 +115,7 @@ class Trainer(Evaluator):
         if weights is not None:
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
-        cumulative = accumulate_weights(training.sampling, self.data_targets, self._load_training_column)
+        cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
         self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values

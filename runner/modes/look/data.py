@@ -82,7 +82,7 @@ def _make_order(config: Config, training: Training, view: View, progress: Progre
     """The order of the training examples. Raises LocatedError if a setting doesn't fit the data."""
     with progress.working("ordering the training examples"):
         rows = view.data.splits["train"]
-        cumulative = accumulate_weights(training.sampling, view.targets, lambda column: view.load(column, rows))
+        cumulative = accumulate_weights(training, view.data, view.targets, lambda column: view.load(column, rows))
         return TrainingOrder(view.data, training, config.values["seed"], cumulative)
 
 
