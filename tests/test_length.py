@@ -5,14 +5,15 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from disk import Killed, stopping
+from killing import killed_after
 
 import runner
 from components.data import Arrays
@@ -25,7 +26,6 @@ from runner.execution import programs
 from runner.execution.execute import Result, execute
 from runner.program import dispatch
 from runner.record import outbox
-from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.trainer import Trainer
 from runner.training.trainer_state import TrainerState
 
@@ -250,24 +250,6 @@ def test_points_within_an_epoch_have_the_means_of_the_steps_since_the_last_point
             assert within[start + interval][f"train_step/{name}"] == pytest.approx(
                 losses[start + interval][f"train/{name}"], rel=1e-5
             )
-
-
-@contextmanager
-def killed_after(stop: int) -> Iterator[None]:
-    """Kills the only run in `outputs` once its checkpoint of a step is saved. A killed process writes no summary."""
-    save = CheckpointManager.save
-
-    def save_and_die(manager: CheckpointManager, state: TrainerState) -> None:
-        save(manager, state)
-        if state.step == stop:
-            manager.wait()
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patched, suppress(Killed):
-        patched.setattr(CheckpointManager, "save", save_and_die)
-        yield
-    (folder,) = run_folder.list_runs(Path("outputs"))
-    (folder / "summary.json").unlink()
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4])

@@ -11,7 +11,7 @@ from slow import slow_but
 
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "How long", "What is learned")
+GUIDE = read_guide("training.md", "How long", "The order")
 WRONG = re.findall(r"^    \$ titrate (.*)\n    (.*) \[set by …\]$", GUIDE.text, re.MULTILINE)
 
 

@@ -10,6 +10,7 @@ from components.data.idx import read_idx as read_idx
 from components.data.idx import write_idx as write_idx
 from components.data.image_folders import ImageFolders as ImageFolders
 from components.data.image_table import ImageTable as ImageTable
+from components.data.mixed import Mixed as Mixed
 from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.parsed_files import ParsedFiles as ParsedFiles
 from components.data.records import FixedLengthRecords as FixedLengthRecords

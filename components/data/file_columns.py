@@ -100,7 +100,12 @@ class FileColumns(ColumnStore):
 
     @property
     def rows(self) -> int:
-        return sum(piece.rows for piece in self._pieces)
+        return sum(self.file_sizes)
+
+    @property
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file."""
+        return [piece.rows for piece in self._pieces]
 
     def read(self, name: str) -> pyarrow.ChunkedArray:
         import pyarrow

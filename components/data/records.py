@@ -107,6 +107,10 @@ class FixedLengthRecords(Table):
     def sizes(self) -> Mapping[str, int]:
         return {part: sum(file.records for file in files) for part, files in self._files.items()}
 
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file, over all parts."""
+        return [file.records for files in self._files.values() for file in files]
+
     def origin(self, part: str) -> str:
         return self.path if part == "all" else f"{self.path} ({part})"
 

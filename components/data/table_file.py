@@ -197,10 +197,10 @@ class TypedFile(StoredTable, FileTable):
     bytes_as: dict[str, BytesAs] | None = None
 
     @cached_property
-    def _store(self) -> ColumnStore:
+    def _store(self) -> FileColumns | ExampleColumns:
         return self._open_store(self.path)
 
-    def _open_store(self, path: Paths) -> ColumnStore:
+    def _open_store(self, path: Paths) -> FileColumns | ExampleColumns:
         files, format = find_files(path), cast(FileFormat, _find_format(path))
         if self.records == "raw" and format != "tfrecord":
             raise _make_option_error("records", self.records, "TFRecord", self.label, format)
@@ -300,6 +300,9 @@ class TypedFile(StoredTable, FileTable):
     def files(self) -> tuple[Path, ...]:
         """The files."""
         return find_files(self.path)
+
+    def _count_rows_of_files(self) -> Sequence[int]:
+        return self._store.file_sizes
 
     def _open_given(self, path: Paths) -> TextTable:
         return _GivenTypedFile.like(self, path)

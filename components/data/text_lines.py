@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -75,6 +75,10 @@ class TextLines(Table):
 
     def sizes(self) -> Mapping[str, int]:
         return {name: part.texts.rows for name, part in self._parts.items()}
+
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file, over all parts."""
+        return [count for part in self._parts.values() for count in part.counts.tolist()]
 
     def origin(self, part: str) -> str:
         return describe_paths(self._paths[part])

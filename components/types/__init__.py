@@ -42,6 +42,8 @@ from components.types.data import Encoded as Encoded
 from components.types.data import FileChecksums as FileChecksums
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
+from components.types.data import HasFiles as HasFiles
+from components.types.data import HasSources as HasSources
 from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion

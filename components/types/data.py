@@ -112,6 +112,15 @@ class LazyColumns(Mapping[str, "Values"]):
     def __contains__(self, name: object) -> bool:
         return name in self._columns or name in self._readers
 
+    @property
+    def read_columns(self) -> Mapping[str, Values]:
+        """The columns that were read."""
+        return self._columns
+
+    def with_columns(self, columns: Mapping[str, Values]) -> LazyColumns:
+        """The same columns and others."""
+        return LazyColumns({**self._columns, **columns}, self._readers, self._rows)
+
     def select(self, rows: np.ndarray, take: Callable[[Values, np.ndarray], Values]) -> LazyColumns:
         """Some rows. What was not read is read for these rows only.
 
@@ -311,6 +320,25 @@ class LocatesRows(Protocol):
 
     def locate_row(self, row: int) -> str:
         """The location of a row, counted over all parts, for messages."""
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A source whose rows come from one or several files, each with consecutive rows."""
+
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file, over all parts, in the order of the rows.
+
+        It includes the rows that are left out, as `row_numbers` does. It may take a pass over all files.
+        """
+
+
+@runtime_checkable
+class HasSources(Protocol):
+    """A source whose rows are those of several sources, one after another."""
+
+    def source_sizes(self) -> Mapping[str, int]:
+        """The number of rows of each source by its name, in the order of the rows."""
 
 
 @runtime_checkable

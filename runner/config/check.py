@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from components.closest import equal_names, suggest_name
+from components.closest import equal_names, join_names, suggest_name
 from components.types import Range
 from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, find_options, read_default_options
@@ -105,6 +105,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_splits(values),
         *_check_microbatches(values),
         *_check_sampling(values),
+        *_check_order(values),
         *_check_precision(values),
         *_check_mode_keys(config),
     ]
@@ -466,6 +467,8 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that nothing contradicts `training.sampling`."""
     training, feature = values.get("training") or {}, values.get("feature")
     sampling = training.get("sampling") if isinstance(training, dict) else None
+    if weights := training.get("source_weights"):
+        yield from _check_source_weights(weights, values.get("data"), training)
     if sampling is None or not isinstance(feature, dict):
         return
     if (shuffle := training.get("shuffle")) is not True:
@@ -482,6 +485,58 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"balanced draws each class equally often, and feature.{key}.weight=balanced would weigh it once more."
             )
             yield Problem("training.sampling", f"{text} Leave one of them out.")
+
+
+def _check_source_weights(weights: Mapping[str, Any], data: Any, training: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that `training.source_weights` has the weights of all sources of data=mixed, and no other ones."""
+    sources = data.get("sources") if isinstance(data, dict) else None
+    if not isinstance(sources, dict):
+        yield Problem("training.source_weights", "is for data=mixed, which has several sources. Leave it out.")
+        return
+    for name in weights.keys() - sources.keys():
+        text = f"there is no source {name}. {suggest_name(name, sources, title='Sources')}"
+        yield Problem(f"training.source_weights.{name}", text)
+    if missing := sorted(sources.keys() - weights.keys()):
+        text = f"there is no weight of {join_names(missing)}. Set one, which may be 0."
+        yield Problem("training.source_weights", text)
+    if not any(weights.values()):
+        yield Problem("training.source_weights", "all weights are 0, so nothing is drawn. One must be above 0.")
+    if (sampling := training.get("sampling")) is not None:
+        text = f"{sampling} and training.source_weights both decide how often a row is drawn. Leave one of them out."
+        yield Problem("training.sampling", text)
+    if (shuffle := training.get("shuffle")) is not True:
+        text = f"{str(shuffle).lower()} has no effect, because training.source_weights draws examples at random."
+        yield Problem("training.shuffle", f"{text} Leave one of them out.")
+
+
+def _check_order(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that each setting of the order of the examples has an effect, and that inputs have its column."""
+    training, feature = values.get("training"), values.get("feature")
+    if not isinstance(training, dict) or not isinstance(feature, dict):
+        return
+    inputs = feature.get("inputs")
+    columns = {name for names in inputs.values() for name in names or ()} if isinstance(inputs, dict) else set()
+    column = training.get("bucket_by_length")
+    if column is not None and column not in columns:
+        text = f"{column} is no column of the inputs. {suggest_name(column, columns, title='Columns')}"
+        yield Problem("training.bucket_by_length", text)
+    if column is None and (batches := training.get("bucket_batches", 100)) != 100:
+        text = f"{batches} has no effect without training.bucket_by_length, the column of lists. Set both."
+        yield Problem("training.bucket_batches", text)
+    shuffle, sampling, cycle = (training.get(name) for name in ("shuffle", "sampling", "interleave"))
+    draws = "source_weights" if training.get("source_weights") else sampling and f"sampling={sampling}"
+    if cycle is not None and draws:
+        text = f"{cycle} has no effect, because training.{draws} draws examples at random."
+        yield Problem("training.interleave", f"{text} Leave one of them out.")
+    elif cycle is not None and shuffle is True:
+        text = f"{cycle} has no effect, because training.shuffle=true shuffles all rows of an epoch."
+        yield Problem("training.interleave", f"{text} Set training.shuffle=false, or a window: training.shuffle=10000.")
+    if cycle is None and (block := training.get("interleave_block", 1)) != 1:
+        text = f"{block} has no effect without training.interleave, the number of files that are interleaved. Set both."
+        yield Problem("training.interleave_block", text)
+    if training.get("reshuffle") is False and shuffle is False and not draws:
+        text = "false has no effect, because training.shuffle=false gives each epoch the same order."
+        yield Problem("training.reshuffle", f"{text} Leave one of them out.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:

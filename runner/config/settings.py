@@ -27,7 +27,13 @@ class Training:
     evaluation_batch_size: Annotated[int, Range(1)]
     drop_remainder: bool
     shuffle: bool | Annotated[int, Range(2)]
+    reshuffle: bool
+    interleave: Annotated[int, Range(1)] | None
+    interleave_block: Annotated[int, Range(1)]
+    bucket_by_length: str | None
+    bucket_batches: Annotated[int, Range(2)]
     sampling: Literal["balanced", "weighted"] | None
+    source_weights: dict[str, Annotated[float, Range(0)]]
     monitor: str
     patience: Annotated[int, Range(1)] | Annotated[Duration, Range(0, math.inf, "()")] | None
     min_delta: Annotated[float, Range(0)]

@@ -22,6 +22,8 @@ from components.types import (
     FindsBadRows,
     Foldable,
     HasClasses,
+    HasFiles,
+    HasSources,
     InfersTypes,
     KeyTypes,
     LeavesOut,
@@ -157,6 +159,9 @@ class Data:
             of these.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
         used_rows: the rows of the source that are encoded, if some are in no split. None: all.
+        file_sizes: the number of rows of each file, also of those that are left out. None: they weren't needed, or the
+            rows don't come from files.
+        source_sizes: the number of rows of each of several sources. None: they weren't needed, or there is one source.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
     """
 
@@ -171,6 +176,8 @@ class Data:
     skipped_rows: int | None = None
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
+    file_sizes: np.ndarray | None = None
+    source_sizes: Mapping[str, int] | None = None
     source: Source | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
@@ -195,6 +202,8 @@ def load_encoded(
     cache: Path | None,
     fold: tuple[int, int] | None = None,
     constants: Mapping[str, Constants] | None = None,
+    needs_files: bool = False,
+    needs_sources: bool = False,
 ) -> Data:
     """Encodes the rows of a source, or takes them from the cache.
 
@@ -205,6 +214,8 @@ def load_encoded(
         cache: the folder of all caches. A damaged entry is replaced, if reading it shows the damage. None: no cache.
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
         constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
+        needs_files: whether the number of rows of each file is needed.
+        needs_sources: whether the number of rows of each source is needed that the source mixes.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
@@ -258,6 +269,7 @@ def load_encoded(
             return encode_pieces(used, columns, constants, names, given=given, check=check, workers=workers)
 
         encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+    sizes = _count_divisions(source, entries, rows_id, needs_files=needs_files, needs_sources=needs_sources)
     known_files.save()
     entries.remove_least_used()
     return Data(
@@ -272,8 +284,31 @@ def load_encoded(
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
+        **sizes,
         source=source,
     )
+
+
+def _count_divisions(
+    source: Source, entries: EncodedCache, rows_id: str, *, needs_files: bool, needs_sources: bool
+) -> dict[str, Any]:
+    """The number of rows of each file and of each source of mixed ones, where they are needed and known."""
+    sizes: dict[str, Any] = {}
+    if needs_files and isinstance(source, HasFiles):
+        files = source
+        sizes |= entries.load_or_fit(
+            _digest(f"{rows_id}\nfiles"),
+            lambda: {"file_sizes": np.array(files.file_sizes(), np.int64)},
+            "number of rows of each file",
+        )
+    if needs_sources and isinstance(source, HasSources):
+        mixed = source
+        sizes |= entries.load_or_fit(
+            _digest(f"{rows_id}\nsources"),
+            lambda: {"source_sizes": dict(mixed.source_sizes())},
+            "number of rows of each source",
+        )
+    return sizes
 
 
 def find_raw_columns(features: Features) -> RawColumns:

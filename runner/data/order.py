@@ -7,6 +7,7 @@ anywhere at once. Random numbers are raw random bits of NumPy, which promises ne
 from __future__ import annotations
 
 import functools
+import heapq
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ import numpy as np
 from components.hashing import mix, to_shares
 
 SMALL = 2**16  # NumPy permutes up to this many rows in some milliseconds, and faster than the Feistel network
+GROUP = 4  # batches of similar lengths that come together: the steps of a dispatch of ragged data
 ROUNDS = 8  # with 4 rounds, permutations fail tests of uniformity; with 6, they pass
 
 
@@ -27,14 +29,14 @@ class EpochOrder:
     """
 
     def __init__(self, rows: np.ndarray, find: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._rows, self._find = rows, find
+        self.rows, self.find = rows, find
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitem__(self, window: slice) -> np.ndarray:
         start, stop, step = window.indices(len(self))
-        return self._rows[self._find(np.arange(start, stop, step))]
+        return self.rows[self.find(np.arange(start, stop, step))]
 
 
 def epoch_order(
@@ -59,6 +61,71 @@ def epoch_order(
     if shuffle is True or shuffle >= count:
         return EpochOrder(rows, lambda positions: permute(positions, count, (seed, epoch)))
     return EpochOrder(rows, lambda positions: _permute_windows(positions, count, shuffle, (seed, epoch)))
+
+
+def bucket_by_length(
+    order: EpochOrder, lengths: np.ndarray, batch_size: int, batches: int, seed: tuple[int, int] | None
+) -> EpochOrder:
+    """The same order, in which the examples of a batch have similar lengths.
+
+    Consecutive windows of several batches are sorted by length and cut into batches, of which four come together,
+    because all rows of a dispatch of several steps are padded to its longest row. The last batch of the epoch, if it
+    is smaller, keeps its examples, so that the examples that `drop_remainder` drops don't depend on their lengths.
+
+    Args:
+        order: the order.
+        lengths: the length of each row, by its number.
+        batch_size: the number of examples of a batch.
+        batches: the number of batches of a window.
+        seed: the seed of the run, and the epoch, for the random order of the groups of batches in a window. None: the
+            group with the earliest example comes first.
+    """
+    whole, size = len(order) // batch_size * batch_size, batches * batch_size
+
+    @functools.lru_cache(maxsize=2)
+    def sort_window(window: int) -> np.ndarray:
+        positions = np.arange(window * size, min((window + 1) * size, whole))
+        found = order.find(positions)
+        by_length = np.argsort(lengths[order.rows[found]], kind="stable").reshape(-1, batch_size)
+        groups = np.array_split(by_length, range(GROUP, len(by_length), GROUP))
+        if seed is None:
+            turns = np.argsort([group.min() for group in groups])
+        else:
+            count = len(groups)
+            turns = permute(np.arange(count), count, (*seed, window, 1))  # another order than that of `shuffle`
+        return found[np.concatenate([groups[turn] for turn in turns.tolist()]).reshape(-1)]
+
+    def find(positions: np.ndarray) -> np.ndarray:
+        result = order.find(positions)
+        is_sorted = positions < whole
+        windows = positions // size
+        for window in np.unique(windows[is_sorted]).tolist():
+            here = is_sorted & (windows == window)
+            result[here] = sort_window(window)[positions[here] - window * size]
+        return result
+
+    return EpochOrder(order.rows, find)
+
+
+def interleave(sizes: np.ndarray, cycle: int, block: int) -> np.ndarray:
+    """The order of the rows of several files that come in turns, as `interleave` of tf.data orders them, int64.
+
+    Each of `cycle` places has a file. In each round, every place has a turn: the next `block` rows of its file, or the
+    rest of it. If a turn finds fewer than `block` rows, the place gets the next file in the next round.
+
+    Args:
+        sizes: the number of rows of each file, in the order of the files. Rows are numbered from 0 over all files.
+        cycle: the number of files whose rows come in turns.
+        block: the number of rows of a turn.
+    """
+    free = [(0, place) for place in range(cycle)]  # the round in which each place gets its next file: a heap
+    starts = np.empty((len(sizes), 2), np.int64)  # the first round and the place of each file
+    for file, size in enumerate(sizes.tolist()):
+        starts[file] = first, place = free[0]
+        heapq.heapreplace(free, (first + size // block + 1, place))
+    row_in_file = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rounds, places = np.repeat(starts, sizes, axis=0).T
+    return np.argsort((rounds + row_in_file // block) * cycle + places, kind="stable")
 
 
 def draw_uniforms(seed: tuple[int, int], first: int, count: int, draws: int) -> np.ndarray:

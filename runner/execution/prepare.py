@@ -142,8 +142,8 @@ def build_observers(config: Config) -> Observers:
 def make_trainer(config: Config, source: PythonData | None, progress: Progress, signals: Signals) -> Trainer:
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     with errors_with_origin(config):
-        data, features = load_data(config, source, progress)
         training = Training.from_config(config.values["training"])
+        data, features = load_data(config, source, progress, training=training)
         data = limit_batches(replace(data, source=None), training)
         release_unused_memory()  # the data that was read is encoded
         if training.limit_batches is not None and not config.values["quiet"]:
@@ -262,6 +262,7 @@ def load_data(
     source: PythonData | None,
     progress: Progress,
     constants: Mapping[str, Constants] | None = None,
+    training: Training | None = None,
 ) -> tuple[Data, Features]:
     """Loads and encodes the data, from the cache if it has the same configuration, rows and code.
 
@@ -270,6 +271,7 @@ def load_data(
         source: replaces the source that `data` names, without the cache. None: that source.
         progress: the progress display.
         constants: the constants of the columns and targets of a finished run. None: they are fitted.
+        training: the settings that decide about the order of the training examples. None: they aren't ordered.
 
     Returns:
         The encoded data, and the columns and the target that encode it.
@@ -288,7 +290,16 @@ def load_data(
                 source = build_source(node) if source is None else source.make_source(node)
         with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested():
             try:
-                data = load_encoded(source, features, identity=identity, cache=cache, fold=fold, constants=constants)
+                data = load_encoded(
+                    source,
+                    features,
+                    identity=identity,
+                    cache=cache,
+                    fold=fold,
+                    constants=constants,
+                    needs_files=training is not None and training.interleave is not None,
+                    needs_sources=training is not None and bool(training.source_weights),
+                )
             except MissingColumnError as error:
                 default = find_options().files["feature"][str(read_default_options()["feature"])]
                 places = tuple(f"{key}." for key in error.keys)

@@ -17,8 +17,8 @@ from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Chunk, gather_rows
 from runner.data.load import Data
-from runner.data.order import EpochOrder, epoch_order
 from runner.data.stacked_columns import StackedColumns, stack_columns
+from runner.data.training_order import TrainingOrder
 from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
@@ -64,6 +64,7 @@ class Trainer(Evaluator):
 
     Attributes:
         state_shapes: the training state, with shapes and dtypes in place of arrays.
+        order: the order of the training examples.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         schedule: the schedule of the run.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
@@ -115,7 +116,8 @@ class Trainer(Evaluator):
         if weights is not None:
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
-        self._cumulative = accumulate_weights(training.sampling, self.data_targets, self._load_training_column)
+        cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
+        self.order = TrainingOrder(data, training, self.seed, cumulative)
         self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
             self._trace_last_batch()
@@ -173,12 +175,7 @@ class Trainer(Evaluator):
     def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
         """The first chunk of an epoch, and the arguments of `program.train` for it, with shapes for the state."""
         steps = min(self.plan.steps_per_epoch, self.steps_per_dispatch)
-        return self._plan_dispatch(self._order(0)[: self.training.batch_size * steps])
-
-    def _order(self, epoch: int) -> EpochOrder:
-        """The training rows in the order of an epoch."""
-        rows, shuffle = self.data.splits["train"], self.training.shuffle
-        return epoch_order(rows, self.seed, epoch, shuffle=shuffle, cumulative=self._cumulative)
+        return self._plan_dispatch(self.order.epoch(0)[: self.training.batch_size * steps])
 
     def _load_training_column(self, column: str) -> Any:
         """What the layer of an encoded column returns for the training rows."""
@@ -348,7 +345,7 @@ class Trainer(Evaluator):
             if self.training.log_steps is not None:
                 next_end = min(next_end, (step // self.training.log_steps + 1) * self.training.log_steps)
             stop = min(start + next_end - step, self.plan.steps_per_epoch)
-            order = self._order(epoch)
+            order = self.order.epoch(epoch)
             seed, size = (self.seed, epoch), self.steps_per_dispatch
             yield from self.batches.chunks(order, batch_size, size, start=start, stop=stop, seed=seed)
             step += stop - start

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 
@@ -71,6 +71,14 @@ class FileTable(TextTable):
     @abstractmethod
     def _digest_given(self, path: Paths) -> str:
         """A digest of the content of such files."""
+
+    @abstractmethod
+    def _count_rows_of_files(self) -> Sequence[int]:
+        """The number of rows of each file of `path`, also of those that are left out."""
+
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file, over all parts, also of those that are left out."""
+        return [size for table in self.tables.values() for size in cast(FileTable, table)._count_rows_of_files()]
 
     @property
     @abstractmethod
@@ -277,6 +285,9 @@ class Csv(FileTable):
     def reader(self) -> Reader:
         reader = self._make_reader(self.file, self._declared_types, self.drop)
         return replace(reader, check_names=self._check_names)
+
+    def _count_rows_of_files(self) -> Sequence[int]:
+        return [part.count_rows() for part in self.file.parts]
 
     def _open_given(self, path: Paths) -> TextTable:
         return _GivenCsv.like(self, path)

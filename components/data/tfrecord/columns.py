@@ -101,7 +101,12 @@ class ExampleColumns(ColumnStore):
 
     @property
     def rows(self) -> int:
-        return sum(count for _, count in self._first.counts)
+        return sum(self.file_sizes)
+
+    @property
+    def file_sizes(self) -> Sequence[int]:
+        """The number of records of each file."""
+        return [count for _, count in self._first.counts]
 
     @property
     def absent(self) -> Collection[str]:

@@ -46,6 +46,7 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     last = run.last_batch_size
     rest = "" if last == run.batch_size else f", the last with {last} examples"
     yield "steps per epoch", f"{trainer.plan.steps_per_epoch:,}{rest}"
+    yield "order", "; ".join(trainer.order.describe())
     yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.plan.steps_per_epoch)}"
     yield "epochs", _format_epochs(trainer)
     if trainer.training.evaluate_steps is not None:

@@ -16,7 +16,7 @@ from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
 from runner.data.load import Data
-from runner.data.order import epoch_order
+from runner.data.training_order import TrainingOrder
 from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.prepare import limit_batches, load_data
@@ -59,28 +59,44 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
     """
     check_root(Path(config.values["folder"]))
     with errors_with_origin(config):
-        data, features = load_data(config, None, progress)
-        data = limit_batches(data, Training.from_config(config.values["training"]))
-    view = View(data, features)
+        training = Training.from_config(config.values["training"])
+        data, features = load_data(config, None, progress, training=training)
+        view = View(limit_batches(data, training), features)
+        order = _make_order(config, training, view, progress)
+    data = view.data
     for text in data.warnings:
         progress.note(f"warning: {text}")
     with contextlib.closing(_create_folder(config, data)) as folder:
         status = "failed"
         try:
-            yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, {})
+            first_batch = order.epoch(0)[: training.batch_size]
+            sections = _make_sections(config, view, first_batch, folder.path / "figures", progress)
+            yield Look(sections, folder.path, {})
             status = "finished"
         finally:
             metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
             write_summary(folder.path, {"status": status, "run_id": None, "metrics": metrics})
 
 
-def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
-    """Makes the tables, draws the figures, and writes the tables as text beside the figures."""
+def _make_order(config: Config, training: Training, view: View, progress: Progress) -> TrainingOrder:
+    """The order of the training examples. Raises LocatedError if a setting doesn't fit the data."""
+    with progress.working("ordering the training examples"):
+        rows = view.data.splits["train"]
+        cumulative = accumulate_weights(training, view.data, view.targets, lambda column: view.load(column, rows))
+        return TrainingOrder(view.data, training, config.values["seed"], cumulative)
+
+
+def _make_sections(config: Config, view: View, batch: np.ndarray, figures: Path, progress: Progress) -> list[Section]:
+    """Makes the tables, draws the figures, and writes the tables as text beside the figures.
+
+    Args:
+        config: the configuration.
+        view: the data.
+        batch: the rows of the first training batch.
+        figures: the folder of the figures.
+        progress: the progress display.
+    """
     with progress.working("computing the first batch"):
-        rows, training = view.data.splits["train"], Training.from_config(config.values["training"])
-        cumulative = accumulate_weights(training.sampling, view.targets, lambda column: view.load(column, rows))
-        order = epoch_order(rows, config.values["seed"], 0, shuffle=training.shuffle, cumulative=cumulative)
-        batch = order[: training.batch_size]
         examples = view.examples(batch)
         targets = {split: view.compute_targets(split) for split in view.data.splits}
     with progress.working("drawing"):

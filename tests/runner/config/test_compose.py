@@ -45,6 +45,7 @@ GROUPS_WITH_TARGET_NAMES = (
 
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
+    "data=mixed": ["feature=image", "data.sources={a: digits}"],
     "data=generator": ["feature=image", "data.function=jax.nn.relu"],
     "data=images": ["feature=image", "data.path=images"],
     "data=image_table": ["feature=image", "data.path=table.csv"],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.data import order
-from runner.data.order import draw_uniforms, epoch_order, permute
+from runner.data.order import bucket_by_length, draw_uniforms, epoch_order, interleave, permute
 
 OPTIONS = {
     "shuffled": {},
@@ -121,3 +123,87 @@ def test_the_orders_never_change() -> None:
     assert epoch_order(rows[:50], 1, 2)[20:25].tolist() == [8, 41, 19, 48, 43]
     assert epoch_order(rows[:50], 1, 2, shuffle=20)[18:22].tolist() == [10, 11, 36, 28]
     assert epoch_order(rows[:50], 1, 2, cumulative=np.arange(50.0))[18:22].tolist() == [10, 24, 5, 8]
+
+
+def name_files(sizes: list[int], cycle: int, block: int) -> list[int]:
+    """The file of each row."""
+    return np.repeat(np.arange(len(sizes)), sizes)[interleave(np.array(sizes), cycle, block)].tolist()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cycle", "block", "expected"),
+    [
+        ([3, 3, 3], 2, 1, [0, 1, 0, 1, 0, 1, 2, 2, 2]),
+        ([3, 3, 3], 2, 2, [0, 0, 1, 1, 0, 1, 2, 2, 2]),
+        ([1, 2, 3, 4, 5], 3, 2, [0, 1, 1, 2, 2, 3, 3, 2, 3, 3, 4, 4, 4, 4, 4]),
+    ],
+)
+def test_files_come_in_turns_as_in_tensorflow(sizes: list[int], cycle: int, block: int, expected: list[int]) -> None:
+    """Values of TensorFlow 2.21: `Dataset.interleave(…, cycle_length=cycle, block_length=block)`."""
+    assert name_files(sizes, cycle, block) == expected
+
+
+def interleave_one_by_one(sizes: list[int], cycle: int, block: int) -> list[int]:
+    """The loop of TensorFlow's InterleaveDatasetOp. Returns the file of each row."""
+    waiting, result = list(enumerate(sizes)), list[int]()
+    places: list[list[int] | None] = [None] * cycle
+    place = taken = 0
+    while waiting or any(places):
+        current = places[place]
+        if current is None and waiting:
+            places[place] = [*waiting.pop(0)]
+        elif current is not None and current[1]:
+            result.append(current[0])
+            current[1] -= 1
+            taken += 1
+            if taken == block:
+                place, taken = (place + 1) % cycle, 0
+        else:
+            places[place] = None
+            place, taken = (place + 1) % cycle, 0
+    return result
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 6), st.integers(1, 5))
+def test_files_come_in_turns_as_one_by_one(sizes: list[int], cycle: int, block: int) -> None:
+    assert name_files(sizes, cycle, block) == interleave_one_by_one(sizes, cycle, block)
+    rows = interleave(np.array(sizes), cycle, block)
+    for own in np.split(np.argsort(rows), np.cumsum(sizes)[:-1]):
+        assert (np.diff(own) > 0).all(), "the rows of a file keep their order"
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=60),
+    st.integers(1, 7),
+    st.integers(2, 5),
+    st.sampled_from([True, False, 7]),
+    st.integers(0, 99),
+)
+def test_batches_have_similar_lengths(
+    lengths: list[int], size: int, batches: int, shuffle: bool | int, seed: int
+) -> None:
+    """Each window of batches has the examples that it has without, sorted by length; the last batch is the same."""
+    rows, of_row = np.arange(len(lengths)) + 10, np.array([0] * 10 + lengths)
+    plain = epoch_order(rows, seed, 1, shuffle=shuffle)
+    order = bucket_by_length(plain, of_row, size, batches, None if shuffle is False else (seed, 1))
+    whole = len(rows) // size * size
+    assert order[whole:].tolist() == plain[whole:].tolist()
+    for start in range(0, whole, size * batches):
+        window = order[start : min(start + size * batches, whole)]
+        assert sorted(window.tolist()) == sorted(plain[start : start + len(window)].tolist())
+        ranges = sorted((own.min(), own.max()) for own in of_row[window].reshape(-1, size))
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(ranges))
+    for start in range(0, len(rows), 3):
+        assert order[start : start + 5].tolist() == order[:][start : start + 5].tolist()
+
+
+def test_batches_of_similar_lengths_come_in_any_order() -> None:
+    """The longest and the shortest batches of a window are anywhere in it, and in each window elsewhere."""
+    lengths = np.arange(12_000) % 60
+    order = bucket_by_length(epoch_order(np.arange(len(lengths)), 3, 1), lengths, 5, 24, (3, 1))
+    means = lengths[order[:]].reshape(100, 6, 20).mean(2)  # of each group of four batches
+    for group in (means.argmin(1), means.argmax(1)):
+        counts = np.bincount(group, minlength=6)
+        assert counts.min() > 5, counts
+    ordered = bucket_by_length(epoch_order(np.arange(60), 3, 1, shuffle=False), np.zeros(60), 5, 6, None)
+    assert ordered[:].tolist() == [*range(60)], "without shuffling, rows of equal lengths keep their order"
