@@ -75,7 +75,7 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
         shared = {"types", "closest", "paths", "input_files", "image_files", "arrow", "columns", "hashing", "remote"}
         shared |= {"cache_folder", "uri_mask", "read_once", "file_formats", "ragged", "sequences", "hugging_face"}
         shared |= {"other_names"} if path.name == "closest.py" else set()
-        allowed = shared | {"time_format", group(path)} | layers
+        allowed = shared | {"expression", "time_format", "times", group(path)} | layers
         assert {name.split(".")[1] for name in names if top_package(name) == "components"} <= allowed
         if group(path) == "types":
             assert not {
@@ -84,7 +84,7 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
     else:
         ours = {name.split(".")[1] for name in names if top_package(name) == "components" and not is_writer(path, name)}
         shared = {"types", "closest", "columns", "hashing", "input_files", "remote"}
-        shared |= {"cache_folder", "uri_mask", "read_once", "file_formats", "ragged", "sequences"}
+        shared |= {"cache_folder", "uri_mask", "read_once", "file_formats", "ragged", "sequences", "expression"}
         assert ours <= shared
 
 

@@ -13,7 +13,7 @@ from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
 from components.feature.number.decode import check_target_range, decode, decode_errors, scale_errors
-from components.feature.number.expression import Expression
+from components.feature.number.expression import NumericExpression
 from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
@@ -102,7 +102,7 @@ class Numeric:
     def keys(self) -> tuple[str, ...]:
         columns: list[str] = []
         for source in self._sources:
-            columns.extend(source.columns if isinstance(source, Expression) else [source])
+            columns.extend(source.columns if isinstance(source, NumericExpression) else [source])
         if self.per:
             columns.append(self.per)
         return tuple(dict.fromkeys(columns))  # each column once
@@ -235,10 +235,10 @@ class Numeric:
         )
 
     @functools.cached_property
-    def _sources(self) -> tuple[str | Expression, ...]:
+    def _sources(self) -> tuple[str | NumericExpression, ...]:
         """The columns of `key`, or the one expression. Their numbers are concatenated."""
         if self.expression is not None:
-            return (Expression(self.expression),)
+            return (NumericExpression(self.expression),)
         return (self.key,) if isinstance(self.key, str) else self.key or ()
 
     @property

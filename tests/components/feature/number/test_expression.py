@@ -1,4 +1,4 @@
-"""Arithmetic over columns: what it gives, what it names when it can't, and that it is never run as Python."""
+"""Numbers of expressions: their values in float64, and the errors about what is missing, too large, or no number."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.number.expression import Expression
+from components.feature.number.expression import NumericExpression
 from components.feature.numeric import Numeric
 from components.types import Block, Constants, DataError, UserError
 
@@ -37,7 +37,7 @@ ROWS = Block(
     ],
 )
 def test_it_is_arithmetic(text: str, expected: list[float]) -> None:
-    np.testing.assert_allclose(Expression(text)(ROWS)[:, 0], expected, rtol=1e-15)
+    np.testing.assert_allclose(NumericExpression(text)(ROWS)[:, 0], expected, rtol=1e-15)
 
 
 LEAVES = st.sampled_from(["a", "b", "2", "0.5", "(-3)"])
@@ -50,7 +50,7 @@ def test_an_expression_equals_python_in_each_row(text: str) -> None:
     expected = [
         eval(text, {"a": float(a), "b": float(b)}) for a, b in zip(ROWS.columns["a"], ROWS.columns["b"], strict=True)
     ]
-    np.testing.assert_array_equal(Expression(text)(ROWS)[:, 0], expected)
+    np.testing.assert_array_equal(NumericExpression(text)(ROWS)[:, 0], expected)
 
 
 def test_the_columns_that_it_names_are_its_keys() -> None:
@@ -70,16 +70,18 @@ def test_a_column_of_it_needs_no_fit_of_the_data_and_may_read_other_columns() ->
 
 def test_a_missing_operand_makes_the_value_missing() -> None:
     rows = Block({"a": np.array([1.0, 2.0, np.nan]), "b": np.ones(3)}, {"b": np.array([True, False, True])})
-    np.testing.assert_array_equal(Expression("b ** 0 + min(a, 5)")(rows, allow_missing=True)[:, 0], [2, np.nan, np.nan])
+    np.testing.assert_array_equal(
+        NumericExpression("b ** 0 + min(a, 5)")(rows, allow_missing=True)[:, 0], [2, np.nan, np.nan]
+    )
     with pytest.raises(DataError, match="row 1 of data: column `b` has no value"):
-        Expression("b + a")(Block({"a": np.ones(3), "b": np.ones(3)}, rows.valid))
+        NumericExpression("b + a")(Block({"a": np.ones(3), "b": np.ones(3)}, rows.valid))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a / (b - 5)", r"row 8 of somewhere: `a / \(b - 5\)` is inf, where a is 2\.0 and b is 5\.0; a finite number"),
-        ("log(1 - a)", r"row 7 of somewhere: `log\(1 - a\)` is -inf, where a is 1\.0"),
+        ("a / (b - 5)", r"row 8 of somewhere: `a / \(b - 5\)` is inf, where a is 2 and b is 5\.0; a finite number"),
+        ("log(1 - a)", r"row 7 of somewhere: `log\(1 - a\)` is -inf, where a is 1;"),
         ("(b - 1) ** 0.5 * 1", r"row 9 of somewhere: .* is nan, where b is 0\.5"),
         ("exp(a * 300)", "row 9 of somewhere"),
         ("a + v", r"column `v` of somewhere has rows of shape \(2,\); expressions need single numbers"),
@@ -98,15 +100,9 @@ def test_a_value_that_is_not_finite_raises_an_error_with_its_operands(text: str,
         ("`a", "is no valid expression: "),
         ("a b", "is no valid expression: "),
         ("1 + 2", "has no column"),
-        ("a > 2", r"contains a > 2; allowed: \+, -, \*, /, \*\*"),
-        ("a.real", r"contains a\.real; allowed"),
-        ("a[0]", r"contains a\[0\]"),
-        ("__import__('os').system('ls') + a", "contains "),
-        ("(lambda: a)()", "contains "),
-        ("a + '1'", "contains '1'"),
-        ("a + True", "contains True"),
-        ("a + 1e999", "contains 1e309"),
-        ("a % 2", "contains a % 2"),
+        ("a + '1'", "gives texts"),
+        ("lower(a)", "gives texts; numbers or booleans are needed"),
+        ("date(a)", "gives times; numbers or booleans are needed"),
         ("a # b", "contains #"),
         ("a\0", "is no valid expression: "),
         ("+".join(["a"] * 200), "is too long"),
