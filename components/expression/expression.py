@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.expression import operators
 from components.expression.compiler import Part, compile_expression
 from components.expression.operands import Fault, Kind, Operand, broadcast, format_value, read_operand
-from components.expression.operators import check_finite
 from components.expression.parser import parse, quote, shorten
 from components.types import Block, DataError, Remedy, UserError, row_count
 
@@ -57,7 +57,8 @@ class Expression:
         """Computes its value in each row.
 
         Returns:
-            Its type, and the values with the mask of what is missing. `Operand.faults` is empty.
+            Its type, and the values with the mask of what is missing. There is no fault. Missing values are 0, NaN,
+            False, NaT or "", as in a block.
 
         Raises:
             DataError: there is no such column, types can't be combined, or a row has no value because of a division by
@@ -67,6 +68,8 @@ class Expression:
         kinds = {name: kind for name, (kind, _) in read.items()}
         kind, result = self.compute(kinds, {name: operand for name, (_, operand) in read.items()}, block)
         self.check(result, block)
+        if result.valid_mask is not None:
+            result = Operand(operators.clear(result.values, result.valid_mask, kind), result.valid_mask)
         return kind, result._replace(faults=())
 
     def compute(
@@ -87,7 +90,7 @@ class Expression:
         with np.errstate(all="ignore"):
             result = part.evaluate(operands)
         if checks and part.kind == "number" and part.may_overflow:
-            result = check_finite(result, lambda: quote(shorten(self.text)))
+            result = operators.check_finite(result, lambda: quote(shorten(self.text)))
         rows = row_count(block.columns[self.columns[0]])
         return part.kind, broadcast(result, rows)
 

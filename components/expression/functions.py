@@ -145,7 +145,7 @@ def to_time(operand: Operand, show: Show) -> Operand:
     if positions is not None:
         parsed, is_empty = parsed[positions], is_empty[positions]
     invalid = np.isnat(parsed) & ~is_empty
-    fault = Fault(np.asarray(invalid), lambda row: f"{show()} reads {format_value(strings, row)}; {times.NEED_TIME}")
+    fault = Fault(np.asarray(invalid), lambda row: f"{show()} reads {format_value(strings, row)}, {NO_TIME}", "")
     given = Operand(parsed, ~is_empty if np.any(is_empty) else None)
     return operators.combine((operand, given), parsed, (fault,) if np.any(invalid) else ())
 

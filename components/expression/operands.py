@@ -30,7 +30,7 @@ NUMERIC: frozenset[Kind] = frozenset({"integer", "number", "boolean"})
 BOOLEAN: frozenset[Kind] = frozenset({"boolean"})
 TEXT: frozenset[Kind] = frozenset({"text"})
 TIME: frozenset[Kind] = frozenset({"time", "text"})  # a text of ISO 8601 is read as a time
-ANY: frozenset[Kind] = NUMERIC | {"text", "time"}
+ANY: frozenset[Kind] = NUMERIC | {"text", "time", "missing"}
 MAX_INTEGER = 2**63 - 1
 MAX_CHARACTERS = 100  # of a value in a message
 

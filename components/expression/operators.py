@@ -178,6 +178,16 @@ def select_values(condition: Any, first: Any, second: Any) -> Any:
     return np.where(condition, first, second)
 
 
+def clear(values: Any, valid_mask: np.ndarray, kind: Kind) -> Any:
+    """Replaces missing values by those that stand for them in blocks."""
+    if kind == "text":
+        return select_values(valid_mask, values, make_constant(b""))
+    if kind == "time":
+        return np.where(valid_mask, values, np.array("NaT", values.dtype))
+    missing = {"integer": np.int64(0), "boolean": np.False_}
+    return np.where(valid_mask, values, missing.get(kind, np.float64(np.nan)))
+
+
 def combine(operands: Sequence[Operand], values: Any, faults: Sequence[Fault] = ()) -> Operand:
     """The result of a function that needs all operands. It has no fault where one of them is missing."""
     valid_mask = join_masks(operands)

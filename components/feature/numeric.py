@@ -46,8 +46,9 @@ class Numeric:
 
     Attributes:
         key: the column; or several, whose numbers are concatenated in this order.
-        expression: instead of `key`, arithmetic over columns of single numbers, such as
-            `log(total_rooms / households)`.
+        expression: instead of `key`, an expression over columns of single values, such as
+            `log(total_rooms / households)` or `month(sold) in [6, 7, 8]`. Its values are numbers, or booleans, which
+            become 1 and 0.
         normalize: a normalizer, or several that are applied in order. None: numbers aren't normalized. Over the
             training split, `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the
             range [0, 1], `robust` median 0 and the distance 1 between the quartiles. A constant element is only
