@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,8 +66,9 @@ class Expression:
         """
         read = {name: read_operand(block, name) for name in self.columns}
         kinds = {name: kind for name, (kind, _) in read.items()}
-        kind, result = self.compute(kinds, {name: operand for name, (_, operand) in read.items()}, block)
-        self.check(result, block)
+        operands = {name: operand for name, (_, operand) in read.items()}
+        kind, result = self.compute(kinds, operands, block)
+        self.check(result, operands, block)
         if result.valid_mask is not None:
             result = Operand(operators.clear(result.values, result.valid_mask, kind), result.valid_mask)
         return kind, result._replace(faults=())
@@ -94,21 +95,22 @@ class Expression:
         rows = row_count(block.columns[self.columns[0]])
         return part.kind, broadcast(result, rows)
 
-    def check(self, result: Operand, block: Block) -> None:
-        """Raises DataError for the first row with a fault."""
+    def check(self, result: Operand, operands: Mapping[str, Operand], block: Block) -> None:
+        """Raises DataError for the first row with a fault. The message has the values of the columns."""
         rows = row_count(block.columns[self.columns[0]])
         faults = [(fault, np.flatnonzero(np.broadcast_to(fault.rows, (rows,)))) for fault in result.faults]
         first = min(((int(found[0]), fault) for fault, found in faults if len(found)), key=_get_row, default=None)
         if first is not None:
             row, fault = first
-            raise self.make_error(row, fault.describe(row), block, fault.remedy)
-
-    def make_error(self, row: int, fault: str, block: Block, remedy: str) -> DataError:
-        """Makes the error about a row, with the values of its columns."""
-        values = describe_values(self.columns, [read_operand(block, name)[1] for name in self.columns], row)
-        place = "" if shorten(self.text) in fault else f"in {quote(shorten(self.text))}, "
-        remedies = [Remedy("correct it"), Remedy("remove the row"), *([Remedy(remedy, "columns")] if remedy else [])]
-        return DataError(f"{block.locate(row)}: {place}{fault}, where {values}", *remedies)
+            described = fault.describe(row)
+            place = "" if shorten(self.text) in described else f"in {quote(shorten(self.text))}, "
+            remedies = [Remedy(fault.remedy, "columns")] if fault.remedy else []
+            raise DataError(
+                f"{block.locate(row)}: {place}{described}, where {describe_values(operands, row)}",
+                "correct it",
+                "remove the row",
+                *remedies,
+            )
 
     def _compile(self, kinds: Mapping[str, Kind]) -> Part:
         return compile_expression(
@@ -120,10 +122,10 @@ def _get_row(item: tuple[int, Fault]) -> int:
     return item[0]
 
 
-def describe_values(names: Sequence[str], operands: Sequence[Operand], row: int) -> str:
+def describe_values(operands: Mapping[str, Operand], row: int) -> str:
     """The values of columns in a row, for messages: `a is 1 and b is missing`."""
     described = []
-    for name, operand in zip(names, operands, strict=True):
+    for name, operand in operands.items():
         is_missing = operand.valid_mask is not None and not operand.valid_mask[row]
         described.append(f"{name} is {'missing' if is_missing else format_value(operand.values, row)}")
     return " and ".join(described)

@@ -55,7 +55,7 @@ class NumericExpression:
         kinds: dict[str, Kind] = {name: kind for name, (kind, _) in read.items()}
         kind, result = self._expression.compute(kinds, operands, block, checks=False)
         self._check_kind(kind)
-        self._expression.check(result, block)
+        self._expression.check(result, operands, block)
         valid_mask, values = result.valid_mask, np.asarray(result.values, np.float64)
         is_allowed = np.abs(values) <= raw.LARGEST
         is_allowed = is_allowed if valid_mask is None else is_allowed | ~valid_mask
@@ -75,7 +75,7 @@ class NumericExpression:
     def _raise_range_error(
         self, block: Block, operands: Mapping[str, Operand], values: np.ndarray, row: int
     ) -> NoReturn:
-        reason = describe_values(self.columns, list(operands.values()), row)
+        reason = describe_values(operands, row)
         raise DataError(
             f"{block.locate(row)}: {quote(self.text)} is {raw.format_value(values[row])}, where {reason}; "
             f"{raw.describe_range(raw.LARGEST)}",
@@ -95,7 +95,7 @@ class NumericExpression:
                 raw.read_numbers(block, name)  # raises the error about NaN
             missing = operand.valid_mask | valid
             raise raw.make_missing_error(block, name, missing)
-        reason = describe_values(self.columns, list(operands.values()), row)
+        reason = describe_values(operands, row)
         remedy = Remedy("set `missing` to replace missing values of a feature", "gaps")
         raise DataError(f"{block.locate(row)}: {quote(self.text)} has no value, where {reason}", remedy)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.feature.number.expression import NumericExpression
 from components.feature.numeric import Numeric
-from components.types import Block, Constants, DataError, UserError
+from components.types import Block, Constants, DataError, Strings, UserError
 
 ROWS = Block(
     {
@@ -75,6 +75,61 @@ def test_a_missing_operand_makes_the_value_missing() -> None:
     )
     with pytest.raises(DataError, match="row 1 of data: column `b` has no value"):
         NumericExpression("b + a")(Block({"a": np.ones(3), "b": np.ones(3)}, rows.valid))
+
+
+MIXED = Block(
+    {
+        "s": Strings.from_bytes([b"Rome", b"", b"2024-02-03"]),
+        "o": np.array(["x", None, "yy"], object),
+        "f": np.array([True, True, False]),
+        "i": np.array([2**53 + 1, 2, 3]),
+        "u": np.array([2**64 - 1, 0, 1], np.uint64),
+        "x": np.array([1.0, np.nan, 3.0], np.float32),
+        "t": np.array(["2024-02-03", "NaT", "2025-12-31"], "M8[D]"),
+    },
+    {"s": np.array([True, False, True]), "f": np.array([True, False, True])},
+    first_row=4,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("coalesce(x, -1)", [1, -1, 3]),
+        ("is_null(x) or is_null(s)", [0, 1, 0]),
+        ("f or x > 2", [1, None, 1]),
+        ("length(s) + length(o)", [5, None, 12]),
+        ("coalesce(year(s if length(s) > 5 else null), 0) + month(t)", [2, None, 2036]),
+        ("i == 9007199254740993", [1, 0, 0]),
+        ("i * 1 - 9007199254740992", [0, 2 - 2.0**53, 3 - 2.0**53]),
+        ("u / 2", [2.0**63, 0, 0.5]),
+        ("7 // i + 10 ** 30 * 0", [0, 3, 2]),
+    ],
+)
+def test_columns_of_all_types_become_numbers(text: str, expected: list[Any]) -> None:
+    values = NumericExpression(text)(MIXED, allow_missing=True)
+    np.testing.assert_array_equal(values[:, 0], np.array(expected, np.float64))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x + 1", r"row 5 of data: column `x` is nan; a finite number"),
+        ("length(s)", "row 5 of data: column `s` has no value; fill it in, remove the row, or set `missing`"),
+        ("f and x > 2", "row 5 of data: column `f` has no value"),
+        ("length(o)", "row 5 of data: column `o` has no value"),
+        ("i if i > 2 else null", "row 5 of data: `i if i > 2 else null` has no value, where i is 2; set `missing`"),
+        ("year(s)", "row 4 of data: in `year.*`, `s` reads 'Rome'"),
+        ("0 < 1 / u", r"row 5 of data: in `0 < 1 / u`, `1 / u` is inf, where u is 0"),
+        ("s + i > 'a'", "data: the expression .* applies `[+]` to texts"),
+        ("missing_one", "no column `missing_one` in data"),
+        ("s", "the expression 's' gives texts; numbers or booleans are needed"),
+        ("t", "the expression 't' gives times; numbers or booleans are needed"),
+    ],
+)
+def test_a_missing_value_or_another_type_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        NumericExpression(text)(MIXED)
 
 
 @pytest.mark.parametrize(
