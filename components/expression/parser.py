@@ -23,6 +23,7 @@ TOKEN = re.compile(
     r"|`(?P<name>[^`]+)`|(?P<space>\s+)|(?P<comment>\#)",
     re.DOTALL,
 )
+RAW = re.compile("[bf]?r[bf]?", re.IGNORECASE)  # the prefixes of texts in which backslashes are characters
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 ESCAPES = "\\'\"ntrxuU0"  # the characters that may follow a backslash in a text
 
@@ -102,7 +103,7 @@ def _replace_token(match: re.Match[str], text: str, names: dict[str, str], prefi
         raise make_error(text, "contains #, which is allowed only in texts and names in backticks")
     if match["space"]:
         return " "
-    if "r" not in match["prefix"].lower():
+    if not RAW.fullmatch(match["prefix"]):
         _check_escapes(match["text"], text)
     return match["text"]
 

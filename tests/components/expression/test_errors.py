@@ -62,6 +62,7 @@ BLOCK = Block(
         ("split_part(city, '', 0)", "calls split_part with an empty text, which is everywhere"),
         ("matches(city, '(')", r"has the regular expression '\(', which isn't valid: missing \)"),
         (r"matches(city, '\d')", r"contains a text with \\d. Write r'\\d' to keep backslashes"),
+        (r"price > 1 or'\d' == city", r"contains a text with \\d. Write "),
         (r"matches(city, '\bab')", r"contains a text with \\b. Write r'\\bab'"),
         (r"city == '\ud800'", r"contains `'\\ud800'`; allowed: "),
         ("sold > date('2020-02-30')", "reads '2020-02-30', which is no time of ISO 8601, such as 2026-10-25"),
