@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import shutil
 import statistics
@@ -41,6 +42,7 @@ from benchmarks.timing import format_rates, parse_arguments, time_variants
 from components.feature import Label
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
+from runner.data.workers import Workers
 
 OUTPUTS = ("income", "age_bucket", "kind", "age_x_ocean", "place")  # the columns that the step takes
 SIZES = ((8192, 10), (8192, 1), (32, 1))  # rows of a block, copies of the file
@@ -121,7 +123,9 @@ def main(rounds: int = 9, millions: float = 5, checkout: str = "-", path: str | 
         strings = "dictionary" if dictionary else "plain"
         name = f"blocks of {block_rows:4}, {strings:10} x {copies:<2}, {workers} threads"
         sources[name] = source
-        variants[name] = partial(encode_source, source, COLUMNS, constants, OUTPUTS, workers=workers)
+        variants[name] = partial(
+            encode_source, source, COLUMNS, constants, OUTPUTS, workers=Workers(workers, start_seconds=math.inf)
+        )
     for name, seconds in time_variants(variants, rounds).items():
         print(f"{name}: {format_rates(sources[name].rows, seconds)}")
     checkouts = [Path(__file__).parent.parent, *([] if checkout == "-" else [Path(checkout)])]

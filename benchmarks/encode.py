@@ -1,4 +1,4 @@
-"""How much faster two threads fit and encode columns than one, for each kind of column.
+"""How much faster two threads and two processes fit and encode columns than one, for each kind of column.
 
     python benchmarks/encode.py [rounds] [thousand rows] [kinds, as in numbers,times]
     smallest: 1 1
@@ -14,14 +14,15 @@ The columns are made up, in memory, in blocks of the size that tables have:
 - iso times: the same as texts.
 - dates: texts in a format of strptime (a tenth of the rows).
 
-Prints for statistics and for encoding the best rate of N rounds with one and with two threads, in thousand rows per
-second, and the ratio of these; after one warm-up round. The variants alternate. A machine with one free core shows a
-ratio of 1.
+Prints for statistics and for encoding the best rate of N rounds with one thread, with two threads, and with a thread
+and a process, in thousand rows per second, and the ratios to the first; after one warm-up round, in which the process
+starts. The variants alternate. A machine with one free core shows a ratio of 1.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -35,9 +36,9 @@ from components.feature.text.string_ops import to_strings
 from components.types import Column, Constants, Source
 from runner.data.encode import encode_pieces, parent_keys
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass
+from runner.data.workers import Workers
 
 Table = Mapping[str, Any]
-WORKERS = (1, 2)
 
 
 def make_numbers(random: np.random.Generator, rows: int) -> tuple[Table, dict[str, Any]]:
@@ -119,7 +120,7 @@ KINDS = {
 }
 
 
-def fit(source: Source, columns: Mapping[str, Column], rows: np.ndarray, workers: int) -> dict[str, Constants]:
+def fit(source: Source, columns: Mapping[str, Column], rows: np.ndarray, workers: Workers) -> dict[str, Constants]:
     constants: dict[str, Constants] = {}
     for group in group_by_pass(columns):
         requests = {"train": StatisticsRequest(group, rows)}
@@ -130,28 +131,34 @@ def fit(source: Source, columns: Mapping[str, Column], rows: np.ndarray, workers
     return constants
 
 
-def encode(source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants], workers: int) -> None:
+def encode(source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants], workers: Workers) -> None:
     names = [name for name in columns if not isinstance(columns[name], Tokens)]
     for _ in encode_pieces(source, columns, constants, names, workers=workers):
         pass
 
 
 def main(rounds: int = 7, thousands: float = 400, kinds: str = ",".join(KINDS)) -> None:
-    print(f"{'thousand rows/s':24} {'one thread':>12} {'two':>12} {'ratio':>7}")
-    for kind in kinds.split(","):
-        table, columns = KINDS[kind](np.random.default_rng(0), int(1000 * thousands))
-        source = cast(Source, Arrays(columns=table))
-        rows = np.arange(source.sizes()["all"])
-        constants = fit(source, columns, rows, 1)
-        work: dict[str, Callable[..., Any]] = {
-            "statistics": partial(fit, source, columns, rows),
-            "encoding": partial(encode, source, columns, constants),
-        }
-        variants = {(name, n): partial(call, n) for (name, call), n in itertools.product(work.items(), WORKERS)}
-        seconds = time_variants(variants, rounds)
-        for name in work:
-            one, two = (len(rows) / min(seconds[name, workers]) / 1000 for workers in WORKERS)
-            print(f"{kind + ', ' + name:24} {one:12,.0f} {two:12,.0f} {two / one:7.2f}", flush=True)
+    print(f"{'thousand rows/s':24} {'one':>8} {'two threads':>12} {'ratio':>6} {'processes':>10} {'ratio':>6}")
+    with Workers(1) as one, Workers(2, start_seconds=math.inf) as threads, Workers(2, start_seconds=0) as processes:
+        for kind in kinds.split(","):
+            table, columns = KINDS[kind](np.random.default_rng(0), int(1000 * thousands))
+            source = cast(Source, Arrays(columns=table))
+            rows = np.arange(source.sizes()["all"])
+            constants = fit(source, columns, rows, one)
+            work: dict[str, Callable[..., Any]] = {
+                "statistics": partial(fit, source, columns, rows),
+                "encoding": partial(encode, source, columns, constants),
+            }
+            variants = list(itertools.product(work, (one, threads, processes)))
+            seconds = time_variants({(name, each): partial(work[name], each) for name, each in variants}, rounds)
+            for name in work:
+                rates = [len(rows) / min(seconds[name, each]) / 1000 for each in (one, threads, processes)]
+                ratios = [rate / rates[0] for rate in rates]
+                print(
+                    f"{kind + ', ' + name:24} {rates[0]:8,.0f} {rates[1]:12,.0f} {ratios[1]:6.2f} "
+                    f"{rates[2]:10,.0f} {ratios[2]:6.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

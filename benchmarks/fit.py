@@ -15,6 +15,7 @@ slows all of them.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from benchmarks.timing import format_rates, parse_arguments, time_variants
 from components.feature.statistic import Moments, Quantiles
 from components.feature.statistic.counts import Counts
 from runner.data.statistics import StatisticsRequest, compute_statistics
+from runner.data.workers import Workers
 
 COPIES = 10
 ADAPT = 84_500  # rows per second of FeatureSpace.adapt
@@ -49,7 +51,9 @@ def main(rounds: int = 7, path: str | None = None) -> None:
         requests = {"train": StatisticsRequest(columns, np.arange(source.rows))}
         strings = "dictionary" if dictionary else "plain"
         name = f"{strings:10} blocks of {block_rows:5}, {workers} threads"
-        variants[name] = partial(compute_statistics, source, requests, columns, workers=workers)
+        variants[name] = partial(
+            compute_statistics, source, requests, columns, workers=Workers(workers, start_seconds=math.inf)
+        )
     for name, seconds in time_variants(variants, rounds).items():
         ratio = source.rows / statistics.median(seconds) / ADAPT
         print(f"{name}: {format_rates(source.rows, seconds)}  FeatureSpace.adapt x {ratio:5.1f}")

@@ -16,6 +16,7 @@ ours, so that both are measured on an equally busy machine.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from components.feature import Embedding, Label
 from components.types import Output
 from runner.data.encode import TARGET, encode_source
 from runner.data.load import Data, Features, load_encoded, program_column_names, used_columns
+from runner.data.workers import Workers
 from runner.platform import count_cores
 from runner.program.model import Model
 
@@ -94,7 +96,9 @@ def measure_encoding(source: HousingSource, rounds: int) -> Mapping[int, float]:
     """Returns the rows per second of encoding alone, the best of the rounds, by number of threads."""
     constants = load_encoded(source, FEATURES, identity="", cache=None).constants
     encode = partial(encode_source, source, INPUT_COLUMNS, constants, INPUT)
-    seconds = time_variants({workers: partial(encode, workers=workers) for workers in (1, 2)}, rounds)
+    seconds = time_variants(
+        {workers: partial(encode, workers=Workers(workers, start_seconds=math.inf)) for workers in (1, 2)}, rounds
+    )
     return {workers: source.rows / min(durations) for workers, durations in seconds.items()}
 
 

@@ -55,8 +55,9 @@ from pyarrow import feather, orc, parquet
 
 from components.data import Csv, TableFile, TextFolders, read_idx, write_idx
 from components.data.csv.reader import NULLS
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.image_files import MIN_IS_WHITE, PHOTOMETRIC, Decoding, ImageError, decode_image
 from components.pretrained.safetensors_file import read_safetensors
 from components.types import Constants, Strings, UserError

@@ -12,6 +12,7 @@ over the source. The variants of each group alternate, so that a busy machine sl
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from components.feature import Hashed, Tokens
 from components.feature.statistic.counts import Counts
 from components.types import Block, Column, Constants
 from runner.data.encode import encode_source
+from runner.data.workers import Workers
 
 NO_CONSTANTS = Constants()
 WORDS, PAIRS = Tokens(key="text", remove=("<br />",)), Tokens(key="text", remove=("<br />",), ngrams=2)
@@ -70,7 +72,10 @@ def main(rounds: int = 5) -> None:
     work = {name: partial(map_blocks, function, blocks) for name, function in functions.items()}
     columns: dict[str, Column] = {"words": PAIRS, "ids": IDS}
     encode = partial(encode_source, source, columns, dict.fromkeys(columns, NO_CONSTANTS), ["ids"])
-    passes = {f"the whole pass, threads: {workers}": partial(encode, workers=workers) for workers in (1, 2)}
+    passes = {
+        f"the whole pass, threads: {workers}": partial(encode, workers=Workers(workers, start_seconds=math.inf))
+        for workers in (1, 2)
+    }
     seconds = time_variants(work, rounds, time.process_time) | time_variants(passes, rounds)
     for name, durations in seconds.items():
         print(f"{name:28} {format_rates(reviews, durations, unit=1e3)}")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.ragged import offsets_of
+from components.ragged import SAME_DEPTH, find_mixed_depths, offsets_of
 from components.types import DataError, Ragged, Strings, Values
 
 if TYPE_CHECKING:
     import pyarrow
 
 
+MIN_LONG_BYTES = 128  # of a long text
 FINE_UNITS = ("us", "ns", "ps", "fs", "as")  # of times, which always fit
 EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")  # types of Arrow that are read; others may mean anything
 MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
@@ -177,6 +178,8 @@ def to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
     except OverflowError as error:
         raise _make_integer_error(name) from error
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        if depths := find_mixed_depths(column):
+            raise DataError(f"column `{name}` has {depths}. {SAME_DEPTH}") from error
         reason = _describe_types(column) or str(error).splitlines()[0]
         raise DataError(f"column `{name}` doesn't have values of one type: {reason}. Convert them to one") from error
 
@@ -271,6 +274,11 @@ def read_dictionary(column: pyarrow.ChunkedArray) -> tuple[list[str], np.ndarray
 
 def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> Strings:
     """Converts a column of strings. If at most half of the values are distinct, the result has a dictionary of them."""
+    if column.nbytes > MIN_LONG_BYTES * len(column):  # Arrow's dictionary would take several times their memory
+        strings = read_strings(column if valid is None else column.fill_null(""))
+        hashes = np.fromiter(map(hash, strings.iterate_bytes()), np.int64, len(column))
+        if 2 * len(np.unique(hashes if valid is None else hashes[valid])) > len(column):
+            return strings
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     distinct = len(encoded.dictionary)
     if 2 * distinct > len(column):

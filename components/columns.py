@@ -22,6 +22,7 @@ from components.hugging_face import SPLIT as SPLIT
 from components.hugging_face import convert_data_set, is_data_set
 from components.hugging_face import has_splits as has_splits
 from components.image_files import ImageError, is_pillow, read_upright
+from components.ragged import SAME_DEPTH, find_mixed_depths
 from components.types import DataError, Ragged, Strings, Values, row_count
 
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
@@ -272,6 +273,8 @@ def _to_array(name: str, column: Any) -> np.ndarray:
         array = np.array(column, object) if is_text else np.asarray(column)
     except (ValueError, TypeError) as error:
         if not is_list or not all(isinstance(value, np.ndarray) for value in column):
+            if depths := find_mixed_depths(column):
+                raise DataError(f"column `{name}` has {depths}. {SAME_DEPTH}") from error
             raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
         array = _as_objects(column)  # images of different sizes
     if array.ndim == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,18 @@ import numpy as np
 from components.types import Ragged, Strings, row_count
 
 Levels = tuple[np.ndarray, ...]
+SAME_DEPTH = "All rows must have lists of the same depth"
+VALUE_NAMES = {  # by the kind of their dtype
+    "b": "booleans",
+    "i": "whole numbers",
+    "u": "whole numbers",
+    "f": "floats",
+    "c": "complex numbers",
+    "U": "texts",
+    "S": "bytes",
+    "M": "times",
+    "m": "durations",
+}
 
 
 class Layout(NamedTuple):
@@ -94,13 +107,84 @@ def select_lists(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.
     return np.arange(selected[-1]) + np.repeat(offsets[rows] - selected[:-1], lengths), selected
 
 
+def truncate(values: Any, max_lengths: Sequence[int | None], *, last: bool) -> Any:
+    """Cuts lists, and the lists within them.
+
+    Args:
+        values: a column of lists, or an array (rows, …), whose next axes are cut.
+        max_lengths: the maximum number of elements of a list at each level, the outermost first. None: it isn't cut.
+        last: whether the last elements stay, instead of the first ones.
+    """
+    if not isinstance(values, Ragged):
+        ends = [slice(None) if n is None else slice(-n, None) if last else slice(n) for n in max_lengths]
+        return values[(slice(None), *ends)] if max_lengths else values
+    maximum, *inner = max_lengths
+    lengths = np.diff(values.offsets)
+    kept = lengths if maximum is None else np.minimum(lengths, maximum)
+    offsets = offsets_of(kept)
+    starts = values.offsets[1:] - kept if last else values.offsets[:-1]
+    elements = take_rows(values.values, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], kept))
+    return Ragged(truncate(elements, inner, last=last) if inner else elements, offsets)
+
+
+def take_rows(values: Any, rows: np.ndarray) -> Any:
+    """The rows of a column at some indices, in the order of the indices."""
+    if isinstance(values, Strings):
+        return values._replace(indices=rows if values.indices is None else values.indices[rows])
+    if not isinstance(values, Ragged):
+        return values[rows]
+    elements, offsets = select_lists(values.offsets, rows)
+    return Ragged(take_rows(values.values, elements), offsets)
+
+
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
     """The offsets of lists with some lengths, int64 (lists + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def describe_lists(depth: int, shape: tuple[int, ...] = ()) -> str:
-    """What rows with `depth` levels of lists, whose elements have a shape, have, for messages: `lists of lists`."""
-    lists = " of ".join(["lists"] * depth)
-    arrays = f"arrays {shape}" if shape else ""
-    return " of ".join(filter(None, [lists, arrays])) or "single values"
+def describe_lists(depth: int, shape: tuple[int, ...] = (), values: str = "") -> str:
+    """What rows have, for messages: `lists of lists`, or with their values `lists of arrays of floats of shape (2, 3)`.
+
+    Args:
+        depth: the number of levels of lists.
+        shape: the shape of a row, or of an element of the innermost lists.
+        values: the values. "": they aren't named.
+    """
+    levels = ["lists"] * depth + ["arrays"] * bool(shape)
+    text = " of ".join([*levels, *([values] if values else [])]) if levels else f"single {values or 'values'}"
+    return f"{text} of shape {shape}" if shape else text
+
+
+def describe_values(values: Any) -> str:
+    """What rows of a column have, for messages: `single texts`, or `lists of whole numbers`."""
+    elements, levels = split_levels(values)
+    if isinstance(elements, Strings):
+        return describe_lists(len(levels), (), "texts")
+    example = next((each for each in elements.flat if each is not None), None) if elements.dtype.hasobject else None
+    dtype = np.asarray(example).dtype if isinstance(example, str | bytes) else elements.dtype
+    return describe_lists(len(levels), elements.shape[1:], name_values(dtype))
+
+
+def name_values(dtype: np.dtype | str) -> str:
+    """The name of values of a type, for messages. The types of one name differ in size."""
+    return VALUE_NAMES.get(np.dtype(dtype).kind, "objects")
+
+
+def find_mixed_depths(column: Any) -> str:
+    """The first two rows of a column whose lists have different depths, or a row with several; "": there are none."""
+    first: tuple[int, int] | None = None
+    for row, value in enumerate(column if isinstance(column, list | tuple) else ()):
+        depths = sorted(_find_depths(value))
+        if len(depths) > 1:
+            return f"both {' and '.join(map(describe_lists, depths))} in row {row}"
+        if depths and first is not None and depths[0] != first[1]:
+            return f"{describe_lists(depths[0])} in row {row}, but {describe_lists(first[1])} in row {first[0]}"
+        first = first or ((row, depths[0]) if depths else None)
+    return ""
+
+
+def _find_depths(value: Any) -> set[int]:
+    """In how many lists each of the innermost values is. An empty list and a missing value don't show it."""
+    if isinstance(value, list | tuple):
+        return {depth + 1 for each in value for depth in _find_depths(each)}
+    return set() if value is None else {0}

@@ -9,40 +9,42 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from components.cache_folder import cache_folder
+from components.cache_folder import fetched_folder
+from components.fetched_files import add_entry, new_entry, use_entry
 from components.read_once import read_once
+from components.remote_errors import CREDENTIALS, explain_errors
 from components.types import DataError, MissingFileError
-from components.uri_mask import MASK, mask_uri
+from components.uri_mask import mask_uri
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 HTTP = ("http", "https")
+HTTP_SCHEMES = tuple(f"{scheme}://" for scheme in HTTP)
+PAGE_NAME = re.compile(r"\.x?html?$", re.IGNORECASE)  # the name of a file that is meant to be a page
+PAGE_START = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+PAGE_START_BYTES = 1 << 12
 PATTERN = {True: re.compile(r"\*"), False: re.compile(r"[*?[]")}  # of HTTP, whose `?` starts a query, and of others
 # Facts about a file that change with its content, as fsspec's file systems name them.
 CONTENT_FACTS = (
     *("etag", "lastmodified", "mtime", "modified", "created", "updated", "md5hash", "contentmd5", "digest", "checksum"),
     *("crc32c", "generation", "versionid", "sha256", "lfs"),
 )
+LOGIN = re.compile(r"[^:]+://[^/@]*:[^/]*@")  # the beginning of a URI with user and password
+NAMED_PACKAGE = re.compile(r"(?:[Ii]nstall |\")([\w-]+)")  # in an error of fsspec
 # Parameters of signed addresses. They differ each time, and are no part of the identity of a file.
 SIGNED = re.compile(
     r"x-(amz|goog)-.*|aws.*|googleaccessid|sig|signature|s[a-z]|expires|key-pair-id|policy|.*token.*", re.I
 )
 USUAL = "abfs://, file://, gs://, hdfs://, http://, https://, s3://"
-CREDENTIALS = {
-    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
 CONNECT_SECONDS, READ_SECONDS = 30, 120
 
 Report = Callable[[int], None]
@@ -69,9 +71,13 @@ def strip_file_scheme(path: str) -> str:
     """The path of a local file that is written as `file:///folder/name`. Raises DataError for a file of a host."""
     if not (match := SCHEME.match(path)) or match[1].lower() != "file":
         return path
-    if not path[match.end() :].startswith("/"):
-        raise DataError(f"{path}: the path of a file follows three slashes. Write file:///{path[match.end() :]}")
-    return path[match.end() :]
+    rest = path[match.end() :].removeprefix("localhost" if path[match.end() :].startswith("localhost/") else "")
+    if not rest.startswith("/"):
+        raise DataError(
+            f"{path}: after two slashes, {rest.split('/')[0]} is the name of a host. Write "
+            f"{path[: match.end()]}/folder/name with the absolute path of the file, or only {rest}."
+        )
+    return rest
 
 
 def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
@@ -90,7 +96,7 @@ def fetch(uri: str, *, patterns: bool = True) -> list[Path]:
     """
 
     def read() -> list[Path]:
-        with _explain_errors(uri):
+        with explain_errors(uri):
             return _fetch(uri, patterns=patterns)
 
     return read_once(f"remote {uri}", patterns, read)
@@ -130,39 +136,75 @@ def _fetch_file(system: Any, path: str, uri: str) -> Path:
         path: the file there.
         uri: the URI that the user wrote.
     """
+    address = hide_credentials(path if "://" in path else f"{_scheme(uri)}://{path.lstrip('/')}")
+    return _check_no_page(_find_or_download(system, path, Path(*_local_parts(path, uri)), address), address)
+
+
+def _find_or_download(system: Any, path: str, place: Path, address: str) -> Path:
     info = system.info(path)
-    identity, place = _identify(info), Path(*_local_parts(path, uri))
-    entry = entries_folder() / _hash(_scheme(uri), _strip_signature(path), identity)
-    copy, size = entry / place, info.get("size")
-    if _has_content_facts(info) and copy.is_file():
-        os.utime(entry)  # the last use
-        return copy
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    name = hide_credentials(path if "://" in path else f"{_scheme(uri)}://{path.lstrip('/')}")
-    descriptor, temporary = tempfile.mkstemp(prefix=".fetching-", dir=copy.parent)
-    os.close(descriptor)
-    try:
-        with show_fetching.get()(f"fetching {name}", size or 0) as report:
-            system.get_file(path, temporary, callback=_make_callback(report))
-        fetched = os.path.getsize(temporary)
-        if size is not None and fetched != size:
-            raise DataError(f"{name} broke off after {fetched:,} of {size:,} bytes. Run the command again.")
-        system.invalidate_cache()
-        if _identify(system.info(path)) != identity:
-            raise DataError(f"{name} changed while it was fetched. Run the command again.")
-        os.replace(temporary, copy)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-    return copy
+    has_facts = _has_content_facts(info)
+    name = _hash(place.parts[0], _strip_signature(path), _identify(info))
+    entry = fetched_folder() / name
+    if has_facts and use_entry(entry, place):
+        return entry / place
+
+    def show_waiting() -> AbstractContextManager[Report]:
+        return show_fetching.get()(f"waiting for another process, which fetches {address}", 0)
+
+    with new_entry(name, show_waiting) as temporary:
+        if has_facts and use_entry(entry, place):  # the other process has fetched it
+            return entry / place
+        copy = temporary / place
+        copy.parent.mkdir(parents=True)
+        _download(system, path, info, copy, address)
+        if not has_facts:  # the content is the only fact
+            entry = entry.with_name(_hash(name, _hash_content(copy)))
+        return add_entry(temporary, entry, place)
+
+
+def _download(system: Any, path: str, info: Mapping[str, Any], copy: Path, address: str) -> None:
+    """Fetches a file. Raises DataError if it breaks off, or changes meanwhile."""
+    size = info.get("size")
+    with show_fetching.get()(f"fetching {address}", size or 0) as report:
+        try:
+            system.get_file(path, str(copy), callback=_make_callback(report))
+        except KeyboardInterrupt:
+            message = f"interrupted: nothing of {address} is kept, and the same command fetches it again"
+            raise KeyboardInterrupt(message) from None
+    fetched = os.path.getsize(copy)
+    if size is not None and fetched != size:
+        raise DataError(f"{address} broke off after {fetched:,} of {size:,} bytes. Run the command again.")
+    system.invalidate_cache()
+    if _identify(system.info(path)) != _identify(info):
+        raise DataError(f"{address} changed while it was fetched. Run the command again.")
+
+
+def _check_no_page(file: Path, address: str) -> Path:
+    """Returns a fetched file. Raises DataError if it is a page of HTML whose name isn't that of one."""
+    place = urlsplit(address)._replace(query="", fragment="").geturl()
+    if not address.startswith(HTTP_SCHEMES) or PAGE_NAME.search(place):
+        return file
+    with file.open("rb") as opened:
+        if not PAGE_START.match(opened.read(PAGE_START_BYTES)):
+            return file
+    remedy = "It may ask you to log in. Write the address of the file itself"
+    if not PurePosixPath(place).suffix:
+        remedy = f"If it is a folder whose files the page lists, add a slash: {place}/. Otherwise, write that of a file"
+    raise DataError(f"{address} is the address of a page of HTML, and not of a file of data. {remedy}.")
+
+
+def _hash_content(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _link_copies(copies: Sequence[Path]) -> Path:
     """A folder that has the copies of several files, and no others, at their places."""
-    root = entries_folder()
-    folder = root / _hash(*(str(copy.relative_to(root)) for copy in copies))
-    if not folder.is_dir():
-        temporary = Path(tempfile.mkdtemp(prefix=".linking-", dir=root))
+    root = fetched_folder()
+    name = _hash(*(str(copy.relative_to(root)) for copy in copies))
+    if use_entry(root / name):
+        return root / name
+    with new_entry(name) as temporary:
         for copy in copies:
             place = temporary.joinpath(*copy.relative_to(root).parts[1:])
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -170,28 +212,7 @@ def _link_copies(copies: Sequence[Path]) -> Path:
                 os.link(copy, place)
             except OSError:  # the file system has no links
                 shutil.copyfile(copy, place)
-        try:
-            temporary.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(temporary)
-    os.utime(folder)
-    return folder
-
-
-def entries_folder() -> Path:
-    """The folder of the files that were fetched. Each of its folders has one file, or links to several."""
-    return cache_folder() / "remote"
-
-
-def list_entries() -> Iterator[tuple[Path, float, int, str]]:
-    """Yields the folder, the time of the last use, the bytes, and the name of each fetched file, or of several."""
-    root = entries_folder()
-    for entry in root.iterdir() if root.is_dir() else ():
-        files = [file for file in entry.rglob("*") if file.is_file()]
-        if re.fullmatch(r"[0-9a-f]{32}|\.linking-\w+", entry.name):
-            scheme, *places = os.path.commonpath(files).removeprefix(f"{entry}/").split("/") if files else ["", ""]
-            size = sum(file.stat().st_size // max(file.stat().st_nlink, 1) for file in files)
-            yield entry, entry.stat().st_mtime, size, f"{scheme}://{'/'.join(places)}"
+        return add_entry(temporary, root / name)
 
 
 def _open_system(uri: str) -> tuple[Any, str]:
@@ -209,6 +230,12 @@ def _open_system(uri: str) -> tuple[Any, str]:
         raise DataError(
             f"{hide_credentials(uri)}: {scheme}:// is no kind of file system. Allowed: {USUAL}, and others of fsspec"
         )
+    if scheme in CREDENTIALS and LOGIN.match(uri):
+        raise DataError(
+            f"{hide_credentials(uri)}: {scheme}:// takes no user and password. Set {CREDENTIALS[scheme]}, and leave "
+            "out what is before the @."
+        )
+    uri = scheme + uri[len(scheme) :]  # in small letters, which fsspec needs
     options: dict[str, Any] = {}
     try:
         if scheme in HTTP:
@@ -219,46 +246,11 @@ def _open_system(uri: str) -> tuple[Any, str]:
         system, path = url_to_fs(uri, **options)
     except ImportError as error:
         package = str(known_implementations[scheme]["class"]).split(".")[0]
-        needed = "aiohttp" if scheme in HTTP else (error.name or "a package") if package == "fsspec" else package
+        named = NAMED_PACKAGE.search(str(error)) if package == "fsspec" else None
+        needed = "aiohttp" if scheme in HTTP else error.name or (named[1] if named else package)
         raise DataError(f"{scheme}:// needs the package {needed}. Install it: uv pip install {needed}") from error
     system.invalidate_cache()
     return system, str(path)
-
-
-@contextmanager
-def _explain_errors(uri: str) -> Iterator[None]:
-    """Errors of a file system become DataError with the URI. Each of them has its own kinds of errors."""
-    name, scheme = hide_credentials(uri), _scheme(uri)
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ is not None else error
-        status = getattr(cause, "status", None)
-        if isinstance(cause, FileNotFoundError) or status in (404, 410):
-            raise MissingFileError(f"there is no file {name}; correct the path", (uri,)) from error
-        answer = f"{status} {getattr(cause, 'message', '')}".strip() if status is not None else str(cause)
-        message = _hide_in_message(answer, uri) or type(cause).__name__
-        if isinstance(cause, PermissionError) or status in (401, 403) or "credential" in message.lower():
-            variables = CREDENTIALS.get(scheme)
-            remedy = f"Set {variables}, or" if variables else "Write user:password@ before the host, or"
-            raise DataError(
-                f"{name} can't be read without permission: {message}. {remedy} log in as its package describes."
-            ) from error
-        if isinstance(cause, OSError) and cause.filename is not None:
-            message = f"{cause.strerror} ({cause.filename})"
-        raise DataError(f"{name} can't be fetched: {message.rstrip('.')}. Try again, or correct the path.") from error
-
-
-def _hide_in_message(message: str, uri: str) -> str:
-    """A message without the credentials of a URI, in one line."""
-    message = message.replace(uri, hide_credentials(uri))
-    parts = urlsplit(uri)
-    secrets = [parts.password, parts.query, parts.username if parts.password else None]
-    for secret in filter(None, secrets):
-        message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, message)
-    return " ".join(message.split())
 
 
 def _scheme(uri: str) -> str:

@@ -1,8 +1,11 @@
-"""Masks the credentials in one URI, as `***`."""
+"""Masks the credentials in one URI, and in the representation of a part, as `***`."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
+from typing import Any
 
 MASK = "***"
 LOCAL_SCHEMES = ("sqlite", "duckdb", "file")  # a path follows, not a host
@@ -27,6 +30,12 @@ PUBLIC_PARAMETERS = (
 
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "hdfs", "hf", "memory")
 """Schemes of URIs without a query: `?` and `#` may be in a name or a pattern, and `@` may follow a container."""
+
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SECRET_NAME = re.compile(
+    r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$", re.IGNORECASE
+)
+"""The names of parameters that hold secrets."""
 
 _SECRET = re.compile(r"([\w-]*(?:key|secret|token|password|pwd|sig|signature)=)[^&;/]+", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")  # `host`, `host:5000`, `[::1]:5000`
@@ -68,6 +77,30 @@ def mask_uri(uri: str) -> str:
     if fragment:
         masked += f"#{MASK}"
     return masked
+
+
+def represent_masked(part: Any) -> str:
+    """The `repr` of a dataclass, whose URIs and secrets are masked.
+
+    Csv(path="s3://me:secret@bucket/t.csv") -> "Csv(path='s3://***@bucket/t.csv')"
+    """
+    shown = (field.name for field in dataclasses.fields(part) if field.repr)
+    values = (f"{name}={_mask_nested(getattr(part, name), name)!r}" for name in shown)
+    return f"{type(part).__qualname__}({', '.join(values)})"
+
+
+def _mask_nested(value: Any, name: str = "") -> Any:
+    """A value whose URIs are masked, and the texts and numbers in it that are secrets by their name."""
+    if isinstance(value, functools.partial):
+        named = _mask_nested(value.keywords)
+        return functools.partial(value.func, *_mask_nested(value.args), **named)
+    if type(value) is dict:
+        return {key: _mask_nested(each, str(key)) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_mask_nested(each, name) for each in value)
+    if isinstance(value, str | int) and not isinstance(value, bool) and SECRET_NAME.search(name):
+        return MASK
+    return mask_uri(value) if isinstance(value, str) and SCHEME.match(value) else value
 
 
 def _mask_without_slashes(text: str) -> str:

@@ -75,7 +75,8 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
         with contextlib.suppress(AttributeError, OSError):  # standard output is closed, or is not a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        print_line(str(error) or "interrupted", error=True)
         return 128 + signal.SIGINT
     except OSError as error:
         if not is_disk_error(error):

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from components.uri_mask import MASK, mask_uri
+from components.uri_mask import MASK, SECRET_NAME, mask_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATA_URI_VARIABLE = "TITRATE_DATA_URI"  # of `data=sql`
@@ -56,7 +56,6 @@ _ENTRY = re.compile(  # an entry of a mapping in an argument
     re.DOTALL | re.VERBOSE,
 )
 _URI_NAME = re.compile(r"ur[il]s?$")
-_SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$")
 # Empty, a constant, Hydra's `???` or `${…}`, or a mask.
 _NOT_A_SECRET = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)
 
@@ -137,7 +136,7 @@ def _is_secret_key(key: str) -> bool:
     """Whether a key names a secret: `loss.token`, `tracking.key`."""
     names = key.lower().split(".")
     last_name = _last_name(names)
-    return bool(_SECRET_NAME.search(last_name)) or (names[0] == TRACKING_KEY and last_name.endswith("key"))
+    return bool(SECRET_NAME.search(last_name)) or (names[0] == TRACKING_KEY and last_name.endswith("key"))
 
 
 def _is_uri_key(key: str) -> bool:
@@ -162,6 +161,11 @@ def _mask_secret(secret: str, key: str) -> str:
     return masked
 
 
+def _find_uri(text: str) -> re.Match[str] | None:
+    """The first `scheme://` of a text. In a long word without one, the search would take quadratic time."""
+    return _URI.search(text) if "://" in text else None
+
+
 def _mask_and_remember_uri(uri: str) -> str:
     masked = mask_uri(uri)
     if masked != uri:
@@ -171,7 +175,7 @@ def _mask_and_remember_uri(uri: str) -> str:
 
 def _mask_logins(text: str) -> str:
     """Masks each `user:secret@host` in a text, unless the text has a URI with `scheme://`."""
-    if _URI.search(text):
+    if "@" not in text or _find_uri(text):
         return text
     return _LOGIN.sub(lambda match: _mask_and_remember_uri(match[0]), text)
 
@@ -201,7 +205,7 @@ def _mask_argument(argument: str) -> str:
 def _mask_entry(entry: re.Match[str], owner: str) -> str:
     """Masks an entry of a mapping in an argument; `owner` is the key of the argument."""
     key, value = f"{owner}.{entry['key']}", entry["value"]
-    if _URI.search(value) and not _is_secret_key(key):
+    if _find_uri(value) and not _is_secret_key(key):
         return entry[0]  # left as it is: `_mask_argument` masks URIs afterwards, and finds where they end
     quotation_mark = value[0] if value.startswith(("'", '"')) else ""
     text = value[1:-1] if quotation_mark else value
@@ -210,7 +214,7 @@ def _mask_entry(entry: re.Match[str], owner: str) -> str:
 
 def _mask_uris(argument: str) -> str:
     """Masks the URIs with `scheme://` in an argument; if it has none, each `user:secret@host`."""
-    first_uri = _URI.search(argument)
+    first_uri = _find_uri(argument)
     return _mask_uris_from(argument, first_uri.start()) if first_uri else _mask_logins(argument)
 
 
@@ -218,7 +222,7 @@ def _mask_uris_from(argument: str, start: int) -> str:
     """Masks the URI that starts at an index of an argument, and all URIs after it."""
     end = _find_end_of_uri(argument, start)
     uri, rest = argument[start:end], argument[end:]
-    masked_rest = _mask_argument(rest) if _URI.search(rest) else rest
+    masked_rest = _mask_argument(rest) if _find_uri(rest) else rest
     masked_uri = _mask_and_remember_uri(uri)  # last: of URIs with equal masks, the first is remembered
     return argument[:start] + masked_uri + masked_rest
 

@@ -145,7 +145,14 @@ def estimate_training_bytes(state: Any) -> int:
 
 
 def check_need(
-    activity: str, batch: tuple[str, int], needed: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
+    activity: str,
+    batch: tuple[str, int],
+    needed: int,
+    fixed: int = 0,
+    *,
+    free: FreeMemory | None = None,
+    warn: Callable[[str], None] | None = None,
+    remedy: str = "",
 ) -> bool:
     """Checks whether the memory that a program needs is free.
 
@@ -154,7 +161,9 @@ def check_need(
         batch: the key and the value of the batch size.
         needed: the bytes that the program needs in addition to those in use.
         fixed: the bytes among them that do not grow with the batch.
+        free: the free memory. None: that of the device.
         warn: a function that reports the warning; None: too little memory is an error.
+        remedy: what the user can do apart from choosing another batch size, without a period.
 
     Returns:
         Whether the memory is free, or unknown.
@@ -162,18 +171,18 @@ def check_need(
     Raises:
         RunError: the memory is not free. The message names a batch size that would fit.
     """
-    free = measure_free_memory()
+    free = free or measure_free_memory()
     if free is None or needed <= free.program_bytes:
         return True
     key, size = batch
     largest_size = int(size * (free.program_bytes - fixed) / (needed - fixed)) if needed > fixed else 0
-    remedy = "No batch size would fit. Choose a smaller model"
     if largest_size > 0:
-        remedy = f"{key}={round_to_power_of_two(largest_size)} would fit"
-    raise_or_warn(
-        f"too little memory for {activity}: {format_bytes(needed)} are needed with {key}={size}, and {free}. {remedy}",
-        warn,
-    )
+        fits = f"{key}={round_to_power_of_two(largest_size)} would fit"
+    else:
+        fits = "No batch size would fit" + ("" if remedy else ". Choose a smaller model")
+    need = f"{format_bytes(needed)} are needed with {key}={size}, and {free}"
+    texts = [f"too little memory for {activity}: {need}", *([remedy] if remedy else []), fits]
+    raise_or_warn(". ".join(texts), warn)
     return False
 
 

@@ -13,11 +13,11 @@ RESERVED = ("null", "true", "false", "inf", "nan")  # in Hydra's grammar, in any
 SHELL_SAFE = re.compile(r"[A-Za-z0-9_.=:/-]+")
 PLAIN_VALUE = re.compile(r"[\w.:-]+|\[.*\]")
 SETTING = re.compile(  # see locate_settings
-    r"\b(?P<verb>[Ss]et|[Ii]ncrease|or|and|by|with) "
+    r"\b(?P<verb>[Ss]et|[Ii]ncrease|[Ll]eave out|or|and|by|with) "
     r"`(?P<name>[a-z]\w*)(?:\.(?P<column>\"(?:[^\"\\`]|\\.)*\"|[^`=]+))?"
     r"(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
 )
-CHOOSING_VERBS = ("set", "increase")  # before a parameter without a value
+CHOOSING_VERBS = ("set", "increase", "leave out")  # before a parameter without a value
 ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
@@ -58,8 +58,8 @@ def locate_settings(message: str, key: str) -> str:
 
     A part doesn't know its place in the configuration. Its message has a value to set as `` `name=value` ``, or as
     `` `name.column=value` `` for one column, after "set", "or", "and", "by" or "with"; and a parameter whose value
-    the user must choose as `` `name` ``, after "set" or "increase". A column whose name has a backquote or an equals
-    sign is in JSON. A parameter "of the data" is that of the source.
+    the user must choose as `` `name` ``, after "set", "increase" or "leave out". A column whose name has a backquote or
+    an equals sign is in JSON. A parameter "of the data" is that of the source.
 
     Args:
         message: the message.

@@ -141,7 +141,7 @@ def count_cores() -> int:
 
 
 def count_workers() -> int:
-    """The number of threads that fit and encode columns: $TITRATE_WORKERS, by default one per core.
+    """The number of workers that fit and encode columns: $TITRATE_WORKERS, by default one per core.
 
     Raises:
         UserError: the variable is not a whole number from 1.
@@ -149,8 +149,8 @@ def count_workers() -> int:
     value = os.environ.get("TITRATE_WORKERS") or str(count_cores())
     if not (value.isascii() and value.isdecimal() and int(value) > 0):
         raise UserError(
-            f"TITRATE_WORKERS: is not a number of threads, got {value}. Allowed: a whole number from 1. Unset it for "
-            "one thread per core."
+            f"TITRATE_WORKERS: is not a number of workers, got {value}. Allowed: a whole number from 1. Unset it for "
+            "one worker per core."
         )
     return int(value)
 

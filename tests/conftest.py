@@ -1,5 +1,6 @@
 """Fixtures of all tests: strict type promotion in JAX, a cache and a working folder per test run, and MLflow stores."""
 
+import fcntl
 import gc
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bytecode  # first, as it decides where the modules below are compiled to
 import hypothesis
 import jax
 import pytest
@@ -45,9 +47,20 @@ def pytest_configure() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILER}".strip()
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the other processes of xdist have ended
+        bytecode.forget_temporary_modules()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder that all processes of xdist share, so that each program is compiled once."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,16 +69,8 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     Processes that tests start inherit it.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = folder.parent  # is shared by all processes of xdist, so that each program is compiled once
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TITRATE_CACHE", str(folder / "cache"))
-        if os.environ.get(
-            "PYTHONDONTWRITEBYTECODE"
-        ):  # without bytecode, each process takes 4 s to import JAX and MLflow
-            patched.delenv("PYTHONDONTWRITEBYTECODE")
-            patched.setenv("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
+        patched.setenv("TITRATE_CACHE", str(shared_folder(tmp_path_factory) / "cache"))
         yield
 
 
@@ -83,12 +88,22 @@ def rare_garbage_collection() -> Iterator[None]:
     It never visits those of the modules that the tests have imported.
     """
     before = gc.get_threshold()
-    gc.set_threshold(100_000, *before[1:])
+    gc.set_threshold(300_000, *before[1:])
     gc.collect()
     gc.freeze()
     yield
-    gc.unfreeze()
     gc.set_threshold(*before)
+    gc.collect()  # finalizers that fail, fail in the last test
+    gc.freeze()  # pytest collects twice more, and Python at its end
+
+
+@pytest.fixture(scope="session", autouse=True)
+def many_programs() -> Iterator[None]:
+    """Keeps more programs than a sweep. They are tiny, and JAX forgets all that it has compiled with them."""
+    with pytest.MonkeyPatch.context() as patched:
+        if programs := sys.modules.get("runner.execution.programs"):  # the tests of a single file may not need it
+            patched.setattr(programs, "MAX_PROGRAMS", 64)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -155,9 +170,14 @@ def write_module(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Creates the tables of an MLflow store, which takes seconds, once for all tests."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    subprocess.run([sys.executable, "-c", CREATE_STORE, str(path)], check=True)
+    """Creates the tables of an MLflow store, which takes seconds, once for all tests of all processes."""
+    path = shared_folder(tmp_path_factory) / "store.db"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            subprocess.run([sys.executable, "-c", CREATE_STORE, str(unfinished)], check=True)
+            unfinished.rename(path)
     return path
 
 

@@ -12,10 +12,11 @@ import gzip
 import importlib
 import inspect
 import io
+import pickle
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
+import pyarrow
 import pytest
 from parameter_effects import USER_ERROR, describe, find_effect
 
 from components.data import Arrays, write_idx
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.feature.text.string_ops import to_strings
 from components.types import Ragged, Strings, UserError
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
+from runner.data.workers import Workers, pack_message
 from runner.signature.build import build, build_source
 from runner.signature.parameters import Parameter, read_signature
 
@@ -71,6 +75,9 @@ RAW: dict[str, Any] = {
     "weight": NUMBERS % 3 + 0.5,
     "pair": np.stack([NUMBERS * 0.5, np.cos(NUMBERS), NUMBERS % 3], 1),
     "numbers": Ragged(np.arange(2.0 * ROWS), np.arange(ROWS + 1) * 2),
+    "lists": Ragged(np.arange(3 * ROWS) % 7, np.arange(ROWS + 1) * 3),
+    "other_lists": Ragged(np.arange(3 * ROWS) % 5, np.arange(ROWS + 1) * 3),
+    "list_gaps": pyarrow.array([[None, [1, 2, 3], [2]][n % 3] for n in NUMBERS]),
     "shares": Ragged(np.arange(2.0 * ROWS) + 1, np.arange(ROWS + 1) * 2),
     "word": [["a", "b", "c", "a"][n % 4] for n in NUMBERS],
     "gaps": np.array([["a", None, "c", ""][n % 4] for n in NUMBERS], object),
@@ -97,6 +104,7 @@ PARENTS: dict[str, Any] = {
     "hashed": {"_target_": f"{COLUMN}Hashed", "key": "text", "buckets": 3},
     "numeric": {"_target_": f"{COLUMN}Numeric", "key": "pair"},
 }
+RAW_VALUES = ("Tokens", "Truncated")  # the columns that no input takes
 TARGETS = ("ImageTarget", "Label", "Labels", "Mask")
 BASES: dict[str, dict[str, Any]] = {
     "Bucketized": {"key": "x", "boundaries": [2.0, 5.0]},
@@ -117,6 +125,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Time": {"key": "when", "parts": ["hour"]},
     "TimePart": {"key": "when", "part": "hour"},
     "Tokens": {"key": "text"},
+    "Truncated": {"key": "lists", "max_length": 2},
     "Vocabulary": {"key": "word"},
     "Weighted": {"key": "ids", "weight": "weight"},
     "WordCount": {"key": "tokens"},
@@ -132,7 +141,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
-    "ParsedFiles": {"path": "records/a.bin", "records": 13, "valid": 0.2, "test": 0.2}
+    "ParsedFiles": {"path": "records/a.bin", "framing": 13, "valid": 0.2, "test": 0.2}
     | {"function": {"_target_": "own_rows.parse"}},
     "ScikitLearn": {"name": "iris", "valid": 0.2, "test": 0.2},
     "Sql": {"uri": "sqlite:///table.db", "query": "table", "valid": 4, "test": 4},
@@ -180,6 +189,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "Tokens.separator": {"key": "tags", "split": None, "separator": "|", "standardize": None},
     "Tokens.split": {"standardize": None},
     "Tokens.order": {"ngrams": 2},
+    "Truncated.missing": {"key": "list_gaps", "missing": "empty"},
     "Vocabulary.path": {"path": "words.txt"},
     "Vocabulary.size": {"path": "words.txt", "size": 1},
     "Vocabulary.min_count": {"min_count": 1},
@@ -284,6 +294,8 @@ VALUES: dict[str, list[Any]] = {
     "Tokens.separator": [";"],
     "Tokens.standardize": [None],
     "MissingIndicator.key": ["gaps"],
+    "Truncated.key": ["other_lists"],
+    "Truncated.missing": [None],
     "Vocabulary.key": ["id"],
     "Vocabulary.values": [["b", "a"]],
     "Vocabulary.path": ["more_words.txt"],
@@ -334,7 +346,7 @@ VALUES: dict[str, list[Any]] = {
     "Idx.max_unpacked_gb": [1e-9],
     "ParsedFiles.path": ["records/b.bin"],
     "ParsedFiles.function": [{"_target_": "own_rows.parse", "bad": None, "factor": 2}],
-    "ParsedFiles.records": [26],
+    "ParsedFiles.framing": [26],
     "ParsedFiles.header_bytes": [13],
     "ParsedFiles.max_unpacked_gb": [1e-9],
     "Generator.function": [{"_target_": "own_rows.rows", "count": 30}],
@@ -395,7 +407,14 @@ for table in (CONTEXT, VALUES):
     table |= {f"{name}.{key}": value for name in ("ImageTable", "TableFile") for key, value in like_csv.items()}
     table |= {f"Sql.{key}": as_query(value) for key, value in like_csv.items()}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
-ERRORS |= {"Numeric.sequence", "Numeric.size", "Vocabulary.check", "Time.format", "TimePart.format"}
+ERRORS |= {
+    "Truncated.missing",
+    "Numeric.sequence",
+    "Numeric.size",
+    "Vocabulary.check",
+    "Time.format",
+    "TimePart.format",
+}
 ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
@@ -526,16 +545,16 @@ def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
         if name in TARGETS:
             features = Features({"target": column}, {}, {})
         else:
-            if name == "Tokens":  # no input takes texts
+            if name in RAW_VALUES:
                 columns["of_column"] = build(VOCABULARY | {"key": "column"}, {})
-            listed = "of_column" if name == "Tokens" else "column"
+            listed = "of_column" if name in RAW_VALUES else "column"
             features = Features({}, {**columns, "column": column}, {"x": (listed,)})
         data = load_encoded(source(), features, identity="", cache=None)
     except UserError as error:
         yield f"{USER_ERROR}{error}"
         return
     (key,) = data.encoded
-    column = column if name != "Tokens" else columns["of_column"]
+    column = columns["of_column"] if name in RAW_VALUES else column
     yield str(jax.tree.map(repr, data.encoded[key]))
     constants = data.constants[key]
     yield str(jax.tree.map(repr, constants._asdict()))
@@ -598,6 +617,26 @@ def test_a_parameter_of_a_source_has_an_effect(name: str, key: str, parameter: P
 def test_a_parameter_of_a_column_has_an_effect(name: str, key: str, parameter: Parameter) -> None:
     base = {**BASES[name], **CONTEXT.get(f"{name}.{key}", {})}
     check_effect(name, key, parameter, base, functools.partial(observe_column, name))
+
+
+class SendingWorkers(Workers):
+    """They send all values as to another process and back."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        sent = send(function)
+        return (send(sent(send(item))) for item in items)
+
+
+def send(value: Any) -> Any:
+    data, buffers = pack_message(value)
+    return pickle.loads(data, buffers=[bytes(buffer) for buffer in buffers])
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_column_can_be_computed_in_other_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = list(observe_column(name, BASES[name]))
+    monkeypatch.setattr("runner.data.load.Workers", SendingWorkers)
+    assert list(observe_column(name, BASES[name])) == expected
 
 
 def check_effect(

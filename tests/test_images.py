@@ -217,7 +217,7 @@ def test_images_of_pillow_of_any_mode_are_predicted_as_their_files(model: Traine
         (["nowhere.png"], r"nowhere\.png can't be read: No such file"),
         ([b"\x89PNG\r\n\x1a\n nothing more"], "row 0 of the new rows: column `image` is damaged"),
         ([np.zeros((3, 3)), np.zeros((2, 2))], r"row 0 is of the type ndarray float64 \(3, 3\); an image is the path"),
-        ([[1, 2]], r"column `image` of the new rows is uint8 \(1, 2\)"),
+        ([[1, 2]], r"column `image` of the new rows has arrays of whole numbers of shape \(2,\) \(uint8\)"),
     ],
 )
 def test_what_is_no_image_can_t_be_predicted(model: TrainedModel, images: Any, message: str) -> None:

@@ -15,7 +15,9 @@ from pyarrow import parquet
 import runner
 from components.data.tfrecord.framing import write_records
 from components.types import DataError, UserError
+from runner import memory
 from runner.__main__ import main
+from runner.errors import RunError
 from runner.inference.predictions import Predictions
 
 FEATURE = """
@@ -45,6 +47,13 @@ def make_rows() -> list[dict[str, Any]]:
     return rows
 
 
+def write_options(folder: Path) -> None:
+    for group, text in (("feature", FEATURE), ("architecture", ARCHITECTURE)):
+        file = folder / "conf" / group / "sessions.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text.lstrip())
+
+
 def write_files(rows: list[dict[str, Any]]) -> None:
     Path("t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     parquet.write_table(pyarrow.Table.from_pylist(rows), "t.parquet")
@@ -64,10 +73,7 @@ def read_parameters(folder: str) -> dict[str, bytes]:
 def test_lists_of_lists_of_every_format_give_the_same_parameters(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for group, text in (("feature", FEATURE), ("architecture", ARCHITECTURE)):
-        file = in_empty_folder / "conf" / group / "sessions.yaml"
-        file.parent.mkdir(parents=True)
-        file.write_text(text.lstrip())
+    write_options(in_empty_folder)
     rows = make_rows()
     write_files(rows)
     found = {}
@@ -90,9 +96,16 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
         model.predict({"baskets": [empty]})
     evaluated = [model.evaluate({"baskets": [empty], "bought": [1]}) for empty in ([], [[]])]
     assert evaluated[0] == evaluated[1]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(10**6, "in this test"))
+        with pytest.raises(RunError, match=r"memory for predicting: .* and `basket` has up to 900 lists in a row"):
+            model.predict({"baskets": [[["i0"]] * 900, [["i1"] * 900]]})
     other_depth = {"baskets": [["i0"]], "bought": [1]}
     for call in (model.predict, model.evaluate):
-        with pytest.raises(UserError, match=r"basket: a new row .* \(\) in lists, but .*the types, shapes and levels"):
+        with pytest.raises(
+            UserError,
+            match=r"basket: new rows are encoded as lists of whole numbers, but .* as lists of lists of whole",
+        ):
             call(other_depth)
     with pytest.raises(DataError, match="column `baskets` has missing values within its lists"):
         model.predict({"baskets": [[["i1", None]]]})
@@ -100,3 +113,31 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
     assert main([*command, "output.columns=[bought]"]) == 0
     assert main([*command, "output.columns=[baskets]"]) == 2
     assert "each value of `baskets` is an array, which a table can't hold. Leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("free", "evaluation_batch_size", "activity"),
+    [(100_000, 4, "a batch of train"), (500_000, 4, "training"), (4_100_000, 40, "evaluating valid")],
+)
+def test_a_batch_of_the_longest_lists_that_does_not_fit_is_an_error_before_training(
+    free: int,
+    evaluation_batch_size: int,
+    activity: str,
+    in_empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first batches have short lists. A later one may have a row with many lists, and one with a long list."""
+    write_options(in_empty_folder)
+    rows = make_rows() * 20 + [{"baskets": [["i0"]] * 90, "bought": 0}, {"baskets": [["i1"] * 90], "bought": 1}] * 20
+    monkeypatch.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(free, "in this test"))
+    sizes = {"training.batch_size": 2, "training.evaluation_batch_size": evaluation_batch_size}
+    data = {name: [row[name] for row in rows] for name in ("baskets", "bought")}
+    message = (
+        f"too little memory for {activity}: .*_size=.* in this test. All lists of a batch are padded to its longest "
+        r"ones, and `basket` has up to 90 lists in a row \(99 %: \d+\) and up to 90 values in a list \(99 %: \d+\)\. "
+        r"Cut them by components\.feature\.Truncated, with max_length=\[\d+,\d+\] for .*\. .*batch.size.* would fit"
+    )
+    with pytest.raises(RunError, match=message):
+        runner.run(*RUN[2:], *QUICK, sizes, data=data)
+    assert not Path("outputs").exists()

@@ -31,7 +31,8 @@ from components.data.function_content import (
 )
 from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
-from components.types import Block, DataError, Range, Strings, Values, row_count
+from components.ragged import describe_values
+from components.types import Block, DataError, Ragged, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
 MIN_NEXT_ROWS = 100  # that are read after a row that can't be read, to tell whether most rows can't
@@ -572,10 +573,11 @@ def _describe(value: object) -> str:
 
 
 def _describe_layout(values: Values) -> str:
-    if not isinstance(values, np.ndarray):
-        return type(values).__name__
-    kind = "texts" if values.dtype.kind == "U" else str(values.dtype)
-    return f"{kind} ({', '.join(['rows', *map(str, values.shape[1:])])})"
+    if isinstance(values, Ragged):
+        return "lists"  # an empty list doesn't show its values
+    if isinstance(values, Strings) or values.dtype.kind == "U":
+        return describe_values(values)
+    return f"{describe_values(values)} ({values.dtype})"
 
 
 def _join(pieces: list[Any]) -> Any:

@@ -192,7 +192,9 @@ def _divide_rows(counts: Mapping[str, int], ranks: np.ndarray) -> dict[str, np.n
     """
     splits, is_left = {}, np.ones(len(ranks), bool)
     for name, count in counts.items():
-        first = np.partition(ranks[is_left], -count)[-count]
+        left = ranks[is_left]
+        left.partition(-count)  # in place: a copy has the size of a column
+        first = left[-count]
         is_taken = is_left & (ranks > first)
         equal = np.flatnonzero(is_left & (ranks == first))
         is_taken[equal[len(equal) - count + np.count_nonzero(is_taken) :]] = True

@@ -69,6 +69,15 @@ class _Block(NamedTuple):
         return select_field(self.table.column(path[0]), path[1:])
 
 
+def _join_texts(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Texts in one piece, which `Strings` share, so that no second copy is in memory later. Others stay in pieces."""
+    import pyarrow
+
+    if column.num_chunks < 2 or not pyarrow.types.is_string(column.type) or column.nbytes > MAX_BLOCK_BYTES:
+        return column
+    return pyarrow.chunked_array([column.combine_chunks()])
+
+
 def find_line(lines: Iterable[bytes], row: int, first_line: int = 1) -> int:
     """The number of the line of a row, or of the last line. Blank lines aren't rows."""
     number = first_line
@@ -87,9 +96,16 @@ def read_json_lines(file: PackedFile) -> JsonColumns:
     """
     with file.open() as opened:
         content = opened.read()
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(f"{file} is empty")
-    return _Reader(file.path, content).read()
+    found = _Reader(file.path, content).read()
+    del content  # before the texts are copied
+    columns = dict(found.columns)
+    rest = found._replace(columns=columns)
+    del found
+    for path in columns:
+        columns[path] = _join_texts(columns[path])
+    return rest
 
 
 @dataclass(frozen=True)

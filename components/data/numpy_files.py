@@ -515,10 +515,8 @@ def _is_archive(path: Path) -> bool:
         start = file.read(len(NPY_START))
     if start.startswith(ZIP_START) or start == NPY_START:
         return start != NPY_START
-    raise DataError(
-        f"{path} is no file of NumPy: it starts with {start.hex(' ') or 'nothing'}. Save arrays by np.save or "
-        "np.savez; unpack packed files"
-    )
+    fault = f"it starts with {start.hex(' ')}" if start else "it is empty"
+    raise DataError(f"{path} is no file of NumPy: {fault}. Save arrays by np.save or np.savez; unpack packed files")
 
 
 def _list_members(path: Path, archive: zipfile.ZipFile) -> list[str]:

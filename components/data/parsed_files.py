@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from components.data.generator import Generator
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
-from components.data.table_paths import find_table_files, list_folder, name_files
+from components.data.table_paths import find_table_files, list_folder, make_tuples_of_paths, name_files
 from components.data.tfrecord.columns import open_records
 from components.data.tfrecord.framing import read_records
 from components.input_files import hash_file
@@ -40,8 +40,8 @@ class ParsedFiles(Generator):
             `{_target_: my_module.parse, rate: 16000}`.
         yields: `rows`: it gets one record, and returns a mapping of one row, by column; or `blocks`: it gets a list of
             records (and in `path` that of their paths), and returns a mapping of columns with any number of rows.
-        records: a record is a whole file, `file`; a record of a TFRecord or ArrayRecord file, `tfrecord`; or a piece
-            of a file of this number of bytes.
+        framing: where a record starts and ends: a record is a whole `file`; a record of a TFRecord or ArrayRecord file,
+            `tfrecord`; or a piece of a file of this number of bytes.
         header_bytes: the number of bytes at the start of each file that aren't read, before pieces of fixed length.
         version: a text or a number that identifies the function, in place of its source file and of what it holds.
         max_unpacked_gb: the maximum size of an unpacked file in gigabytes (10^9 bytes).
@@ -49,20 +49,21 @@ class ParsedFiles(Generator):
 
     path: str | tuple[str, ...]
     function: Callable[..., Any]
-    records: Literal["file", "tfrecord"] | Annotated[int, Range(1, MAX_PIECE_BYTES)] = "file"
+    framing: Literal["file", "tfrecord"] | Annotated[int, Range(1, MAX_PIECE_BYTES)] = "file"
     header_bytes: Annotated[int, Range(0, MAX_HEADER_BYTES)] = 0
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
+        make_tuples_of_paths(self, "path")
         super().__post_init__()
-        if self.header_bytes and isinstance(self.records, str):
+        if self.header_bytes and isinstance(self.framing, str):
             raise DataError(
-                f"`header_bytes` (={self.header_bytes}) is for pieces of a fixed length, but `records` is "
-                f"{self.records}. Leave it out, or set `records` to the number of bytes of a piece"
+                f"`header_bytes` (={self.header_bytes}) is for pieces of a fixed length, but `framing` is "
+                f"{self.framing}. Leave it out, or set `framing` to the number of bytes of a piece"
             )
 
     def fingerprint(self) -> str:
-        digest = hashlib.blake2b(f"{self.records} {self.header_bytes}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"{self.framing} {self.header_bytes}".encode(), digest_size=16)
         for file, name in zip(self._files, self._names, strict=True):
             digest.update(f"{name if self._takes_path else ''} ".encode(errors="surrogateescape"))
             digest.update(hash_file(file).digest())
@@ -101,24 +102,24 @@ class ParsedFiles(Generator):
 
     def _read_file(self, path: Path) -> Iterator[bytes]:
         """Yields the records of a file."""
-        if self.records == "tfrecord":
+        if self.framing == "tfrecord":
             with open_records(path, self.max_unpacked_gb) as file:
                 for records in read_records(file, str(path)):
                     yield from records.tolist()
         else:
             with PackedFile(path, self.max_unpacked_gb).open() as opened:
-                yield from [opened.read()] if self.records == "file" else self._read_pieces(path, opened)
+                yield from [opened.read()] if self.framing == "file" else self._read_pieces(path, opened)
 
     def _read_pieces(self, path: Path, opened: Any) -> Iterator[bytes]:
-        assert isinstance(self.records, int)
+        assert isinstance(self.framing, int)
         if len(header := opened.read(self.header_bytes)) < self.header_bytes:
             raise DataError(f"{path} has {len(header):,} bytes, fewer than `header_bytes` (={self.header_bytes})")
         pieces = 0
-        while piece := opened.read(self.records):
-            if len(piece) < self.records:
+        while piece := opened.read(self.framing):
+            if len(piece) < self.framing:
                 raise DataError(
-                    f"{path} ends with {len(piece):,} bytes after {pieces:,} pieces of {self.records:,} bytes. Set "
-                    "`records` to the length of a piece, and `header_bytes` to what is before the first one"
+                    f"{path} ends with {len(piece):,} bytes after {pieces:,} pieces of {self.framing:,} bytes. Set "
+                    "`framing` to the length of a piece, and `header_bytes` to what is before the first one"
                 )
             yield piece
             pieces += 1
@@ -137,14 +138,14 @@ class ParsedFiles(Generator):
         return f"the block of {self._describe_row(first)}"
 
     def _name_record(self, name: str, number: int) -> str:
-        if self.records == "file":
+        if self.framing == "file":
             return name
-        unit = "record" if isinstance(self.records, str) else "piece"
+        unit = "record" if isinstance(self.framing, str) else "piece"
         return f"{unit} {number:,} of {name}"
 
     @cached_property
     def _files(self) -> tuple[Path, ...]:
-        return find_table_files(tuple(self.path) if isinstance(self.path, list) else self.path, list_folder)
+        return find_table_files(self.path, list_folder)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

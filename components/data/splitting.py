@@ -17,6 +17,7 @@ from components.data.key_column import KeyColumn, format_key, join_parts
 from components.hashing import hash_values, mix
 from components.types import DataError, Ragged, Range, Strings, Values
 from components.types.splits import SPLIT_OPTIONS, find_split_conflicts
+from components.uri_mask import represent_masked
 
 DEFAULT_SHARE = 0.15  # of the rows for each of validation and test
 LATEST_SHARE = 0.2  # of the rows for testing, where the latest ones are held out
@@ -64,6 +65,12 @@ class SplitOptions(ABC):
     group: str | None = None
     per_class: Annotated[int, Range(1)] | None = None
     classes: tuple[str | float | bool, ...] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Gives the class a `repr` without credentials, which `dataclass` keeps. It would write one for each class."""
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = represent_masked  # type: ignore[method-assign]
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import numpy as np
 
 from components.arrow import is_bytes
+from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
-from components.data.column_store import ColumnStore, FileColumns
+from components.data.column_store import ColumnStore
+from components.data.csv.errors import GIT_LFS_POINTER, format_option_key
 from components.data.csv.reader import Columns
 from components.data.csv.selection import take_rows
 from components.data.csv.source import Csv, FileTable, GivenFile
 from components.data.csv.text_table import TextTable
+from components.data.file_columns import FileColumns
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.splitting import KEY_OPTIONS, SPLIT_NAMES
 from components.data.table_formats import find_format
@@ -34,15 +37,16 @@ from components.data.table_paths import (
 from components.data.tfrecord.columns import ExampleColumns, is_zlib_record
 from components.data.tfrecord.layout import BytesAs, Layout, find_layout, format_shape
 from components.data.typed_table import TypedTable
-from components.file_formats import FORMAT_NAMES, FileFormat
+from components.file_formats import FORMAT_NAMES, FileFormat, find_suffix
 from components.hugging_face import list_saved_files, list_saved_splits
 from components.input_files import Paths, describe_paths, find_paths
-from components.types import Block, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
+from components.types import Block, ColumnType, DataError, LazyColumns, Ragged, Range, Strings, Values, row_count
 
 if TYPE_CHECKING:
     import pyarrow
 
 START_BYTES = 1 << 12  # of a file, to recognize its format
+SHOWN_BYTES = 20  # of a file of another format, in a message
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,14 +81,20 @@ class StoredTable(TypedTable):
     def _categories(self) -> Collection[str]:
         import pyarrow
 
-        types = self._store.types.items()
-        return [name for name, kind in types if pyarrow.types.is_dictionary(kind) and name not in self._files]
+        types = {name: self._store.types[name] for name in self._raw.values}
+        return [name for name, kind in types.items() if pyarrow.types.is_dictionary(kind) and name not in self._files]
+
+    @property
+    def _used_names(self) -> Collection[str] | None:
+        """The columns that are read. None: all but those that `drop` lists."""
+        if self.used_columns is None:
+            return None
+        return {*self.used_columns, *self._targets, *self.required_columns}.difference(self.drop)
 
     @cached_property
     def _raw(self) -> RawColumns:
-        names = [name for name in self._store.types if name not in self.drop]
-        if self.used_columns is not None:
-            used = {*self.used_columns, *self._targets, *self.required_columns}
+        names, used = [name for name in self._store.types if name not in self.drop], self._used_names
+        if used is not None:
             names = [name for name in names if name in used] or names[:1]  # rows are counted in one of them
         values, valid = dict[str, Values](), dict[str, np.ndarray]()
         for name in names:
@@ -128,19 +138,35 @@ class StoredTable(TypedTable):
         """The columns that may decide about splits. Bytes, such as hashes, are objects, since they are no texts."""
         columns, masks = super().key_columns(part)
         keys = {self.class_column, *(getattr(self, option) for option in KEY_OPTIONS)}
-        packed = {name: columns[name] for name in self._files & keys & columns.keys()}
+        packed = {name: columns[name] for name in keys & columns.keys() if name in self._files}
         objects = {name: np.array([*cast(Strings, values).iterate_bytes()], object) for name, values in packed.items()}
         return {**columns, **objects}, masks
 
     @cached_property
-    def _files(self) -> frozenset[str]:
-        return frozenset(name for name, kind in self._store.types.items() if is_bytes(kind) and name not in self.drop)
+    def _files(self) -> Set[str]:
+        return _BytesNames(self._store, self.drop)
 
     def _locate(self, row: int) -> str:
         return f"{self.label}, {self._store.locate(int(self._find_numbers(np.array([row]))[0]))}"
 
     def _locate_number(self, number: int) -> str:
         return self._store.locate(number)
+
+
+class _BytesNames(Set[str]):
+    """The names of the columns of bytes in a store. The type of a column is found when its name is looked up."""
+
+    def __init__(self, store: ColumnStore, drop: Collection[str]) -> None:
+        self._store, self._drop = store, drop
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._drop and name in self._store.types and is_bytes(self._store.types[str(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self.__contains__, self._store.types)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class _StoredColumns(Mapping[str, Any]):
@@ -179,9 +205,56 @@ class TypedFile(StoredTable, FileTable):
         if self.records == "raw" and format != "tfrecord":
             raise _make_option_error("records", self.records, "TFRecord", self.label, format)
         if format == "tfrecord":
-            is_raw = self.records == "raw"
-            return ExampleColumns(self.label, files, name_files(files), self._layouts, is_raw, self.max_unpacked_gb)
-        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb)
+            return ExampleColumns(
+                self.label,
+                files,
+                name_files(files),
+                layouts=self._layouts,
+                training=self._training_records,
+                used=self._used_names,
+                known=self.known_columns,
+                raw=self.records == "raw",
+                max_unpacked_gb=self.max_unpacked_gb,
+            )
+        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb, self.known_columns)
+
+    @property
+    def _training_records(self) -> ExampleColumns | None:
+        """The training records, if these are others."""
+        return None
+
+    @cached_property
+    def known_columns(self) -> Mapping[str, pyarrow.DataType]:
+        """The columns that the training rows have, with their types, if these rows are others."""
+        return {}
+
+    @cached_property
+    def _absent_types(self) -> Mapping[str, ColumnType]:
+        """The types of some columns, if no row has them."""
+        return {}
+
+    def with_known_columns(self, names: Collection[str], types: Mapping[str, ColumnType] | None = None) -> Self:
+        import pyarrow
+
+        if self.known_columns.keys() >= {*names}:
+            return self  # nothing is read twice
+        source = self.renew()
+        known = dict.fromkeys(sorted(names), pyarrow.null())
+        source.__dict__.update(known_columns=known, _absent_types=types or {})
+        return source
+
+    @property
+    def _declared_types(self) -> dict[str, ColumnType]:
+        absent = {name: kind for name, kind in self._absent_types.items() if name in self._store.absent}
+        return absent | super()._declared_types
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = [*super().reading_notes(columns, declared=declared)]
+        for table in self.tables.values():
+            absent = table._store.absent if isinstance(table, StoredTable) else ()
+            if names := [name for name in absent if name in columns]:
+                notes.append(f"{table.label}: no row has a value of {join_names(names)}, so all have gaps")
+        return tuple(notes)
 
     @property
     def _layouts(self) -> Mapping[str, Layout]:
@@ -194,25 +267,34 @@ class TypedFile(StoredTable, FileTable):
         options = super().inferred_options(columns)
         if not isinstance(store := self._store, ExampleColumns):
             return options
-        layouts = {name: layout for name, layout in store.found_layouts().items() if name in columns}
+        found = {name: store.found_layout(name) for name in store.types if name in columns}
+        layouts = {name: layout for name, layout in found.items() if layout is not None}
         shapes = {name: [*layout.shape] for name, layout in layouts.items() if layout.shape is not None}
         bytes_as = {name: layout.bytes_as for name, layout in layouts.items() if layout.bytes_as is not None}
         return options | {"shapes": shapes, "bytes_as": bytes_as}
 
     def _find_wrong_names(self, names: Collection[str]) -> Iterator[str]:
         yield from super()._find_wrong_names(names)
+        if self.known_columns and {*self._store.absent} == self.known_columns.keys():
+            found = join_names(name for name in names if name not in self.known_columns)
+            yield (
+                f"{self.label} has no column that the run reads: none of {join_names(self.known_columns)}. Columns: "
+                f"{found}."
+            )
         for option in ("shapes", "bytes_as"):
             for name in getattr(self, option) or ():
                 if name not in (*names, *self.drop):
                     yield f"{self.label} has no feature `{name}`, which `{option}` lists. {suggest_name(name, names)}"
         if not isinstance(self._store, ExampleColumns):
-            yield from _find_other_layouts(self.label, self._store.types, self._layouts)
+            yield from _find_other_layouts(
+                self.label, self._store.types, self._layouts, is_new=bool(self.known_columns)
+            )
 
     @property
     def location(self) -> str:
         if isinstance(self.path, str) and (found := find_paths(self.path)[0]).is_dir():
-            return str(found)
-        return str(self.files[0])
+            return name_addresses(str(found))
+        return name_addresses(str(self.files[0]))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -227,20 +309,29 @@ class TypedFile(StoredTable, FileTable):
 
 
 def _find_other_layouts(
-    label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout]
+    label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout], *, is_new: bool
 ) -> Iterator[str]:
-    """Sentences about columns that have another layout than the one that is declared for TFRecord files."""
+    """Sentences about columns that have another layout than the one that is declared for TFRecord files.
+
+    Args:
+        label: the name of the table.
+        types: the types of its columns.
+        layouts: the declared layouts.
+        is_new: whether the layouts are those of the training rows, whose numbers may have been texts or tensors.
+    """
     for name in layouts.keys() & types:
         declared, found = layouts[name], find_layout(types[name], Layout())
         if declared.shape is not None and len(declared.shape) != len(found.shape or ()):
             yield (
-                f"{label}: `shapes` is for TFRecord files, and column `{name}` has the shape "
-                f"{format_shape(found.shape or ())}, and not {format_shape(declared.shape)}. Leave it out."
+                f"{label}: column `{name}` has the shape {format_shape(found.shape or ())}, and `shapes` declares "
+                f"{format_shape(declared.shape)}, which it does for TFRecord files only. Leave out "
+                f"`{format_option_key('shapes', name)}`."
             )
-        if found.bytes_as is not None and declared.bytes_as not in (None, found.bytes_as):
+        if declared.bytes_as not in (None, found.bytes_as) and not (is_new and found.bytes_as is None):
             yield (
-                f"{label}: `bytes_as` is for TFRecord files, and column `{name}` is {found.bytes_as}, and not "
-                f"{declared.bytes_as}. Leave it out."
+                f"{label}: column `{name}` is {found.bytes_as or types[name]}, and `bytes_as` declares "
+                f"{declared.bytes_as}, which it does for TFRecord files only. Leave out "
+                f"`{format_option_key('bytes_as', name)}`."
             )
 
 
@@ -249,9 +340,17 @@ class _GivenTypedFile(GivenFile, TypedFile):
     """A file of the validation or test split."""
 
     @property
-    def _layouts(self) -> Mapping[str, Layout]:
-        store = self.training._store if isinstance(self.training, TypedFile) else None
-        return store.found_layouts() if isinstance(store, ExampleColumns) else {}
+    def _training_records(self) -> ExampleColumns | None:
+        return self._training_store if isinstance(self._training_store, ExampleColumns) else None
+
+    @property
+    def _training_store(self) -> ColumnStore | None:
+        return self.training._store if isinstance(self.training, TypedFile) else None
+
+    @cached_property
+    def known_columns(self) -> Mapping[str, pyarrow.DataType]:
+        types, used = {} if self._training_store is None else self._training_store.types, self._used_names
+        return {name: types[name] for name in types if used is None or name in used}
 
     def read_columns(self) -> Columns:
         return self.select_columns(super().read_columns())
@@ -374,7 +473,13 @@ def _find_format(paths: Paths) -> FileFormat | None:
 
 
 def _make_option_error(name: str, value: object, needed: str, label: str, found: FileFormat | None) -> DataError:
-    return DataError(f"`{name}` (={value}) is for {needed} files, but {label} is {FORMAT_NAMES[found]}. Leave it out.")
+    if isinstance(value, dict):
+        value = ", ".join(
+            f"{key}: {each if isinstance(each, str) else format_shape(each)}" for key, each in value.items()
+        )
+    return DataError(
+        f"`{name}` (={value}) is for {needed} files, but {label} is {FORMAT_NAMES[found]}. Leave out `{name}`."
+    )
 
 
 def _read_format(path: Path) -> FileFormat | None:
@@ -387,7 +492,32 @@ def _read_format(path: Path) -> FileFormat | None:
         raise DataError(
             f"{path} is {FORMAT_NAMES[format]} inside {packing}, which can't be read column by column. Unpack it."
         )
+    if format is None and (named := find_suffix(path.name)) is not None:
+        _check_text(path, start, FORMAT_NAMES[named])
     return format
+
+
+def _check_text(path: Path, start: bytes, named: str) -> None:
+    """Raises DataError for a file of an unknown format whose suffix is that of another format than CSV.
+
+    Args:
+        path: the file.
+        start: its first bytes.
+        named: the format that the suffix stands for.
+    """
+    if not start.strip():
+        raise DataError(f"{path} is empty, and no {named} file. Write it again, or leave it out.")
+    if start.startswith(GIT_LFS_POINTER):
+        raise DataError(
+            f"{path} is a pointer of Git LFS, and no {named} file. Fetch the file itself by `git lfs pull`."
+        )
+    if named == FORMAT_NAMES["json_lines"] and start.lstrip()[:1] in (b"{", b"["):
+        return  # JSON, for which the reader has a remedy
+    shown = start.lstrip().splitlines()[0][:SHOWN_BYTES].decode(errors="backslashreplace")
+    raise DataError(
+        f"{path} is no {named} file: it starts with {shown!r}. Write it again; or if it is CSV, choose data=csv, or "
+        "rename it to .csv."
+    )
 
 
 def find_files(paths: Paths) -> tuple[Path, ...]:

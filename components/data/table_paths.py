@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from components.cache_folder import strip_entry
 from components.closest import join_names
 from components.file_formats import FORMATS, match_suffix
 from components.input_files import Paths, describe_paths, find_paths
@@ -18,6 +19,13 @@ TABLE_NAME = match_suffix(*FORMATS)
 SUFFIXES = ".csv or .tsv, packed or not"
 SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")  # at the end of the name of a shard
 SPLITS = ("train", "training", "valid", "validation", "val", "dev", "test")  # names of files
+
+
+def make_tuples_of_paths(source: object, *options: str) -> None:
+    """Replaces lists of paths, as YAML and Python have them, by tuples in some options of a frozen source."""
+    for option in options:
+        if isinstance(value := getattr(source, option), list):
+            object.__setattr__(source, option, tuple(value))
 
 
 def find_table_files(
@@ -46,8 +54,9 @@ def find_table_files(
 
 def name_files(files: tuple[Path, ...]) -> tuple[str, ...]:
     """The paths of files from the folder that holds all of them, for messages."""
-    folder = common_folder(files)
-    return tuple(os.path.relpath(file, folder) for file in files)
+    places = tuple(map(strip_entry, files))
+    folder = common_folder(places)
+    return tuple(os.path.relpath(place, folder) for place in places)
 
 
 def common_folder(files: tuple[Path, ...]) -> Path:

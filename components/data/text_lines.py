@@ -22,14 +22,13 @@ from components.data.files import check_utf_8_name
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import LocatedBlock, Table
-from components.data.table_paths import find_table_files, list_folder, name_files
+from components.data.table_paths import find_table_files, list_folder, make_tuples_of_paths, name_files
+from components.file_formats import strip_packed_suffix
 from components.input_files import Paths, describe_paths, hash_file
 from components.types import Block, DataError, Range, Strings, TableProfile, Values
 
 if TYPE_CHECKING:
     import pyarrow
-
-PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +62,7 @@ class TextLines(Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
-        for option in ("path", "valid", "test"):
-            if isinstance(value := getattr(self, option), list):
-                object.__setattr__(self, option, tuple(value))
+        make_tuples_of_paths(self, "path", "valid", "test")
         check_encoding(self.encoding)
 
     def content_digest(self) -> str:
@@ -183,8 +180,7 @@ class TextLines(Table):
         check_utf_8_name(path.parent, path.name)
         if self.label == "folder":
             return path.parent.name
-        name = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
-        return name.stem
+        return Path(strip_packed_suffix(path.name)).stem
 
     def _locate(self, part: str, row: int) -> str:
         files = self._files[part]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -25,6 +25,7 @@ from components.data.csv.text_table import TextTable
 from components.data.csv.texts import INFERRED_BOOLEANS, is_gap
 from components.data.csv.times import ASSUME_UTC, NO_ZONE, parse_plain_times
 from components.data.csv.zones import describe_assumed_zone, find_zone_problem
+from components.data.long_texts import empty_texts, shorten_long_texts
 from components.data.packed import MemoryFile
 from components.data.profile import is_whole
 from components.ragged import layout_of
@@ -69,7 +70,7 @@ class TypedTable(TextTable):
         """The columns that are read, converted to NumPy's types."""
 
     @property
-    def _files(self) -> frozenset[str]:
+    def _files(self) -> Set[str]:
         """The columns of bytes, such as images, that are packed as `Strings`."""
         return frozenset()
 
@@ -90,7 +91,8 @@ class TypedTable(TextTable):
         from pyarrow import csv
 
         # A missing value is a text in quotes, because an empty line is no row.
-        table = pyarrow.table({name: texts.fill_null(self._gaps[name]) for name, texts in self._texts.items()})
+        texts = self._texts | self._short_texts
+        table = pyarrow.table({name: column.fill_null(self._gaps[name]) for name, column in texts.items()})
         content = io.BytesIO()
         csv.write_csv(table, content, csv.WriteOptions(quoting_style="all_valid"))
         text = content.getvalue()
@@ -115,6 +117,8 @@ class TypedTable(TextTable):
             types |= {} if kind is None else {name: kind}
             values[name], mask = read.values.get(name, array), self._kept.valid.get(name)
             if name in read.values:
+                if name in self._short_texts and isinstance(array, Strings):
+                    values[name] = empty_texts(array, valid[name]) if name in valid else array
                 continue
             if name in self._files:
                 mask = None if mask is None or mask.all() else mask
@@ -300,6 +304,26 @@ class TypedTable(TextTable):
             if name not in self.drop and self._is_read_as_text(name, values) and not self._is_plain_text(name, values)
         }
         return texts | {name: _with_decimals(texts[name], column) for name, column in self._text_decimals.items()}
+
+    @cached_property
+    def _short_texts(self) -> dict[str, pyarrow.ChunkedArray]:
+        """Columns of long texts that nobody declares as anything else, with short texts in their place."""
+        if "" in self._dates:
+            return {}
+        special = {*self._targets, *self._dates, *(self.marks or {}), *self._column_decimals}
+        found = dict[str, Any]()
+        for name, texts in self._texts.items():
+            values = self._raw.values[name]
+            if not isinstance(values, Strings) or values.indices is not None or name in special:
+                continue
+            if self._types.get(name, "string") != "string":
+                continue
+            kept = (*(self._list_nulls(name) or ()), self._gaps[name])
+            if (short := shorten_long_texts(values, kept)) is not None:
+                column = to_arrow(name, short).cast(texts.type)
+                valid = self._raw.valid.get(name)
+                found[name] = column if valid is None else mask_column(column, valid)
+        return found
 
     @cached_property
     def _text_decimals(self) -> dict[str, list[Any]]:

@@ -26,5 +26,6 @@ from components.feature.time import Time as Time
 from components.feature.time import TimePart as TimePart
 from components.feature.tokens import Tokens as Tokens
 from components.feature.tokens import WordCount as WordCount
+from components.feature.truncated import Truncated as Truncated
 from components.feature.vocabulary import Vocabulary as Vocabulary
 from components.feature.weighted import Weighted as Weighted

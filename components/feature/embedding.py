@@ -23,6 +23,7 @@ from components.layer import Initializer, TruncatedNormal, get_initializer
 from components.layer.lowering.sparse import clear_invalid, multiply_sparse
 from components.sequences import join_sequences
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values, Variables
+from components.uri_mask import represent_masked
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
 MAX_STACKED_SIZE = 1 << 16  # numbers of an embedding: 256 KiB. Stacks of larger ones would take much memory
@@ -62,6 +63,8 @@ class Embedding:
     max_norm: Annotated[float, Range(0, bounds="()")] | None = None
     trainable: bool = True
     vectors: str | None = None
+
+    __repr__ = represent_masked
 
     def __post_init__(self) -> None:
         if self.dimension < 1:

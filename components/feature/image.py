@@ -30,6 +30,7 @@ from components.image_files import (
     read_shape,
 )
 from components.input_files import open_file
+from components.ragged import describe_values
 from components.types import (
     TRAINING_ROWS,
     Block,
@@ -457,8 +458,8 @@ def _read_arrays(block: Block, key: str) -> np.ndarray:
         return images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
-            f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
-            f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels), or without channels if they are grey"
+            f"column `{key}` of {block.origin} has {describe_values(images)} ({images.dtype}); images must be arrays "
+            f"of uint8, 0 to {WHITE}, of shape (height, width, channels), or (height, width) if they are grey"
         )
     return images
 

@@ -15,6 +15,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
+from components.ragged import describe_values
 from components.time_format import find_fault
 from components.times import NEED_TIME, count_days, extract_part, parse_texts, parse_values
 from components.types import Block, Constants, DataError, Remedy, Statistic, Strings, UserError, Values, bind_fields
@@ -265,6 +266,5 @@ def _list_unparsed(block: Block, key: str, values: Any) -> tuple[Strings | list[
             strings = Strings.from_bytes([b""])
         return strings, slice(None) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
-        kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
-        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}", SET_FORMAT)
+        raise DataError(f"column `{key}` of {block.origin} has {describe_values(values)}; {NEED_TIME}", SET_FORMAT)
     return values.tolist(), slice(None)

@@ -40,6 +40,7 @@ from components.types import (
     Values,
     bind_fields,
 )
+from components.uri_mask import represent_masked
 
 UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until an error reports them; NO_ID is the smallest int32
 KERAS_OOV = ("[UNK]", -1)  # the values that stand for unknown strings and integers in Keras
@@ -90,6 +91,8 @@ class Vocabulary(Categorical):
     missing: str | int | None = None
     check: bool = False
     fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
+
+    __repr__ = represent_masked
 
     def __post_init__(self) -> None:
         listed = self.values is not None or self.path is not None

@@ -12,6 +12,7 @@ from components.pretrained.convert import convert_weights, plan_conversion
 from components.pretrained.detect import check_fields, detect_scheme
 from components.pretrained.safetensors_file import read_safetensors
 from components.types import FieldError, MissingFileError, UserError
+from components.uri_mask import represent_masked
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Safetensors:
     library: Literal["torchvision", "timm", "keras", "huggingface"] | None = None
     skip: tuple[str, ...] = ()
     exact: bool = True
+
+    __repr__ = represent_masked
 
     def fingerprint(self) -> str:
         return hash_file(self._find_file()).hexdigest()[:32]

@@ -34,6 +34,7 @@ from components.types.column import Target as Target
 from components.types.column import UnscalesImages as UnscalesImages
 from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.column import WritesImages as WritesImages
+from components.types.data import AllowsAbsentColumns as AllowsAbsentColumns
 from components.types.data import Block as Block
 from components.types.data import ChecksFiles as ChecksFiles
 from components.types.data import CountsRows as CountsRows

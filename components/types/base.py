@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
+from components.cache_folder import name_addresses
+
 if TYPE_CHECKING:
     import jax
 
@@ -47,7 +49,13 @@ class Range:
 
 
 class UserError(ValueError):
-    """An error that the user can fix. Its message says what is wrong, the value, what is allowed and what to do."""
+    """An error that the user can fix. Its message says what is wrong, the value, what is allowed and what to do.
+
+    A message names the address of a fetched file, and not its place in the cache.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(name_addresses(each) if isinstance(each, str) else each for each in arguments))
 
 
 class FieldError(UserError):
@@ -97,7 +105,8 @@ class DataError(UserError):
     """
 
     def __init__(self, fault: str, *remedies: Remedy | str, missing: str | None = None) -> None:
-        super().__init__(fault, *(Remedy(each) if isinstance(each, str) else each for each in remedies))
+        all_remedies = (Remedy(each) if isinstance(each, str) else each for each in remedies)
+        super().__init__(fault, *(each._replace(action=name_addresses(each.action)) for each in all_remedies))
         self.missing = missing
 
     @property

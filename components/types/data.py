@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from components.types.profile import ColumnType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +144,7 @@ class Block:
     origin: str = "data"
     first_row: int = 0
     ids: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset()
+    files: Set[str] = frozenset()
     offers_skipping: bool = False
 
     def locate(self, row: int) -> str:
@@ -287,6 +289,19 @@ class SkipsRows(Protocol):
             targets: those that targets read. Images among them may be masks.
             class_separators: the columns of classes, each with the text between several classes of a row. None: a row
                 has one. If all rows of a class can't be read, that is an error.
+        """
+
+
+@runtime_checkable
+class AllowsAbsentColumns(Protocol):
+    """A source in some of whose formats each row names its own values: an absent column is one of gaps."""
+
+    def with_known_columns(self, names: Collection[str], types: Mapping[str, ColumnType] | None = None) -> Source:
+        """The same source, in which some columns have gaps in all rows if no row has a value of them.
+
+        Args:
+            names: the columns of the training rows that are read.
+            types: the types of some of them, for columns of gaps. None: those that the source infers.
         """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -74,16 +75,16 @@ class MergedTree:
     def merge_files(self, choices: Choices) -> None:
         """Merges the files of the chosen options in their order. A file that can't be merged is a problem."""
         merged: dict[str, Any] = {}
-        waiting: list[File] = []  # are merged at once, because each call of `merge` copies its arguments
+        waiting: list[tuple[str, dict[str, Any]]] = []  # are merged at once: each call of `merge` copies the tree
         for chosen_file in choices.files:
             origin = chosen_file.origin or display_path(chosen_file.path)
-            file, layer = self._read_file(chosen_file, merged, origin, choices)
+            values, layer = self._read_file(chosen_file, merged, origin, choices)
             if layer.names_options:
                 self._merge_plain_files(waiting)
                 waiting = []
                 self._merge_layer(layer, origin)
             else:
-                waiting.append(file)
+                waiting.append((origin, values))
                 self.settings.append(("", layer.own, origin))
             merged = merge_values(merged, layer.values)
         self._merge_plain_files(waiting)
@@ -137,29 +138,33 @@ class MergedTree:
             self._apply_plain(setting)
         return layer.names_options or chooses_target
 
-    def _read_file(self, file: File, merged: Mapping[str, Any], origin: str, choices: Choices) -> tuple[File, Layer]:
-        """Reads a file. Options of an experiment are left out in groups whose option the command line chooses."""
+    def _read_file(
+        self, file: File, merged: Mapping[str, Any], origin: str, choices: Choices
+    ) -> tuple[dict[str, Any], Layer]:
+        """Reads a file. Returns its values from the root of the configuration, and their layer.
+
+        Options of an experiment are left out in groups whose option the command line chooses.
+        """
         content = cast(dict[str, Any], OmegaConf.to_container(file.content))
         values = content if file.group == EXPERIMENT else {file.group: content}
         layer = self._reader.read(values, merged, origin)
         chosen = {str(place[0]) for place in layer.replaced if len(place) == 1}
         if file.group == EXPERIMENT and (left_out := chosen & choices.chosen_on_command_line):
-            kept = {key: value for key, value in values.items() if key not in left_out}
-            return file._replace(content=OmegaConf.create(kept)), self._reader.read(kept, merged, origin)
-        return file, layer
+            values = {key: value for key, value in values.items() if key not in left_out}
+            return values, self._reader.read(values, merged, origin)
+        return values, layer
 
-    def _merge_plain_files(self, files: Sequence[File]) -> None:
-        contents = [_at_its_key(file) for file in files]
+    def _merge_plain_files(self, files: Sequence[tuple[str, dict[str, Any]]]) -> None:
         with contextlib.suppress(*MERGE_ERRORS):
-            self._tree = cast(DictConfig, OmegaConf.merge(self._tree, *contents))
+            self._tree = cast(DictConfig, OmegaConf.merge(self._tree, *(values for _, values in files)))
             return
-        for file, content in zip(files, contents, strict=True):
+        self._tree = copy.deepcopy(self._tree)  # in case no file can be merged
+        for origin, values in files:
             try:
-                self._tree = cast(DictConfig, OmegaConf.merge(self._tree, content))
+                self._tree = cast(DictConfig, OmegaConf.merge(self._tree, values))
             except MERGE_ERRORS as error:
-                later = cast(dict[str, Any], OmegaConf.to_container(content))
-                problem = describe_clash(self.values(), later) or describe_error(error)
-                self.problems.append(f"{file.origin or display_path(file.path)}: {problem}")
+                problem = describe_clash(self.values(), values) or describe_error(error)
+                self.problems.append(f"{origin}: {problem}")
 
     def _merge_layer(self, layer: Layer, origin: str) -> None:
         """Merges a layer that names options."""
@@ -182,16 +187,17 @@ class MergedTree:
 
 def start_tree(reader: OptionReader, choices: Choices) -> MergedTree:
     """The tree of `conf/run.yaml`. A group without other values has the origin of its choice."""
-    content = copy.deepcopy(load_yaml(RUN_YAML))
     settings: list[tuple[str, Any, str]] = [(group, {}, origin) for group, origin in choices.origins.items()]
-    settings.append(("", OmegaConf.to_container(content), display_path(RUN_YAML)))
+    settings.append(("", OmegaConf.to_container(load_yaml(RUN_YAML)), display_path(RUN_YAML)))
+    return MergedTree(reader, _read_run_yaml(), settings)
+
+
+@functools.cache
+def _read_run_yaml() -> DictConfig:
+    """The values of `conf/run.yaml`. `merge_files` copies them."""
+    content = copy.deepcopy(load_yaml(RUN_YAML))
     del content["defaults"]
-    return MergedTree(reader, content, settings)
-
-
-def _at_its_key(file: File) -> DictConfig:
-    """The content of a file below the key of its group, or at the root if the file is an experiment."""
-    return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
+    return content
 
 
 def _may_choose_part(setting: Override) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import re
 import shlex
@@ -247,6 +248,7 @@ def _iterate_readings(text: str) -> Iterator[str]:
         yield f"{key}={quote_text(value)}"
 
 
+@functools.lru_cache(maxsize=1024)  # several checks read each override, and all runs of a sweep have most of them
 def _parse_or_none(text: str) -> Override | None:
     try:
         return OverridesParser.create().parse_override(text)

@@ -17,10 +17,10 @@ import numpy as np
 from components.types import Encoded, Padded, Ragged
 from runner.data.load import Data
 from runner.data.order import EpochOrder, draw_uniforms
+from runner.data.padding import measure_lists, pad_length
 from runner.data.stacked_columns import stack_columns
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
-LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that ragged rows are padded to
 
 
 ChunkPlan: TypeAlias = tuple[np.ndarray, int, np.ndarray, int]
@@ -69,15 +69,13 @@ class Batches:
             self.device_data = _put_on_device(data, self._kinds)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
-    @property
-    def gathered_bytes(self) -> int:
-        """The size of a row that a thread gathers, without ragged columns. 0: the data is on the device."""
+    def gathered_bytes(self, rows: np.ndarray) -> int:
+        """The size of the largest of some rows that a thread gathers. 0: the data is on the device."""
         if self.device_data is not None:
             return 0
         arrays = [array for arrays in self.encoded.values() for array in arrays.values()]
-        return sum(
-            math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays if not isinstance(array, Ragged)
-        )
+        dense = [math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays if not isinstance(array, Ragged)]
+        return sum(dense) + sum(each.row_bytes for each in measure_lists(self.encoded, rows))
 
     def chunks(
         self,
@@ -160,7 +158,7 @@ def gather_rows(
     count: int | None = None,
     seed: tuple[int, int, int] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Some rows of each column. Lists are padded to the next of `LENGTHS`, those of each level to the longest of them.
+    """Some rows of each column. Lists are padded to `pad_length`, those of each level to the longest of them.
 
     Args:
         encoded: the columns.
@@ -193,7 +191,7 @@ def _gather_array(array: Encoded, rows: np.ndarray) -> Any:
         return array[rows]
     starts = array.offsets[rows]
     lengths = array.offsets[rows + 1] - starts
-    width = next(length for length in LENGTHS if length >= lengths.max(initial=0))
+    width = pad_length(int(lengths.max(initial=0)))
     mask = np.arange(width) < lengths[:, None]
     elements = _gather_array(array.values, (starts[:, None] + np.arange(width))[mask])  # of lists of lists, Padded
 

@@ -15,6 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from components.cache_folder import own_folder
+from components.fetched_files import FetchedEntry, remove_entries
+from components.fetched_files import list_entries as list_fetched
 from runner.run_folder import LOCK, NEW_LOCK, is_abandoned
 
 INDEX, SHARED = "index.json", "shared.bin"
@@ -48,11 +51,7 @@ def entries_folder(cache: Path) -> Path:
     Args:
         cache: the folder of all caches.
     """
-    folder = cache / "data"
-    with suppress(OSError):
-        if folder.stat().st_uid != os.getuid():
-            return cache / f"data-{os.getuid()}"
-    return folder
+    return own_folder(cache, "data")
 
 
 def list_entries(folder: Path) -> list[CacheEntry]:
@@ -75,8 +74,10 @@ def list_entries(folder: Path) -> list[CacheEntry]:
     return sorted(entries, key=lambda entry: entry.used)
 
 
-def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list[CacheEntry]:
+def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list[CacheEntry | FetchedEntry]:
     """Removes the entries that were not used for the longest time, until the others have at most `limit` bytes.
+
+    Fetched files are among them, but for those that a process uses.
 
     Args:
         folder: the folder of the entries.
@@ -87,14 +88,26 @@ def remove_least_used(folder: Path, limit: float, keep: Collection[str]) -> list
         The removed entries.
     """
     remove_temporary_folders(folder)
-    entries = list_entries(folder)
+    entries = list_all_entries(folder)
     excess = sum(entry.size for entry in entries) - limit
     removed = []
     for entry in entries:
-        if excess > 0 and entry.path.name not in keep and remove_entry(entry.path):
+        if excess > 0 and entry.path.name not in keep and remove(entry):
             removed.append(entry)
             excess -= entry.size
     return removed
+
+
+def list_all_entries(folder: Path) -> list[CacheEntry | FetchedEntry]:
+    """Lists this user's entries and fetched files, those that were not used for the longest time first."""
+    return sorted([*list_entries(folder), *list_fetched(folder.parent)], key=lambda entry: entry.used)
+
+
+def remove(entry: CacheEntry | FetchedEntry) -> bool:
+    """Removes an entry or a fetched file, unless a process is writing or using it. Returns whether it is gone."""
+    if isinstance(entry, FetchedEntry):
+        return entry.path in remove_entries([entry.path])
+    return remove_entry(entry.path)
 
 
 def remove_entry(path: Path) -> bool:

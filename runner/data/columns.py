@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.ragged import describe_lists, nest, offsets_of, select_lists, split_levels
-from components.types import Block, Encoded, LazyColumns, Ragged, Strings, UserError, Values
+from components.ragged import describe_lists, name_values, nest, offsets_of, split_levels
+from components.ragged import take_rows as take_rows
+from components.types import Block, Encoded, LazyColumns, Ragged, UserError, Values
 
 
 class ArrayLayout(NamedTuple):
@@ -26,7 +28,11 @@ class ArrayLayout(NamedTuple):
     depth: int
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (f" in {describe_lists(self.depth)}" if self.depth else "")
+        return describe_lists(self.depth, self.shape, name_values(self.dtype))
+
+    def describe_beside(self, other: ArrayLayout) -> str:
+        """The layout in words, with the dtype if the words for another layout are the same."""
+        return f"{self} ({self.dtype})" if str(self) == str(other) else str(self)
 
 
 def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, ArrayLayout]]:
@@ -59,8 +65,9 @@ def match_layouts(
         for key, layout in found.items():
             if layout != (expected := layouts[name][key]):
                 raise UserError(
-                    f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}. "
-                    "Give the columns that it reads the types, shapes and levels of lists of the run's data."
+                    f"feature.columns.{name}: new rows are encoded as {layout.describe_beside(expected)}, but those "
+                    f"of the run as {expected.describe_beside(layout)}. Give the columns that it reads the types, "
+                    "shapes and levels of lists of the run's data."
                 )
     return matching
 
@@ -71,16 +78,6 @@ def _deepen_empty(values: Any, depth: int) -> Any:
     if not 0 < len(levels) < depth or len(elements):
         return values
     return nest(elements, (*levels, *[np.zeros(1, np.int64)] * (depth - len(levels))))
-
-
-def take_rows(values: Any, rows: np.ndarray) -> Any:
-    """The rows of a column at some indices, in the order of the indices."""
-    if isinstance(values, Strings):
-        return values._replace(indices=rows if values.indices is None else values.indices[rows])
-    if not isinstance(values, Ragged):
-        return values[rows]
-    elements, offsets = select_lists(values.offsets, rows)
-    return Ragged(take_rows(values.values, elements), offsets)
 
 
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
@@ -94,6 +91,14 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
 def select_columns(block: Block, names: Collection[str]) -> dict[str, Values]:
     """Some columns of a block. Others aren't read."""
     return {name: block.columns[name] for name in block.columns if name in names}
+
+
+def drop_columns(block: Block, names: Collection[str]) -> Block:
+    """A block without columns that aren't among `names`. One stays at least, since they have the number of rows."""
+    if isinstance(block.columns, LazyColumns):  # they are read when they are used
+        return block
+    columns = select_columns(block, names) or dict(itertools.islice(block.columns.items(), 1))
+    return replace(block, columns=columns, valid={name: mask for name, mask in block.valid.items() if name in columns})
 
 
 def select_rows(block: Block, rows: np.ndarray, names: Collection[str] | None = None) -> Block:

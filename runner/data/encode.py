@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,10 +24,10 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import array_layouts, concatenate_rows, take_rows
-from runner.data.ordered_map import ordered_map
+from runner.data.columns import ArrayLayout, array_layouts, concatenate_rows, drop_columns, take_rows
+from runner.data.row_hashes import RowCheck
+from runner.data.workers import Workers
 from runner.errors import column_location
-from runner.platform import count_workers
 
 TARGET = "target"  # the only target, as a target and among the encoded columns
 TARGETS = "targets."  # starts the names of several targets among the encoded columns
@@ -133,7 +134,7 @@ def encode_source(
     constants: Mapping[str, Constants],
     returned: Sequence[str],
     *,
-    workers: int | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """Encodes all rows of a source in memory. The arguments are those of `encode_pieces`.
 
@@ -155,26 +156,38 @@ def decode_lazily(
     return decoded
 
 
+class GivenColumns(NamedTuple):
+    """The columns that encode rows of given parts, which fill gaps.
+
+    Attributes:
+        columns: the columns by name.
+        cover: (number of rows before a block) -> whether they encode the block.
+    """
+
+    columns: Mapping[str, Column]
+    cover: Callable[[int], bool]
+
+
 def encode_pieces(
     source: Source,
     columns: Mapping[str, Column],
     constants: Mapping[str, Constants],
     returned: Sequence[str],
     *,
-    columns_by_offset: Callable[[int], Mapping[str, Column]] | None = None,
-    check: Callable[[int, Block], None] | None = None,
-    workers: int | None = None,
+    given: GivenColumns | None = None,
+    check: RowCheck | None = None,
+    workers: Workers | None = None,
 ) -> Iterator[dict[str, dict[str, Encoded]]]:
-    """Encodes a source, block by block. Several threads encode blocks, a few blocks ahead.
+    """Encodes a source, block by block. Workers encode a few blocks ahead.
 
     Args:
         source: the data.
         columns: the columns to encode, parents first.
         constants: the constants of each column.
         returned: the names of the columns whose arrays are returned.
-        columns_by_offset: the columns that encode the block after so many rows. None: `columns`.
-        check: is called with the number of rows before a block, and the block; raises an error for a wrong one.
-        workers: the number of threads; None: as `count_workers` returns.
+        given: the columns for given parts, in place of `columns`.
+        check: checks all rows.
+        workers: they compute the blocks. None: new ones.
 
     Yields:
         The arrays of each block, by column and name.
@@ -182,23 +195,49 @@ def encode_pieces(
     Raises:
         UserError: a column doesn't return the arrays that a program takes, or they differ between blocks.
     """
+    keys = raw_keys(columns)
 
-    def encode(block_with_offset: tuple[int, Block]) -> dict[str, dict[str, Any]]:
-        offset, block = block_with_offset
-        if check is not None:
-            check(offset, block)
-        own_columns = columns if columns_by_offset is None else columns_by_offset(offset)
-        encoded, _ = encode_block(block, own_columns, constants, returned)
-        for name in returned:
-            _check_dtype(name, encoded[name])
-        return {name: dict(encoded[name]) for name in returned}
+    def prepare() -> Iterator[_ToEncode]:
+        for offset, block in blocks_with_offsets(source):
+            rows_check = None if check is None else check.select(offset, offset + block_rows(block))
+            yield _ToEncode(drop_columns(block, keys), given is not None and given.cover(offset), rows_check)
 
+    encode = functools.partial(_encode_piece, columns, {} if given is None else given.columns, constants, returned)
     expected = None
-    for piece in ordered_map(encode, blocks_with_offsets(source), workers or count_workers()):
+    for piece in (workers or Workers()).map(encode, prepare()):
         layouts = array_layouts(piece)
         _check_layouts(layouts, expected or layouts)
         expected = layouts
         yield piece
+
+
+class _ToEncode(NamedTuple):
+    """A block to encode.
+
+    Attributes:
+        block: the block.
+        is_given: whether it is from a given part.
+        check: checks its rows; None: they need none.
+    """
+
+    block: Block
+    is_given: bool
+    check: RowCheck | None
+
+
+def _encode_piece(
+    columns: Mapping[str, Column],
+    given: Mapping[str, Column],
+    constants: Mapping[str, Constants],
+    returned: Sequence[str],
+    piece: _ToEncode,
+) -> dict[str, dict[str, Any]]:
+    if piece.check is not None:
+        piece.check(piece.block)
+    encoded, _ = encode_block(piece.block, given if piece.is_given else columns, constants, returned)
+    for name in returned:
+        _check_dtype(name, encoded[name])
+    return {name: dict(encoded[name]) for name in returned}
 
 
 def join_pieces(pieces: Iterable[dict[str, dict[str, Encoded]]]) -> dict[str, dict[str, Encoded]]:
@@ -327,16 +366,29 @@ def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
             )
         if values.dtype.kind not in "biuf" or values.dtype.itemsize > 4:
             raise UserError(
-                f"feature column `{name}`: `encode` returned `{key}` as {values.dtype}. At most 32 bits are allowed."
+                f"feature column `{name}`: `encode` returned `{key}` as {values.dtype}. At most 32 bits are allowed in "
+                "an input. List a column that reads it, such as Vocabulary or Numeric, or return fewer bits."
             )
 
 
-def _check_layouts(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _check_layouts(
+    found: Mapping[str, Mapping[str, ArrayLayout]], expected: Mapping[str, Mapping[str, ArrayLayout]]
+) -> None:
     """Raises UserError unless the arrays of a block have the layouts of those of the block before it."""
     for name, layouts in found.items():
         for key in {**layouts, **expected[name]}:
-            if (layout := layouts.get(key)) != (other := expected[name].get(key)):
-                raise UserError(
-                    f"feature column `{name}`: `encode` returned `{key}` as {layout} for some rows, and as {other} for "
-                    "others. It must return one type and shape for all rows."
-                )
+            layout, other = layouts.get(key), expected[name].get(key)
+            if layout == other:
+                continue
+            texts = [_describe_layout(layout, other), _describe_layout(other, layout)]
+            raise UserError(
+                f"feature column `{name}`: `encode` returned `{key}` as {texts[0]} for some rows, and as {texts[1]} "
+                "for others. It must return one type, shape and depth of lists for all rows."
+            )
+
+
+def _describe_layout(layout: ArrayLayout | None, other: ArrayLayout | None) -> str:
+    """A layout in words. None: there is no array. `other`: the one that it differs from."""
+    if layout is None:
+        return "nothing"
+    return str(layout) if other is None else layout.describe_beside(other)

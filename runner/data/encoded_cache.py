@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.fetched_files import has_added_entries
 from components.types import Encoded
 from runner.data.cache import load_tree, save_tree
 from runner.data.cache_entries import entries_folder, remove_entry, remove_least_used
@@ -87,8 +88,11 @@ class EncodedCache:
         return join_pieces(encode()) if encoded is None else encoded
 
     def remove_least_used(self) -> None:
-        """Removes entries of other runs beyond the cache's size, those that were not used for the longest time."""
-        if self._has_saved:
+        """Removes entries of other runs beyond the cache's size, those that were not used for the longest time.
+
+        Fetched files count, too.
+        """
+        if self._has_saved or (self._folder is not None and has_added_entries()):
             self._remove_entries(self._max_bytes)
 
     def _remove_entries(self, max_bytes: float) -> bool:

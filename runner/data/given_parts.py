@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -12,8 +12,9 @@ from typing import cast
 import numpy as np
 
 from components.types import Block, Column, Constants, Encoded, EncodingWarnings, FillsGaps, Source
-from runner.data.encode import block_rows, blocks_with_offsets, encode_source, parent_keys
+from runner.data.encode import GivenColumns, block_rows, blocks_with_offsets, encode_source, parent_keys
 from runner.data.used_rows import locate_row, read_value
+from runner.data.workers import Workers
 
 GIVEN = ("valid", "test")
 
@@ -51,7 +52,7 @@ class Gaps:
 
 
 def describe_given_parts(
-    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants]
+    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants], workers: Workers
 ) -> Iterator[str]:
     """Sentences about gaps in given parts where the training split has none, and about unknown categories.
 
@@ -59,6 +60,7 @@ def describe_given_parts(
         source: the rows.
         columns: the columns that encode them.
         constants: their constants.
+        workers: they encode the rows.
     """
     # Unknown words of texts are usual, and are not counted.
     counted = {
@@ -70,7 +72,7 @@ def describe_given_parts(
         rows = cast(Source, Part(source, part))
         filled, gaps = fill_gaps(columns, constants, rows)
         filled = {name: filled[name] for name in counted}
-        encoded = encode_source(rows, filled, constants, list(counted)) if counted else {}
+        encoded = encode_source(rows, filled, constants, list(counted), workers=workers) if counted else {}
         warnings = warn_of_values(rows, filled, constants, encoded, gaps)
         yield from (f"the given {part} split: {note}" for note in (*gaps.notes, *warnings))
 
@@ -100,16 +102,11 @@ def warn_of_values(
     return warnings
 
 
-def columns_by_offset(
-    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants]
-) -> Callable[[int], Mapping[str, Column]]:
-    """The columns that encode the block after so many rows: those of given parts fill gaps.
-
-    The arguments are those of `describe_given_parts`.
-    """
+def given_columns(source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants]) -> GivenColumns:
+    """The columns that encode rows of given parts. The arguments are those of `fill_gaps`."""
     parts, stops = [*source.sizes()], [*itertools.accumulate(source.sizes().values())]
     filled = {name: _fill_column(column, constants[name]) or column for name, column in columns.items()}
-    return lambda offset: filled if parts[bisect.bisect_right(stops, offset)] in GIVEN else columns
+    return GivenColumns(filled, lambda offset: parts[bisect.bisect_right(stops, offset)] in GIVEN)
 
 
 def fill_gaps(

@@ -13,7 +13,6 @@ import numpy as np
 
 from components.types import (
     TRAINING_ROWS,
-    Block,
     Column,
     Constants,
     CountsRows,
@@ -35,12 +34,11 @@ from components.types import (
     TargetSpec,
     UserError,
 )
-from runner.data.duplicates import Hashes, RowHashes, describe_duplicates
+from runner.data.duplicates import describe_duplicates
 from runner.data.encode import (
     ROW,
     TARGET,
     WEIGHT,
-    block_rows,
     blocks_with_offsets,
     check_keys,
     config_key,
@@ -54,11 +52,13 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.encoded_cache import EncodedCache
-from runner.data.given_parts import columns_by_offset, describe_given_parts
+from runner.data.given_parts import describe_given_parts, given_columns
 from runner.data.known_files import KnownFiles
 from runner.data.order import shuffle_rows
+from runner.data.row_hashes import Hashes, RowCheck, RowHashes
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
+from runner.data.workers import Workers
 from runner.errors import column_location
 from runner.override_text import locate_settings
 from runner.signature.build import build
@@ -234,32 +234,30 @@ def load_encoded(
 
     hashes = _choose_hashes(source, features)
 
-    def fit() -> dict[str, Any]:
-        splits = source.splits() if fold is None else _fold_splits(source, *fold)
-        return _fit_columns(source, features, splits, hashes)
+    with Workers() as workers:
 
-    fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
-    if constants is None:
-        constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
-        _check_image_targets(features, columns, constants)
-    used_rows = fitted.get("used_rows")
-    used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
-    # Folds with equal constants share it.
-    encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
+        def fit() -> dict[str, Any]:
+            splits = source.splits() if fold is None else _fold_splits(source, *fold)
+            return _fit_columns(source, features, splits, hashes, workers)
 
-    row_hashes = fitted.get("row_hashes")
+        fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
+        if constants is None:
+            constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
+            _check_image_targets(features, columns, constants)
+        used_rows = fitted.get("used_rows")
+        used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
+        # Folds with equal constants share it.
+        encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
 
-    def check(offset: int, block: Block) -> None:
-        if row_hashes is not None:
-            hashes.check(block, row_hashes[offset : offset + block_rows(block)])
+        row_hashes = fitted.get("row_hashes")
 
-    def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
-        used = select_used(source, used_rows)
-        by_offset = columns_by_offset(used, columns, constants)
-        names = program_column_names(features)
-        return encode_pieces(used, columns, constants, names, columns_by_offset=by_offset, check=check)
+        def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
+            used = select_used(source, used_rows)
+            names, given = program_column_names(features), given_columns(used, columns, constants)
+            check = None if row_hashes is None else RowCheck(hashes, row_hashes)
+            return encode_pieces(used, columns, constants, names, given=given, check=check, workers=workers)
 
-    encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+        encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
     known_files.save()
     entries.remove_least_used()
     return Data(
@@ -324,7 +322,7 @@ def _describe_rows(source: Source) -> str:
 
 
 def _fit_columns(
-    source: Source, features: Features, splits: Mapping[str, np.ndarray], hashes: RowHashes
+    source: Source, features: Features, splits: Mapping[str, np.ndarray], hashes: RowHashes, workers: Workers
 ) -> dict[str, Any]:
     """Fits the columns on the training split, and hashes the rows.
 
@@ -352,7 +350,7 @@ def _fit_columns(
     hashed = {ROW: cast(Column, hashes)} if is_hashed else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
-    row_hashes: Hashes | None = None
+    row_hashes: np.ndarray | None = None
     groups = group_by_pass(all_columns)
     # The rows are hashed in the first pass that is needed anyway.
     first_pass = next((number for number, group in enumerate(groups) if has_statistics(group)), 0)
@@ -360,10 +358,12 @@ def _fit_columns(
         group_requests = {name: request.select(group) for name, request in requests.items()}
         if hashed and number == first_pass:
             group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
-        results = compute_statistics(used, group_requests, all_columns | hashed, constants)
+        results = compute_statistics(used, group_requests, all_columns | hashed, constants, workers=workers)
         if hashed and number == first_pass:
-            row_hashes = results[ROW][ROW]["hashes"]
-            warnings += describe_duplicates(used, splits, row_hashes)
+            found: Hashes = results.pop(ROW)[ROW]["hashes"]
+            warnings += describe_duplicates(used, splits, found)
+            row_hashes = found.rows
+            del found  # hashes have the size of several columns
         for name, target in features.targets.items():
             if (own_name := target_column(name)) in group:
                 sentences = target.validate_splits({split: results[split][own_name] for split in splits})
@@ -374,7 +374,7 @@ def _fit_columns(
             own_results[TRAINING_ROWS] = len(splits["train"])
             with column_location(config_key(name)):
                 constants[name] = _with_arrays(column.fit(own_results, parents))
-    warnings += describe_given_parts(used, columns, constants)
+    warnings += describe_given_parts(used, columns, constants, workers)
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
@@ -389,8 +389,8 @@ def _fit_columns(
         "left_out": (),
         "skipped_rows": None,
     }
-    if row_hashes is not None and hashes.remedy is not None:
-        fitted["row_hashes"] = row_hashes.rows
+    if row_hashes is not None:
+        fitted["row_hashes"] = row_hashes
     if isinstance(source, LeavesOut):
         fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
         if (row_numbers := source.row_numbers()) is not None:

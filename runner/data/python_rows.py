@@ -22,6 +22,7 @@ from components.columns import (
     keep_lists,
 )
 from components.types import (
+    AllowsAbsentColumns,
     Block,
     Column,
     Constants,
@@ -33,7 +34,15 @@ from components.types import (
 )
 from runner.config.catalog import FRAME
 from runner.data.columns import ArrayLayout, match_layouts, take_rows
-from runner.data.encode import check_keys, config_key, encode_source, first_block, is_input_column, target_column
+from runner.data.encode import (
+    check_keys,
+    config_key,
+    encode_source,
+    first_block,
+    is_input_column,
+    raw_keys,
+    target_column,
+)
 from runner.data.load import Data, Features, program_column_names
 from runner.signature.build import build_source
 
@@ -94,7 +103,7 @@ def open_rows(
     """Opens new rows as a source, and converts their values to those of the training rows.
 
     Args:
-        rows: a mapping of raw columns, or a data frame. A source is returned unchanged.
+        rows: a mapping of raw columns, or a data frame. A source is returned unchanged, but for columns of gaps.
         columns: the columns that read them.
         options: the options of the run's source, with which texts are read as in training. Empty: texts are kept.
         list_keys: the raw columns that have lists in their rows. Python's lists there are lists also if an array could
@@ -105,7 +114,10 @@ def open_rows(
         DataError: the columns differ in length, or a column has values of a wrong type.
     """
     if not is_table(rows):
-        return NewRows(cast(Source, rows))
+        source = cast(Source, rows)
+        if isinstance(source, AllowsAbsentColumns):
+            source = source.with_known_columns(raw_keys(columns), options.get("types"))
+        return NewRows(source)
     raw = columns_by_name(as_table(rows), ORIGIN)
     rows = {name: keep_lists(name, column) if name in list_keys else column for name, column in raw.items()}
     converting = [column for column in columns.values() if isinstance(column, ConvertsRows)]

@@ -3,8 +3,8 @@
 Columns that read raw columns are fitted in one pass. A column that reads a fitted column is fitted in a later pass, to
 the values that it reads.
 
-Several threads summarize blocks. The states of the blocks are merged pairwise, in a tree that depends only on the
-number of blocks. So the result is bit-identical for any number of threads.
+Several workers summarize blocks. The states of the blocks are merged pairwise, in a tree that depends only on the
+number of blocks. So the result is bit-identical for any number of workers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.types import Block, Column, Constants, Source, Statistic, Values
-from runner.data.columns import select_columns, select_rows
+from runner.data.columns import drop_columns, select_columns, select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
-from runner.data.ordered_map import ordered_map
-from runner.platform import count_workers
+from runner.data.workers import Workers
 
 # The names of the feature columns that a column reads. A feature column takes precedence over a raw column of its name.
 Parents = tuple[str, ...]
@@ -69,7 +68,7 @@ def compute_statistics(
     columns: Mapping[str, Column],
     constants: Mapping[str, Constants] = MappingProxyType({}),
     *,
-    workers: int | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Computes statistics in one pass, or without a pass if the columns have none.
 
@@ -78,7 +77,7 @@ def compute_statistics(
         requests: which columns are fitted on which rows. The caller chooses the names.
         columns: all columns, parents first.
         constants: the constants of the columns that the fitted columns read, directly or not.
-        workers: the number of threads; None: as `count_workers` returns.
+        workers: they compute the blocks. None: new ones.
 
     Returns:
         The results by name of the request, column and statistic.
@@ -87,8 +86,11 @@ def compute_statistics(
     plans = {name: _make_plan(request, columns) for name, request in requests.items()}
     plans = {name: plan for name, plan in plans.items() if plan.statistics}
     if plans:
+        rows = {name: requests[name].rows for name in plans}
+        keys = frozenset[str]().union(*(plan.keys for plan in plans.values()))
+        selections = (_select_requested(rows, offset, block, keys) for offset, block in blocks_with_offsets(source))
         summarize = functools.partial(_summarize_block, plans, constants)
-        total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_workers()))
+        total = merge_states((workers or Workers()).map(summarize, selections))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()
@@ -129,13 +131,11 @@ class _Plan(NamedTuple):
     """What is computed of each block for a request.
 
     Attributes:
-        rows: as in the request.
         statistics: the statistics, each once, with the columns that they read.
         ancestors: the feature columns that these read, directly or not, parents first.
         keys: the raw columns that are read.
     """
 
-    rows: np.ndarray
     statistics: tuple[tuple[Statistic, Parents], ...]
     ancestors: Mapping[str, Column]
     keys: frozenset[str]
@@ -147,33 +147,49 @@ def _make_plan(request: StatisticsRequest, columns: Mapping[str, Column]) -> _Pl
     pairs = [(each, tuple(parent_keys(columns, name))) for name in to_fit for each in found[name].values()]
     ancestors = _ancestors(columns, to_fit)
     keys = frozenset(key for column in [*ancestors.values(), *to_fit.values()] for key in column.keys)
-    return _Plan(request.rows, tuple(dict.fromkeys(pairs)), ancestors, keys)
+    return _Plan(tuple(dict.fromkeys(pairs)), ancestors, keys)
+
+
+class _Selection(NamedTuple):
+    """The rows of a block that requests cover.
+
+    Attributes:
+        block: the block.
+        rows: the indices of the rows, by name of the request, for those that cover some. None: all rows.
+    """
+
+    block: Block
+    rows: Mapping[str, np.ndarray | None]
+
+
+def _select_requested(rows: Mapping[str, np.ndarray], offset: int, block: Block, keys: Collection[str]) -> _Selection:
+    """The rows of a block that requests cover, without columns that no request needs."""
+    size = block_rows(block)
+    bounds = {name: np.searchsorted(numbers, (offset, offset + size)) for name, numbers in rows.items()}
+    selected = {
+        name: None if high - low == size else rows[name][low:high] - offset
+        for name, (low, high) in bounds.items()
+        if low < high
+    }
+    return _Selection(drop_columns(block, keys), selected)
 
 
 def _summarize_block(
-    plans: Mapping[str, _Plan], constants: Mapping[str, Constants], block_with_offset: tuple[int, Block]
+    plans: Mapping[str, _Plan], constants: Mapping[str, Constants], selection: _Selection
 ) -> dict[str, States]:
     """The states of one block, for each request that has rows in it."""
-    offset, block = block_with_offset
     states = {}
-    for name, plan in plans.items():
-        low, high = np.searchsorted(plan.rows, (offset, offset + block_rows(block)))
-        if low < high:
-            selected = _select_needed(block, plan.keys, plan.rows[low:high] - offset)
-            states[name] = _summarize_columns(plan, constants, selected)
+    for name, rows in selection.rows.items():
+        keys = plans[name].keys
+        block = selection.block if rows is None else select_rows(selection.block, rows, keys)
+        selected = replace(block, columns=select_columns(block, keys))
+        states[name] = _summarize_columns(plans[name], constants, selected)
     return states
 
 
 def has_statistics(columns: Mapping[str, Column]) -> bool:
     """Whether columns need a pass."""
     return any(column.statistics() for column in columns.values())
-
-
-def _select_needed(block: Block, keys: Collection[str], rows: np.ndarray) -> Block:
-    """Some rows of the raw columns that the statistics need."""
-    if len(rows) < block_rows(block):
-        block = select_rows(block, rows, keys)
-    return replace(block, columns=select_columns(block, keys))
 
 
 def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: Block) -> States:

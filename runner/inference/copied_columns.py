@@ -74,10 +74,11 @@ def has_files(columns: Mapping[str, Column]) -> bool:
 def list_path_columns(source: Source) -> list[str]:
     """The names of the columns with the paths of the files that other columns have: `path`, or `photo.path`."""
     block = first_block(source)
-    if block is None or not block.files:
+    if block is None:
         return []
-    names = ["path", *(f"{name}.path" for name in sorted(block.files))]
-    return [name for name in names if name in block.columns and _is_flat(block, name)]
+    found = [name for name in block.columns if name.endswith(".path") and name.removesuffix(".path") in block.files]
+    names = [*(["path"] if "path" in block.columns and block.files else []), *sorted(found)]
+    return [name for name in names if _is_flat(block, name)]
 
 
 def copy_targets(

@@ -379,7 +379,9 @@ class TrainedModel:
 
     @cached_property
     def _predict_fn(self) -> PredictFn:
-        return PredictFn(self._run.program, self._run.program_inputs, self._run.training.evaluation_batch_size)
+        run = self._run
+        size, checks_memory = run.training.evaluation_batch_size, run.training.check_memory
+        return PredictFn(run.program, run.program_inputs, size, checks_memory=checks_memory)
 
     def _evaluator_for(self, split: str) -> Evaluator:
         """The evaluator of the run's data. Raises UserError if the data has no such split."""

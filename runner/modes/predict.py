@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
 from components.input_files import describe_paths
-from components.types import DataError, InfersTypes, Remedy, SkipsRows, UserError
+from components.types import AllowsAbsentColumns, DataError, InfersTypes, Remedy, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
@@ -222,6 +222,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         source: Source = build_source(data)
         if read is not None and isinstance(source, SkipsRows):
             source = source.with_used_columns(*read)
+        if read is not None and isinstance(source, AllowsAbsentColumns):
+            source = source.with_known_columns(read.names)
     option = next(option for option in NEW_ROWS_OPTIONS if option in data)
     with error_location(f"data.{option}"), located_settings("data"):
         with keep_possible_remedies(targets=() if with_target else None):

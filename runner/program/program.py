@@ -214,6 +214,7 @@ class Program:
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
+        step = jax.jit(step, inline=True)  # is traced once, for its shapes and for the loop
         sums_shapes = jax.eval_shape(step, state, rows[0])[1]
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums_shapes)
 

@@ -146,8 +146,9 @@ def read_call_signature(target: str) -> Parameters | None:
     return _call_parameters(definition.module, definition.node)
 
 
+@functools.cache
 def read_settings_fields(name: str) -> Parameters:
-    """The fields of one of the dataclasses in `runner.config.settings`."""
+    """The fields of one of the dataclasses in `runner.config.settings`. The caller must not change them."""
     module = find_module("runner.config.settings")
     assert module is not None
     node = module.symbols[name]

@@ -20,6 +20,7 @@ from runner.config.settings import Training
 from runner.data.batches import Batches, Chunk, gather_rows
 from runner.data.encode import WEIGHT, target_column
 from runner.data.load import Data
+from runner.data.padding import describe_longest, measure_lists
 from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
@@ -30,6 +31,7 @@ from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
 
 BATCH_SIZE_KEY = "training.batch_size"
+HOST_COPIES = 2  # of a batch: one is computed with while the next one is gathered
 EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
 
@@ -222,6 +224,17 @@ class Evaluator:
         """`training.evaluation_batch_size`, or the size of the largest evaluated split if that is smaller."""
         held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
         return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
+
+    def check_padding(self) -> None:
+        """Raises RunError if a batch with the longest lists of a split would need more memory than the host has."""
+        for split, rows in self.data.splits.items() if self.batches.is_ragged else ():
+            lists = measure_lists(self.batches.encoded, rows)
+            batch = BATCH_SIZE_KEY, self.training.batch_size
+            if split != "train":
+                batch = EVALUATION_SIZE_KEY, self.evaluation_batch_size
+            needed = HOST_COPIES * batch[1] * sum(each.row_bytes for each in lists)
+            free, remedy = memory.measure_free_host_memory(), describe_longest(lists)
+            memory.check_need(f"a batch of {split}", batch, needed, free=free, warn=self.warn_of_memory, remedy=remedy)
 
     def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The metrics of a split: {"valid/loss": …, …}."""

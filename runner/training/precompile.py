@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from runner import memory
 from runner.data.batches import Chunk
+from runner.data.padding import ListLengths, describe_longest, measure_lists, widen
 from runner.log import LOG
 from runner.program.metric_sums import list_metric_names
-from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
+from runner.training.evaluator import BATCH_SIZE_KEY, EVALUATION_SIZE_KEY, Evaluator
 
 
 def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[str]:
@@ -45,14 +47,17 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[
     return names
 
 
-def compile_step(evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...]) -> None:
-    """Compiles a training step.
+def compile_step(
+    evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...], remedy: str = ""
+) -> int:
+    """Compiles a training step, and returns the bytes that it needs for intermediate values.
 
     Args:
         evaluator: the program with its data.
         name: the name of the step on the display.
         chunk: the examples that are among the arguments.
         train_arguments: the arguments of `Program.train`, with shapes for the state.
+        remedy: what the user can do about too little memory, without a period. "": only another batch size.
 
     Raises:
         RunError: training needs more memory than is free. It needs the state, copies of the state, and the
@@ -69,4 +74,80 @@ def compile_step(evaluator: Evaluator, name: str, chunk: Chunk, train_arguments:
         free = memory.measure_free_memory() or "the free memory is unknown"
         LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
         if state_fits:  # otherwise the user was warned already
-            memory.check_need("training", batch, total, state_bytes, warn=warn)
+            memory.check_need("training", batch, total, state_bytes, warn=warn, remedy=remedy)
+    return need.additional if need else 0
+
+
+def check_longest_lists(
+    evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...], additional: int
+) -> None:
+    """Checks that the steps and evaluations with the longest lists fit into the memory.
+
+    The need of the first batch is scaled to their size. What may not fit by this estimate is compiled, which takes
+    seconds, to know its need.
+
+    Args:
+        evaluator: the program with its data.
+        name: the name of the step on the display.
+        chunk: the examples that are among the arguments.
+        train_arguments: the arguments of `Program.train`, with shapes for the state.
+        additional: the bytes that the step needs for the intermediate values of the chunk.
+
+    Raises:
+        RunError: too little memory is free.
+    """
+    free = memory.measure_free_memory()
+    if not evaluator.batches.is_ragged or free is None:
+        return
+    program_inputs, state, _, *others = train_arguments
+    held, batch_bytes = memory.estimate_training_bytes(state), memory.count_bytes(chunk.data)
+
+    def may_not_fit(data: Any) -> bool:
+        growth = memory.count_bytes(data) / batch_bytes
+        return held + growth * (additional + batch_bytes) > free.program_bytes
+
+    lists = measure_lists(evaluator.batches.encoded, evaluator.data.splits["train"])
+    widest = chunk._replace(data=widen(chunk.data, lists))
+    if may_not_fit(widest.data):
+        arguments = program_inputs, state, widest.data, *others
+        compile_step(evaluator, name, widest, arguments, describe_longest(lists))
+    for split, rows in evaluator.data.splits.items():
+        lists = measure_lists(evaluator.batches.encoded, rows)
+        size = evaluator.evaluation_batch_size
+        if split != "train" and may_not_fit((widest := _widen_evaluation(evaluator, rows, lists)).data):
+            _check_evaluation(evaluator, widest, (program_inputs, state), split, (size, held), describe_longest(lists))
+
+
+def _widen_evaluation(evaluator: Evaluator, rows: np.ndarray, lists: Sequence[ListLengths]) -> Chunk:
+    """The shapes of an evaluation batch of a split with the longest lists."""
+    size = evaluator.evaluation_batch_size
+    first = next(iter(evaluator.batches.chunks(rows[:size], size, 1, pad=True)))
+    return first._replace(data=widen(first.data, lists))
+
+
+def _check_evaluation(
+    evaluator: Evaluator,
+    chunk: Chunk,
+    inputs: tuple[Any, Any],
+    split: str,
+    sizes: tuple[int, int],
+    remedy: str,
+) -> None:
+    """Compiles an evaluation. Raises RunError if it needs more memory than is free.
+
+    Args:
+        evaluator: the program with its data.
+        chunk: the shapes of a batch.
+        inputs: the inputs of the program, and the state or its shapes.
+        split: the name of the split.
+        sizes: the size of the batch, and the bytes in use all the time.
+        remedy: what the user can do apart from choosing another batch size.
+    """
+    (program_inputs, state), (size, held) = inputs, sizes
+    weights = jax.eval_shape(partial(evaluator.program.evaluated_weights, program_inputs), state)
+    arguments = program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask, np.int32(0)
+    need = evaluator.compile_function("the evaluation", evaluator.program.evaluate, chunk, *arguments)
+    if need:
+        total = held + need.additional + memory.count_bytes(chunk.data)
+        batch, warn = (EVALUATION_SIZE_KEY, size), evaluator.warn_of_memory
+        memory.check_need(f"evaluating {split}", batch, total, held, warn=warn, remedy=remedy)

@@ -34,7 +34,7 @@ from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.observers import Observers
-from runner.training.precompile import compile_step, trace_calls
+from runner.training.precompile import check_longest_lists, compile_step, trace_calls
 from runner.training.profile import Profile
 from runner.training.sampling import accumulate_weights
 from runner.training.signals import Signals
@@ -85,6 +85,7 @@ class Trainer(Evaluator):
         signals: Signals,
     ) -> None:
         super().__init__(program, data, training, numbers, progress, teacher)
+        self.check_padding()
         self.data = replace(data, warnings=(*data.warnings, *self._check_values()))
         self.signals = signals
         self.seed = int(numbers["seed"])
@@ -105,7 +106,7 @@ class Trainer(Evaluator):
                 ragged=self.batches.is_ragged,
                 counts_pixels=any(spec.is_image and spec.kind == "classes" for spec in self.targets.values()),
                 labels=training.batch_size * self._count_labels(),
-                gathered_bytes=training.batch_size * self.batches.gathered_bytes,
+                gathered_bytes=training.batch_size * self.batches.gathered_bytes(data.splits["train"]),
             )
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
@@ -212,7 +213,9 @@ class Trainer(Evaluator):
     def compile(self) -> None:
         """Compiles a training step before there is a state. Raises RunError if it needs more memory than is free."""
         if self.program.is_compiled:
-            compile_step(self, TRAINING_STEP, *self._first_dispatch())
+            chunk, arguments = self._first_dispatch()
+            need = compile_step(self, TRAINING_STEP, chunk, arguments)
+            check_longest_lists(self, TRAINING_STEP, chunk, arguments, need)
 
     def initial_state(self) -> TrainerState:
         """The state of a run before its first step."""

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,12 +16,14 @@ from components.columns import as_column
 from components.data.csv.selection import take_rows as take_compact
 from components.data.table import slice_rows
 from components.hashing import hash_values
-from components.ragged import layout_of, nest, split_levels
-from components.types import DataError, Padded, padded_shape, row_count
-from runner.data.batches import LENGTHS, gather_rows
+from components.ragged import describe_values, layout_of, nest, split_levels, truncate
+from components.types import DataError, Padded, Ragged, Strings, padded_shape, row_count
+from runner.data.batches import gather_rows
 from runner.data.cache import load_tree, save_tree
 from runner.data.columns import array_layouts, concatenate_rows, take_rows
 from runner.data.encode import join_pieces
+from runner.data.padding import LENGTHS, measure_lists, widen
+from runner.memory import count_bytes
 
 VALUES = {1: st.lists(st.integers(-9, 9), max_size=3)}
 for _depth in (2, 3):
@@ -68,6 +71,28 @@ def test_pieces_are_joined_cached_and_padded_as_lists(table: tuple[int, list[Any
             assert set(padded_shape(padded)[1:]) <= {*LENGTHS}
 
 
+@given(TABLES, st.data())
+def test_the_largest_batch_has_the_shapes_and_the_size_of_the_longest_lists(
+    table: tuple[int, list[Any]], data: st.DataObject
+) -> None:
+    depth, rows = table
+    encoded = {"x": {"ids": to_ragged(rows, depth, np.int32), "weights": to_ragged(rows, depth, np.float32)}}
+    numbers = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=4)))
+    lists = measure_lists(encoded, numbers)
+    batch = gather_rows(encoded, numbers)
+    assert {each.widths for each in lists} == {padded_shape(batch["x"]["ids"])[1:]}
+    assert sum(each.row_bytes for each in lists) * len(numbers) == count_bytes(batch)
+    shortest = gather_rows(encoded, numbers[:1])
+    found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (widen(shortest, lists), gather_rows(encoded, numbers)))
+    assert [(shape[1:], dtype) for shape, dtype in jax.tree.leaves(found[0], is_leaf=_is_pair)] == [
+        (shape[1:], dtype) for shape, dtype in jax.tree.leaves(found[1], is_leaf=_is_pair)
+    ]
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is tuple
+
+
 def test_padding_is_zero_and_an_empty_list_is_none() -> None:
     column = to_ragged([[[1, 2], []], []], 2, np.int32)
     padded = gather_rows({"x": {"ids": column}}, np.arange(2))["x"]["ids"]
@@ -113,3 +138,59 @@ def test_a_value_is_found_in_its_row(table: tuple[int, list[Any]]) -> None:
     for row, (start, stop) in enumerate(pairwise(layout.offsets.tolist())):
         assert {layout.find_row(position) for position in range(start, stop)} <= {row}
     assert layout.is_nested == (depth > 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (np.arange(3), "single whole numbers"),
+        (np.zeros((3, 2, 4)), "arrays of floats of shape (2, 4)"),
+        (np.array(["a", None], object), "single texts"),
+        (Ragged(np.array([True]), np.array([0, 1])), "lists of booleans"),
+        (Ragged(Ragged(Strings.from_bytes([b"a"]), np.array([0, 1])), np.array([0, 1])), "lists of lists of texts"),
+        (Ragged(np.zeros((1, 2)), np.array([0, 1])), "lists of arrays of floats of shape (2,)"),
+    ],
+)
+def test_a_column_is_described_in_words(column: Any, text: str) -> None:
+    assert describe_values(column) == text
+
+
+@pytest.mark.parametrize(
+    ("column", "fault"),
+    [
+        ([[1, 2], [[3]]], "lists of lists in row 1, but lists in row 0"),
+        ([[], None, [[1]], ["a"]], "lists in row 3, but lists of lists in row 2"),
+        ([[1], [2, [3]]], "both lists and lists of lists in row 1"),
+        ([[1], 2], "single values in row 1, but lists in row 0"),
+    ],
+)
+def test_lists_of_several_depths_raise_an_error_that_names_the_rows(column: Any, fault: str) -> None:
+    with pytest.raises(DataError, match=f"column `x` has {fault}. All rows must have lists of the same depth"):
+        as_column("x", column)
+
+
+@given(TABLES, st.data())
+def test_lists_are_truncated_as_in_python(table: tuple[int, list[Any]], data: st.DataObject) -> None:
+    depth, rows = table
+    lengths = data.draw(st.lists(st.none() | st.integers(1, 3), min_size=depth, max_size=depth))
+    last = data.draw(st.booleans())
+    for column in (to_ragged(rows, depth), to_ragged([_spell(row) for row in rows], depth, str)):
+        expected = [_cut(row, lengths, last=last) for row in to_lists(column)]
+        assert to_lists(truncate(column, lengths, last=last)) == expected
+
+
+def _cut(row: Any, lengths: list[int | None], *, last: bool) -> Any:
+    if not lengths:
+        return row
+    maximum = len(row) if lengths[0] is None else lengths[0]
+    return [
+        _cut(each, lengths[1:], last=last) for each in (row[max(0, len(row) - maximum) :] if last else row[:maximum])
+    ]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_lists_that_are_arrays_are_truncated_along_their_axes(last: bool) -> None:
+    array = np.arange(24).reshape(2, 3, 4)
+    expected = array[:, -2:, -1:] if last else array[:, :2, :1]
+    np.testing.assert_array_equal(truncate(array, (2, 1), last=last), expected)
+    np.testing.assert_array_equal(truncate(array, (None, 9), last=last), array)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from components.data import TableFile
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import Ragged, Strings
 
 KINDS = {"int64": np.int64, "float": np.float32}
@@ -31,6 +32,14 @@ def pack(columns: dict[str, tuple[Any, list[list[Any]]]]) -> bytes:
     file = io.BytesIO()
     write_records(file, serialize_examples(features, count).tolist())
     return file.getvalue()
+
+
+def write_raw(path: Path, records: list[bytes]) -> Path:
+    """Writes records, and returns the path."""
+    file = io.BytesIO()
+    write_records(file, records)
+    path.write_bytes(file.getvalue())
+    return path
 
 
 def read_values(values: Any) -> Any:

@@ -373,7 +373,8 @@ def test_a_second_ctrl_c_leaves_the_name_of_the_folder(
         (SimpleNamespace(status="interrupted", signal=2), 130, ""),
         (UserError("fix this"), 2, "fix this\n"),
         (RuntimeError("a fault"), 1, "Traceback"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt("interrupted: nothing is kept"), 130, "interrupted: nothing is kept\n"),
     ],
 )
 def test_the_exit_code_tells_how_a_run_ended(

@@ -1,5 +1,7 @@
 """Credentials in URIs, in any spelling, are in no file, no output, no tag and no artifact."""
 
+import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,11 @@ from typing import Any
 import pytest
 from delivery import InProcessChild, serve_store
 
+from components import data
+from components.feature import Vocabulary
+from components.pretrained import Safetensors
 from components.types import UserError
-from components.uri_mask import mask_uri
+from components.uri_mask import MASK, mask_uri
 from runner import credentials
 from runner.__main__ import main
 from runner.credentials import mask_arguments, mask_values, reveal, scrub
@@ -94,6 +99,43 @@ def test_a_mask_has_no_part_of_a_secret(uri: str) -> None:
     assert_secret(Path("nowhere"), masked)
     assert masked != uri
     assert mask_uri(masked) == masked
+
+
+def connect(token: str, address: str) -> None:
+    """A function of a generator."""
+
+
+SECRET_URI = "s3://me:zebra@bucket/t?token=quagga"
+FIELDS: Any = {"x": {"dtype": "uint8"}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(cls(path=SECRET_URI, valid=SECRET_URI) for cls in (data.Csv, data.TableFile)),
+        *(cls(path=SECRET_URI) for cls in (data.ImageFolders, data.TextFolders, data.TextLines, data.NumpyFiles)),
+        data.NumpyFiles(path={"x": SECRET_URI}),
+        data.ImageTable(path=SECRET_URI, images="x", root=SECRET_URI),
+        data.FixedLengthRecords(path=SECRET_URI, fields=FIELDS),
+        data.Sql(uri="postgresql://me:zebra@host/shop", query="t"),
+        data.Generator(function=functools.partial(connect, "x", token="zebra", address=SECRET_URI)),
+        Vocabulary(key="x", path=SECRET_URI),
+        Safetensors(path=SECRET_URI),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_the_representation_of_a_part_has_no_secret(part: Any) -> None:
+    assert_secret(Path("nowhere"), repr(part), str(part), repr([part]))
+    assert repr(part).startswith(f"{type(part).__name__}(")
+
+
+def test_representations_are_those_of_dataclasses() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+    class Mine(data.Csv):
+        number: float = 0.5
+        own: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: {"token": (1,), "a": (2,)})
+
+    assert repr(Mine(path="a.csv")).endswith(f"number=0.5, own={{'token': ('{MASK}',), 'a': (2,)}})")
 
 
 @pytest.mark.parametrize(

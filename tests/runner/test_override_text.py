@@ -92,6 +92,8 @@ def test_an_override_has_quotes_where_it_needs_them(value: Any, word: str) -> No
         ('set `types."x\\u0060y"=string`', "data", "set 'data.types.\"x`y\"=string'"),
         ("set `encoding` to that of the file", "data", "set data.encoding to that of the file"),
         ('by `nulls=["", "?"]`', "data", 'by \'data.nulls=["", "?"]\''),
+        ("leave out `shapes.x`, or `shapes.y`", "data", "leave out data.shapes.x, or `shapes.y`"),
+        ("Leave out `shapes`.", "data", "Leave out data.shapes."),
         ("increase `buckets`", "feature.columns.zip", "increase feature.columns.zip.buckets"),
         ("set `normalize=null`", "feature.columns.a b", "set 'feature.columns.\"a b\".normalize=null'"),
         ("set `stratify=y` of the data, or drop it", "feature.target", "set data.stratify=y, or drop it"),

@@ -48,7 +48,7 @@ def test_an_environment_variable_sets_the_number_of_threads(
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "two", "²"])
 def test_another_number_of_threads_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TITRATE_WORKERS", value)
-    with pytest.raises(UserError, match=f"TITRATE_WORKERS: is not a number of threads, got {value}. Allowed: a whole"):
+    with pytest.raises(UserError, match=f"TITRATE_WORKERS: is not a number of workers, got {value}. Allowed: a whole"):
         platform.count_workers()
 
 

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from components.cache_folder import strip_entry
 from components.closest import join_names
 from components.data.bad_rows import BadRowsError
 from components.data.csv.dialect import CHARACTERS, CsvFile, guess_utf_16
@@ -33,6 +34,7 @@ FIELD_COUNT_ERROR = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 DELIMITERS = ("tab", "semicolon", "pipe", "comma")
 COMMENTS = ("#", "%", "//", "--", "!")  # usual starts of a comment
 ZIP_MAGIC = b"PK\x03\x04"
+GIT_LFS_POINTER = b"version https://git-lfs."
 OTHER_FORMATS = {  # by the first bytes
     ZIP_MAGIC: "a zip archive, or an Excel or OpenDocument file",
     b"7z\xbc\xaf'\x1c": "a 7z archive",
@@ -48,6 +50,7 @@ OTHER_FORMATS = {  # by the first bytes
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
     b"GIF8": "an image",
+    GIT_LFS_POINTER: "a pointer of Git LFS",
 }
 SPREADSHEETS = {
     "xl/workbook.xml": "an Excel file",
@@ -362,6 +365,8 @@ def check_format(file: CsvFile, *, follows: bool = False) -> None:
         remedy = "unpack it, or save it as CSV" if PACKED_KIND.match(kind) else "save it as CSV or Parquet"
         if kind == "an image":
             remedy = "list the paths of images in a CSV file, or choose data=images for a folder of them"
+        if kind == "a pointer of Git LFS":
+            remedy = "fetch the file itself by `git lfs pull`"
         raise DataError(f"{file} is {kind}, not a CSV file; {remedy}")
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
@@ -375,9 +380,10 @@ def check_format(file: CsvFile, *, follows: bool = False) -> None:
 
 def _format_conversion(path: Path, reader: str) -> str:
     """The command that converts a file with a function of pandas into a new CSV file beside it."""
-    converted = path.with_suffix(".csv")
+    local = Path(path.name) if strip_entry(path) != path else path  # an address can't be written to
+    converted = local.with_suffix(".csv")
     if converted.exists():  # also if it is the file itself
-        converted = path.with_name(f"{path.stem}_converted.csv")
+        converted = local.with_name(f"{path.stem}_converted.csv")
     source, destination = json.dumps(str(path)), json.dumps(str(converted))
     code = f"import pandas; pandas.{reader}({source}).to_csv({destination}, index=False)"
     return f"python -c {shlex.quote(code)}"

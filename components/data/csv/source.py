@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 
+from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import ALL, READING_OPTIONS, merge_options
 from components.data.bad_rows import BadRowsError
@@ -28,7 +29,7 @@ from components.data.files import hash_texts
 from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.partitions import Partitions
 from components.data.profile import is_whole
-from components.data.table_paths import common_folder, find_table_files, name_files
+from components.data.table_paths import common_folder, find_table_files, make_tuples_of_paths, name_files
 from components.input_files import Paths, describe_paths, hash_file
 from components.remote import is_remote
 from components.types import DataError, Range, TableProfile
@@ -55,9 +56,7 @@ class FileTable(TextTable):
     path: str | tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for option in ("path", "valid", "test"):
-            if isinstance(value := getattr(self, option), list):
-                object.__setattr__(self, option, tuple(value))
+        make_tuples_of_paths(self, "path", "valid", "test")
         super().__post_init__()
 
     @property
@@ -268,10 +267,11 @@ class Csv(FileTable):
     @property
     def location(self) -> str:
         if not isinstance(self.file.file, JoinedFile):
-            return str(self.file)
+            return name_addresses(str(self.file))
         folder, count = common_folder(self.files), f"{len(self.files):,} file{'s' if len(self.files) > 1 else ''}"
         is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
-        return f"{self.label if is_here else folder} ({count})"
+        is_named = is_remote(self.label) or is_here
+        return f"{self.label if is_named else folder} ({count})"
 
     @cached_property
     def reader(self) -> Reader:

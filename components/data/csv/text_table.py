@@ -453,11 +453,11 @@ class TextTable(SkipOptions, Table):
 
     def row_numbers(self) -> np.ndarray | None:
         tables = [*self.tables.values()]
+        if not any(table.table.left_out or len(table.bad_rows) for table in tables):
+            return None
         numbers = [table._find_numbers(np.arange(table.table.rows)) for table in tables]  # reads the tables
         totals = [table.table.rows + table.table.left_out + len(table.bad_rows) for table in tables]
         starts = np.cumsum([0, *totals])
-        if starts[-1] == sum(map(len, numbers)):
-            return None
         return np.concatenate([own + start for own, start in zip(numbers, starts, strict=False)])
 
     def _describe_targets(self) -> str:

@@ -110,11 +110,11 @@ def parse_uri(uri: str) -> sqlalchemy.URL:
 
     try:
         url = sqlalchemy.make_url(uri)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         raise DataError(
             f"`uri` can't be read. Write it as {EXAMPLES}, with user:password@ before the host where it is needed; in "
             "these, write @ : / ? # as %40 %3A %2F %3F %23."
-        ) from error
+        ) from None  # its message may have a part of the password
     if url.drivername == "postgres":
         url = url.set(drivername="postgresql")
     backend = url.get_backend_name()
@@ -181,4 +181,4 @@ def explain_errors(url: sqlalchemy.URL, failure: str, hint: Callable[[str], str]
         if re.search("is locked|set lock|lock timeout", message):
             remedy = ". Another program uses it: wait until it has finished"
             remedy += ", or wait longer by `?timeout=60` (seconds) in the URI" if url.drivername == "sqlite" else ""
-        raise DataError(f"{failure}: {message}{remedy}.") from error
+        raise DataError(f"{failure}: {message}{remedy}.") from None  # its message may have the password

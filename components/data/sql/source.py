@@ -53,7 +53,7 @@ class Sql(StoredTable):
         test: the rows of the test split, likewise. None: 0.15; with `split_by` 0.2.
     """
 
-    uri: str | None = field(default=None, repr=False)
+    uri: str | None = None
     query: str
     valid: Annotated[float, Range(0, bounds="()")] | None = None
     test: Annotated[float, Range(0, bounds="()")] | None = None
@@ -62,9 +62,6 @@ class Sql(StoredTable):
         super().__post_init__()
         if PASSWORD.search(self.query):
             raise DataError("`query` has a password, which would be recorded. Leave it out; `uri` may have one.")
-
-    def __repr__(self) -> str:
-        return f"Sql({self.label})"
 
     @property
     def _whole_uri(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,14 +16,15 @@ import numpy as np
 from components.arrow import convert_column, is_bytes, mask_column, to_arrow
 from components.data import column_store
 from components.data.column_store import ColumnStore, map_arrays
+from components.data.csv.errors import format_option_key
 from components.data.packed import MAX_UNPACKED_GB, ChunkReader, PackedFile
 from components.data.partitions import Partitions
-from components.data.tfrecord.example import Kind
+from components.data.tfrecord.batch import Kind
 from components.data.tfrecord.framing import is_record, read_records
 from components.data.tfrecord.layout import Layout, find_layout, to_column
 from components.data.tfrecord.parts import Part, count_bytes, join_parts, make_gap, parse
 from components.input_files import hash_file
-from components.types import DataError, Values
+from components.types import DataError, Remedy, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -40,6 +41,22 @@ class _Column(NamedTuple):
     error: DataError | None = None
 
 
+class _Parsed(NamedTuple):
+    """The features of all records.
+
+    Attributes:
+        counts: the name of each file, and the number of its records.
+        names: the features of any record.
+        parts: the values of those that are read, in parts.
+        is_large: whether these are kept on the disk.
+    """
+
+    counts: Sequence[tuple[str, int]]
+    names: frozenset[str]
+    parts: dict[str, list[Part]]
+    is_large: bool
+
+
 @dataclass(frozen=True, eq=False)
 class ExampleColumns(ColumnStore):
     """A table in TFRecord files. Each record is an Example or a SequenceExample.
@@ -48,11 +65,18 @@ class ExampleColumns(ColumnStore):
     value have gaps. One that has the same number of values in all records is a column of arrays, and any other one of
     lists. Bytes that aren't UTF-8 in all records, such as images, stay bytes. A list of features is a column of lists.
 
+    The first pass over the files parses the features that are used. Other ones are skipped. One that is asked for later
+    takes a pass of its own, and after this, all others take one.
+
     Attributes:
         label: the name of the table for messages.
         paths: the files, in the order of their rows.
         names: the names of the files for messages, if there are several.
         layouts: how the values of some features are kept.
+        training: the records of the training split. Features that it has become columns of the same kinds, and where
+            no record has one, its column has gaps. None: these are the training records.
+        used: the features that are parsed at first. None: all.
+        known: features whose columns have gaps where no record has them.
         raw: whether a record is only bytes, the value of the column `record`.
         max_unpacked_gb: the maximum size of an unpacked file in gigabytes.
     """
@@ -61,6 +85,9 @@ class ExampleColumns(ColumnStore):
     paths: Sequence[Path]
     names: Sequence[str]
     layouts: Mapping[str, Layout] = field(default_factory=dict)
+    training: ExampleColumns | None = None
+    used: Collection[str] | None = None
+    known: Collection[str] = ()
     raw: bool = False
     max_unpacked_gb: float = MAX_UNPACKED_GB
 
@@ -70,11 +97,15 @@ class ExampleColumns(ColumnStore):
 
     @cached_property
     def types(self) -> Mapping[str, pyarrow.DataType]:
-        return {name: column.type for name, column in self._columns.items()}
+        return _Types(self._names, lambda name: self._find_column(name).type)
 
     @property
     def rows(self) -> int:
-        return sum(count for _, count in self._counts)
+        return sum(count for _, count in self._first.counts)
+
+    @property
+    def absent(self) -> Collection[str]:
+        return [name for name in self.known if name not in {*self._first.names, *self._partitions.names}]
 
     def read(self, name: str) -> pyarrow.ChunkedArray:
         import pyarrow
@@ -86,13 +117,13 @@ class ExampleColumns(ColumnStore):
         return column if valid is None else mask_column(column, valid)
 
     def convert(self, name: str) -> tuple[Values, np.ndarray | None]:
-        column = self._columns[name]
+        column = self._find_column(name)
         if column.error is not None:
             raise column.error
         return column.values, column.valid
 
     def locate(self, row: int) -> str:
-        for name, count in self._counts:
+        for name, count in self._first.counts:
             if row < count:
                 return f"record {row:,}" if len(self.paths) == 1 else f"record {row:,} of {name}"
             row -= count
@@ -106,33 +137,47 @@ class ExampleColumns(ColumnStore):
     def _partitions(self) -> Partitions:
         return Partitions(self.paths)
 
-    @property
-    def _counts(self) -> Sequence[tuple[str, int]]:
-        """The name of each file, and the number of its records."""
-        return self._read[0]
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        """The names of all columns, in alphabetical order, and then those of folders."""
+        self._partitions.check_names(sorted(self._first.names), self.label)
+        return [*sorted({*self._first.names, *self.absent}), *self._partitions.names]
 
     @cached_property
-    def _columns(self) -> Mapping[str, _Column]:
-        """The columns by name. Their arrays are kept on the disk if the parts are."""
+    def _columns(self) -> dict[str, _Column]:
+        """The columns that were read so far, by name. Their arrays are kept on the disk if the parts are."""
+        return self._make_columns(self._first)
+
+    def _find_column(self, name: str) -> _Column:
+        if name not in self._columns:
+            if name not in self._names:
+                raise KeyError(name)
+            is_single = self._columns.keys() <= {*(self.used or ()), *self._partitions.names, *self.known}
+            others = {name} if is_single else {*self._names} - self._columns.keys()
+            self._columns.update(self._make_columns(self._parse(others.__contains__)))
+        return self._columns[name]
+
+    def _make_columns(self, parsed: _Parsed) -> dict[str, _Column]:
         import pyarrow
 
-        _, parts, is_large = self._read
         columns = {}
-        for name in sorted(parts):
+        for name in sorted({*parsed.parts, *self.absent}):
             try:
-                array = self._make_column(name, parts.pop(name))  # its memory is free once it is converted
+                parts = parsed.parts.pop(name, None) or [make_gap(self.rows)]
+                array = self._make_column(name, parts)  # its memory is free once it is converted
                 values, valid = convert_column(name, array, pack_bytes=True)
             except DataError as error:  # it matters if the column is used
                 columns[name] = _Column(np.empty(0), None, pyarrow.null(), error)
                 continue
-            columns[name] = _Column(map_arrays(values, self.maps) if is_large else values, valid, array.type)
-        self._partitions.check_names(columns, self.label)
+            columns[name] = _Column(map_arrays(values, self.maps) if parsed.is_large else values, valid, array.type)
         for name, kind in self._partitions.types.items():
-            array = self._partitions.read(name, [count for _, count in self._counts])
+            array = self._partitions.read(name, [count for _, count in parsed.counts])
             columns[name] = _Column(*convert_column(name, array), kind)
         return columns
 
     def _make_column(self, name: str, parts: Sequence[Part]) -> pyarrow.ChunkedArray:
+        import pyarrow
+
         kinds: dict[Kind, int] = {}
         for number, part in enumerate(parts):
             if part.kind is not None:
@@ -144,19 +189,35 @@ class ExampleColumns(ColumnStore):
                 f"{self.label}: the values of feature `{name}` are {first}, but {second} from {location} on. Write it "
                 "with one type."
             )
-        layout = self.layouts.get(name, Layout())
+        layout = self._find_layout(name)
+        if not kinds and layout == Layout():
+            return pyarrow.chunked_array([pyarrow.nulls(self.rows)])
         kind: Kind = next(iter(kinds), "bytes" if layout.bytes_as else "float")
         self._check_levels(name, parts)
 
         def locate(row: int) -> str:
             return f"{self.label}, {self.locate(row)}: feature `{name}`"
 
-        return to_column(kind, join_parts(kind, parts), layout, locate)
+        own = self.layouts.get(name, Layout())
+        try:
+            return to_column(kind, join_parts(kind, parts), layout, locate)
+        except DataError as error:
+            declared = [
+                option for option, value in (("shapes", own.shape), ("bytes_as", own.bytes_as)) if value is not None
+            ]
+            remedies = (Remedy(f"leave out `{format_option_key(option, name)}`", "columns") for option in declared)
+            error.replace_remedies([*error.remedies, *remedies])
+            raise
 
-    def found_layouts(self) -> Mapping[str, Layout]:
-        """The layouts with which the features of other files become columns of the same kinds."""
-        columns = {name: column for name, column in self._columns.items() if column.error is None}
-        return {name: find_layout(each.type, self.layouts.get(name, Layout())) for name, each in columns.items()}
+    def _find_layout(self, name: str) -> Layout:
+        """How the values of a feature are kept."""
+        own, training = self.layouts.get(name, Layout()), self.training
+        return own if training is None or name not in training.types else training.found_layout(name) or own
+
+    def found_layout(self, name: str) -> Layout | None:
+        """The layout with which a feature of other files becomes a column of the same kind. None: it can't be read."""
+        column = self._find_column(name)
+        return None if column.error is not None else find_layout(column.type, self._find_layout(name))
 
     def _check_levels(self, name: str, parts: Sequence[Part]) -> None:
         """Raises DataError if a feature is a list of features in some records only."""
@@ -173,9 +234,13 @@ class ExampleColumns(ColumnStore):
             )
 
     @cached_property
-    def _read(self) -> tuple[Sequence[tuple[str, int]], dict[str, list[Part]], bool]:
-        """The records of each file, the values of each feature in parts, and whether these are kept on the disk."""
-        counts: list[tuple[str, int]] = []
+    def _first(self) -> _Parsed:
+        """The features that are used."""
+        return self._parse(lambda name: self.used is None or name in self.used)
+
+    def _parse(self, reads: Callable[[str], bool]) -> _Parsed:
+        """Reads the records of all files, and the values of some features."""
+        counts, names = list[tuple[str, int]](), set[str]()
         parts: dict[str, list[Part]] = {}
         total = size = 0
         for path, name in zip(self.paths, self.names, strict=True):
@@ -183,9 +248,10 @@ class ExampleColumns(ColumnStore):
             with open_records(path, self.max_unpacked_gb) as file:
                 for records in read_records(file, str(path)):
                     rows = len(records.starts)
-                    found = parse(records, raw=self.raw)
-                    size += sum(map(count_bytes, found.values()))
-                    for feature in parts.keys() | found:
+                    found = parse(records, reads, raw=self.raw)
+                    names |= found.keys()
+                    size += sum(count_bytes(part) for part in found.values() if part is not None)
+                    for feature in filter(reads, parts.keys() | found):
                         part = found.get(feature) or make_gap(rows)
                         kept = map_arrays(part, []) if size > column_store.MAX_ARRAY_BYTES else part
                         parts.setdefault(feature, [make_gap(total)] if total else []).append(kept)
@@ -193,9 +259,30 @@ class ExampleColumns(ColumnStore):
             counts.append((name, count))
         if not total:
             raise DataError(f"{self.label} has no rows")
-        if not parts:
+        if not names:
             raise DataError(f"{self.label} has no features: all of its records are empty")
-        return counts, parts, size > column_store.MAX_ARRAY_BYTES
+        if (first := self.__dict__.get("_first")) is not None and counts != first.counts:
+            raise DataError(f"{self.label} has changed since it was read first. Start again")
+        return _Parsed(counts, frozenset(names), parts, size > column_store.MAX_ARRAY_BYTES)
+
+
+class _Types(Mapping[str, "pyarrow.DataType"]):
+    """The types of columns by name. The type of a column is found when it is looked up."""
+
+    def __init__(self, names: Sequence[str], find: Callable[[str], pyarrow.DataType]) -> None:
+        self._names, self._find = dict.fromkeys(names), find
+
+    def __getitem__(self, name: str) -> pyarrow.DataType:
+        return self._find(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @contextmanager

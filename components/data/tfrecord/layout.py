@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 
 from components.arrow import array_to_arrow, mask_column, strings_to_arrow
-from components.data.tfrecord.example import Kind
+from components.data.tfrecord.batch import Kind
 from components.data.tfrecord.parts import Part
 from components.data.tfrecord.tensor import parse_tensors
 from components.types import DataError, Strings
@@ -67,9 +67,7 @@ def to_column(kind: Kind, part: Part, layout: Layout, locate: Locate) -> pyarrow
         DataError: the values don't have the layout.
     """
     if layout.bytes_as is not None and kind != "bytes":
-        raise DataError(
-            f"{locate(0)} has values of the type {kind}, no bytes that are {layout.bytes_as}, as `bytes_as` says"
-        )
+        raise DataError(f"{locate(0)} has values of the type {kind}, and `bytes_as` (={layout.bytes_as}) is for bytes")
     if layout.bytes_as == "tensor":
         return _convert_tensors(part, layout.shape, locate)
     owners = _find_owners(part)
@@ -152,7 +150,8 @@ def _make_column(values: pyarrow.Array, offsets: np.ndarray, shape: Shape, locat
     allowed = (counts == size) | ((counts == 0) & (shape == ()))
     if not allowed.all():
         row = int((~allowed).argmax())
-        raise DataError(f"{locate(row)} has {counts[row]:,} values, not {_describe(shape, size)}")
+        count = "1 value" if counts[row] == 1 else f"{counts[row]:,} values"
+        raise DataError(f"{locate(row)} has {count}, not {_describe(shape, size)}")
     if shape != ():
         return _chunk(_make_arrays(values, lengths))
     if (counts == 1).all():

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.data.tfrecord.batch import Kind, Reads
 from components.data.tfrecord.example import (
     Feature,
     FeatureList,
-    Kind,
     has_feature_lists,
     parse_examples,
     parse_sequence_examples,
+    read_all,
 )
 from components.data.tfrecord.framing import Records
 from components.types import DataError, Strings
@@ -39,51 +40,57 @@ class Part(NamedTuple):
     rows: int
 
 
-def parse(records: Records, *, raw: bool = False) -> dict[str, Part]:
-    """The features of some records, or, of raw ones, a single feature that has their bytes."""
+def parse(records: Records, reads: Reads = read_all, *, raw: bool = False) -> dict[str, Part | None]:
+    """The features of some records, or, of raw ones, a single feature that has their bytes.
+
+    None: no record has a value of the feature, or it isn't read.
+    """
     if raw:
         content = records.tolist()
         return {RECORD: Part("bytes", Strings.from_bytes(content), (np.arange(len(content) + 1),), len(content))}
-    return _parse(records, sequences=has_feature_lists(records))
+    return _parse(records, reads, sequences=has_feature_lists(records))
 
 
-def _parse(records: Records, *, sequences: bool) -> dict[str, Part]:
+def _parse(records: Records, reads: Reads, *, sequences: bool) -> dict[str, Part | None]:
     """The features of Examples or SequenceExamples."""
     rows = len(records.starts)
-    if not sequences and rows > PARSED_RECORDS and (parts := _parse_in_pieces(records)) is not None:
-        return parts
+    if not sequences and rows > PARSED_RECORDS and (joined := _parse_in_pieces(records, reads)) is not None:
+        return joined
     if not sequences:
-        return {name: _make_part(feature, rows) for name, feature in parse_examples(records).items()}
-    context, lists = parse_sequence_examples(records)
+        return {name: _make_part(feature, rows) for name, feature in parse_examples(records, reads).items()}
+    context, lists = parse_sequence_examples(records, reads)
     parts = {name: _make_part(feature, rows) for name, feature in context.items()}
-    if both := sorted(parts.keys() & lists):
+    found = {name: _make_list_part(steps, rows) for name, steps in lists.items()}
+    if both := sorted(name for name in parts.keys() & found if parts[name] is not None and found[name] is not None):
         raise DataError(f"{records.name}: `{both[0]}` is in the context and a list of features. Rename one.")
-    return parts | {name: _make_list_part(steps, rows) for name, steps in lists.items()}
+    return parts | {name: part for name, part in found.items() if part is not None or name not in parts}
 
 
-def _parse_in_pieces(records: Records) -> dict[str, Part] | None:
+def _parse_in_pieces(records: Records, reads: Reads) -> dict[str, Part | None] | None:
     """The features of Examples, parsed in pieces that fit into the processor's cache. None: their types differ."""
     rows, pieces = [*range(0, len(records.starts), PARSED_RECORDS), len(records.starts)], []
     for start, stop in itertools.pairwise(rows):
         starts, stops = records.starts[start:stop], records.stops[start:stop]
         piece = records._replace(starts=starts, stops=stops, first=records.first + start)
-        pieces.append(_parse(piece, sequences=False))
-    joined = {}
+        pieces.append(_parse(piece, reads, sequences=False))
+    joined = dict[str, Part | None]()
     for name in dict.fromkeys(name for piece in pieces for name in piece):
         bounds = zip(pieces, itertools.pairwise(rows), strict=True)
         parts = [piece.get(name) or make_gap(stop - start) for piece, (start, stop) in bounds]
         kinds = {part.kind for part in parts if part.kind is not None}
         if len(kinds) > 1:
             return None
-        joined[name] = join_parts(kinds.pop(), parts)
+        joined[name] = join_parts(kinds.pop(), parts) if kinds else None
     return joined
 
 
-def _make_part(feature: Feature, rows: int) -> Part:
-    return Part(feature.kind, feature.values, (feature.offsets,), rows)
+def _make_part(feature: Feature | None, rows: int) -> Part | None:
+    return None if feature is None else Part(feature.kind, feature.values, (feature.offsets,), rows)
 
 
-def _make_list_part(steps: FeatureList, rows: int) -> Part:
+def _make_list_part(steps: FeatureList | None, rows: int) -> Part | None:
+    if steps is None:
+        return None
     return Part(steps.feature.kind, steps.feature.values, (steps.offsets, steps.feature.offsets), rows)
 
 

@@ -21,7 +21,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.tfrecord.wire import FIXED32, FIXED64, LENGTH, VARINT, as_signed, read_fields, read_number
+from components.data.tfrecord.wire import (
+    FIXED32,
+    FIXED64,
+    LENGTH,
+    VARINT,
+    as_signed,
+    read_fields,
+    read_number,
+    write_field,
+    write_header,
+)
 from components.types import Strings
 
 Shape = tuple[int, ...]
@@ -267,34 +277,16 @@ def serialize_tensors(values: np.ndarray | Strings, shape: Shape, rows: int) -> 
     Returns:
         The messages, as `tf.io.serialize_tensor` writes them.
     """
-    dims = b"".join(_write_field(DIM, _write_field(SIZE, size) if size else b"") for size in shape)
+    dims = b"".join(write_field(DIM, write_field(SIZE, size) if size else b"") for size in shape)
     if isinstance(values, Strings):
-        head, count = _write_field(DTYPE, STRING) + _write_field(SHAPE, dims), math.prod(shape)
-        texts = [_write_field(TYPES[STRING].field, text) for text in values.iterate_bytes()]
+        head, count = write_field(DTYPE, STRING) + write_field(SHAPE, dims), math.prod(shape)
+        texts = [write_field(TYPES[STRING].field, text) for text in values.iterate_bytes()]
         return Strings.from_bytes([head + b"".join(texts[row * count : (row + 1) * count]) for row in range(rows)])
     numbers = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     size = math.prod(shape) * numbers.dtype.itemsize
-    head = _write_field(DTYPE, NUMBERS[numbers.dtype]) + _write_field(SHAPE, dims)
-    head += _write_header(CONTENT, size) if size else b""
+    head = write_field(DTYPE, NUMBERS[numbers.dtype]) + write_field(SHAPE, dims)
+    head += write_header(CONTENT, size) if size else b""
     table = np.empty((rows, len(head) + size), np.uint8)
     table[:, : len(head)] = np.frombuffer(head, np.uint8)
     table[:, len(head) :] = numbers.view(np.uint8).reshape(rows, size)
     return Strings(table.reshape(-1), np.arange(rows + 1, dtype=np.int64) * table.shape[1])
-
-
-def _write_field(number: int, value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        return _write_varint(number << 3 | VARINT) + _write_varint(value)
-    return _write_header(number, len(value)) + value
-
-
-def _write_header(number: int, size: int) -> bytes:
-    return _write_varint(number << 3 | LENGTH) + _write_varint(size)
-
-
-def _write_varint(number: int) -> bytes:
-    parts = []
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])

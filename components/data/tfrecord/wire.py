@@ -1,4 +1,4 @@
-"""Reads single messages in the wire format of Protocol Buffers, field by field.
+"""Reads and writes single messages in the wire format of Protocol Buffers, field by field.
 
 References:
     https://protobuf.dev/programming-guides/encoding
@@ -60,3 +60,24 @@ def read_number(data: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & (2**64 - 1), position + index + 1
     raise ValueError(f"a number has more than {MAX_VARINT_BYTES} bytes")
+
+
+def write_field(number: int, value: int | bytes) -> bytes:
+    """A field that is a number or has bytes."""
+    if isinstance(value, int):
+        return write_varint(number << 3 | VARINT) + write_varint(value)
+    return write_header(number, len(value)) + value
+
+
+def write_header(number: int, size: int) -> bytes:
+    """The start of a field of some bytes."""
+    return write_varint(number << 3 | LENGTH) + write_varint(size)
+
+
+def write_varint(number: int) -> bytes:
+    """A number, not negative, as a varint."""
+    parts = []
+    while number >= 0x80:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])

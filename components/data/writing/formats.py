@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 import numpy as np
 
 from components.arrow import convert_column, convert_numbers, read_strings
+from components.closest import join_names
 from components.data.table import slice_rows
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.data.tfrecord.tensor import NUMBERS, serialize_tensors
 from components.ragged import offsets_of
 from components.types import DataError, Ragged, Strings
@@ -201,7 +204,11 @@ def _check_csv(table: pyarrow.Table) -> None:
         if pyarrow.types.is_large_binary(field.type):
             raise DataError(f"column `{field.name}` has bytes, such as images, which CSV files can't hold. {_OTHERS}")
         if pyarrow.types.is_nested(field.type):
-            raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {_OTHERS}")
+            is_deep = not pyarrow.types.is_fixed_size_list(field.type) and pyarrow.types.is_nested(
+                field.type.value_type
+            )
+            others = OTHER_FORMATS if is_deep else _OTHERS  # Examples can't hold lists of lists either
+            raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {others}")
         if pyarrow.types.is_duration(field.type):
             raise _make_duration_error(field.name, "CSV")
         if pyarrow.types.is_large_string(field.type):
@@ -223,16 +230,27 @@ def _write_raw(file: BinaryIO, tables: Iterable[pyarrow.Table]) -> None:
     for table in tables:
         kinds = [field.type for field in table.schema]
         if len(kinds) != 1 or not (types.is_large_binary(kinds[0]) or types.is_large_string(kinds[0])):
-            listed = ", ".join(f"`{field.name}` ({field.type})" for field in table.schema)
-            raise DataError(
-                f"raw records are one column of bytes or texts, and the data has {listed}. Drop the others."
-            )
+            raise _make_raw_error(table.schema)
         column = table.column(0).cast(pyarrow.large_binary())
         if column.null_count:
             row = first + column.is_valid().to_pylist().index(False)
             raise DataError(f"row {row} has no value of `{table.column_names[0]}`, and a raw record is a value")
         write_records(file, column.to_pylist())
         first += len(table)
+
+
+def _make_raw_error(schema: pyarrow.Schema) -> DataError:
+    """The error for columns that can't be raw records."""
+    import pyarrow
+
+    types = pyarrow.types
+    fits = [field.name for field in schema if types.is_large_binary(field.type) or types.is_large_string(field.type)]
+    names = join_names(schema.names)
+    fault = f"raw records are the values of one column of bytes or texts, and the data has the columns {names}"
+    if not fits:
+        return DataError(f"{fault}, of which none has bytes or texts. Leave out `records`.")
+    drop = json.dumps([name for name in schema.names if name != fits[0]], ensure_ascii=False)
+    return DataError(f"{fault}. To write `{fits[0]}`, set `drop={drop}` of the data.")
 
 
 def write_examples(file: BinaryIO, tables: Iterable[pyarrow.Table], options: RecordOptions = DEFAULTS) -> None:

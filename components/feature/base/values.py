@@ -109,7 +109,7 @@ def read_values(
         DataError: a value is neither text nor an integer.
     """
     arrays = (parents or {}).get(key)
-    name, values = next(iter(arrays.items())) if arrays else (key, _get_column(block, key))
+    name, values = next(iter(arrays.items())) if arrays else (key, get_column(block, key))
     layout = layout_of(values)
     values, _ = split_levels(values)
     valid = None if arrays else block.valid.get(key)
@@ -190,7 +190,8 @@ def as_categories(values: Any, locate: Locate) -> tuple[Strings | np.ndarray, np
     return flat.astype(np.int64, copy=False), None
 
 
-def _get_column(block: Block, key: str) -> Values:
+def get_column(block: Block, key: str) -> Values:
+    """A raw column. Raises DataError, with the nearest name, if there is none."""
     if key not in block.columns:
         raise DataError(
             f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns, title='Columns')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,8 +54,9 @@ def command(config: Config) -> int:
         zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
     order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
     name = str(config.values["output"]["path"])
-    with located_settings("convert"), show_work(name, len(rows), unit="rows", quiet=quiet) as report:
-        conversion = Conversion(source, rows, order, zoned, plan, report)
+    conversion = Conversion(source, rows, order, zoned, plan)
+    work = show_work(name, len(rows), unit="rows", quiet=quiet)
+    with _explain_stop(conversion, name), located_settings("convert"), work as conversion.report:
         _check_folders(conversion, name)
         written = _write(conversion, config)
     if not quiet:
@@ -66,6 +68,17 @@ def command(config: Config) -> int:
         print_line(f"{name}: {describe(written)}")
         print_line(f"Read it with: {' '.join(_list_words(conversion, written, config))}")
     return 0
+
+
+@contextmanager
+def _explain_stop(conversion: Conversion, name: str) -> Iterator[None]:
+    """Says what is there when the user stops the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = f"{name}: stopped after {conversion.rows_done:,} of {len(conversion.rows):,} rows"
+        print_line(f"{done}. Nothing incomplete was left. Write the same command again to continue.", error=True)
+        raise
 
 
 def _open_source(data: Mapping[str, Any]) -> Source:
@@ -164,7 +177,11 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
         yield f"the records are the values of {schema.names[0]}, and are read as the column record"
         return
     doubles = [field.name for field in schema if field.type == pyarrow.float64()]
-    if doubles and conversion.plan.options.float64 == "round":
+    if (rounding := conversion.plan.options.float64) and not doubles:
+        yield f"convert.float64={rounding} changes nothing: no column has numbers of float64"
+    if conversion.plan.options.tensors and not any(pyarrow.types.is_nested(field.type) for field in schema):
+        yield "convert.tensors=true changes nothing: it serializes arrays and lists as tensors, and no column has any"
+    if doubles and rounding == "round":
         yield f"the numbers of {', '.join(doubles)} are rounded to float32"
     both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
     if kind == "csv" and both:

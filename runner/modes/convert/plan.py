@@ -89,19 +89,7 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
     elif chosen is not None:
         problems += _find_compression_problems(chosen, convert["compression"], named, text)
     options = RecordOptions(convert["float64"], convert["tensors"], convert["records"] == "raw")
-    given = {"float64": options.float64, "tensors": "true" if options.tensors else None, "records": options.raw}
-    if chosen not in (None, "tfrecord"):
-        problems += [
-            f"convert.{key}={convert[key] if key == 'records' else value} is for TFRecord files. Leave it out."
-            for key, value in given.items()
-            if value
-        ]
-    if options.raw:
-        problems += [
-            f"convert.{key}={given[key]} is for Examples, and convert.records is raw. Leave it out."
-            for key in ("float64", "tensors")
-            if given[key]
-        ]
+    problems += _find_record_problems(chosen, convert)
     if not problems:
         problems += _find_path_problems(path, text, is_folder, overwrite=output["overwrite"])
     if problems or chosen is None:
@@ -122,6 +110,23 @@ def _find_compression_problems(
         yield f"convert.compression={compression} is none of convert.format={kind}. Allowed are {allowed}."
     elif named is not None and compression != named:
         yield f"convert.compression={compression} contradicts the suffix of output={text}. Leave it out."
+
+
+def _find_record_problems(kind: FileKind | Literal["images"] | None, convert: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about settings of TFRecord files, each of which is in one sentence."""
+    defaults = {"records": "example", "float64": None, "tensors": False}
+    chosen = {key: convert[key] for key in defaults if convert[key] != defaults[key]}
+    given = {key: f"convert.{key}={'true' if value is True else value}" for key, value in chosen.items()}
+    is_raw = given.pop("records", None)
+    if kind not in (None, "tfrecord"):
+        words = [*filter(None, [is_raw]), *given.values()]
+        reason = f"for TFRecord files, not for {kind}"
+    else:
+        words = [*given.values()] if is_raw else []
+        reason = f"for Examples, which {is_raw} doesn't write"
+    if words:
+        verb, pronoun = ("are", "them") if len(words) > 1 else ("is", "it")
+        yield f"{' and '.join(words)} {verb} {reason}. Leave {pronoun} out."
 
 
 def _find_path_problems(path: Path, text: str, is_folder: bool, *, overwrite: bool) -> Iterator[str]:

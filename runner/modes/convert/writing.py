@@ -50,7 +50,7 @@ class Conversion:
     order: np.ndarray | None
     zoned: Collection[str]
     plan: Plan
-    report: Callable[[int], None]
+    report: Callable[[int], None] = lambda done: None
     schema: pyarrow.Schema | None = None
     rows_done: int = 0
     bytes_done: int = field(default=0)

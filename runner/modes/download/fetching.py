@@ -80,6 +80,9 @@ def fetch(path: Path, file: PublicFile, report: Callable[[int], None], timeout: 
                 _receive_all(target, path.parent, file, report, timeout)
                 os.fsync(target.fileno())
                 partial.replace(path)
+            except KeyboardInterrupt:
+                message = f"interrupted: what has arrived of {path.name} is kept, and the same command continues there"
+                raise KeyboardInterrupt(message) from None
             except (DownloadError, OSError) as error:
                 with suppress(OSError):  # the disk is full
                     target.flush()

@@ -10,7 +10,7 @@ from runner.config.config import Config
 from runner.display.progress import Progress, make_progress
 from runner.display.tables import Row, Section, shorten_section, write_tables
 from runner.execution.prepare import build_observers, build_tracking, make_trainer
-from runner.memory import memory_error_location
+from runner.memory import count_bytes, memory_error_location
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import trace_layers
@@ -18,7 +18,9 @@ from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate, estimate_me
 from runner.modes.dry_run.timing import compile_evaluation, compile_training_step, measure_pace
 from runner.platform import cache_folder, find_unused_accelerator, start_jax
 from runner.terminal import on_terminal, write_line
+from runner.training.precompile import check_longest_lists
 from runner.training.signals import Signals
+from runner.training.trainer import TRAINING_STEP
 
 MAX_COMPILE_SECONDS = 6.0  # if compiling the training step takes longer, the evaluation is not compiled
 
@@ -117,6 +119,9 @@ def _print_compiled(
     memory_rows = tables.compiled_memory_rows(check, step, program, is_evaluated=is_evaluated)
     page.print_section("memory of the compiled programs", memory_rows, right=(1,))
     check.check_compiled(step, program)
+    arguments = run.trainer.program_inputs, run.state_shapes, *run.dispatch_arguments, False
+    additional = (step.memory or 0) - count_bytes((run.state_shapes, run.chunk.data))
+    check_longest_lists(run.trainer, TRAINING_STEP, run.chunk, arguments, max(additional, 0))
     with memory_error_location("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
         pace = measure_pace(run, step, evaluation, evaluation_work)
     compile_seconds = step.seconds + (program.seconds if program else 0.0)

@@ -9,6 +9,7 @@ import jax
 
 from components.types import Batch, MultiHot
 from runner.data.encode import target_column
+from runner.data.padding import measure_lists
 from runner.display.tables import Row
 from runner.memory import format_bytes
 from runner.modes.dry_run.abstract_run import AbstractRun
@@ -79,6 +80,10 @@ def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
     batches = "the batches of a dispatch" + (f"; {decoded} is decoded for each step" if decoded else "")
     data = "all data, which stays on the device" if resident else batches
     yield "data", format_bytes(memory.data), data
+    lists = measure_lists(run.trainer.batches.encoded, run.trainer.data.splits["train"])
+    if lists:
+        longest = run.batch_size * sum(each.row_bytes for each in lists)
+        yield "largest batch", format_bytes(longest), f"with the longest lists: {'; '.join(map(str, lists))}"
     kept = f"kept for the backward pass of {training.batch_size} examples"
     yield "activations, training", format_bytes(memory.activations), kept
     largest = f"the largest input and output of one layer, for {run.trainer.evaluation_batch_size} examples"

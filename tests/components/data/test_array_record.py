@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from components.data import ParsedFiles, TableFile, array_record
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import DataError
 
 pytest.importorskip("array_record.python.array_record_module")
@@ -50,7 +51,7 @@ def test_examples_are_rows(
 
 def test_a_function_parses_raw_records(tmp_path: Path) -> None:
     path = write(tmp_path / "a.array_record", [b"x" * n for n in range(5)])
-    source = ParsedFiles(path=str(path), function=lambda content: {"n": len(content)}, records="tfrecord", version=1)
+    source = ParsedFiles(path=str(path), function=lambda content: {"n": len(content)}, framing="tfrecord", version=1)
     (block,) = source.blocks("all")
     assert block.columns["n"].tolist() == [*range(5)]  # type: ignore[union-attr]
     assert block.locate(3) == "record 3 of a.array_record"

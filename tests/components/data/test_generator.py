@@ -217,10 +217,13 @@ def test_a_row_with_a_wrong_value_is_skipped(good: Any, bad: Any) -> None:
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ([{"x": [1]}, {"x": [1.5]}], r"from row 1 of .* has `x` as float64 \(rows\), and the first block as int64"),
+        (
+            [{"x": [1]}, {"x": [1.5]}],
+            r"from row 1 of .* has `x` as single floats \(float64\), and the first block as single whole",
+        ),
         (
             [{"x": [1]}, {"x": [1], "y": [2]}],
-            r"has `y` as int64 \(rows\), and the first block as no column. All blocks",
+            r"has `y` as single whole numbers \(int64\), and the first block as no column. All blocks",
         ),
         ([{"x": [1], "y": [1, 2]}], "from row 0 of .* same number of rows, got x 1, y 2"),
         (

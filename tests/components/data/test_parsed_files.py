@@ -67,18 +67,18 @@ def test_a_function_gets_the_path(folder: Path) -> None:
 def test_pieces_are_rows(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(b"head" + np.arange(6, dtype="<i2").tobytes())
     (tmp_path / "b.raw").write_bytes(b"head" + np.arange(2, dtype="<i2").tobytes())
-    found = source(tmp_path, parse_numbers, "*.raw", records=4, header_bytes=4)
+    found = source(tmp_path, parse_numbers, "*.raw", framing=4, header_bytes=4)
     assert rows(found) == {"x": [[0, 1], [2, 3], [4, 5], [0, 1]]}
     assert [found.locate_row(row) for row in (3, 1)] == ["piece 0 of b.raw", "piece 1 of a.raw"]
     as_bytes = functools.partial(parse_numbers, dtype="u1")
-    assert rows(source(tmp_path, as_bytes, "b.raw", records=2))["x"][0] == [104, 101]
+    assert rows(source(tmp_path, as_bytes, "b.raw", framing=2))["x"][0] == [104, 101]
 
 
 def test_records_are_rows(tmp_path: Path) -> None:
     for name, records in {"a.rec": [b"x", b"yy"], "b.rec": [b"zzz"]}.items():
         with (tmp_path / name).open("wb") as file:
             write_records(file, records)
-    found = source(tmp_path, pattern="*.rec", records="tfrecord")
+    found = source(tmp_path, pattern="*.rec", framing="tfrecord")
     assert rows(found) == {"text": ["x", "yy", "zzz"], "size": [1, 2, 3]}
     assert found.with_sizes({"all": 3}).locate_row(1) == "record 1 of a.rec"
 
@@ -126,10 +126,10 @@ ERRORS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         *(fail_in_block, {"yields": "blocks"}),
         f"test/c.bin to train/b.bin raised IndexError: list index out of range, {LINE}",
     ),
-    "a rest": (parse_numbers, {"records": 4}, "c.bin ends with 1 bytes after 1 pieces of 4 bytes. Set `records` to"),
-    "a short header": (parse_numbers, {"records": 4, "header_bytes": 6}, "c.bin has 5 bytes, fewer than `header_byt"),
+    "a rest": (parse_numbers, {"framing": 4}, "c.bin ends with 1 bytes after 1 pieces of 4 bytes. Set `framing` to"),
+    "a short header": (parse_numbers, {"framing": 4, "header_bytes": 6}, "c.bin has 5 bytes, fewer than `header_byt"),
     "a header of files": (parse, {"header_bytes": 6}, "`header_bytes` (=6) is for pieces of a fixed length, but"),
-    "no records": (parse, {"records": "tfrecord"}, "c.bin, record 0 at byte 0 is cut off"),
+    "no records": (parse, {"framing": "tfrecord"}, "c.bin, record 0 at byte 0 is cut off"),
 }
 
 
@@ -154,7 +154,7 @@ def fail_at_name(content: bytes) -> dict[str, Any]:
 
 def test_the_fingerprint_follows_content_and_options(folder: Path) -> None:
     def fingerprints() -> list[str]:
-        options = ({}, {"records": 5}, {"records": 5, "header_bytes": 1}, {"function": fail_at_a}, {"version": 1})
+        options = ({}, {"framing": 5}, {"framing": 5, "header_bytes": 1}, {"function": fail_at_a}, {"version": 1})
         of_paths = source(folder, parse_with_path).fingerprint()
         return [of_paths, *(source(folder, **each).fingerprint() for each in options)]
 

@@ -22,11 +22,14 @@ from hypothesis import strategies as st
 from pyarrow import csv, feather, ipc, orc, parquet
 
 import components.data.column_store as column_store
+import components.data.file_columns as file_columns
 from components.data import Csv, Frame, TableFile
 from components.data.table_file import TypedFile
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.data.typed_table import TypedTable
+from components.data.writing.formats import write_tables
 from components.types import DataError, Ragged, Strings
 from runner.inference.copied_columns import copy_columns
 
@@ -165,9 +168,9 @@ def test_columns_of_lists_are_kept_and_have_no_profile(tmp_path: Path) -> None:
 def test_only_used_columns_are_read(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     TYPED[format](ROWS, tmp_path / "t")
     read: list[str] = []
-    original = column_store.FileColumns.read
+    original = file_columns.FileColumns.read
     monkeypatch.setattr(
-        column_store.FileColumns, "read", lambda self, name: (read.append(name), original(self, name))[1]
+        file_columns.FileColumns, "read", lambda self, name: (read.append(name), original(self, name))[1]
     )
     source = open_table(tmp_path / "t", target="count", seed=None).with_used_columns({"size"})
     (block,) = source.blocks("all")
@@ -296,7 +299,7 @@ def test_files_of_other_splits_have_the_same_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv is CSV or of another format, but .*b is Parquet. Save all in one"):
         open_table(tmp_path / "*")
     with pytest.raises(
-        DataError, match=r"`shapes` is for TFRecord files, and column `x` has the shape \[\], and not \[2\]"
+        DataError, match=r"column `x` has the shape \[\], and `shapes` declares \[2\], .* Leave out `shapes.x`"
     ):
         _ = open_table(tmp_path / "b", shapes={"x": (2,)}).table
 
@@ -585,11 +588,43 @@ def test_a_folder_of_splits_is_no_table(names: tuple[str, ...], tmp_path: Path) 
 
 
 def test_csv_files_are_read_as_ever(tmp_path: Path) -> None:
-    path = tmp_path / "table.parquet"  # the bytes decide
+    path = tmp_path / "table.txt"
     path.write_text("x;y\n1;2\n3;4\n")
     source = open_table(path, delimiter="semicolon")
     assert type(source) is Csv
     assert source.fingerprint() == Csv(path=str(path), delimiter="semicolon").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"),
+    [
+        *(
+            ("parquet", "Parquet"),
+            ("feather", "Arrow"),
+            ("orc", "ORC"),
+            ("jsonl", "JSON lines"),
+            ("tfrecord", "TFRecord"),
+        ),
+        ("jsonl.gz", "JSON lines"),
+    ],
+)
+def test_a_suffix_of_another_format_than_the_content_is_an_error(suffix: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{suffix}"
+    for content, message in (
+        (b"", f"t.{suffix} is empty, and no {name} file. Write it again, or leave it out"),
+        (b"a,b\n1,2\n", rf"t.{suffix} is no {name} file: it starts with 'a,b'. .* choose data=csv, or rename it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, .* by `git lfs pull`"),
+    ):
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+        with pytest.raises(DataError, match=message):
+            open_table(path)
+    path.write_text("a,b\n1,2\n")
+    assert Csv(path=str(path)).sizes() == {"all": 1}
+    parquet.write_table(ROWS, path := tmp_path / "t.csv")
+    assert open_table(path).sizes() == {"all": len(ROWS)}
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DataError, match=r"t\.csv is a pointer of Git LFS, not a CSV file; fetch the file itself"):
+        open_table(path).sizes()
 
 
 def test_columns_that_are_named_like_a_format_are_text(tmp_path: Path) -> None:
@@ -601,7 +636,7 @@ def test_columns_that_are_named_like_a_format_are_text(tmp_path: Path) -> None:
 
 def test_wrong_options_and_formats_are_errors(tmp_path: Path) -> None:
     parquet.write_table(ROWS, tmp_path / "t")
-    with pytest.raises(DataError, match=r"`delimiter` \(=;\) is for CSV files, but .*t is Parquet. Leave it out."):
+    with pytest.raises(DataError, match=r"`delimiter` \(=;\) is for CSV files, but .*t is Parquet. Leave out"):
         open_table(tmp_path / "t", delimiter=";")
     with pytest.raises(DataError, match="t is Parquet, not CSV; choose data=table, or save it as CSV if other"):
         Csv(path=str(tmp_path / "t")).sizes()
@@ -687,3 +722,78 @@ def test_files_of_a_list_are_one_table(tmp_path: Path) -> None:
         assert source.locate_row(0).rpartition(", ")[0] == ", ".join(paths)
     with pytest.raises(DataError, match=r"a\.parquet twice; its rows would be read twice"):
         TableFile(path=(str(tmp_path / "a.parquet"), str(tmp_path / "*.parquet"))).open()
+
+
+def write_all_examples(table: pyarrow.Table, path: Path) -> None:
+    with path.open("wb") as file:
+        write_tables(file, [table], "tfrecord", "none")
+
+
+SELF_NAMED: dict[str, Callable[[pyarrow.Table, Path], Any]] = {
+    "json_lines": lambda table, path: path.write_text(
+        "".join(
+            json.dumps({name: value for name, value in row.items() if value is not None}) + "\n"
+            for row in table.to_pylist()
+        )
+    ),
+    "tfrecord": write_all_examples,
+}
+"""The formats in which each row names its own values."""
+OPTIONAL = pyarrow.table(
+    {
+        "x": pyarrow.array([1, 2, 3]),
+        "size": pyarrow.array([0.5, None, 2.0], pyarrow.float32()),
+        "name": pyarrow.array(["a", None, "b"], pyarrow.large_string()),
+    }
+)
+NAMES = ["x", "size", "name"]
+
+
+def check_gaps(table: Any) -> None:
+    """Checks that a table has gaps in all rows of two columns."""
+    assert {name: table.types[name] for name in NAMES} == {"x": "int", "size": "float", "name": "string"}
+    assert np.isnan(table.values["size"]).all()
+    assert set(table.values["name"].tolist()) == {""}
+    assert not table.valid["size"].any()
+    assert not table.valid["name"].any()
+
+
+@pytest.mark.parametrize("format", SELF_NAMED)
+def test_columns_that_no_row_has_are_gaps_where_rows_name_their_values(format: str, tmp_path: Path) -> None:
+    write = SELF_NAMED[format]
+    write(OPTIONAL, tmp_path / "train")
+    write(OPTIONAL.select(["x"]), tmp_path / "new")
+    note = f"{tmp_path}/new: no row has a value of name, size, so all have gaps"
+    source = open_table(tmp_path / "train", valid=str(tmp_path / "new"))
+    check_gaps(source.tables["valid"].table)
+    assert [each.replace("size, name", "name, size") for each in source.reading_notes(NAMES, declared=True)] == [note]
+    options = source.inferred_options(dict.fromkeys(NAMES, "int"))
+    new = open_table(tmp_path / "new", **options).with_used_columns(NAMES).with_known_columns(NAMES)
+    check_gaps(new.table)
+    assert new.reading_notes(NAMES, declared=True) == (note,)
+    assert new.with_known_columns(["x"]) is new
+    check_gaps(open_table(tmp_path / "new").with_known_columns(NAMES, options["types"]).table)
+    write(OPTIONAL.select(["size"]).rename_columns(["other"]), tmp_path / "new")
+    with pytest.raises(DataError, match=r"new has no column that the run reads: none of name, size, x\. .*: other\.$"):
+        _ = open_table(tmp_path / "new").with_used_columns(NAMES).with_known_columns(NAMES).table
+
+
+@pytest.mark.parametrize("format", SELF_NAMED)
+def test_files_in_which_no_row_has_a_column_have_gaps(format: str, tmp_path: Path) -> None:
+    SELF_NAMED[format](OPTIONAL.select(["x"]), tmp_path / "0")
+    SELF_NAMED[format](OPTIONAL, tmp_path / "1")
+    table = open_table(tmp_path / "?").table
+    np.testing.assert_array_equal(table.values["size"], [np.nan] * 3 + [0.5, np.nan, 2])
+    assert table.values["name"].tolist() == ["", "", "", "a", "", "b"]
+
+
+@pytest.mark.parametrize("format", TYPED)
+def test_columns_that_a_file_does_not_list_are_an_error(format: str, tmp_path: Path) -> None:
+    TYPED[format](OPTIONAL.select(["x"]), tmp_path / "new")
+    with pytest.raises(DataError, match="new has no column `size`, which the run reads"):
+        _ = (
+            open_table(tmp_path / "new", types={"size": "float"})
+            .with_used_columns(NAMES)
+            .with_known_columns(NAMES)
+            .table
+        )

@@ -220,6 +220,7 @@ def test_errors_of_columns_and_types(text: str, message: str) -> None:
             "count + count",
             r"row 12 of homes.csv: `count \+ count` exceeds 64 bits, where count is 4611686018427387904; .*",
         ),
+        ("count * 4", r"row 12 of homes.csv: `count \* 4` exceeds 64 bits"),
         ("-count - count - 1", r"row 12 .* exceeds 64 bits"),
         ("abs(-count * 2) + 0", r"row 12 of homes.csv: in .*, `abs\(-count \* 2\)` exceeds 64 bits"),
         ("-(-count * 2)", r"row 12 of homes.csv: `-\(-count \* 2\)` exceeds 64 bits"),

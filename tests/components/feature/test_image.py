@@ -52,6 +52,7 @@ def test_moments_of_blocks_are_exact_and_take_the_memory_of_one_image() -> None:
     images = np.random.default_rng(0).integers(0, 256, (30, 100, 100, 3), np.uint8)
     files = Strings.from_bytes([encode_png(image) for image in images])
     moments = column.statistics()["channels"]
+    moments.summarize(Block({"image": Strings.from_bytes([encode_png(images[0])])}))  # imports modules
     tracemalloc.start()
     whole = moments.summarize(Block({"image": files}))
     _, peak = tracemalloc.get_traced_memory()
@@ -148,7 +149,7 @@ def test_grey_images_need_no_axis_of_channels() -> None:
 
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[:, 0, :, 0], IMAGES.astype(np.int32)])
 def test_what_is_no_image_of_bytes_raises_an_error(images: Any) -> None:
-    message = r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
+    message = r"column `image` of data has .*; images must be arrays of uint8, 0 to 255, of shape \(height"
     column, block = Image(key="image"), Block({"image": images})
     with pytest.raises(DataError, match=message):
         fit(column, block)

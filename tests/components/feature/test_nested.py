@@ -21,6 +21,7 @@ from components.feature import (
     Numeric,
     PrincipalComponents,
     Tokens,
+    Truncated,
     Vocabulary,
     Weighted,
     WordCount,
@@ -220,6 +221,19 @@ OTHERS: Any = to_ragged([[[1.0], [2.0], [4.0]], [], [[0.5]]], 2, np.float64)
             r"indicator of `id`: rows have lists of lists, but `mode` \(=tf_idf\) needs lists",
         ),
         (
+            {"x": Truncated(key="baskets", max_length=2)},
+            r"`baskets` of data has lists of lists of texts in its rows, but `max_length` has 1; write 2 maxima",
+        ),
+        (
+            {"x": Truncated(key="single", max_length=2)},
+            r"`single` of data has single whole numbers in its rows, but `max_length` has 1; leave this column out",
+        ),
+        (
+            {"id": Identity(key="ids", buckets=3), "x": Truncated(key="id", max_length=2)},
+            "`id` has ids; truncate the column that it reads",
+        ),
+        ({"x": Truncated(key="idz", max_length=2)}, "there is no column `idz` in data. Did you mean ids?"),
+        (
             {"w": Weighted(key="ids", weight="single", buckets=3)},
             r"row 0 of data: column `single` has 1 weights for 3 ids of `ids`",
         ),
@@ -245,3 +259,31 @@ def test_deeper_lists_are_one_sequence_more() -> None:
     found = compute(columns, block)
     assert isinstance(found.values, Padded)
     assert unpad(found) == [[[[2, 2.5], [0, 0]], []], []]
+
+
+@pytest.mark.parametrize(
+    ("column", "lists"),
+    [
+        (Truncated(key="baskets", max_length=(2, 1)), [[["b"], []], [], [["c"]]]),
+        (Truncated(key="baskets", max_length=(None, 1), keep="last"), [[["a"], [], ["b"]], [], [["c"]]]),
+        (Truncated(key="sizes", max_length=(1, None), keep="last"), [[[4.0]], [], [[0.5]]]),
+        (Truncated(key="pairs", max_length=1), [[[0, 1]], [], [[2, 1]]]),
+    ],
+)
+def test_other_columns_read_truncated_lists(column: Truncated, lists: Any) -> None:
+    reader: Any = Vocabulary(key="x", values=("a", "b", "c"))
+    if column.key != "baskets":
+        reader = Numeric(key="x", sequence=True) if column.key == "sizes" else Identity(key="x", buckets=3)
+    encoded, _ = encode({"x": column, "reader": reader})
+    assert to_lists(encoded["x"]["lists"]) == lists
+    raw = Block({"x": encoded["x"]["lists"]})
+    (found, expected) = (next(iter(each["reader"].values())) for each in (encoded, encode({"reader": reader}, raw)[0]))
+    assert to_lists(found) == to_lists(expected)
+
+
+def test_a_missing_list_is_truncated_to_an_empty_one_or_an_error() -> None:
+    block = Block(BLOCK.columns, {"sizes": np.array([True, False, True])})
+    with pytest.raises(DataError, match=r"row 1 of data: column `sizes` has no value.*, or set `missing=empty`"):
+        encode({"x": Truncated(key="sizes", max_length=(1, 1))}, block)
+    found = encode({"x": Truncated(key="sizes", max_length=(1, 1), missing="empty")}, block)[0]["x"]["lists"]
+    assert to_lists(found) == [[[1.0]], [], [[0.5]]]

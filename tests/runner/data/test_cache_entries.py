@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components import fetched_files
+from components.fetched_files import add_entry, has_added_entries, new_entry
+from components.fetched_files import list_entries as list_fetched
 from runner.data.cache import load_tree, save_tree
 from runner.data.cache_entries import entries_folder, list_entries, remove_entry, remove_least_used
+from runner.data.encoded_cache import EncodedCache
 from runner.run_folder import lock_new_folder
 
 NAMES = [character * 32 for character in "0123"]
@@ -55,6 +59,26 @@ def test_the_least_recently_used_entries_are_removed_but_not_those_to_keep(folde
     assert names(folder) == [NAMES[0], NAMES[3]]
     remove_least_used(folder, 0, [NAMES[0]])
     assert names(folder) == [NAMES[0]]
+
+
+def test_fetched_files_count_and_those_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetched_files, "_lists", {})
+    save_tree(tmp_path / "data" / NAMES[0], [{"x": np.zeros(1000)}], "a table")
+    for name in "ab":
+        with new_entry(name * 32) as temporary:
+            (temporary / "t.csv").write_bytes(bytes(1000))
+            add_entry(temporary, tmp_path / "remote" / (name * 32))
+    assert has_added_entries()  # so that a run removes what is beyond the limit
+    for number, path in enumerate([tmp_path / "remote" / ("a" * 32), tmp_path / "remote" / ("b" * 32)]):
+        os.utime(path, (number, number))
+    assert remove_least_used(tmp_path / "data", 0, NAMES) == []
+    monkeypatch.setattr(fetched_files, "_lists", os.close(*fetched_files._lists.values()) or {})  # the process ends
+    removed = remove_least_used(tmp_path / "data", 10_000, ())
+    assert [entry.path.name[:1] for entry in removed] == ["a"]
+    monkeypatch.setenv("TITRATE_CACHE_GB", "0")
+    EncodedCache(tmp_path, lambda: "a table").remove_least_used()  # this process has fetched files
+    assert not list_fetched(tmp_path)
 
 
 def test_unfinished_entries_count_and_only_those_of_killed_processes_are_removed(folder: Path) -> None:

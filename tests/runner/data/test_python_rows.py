@@ -28,7 +28,10 @@ def test_lists_of_numbers_become_arrays_of_numbers() -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": [[1], 2]}, "column `x` is no array; use `Ragged` for rows of different lengths"),
+        (
+            {"x": [[1], 2]},
+            "column `x` has single values in row 1, but lists in row 0. All rows must have lists of the same",
+        ),
         ({"x": "a"}, "column `x` is 'a', not an array of rows; a single row is \\['a'\\]"),
         ({"x": [1], "y": ["a", "b"]}, "the same number of rows, got x 1, y 2"),
     ],

@@ -30,6 +30,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.normalizer import Clip
 from components.feature.tokens import Tokens
+from components.feature.truncated import Truncated
 from components.types import Block, Constants, DataError, HostOutput, Ragged, UserError
 from runner.data.encode import encode_block
 from runner.data.load import Data, Features, load_encoded, used_columns
@@ -241,7 +242,7 @@ def test_a_column_whose_vectors_exist_only_in_the_model_cannot_be_read(reader: A
 
 def test_every_column_of_numbers_has_an_output_that_others_can_read() -> None:
     """A new column of numbers must not hand on what `encode` prepares for the device."""
-    read_as_encoded = (Categorical, Tokens, WordCount)
+    read_as_encoded = (Categorical, Tokens, Truncated, WordCount)
     parts = [part for part in vars(components.feature).values() if isinstance(part, type) and hasattr(part, "encode")]
     assert len(parts) > 15
     for part in parts:

@@ -16,6 +16,7 @@ from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
 from runner.data.python_rows import open_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, merge_states
+from runner.data.workers import Workers
 
 ROWS = 1000
 
@@ -80,7 +81,7 @@ def features(sample: int | None = None, **columns: Any) -> Features:
 def moments(source: Blocks, workers: int) -> Any:
     columns = {"a": Scaled("x", learn=True)}
     requests = {"train": StatisticsRequest(columns, source.splits()["train"])}
-    return compute_statistics(source, requests, columns, workers=workers)["train"]["a"]["moments"]
+    return compute_statistics(source, requests, columns, workers=Workers(workers))["train"]["a"]["moments"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 400])
@@ -94,7 +95,7 @@ def test_statistics_are_bit_identical_for_any_number_of_threads(size: int) -> No
 def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:
     columns, constants = {"a": Scaled("x", by=3.0)}, {"a": Constants(host={"mean": np.ones(1)})}
     found = [
-        encode_source(Blocks(size), columns, constants, ["a"], workers=n)["a"]["values"]
+        encode_source(Blocks(size), columns, constants, ["a"], workers=Workers(n))["a"]["values"]
         for size in (3, 400)
         for n in (1, 3)
     ]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tfrecord_files import pack
 
-from components.data import Arrays
+from components.data import Arrays, TableFile
 from components.image_files import encode_png
 from components.types import DataError, Ragged, Strings, UserError
 from runner import npz
@@ -97,6 +98,34 @@ def test_new_images_that_are_decoded_for_each_step_are_encoded_as_in_training(tm
     transform.save_transform(tmp_path, feature, data)
     found = transform.load_transform(tmp_path)({"photo": photos})
     assert found["image"]["values"].shape == data.encoded["image"]["values"].shape == (10, 2, 2, 3)
+
+
+def test_records_without_an_optional_feature_have_gaps(tmp_path: Path) -> None:
+    columns = {
+        "size": {"_target_": PART + "Numeric", "key": "size", "missing": "median"},
+        "name": {"_target_": PART + "Vocabulary", "key": "name"},
+        "x": {"_target_": PART + "Numeric", "key": "x"},
+    }
+    feature = {"target": {"_target_": PART + "Label", "key": "kind"}, "columns": columns, "inputs": {"a": [*columns]}}
+    names = [[b"a"], [], [b"b"], [b"b"]] * 3
+    sizes = [[1.0], [2.0], [], [5.0]] * 3
+    kinds = ("int64", [[0], [1]] * 6)
+    (tmp_path / "t").write_bytes(
+        pack({"name": ("bytes", names), "size": ("float", sizes), "x": ("float", [[0.5]] * 12), "kind": kinds})
+    )
+    source: Any = TableFile(path=str(tmp_path / "t"), valid=3, test=3).open()
+    transform.save_transform(
+        tmp_path, feature, load_encoded(source, Features.from_config(feature), identity="", cache=None)
+    )
+    loaded = transform.load_transform(tmp_path)
+    expected = loaded({"name": ["", ""], "size": [np.nan, np.nan], "x": [7.0, 8.0]})
+    (tmp_path / "new").write_bytes(pack({"x": ("float", [[7.0], [8.0]])}))
+    found = loaded(TableFile(path=str(tmp_path / "new")).open())
+    for (name, array), (_, expected_array) in zip(leaves(found), leaves(expected), strict=True):
+        np.testing.assert_array_equal(array, expected_array, err_msg=name)
+    (tmp_path / "new").write_bytes(pack({"size": ("float", [[7.0]])}))
+    with pytest.raises(DataError, match="record 0: column `x` has no value"):
+        loaded(TableFile(path=str(tmp_path / "new")).open())
 
 
 def test_the_constants_of_a_transform_find_the_encoded_rows_in_the_cache(data: Data, folder: Path) -> None:

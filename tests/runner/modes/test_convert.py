@@ -102,6 +102,17 @@ def test_the_last_line_reads_tensors_and_raw_records(words: list[str], capsys: p
         assert_array_equal(block.columns["x"], arrays["x"])
 
 
+def test_options_that_change_nothing_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("arrays.npz", x=np.arange(4), y=np.arange(4))
+    words = ["data=npz", "data.path=arrays.npz", "mode=convert", "output=t.tfrecord"]
+    assert main([*words, "convert.tensors=true", "convert.float64=round"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "note: convert.tensors=true changes nothing: it serializes arrays and lists as tensors, and no col" in printed
+    )
+    assert "note: convert.float64=round changes nothing: no column has numbers of float64" in printed
+
+
 def test_rows_are_those_of_splits_in_order_or_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("convert.format=parquet", "convert.shards=3", "data.seed=null", "data.valid=4", "data.test=6")
     assert convert("output=all", *words) == 0
@@ -129,6 +140,7 @@ def test_a_stopped_conversion_is_resumed_to_the_byte(
     assert convert("output=whole", *words) == 0
     with stop_after(2, KeyboardInterrupt()):
         assert convert("output=resumed", *words) == 130
+    assert "resumed: stopped after 15 of 20 rows. Nothing incomplete was left." in capsys.readouterr().err
     first = read_files("resumed")
     assert len(first) == 2
     times = {name: Path("resumed", name).stat().st_mtime_ns for name in first}
@@ -202,11 +214,20 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t/", "convert.format=images"], "convert.format=images: the data has no column of images."),
         (["output=t.csv", "convert.compression=zstd"], "none of convert.format=csv. Allowed are gzip, none."),
         (["output=t.csv.gz", "convert.compression=none"], "convert.compression=none contradicts the suffix"),
-        (["output=t.csv", "convert.float64=text"], "convert.float64=text is for TFRecord files. Leave it out."),
-        (["output=t.csv", "convert.tensors=true"], "convert.tensors=true is for TFRecord files. Leave it out."),
-        (["output=t.parquet", "convert.records=raw"], "convert.records=raw is for TFRecord files. Leave it out."),
-        (["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"], "convert.tensors=true is for Examples"),
-        (["output=t.tfrecord", "convert.records=raw"], "raw records are one column of bytes or texts, and the data"),
+        (
+            ["output=t.csv", "convert.float64=text"],
+            "convert.float64=text is for TFRecord files, not for csv. Leave",
+        ),
+        (
+            ["output=t.csv", "convert.tensors=true", "convert.records=raw"],
+            "convert.records=raw and convert.tensors=true are for TFRecord files, not for csv. Leave them out.",
+        ),
+        (["output=t.parquet", "convert.records=raw"], "convert.records=raw is for TFRecord files, not for parquet."),
+        (
+            ["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"],
+            "convert.tensors=true is for Examples, which convert.records=raw doesn't write. Leave it out.",
+        ),
+        (["output=t.tfrecord", "convert.records=raw"], "To write `code`, set 'data.drop=["),
         (["output=table.csv"], "output=table.csv exists already. Remove it, choose another name, or replace it"),
         (["output=kind=1/t.csv"], "output=kind=1/t.csv is in a folder named kind=…, which would be a column, and the"),
         (["output=kind=1/", "convert.format=csv"], "output=kind=1/ is in a folder named kind=…"),

@@ -404,7 +404,7 @@ def test_ctrl_c_keeps_what_has_arrived(server: Server, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     file = make_file(server, "good")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="what has arrived of file is kept, and the same command continues"):
         fetch(tmp_path / "file", file, interrupt)
     (kept,) = list_files(tmp_path).values()
     assert kept

@@ -180,6 +180,18 @@ def test_many_steps_in_one_dispatch_equal_single_steps() -> None:
     assert all_sums[0]["loss"]["sum"] == pytest.approx(sum(sums["loss"]["sum"] for sums in step_sums), rel=1e-5)
 
 
+def test_a_dispatch_of_many_steps_traces_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, traces, step = images(), list[int](), Program._step
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        traces.append(1)
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(Program, "_step", count)
+    Session(static(MLP), features, prepared(features)).train(steps=2)
+    assert len(traces) == 1
+
+
 def test_padding_does_not_change_the_metrics_of_an_evaluation() -> None:
     features = images()
     session = Session(static(MLP), features, prepared(features))

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from examples import integers, sequence
+from examples import entry, example, field, floats, integers, sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tfrecord_files import open_table, pack, read_values
+from tfrecord_files import open_table, pack, read_values, write_raw
 
 from components.data import Frame, column_store
-from components.data.tfrecord import framing
+from components.data.tfrecord import columns, framing
 from components.data.tfrecord.framing import write_records
 from components.types import DataError, Ragged
 
@@ -54,7 +54,7 @@ def test_examples_have_the_values_that_tensorflow_reads(
     rows = [row for shard in range(3) for row in range(shard, 12, 3)] if "*" in name else [*range(12)]
     for feature, answer in ANSWERS["examples"].items():
         if feature == "empty":  # no record has a value
-            assert feature not in source.table.values
+            assert not source.table.valid[feature].any()
             continue
         expected = [read_answer(answer)[row] for row in rows]
         found = read_values(source.table.values[feature])
@@ -311,3 +311,67 @@ def test_the_fingerprint_follows_the_shapes(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(pack({"x": ("int64", [[1, 2], [3, 4]])}))
     shapes = (None, {"x": (2,)}, {"x": (None,)})
     assert len({open_table(tmp_path / "t", shapes=shape).fingerprint() for shape in shapes}) == 3
+
+
+class CountedReads:
+    """Counts the passes over TFRecord files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, read = 0, columns.read_records
+
+        def count_reads(*arguments: Any) -> Any:
+            self.count += 1
+            return read(*arguments)
+
+        monkeypatch.setattr(columns, "read_records", count_reads)
+
+
+def test_features_that_nothing_uses_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = field(3, field(1, b"\xff" * 11))  # a list of integers, of which one has more than 10 bytes
+    records = [
+        example(
+            entry(b"x", integers(row)), entry(b"bad", damaged if row == 1 else integers(7)), entry(b"z", floats(0.5))
+        )
+        for row in range(3)
+    ]
+    write_raw(tmp_path / "t", records)
+    reads, source = CountedReads(monkeypatch), open_table(tmp_path / "t").with_used_columns(["x"])
+    assert source.fingerprint() == open_table(tmp_path / "t").fingerprint()
+    assert list(source.table.values) == ["x"]
+    assert source.table.values["x"].tolist() == [0, 1, 2]
+    (block,) = source.blocks("all")
+    assert sorted(block.columns) == ["bad", "x", "z"]
+    assert reads.count == 1
+    assert block.columns["z"].tolist() == [0.5] * 3  # asked for later
+    assert "z" not in block.files
+    assert reads.count == 2
+    for used in (["bad"], ["x", "bad"], None):
+        source = open_table(tmp_path / "t")
+        source = source if used is None else source.with_used_columns(used)
+        with pytest.raises(DataError, match=r"t, record 1 at byte \d+: .* a number has more than 10"):
+            _ = source.table
+    write_raw(tmp_path / "cut", [record[:-1] for record in records])
+    with pytest.raises(DataError, match="is no Example: field 1 needs"):
+        _ = open_table(tmp_path / "cut").with_used_columns(["x"]).table
+
+
+def test_all_features_that_are_asked_for_later_take_two_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t").write_bytes(pack({name: ("int64", [[1], [2]]) for name in "abcde"}))
+    reads, source = CountedReads(monkeypatch), open_table(tmp_path / "t").with_used_columns(["a"])
+    (block,) = source.blocks("all")
+    assert [block.columns[name].tolist() for name in "abcde"] == [[1, 2]] * 5
+    assert reads.count == 3
+
+
+def test_lists_that_nothing_uses_are_skipped(tmp_path: Path) -> None:
+    records = [
+        sequence(example(entry(b"c", integers(5))), t=[integers(1, 2), integers(3)], u=[field(2, field(1, b"1"))])
+    ]
+    write_raw(tmp_path / "t", records)
+    source = open_table(tmp_path / "t").with_used_columns(["c", "t"])
+    assert {name: read_values(values) for name, values in source.table.values.items()} == {
+        "c": [5],
+        "t": [[[1, 2], [3]]],
+    }
+    with pytest.raises(DataError, match="a list of floats has 1 bytes"):
+        _ = open_table(tmp_path / "t").table

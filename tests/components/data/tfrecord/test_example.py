@@ -16,14 +16,16 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.data.tfrecord import example as example_module
 from components.data.tfrecord.example import (
     Feature,
     FeatureList,
     parse_examples,
     parse_sequence_examples,
-    serialize_examples,
+    read_all,
 )
 from components.data.tfrecord.framing import Records, read_records, write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import DataError, Strings
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "records.json").read_text())["parse_example"]
@@ -34,7 +36,7 @@ Columns = dict[str, tuple[str, list[list[Any]]]]
 def min_matches(request: pytest.FixtureRequest) -> Iterator[None]:
     """Records are compared with the prefixes of a few of them, or all are read field by field."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("components.data.tfrecord.example.MIN_MATCHES", request.param)
+        patch.setattr("components.data.tfrecord.batch.MIN_MATCHES", request.param)
         yield
 
 
@@ -84,9 +86,11 @@ def make_message() -> Any:
 EXAMPLE = make_message()
 
 
-def to_lists(columns: Mapping[str, Feature]) -> Columns:
+def to_lists(columns: Mapping[str, Feature | None]) -> Columns:
     found = {}
     for name, feature in columns.items():
+        if feature is None:
+            continue
         values = [*feature.values.iterate_bytes()] if isinstance(feature.values, Strings) else feature.values.tolist()
         bounds = feature.offsets.tolist()
         found[name] = (feature.kind, [values[a:b] for a, b in itertools.pairwise(bounds)])
@@ -95,6 +99,35 @@ def to_lists(columns: Mapping[str, Feature]) -> Columns:
 
 def parse(*records: bytes) -> Columns:
     return to_lists(parse_examples(Records.from_bytes(records, "a.tfrecord")))
+
+
+def check_skipping(*records: bytes) -> None:
+    """Checks that some features have the same values, whichever others are skipped, as if records came one by one."""
+    try:
+        names = [name for record in records for name in example_module._parse_example(read_all, record)]
+    except ValueError:  # the record is damaged
+        names = []
+    for reads in (lambda name: len(name) % 2 == 0, lambda name: name in names[:1], lambda name: False):
+        expected: Any = {}
+        try:
+            for row, record in enumerate(records):
+                for name, lists in example_module._parse_example(reads, record).items():
+                    by_kind = expected.setdefault(name, {})
+                    for kind, values in lists.items() if reads(name) else ():
+                        by_kind.setdefault(kind, [[] for _ in records])[row] += values
+        except ValueError:
+            with pytest.raises(DataError):
+                parse_examples(Records.from_bytes(records, "a"), reads)
+            continue
+        kinds = {name: [kind for kind, rows in lists.items() if any(rows)] for name, lists in expected.items()}
+        if any(len(each) > 1 for each in kinds.values()):
+            with pytest.raises(DataError, match="different types"):
+                parse_examples(Records.from_bytes(records, "a"), reads)
+            continue
+        found = parse_examples(Records.from_bytes(records, "a"), reads)
+        assert [*found] == sorted(expected)
+        columns = {name: (each[0], expected[name][each[0]]) for name, each in sorted(kinds.items()) if each}
+        assert repr(to_lists(found)) == repr(columns)  # NaN
 
 
 def parse_with_protobuf(*records: bytes) -> Columns:
@@ -170,6 +203,7 @@ def test_examples_that_are_laid_out_in_any_way_are_parsed_as_by_protobuf(
         records.append(noise() + example(*entries[:1]) + example(*entries[1:]) + noise())
     mixed = [*records, *map(write_usual, rows)]
     assert parse(*mixed) == parse_with_protobuf(*mixed)
+    check_skipping(*mixed)
 
 
 @given(examples(), st.data())
@@ -181,6 +215,7 @@ def test_a_damaged_example_is_an_error_or_what_protobuf_reads(
         position = data.draw(st.integers(0, len(record)))
         record[position : position + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     records = [bytes(record), write_usual(rows[-1])]
+    check_skipping(*records)
     try:
         found = parse(*records)
     except DataError as error:
@@ -194,7 +229,8 @@ def test_a_damaged_example_is_an_error_or_what_protobuf_reads(
 
 @given(examples())
 def test_serialized_examples_are_parsed_back(rows: list[dict[str, tuple[str, list[Any]]]]) -> None:
-    columns = parse_examples(Records.from_bytes([write_usual(row) for row in rows], "a"))
+    parsed = parse_examples(Records.from_bytes([write_usual(row) for row in rows], "a"))
+    columns = {name: feature for name, feature in parsed.items() if feature is not None}
     records = serialize_examples(columns, len(rows))
     assert to_lists(parse_examples(records)) == to_lists(columns)
     assert parse_with_protobuf(*records.tolist()) == to_lists(columns)
@@ -243,18 +279,28 @@ def test_the_last_value_of_a_repeated_name_counts() -> None:
     records = Records.from_bytes([twice] * 3 + [once], "a")
     with pytest.raises(DataError, match="feature `x` has values of different types: int64 in a, record 0, float in a"):
         parse_examples(records)
-    found = parse_examples(Records.from_bytes([twice] * 3, "a"))
+    found: Any = parse_examples(Records.from_bytes([twice] * 3, "a"))
     assert np.asarray(found["x"].values).tolist() == [2, 2, 2]
     assert found["x"].offsets.tolist() == [0, 1, 2, 3]
 
 
+def test_the_last_key_of_an_entry_counts_also_where_the_first_one_is_skipped() -> None:
+    renamed = field(1, field(1, b"abc") + field(2, integers(5)) + field(1, b"xy"))
+    records = [example(renamed, entry(b"z", integers(row))) for row in range(3)]
+    check_skipping(*records)
+    found = parse_examples(Records.from_bytes(records, "a"), lambda name: name == "xy")
+    assert to_lists(found) == {"xy": ("int64", [[5]] * 3)}
+    assert [*found] == ["xy", "z"]
+
+
 def test_names_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.data.tfrecord.example.mix", lambda numbers: numbers * np.uint64(0))
+    monkeypatch.setattr("components.data.tfrecord.batch.mix", lambda numbers: numbers * np.uint64(0))
     records = [example(entry(name, integers(value))) for value, name in enumerate([b"abc", b"abd", b"abc", b"xyz"])]
     assert parse(*records) == parse_with_protobuf(*records)
 
 
-def to_steps(found: FeatureList) -> list[list[Any]]:
+def to_steps(found: FeatureList | None) -> list[list[Any]]:
+    assert found is not None
     _, steps = to_lists({"": found.feature})[""]
     return [steps[start:stop] for start, stop in itertools.pairwise(found.offsets.tolist())]
 

@@ -1,27 +1,18 @@
 """The layout of features: records and bytes of several kinds, and new rows that have the layout of training."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tfrecord_files import open_table, pack, read_values
+from tfrecord_files import open_table, pack, read_values, write_raw
 
 from components.data import TableFile
-from components.data.tfrecord.framing import write_records
 from components.data.tfrecord.tensor import serialize_tensors
 from components.types import DataError, Strings
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "tfrecord"
-
-
-def write_raw(path: Path, records: list[bytes]) -> Path:
-    file = io.BytesIO()
-    write_records(file, records)
-    path.write_bytes(file.getvalue())
-    return path
 
 
 def make_tensors(*arrays: Any) -> list[bytes]:
@@ -41,7 +32,7 @@ def read_new_rows(training: Path, path: Path, **options: Any) -> Any:
     [
         ("int64", [[1], [2, 3], []], [[4], [5]], [[4], [5]]),
         ("int64", [[1, 2], [3, 4]], [[5, 6]], [[5, 6]]),
-        ("int64", [[1, 2], [3, 4]], [[5]], "new, record 0: feature `x` has 1 values, not 2, for the shape [2]"),
+        ("int64", [[1, 2], [3, 4]], [[5]], "new, record 0: feature `x` has 1 value, not 2, for the shape [2]"),
         ("int64", [[1], [2]], [[3], [4, 5]], "new, record 1: feature `x` has 2 values, not at most one"),
         (
             "bytes",
@@ -74,11 +65,11 @@ def test_new_rows_of_another_format_have_the_layout_that_their_columns_show(tmp_
     (tmp_path / "new.json").write_text('{"x": 3, "name": "c"}\n')
     for name in ("new.csv", "new.json"):
         assert read_new_rows(tmp_path / "old", tmp_path / name).table.values["x"].tolist() == [3]
-    with pytest.raises(DataError, match=r"`shapes` \(={'x': \[None\]}\) is for TFRecord files, but .*new.csv is CSV"):
+    with pytest.raises(DataError, match=r"`shapes` \(=x: \[null\]\) is for TFRecord files, but .*new.csv is CSV"):
         read_new_rows(tmp_path / "lists", tmp_path / "new.csv")
-    with pytest.raises(DataError, match=r"column `x` has the shape \[\], and not \[null\]") as found:
+    with pytest.raises(DataError, match=r"column `x` has the shape \[\], and `shapes` declares \[null\]") as found:
         _ = read_new_rows(tmp_path / "lists", tmp_path / "new.json").table
-    assert "column `name` is text, and not bytes" in str(found.value)
+    assert "column `name` is text, and `bytes_as` declares bytes" in str(found.value)
 
 
 def test_lists_of_features_keep_their_layout(tmp_path: Path) -> None:
@@ -173,7 +164,7 @@ def test_tensors_may_be_missing_or_several(tmp_path: Path) -> None:
     columns = open_table(tmp_path / "u", bytes_as={"x": "tensor", "n": "tensor"})._store
     with pytest.raises(DataError, match=r"has a tensor of the shape \[1\], and one before has \[2\]"):
         columns.convert("x")
-    with pytest.raises(DataError, match=r"feature `n` has values of the type int64, no bytes that are tensor"):
+    with pytest.raises(DataError, match=r"`n` has values of the type int64, and `bytes_as` \(=tensor\) is for bytes"):
         columns.convert("n")
     with pytest.raises(DataError, match=r"is a tensor of the shape \[2\], and the column has \[3\]"):
         open_table(tmp_path / "t", bytes_as={"gap": "tensor"}, shapes={"gap": (3,)})._store.convert("gap")

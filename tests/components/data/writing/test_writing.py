@@ -167,6 +167,11 @@ def test_raw_records_are_read_as_they_were(values: Any, tmp_path: Path) -> None:
         (IMAGES[..., 0] * 1.0, "csv", "column `x` has arrays or lists, which CSV files can't hold"),
         (Ragged(np.arange(4), np.arange(5)), "csv", "column `x` has arrays or lists, which CSV files can't hold"),
         (np.array(["a\0e", "b", "c", "d"]), "csv", "has a text with a NUL character"),
+        (
+            Ragged(Ragged(np.arange(4), np.arange(5)), np.arange(5)),
+            "csv",
+            "lists, which CSV files can't hold. Write Parquet, or leave",
+        ),
         (np.arange(4).astype("m8[s]"), "csv", "column `x` has durations, which CSV files can't hold"),
         (np.arange(4).astype("m8[s]"), "tfrecord", "column `x` has durations, which TFRecord files can't hold"),
         (np.uint64([1, 2, 3, 2**63]), "tfrecord", "column `x` has an integer beyond 63 bits"),

@@ -25,6 +25,7 @@ from components.feature.statistic import (
 from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, UserError
 from runner.data.statistics import StatisticsRequest, compute_statistics
+from runner.data.workers import Workers
 
 NUMBERS = hnp.arrays(
     np.float64,
@@ -290,7 +291,7 @@ def test_any_number_of_threads_gives_the_same_to_the_bit() -> None:
     source = Arrays(columns=columns, valid=0.2)
     wanted = {"train": StatisticsRequest({"all": Everything()}, np.flatnonzero(columns["x"][:, 0] < 1))}
     results = [
-        pickle.dumps(compute_statistics(source, wanted, {"all": Everything()}, workers=workers))
+        pickle.dumps(compute_statistics(source, wanted, {"all": Everything()}, workers=Workers(workers)))
         for workers in (1, 2, 3)
     ]
     assert results[0] == results[1] == results[2]
