@@ -13,7 +13,7 @@ from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
 from components.feature.number.decode import check_target_range, decode, decode_errors, scale_errors
-from components.feature.number.expression import Expression
+from components.feature.number.expression import NumericExpression
 from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
@@ -46,8 +46,9 @@ class Numeric:
 
     Attributes:
         key: the column; or several, whose numbers are concatenated in this order.
-        expression: instead of `key`, arithmetic over columns of single numbers, such as
-            `log(total_rooms / households)`.
+        expression: instead of `key`, an expression over columns of single values, such as
+            `log(total_rooms / households)` or `month(sold) in [6, 7, 8]`. Its values are numbers, or booleans, which
+            become 1 and 0.
         normalize: a normalizer, or several that are applied in order. None: numbers aren't normalized. Over the
             training split, `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the
             range [0, 1], `robust` median 0 and the distance 1 between the quartiles. A constant element is only
@@ -102,7 +103,7 @@ class Numeric:
     def keys(self) -> tuple[str, ...]:
         columns: list[str] = []
         for source in self._sources:
-            columns.extend(source.columns if isinstance(source, Expression) else [source])
+            columns.extend(source.columns if isinstance(source, NumericExpression) else [source])
         if self.per:
             columns.append(self.per)
         return tuple(dict.fromkeys(columns))  # each column once
@@ -235,10 +236,10 @@ class Numeric:
         )
 
     @functools.cached_property
-    def _sources(self) -> tuple[str | Expression, ...]:
+    def _sources(self) -> tuple[str | NumericExpression, ...]:
         """The columns of `key`, or the one expression. Their numbers are concatenated."""
         if self.expression is not None:
-            return (Expression(self.expression),)
+            return (NumericExpression(self.expression),)
         return (self.key,) if isinstance(self.key, str) else self.key or ()
 
     @property

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.arrow import convert_numbers, mask_column, strings_to_arrow
 from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID, first_array
 from components.feature.statistic import Moments, OffsetScale
 from components.feature.text.string_ops import split_dictionary
 from components.ragged import describe_values
-from components.time_format import convert_to_utc, find_fault, parse_time
+from components.time_format import find_fault
+from components.times import NEED_TIME, count_days, extract_part, parse_texts, parse_values
 from components.types import Block, Constants, DataError, Remedy, Statistic, Strings, UserError, Values, bind_fields
 
-NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00"
 SET_FORMAT = Remedy("set `format` for other texts", "columns")
-FIRST_TIME, EPOCH_TIME = np.datetime64("0001-01-01", "us"), np.datetime64(0, "us")
-EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+EPOCH_TIME = np.datetime64(0, "us")
 
 CyclicPart: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["elapsed", "year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
@@ -209,12 +206,6 @@ def _extract_numbers(times: np.ndarray, parts: tuple[Part, ...]) -> np.ndarray:
     return numbers
 
 
-def count_days(times: np.ndarray) -> np.ndarray:
-    """The days since 1970-01-01 with their fraction, float64. Microseconds of a late year would exceed float64."""
-    days = times.astype("datetime64[D]")
-    return days.astype(np.int64) + (times - days) / np.timedelta64(1, "D")
-
-
 def _map_to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
     """Computes sine and cosine of a part, (rows, 2)."""
     first, period = CYCLES[part]
@@ -242,87 +233,38 @@ def read_times(
     Raises:
         DataError: a value is no time; the message names the row.
     """
-    values = first_array(parents[key]) if key in parents else block.columns.get(key)
+    values: Any = first_array(parents[key]) if key in parents else block.columns.get(key)
     if values is None:
         raw.read_column(block, key)  # raises
     valid = np.True_ if key in parents else block.valid.get(key, np.True_)
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
         valid_mask = ~np.isnat(values) & valid
         return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
-    if isinstance(values, Strings) and format is None and (parsed := _parse_iso(values, valid)) is not None:
-        return parsed
-    unparsed, position_of_row = _list_unparsed(block, key, values)
-    valid_mask = np.array([value is not None and value != "" for value in unparsed], bool)[position_of_row] & valid
-    times = [_parse(value, format) for value in unparsed]
-    invalid = np.array([time is None for time in times], bool)[position_of_row] & valid_mask
+    unparsed, row_positions = _list_unparsed(block, key, values)
+    if isinstance(unparsed, Strings):
+        parsed, is_given = parse_texts(unparsed, format), np.diff(unparsed.offsets) > 0
+    else:
+        parsed = parse_values(unparsed, format)
+        is_given = np.array([value is not None and value != "" for value in unparsed], bool)
+    times = np.where(np.isnat(parsed), EPOCH_TIME, parsed)[row_positions]
+    valid_mask = is_given[row_positions] & valid
+    invalid = (np.isnat(parsed) & is_given)[row_positions] & valid_mask
     if invalid.any():
         row = int(np.argmax(invalid))
-        fault = f"is {raw.format_value(unparsed[int(position_of_row[row])])}"
+        fault = f"is {raw.format_value(values.tolist()[row])}"
         if format is None:
             raise raw.make_value_error(block, key, row, f"{fault}; {NEED_TIME}", SET_FORMAT)
         raise raw.make_value_error(block, key, row, fault, f"a text in the format {format} is needed")
-    # NumPy's own conversion takes six times as long.
-    microseconds = np.array([0 if time is None else (time - EPOCH) // MICROSECOND for time in times], np.int64)
-    return microseconds.view("datetime64[us]")[position_of_row], valid_mask
+    return times, valid_mask
 
 
-def _parse_iso(texts: Strings, valid: np.ndarray | np.bool_) -> tuple[np.ndarray, np.ndarray] | None:
-    """Parses texts of ISO 8601 by Arrow, which is faster than Python and lets other threads run.
-
-    Returns:
-        As `read_times`. None: Arrow can't parse one of the texts, which Python may.
-    """
-    import pyarrow
-
-    strings, string_of_row = split_dictionary(texts)
-    is_empty = np.diff(strings.offsets) == 0
-    rows: Any = slice(None) if string_of_row is None else string_of_row
-    if not len(is_empty):
-        return None
-    array = strings_to_arrow(strings)
-    if is_empty.any():
-        array = mask_column(array, ~is_empty)
-    try:
-        times = convert_numbers(array.cast(pyarrow.timestamp("us")), "M8[us]", ~is_empty, EPOCH_TIME)
-    except pyarrow.ArrowInvalid:
-        return None
-    if times.min() < FIRST_TIME:  # the year 0, which Python refuses
-        return None
-    return times[rows], ~is_empty[rows] & valid
-
-
-def _list_unparsed(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
+def _list_unparsed(block: Block, key: str, values: Any) -> tuple[Strings | list[Any], Any]:
     """Returns the values to parse, and the position of each row's value among them. A dictionary is parsed once."""
     if isinstance(values, Strings):
         strings, string_of_row = split_dictionary(values)
-        texts = strings.tolist() or [""]  # the dictionary may be empty where all values are missing
-        return texts, np.arange(values.rows) if string_of_row is None else string_of_row
+        if not len(strings.offsets) - 1 and values.rows:  # the dictionary may be empty where all values are missing
+            strings = Strings.from_bytes([b""])
+        return strings, slice(None) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
         raise DataError(f"column `{key}` of {block.origin} has {describe_values(values)}; {NEED_TIME}", SET_FORMAT)
-    return values.tolist(), np.arange(len(values))
-
-
-def _parse(value: Any, format: str | None) -> datetime | None:
-    """Parses a time and converts it to UTC. None: the value is no time."""
-    if isinstance(value, date):
-        value, format = value.isoformat(), None
-    try:
-        return convert_to_utc(datetime.fromisoformat(value)) if format is None else parse_time(value, format)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def extract_part(times: np.ndarray, part: str) -> np.ndarray:
-    """Extracts a part of times, datetime64 (rows,), as int64."""
-    years, months, days = (times.astype(f"datetime64[{unit}]") for unit in "YMD")
-    if part == "year":
-        return years.astype(np.int64) + 1970
-    if part == "month":
-        return (months - years.astype(months.dtype)).astype(np.int64) + 1
-    if part in ("day", "day_of_year"):
-        start = months if part == "day" else years
-        return (days - start.astype(days.dtype)).astype(np.int64) + 1
-    if part == "weekday":
-        return (days.astype(np.int64) + 3) % 7  # 1 January 1970 was a Thursday
-    seconds = (times.astype("datetime64[s]") - days.astype("datetime64[s]")).astype(np.int64)
-    return {"hour": seconds // 3600, "minute": seconds // 60 % 60, "second": seconds % 60}[part]
+    return values.tolist(), slice(None)

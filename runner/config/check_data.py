@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.expression.parser import parse
+from components.types import UserError
 from runner.signature.type_hints import Problem
-
-# The columns in an expression: any name in backticks, and names that are no functions.
-EXPRESSION_NAME = re.compile(r"`([^`]+)`|\b([^\W\d]\w*)\b(?!\s*\()")
 
 
 def find_drop_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -55,5 +54,6 @@ def _list_keys(node: Any) -> list[str]:
         value = node.get(parameter)
         keys += value if isinstance(value, list) else [value] if isinstance(value, str) else []
     if isinstance(expression := node.get("expression"), str):
-        keys += [quoted or name for quoted, name in EXPRESSION_NAME.findall(expression)]
+        with contextlib.suppress(UserError):  # the check of the column reports it
+            keys += parse(expression).columns
     return list(dict.fromkeys(keys))

@@ -1,67 +1,26 @@
-"""Arithmetic expressions over columns, as text.
-
-Python's parser makes a tree of the text. Only the operators and functions of this file are evaluated; the text is never
-run as code.
-"""
+"""Expressions over columns whose values are numbers, or booleans, which are 1 and 0."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 
+from components.expression.expression import Expression, describe_values
+from components.expression.operands import KINDS, NUMERIC, Kind, Operand, read_operand
+from components.expression.parser import quote, shorten
 from components.feature.base import raw
-from components.layer.table import get_entry
-from components.types import Block, DataError, Remedy, UserError
-
-Operands: TypeAlias = Mapping[str, np.ndarray]
-Evaluate: TypeAlias = Callable[[Operands], Any]  # returns a number or an array (rows,)
-
-OPERATORS: Mapping[type[ast.operator], np.ufunc] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.divide,
-    ast.Pow: np.power,
-}
-FUNCTIONS: Mapping[str, np.ufunc] = {
-    "abs": np.absolute,
-    "exp": np.exp,
-    "log": np.log,
-    "log1p": np.log1p,
-    "max": np.maximum,
-    "min": np.minimum,
-    "sqrt": np.sqrt,
-}
-TOO_LONG = "is too long; split it into several columns that are expressions"
-MAX_NODES = 600  # nodes of an expression's tree, the depth of which Python's parser limits
-ALLOWED = f"+, -, *, /, **, parentheses, numbers, columns, and the functions {', '.join(FUNCTIONS)}"
-
-
-class Parsed(NamedTuple):
-    """A parsed expression.
-
-    Attributes:
-        columns: the names of its columns, in order of first occurrence.
-        evaluate: computes the value of the expression from its columns.
-    """
-
-    columns: tuple[str, ...]
-    evaluate: Evaluate
+from components.types import Block, DataError, Remedy, Strings, UserError, Values
 
 
 @dataclass(frozen=True)
-class Expression:
-    """Arithmetic over columns of single numbers, such as `(total_rooms - 1) / households`. It is computed in float64.
+class NumericExpression:
+    """An expression whose values are single numbers, such as `(total_rooms - 1) / households`, in float64.
 
-    The operators are +, -, *, / and **; the functions are abs, exp, log, log1p, max, min and sqrt. Column names with
-    other characters than letters, digits and underscores need backticks. Anything else raises UserError.
+    The syntax is that of `Expression`. All arithmetic is in float64, also of whole numbers.
 
     Attributes:
         text: the expression.
@@ -70,116 +29,94 @@ class Expression:
     text: str
 
     def __post_init__(self) -> None:
-        _parse(self.text)
+        self._check_kind(self._expression.find_type({}))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return _parse(self.text).columns
+        """The names of its columns, in order of first occurrence."""
+        return self._expression.columns
+
+    @cached_property
+    def _expression(self) -> Expression:
+        return Expression(self.text, exact=False)
 
     def __call__(self, block: Block, *, allow_missing: bool = False) -> np.ndarray:
         """Computes the value in each row, float64 (rows, 1).
 
         Args:
             block: the rows.
-            allow_missing: whether operands may be missing. The value is then NaN.
+            allow_missing: whether a value may be missing. It is then NaN.
 
         Raises:
             DataError: a value isn't finite, or is too large. The message has the operands.
         """
-        columns, evaluate = _parse(self.text)
-        operands = {name: _operand(block, name, allow_missing=allow_missing) for name in columns}
-        with np.errstate(all="ignore"):
-            values = evaluate(operands)
-        is_missing = functools.reduce(np.logical_or, map(np.isnan, operands.values()))
-        invalid = ~is_missing & ~(np.abs(values) <= raw.LARGEST)
-        if invalid.any():
-            row = int(np.argmax(invalid))
-            reason = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
-            raise DataError(
-                f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {reason}; "
-                f"{raw.describe_range(raw.LARGEST)}",
-                raw.CORRECT,
-                raw.REMOVE_ROW,
-                Remedy("limit an operand, as in `rooms / max(households, 1)`", "columns"),
-            )
-        return np.where(is_missing, np.nan, values)[:, None]
+        read = {name: _read_operand(block, name) for name in self.columns}
+        operands = {name: operand for name, (_, operand) in read.items()}
+        kinds: dict[str, Kind] = {name: kind for name, (kind, _) in read.items()}
+        kind, result = self._expression.compute(kinds, operands, block, checks=False)
+        self._check_kind(kind)
+        self._expression.check(result, operands, block)
+        valid_mask, values = result.valid_mask, np.asarray(result.values, np.float64)
+        is_allowed = np.abs(values) <= raw.LARGEST
+        is_allowed = is_allowed if valid_mask is None else is_allowed | ~valid_mask
+        if not is_allowed.all():
+            self._raise_range_error(block, operands, values, int(np.argmin(is_allowed)))
+        if valid_mask is None:
+            return values[:, None]
+        if not allow_missing and not valid_mask.all():
+            self._raise_missing_error(block, operands, valid_mask)
+        return np.where(valid_mask, values, np.nan)[:, None]
+
+    def _check_kind(self, kind: Kind) -> None:
+        if kind not in NUMERIC | {"unknown"}:
+            fault = f"the expression {shorten(self.text)!r} gives {KINDS[kind]}; numbers or booleans are needed"
+            raise UserError(fault)
+
+    def _raise_range_error(
+        self, block: Block, operands: Mapping[str, Operand], values: np.ndarray, row: int
+    ) -> NoReturn:
+        reason = describe_values(operands, row)
+        raise DataError(
+            f"{block.locate(row)}: {quote(self.text)} is {raw.format_value(values[row])}, where {reason}; "
+            f"{raw.describe_range(raw.LARGEST)}",
+            raw.CORRECT,
+            raw.REMOVE_ROW,
+            Remedy("limit an operand, as in `rooms / max(households, 1)`", "columns"),
+        )
+
+    def _raise_missing_error(self, block: Block, operands: Mapping[str, Operand], valid: np.ndarray) -> NoReturn:
+        """Raises the error about the first missing value, which names a column that has no value in its row."""
+        row = int(np.argmin(valid))
+        for name, operand in operands.items():
+            if operand.valid_mask is None or operand.valid_mask[row]:
+                continue
+            is_masked = name in block.valid and not block.valid[name][row]
+            if not is_masked and getattr(block.columns[name], "dtype", np.dtype(object)).kind == "f":
+                raw.read_numbers(block, name)  # raises the error about NaN
+            missing = operand.valid_mask | valid
+            raise raw.make_missing_error(block, name, missing)
+        reason = describe_values(operands, row)
+        remedy = Remedy("set `missing` to replace missing values of a feature", "gaps")
+        raise DataError(f"{block.locate(row)}: {quote(self.text)} has no value, where {reason}", remedy)
 
 
-def _operand(block: Block, name: str, *, allow_missing: bool) -> np.ndarray:
-    values = raw.read_numbers(block, name, allow_missing=allow_missing)
-    if values.size != len(values):
-        shape = values.shape[1:]
+def _read_operand(block: Block, name: str) -> tuple[Kind, Operand]:
+    """Reads a column. Numbers and booleans must be finite; missing ones have a mask."""
+    if name in block.columns and name not in block.ids and not _has_numbers(block.columns[name]):
+        return read_operand(block, name)
+    numbers = raw.read_numbers(block, name, allow_missing=True)
+    if numbers.size != len(numbers):
+        shape = numbers.shape[1:]
         raise DataError(f"column `{name}` of {block.origin} has rows of shape {shape}; expressions need single numbers")
-    return values.reshape(-1).astype(np.float64)
+    numbers = numbers.reshape(-1)
+    numbers = numbers.astype(np.float64) if numbers.dtype.kind == "u" else numbers
+    return read_operand(Block({name: numbers}, origin=block.origin, first_row=block.first_row), name)
 
 
-@functools.lru_cache(maxsize=256)
-def _parse(text: str) -> Parsed:
-    # For the parser, identifiers replace the names in backticks. Their prefix doesn't occur in the text.
-    names: dict[str, str] = {}  # by identifier
-    prefix = "_"
-    while prefix in text:
-        prefix += "_"
-    identifiers = re.sub(r"`([^`]+)`", lambda match: _add_name(names, f"{prefix}{len(names)}", match[1]), text)
-    try:
-        tree = ast.parse(" ".join(identifiers.split()), mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise _error(f"is no valid expression: {getattr(error, 'msg', error)}", text) from error
-    except (MemoryError, RecursionError) as error:
-        raise _error(TOO_LONG, text) from error
-    if "#" in identifiers:
-        raise _error("contains #", text)
-    if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-        raise _error(TOO_LONG, text)
-    columns: dict[str, None] = {}
-    evaluate = _compile(tree, text, names, columns)
-    if not columns:
-        raise _error("has no column", text)
-    return Parsed(tuple(columns), evaluate)
-
-
-def _add_name(names: dict[str, str], identifier: str, name: str) -> str:
-    names[identifier] = name
-    return identifier
-
-
-def _compile(node: ast.expr, text: str, names: Mapping[str, str], columns: dict[str, None]) -> Evaluate:
-    """Converts a node of the tree to a function, and adds its columns to `columns`."""
-    compile_child = functools.partial(_compile, text=text, names=names, columns=columns)
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool) and math.isfinite(value):
-            number = np.float64(value)
-            return lambda operands: number
-        case ast.Name(id=identifier):
-            name = names.get(identifier, identifier)
-            columns[name] = None
-            return lambda operands: operands[name]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _apply(np.negative, compile_child(operand))
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return compile_child(operand)
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in OPERATORS:
-            return _apply(OPERATORS[type(operator)], compile_child(left), compile_child(right))
-        case ast.Call(func=ast.Name(id=identifier), args=arguments, keywords=[]):
-            return _call(identifier, [compile_child(argument) for argument in arguments], text)
-    raise _error(f"contains {ast.unparse(node)}", text)
-
-
-def _call(name: str, arguments: list[Evaluate], text: str) -> Evaluate:
-    function = get_entry("function", FUNCTIONS, name)
-    if function.nin == 1 and len(arguments) != 1:
-        raise _error(f"calls {name} with {len(arguments)} values instead of one", text)
-    if function.nin == 2 and len(arguments) < 2:
-        raise _error(f"calls {name} with {len(arguments)} values instead of two or more", text)
-    if function.nin == 1:
-        return _apply(function, *arguments)
-    return functools.reduce(functools.partial(_apply, function), arguments)
-
-
-def _apply(function: np.ufunc, *arguments: Evaluate) -> Evaluate:
-    return lambda operands: function(*(argument(operands) for argument in arguments))
-
-
-def _error(fault: str, text: str) -> UserError:
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return UserError(f"`expression` ({shown!r}) {fault}; allowed: {ALLOWED}")
+def _has_numbers(values: Values) -> bool:
+    """Whether a column has numbers, or objects of which the first that isn't missing is no text."""
+    if not isinstance(values, np.ndarray):
+        return not isinstance(values, Strings)
+    if values.dtype.hasobject:
+        return not isinstance(next((value for value in values.flat if value is not None), None), str)
+    return values.dtype.kind not in "bUMm" or values.ndim > 1

@@ -11,7 +11,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.base.values import first_array
 from components.feature.normalizer import FixedNormalizer
-from components.feature.number.expression import Expression
+from components.feature.number.expression import NumericExpression
 from components.feature.statistic.classes import group_rows
 from components.feature.statistic.elements import Key
 from components.ragged import Layout, Levels, nest, split_levels
@@ -54,7 +54,7 @@ class Numbers:
         steps: the normalizers after the factor.
     """
 
-    source: str | Expression
+    source: str | NumericExpression
     allow_missing: bool = False
     sequences: bool = False
     vector_size: int | None = None
@@ -84,7 +84,7 @@ class Numbers:
         return NumberRows(self.transform(flat, self._read_source(flat)), levels)
 
     def __str__(self) -> str:
-        return f"`{self.source.text}`" if isinstance(self.source, Expression) else f"column `{self.source}`"
+        return f"`{self.source.text}`" if isinstance(self.source, NumericExpression) else f"column `{self.source}`"
 
     def transform(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Applies factor and steps to numbers of the block, (vectors, D); raises DataError if a result isn't finite."""
@@ -108,7 +108,7 @@ class Numbers:
         return result
 
     def _flatten(self, block: Block) -> tuple[Block, Levels]:
-        if not self.sequences or isinstance(self.source, Expression):
+        if not self.sequences or isinstance(self.source, NumericExpression):
             return block, ()
         valid_mask = block.valid.get(self.source)
         if valid_mask is not None and not (self.allow_missing or valid_mask.all()):
@@ -117,7 +117,7 @@ class Numbers:
         return flatten_sequences(block, self.source)
 
     def _read_source(self, block: Block) -> np.ndarray:
-        if isinstance(self.source, Expression):
+        if isinstance(self.source, NumericExpression):
             return self.source(block, allow_missing=self.allow_missing)
         return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
 

@@ -95,7 +95,7 @@ def test_texts_of_iso_8601_are_read_as_python_reads_them(others: tuple[str, ...]
 
 
 def test_texts_of_iso_8601_let_other_threads_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.feature.time._parse", lambda *arguments: pytest.fail("Python parses a text"))
+    monkeypatch.setattr("components.times._parse", lambda *arguments: pytest.fail("Python parses a text"))
     times = encoded(TimePart(key="t", part="hour"), to_strings([*ISO, ""]))
     assert times.tolist() == [0, 23, 23, 23, 0, 0, NO_ID]
 

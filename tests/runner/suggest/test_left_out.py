@@ -218,11 +218,13 @@ def test_wrong_words_are_errors(words: tuple[str, ...], message: str, capsys: py
         ({"key": ["b", "a"], "per": "c"}, ["a", "b", "c"]),
         ({"keys": ["a", "b"]}, ["a", "b"]),
         ({"expression": "log(a) + `a b` / max(b, 2)"}, ["a", "a b", "b"]),
+        ({"expression": "x == 'a' and not is_null(`b`) or true"}, ["b"]),
+        ({"expression": "a +"}, []),
         ({"key": "other"}, []),
     ],
 )
 def test_the_columns_that_a_part_reads_are_found(part: dict[str, Any], dropped: list[str]) -> None:
-    names = ["a", "b", "c", "a b", "log", "max", "x"]
+    names = ["a", "b", "c", "a b", "log", "max", "and", "true"]
     feature = {"target": None, "columns": {"x": part}, "inputs": {"columns": ["x"]}}
     found = find_drop_problems({"data": {"drop": names}, "feature": feature})
     assert sorted(problem.split("`")[1] for _, problem in found) == dropped
