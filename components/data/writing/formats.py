@@ -224,7 +224,7 @@ def _has_inner_lists(kind: pyarrow.DataType) -> bool:
     import pyarrow
 
     types, inner = pyarrow.types, kind.value_type
-    return types.is_nested(inner) and (not types.is_fixed_size_list(inner) or _has_inner_lists(inner))
+    return bool(types.is_nested(inner)) and (not types.is_fixed_size_list(inner) or _has_inner_lists(inner))
 
 
 def _write_raw(file: BinaryIO, tables: Iterable[pyarrow.Table]) -> None:
