@@ -102,7 +102,7 @@ def nest(elements: Any, levels: Levels) -> Any:
 
 def select_lists(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The positions of the elements of some lists, and the offsets of these lists among them, both int64."""
-    lengths = np.diff(offsets)[rows]
+    lengths = offsets[rows + 1] - offsets[rows]
     selected = offsets_of(lengths)
     return np.arange(selected[-1]) + np.repeat(offsets[rows] - selected[:-1], lengths), selected
 

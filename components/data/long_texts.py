@@ -40,6 +40,8 @@ def shorten_long_texts(texts: Strings, kept: Collection[str]) -> Strings | None:
 
 
 def _shorten(text: bytes) -> bytes:
+    if b"\0" in text:  # which is an error of the reader
+        return text
     if len(text) < MIN_BYTES or len(text.translate(None, OTHER_BYTES)) < MIN_LETTERS:
         return text
     return f"text {hashlib.blake2b(text, digest_size=8).hexdigest().translate(LETTERS)}".encode()

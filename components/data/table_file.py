@@ -366,7 +366,7 @@ class TableFile(Csv):
 
     The first bytes of a file show its format. Texts are read as in CSV files: as numbers, times or booleans where all
     are such. Other columns keep their types. Of a file that isn't CSV, only the columns that are used are read, and
-    those beyond 256 MB in all are kept in temporary files. Folders named `year=2020` are columns.
+    those beyond 134 MB in all are kept in temporary files. Folders named `year=2020` are columns.
 
     `path` is a file, a pattern such as `shards/*.parquet`, a list of these, or a folder: all files in it and in the
     folders below are the table, but for names that start with `.` or `_`, and have one format. It may be a folder of

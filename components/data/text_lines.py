@@ -36,7 +36,7 @@ class TextLines(Table):
     """Lines of text files as a column `text`, and with `label` a column `label`.
 
     LF, CR LF and CR alone end lines. Empty lines aren't rows; lines of blanks are. Files may be packed with gzip,
-    bzip2, xz or Zstandard. Texts of more than 256 MB in all are kept in a temporary file. For texts that are whole
+    bzip2, xz or Zstandard. Texts of more than 134 MB in all are kept in a temporary file. For texts that are whole
     files, see `TextFolders`.
 
     Attributes:

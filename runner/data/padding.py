@@ -72,7 +72,7 @@ def _measure(name: str, key: str, array: Encoded, rows: np.ndarray) -> ListLengt
     longest, usual = [], []
     values: Any = array
     while isinstance(values, Ragged):
-        lengths = np.diff(values.offsets)[rows]
+        lengths = values.offsets[rows + 1] - values.offsets[rows]
         longest.append(int(lengths.max(initial=0)))
         usual.append(int(np.quantile(lengths, USUAL_SHARE, method="higher")) if len(lengths) else 0)
         if isinstance(values.values, Ragged):

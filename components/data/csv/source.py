@@ -151,7 +151,7 @@ class GivenFile(FileTable):
     @cached_property
     def used_columns(self) -> Collection[str] | None:
         used = self.training.used_columns
-        return self.training.table.types.keys() if used is None else used
+        return self.training.table.values.keys() if used is None else used
 
     @cached_property
     def class_separators(self) -> Mapping[str, str | None]:
@@ -191,11 +191,13 @@ class GivenFile(FileTable):
                 f"{self.label} has no column `{missing[0]}`, which {self.training.label} has. {remedy}. "
                 f"Columns: {join_names(columns.types)}."
             )
-        values = {name: columns.values[name] for name in types}
+        # Columns of lists, arrays or bytes have no type.
+        names = [name for name in self.training.table.values if name in types or name in columns.values]
+        values = {name: columns.values[name] for name in names}
         for name, kind in types.items():  # whole numbers may be codes, for which 1.0 isn't 1
             if kind == "int" and columns.types[name] == "float":
                 values[name] = _as_integers(np.asarray(values[name]), columns.valid.get(name))
-        valid = {name: mask for name, mask in columns.valid.items() if name in types}
+        valid = {name: mask for name, mask in columns.valid.items() if name in values}
         return columns._replace(values=values, valid=valid, types={name: columns.types[name] for name in types})
 
 

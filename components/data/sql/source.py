@@ -40,7 +40,7 @@ class Sql(StoredTable):
     """A table in a database, or the result of a query.
 
     Columns of numbers, booleans and times keep their type, unless `types` lists them. Texts are read as in CSV files:
-    as numbers, times or booleans where all are such. More than 256 MB of rows are kept in a temporary file. Nothing is
+    as numbers, times or booleans where all are such. More than 134 MB of rows are kept in a temporary file. Nothing is
     written to the database. The rows have the order of the query: without `order by`, a database may change it, and
     then other rows are in the splits. The rows of a table have the order of its primary key.
 

@@ -68,6 +68,8 @@ def to_column(kind: Kind, part: Part, layout: Layout, locate: Locate) -> pyarrow
     """
     if layout.bytes_as is not None and kind != "bytes":
         raise DataError(f"{locate(0)} has values of the type {kind}, and `bytes_as` (={layout.bytes_as}) is for bytes")
+    if None in (layout.shape or ())[1:] and not part.levels[0].any():  # no record has the list of features
+        part = part._replace(levels=(part.levels[0], np.zeros(1, np.int64)))
     if layout.bytes_as == "tensor":
         return _convert_tensors(part, layout.shape, locate)
     owners = _find_owners(part)

@@ -204,10 +204,7 @@ def _check_csv(table: pyarrow.Table) -> None:
         if pyarrow.types.is_large_binary(field.type):
             raise DataError(f"column `{field.name}` has bytes, such as images, which CSV files can't hold. {_OTHERS}")
         if pyarrow.types.is_nested(field.type):
-            is_deep = not pyarrow.types.is_fixed_size_list(field.type) and pyarrow.types.is_nested(
-                field.type.value_type
-            )
-            others = OTHER_FORMATS if is_deep else _OTHERS  # Examples can't hold lists of lists either
+            others = OTHER_FORMATS if _has_inner_lists(field.type) else _OTHERS  # Examples can't hold these either
             raise DataError(f"column `{field.name}` has arrays or lists, which CSV files can't hold. {others}")
         if pyarrow.types.is_duration(field.type):
             raise _make_duration_error(field.name, "CSV")
@@ -220,6 +217,14 @@ def _check_csv(table: pyarrow.Table) -> None:
 
 
 _OTHERS = "Write Parquet or TFRecord, or leave the column out."
+
+
+def _has_inner_lists(kind: pyarrow.DataType) -> bool:
+    """Whether lists or arrays have lists of any size within them, and not only arrays."""
+    import pyarrow
+
+    types, inner = pyarrow.types, kind.value_type
+    return bool(types.is_nested(inner)) and (not types.is_fixed_size_list(inner) or _has_inner_lists(inner))
 
 
 def _write_raw(file: BinaryIO, tables: Iterable[pyarrow.Table]) -> None:

@@ -77,7 +77,8 @@ def _explain_stop(conversion: Conversion, name: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         done = f"{name}: stopped after {conversion.rows_done:,} of {len(conversion.rows):,} rows"
-        print_line(f"{done}. Nothing incomplete was left. Write the same command again to continue.", error=True)
+        aim = "start from the first row" if conversion.plan.shards is None else "continue with the missing files"
+        print_line(f"{done}. Nothing incomplete was left. Write the same command again to {aim}.", error=True)
         raise
 
 

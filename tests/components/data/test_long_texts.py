@@ -43,6 +43,13 @@ def test_shortened_texts_are_read_as_the_texts(texts: list[Any], options: dict[s
     assert read(texts, **options) == expected
 
 
+def test_a_long_text_with_a_nul_is_an_error_as_a_short_one_is() -> None:
+    reviews = [f"A good film number {number}. " * 9 for number in range(8)]
+    assert "number 7" in read(reviews)
+    for texts in ([*reviews, reviews[0] + "\0"], ["good", "bad\0"]):
+        assert read(texts) == "the data have a text with a NUL character. Remove this character."
+
+
 def test_equal_texts_have_equal_short_ones_and_numbers_stay() -> None:
     review, other = "abcdefgh " * 50, "abcdefgi " * 50
     texts = [review, other, review, "12", "3" * MIN_BYTES]

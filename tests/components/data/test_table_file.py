@@ -758,6 +758,18 @@ def check_gaps(table: Any) -> None:
     assert not table.valid["name"].any()
 
 
+@pytest.mark.parametrize("used", [None, ["x", "tags"]])
+def test_a_missing_list_of_a_given_split_is_no_empty_list(used: list[str] | None, tmp_path: Path) -> None:
+    table = pyarrow.table({"x": [1, 2, 3], "tags": [["a"], None, []], "y": [0, 1, 0]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    source = open_table(tmp_path / "t.parquet", valid=str(tmp_path / "t.parquet"), target="y")
+    source = source if used is None else source.with_used_columns(used, ["y"])
+    for part in ("train", "valid"):
+        (block,) = source.blocks(part)
+        assert block.valid["tags"].tolist() == [True, False, True]
+        assert cast(Ragged, block.columns["tags"]).offsets.tolist() == [0, 1, 1, 1]
+
+
 @pytest.mark.parametrize("format", SELF_NAMED)
 def test_columns_that_no_row_has_are_gaps_where_rows_name_their_values(format: str, tmp_path: Path) -> None:
     write = SELF_NAMED[format]

@@ -204,6 +204,18 @@ def test_shapes_of_lists_of_features_can_be_declared(tmp_path: Path, shape: Any,
     assert [[np.ravel(step).tolist() for step in row] for row in rows] == LISTS
 
 
+def test_lists_of_lists_that_no_record_of_another_split_has_are_empty(tmp_path: Path) -> None:
+    record = sequence(example(entry(b"y", integers(1))), steps=[integers(1, 2), integers(3)])
+    write_raw(tmp_path / "train", [record, sequence(example(entry(b"y", integers(0))), steps=[])])
+    write_raw(tmp_path / "valid", [sequence(example(entry(b"y", integers(1))))] * 2)
+    source = open_table(tmp_path / "train", valid=str(tmp_path / "valid"), target="y")
+    source = source.with_used_columns(["steps"], ["y"])
+    for part, expected in (("train", [[[1, 2], [3]], []]), ("valid", [[], []])):
+        (block,) = source.blocks(part)
+        assert read_values(block.columns["steps"]) == expected
+        assert isinstance(block.columns["steps"].values, Ragged)
+
+
 def test_lists_of_other_splits_have_the_layout_of_the_training_file(tmp_path: Path) -> None:
     (tmp_path / "train").write_bytes(pack_lists(x=[[[1], [2, 3]], [[]]], y=[[[1, 2]], [[3, 4]]]))
     (tmp_path / "valid").write_bytes(pack_lists(x=LISTS, y=LISTS))

@@ -172,6 +172,7 @@ def test_raw_records_are_read_as_they_were(values: Any, tmp_path: Path) -> None:
             "csv",
             "lists, which CSV files can't hold. Write Parquet, or leave",
         ),
+        (Ragged(IMAGES[..., 0], np.arange(5)), "csv", "lists, which CSV files can't hold. Write Parquet or TFRecord"),
         (np.arange(4).astype("m8[s]"), "csv", "column `x` has durations, which CSV files can't hold"),
         (np.arange(4).astype("m8[s]"), "tfrecord", "column `x` has durations, which TFRecord files can't hold"),
         (np.uint64([1, 2, 3, 2**63]), "tfrecord", "column `x` has an integer beyond 63 bits"),
