@@ -222,8 +222,8 @@ def _open_system(uri: str) -> tuple[Any, str]:
         from fsspec.registry import known_implementations, registry
     except ImportError as error:
         raise DataError(
-            f"{hide_credentials(uri)} needs the package fsspec. Install it: uv sync --extra remote, or pip install "
-            "fsspec aiohttp"
+            f"{hide_credentials(uri)} needs the package fsspec. Install it: uv sync --inexact --extra remote, or "
+            "pip install fsspec aiohttp"
         ) from error
     scheme = _scheme(uri)
     if scheme not in {*known_implementations, *registry}:

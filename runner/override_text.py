@@ -15,7 +15,7 @@ PLAIN_VALUE = re.compile(r"[\w.:-]+|\[.*\]")
 SETTING = re.compile(  # see locate_settings
     r"\b(?P<verb>[Ss]et|[Ii]ncrease|[Ll]eave out|or|and|by|with) "
     r"`(?P<name>[a-z]\w*)(?:\.(?P<column>\"(?:[^\"\\`]|\\.)*\"|[^`=]+))?"
-    r"(?:=(?P<value>[^`]+))?`(?P<data> of the data\b)?"
+    r"(?:=(?P<value>[^`]+))?`(?: of the (?P<owner>data|output)\b)?"
 )
 CHOOSING_VERBS = ("set", "increase", "leave out")  # before a parameter without a value
 ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
@@ -59,7 +59,7 @@ def locate_settings(message: str, key: str) -> str:
     A part doesn't know its place in the configuration. Its message has a value to set as `` `name=value` ``, or as
     `` `name.column=value` `` for one column, after "set", "or", "and", "by" or "with"; and a parameter whose value
     the user must choose as `` `name` ``, after "set", "increase" or "leave out". A column whose name has a backquote or
-    an equals sign is in JSON. A parameter "of the data" is that of the source.
+    an equals sign is in JSON. A parameter "of the data" is that of the source; one "of the output" is in `output`.
 
     Args:
         message: the message.
@@ -73,7 +73,7 @@ def locate_settings(message: str, key: str) -> str:
         is_remedy = found["value"] is not None or found["verb"].lower() in CHOOSING_VERBS
         if column is None or not is_remedy:  # None: no key can have this name
             return found[0]
-        setting = ".".join(filter(None, ("data" if found["data"] else owner, found["name"], column)))
+        setting = ".".join(filter(None, (found["owner"] or owner, found["name"], column)))
         if (value := found["value"]) is not None:
             setting = quote_for_shell(f"{setting}={value if PLAIN_VALUE.fullmatch(value) else quote_text(value)}")
         return f"{found['verb']} {setting}"

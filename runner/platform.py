@@ -51,7 +51,7 @@ def start_jax(cache: Path) -> None:
         reason = (str(error) or "its plugin is not installed").splitlines()[0]
         raise UserError(
             f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: JAX can't use this platform: {reason}\n"
-            "Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU, install titrate with its extra `cuda` or `tpu`."
+            "Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU: uv sync --inexact --extra cuda (or tpu)."
         ) from error
     compilation_cache.use_compilation_cache(cache / "jax")
 
@@ -131,7 +131,8 @@ def find_unused_accelerator() -> str | None:
         return None
     for device, kind, extra in (("/dev/nvidia0", "an NVIDIA GPU", "cuda"), ("/dev/accel0", "a TPU", "tpu")):
         if Path(device).exists():
-            return f"this machine has {kind}, but JAX runs on the CPU. Install titrate with its extra `{extra}`."
+            install = f"uv sync --inexact --extra {extra}"
+            return f"this machine has {kind}, but JAX runs on the CPU. Install the packages for it: {install}"
     return None
 
 

@@ -31,8 +31,9 @@ def read_array_record(path: Path) -> Iterator[list[bytes]]:
         from array_record.python.array_record_module import ArrayRecordReader
     except ImportError as error:
         raise DataError(
-            f"{path} is an ArrayRecord file, and the package array_record isn't installed: {error}. Install the extra "
-            "array_record, or write the records as a TFRecord file"
+            f"{path} is an ArrayRecord file, and the package array_record isn't installed: {error}. Install it "
+            "(uv sync --inexact --extra array_record, or pip install array_record), or write the records as a TFRecord "
+            "file"
         ) from error
     if PackedFile(path).is_packed():
         raise DataError(f"{path} is packed. The records of an ArrayRecord file are packed by themselves: unpack it")

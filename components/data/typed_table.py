@@ -183,15 +183,8 @@ class TypedTable(TextTable):
         indexes = [each.name for each in profile.columns if INDEX.fullmatch(each.name) and each.name not in used]
         profile = replace(profile, columns=tuple(each for each in profile.columns if each.name not in indexes))
         arrays = [name for name in self.table.values if name not in self.table.types]
-        others = [column.name for column in profile.columns if column.name not in self._targets]
         if targets := [name for name in arrays if name in self._targets]:
             raise DataError(f"`target` (={targets[0]}): {self._describe_unread(targets[0])}.")
-        if arrays and not others:
-            unread = self._describe_unread(arrays[0])
-            raise DataError(
-                f"there is no other column than `{arrays[0]}`: {unread}. Choose an experiment or feature columns that "
-                "read it."
-            )
         notes = [f"{name} is left out: {self._describe_unread(name)}" for name in arrays]
         notes += [f"{name} is left out: it is an index of pandas without a name. {NAME_INDEX}" for name in indexes]
         return replace(profile, notes=(*profile.notes, *notes))
@@ -391,8 +384,12 @@ def _describe_unread(values: Values) -> str:
             f"it has {layout_of(values)}, for which nothing is inferred; a feature file can read them, by Vocabulary "
             "and Embedding, or numbers by Numeric with `sequence: true`"
         )
-    if not isinstance(values, np.ndarray) or values.ndim > 1:
-        return "it has arrays or objects, for which nothing is inferred"
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        shape = ", ".join(map(str, values.shape[1:]))
+        by_numeric = "; a feature file can read them by Numeric" if values.dtype.kind in "biuf" else ""
+        return f"it has arrays of shape ({shape}) and type {values.dtype}, for which nothing is inferred{by_numeric}"
+    if not isinstance(values, np.ndarray):
+        return "it has objects, for which nothing is inferred"
     example = next((value for value in values if value is not None), None) if values.dtype.hasobject else None
     if isinstance(example, bytes) or values.dtype.kind == "S":
         return BYTES

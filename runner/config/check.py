@@ -92,21 +92,22 @@ def find_config_problems(config: Config) -> list[str]:
     values = config.values
     if _lacks_run(values):  # the other values are not those of the run
         return find_command_problems(config)
-    problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
+    used = _select_used(values)
+    problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(used)]
     problems += [
-        *find_target_problems(values),
-        *find_call_problems(values),
-        *find_teacher_problems(values),
-        *find_update_problems(values),
-        *find_drop_problems(values),
-        *_check_length(values),
-        *_check_monitor(values),
-        *_check_folds(values),
-        *_check_splits(values),
-        *_check_microbatches(values),
-        *_check_sampling(values),
-        *_check_order(values),
-        *_check_precision(values),
+        *find_target_problems(used),
+        *find_call_problems(used),
+        *find_teacher_problems(used),
+        *find_update_problems(used),
+        *find_drop_problems(used),
+        *_check_length(used),
+        *_check_monitor(used),
+        *_check_folds(used),
+        *_check_splits(used),
+        *_check_microbatches(used),
+        *_check_sampling(used),
+        *_check_order(used),
+        *_check_precision(used),
         *_check_mode_keys(config),
     ]
     return _format_problems(config, problems)
@@ -121,6 +122,14 @@ def find_command_problems(config: Config) -> list[str]:
 def _lacks_run(values: Mapping[str, Any]) -> bool:
     """Whether the mode needs a finished run, and the command names none."""
     return str(values.get("mode")) in RUN_EXAMPLES and values.get("run") is None
+
+
+def _select_used(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values without the groups that the mode doesn't use. Whether parts of those fit together doesn't matter."""
+    mode = MODES.get(str(values.get("mode")))
+    if mode is None or mode.groups is None or values.get("run") is not None:
+        return values
+    return {key: value for key, value in values.items() if key not in read_default_options() or key in mode.groups}
 
 
 def _format_problems(config: Config, problems: Iterable[Problem]) -> list[str]:
@@ -578,8 +587,6 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
             yield Problem(f"output.{key}", "is allowed for mode=predict and mode=convert only. Leave it out.")
         if mode in WRITTEN and output.get("path") is None:
             yield Problem("output", f"{MISSING_ARGUMENT}Set it to {WRITTEN[mode]} to write.")
-        if mode == "convert" and output.get("columns") is not None:
-            yield Problem("output.columns", "is allowed for mode=predict only. Leave out columns by data.drop.")
     if mode == "look" and isinstance(data, dict) and "on_missing" in data:
         yield Problem("data.on_missing", "is allowed for mode=evaluate and mode=predict only. Leave it out.")
 

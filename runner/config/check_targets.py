@@ -21,14 +21,14 @@ CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds targets without a loss, losses and metrics without a target, and mixed classes that a loss can't take."""
     feature = values.get("feature")
-    if not isinstance(feature, Mapping) or not all(key in values for key in ("loss", "metric")):
+    if not isinstance(feature, Mapping):
         return
     yield from _check_masks(feature)
     single, several = feature.get("target"), feature.get("targets") or {}
     if single is not None and several:
         yield Problem("feature.targets", "is set beside feature.target. Set one of them to null.")
         return
-    if not isinstance(several, Mapping):
+    if not isinstance(several, Mapping) or not all(key in values for key in ("loss", "metric")):
         return
     if single is not None:
         yield from _check_single(values)

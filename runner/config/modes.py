@@ -12,11 +12,13 @@ class Mode(NamedTuple):
         description: the mode's line in the help.
         keys: the keys and sections that matter to this mode, for its help.
         imports_jax: whether running the mode imports JAX.
+        groups: the groups that the mode uses without `run`. None: all.
     """
 
     description: str
     keys: tuple[str, ...] = ()
     imports_jax: bool = True
+    groups: tuple[str, ...] | None = None
 
 
 # The `Literal` of `Settings.mode` lists the same names, because types are read from source, without an import.
@@ -26,7 +28,9 @@ MODES = {
         "trains nothing; shows the layers, the memory and time that a run needs, and every value with its origin"
     ),
     "look": Mode(
-        "shows the data as the model gets it; with run=…, the worst mistakes of that run", ("run", "data.split")
+        "shows the data as the model gets it; with run=…, the worst mistakes of that run",
+        ("run", "data.split"),
+        groups=("data", "feature", "augmentation"),
     ),
     "evaluate": Mode(
         "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
@@ -40,11 +44,13 @@ MODES = {
         "lists the runs below `folder`; see runs.where=…, runs.sort=…, runs.last=… and runs.columns=…",
         ("folder", "runs.where", "runs.sort", "runs.last", "runs.columns"),
         imports_jax=False,
+        groups=(),
     ),
     "clean": Mode(
         "removes the checkpoints or folders of the runs that runs.where=… selects, or (runs.delete=cache) encoded data",
         ("folder", "runs.where", "runs.sort", "runs.columns", "runs.delete", "runs.confirm"),
         imports_jax=False,
+        groups=(),
     ),
     "init": Mode(
         "creates a project in the working folder; with data=csv data.path=… data.target=…, writes what is suggested",
@@ -53,6 +59,7 @@ MODES = {
     "download": Mode(
         "fetches the files of data=NAME, a public data set; without a name, lists the data sets with size and licence",
         imports_jax=False,
+        groups=("data",),
     ),
     "convert": Mode(
         "writes the rows of data=… into output=FILE (.csv, .parquet, .tfrecord), or convert.shards=… files in a folder",
@@ -68,8 +75,9 @@ MODES = {
             "convert.records",
         ),
         imports_jax=False,
+        groups=("data",),
     ),
-    "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),
+    "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False, groups=()),
 }
 SWEEP_MODES = ("train", "dry_run")  # modes that allow a sweep
 RUN_MODES = ("evaluate", "predict", "look")  # modes that accept `run` and `data.split`

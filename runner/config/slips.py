@@ -87,7 +87,7 @@ OTHER_ARGUMENTS = {"y", "y_true", "y_pred", "pred", "preds", "predictions", "lab
 """The names that other libraries have for the arguments of losses, metrics and penalties."""
 
 PLATFORM = (
-    "JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or `tpu`. "
+    "JAX uses a GPU or TPU once its packages are installed: uv sync --inexact --extra cuda (or tpu). "
     "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."
 )
 EXPLANATIONS = {

@@ -33,7 +33,7 @@ from runner.suggest.messages import (
     list_spellings,
 )
 from runner.suggest.summary import is_unusual, summarize_kinds
-from runner.suggest.targets import SPLIT_COUNT, find_targets, list_quoted, name_targets, plan_targets
+from runner.suggest.targets import SPLIT_COUNT, describe_unread, find_targets, list_quoted, name_targets, plan_targets
 
 MAX_COLUMNS = 10_000
 MAX_SEPARATE_COLUMNS = 100  # with more feature columns, those of numbers with the same parameters are one
@@ -93,7 +93,8 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
         reasons = [f"{format_name(name)}: {plan.description}" for name, plan in others.items()]
         reasons = [*(reasons or ["all columns are targets; leave one out"]), *readings]
         listed = f"the target{'s' if len(targets) > 1 else ''} {list_quoted(targets)}"
-        raise DataError(f"{table.origin} has no feature column for {listed}: {'; '.join(reasons)}")
+        missing_columns = f"{table.origin} has no feature column for {listed}: {'; '.join(reasons)}"
+        raise DataError("\n".join([missing_columns, *describe_unread(table)]))
     if has_masks:
         others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
         used = {}

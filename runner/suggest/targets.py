@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from components.closest import closest_name, format_name, join_names
+from components.closest import MAX_LISTED, closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, ImageProfile, TableProfile
 from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, make_identifier
 from runner.suggest.images import plan_mask
@@ -42,9 +42,13 @@ def _find_target(target: str | None, table: TableProfile, columns: Collection[st
     """The column of a target. Raises DataError if it is missing or is not a column."""
     origin = table.origin
     if len(columns) < 2 and not table.images:
-        raise DataError(
-            f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
-        )
+        if table.notes:
+            only = f" but {join_names(columns)}" if columns else ""
+            raise DataError(
+                "\n".join([f"{origin}: nothing is inferred for any column{only}.", *describe_unread(table)])
+            )
+        found = f"one column only: {join_names(columns)}" if columns else "no column"
+        raise DataError(f"{origin} has {found}. It needs a target and at least one other column.")
     if target is None:
         raise DataError(
             f"data.target is missing. Set it to the column to predict. Columns of {origin}: {join_names(columns)}."
@@ -61,6 +65,13 @@ def _find_target(target: str | None, table: TableProfile, columns: Collection[st
             hint = f"Did you mean {format_name(nearest)}? " + ("" if is_plain else f"Write {override}. ")
         raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
     return target
+
+
+def describe_unread(table: TableProfile) -> list[str]:
+    """Lines: what the source left out, and how other columns can be read."""
+    more = [f"… ({len(table.notes) - MAX_LISTED:,} more)"] if len(table.notes) > MAX_LISTED else []
+    remedy = "To read other columns, write a feature file, conf/feature/NAME.yaml, and add feature=NAME"
+    return [*table.notes[:MAX_LISTED], *more, remedy] if table.notes else []
 
 
 def list_quoted(names: Iterable[str]) -> str:
@@ -262,7 +273,8 @@ def _check_target(column: ColumnProfile, origin: str, nulls: object, missing: st
         return
     if column.kind == "string" and distinct_count and distinct_count > max_classes:
         to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
-        remedy = to_classes if distinct_count < known else ""
+        to_labels = ". If each text has several labels, write a feature file with components.feature.Labels"
+        remedy = f"{to_classes}{to_labels}" if distinct_count < known else ""
         raise DataError(
             f"{name} has {distinct_count:,} different texts in {known:,} rows: too many for classes{remedy}"
         )

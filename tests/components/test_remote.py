@@ -173,7 +173,7 @@ def test_uris_that_cant_be_read_are_errors(uri: str, message: str) -> None:
 def test_without_fsspec_the_extra_is_named(tmp_path: Path) -> None:
     code = "import sys; sys.modules['fsspec'] = None; from components.input_files import find_paths; find_paths('s3://b/x')"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "s3://b/x needs the package fsspec. Install it: uv sync --extra remote" in found.stderr
+    assert "s3://b/x needs the package fsspec. Install it: uv sync --inexact --extra remote" in found.stderr
 
 
 @contextmanager

@@ -163,7 +163,12 @@ def test_a_frame_may_have_integers_as_names() -> None:
         ({"data": {"x": [1, 2], "y": [1]}, "target": "y"}, "columns with the same number of rows, got x 2, y 1"),
         (
             {"data": {"x": np.zeros((9, 2, 2)), "y": [1] * 9}, "target": "y"},
-            "there is no other column than `x`: it has arrays or objects",
+            r"the data: nothing is inferred for any column but y\.\nx is left out: it has arrays of shape \(2, 2\) and "
+            r"type float64, .*; a feature file can read them by Numeric\nTo read other columns, write a feature file",
+        ),
+        (
+            {"data": {"x": [[1], [1, 2]] * 5, "t": ["a"] * 10, "y": [1, 2] * 5}, "target": "y"},
+            "t: left out: it has one value only\nx is left out: it has lists",
         ),
     ],
 )

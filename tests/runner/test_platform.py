@@ -19,7 +19,7 @@ def test_an_accelerator_that_jax_does_not_use_is_reported(
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == device)
-    assert f"its extra `{extra}`" in str(platform.find_unused_accelerator())
+    assert f"uv sync --inexact --extra {extra}" in str(platform.find_unused_accelerator())
 
 
 def test_there_is_no_warning_if_the_accelerator_is_missing_or_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +112,4 @@ def test_a_missing_platform_is_reported_with_the_remedy(in_empty_folder: Path, n
     assert done.returncode == 2
     assert len(lines := done.stderr.splitlines()) == 2
     assert lines[0].startswith(f"JAX_PLATFORMS={name}: JAX can't use this platform: ")
-    assert lines[1].startswith(
-        "Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU, install titrate with its extra `cuda`"
-    )
+    assert lines[1].startswith("Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU: uv sync --inexact --extra cuda")

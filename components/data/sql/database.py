@@ -25,6 +25,7 @@ class Driver(NamedTuple):
     Attributes:
         name: the name of the dialect and the driver in SQLAlchemy.
         package: what to install for it. "": it is always there.
+        extra: the extra of Titrate that has the package.
         options: SQLAlchemy's options of a connection that can't write.
         arguments: the driver's arguments of a connection that can't write.
         statement: a statement that forbids to write.
@@ -32,16 +33,17 @@ class Driver(NamedTuple):
 
     name: str
     package: str = ""
+    extra: str = ""
     options: Mapping[str, Any] = {}
     arguments: Mapping[str, Any] = {}
     statement: str = ""
 
 
-MYSQL = Driver("mysql+pymysql", "pymysql", statement="SET TRANSACTION READ ONLY")
+MYSQL = Driver("mysql+pymysql", "pymysql", "mysql", statement="SET TRANSACTION READ ONLY")
 DRIVERS = {
     "sqlite": Driver("sqlite"),
-    "duckdb": Driver("duckdb", "duckdb-engine", arguments={"read_only": True}),
-    "postgresql": Driver("postgresql+psycopg", "psycopg[binary]", options={"postgresql_readonly": True}),
+    "duckdb": Driver("duckdb", "duckdb-engine", "duckdb", arguments={"read_only": True}),
+    "postgresql": Driver("postgresql+psycopg", "psycopg[binary]", "postgresql", options={"postgresql_readonly": True}),
     "mysql": MYSQL,
     "mariadb": MYSQL._replace(name="mariadb+pymysql"),
 }
@@ -148,8 +150,9 @@ def make_engine(url: sqlalchemy.URL) -> sqlalchemy.Engine:
     except (sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
         package = driver.package or getattr(error, "name", None)
         if package is not None:
+            by_extra = f"uv sync --inexact --extra {driver.extra}, or " if driver.extra else "uv "
             raise DataError(
-                f"a database of {backend} needs the package {package}. Install it: uv pip install '{package}'"
+                f"a database of {backend} needs the package {package}. Install it: {by_extra}pip install '{package}'"
             ) from error
         raise DataError(
             f"`uri`: there is no driver for a database of `{url.drivername}`. {suggest_name(backend, DRIVERS)} For "

@@ -37,9 +37,11 @@ COMPRESSIONS: dict[FileKind, tuple[Compression, ...]] = {
     "tfrecord": ("none", "gzip", "zlib"),
 }
 """The allowed compressions of each format; the first is the default."""
+NUMPY_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}  # of Arrow's types, for messages
 GROUP_BYTES = 1 << 25  # of a row group of a Parquet file, before it is packed
 EXAMPLES = 1 << 13  # that are serialized at once
-OTHER_FORMATS = "Write Parquet, or leave the column out."
+LEAVE_OUT = "or leave the column out: set `columns` of the output to the others."
+OTHER_FORMATS = f"Write Parquet, {LEAVE_OUT}"
 
 
 class RecordOptions(NamedTuple):
@@ -216,7 +218,7 @@ def _check_csv(table: pyarrow.Table) -> None:
                 )
 
 
-_OTHERS = "Write Parquet or TFRecord, or leave the column out."
+_OTHERS = f"Write Parquet or TFRecord, {LEAVE_OUT}"
 
 
 def _has_inner_lists(kind: pyarrow.DataType) -> bool:
@@ -252,10 +254,34 @@ def _make_raw_error(schema: pyarrow.Schema) -> DataError:
     fits = [field.name for field in schema if types.is_large_binary(field.type) or types.is_large_string(field.type)]
     names = join_names(schema.names)
     fault = f"raw records are the values of one column of bytes or texts, and the data has the columns {names}"
-    if not fits:
-        return DataError(f"{fault}, of which none has bytes or texts. Leave out `records`.")
-    drop = json.dumps([name for name in schema.names if name != fits[0]], ensure_ascii=False)
-    return DataError(f"{fault}. To write `{fits[0]}`, set `drop={drop}` of the data.")
+    if fits:
+        only = json.dumps(fits[:1], ensure_ascii=False)
+        return DataError(f"{fault}. To write `{fits[0]}`, set `columns={only}` of the output.")
+    if len(schema) > 1:
+        return DataError(f"{fault}, of which none has bytes or texts. To write Examples, leave out `records`.")
+    is_nested = types.is_nested(schema.types[0])
+    has = "" if is_nested else "values of "
+    keeping = ", and set `tensors=true` to keep their type" if is_nested else ""
+    return DataError(
+        f"raw records are bytes or texts, and the only column, `{schema.names[0]}`, has "
+        f"{has}{_describe_type(schema.types[0])}. To write Examples, leave out `records`{keeping}."
+    )
+
+
+def _describe_type(kind: pyarrow.DataType) -> str:
+    """A type in words, such as `arrays of int64 of shape [28,28]`."""
+    import pyarrow
+
+    types = pyarrow.types
+    shape: list[int] = []
+    while types.is_fixed_size_list(kind):
+        shape.append(kind.list_size)
+        kind = kind.value_type
+    if shape:
+        return f"arrays of {_describe_type(kind)} of shape {shape}"
+    if types.is_large_list(kind):
+        return f"lists of {_describe_type(kind.value_type)}"
+    return "texts" if types.is_large_string(kind) else NUMPY_NAMES.get(str(kind), str(kind))
 
 
 def write_examples(file: BinaryIO, tables: Iterable[pyarrow.Table], options: RecordOptions = DEFAULTS) -> None:

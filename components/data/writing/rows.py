@@ -20,7 +20,9 @@ CHANNELS = (1, 3)  # of an image
 UTC = "UTC"
 
 
-def read_rows(source: Source, rows: np.ndarray, zoned: Collection[str] = ()) -> Iterator[pyarrow.Table]:
+def read_rows(
+    source: Source, rows: np.ndarray, zoned: Collection[str] = (), names: Sequence[str] | None = None
+) -> Iterator[pyarrow.Table]:
     """Yields some rows of a source, in the order of the source.
 
     Images, which are uint8 arrays (H, W), (H, W, 1) or (H, W, 3), become the bytes of PNG files; other arrays become
@@ -30,6 +32,7 @@ def read_rows(source: Source, rows: np.ndarray, zoned: Collection[str] = ()) -> 
         source: the rows.
         rows: their numbers, counted over all parts: sorted int64.
         zoned: the columns of times that have a zone; their values are in UTC.
+        names: the columns, in this order. None: all.
 
     Raises:
         DataError: a column has values that no file can hold, or the source has another number of rows than before.
@@ -42,7 +45,7 @@ def read_rows(source: Source, rows: np.ndarray, zoned: Collection[str] = ()) -> 
             count = row_count(next(iter(block.columns.values())))
             low, high = np.searchsorted(rows, [start, start + count])
             if high > low:
-                table = make_table(block, rows[low:high] - start, zoned)
+                table = make_table(block, rows[low:high] - start, zoned, names)
                 schema = schema or table.schema
                 yield table if table.schema == schema else table.cast(schema)
             start += count
@@ -72,19 +75,22 @@ def split_tables(tables: Iterable[pyarrow.Table], sizes: Iterable[int]) -> Itera
     return map(take, sizes)
 
 
-def make_table(block: Block, rows: np.ndarray, zoned: Collection[str] = ()) -> pyarrow.Table:
+def make_table(
+    block: Block, rows: np.ndarray, zoned: Collection[str] = (), names: Sequence[str] | None = None
+) -> pyarrow.Table:
     """Some rows of a block; the arguments are those of `read_rows`."""
     import pyarrow
 
     columns, masks = block.columns, block.valid
+    names = [*columns] if names is None else names
     if len(rows) < row_count(next(iter(block.columns.values()))):
         masks = {name: mask[rows] for name, mask in masks.items()}
         if isinstance(columns, LazyColumns):
             columns = columns.select(rows, take_rows)
         else:
-            columns = {name: take_rows(values, rows) for name, values in columns.items()}
+            columns = {name: take_rows(columns[name], rows) for name in names}
     arrays = {}
-    for name in columns:
+    for name in names:
         column = _to_arrow(name, columns[name], is_file=name in block.files, is_zoned=name in zoned)
         mask = masks.get(name)
         arrays[name] = column if mask is None or mask.all() else mask_column(column, mask)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.closest import join_names, suggest_name
 from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, list_folder_columns
 from components.data.writing.rows import list_columns
-from components.types import CountsRows, FindsBadRows, LeavesOut, Source, UserError
+from components.types import CountsRows, FindsBadRows, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
+from runner.data.encode import first_block
 from runner.display.work import show_work
 from runner.errors import error_location, located_settings
 from runner.modes.convert.manifest import Manifest, Written, lock_folder, open_manifest
@@ -42,7 +43,7 @@ def command(config: Config) -> int:
     with problems.collect():
         plan = make_plan(config.values["output"], config.values["convert"])
     with problems.collect(), error_location("data"):
-        source = _open_source(config.values["data"])
+        source = _open_source(config.values["data"], config.values["output"]["columns"])
         source.fingerprint()  # raises for a missing file
     problems.raise_all()
     assert plan is not None
@@ -50,6 +51,7 @@ def command(config: Config) -> int:
     quiet = config.values["quiet"]
     with located_settings("data"):
         check_not_its_own_data(plan.path, source)
+        _check_columns(source, plan.columns or ())
         rows = _select_rows(source, plan)
         zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
     order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
@@ -82,14 +84,24 @@ def _explain_stop(conversion: Conversion, name: str) -> Iterator[None]:
         raise
 
 
-def _open_source(data: Mapping[str, Any]) -> Source:
-    """The source, without rows that can't be read, if they are skipped."""
+def _open_source(data: Mapping[str, Any], columns: Sequence[str] | None) -> Source:
+    """The source, without rows that can't be read, if they are skipped. Other columns than the given make none bad."""
     source: Source = build_source(data)
+    if columns is not None and isinstance(source, SkipsRows):
+        source = source.with_used_columns(columns)
     if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
         source = source.with_bad_rows(dict(source.find_bad_rows()))
     if isinstance(source, CountsRows):
         source = source.with_sizes(dict(source.sizes()))
     return source
+
+
+def _check_columns(source: Source, names: Sequence[str]) -> None:
+    """Raises UserError if the data has no column of a name."""
+    block = first_block(source) if names else None
+    columns = [] if block is None else [*block.columns]
+    if block is not None and (unknown := [name for name in names if name not in columns]):
+        raise UserError(f"output.columns: there is no column `{unknown[0]}`. {suggest_name(unknown[0], columns)}")
 
 
 def _select_rows(source: Source, plan: Plan) -> np.ndarray:
@@ -114,7 +126,7 @@ def _check_folders(conversion: Conversion, name: str) -> None:
     if plan.kind != "images" and (both := [each for each in folders if each in conversion.read_schema().names]):
         raise UserError(
             f"output={name} is in a folder named {both[0]}=…, which would be a column, and the rows have a column "
-            f"{both[0]}. Choose another folder, or leave the column out: data.drop=[{both[0]}]"
+            f"{both[0]}. Choose another folder, or set output.columns to the other columns."
         )
 
 
@@ -138,6 +150,7 @@ def _write(conversion: Conversion, config: Config) -> dict[str, Written]:
         "convert.records": "raw" if plan.options.raw else "example",
         "convert.split": None if plan.splits is None else [*plan.splits],
         "convert.shuffle": plan.shuffle,
+        **({} if plan.columns is None else {"output.columns": [*plan.columns]}),
         **({"seed": config.values["seed"]} if plan.shuffle else {}),
     }
     with lock_folder(plan.path, name):
@@ -155,15 +168,21 @@ def _find_image_columns(conversion: Conversion, config: Config) -> tuple[str, st
     images = list_columns(schema)
     if len(images) != 1:
         found = "no column of images" if not images else f"several columns of images: {', '.join(images)}"
-        remedy = "Choose another convert.format." if not images else "Leave out others by data.drop."
+        remedy = "Choose another convert.format." if not images else "Set output.columns to one of them and the class."
         raise UserError(f"convert.format=images: the data has {found}. {remedy}")
+    others = [name for name in schema.names if name not in images]
     feature = config.values["feature"].get("target")
-    target = config.values["data"].get("target") or (feature.get("key") if isinstance(feature, dict) else None)
-    if isinstance(target, str) and target in schema.names and target not in images:
+    key = feature.get("key") if isinstance(feature, dict) else None
+    target = config.values["data"].get("target") or (key if key in others or len(others) != 1 else others[0])
+    if isinstance(target, str) and target in others:
         return images[0], target
-    if target is None:
-        raise UserError("convert.format=images needs a column of classes. Set data.target to its name.")
-    hint = suggest_name(str(target), [name for name in schema.names if name not in images])
+    if others and target in (None, key):
+        listed = f"[{images[0]},CLASS]"
+        raise UserError(
+            f"convert.format=images needs a column of classes, which isn't clear. Set output.columns={listed}, where "
+            f"CLASS is one of {join_names(others)}."
+        )
+    hint = suggest_name(str(target), others) if others else "The data has no other column."
     raise UserError(f"convert.format=images needs a column of classes, and {target} is none. {hint}")
 
 
@@ -200,11 +219,14 @@ def _list_words(conversion: Conversion, written: Mapping[str, Written], config: 
     yield f"data.path={path}" if PLAIN_PATH.fullmatch(path) else format_override("data.path", path)
     if plan.kind == "images":
         return
-    target = config.values["data"].get("target")
-    if target is not None:
-        yield format_override("data.target", [*map(str, target)] if isinstance(target, list | tuple) else str(target))
-    schema = conversion.read_schema()
-    if target is None and "label" in schema.names and list_columns(schema) == ["image"]:
+    schema, target = conversion.read_schema(), config.values["data"].get("target")
+    if isinstance(target, list | tuple):
+        target = [str(name) for name in target if str(name) in schema.names]
+    elif target is not None:
+        target = str(target) if str(target) in schema.names else None
+    if target and not plan.options.raw:
+        yield format_override("data.target", target)
+    elif "label" in schema.names and list_columns(schema) == ["image"]:
         yield "feature=image"
     options = find_reading_options(schema, merge_flags(written), plan.kind, plan.options)
     for option, value in options.items():

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
         options: how TFRecord files are written.
         shuffle: whether the order is that of the seed.
         splits: the splits whose rows are written. None: all rows.
+        columns: the columns that are written, in this order. None: all.
         overwrite: whether an earlier result is replaced.
     """
 
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     options: RecordOptions
     shuffle: bool
     splits: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
     overwrite: bool
 
     def name_shard(self, index: int) -> str:
@@ -90,6 +92,8 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
         problems += _find_compression_problems(chosen, convert["compression"], named, text)
     options = RecordOptions(convert["float64"], convert["tensors"], convert["records"] == "raw")
     problems += _find_record_problems(chosen, convert)
+    columns = None if output["columns"] is None else tuple(output["columns"])
+    problems += _find_column_problems(columns)
     if not problems:
         problems += _find_path_problems(path, text, is_folder, overwrite=output["overwrite"])
     if problems or chosen is None:
@@ -97,7 +101,7 @@ def make_plan(output: Mapping[str, Any], convert: Mapping[str, Any]) -> Plan:
     compression = "none" if chosen == "images" else convert["compression"] or named or COMPRESSIONS[chosen][0]
     count = None if chosen == "images" or not is_folder else shards or 1
     splits = None if split is None else (split,) if isinstance(split, str) else tuple(split)
-    return Plan(path, chosen, compression, count, options, convert["shuffle"], splits, output["overwrite"])
+    return Plan(path, chosen, compression, count, options, convert["shuffle"], splits, columns, output["overwrite"])
 
 
 def _find_compression_problems(
@@ -127,6 +131,13 @@ def _find_record_problems(kind: FileKind | Literal["images"] | None, convert: Ma
     if words:
         verb, pronoun = ("are", "them") if len(words) > 1 else ("is", "it")
         yield f"{' and '.join(words)} {verb} {reason}. Leave {pronoun} out."
+
+
+def _find_column_problems(columns: tuple[str, ...] | None) -> Iterator[str]:
+    if columns == ():
+        yield "output.columns=[] is empty. List the columns to write, or leave it out to write all."
+    for name in dict.fromkeys(name for name in columns or () if (columns or ()).count(name) > 1):
+        yield f"output.columns lists {name} twice. Leave one out."
 
 
 def _find_path_problems(path: Path, text: str, is_folder: bool, *, overwrite: bool) -> Iterator[str]:

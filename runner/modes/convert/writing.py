@@ -97,7 +97,7 @@ class Conversion:
     def read_schema(self) -> pyarrow.Schema:
         """The columns. A row is read if none was."""
         if self.schema is None:
-            self.schema = next(read_rows(self.source, self.rows[:1], self.zoned)).schema
+            self.schema = next(self._read_rows(self.rows[:1])).schema
         return self.schema
 
     def _read_shards(
@@ -108,7 +108,7 @@ class Conversion:
         if self.order is None:  # one pass
             wanted = [np.arange(bounds[index], bounds[index + 1]) for index in missing]
             rows = self.rows[np.concatenate(wanted)] if wanted else self.rows[:0]
-            yield from zip(missing, split_tables(read_rows(self.source, rows, self.zoned), sizes.values()), strict=True)
+            yield from zip(missing, split_tables(self._read_rows(rows), sizes.values()), strict=True)
             return
         left = [*missing]
         while left:  # a pass for as many files as fit into memory
@@ -120,22 +120,25 @@ class Conversion:
 
     def _read(self, start: int, stop: int) -> Iterable[pyarrow.Table]:
         if self.order is None:
-            return read_rows(self.source, self.rows[start:stop], self.zoned)
+            return self._read_rows(self.rows[start:stop])
         return [self._gather(self.order[start:stop])]
+
+    def _read_rows(self, rows: np.ndarray) -> Iterator[pyarrow.Table]:
+        return read_rows(self.source, rows, self.zoned, self.plan.columns)
 
     def _gather(self, positions: np.ndarray) -> pyarrow.Table:
         """The rows at some positions, in this order, in memory."""
         import pyarrow
 
         by_row = np.argsort(positions)
-        table = pyarrow.concat_tables(read_rows(self.source, self.rows[positions[by_row]], self.zoned))
+        table = pyarrow.concat_tables(self._read_rows(self.rows[positions[by_row]]))
         ranks = np.empty(len(by_row), np.int64)
         ranks[by_row] = np.arange(len(by_row))
         return table.take(pyarrow.array(ranks))
 
     def _row_bytes(self) -> float:
         """The bytes of a row in memory, as the first rows have them."""
-        table = next(read_rows(self.source, self.rows[:1000], self.zoned))
+        table = next(self._read_rows(self.rows[:1000]))
         return float(table.nbytes) / len(table)
 
     def _write(self, path: Path, temporary: Path, tables: Iterable[pyarrow.Table]) -> Written:

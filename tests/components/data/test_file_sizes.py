@@ -11,8 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from components.data import Csv, FixedLengthRecords, TableFile, TextLines
-from components.data.tfrecord.example import Feature, serialize_examples
+from components.data.tfrecord.example import Feature
 from components.data.tfrecord.framing import write_records
+from components.data.tfrecord.serialize import serialize_examples
 from components.types import HasFiles
 
 SIZES = {"a": 3, "b": 1, "c": 5}

@@ -282,7 +282,10 @@ def test_wrong_queries(query: str, message: str, shop: str, monkeypatch: pytest.
         ("postgresql://me:zebra@host:port/shop", "`uri` can't be read."),
         ("sqlit:///shop.db", "no driver for a database of `sqlit`. Did you mean sqlite? Allowed: duckdb, mariadb,"),
         ("sqlite+x:///{folder}/shop.db", "`uri`: there is no driver for a database of `sqlite+x`."),
-        ("mysql://me:zebra@localhost/shop", "of mysql needs the package pymysql. Install it: uv pip install 'pymysql'"),
+        (
+            "mysql://me:zebra@localhost/shop",
+            "needs the package pymysql. Install it: uv sync --inexact --extra mysql, or pip install 'pymysql'",
+        ),
         ("postgres://me:zebra@127.0.0.1:1/shop", "127.0.0.1/shop can't be opened: connection failed: connection to"),
     ],
 )

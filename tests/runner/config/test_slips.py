@@ -36,7 +36,7 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("lr=1e-2", "lr: unknown key. Write learning_rate=0.01"),
         ("optimizer.lr=0.1", "optimizer.lr: unknown parameter of optax.nadam. Write learning_rate=0.1"),
         ("optimizer.learning_rate=0.1", "optimizer.learning_rate: is set by the schedule. Set learning_rate instead."),
-        ("device=gpu", "device: unknown key. JAX uses a GPU or TPU if Titrate is installed with the extra `cuda` or"),
+        ("device=gpu", "device: unknown key. JAX uses a GPU or TPU once its packages are installed: uv sync --inexact"),
         ("device=gpu", "To choose the platform, write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."),
         ("platform=gpu", "write JAX_PLATFORMS=cpu (or cuda, tpu) before titrate."),
         ("data=churn.csv", "unknown option churn.csv. Write data=csv data.path=churn.csv data.target=COLUMN [set by"),

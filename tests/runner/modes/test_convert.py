@@ -231,7 +231,17 @@ def test_a_full_disk_leaves_nothing_incomplete(
             ["output=t.tfrecord", "convert.records=raw", "convert.tensors=true"],
             "convert.tensors=true is for Examples, which convert.records=raw doesn't write. Leave it out.",
         ),
-        (["output=t.tfrecord", "convert.records=raw"], "To write `code`, set 'data.drop=["),
+        (["output=t.tfrecord", "convert.records=raw"], "To write `code`, set 'output.columns=[\"code\"]'."),
+        (
+            ["output=t.tfrecord", "convert.records=raw", "output.columns=[id]"],
+            "the only column, `id`, has values of int64. To write Examples, leave out convert.records.",
+        ),
+        (
+            ["output=t.tfrecord", "convert.records=raw", "data=npz", "data.path=m.npz"],
+            "the only column, `m`, has arrays of float64 of shape [3, 2]. To write Examples, leave out "
+            "convert.records, and set convert.tensors=true to keep their type.",
+        ),
+        (["output=t.csv", "data=npz", "data.path=m.npz"], "leave the column out: set output.columns to the others."),
         (["output=table.csv"], "output=table.csv exists already. Remove it, choose another name, or replace it"),
         (["output=kind=1/t.csv"], "output=kind=1/t.csv is in a folder named kind=…, which would be a column, and the"),
         (["output=kind=1/", "convert.format=csv"], "output=kind=1/ is in a folder named kind=…"),
@@ -240,7 +250,9 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=folder.csv"], "output=folder.csv is a folder. Choose another name, or write output=folder.csv/"),
         (["output=other/", "convert.format=csv"], "output=other/ exists already, with other files such as a.txt."),
         (["output=other/", "convert.format=images"], "output=other/ exists already. Choose another name, or remove"),
-        (["output=t.csv", "output.columns=[id]"], "output.columns: is allowed for mode=predict only."),
+        (["output=t.csv", "output.columns=[idd]"], "output.columns: there is no column `idd`. Did you mean id?"),
+        (["output=t.csv", "output.columns=[id,id]"], "output.columns lists id twice. Leave one out."),
+        (["output=t.csv", "output.columns=[]"], "output.columns=[] is empty. List the columns to write, or leave it"),
         (["output=table.csv", "output.overwrite=true"], "output=table.csv is or has the data that is read."),
         (["output=t.tfrecord"], "set convert.float64=round; to write texts"),
         (["output=t.csv", "convert.split=tset"], "convert.split"),
@@ -256,6 +268,7 @@ def test_wrong_settings_are_errors_and_write_nothing(
     Path("other").mkdir()
     Path("other/a.txt").touch()
     Path("table.csv").write_text(CSV.replace("1.5", "1.1"))
+    np.savez("m.npz", m=np.full((4, 3, 2), 1 / 3))
     before = {*Path().rglob("*")}
     assert convert(*words) == 2
     assert message in capsys.readouterr().err
@@ -320,6 +333,65 @@ def test_images_are_written_into_folders(capsys: pytest.CaptureFixture[str]) -> 
     assert len([*Path("images").rglob("*.png")]) == source.sizes()["test"]
     assert convert_images("output=images/", "convert.format=images") == 2
     assert "output=images/ exists already." in capsys.readouterr().err
+
+
+def test_output_columns_are_those_to_write_of_any_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("output=t.csv", "output.columns=[kind,id]", "data.target=price", "quiet=false") == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("Read it with: titrate data=table data.path=t.csv\n")  # the target isn't there
+    assert Path("t.csv").read_text().startswith('"kind","id"\n,0\n"b",1\n')
+    source = write_images()
+    assert convert_images("output=raw.tfrecord", "convert.records=raw", "output.columns=[image]") == 0
+    raw: Any = build_source({"_target_": "components.data.TableFile", "path": "raw.tfrecord", "records": "raw"})
+    assert raw.sizes()["all"] == sum(source.sizes().values())
+
+
+def test_a_folder_written_with_other_columns_is_another_conversion(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("output=t", "convert.format=csv")
+    assert convert(*words, "output.columns=[id]") == 0
+    assert convert(*words) == 2
+    assert "of another command: output.columns was ['id'] and is None." in capsys.readouterr().err
+
+
+def test_a_value_that_cant_be_read_in_another_column_is_no_matter() -> None:
+    Path("bad.csv").write_text("x,y\n1,2\n2,a\n3,4\n4,5\n")
+    words = ["mode=convert", "data=csv", "data.path=bad.csv", "quiet=true"]
+    assert main([*words, "data.on_bad_row=skip", "output.columns=[x]", "output=t.csv"]) == 0
+    assert len(Path("t.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.drop=[label]", "feature.target=null"],
+        ["data.drop=[label]", "data.target=x"],
+        ["feature.target=null", "training.monitor=valid/accuracy"],
+        ["architecture=lenet5"],
+        ["experiment=digits_cnn", "data.drop=[label]"],
+    ],
+)
+def test_a_conversion_needs_no_features_and_no_network(words: list[str]) -> None:
+    Path("lab.csv").write_text("x,label\n1,a\n2,b\n")
+    assert main(["mode=convert", "data=csv", "data.path=lab.csv", "quiet=true", "output=t.csv", *words]) == 0
+
+
+def test_what_the_command_sets_is_checked_in_a_conversion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("output=t.csv", "optimizer.b1=2", "data.target=id", "data.drop=[id]") == 2
+    error = capsys.readouterr().err
+    assert "optimizer.b1: 2 is not a number in [0, 1)" in error
+    assert "data.drop: `id` is the target (data.target)." in error
+
+
+def test_the_only_other_column_is_the_class_of_images(capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+    np.savez("named.npz", image=images, kind=np.arange(6) % 2, other=np.arange(6))
+    words = ["mode=convert", "data=npz", "data.path=named.npz", "convert.format=images", "quiet=true"]
+    assert main([*words, "output=a/"]) == 2
+    assert "Set output.columns=[image,CLASS], where CLASS is one of kind, other." in capsys.readouterr().err
+    assert main([*words, "output=a/", "output.columns=[image,kind]"]) == 0
+    assert sorted(path.name for path in Path("a").iterdir()) == ["0", "1"]
+    assert main([*words, "output=b/", "output.columns=[image]"]) == 2
+    assert "The data has no other column." in capsys.readouterr().err
 
 
 def test_files_that_the_manifest_lacks_are_replaced() -> None:
