@@ -18,12 +18,9 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
         return
     with ThreadPoolExecutor(workers, "ordered_map") as pool:
         pending: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
                 yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after an error, nobody needs the others
+        while pending:
+            yield pending.popleft().result()

@@ -179,24 +179,10 @@ def test_calls_that_go_on_start_no_process_once_the_workers_have_ended() -> None
     before = list_children()
     with Workers(2, start_seconds=0) as workers:
         wait_for_process(workers)
-        results = workers.map(get_process, range(1000))
+        results = workers.map(get_process, range(200))
         next(results)
-    assert {*results} - {os.getpid()} == set() or list_children() == before
-    assert list_children() == before
-
-
-def test_an_error_ends_the_items_that_wait() -> None:
-    computed = []
-
-    def fail_first(item: int) -> None:
-        time.sleep(0.01)
-        computed.append(item)
-        if item == 0:
-            raise DataError("wrong")
-
-    with pytest.raises(DataError, match="wrong"):
-        list(Workers(20, start_seconds=math.inf).map(fail_first, range(1000)))
-    assert len(computed) < 60
+    later = [(list_children(), number) for number in results][100:]
+    assert later == [(before, os.getpid())] * len(later)
 
 
 def test_a_process_computes_nothing_with_a_module_that_has_changed(
@@ -204,13 +190,14 @@ def test_a_process_computes_nothing_with_a_module_that_has_changed(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     file = tmp_path / "changing.py"
-    file.write_text("def get(item):\n    return 1\n")
+    code = "import time\n\n\ndef get(item):\n    time.sleep(0.003)\n    return 1\n"
+    file.write_text(code)
     os.utime(file, (0, 0))
     with Workers(2, start_seconds=0) as others:
         wait_for_process(others)
         function = importlib.import_module("changing").get
-        file.write_text("def get(item):\n    return 2\n")
-        assert {result for _ in range(30) for result in others.map(function, range(20))} == {1}
+        file.write_text(code.replace("1", "2"))
+        assert set(others.map(function, range(100))) == {1}
 
 
 def test_processes_that_cannot_start_leave_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
