@@ -38,7 +38,7 @@ CONTENT_FACTS = (
     *("etag", "lastmodified", "mtime", "modified", "created", "updated", "md5hash", "contentmd5", "digest", "checksum"),
     *("crc32c", "generation", "versionid", "sha256", "lfs"),
 )
-LOGIN = re.compile(r"[^:]+://[^/@]*:[^/]*@")  # the beginning of a URI with user and password
+LOGIN = re.compile(r"[^:]+://[^/@]*:")  # the beginning of a URI with user and password, which may have a slash
 NAMED_PACKAGE = re.compile(r"(?:[Ii]nstall |\")([\w-]+)")  # in an error of fsspec
 # Parameters of signed addresses. They differ each time, and are no part of the identity of a file.
 SIGNED = re.compile(

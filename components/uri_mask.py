@@ -59,6 +59,9 @@ def mask_uri(uri: str) -> str:
         return f"{scheme}://{_mask_query(rest)}"
     if scheme.lower() in STORES:
         authority, slash, path = rest.partition("/")
+        if ":" in authority and "@" not in authority and scheme.lower() != "hdfs":  # a password may have a "/"
+            _, at_sign, address = rest.rpartition("@")
+            return f"{scheme}://{MASK}{at_sign}{_SECRET.sub(_mask_secret, address) if at_sign else ''}"
         user, at_sign, host = authority.rpartition("@")
         user = MASK if ":" in user else user
         return f"{scheme}://{user}{at_sign}{host}{slash}{_SECRET.sub(_mask_secret, path)}"

@@ -90,7 +90,12 @@ def compute_statistics(
         keys = frozenset[str]().union(*(plan.keys for plan in plans.values()))
         selections = (_select_requested(rows, offset, block, keys) for offset, block in blocks_with_offsets(source))
         summarize = functools.partial(_summarize_block, plans, constants)
-        total = merge_states((workers or Workers()).map(summarize, selections))
+        # Workers return states without their statistics, as a statistic may be equal to itself only, and not to a copy.
+        states = (
+            {name: dict(zip(plans[name].statistics, found, strict=True)) for name, found in block.items()}
+            for block in (workers or Workers()).map(summarize, selections)
+        )
+        total = merge_states(states)
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()
@@ -176,8 +181,8 @@ def _select_requested(rows: Mapping[str, np.ndarray], offset: int, block: Block,
 
 def _summarize_block(
     plans: Mapping[str, _Plan], constants: Mapping[str, Constants], selection: _Selection
-) -> dict[str, States]:
-    """The states of one block, for each request that has rows in it."""
+) -> dict[str, list[Any]]:
+    """The states of one block, for each request that has rows in it, in the order of the statistics."""
     states = {}
     for name, rows in selection.rows.items():
         keys = plans[name].keys
@@ -192,16 +197,16 @@ def has_statistics(columns: Mapping[str, Column]) -> bool:
     return any(column.statistics() for column in columns.values())
 
 
-def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: Block) -> States:
+def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: Block) -> list[Any]:
     """The states of the statistics of a request for one block."""
     all_parents = {parent for _, parents in plan.statistics for parent in parents}
     read = encode_block(block, plan.ancestors, constants, read=all_parents).read
     blocks: dict[Parents, Block] = {(): block}
-    states: States = {}
+    states = []
     for statistic, parents in plan.statistics:
         if parents not in blocks:
             blocks[parents] = _add_parents(block, {parent: read[parent] for parent in parents})
-        states[statistic, parents] = statistic.summarize(blocks[parents])
+        states.append(statistic.summarize(blocks[parents]))
     return states
 
 

@@ -5,11 +5,13 @@ other, but each needs a second to import its modules, and blocks are copied to i
 processes join them once it has taken START_SECONDS.
 
 A process only saves time. A block that can't be sent to it, or whose function fails there, is computed in this process,
-which raises the error. So a result depends neither on the number of workers nor on where a block is computed.
+which raises the error, and so are the other blocks for this function. So a result depends neither on the number of
+workers nor on where a block is computed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pickle
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property, partial
@@ -45,7 +48,11 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**31),
 }
 _SLOTS = 2  # of a process: it computes an item while it receives another one
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from runner.data.workers import serve; serve(sys.argv[1])"
+_PROGRAM = (
+    "import sys; started, numbers, *sys.path[:] = sys.argv[1:]; "
+    "from runner.data.workers import serve; serve(float(started), numbers)"
+)
+_STARTED = time.time()  # Users' modules are imported later
 
 
 class Workers:
@@ -64,7 +71,7 @@ class Workers:
         self.count = count_workers() if count is None else count
         self._max_processes = min(self.count - 1, _MAX_PROCESSES)  # this process computes too
         self._remaining_seconds = start_seconds
-        self._idle: list[_Slot] | None = None  # None: processes aren't started
+        self._idle: list[_Slot] | None = None  # None: processes aren't started, or have ended
         self._lock = threading.Lock()
         self._computing = threading.Semaphore(self.count)  # in this process
         self._is_entered = False
@@ -77,6 +84,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_entered = False
+        self._max_processes = 0  # threads may still compute, if the caller keeps the iterator of `map`
         self._end()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -84,7 +92,8 @@ class Workers:
 
         Args:
             function: it has no side effects, as it may be called in other processes, if it can be pickled.
-            items: processes receive only the columns, masks and `ids` of blocks, and not where their rows are located.
+            items: processes receive blocks without what `locate` of a subclass of Block needs. A function that calls
+                it fails there.
         """
         job = _Job(function)
         threads = self.count + (_SLOTS - 1) * self._max_processes
@@ -98,10 +107,10 @@ class Workers:
         if (slot := self._take_slot(job, item)) is not None:
             try:
                 result = slot.process.call(slot.channel, item)
-            except _UnsentError:
+            except _FailedError:
                 job.is_sendable = False
                 self._return_slot(slot)
-            except _FailedError:
+            except _EndedError:
                 slot.end()
             else:
                 self._return_slot(slot)
@@ -114,20 +123,26 @@ class Workers:
 
     def _take_slot(self, job: _Job, item: Any) -> _Slot | None:
         """An idle slot of a process that has the function of a job. None: there is none now."""
-        if self._remaining_seconds > 0 or self._max_processes == 0 or not job.is_sendable:
+        if self._remaining_seconds > 0 or not job.is_sendable:
             return None
         with self._lock:
+            if self._max_processes == 0:
+                return None
             if self._idle is None:
                 if not job.can_send(item):
                     return None
                 processes = _start_processes(self._max_processes)
                 self._idle = [_Slot(process, channel) for process in processes for channel in process.channels]
+            idle = Counter(slot.process for slot in self._idle)
             for slot in list(self._idle):
                 try:
-                    if slot.process.is_ready(job):
+                    if slot.process.is_ready(job, is_idle=idle[slot.process] == _SLOTS):
                         self._idle.remove(slot)
                         return slot
                 except _FailedError:
+                    job.is_sendable = False
+                    return None
+                except _EndedError:
                     self._idle.remove(slot)
                     slot.end()
         return None
@@ -136,6 +151,8 @@ class Workers:
         with self._lock:
             if self._idle is not None:
                 self._idle.append(slot)
+                return
+        slot.end()  # `_end` was called meanwhile
 
     def _end(self) -> None:
         with self._lock:
@@ -161,7 +178,7 @@ class _Job:
 
     Attributes:
         function: the function.
-        is_sendable: whether it and its items can be pickled, as far as is known.
+        is_sendable: whether processes can compute its items, as far as is known.
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -170,7 +187,7 @@ class _Job:
 
     def can_send(self, item: Any) -> bool:
         """Whether the function and an item can be pickled."""
-        with suppress(_UnsentError):
+        with suppress(_FailedError):
             pack_message(item)
             return self.message is not None
         self.is_sendable = False
@@ -181,17 +198,17 @@ class _Job:
         """The pickled function. None: it can't be pickled."""
         try:
             return pack_message(_Function(self.function))
-        except _UnsentError:
+        except _FailedError:
             self.is_sendable = False
             return None
 
 
-class _UnsentError(Exception):
-    """A value can't be pickled, or is too large."""
-
-
 class _FailedError(Exception):
-    """A process has ended, or its function has failed."""
+    """A value can't be pickled, or is too large, or the function has failed. The process goes on."""
+
+
+class _EndedError(Exception):
+    """A process has ended."""
 
 
 class _Process:
@@ -206,15 +223,20 @@ class _Process:
         self.channels: list[_Channel] = []
         self._job: _Job | None = None
         self._is_prepared = False
-        with ExitStack() as stack:
+        with ExitStack() as others, ExitStack() as own:
             descriptors = []
             for _ in range(_SLOTS):
                 connection, other = Pipe()
-                stack.callback(other.close)
-                self.channels.append(_Channel(connection, _open_memory(), _open_memory()))
-                descriptors += [other.fileno(), self.channels[-1].outgoing, self.channels[-1].incoming]
+                own.callback(connection.close)
+                others.callback(other.close)
+                memories = []
+                for _ in range(2):
+                    memories.append(_open_memory())
+                    own.callback(os.close, memories[-1])
+                self.channels.append(_Channel(connection, *memories))
+                descriptors += [other.fileno(), *memories]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, ",".join(map(str, descriptors)), *sys.path],
+                [sys.executable, "-c", _PROGRAM, repr(_STARTED), ",".join(map(str, descriptors)), *sys.path],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -222,20 +244,30 @@ class _Process:
                 start_new_session=True,  # Ctrl-C interrupts this process, which then ends the other one
                 env={**os.environ, **_ENVIRONMENT},
             )
+            own.pop_all()  # stay open
 
-    def is_ready(self, job: _Job) -> bool:
+    def is_ready(self, job: _Job, *, is_idle: bool) -> bool:
         """Whether the process has the function of a job. If not, the function is sent to it.
 
+        Args:
+            job: the job.
+            is_idle: whether the process computes no item, which would need the function that it has.
+
         Raises:
-            _FailedError: the process has ended, or can't unpickle the function.
+            _FailedError: the process can't unpickle the function.
+            _EndedError: the process has ended.
         """
         channel = self.channels[0]
         if not self._is_prepared:
             if not channel.has_received():
                 return False
-            self._receive(channel)
             self._is_prepared = True
-        if self._job is not job and job.message is not None:
+            try:
+                channel.receive()
+            except _FailedError:
+                self._job = None
+                raise
+        if self._job is not job and is_idle and job.message is not None:
             channel.send(job.message)
             self._job, self._is_prepared = job, False
         return self._job is job and self._is_prepared
@@ -244,17 +276,11 @@ class _Process:
         """The function's result.
 
         Raises:
-            _UnsentError: the item can't be sent.
-            _FailedError: the function has failed, or the process has ended.
+            _FailedError: the item can't be sent, or the function has failed.
+            _EndedError: the process has ended.
         """
         channel.send(pack_message(item))
-        return self._receive(channel)
-
-    def _receive(self, channel: _Channel) -> Any:
-        try:
-            return channel.receive()
-        except Exception as error:  # unpickling runs the methods of any class
-            raise _FailedError from error
+        return channel.receive()
 
     def end(self) -> None:
         """Ends the process. Its channels stay open."""
@@ -269,10 +295,11 @@ def _start_processes(count: int) -> Iterator[_Process]:
             yield _Process()
 
 
-def serve(numbers: str) -> None:
+def serve(started: float, numbers: str) -> None:
     """Receives functions and items, and answers each, until the other process closes the connections.
 
     Args:
+        started: when the other process started. Functions of modules that changed later fail: it has the earlier ones.
         numbers: the descriptors of each channel, with commas between them: of the connection, of the memory with the
             arrays that are received, and of that for the arrays that are sent.
     """
@@ -281,6 +308,8 @@ def serve(numbers: str) -> None:
         connection: Any = Connection(descriptors[0])
         channels[connection] = _Channel(connection, descriptors[2], descriptors[1])
     function: Callable[[Any], Any] | None = None
+    checked = set[str]()
+    _check_modules(started, checked)
     next(iter(channels.values())).send(pack_message(None))
     while True:
         for ready in wait(channels):
@@ -288,16 +317,26 @@ def serve(numbers: str) -> None:
             try:
                 value = channel.receive()
                 if isinstance(value, _Function):
+                    _check_modules(started, checked)
                     function, result = value.function, None
                 else:
                     assert function is not None
                     result = function(value)
                 answer = pack_message(result)
-            except _FailedError:
+            except _EndedError:
                 return
             except BaseException:
                 answer = _FAILURE
             channel.send(answer)
+
+
+def _check_modules(started: float, checked: set[str]) -> None:
+    """Raises _FailedError if the file of an imported module is newer than a time. Adds the others to `checked`."""
+    for name in sys.modules.keys() - checked:
+        with suppress(OSError):  # it is in an archive
+            if os.stat(getattr(sys.modules[name], "__file__", None) or "").st_mtime > started:
+                raise _FailedError
+        checked.add(name)
 
 
 class _Function(NamedTuple):
@@ -322,15 +361,15 @@ _FAILURE = _Message(b"", ())
 
 
 def pack_message(value: Any) -> _Message:
-    """Pickles a value. Raises _UnsentError if it can't be pickled, or is too large."""
+    """Pickles a value. Raises _FailedError if it can't be pickled, or is too large."""
     stream, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
     try:
         _Pickler(stream, 5, buffer_callback=buffers.append).dump(value)
     except Exception as error:  # pickling runs the methods of any class
-        raise _UnsentError from error
+        raise _FailedError from error
     views = [buffer.raw() for buffer in buffers]
     if sum(view.nbytes for view in views) > _MAX_BYTES:
-        raise _UnsentError
+        raise _FailedError
     return _Message(stream.getvalue(), views)
 
 
@@ -346,9 +385,17 @@ class _Pickler(pickle.Pickler):
             low, high = value.offsets[[0, -1]].tolist()
             return Strings, (value.data[low:high], value.offsets - low, value.indices)
         if isinstance(value, Block):
-            columns, valid = value.columns, dict(value.valid)
-            return Block, (columns, valid, "data", value.first_row, value.ids, value.files, value.offers_skipping)
+            kind = Block if type(value).locate is Block.locate else _SentBlock
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(Block)}
+            return partial(kind, **fields), ()
         return NotImplemented
+
+
+class _SentBlock(Block):
+    """A block whose rows only the process that sent it can locate."""
+
+    def locate(self, row: int) -> str:
+        raise _FailedError
 
 
 class _Channel:
@@ -368,7 +415,7 @@ class _Channel:
         try:
             return self.connection.poll()
         except OSError as error:
-            raise _FailedError from error
+            raise _EndedError from error
 
     def send(self, message: _Message) -> None:
         """Sends a message. The other process must have received the one before."""
@@ -377,19 +424,27 @@ class _Channel:
             _transfer(os.pwritev, self.outgoing, message.buffers)
             self.connection.send_bytes(pickle.dumps((message.data, sizes)))
         except OSError as error:
-            raise _FailedError from error
+            raise _EndedError from error
 
     def receive(self) -> Any:
-        """Waits for a value. Raises _FailedError if the function has failed, or the other process has ended."""
+        """Waits for a value.
+
+        Raises:
+            _FailedError: the function has failed, or the value can't be unpickled.
+            _EndedError: the other process has ended.
+        """
         try:
             data, sizes = pickle.loads(self.connection.recv_bytes())
-            if not data:
-                raise _FailedError
             buffers = [np.empty(size, np.uint8).data for size in sizes]
             _transfer(os.preadv, self.incoming, buffers)
         except (OSError, EOFError) as error:
+            raise _EndedError from error
+        if not data:
+            raise _FailedError
+        try:
+            return pickle.loads(data, buffers=buffers)
+        except Exception as error:  # unpickling runs the methods of any class
             raise _FailedError from error
-        return pickle.loads(data, buffers=buffers)
 
     def close(self) -> None:
         """Closes the connection and the memory."""

@@ -90,7 +90,12 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 # --------------------------------------------------------------------------------------------------- one function
 
 
-BUCKETS = ("s3://me:zebraquagga@bucket/t.csv?*", "gs://bucket/t.csv?X-Goog-Signature=zebra&token=quagga")
+BUCKETS = (
+    "s3://me:zebraquagga@bucket/t.csv?*",
+    "s3://me:zebra/quagga@bucket/t.csv",
+    "S3A://me:zebra/quagga",
+    "gs://bucket/t.csv?X-Goog-Signature=zebra&token=quagga",
+)
 
 
 @pytest.mark.parametrize("uri", [*SPELLINGS.values(), *BUCKETS], ids=[*SPELLINGS, *BUCKETS])

@@ -1,7 +1,10 @@
 """Statistics in one pass: bit-identical for any number of threads, also of columns that read other columns."""
 
+from __future__ import annotations
+
+import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
 from runner.data.python_rows import open_rows
 from runner.data.statistics import StatisticsRequest, compute_statistics, merge_states
-from runner.data.workers import Workers
+from runner.data.workers import Workers, pack_message
 
 ROWS = 1000
 
@@ -90,6 +93,46 @@ def test_statistics_are_bit_identical_for_any_number_of_threads(size: int) -> No
     for workers in (2, 5):
         found = moments(Blocks(size), workers)
         assert (found.offset.tobytes(), found.scale.tobytes()) == (expected.offset.tobytes(), expected.scale.tobytes())
+
+
+class EqualToItself:
+    """A statistic without a comparison of its own: a copy differs from it."""
+
+    def __init__(self) -> None:
+        self.copied = Moments("x")
+
+    def summarize(self, block: Block) -> Any:
+        return self.copied.summarize(block)
+
+    def merge(self, state: Any, other: Any) -> Any:
+        return self.copied.merge(state, other)
+
+    def result(self, state: Any) -> Any:
+        return self.copied.result(state)
+
+
+@dataclass(frozen=True)
+class KeepsStatistic(Scaled):
+    statistic: EqualToItself = field(default_factory=EqualToItself)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {"moments": self.statistic}
+
+
+class CopyingWorkers(Workers):
+    """They call a copy of the function, as other processes do."""
+
+    def map(self, function: Any, items: Any) -> Any:
+        message = pack_message(function)
+        copied = pickle.loads(message.data, buffers=message.buffers)
+        return map(copied, items)
+
+
+def test_a_statistic_may_be_equal_to_itself_only() -> None:
+    columns = {"a": KeepsStatistic("x")}
+    requests = {"train": StatisticsRequest(columns, Blocks(7).splits()["train"])}
+    found = compute_statistics(Blocks(7), requests, columns, workers=CopyingWorkers(1))["train"]["a"]["moments"]
+    assert found.offset == moments(Blocks(7), 1).offset
 
 
 def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:

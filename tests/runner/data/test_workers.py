@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +78,18 @@ def test_a_process_receives_the_columns_of_a_block(workers: Workers, indices: np
     assert repr(there) == repr(here)
 
 
+def locate_rows(block: Block) -> list[str]:
+    return [block.locate(row) for row in range(2)]
+
+
+def test_results_that_have_locations_of_rows_are_computed_where_these_are_known(workers: Workers) -> None:
+    wait_for_process(workers)
+    plain, located = Block({"x": np.ones(2)}, origin="x.csv", first_row=3), Located({"x": np.ones(2)})
+    assert compute_everywhere(workers, locate_rows, plain) == [["row 3 of x.csv", "row 4 of x.csv"]] * 2
+    assert list(workers.map(locate_rows, [located] * 30)) == [["line 100", "line 101"]] * 30
+    wait_for_process(workers)  # it goes on
+
+
 def double(item: np.ndarray) -> np.ndarray:
     return item * 2
 
@@ -119,16 +133,17 @@ def test_a_function_that_fails_in_a_process_only_is_computed_again() -> None:
         assert list(workers.map(partial(fail_elsewhere, os.getpid()), range(50))) == [*range(50)]
 
 
+class Located(Block):
+    def locate(self, row: int) -> str:
+        return f"line {100 + self.first_row + row}"
+
+
 def find_wrong(block: Block) -> None:
     if block.first_row == 30:
         raise DataError(f"{block.locate(2)} is wrong")
 
 
 def test_an_error_names_the_row_as_without_processes() -> None:
-    class Located(Block):
-        def locate(self, row: int) -> str:
-            return f"line {100 + self.first_row + row}"
-
     blocks = [Located({"x": np.ones(10)}, first_row=first) for first in range(0, 60, 10)]
     with Workers(2, start_seconds=0) as workers:
         wait_for_process(workers)
@@ -158,6 +173,42 @@ def test_processes_end_with_the_workers() -> None:
     assert list_children() == before
     list(workers.map(get_process, range(50)))  # `map` ends them, where nothing else does
     assert list_children() == before
+
+
+def test_calls_that_go_on_start_no_process_once_the_workers_have_ended() -> None:
+    before = list_children()
+    with Workers(2, start_seconds=0) as workers:
+        wait_for_process(workers)
+        results = workers.map(get_process, range(200))
+        next(results)
+    later = [(list_children(), number) for number in results][100:]
+    assert later == [(before, os.getpid())] * len(later)
+
+
+def test_a_process_computes_nothing_with_a_module_that_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "changing.py"
+    code = "import time\n\n\ndef get(item):\n    time.sleep(0.003)\n    return 1\n"
+    file.write_text(code)
+    os.utime(file, (0, 0))
+    with Workers(2, start_seconds=0) as others:
+        wait_for_process(others)
+        function = importlib.import_module("changing").get
+        file.write_text(code.replace("1", "2"))
+        assert set(others.map(function, range(100))) == {1}
+
+
+def test_processes_that_cannot_start_leave_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no process")
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    with Workers(4, start_seconds=0) as workers:
+        assert set(workers.map(get_process, range(20))) == {os.getpid()}
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_little_work_starts_no_process() -> None:
