@@ -236,7 +236,14 @@ class _Process:
                 self.channels.append(_Channel(connection, *memories))
                 descriptors += [other.fileno(), *memories]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, repr(_STARTED), ",".join(map(str, descriptors)), *sys.path],
+                [
+                    sys.executable,
+                    "-c",
+                    _PROGRAM,
+                    repr(_STARTED),
+                    ",".join(map(str, descriptors)),
+                    *(path for path in sys.path if isinstance(path, str)),
+                ],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -291,7 +298,7 @@ class _Process:
 def _start_processes(count: int) -> Iterator[_Process]:
     """Starts processes, as far as the system allows it."""
     with suppress(OSError):
-        for _ in range(count):
+        for _ in range(count if sys.executable else 0):  # a program that embeds Python has none
             yield _Process()
 
 
