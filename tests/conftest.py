@@ -88,7 +88,7 @@ def rare_garbage_collection() -> Iterator[None]:
     It never visits those of the modules that the tests have imported.
     """
     before = gc.get_threshold()
-    gc.set_threshold(300_000, *before[1:])
+    gc.set_threshold(100_000, *before[1:])
     gc.collect()
     gc.freeze()
     yield
@@ -102,7 +102,7 @@ def many_programs() -> Iterator[None]:
     """Keeps more programs than a sweep. They are tiny, and JAX forgets all that it has compiled with them."""
     with pytest.MonkeyPatch.context() as patched:
         if programs := sys.modules.get("runner.execution.programs"):  # the tests of a single file may not need it
-            patched.setattr(programs, "MAX_PROGRAMS", 64)
+            patched.setattr(programs, "MAX_PROGRAMS", 32)
         yield
 
 

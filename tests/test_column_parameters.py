@@ -140,6 +140,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "FixedLengthRecords": {"path": "records/a.bin", "fields": RECORD, "valid": 6, "test": 6},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
+    "Mixed": {"sources": {"a": {"_target_": "components.data.Csv", "path": "table.csv", "valid": 4, "test": 4}}},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ParsedFiles": {"path": "records/a.bin", "framing": 13, "valid": 0.2, "test": 0.2}
     | {"function": {"_target_": "own_rows.parse"}},
@@ -392,6 +393,7 @@ VALUES: dict[str, list[Any]] = {
     "ScikitLearn.group": ["label"],
     "TextFolders.split_hash": ["label"],
 }
+VALUES |= {"Mixed.sources": [{"a": {"_target_": "components.data.Csv", "path": "other.csv", "valid": 4, "test": 4}}]}
 VALUES |= {"Sql.uri": ["sqlite:///other.db"], "Sql.query": ["other"]}
 
 

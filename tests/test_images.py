@@ -399,7 +399,7 @@ def test_random_crops_are_resumed_within_an_epoch_with_the_same_bits(
                 os.kill(os.getpid(), signal.SIGTERM)
             return original(rows, seed, epoch, **options)
 
-        patch.setattr("runner.training.trainer.epoch_order", interrupt)
+        patch.setattr("runner.data.training_order.epoch_order", interrupt)
         stopped = runner.run(*words, "fresh=true")
     assert stopped.status == "interrupted"
     resumed = runner.run(*words)

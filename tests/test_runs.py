@@ -216,15 +216,14 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes_it(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
     """Sends a signal at the start of an epoch, counted from 0."""
-    from runner.data import order
-    from runner.training import trainer
+    from runner.data import order, training_order
 
     def epoch_order(rows: np.ndarray, seed: int, current: int, **options: Any) -> order.EpochOrder:
         if current == epoch:
             os.kill(os.getpid(), number)
         return order.epoch_order(rows, seed, current, **options)
 
-    monkeypatch.setattr(trainer, "epoch_order", epoch_order)
+    monkeypatch.setattr(training_order, "epoch_order", epoch_order)
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"

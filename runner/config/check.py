@@ -476,7 +476,7 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that nothing contradicts `training.sampling`."""
     training, feature = values.get("training") or {}, values.get("feature")
     sampling = training.get("sampling") if isinstance(training, dict) else None
-    if weights := training.get("source_weights"):
+    if isinstance(training, dict) and (weights := training.get("source_weights")):
         yield from _check_source_weights(weights, values.get("data"), training)
     if sampling is None or not isinstance(feature, dict):
         return
@@ -524,7 +524,8 @@ def _check_order(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(training, dict) or not isinstance(feature, dict):
         return
     inputs = feature.get("inputs")
-    columns = {name for names in inputs.values() for name in names or ()} if isinstance(inputs, dict) else set()
+    listed = [names for names in inputs.values() if isinstance(names, list)] if isinstance(inputs, dict) else []
+    columns = {name for names in listed for name in names if isinstance(name, str)}
     column = training.get("bucket_by_length")
     if column is not None and column not in columns:
         text = f"{column} is no column of the inputs. {suggest_name(column, columns, title='Columns')}"

@@ -92,7 +92,7 @@ def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> N
     [
         ({"x": [1, 2], "y": [1, 2, 3]}, r"the same number of rows, got x 2, y 3"),
         ({}, "must have columns"),
-        ({"x": [[1], 2]}, "column `x` is no array; use `Ragged` for rows of different lengths"),
+        ({"x": [[1], 2]}, "column `x` has single values in row 1, but lists in row 0."),
         ({"x": 1}, "column `x` is 1, not an array of rows; a single row is \\[1\\]"),
         ({"train": {"x": [1]}, "test": {"y": [1]}}, "must have the same columns, got train: x; test: y"),
     ],

@@ -159,7 +159,7 @@ def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
     start = time.monotonic()
     assert main(["--help"]) == 128 + number
     assert time.monotonic() - start < 30
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "interrupted\n"
     assert sys.unraisablehook is hook
 
 
