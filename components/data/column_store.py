@@ -22,6 +22,7 @@ from components.types import DataError, Values
 if TYPE_CHECKING:
     import pyarrow
 
+ALIGNMENT = 64  # of arrays in a file, in bytes
 MAX_ARRAY_BYTES = 1 << 27  # of the columns of a table in memory; others are kept on the disk
 
 
@@ -201,22 +202,55 @@ class SpooledColumns(ColumnStore):
 
 
 def map_arrays(values: Any, maps: list[pyarrow.Buffer]) -> Any:
-    """The same column, whose arrays are in temporary files that are mapped into memory.
+    """The same column, whose arrays are in a temporary file that is mapped into memory.
 
     Args:
-        values: an array, or a tuple of arrays and other values.
-        maps: gets the contents of the files.
+        values: an array, or a tuple of arrays, such tuples and other values.
+        maps: gets the content of the file.
 
     Raises:
         DataError: the file can't be written.
     """
-    if isinstance(values, tuple):
-        mapped = [map_arrays(each, maps) for each in values]
-        return values._make(mapped) if hasattr(values, "_make") else tuple(mapped)
-    if not isinstance(values, np.ndarray) or values.dtype.hasobject or not values.nbytes:
+    arrays = [*_find_mappable(values)]
+    if not arrays:
         return values
-    content = map_file(np.ascontiguousarray(values).tofile, maps)
-    return np.frombuffer(content, "u1").view(values.dtype).reshape(values.shape)
+    starts = [0, *itertools.accumulate(_align(array.nbytes) for array in arrays)]
+
+    def write(file: Any) -> None:
+        for array, start in zip(arrays, starts, strict=False):
+            file.seek(start)
+            np.ascontiguousarray(array).tofile(file)
+
+    content = np.frombuffer(map_file(write, maps), "u1")
+    pieces = (content[start : start + array.nbytes] for array, start in zip(arrays, starts, strict=False))
+    mapped = (piece.view(array.dtype).reshape(array.shape) for array, piece in zip(arrays, pieces, strict=True))
+    return _replace_mappable(values, mapped)
+
+
+def _align(size: int) -> int:
+    """The size with the padding before the next array."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _find_mappable(values: Any) -> Iterator[np.ndarray]:
+    """The arrays of a column whose bytes are its values."""
+    if isinstance(values, tuple):
+        for each in values:
+            yield from _find_mappable(each)
+    elif _is_mappable(values):
+        yield values
+
+
+def _is_mappable(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and not values.dtype.hasobject and values.nbytes > 0
+
+
+def _replace_mappable(values: Any, mapped: Iterator[np.ndarray]) -> Any:
+    """The column with other arrays in place of those of `_find_mappable`."""
+    if isinstance(values, tuple):
+        replaced = [_replace_mappable(each, mapped) for each in values]
+        return values._make(replaced) if hasattr(values, "_make") else tuple(replaced)
+    return next(mapped) if _is_mappable(values) else values
 
 
 def map_file(write: Callable[[Any], None], maps: list[pyarrow.Buffer]) -> pyarrow.Buffer:

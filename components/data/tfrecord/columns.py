@@ -247,7 +247,8 @@ class ExampleColumns(ColumnStore):
         """Reads the records of all files, and the values of some features."""
         counts, names = list[tuple[str, int]](), set[str]()
         parts: dict[str, list[Part]] = {}
-        total = size = 0
+        spooled: dict[str, int] = {}
+        is_large, total, in_memory = False, 0, 0
         for path, name in zip(self.paths, self.names, strict=True):
             count = 0
             with open_records(path, self.max_unpacked_gb) as file:
@@ -255,12 +256,14 @@ class ExampleColumns(ColumnStore):
                     rows = len(records.starts)
                     found = parse(records, reads, raw=self.raw)
                     names |= found.keys()
-                    size += sum(count_bytes(part) for part in found.values() if part is not None)
                     for feature in filter(reads, parts.keys() | found):
                         part = found.get(feature) or make_gap(rows)
-                        kept = map_arrays(part, []) if size > column_store.MAX_ARRAY_BYTES else part
-                        parts.setdefault(feature, [make_gap(total)] if total else []).append(kept)
+                        parts.setdefault(feature, [make_gap(total)] if total else []).append(part)
                     total, count = total + rows, count + rows
+                    in_memory += sum(count_bytes(part) for part in found.values() if part is not None)
+                    if in_memory > column_store.MAX_ARRAY_BYTES:
+                        is_large, in_memory = True, 0
+                        _spool(parts, spooled)
             counts.append((name, count))
         if not total:
             raise DataError(f"{self.label} has no rows")
@@ -268,7 +271,20 @@ class ExampleColumns(ColumnStore):
             raise DataError(f"{self.label} has no features: all of its records are empty")
         if (first := self.__dict__.get("_first")) is not None and counts != first.counts:
             raise DataError(f"{self.label} has changed since it was read first. Start again")
-        return _Parsed(counts, frozenset(names), parts, size > column_store.MAX_ARRAY_BYTES)
+        return _Parsed(counts, frozenset(names), parts, is_large)
+
+
+def _spool(parts: Mapping[str, list[Part]], spooled: dict[str, int]) -> None:
+    """Moves the parts of each feature to a temporary file, of which a process can map some ten thousand.
+
+    Args:
+        parts: the parts by feature.
+        spooled: how many of them are in files already.
+    """
+    for feature, own in parts.items():
+        first = spooled.get(feature, 0)
+        own[first:] = map_arrays(tuple(own[first:]), [])
+        spooled[feature] = len(own)
 
 
 class _Types(Mapping[str, "pyarrow.DataType"]):

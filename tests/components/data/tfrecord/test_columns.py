@@ -65,6 +65,31 @@ def test_examples_have_the_values_that_tensorflow_reads(
             np.testing.assert_equal(found, [float(value) if value in ("inf", "nan") else value for value in expected])
 
 
+def test_a_large_table_is_in_few_maps_of_which_a_process_may_have_some_ten_thousand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 2000
+    features = {name: ("int64", [[row, row + 1] for row in range(rows)]) for name in ("a", "b")}
+    (tmp_path / "x.tfrecord").write_bytes(
+        pack({**features, "text": ("bytes", [[b"t%d" % row] for row in range(rows)])})
+    )
+    monkeypatch.setattr(column_store, "MAX_ARRAY_BYTES", 40_000)
+    monkeypatch.setattr(framing, "CHUNK_BYTES", 1000)
+    written: list[Any] = []
+    map_file = column_store.map_file
+
+    def count_file(write: Callable[[Any], None], maps: list[pyarrow.Buffer]) -> pyarrow.Buffer:
+        written.append(write)
+        return map_file(write, maps)
+
+    monkeypatch.setattr(column_store, "map_file", count_file)
+    source = open_table(tmp_path / "x.tfrecord", shapes={"a": (2,)})
+    assert source.table.values["a"].tolist() == [[row, row + 1] for row in range(rows)]
+    assert read_values(source.table.values["b"]) == [[row, row + 1] for row in range(rows)]
+    assert read_values(source.table.values["text"]) == [b"t%d" % row for row in range(rows)]
+    assert 6 <= len(written) <= 30, len(written)  # not one for each of some hundred chunks and each feature
+
+
 def test_sequences_have_the_values_that_tensorflow_reads() -> None:
     source = open_table(GOLDEN / "sequences.tfrecord")
     for name in ANSWERS["sequences"][0]:
