@@ -233,13 +233,18 @@ class TypedFile(StoredTable, FileTable):
         """The types of some columns, if no row has them."""
         return {}
 
-    def with_known_columns(self, names: Collection[str], types: Mapping[str, ColumnType] | None = None) -> Self:
+    def with_known_columns(
+        self, names: Collection[str], types: Mapping[str, ColumnType] | None = None, lists: Collection[str] = ()
+    ) -> Self:
         import pyarrow
 
-        if self.known_columns.keys() >= {*names}:
+        gaps, lists_of_gaps = pyarrow.null(), pyarrow.large_list(pyarrow.null())
+        if self.known_columns.keys() >= {*names} and not any(
+            name in lists and self.known_columns[name] == gaps for name in self._store.absent
+        ):
             return self  # nothing is read twice
         source = self.renew()
-        known = dict.fromkeys(sorted(names), pyarrow.null())
+        known = {name: lists_of_gaps if name in lists else gaps for name in sorted(names)}
         source.__dict__.update(known_columns=known, _absent_types=types or {})
         return source
 

@@ -305,12 +305,15 @@ class SkipsRows(Protocol):
 class AllowsAbsentColumns(Protocol):
     """A source in some of whose formats each row names its own values: an absent column is one of gaps."""
 
-    def with_known_columns(self, names: Collection[str], types: Mapping[str, ColumnType] | None = None) -> Source:
+    def with_known_columns(
+        self, names: Collection[str], types: Mapping[str, ColumnType] | None = None, lists: Collection[str] = ()
+    ) -> Source:
         """The same source, in which some columns have gaps in all rows if no row has a value of them.
 
         Args:
             names: the columns of the training rows that are read.
             types: the types of some of them, for columns of gaps. None: those that the source infers.
+            lists: those of them that have lists in their rows.
         """
 
 

@@ -107,7 +107,7 @@ def open_rows(
         columns: the columns that read them.
         options: the options of the run's source, with which texts are read as in training. Empty: texts are kept.
         list_keys: the raw columns that have lists in their rows. Python's lists there are lists also if an array could
-            hold them.
+            hold them, and so are the gaps of a source in which no row has a value.
 
     Raises:
         UserError: a column is missing.
@@ -116,7 +116,7 @@ def open_rows(
     if not is_table(rows):
         source = cast(Source, rows)
         if isinstance(source, AllowsAbsentColumns):
-            source = source.with_known_columns(raw_keys(columns), options.get("types"))
+            source = source.with_known_columns(raw_keys(columns), options.get("types"), list_keys)
         return NewRows(source)
     raw = columns_by_name(as_table(rows), ORIGIN)
     rows = {name: keep_lists(name, column) if name in list_keys else column for name, column in raw.items()}

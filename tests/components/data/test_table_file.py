@@ -790,6 +790,15 @@ def test_columns_that_no_row_has_are_gaps_where_rows_name_their_values(format: s
         _ = open_table(tmp_path / "new").with_used_columns(NAMES).with_known_columns(NAMES).table
 
 
+def test_lists_that_no_row_has_are_gaps(tmp_path: Path) -> None:
+    (tmp_path / "new.jsonl").write_text('{"x": 1}\n{"x": 2}\n')
+    source = open_table(tmp_path / "new.jsonl").with_known_columns(["x", "tags"])
+    assert source.with_known_columns(["x", "tags"], None, ["x"]) is source  # only `tags` has no value
+    (block,) = source.with_known_columns(["x", "tags"], None, ["tags"]).blocks("all")
+    assert block.valid["tags"].tolist() == [False, False]
+    assert cast(Ragged, block.columns["tags"]).offsets.tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("format", SELF_NAMED)
 def test_files_in_which_no_row_has_a_column_have_gaps(format: str, tmp_path: Path) -> None:
     SELF_NAMED[format](OPTIONAL.select(["x"]), tmp_path / "0")
