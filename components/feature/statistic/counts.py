@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.feature.base.values import CategoryValues, read_values
-from components.feature.statistic.elements import find_unique
+from components.feature.statistic.elements import find_unique, merge_unique
 from components.feature.text.fingerprint import fingerprint64
 from components.feature.text.string_ops import concatenate_categories, split_dictionary, take
 from components.types import Block, DataError, Strings
@@ -69,7 +69,7 @@ class Counts:
             return (state if len(state.keys) else other)._replace(rows=rows)
         if state.keys.dtype != other.keys.dtype:
             raise DataError(f"column `{self.key}` has text in some rows and whole numbers in others; use one type")
-        unique, example_positions, codes = find_unique(np.concatenate([state.keys, other.keys]))
+        unique, example_positions, codes = merge_unique(state.keys, other.keys)
         counts, documents = (
             _add(codes, np.concatenate(pair), len(unique))
             for pair in ((state.counts, other.counts), (state.documents, other.documents))

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from components.feature.statistic.elements import merge_unique
 from components.ragged import layout_of, split_levels
 from components.types import Block, DataError, Encoded, Ragged, Strings, row_count
 
@@ -62,7 +63,7 @@ class DocumentFrequency:
         return Frequencies(row_count(ids), *np.unique(make_bags(ids).ids, return_counts=True))
 
     def merge(self, state: Frequencies, other: Frequencies) -> Frequencies:
-        ids, positions = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
+        ids, _, positions = merge_unique(state.ids, other.ids)
         documents = np.zeros(len(ids), np.int64)
         np.add.at(documents, positions, np.concatenate([state.documents, other.documents]))
         return Frequencies(state.rows + other.rows, ids, documents)

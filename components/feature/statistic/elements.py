@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -45,13 +45,22 @@ def read_elements(block: Block, key: Key) -> np.ndarray:
     return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)
 
 
-def find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def merge_unique(keys: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same as `find_unique` of the concatenated keys, where both arrays are ascending."""
+    # A stable sort merges two ascending arrays, which takes a tenth of the time.
+    return find_unique(np.concatenate([keys, others]), kind="stable")
+
+
+def find_unique(
+    keys: np.ndarray, kind: Literal["quicksort", "stable"] = "quicksort"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the distinct keys, ascending; a position of each; and the position of each key among the distinct keys.
 
     It takes half as long as np.unique, and a tenth for integers of a small range.
 
     Args:
         keys: (values,), integers.
+        kind: the sorting algorithm, as for np.argsort.
     """
     if len(keys) and keys.dtype != np.uint64 and (low := int(keys.min())) + len(keys) > int(keys.max()):
         codes = keys.astype(np.int64) - low
@@ -60,7 +69,7 @@ def find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         is_present = example_positions >= 0
         unique = np.flatnonzero(is_present)
         return (unique + low).astype(keys.dtype), example_positions[unique], (np.cumsum(is_present) - 1)[codes]
-    order = np.argsort(keys)
+    order = np.argsort(keys, kind=kind)
     ascending = keys[order]
     is_first = np.ones(len(keys), bool)
     np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
