@@ -26,8 +26,8 @@ NEW, REMOVED = ".new-", ".removed-"  # start the names of temporary folders
 ENTRY = re.compile(r"[0-9a-f]{32}")
 LEFT = re.compile(r"\.(new|removed|linking)-\w+")  # linking: of earlier versions
 
-_lists: dict[Path, int] = {}
-"""The descriptors of the lists of this process, by the folder of the entries."""
+_lists: dict[Path, tuple[Path, int]] = {}
+"""The lists of this process and their descriptors, by the folder of the entries."""
 _added: list[Path] = []
 """The entries that this process has added."""
 
@@ -172,13 +172,22 @@ def _describe(path: Path, files: Collection[Path]) -> str:
 
 def _mark_used(entry: Path) -> None:
     """Adds an entry to the list of this process."""
-    root = entry.parent
-    if root not in _lists:
-        _read_used(root)  # removes the lists of processes that have ended
-        _lists[root], _ = tempfile.mkstemp(prefix=USED, dir=root)
-        fcntl.flock(_lists[root], fcntl.LOCK_EX)
-    os.write(_lists[root], f"{entry.name}\n".encode())
+    os.write(_open_list(entry.parent), f"{entry.name}\n".encode())
     os.utime(entry)
+
+
+def _open_list(root: Path) -> int:
+    """The descriptor of the list of this process. There is a new list if somebody has removed the folder with it."""
+    path, descriptor = _lists.get(root, (None, -1))
+    if path is not None and _is_file(descriptor, path):
+        return descriptor
+    if path is not None:
+        os.close(descriptor)
+    _read_used(root)  # removes the lists of processes that have ended
+    descriptor, name = tempfile.mkstemp(prefix=USED, dir=root)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    _lists[root] = Path(name), descriptor
+    return descriptor
 
 
 def _read_used(root: Path) -> set[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
+from components.cache_folder import fetched_folder
 from components.closest import closest_name, describe_other_form, find_other_form, join_names
 from components.remote import fetch, hide_credentials, is_remote, strip_file_scheme
 from components.types import DataError, MissingFileError
@@ -209,7 +210,10 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
     except OSError as error:
         if os.path.lexists(path) and not os.path.isfile(path):  # a socket or a broken link can't be opened at all
             raise DataError(f"{path} is {_describe_path(path)}; a regular file is needed") from error
-        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and path.is_relative_to(fetched_folder()):
+            reason = "its copy was removed from the cache folder. Run the command again, or make a new source"
+        raise DataError(f"{path} can't be read: {reason}") from error
     except MemoryError as error:
         raise DataError(f"{path} doesn't fit into the free memory; free some, or read less") from error
 

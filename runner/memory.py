@@ -163,7 +163,8 @@ def check_need(
         fixed: the bytes among them that do not grow with the batch.
         free: the free memory. None: that of the device.
         warn: a function that reports the warning; None: too little memory is an error.
-        remedy: what the user can do apart from choosing another batch size, without a period.
+        remedy: what the user can do apart from choosing another batch size: sentences, each in a line, the last one
+            without a period.
 
     Returns:
         Whether the memory is free, or unknown.
@@ -182,7 +183,7 @@ def check_need(
         fits = "No batch size would fit" + ("" if remedy else ". Choose a smaller model")
     need = f"{format_bytes(needed)} are needed with {key}={size}, and {free}"
     texts = [f"too little memory for {activity}: {need}", *([remedy] if remedy else []), fits]
-    raise_or_warn(". ".join(texts), warn)
+    raise_or_warn((".\n" if remedy else ". ").join(texts), warn)
     return False
 
 

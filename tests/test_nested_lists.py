@@ -98,7 +98,7 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
     assert evaluated[0] == evaluated[1]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(10**6, "in this test"))
-        with pytest.raises(RunError, match=r"memory for predicting: .* and `basket` has up to 900 lists in a row"):
+        with pytest.raises(RunError, match=r"for predicting: .*\nAll .*, and `basket` has up to 900 lists in a row"):
             model.predict({"baskets": [[["i0"]] * 900, [["i1"] * 900]]})
     other_depth = {"baskets": [["i0"]], "bought": [1]}
     for call in (model.predict, model.evaluate):
@@ -134,9 +134,9 @@ def test_a_batch_of_the_longest_lists_that_does_not_fit_is_an_error_before_train
     sizes = {"training.batch_size": 2, "training.evaluation_batch_size": evaluation_batch_size}
     data = {name: [row[name] for row in rows] for name in ("baskets", "bought")}
     message = (
-        f"too little memory for {activity}: .*_size=.* in this test. All lists of a batch are padded to its longest "
-        r"ones, and `basket` has up to 90 lists in a row \(99 %: \d+\) and up to 90 values in a list \(99 %: \d+\)\. "
-        r"Cut them by components\.feature\.Truncated, with max_length=\[\d+,\d+\] for .*\. .*batch.size.* would fit"
+        f"too little memory for {activity}: .*_size=.* in this test\\.\nAll lists of a batch are padded to its longest "
+        r"ones, and `basket` has up to 90 lists in a row \(99 %: \d+\) and up to 90 values in a list \(99 %: \d+\)\."
+        "\nCut them by components.feature.Truncated with max_length=\\[\\d+,\\d+\\], .*\\.\n.*batch.size.* would fit"
     )
     with pytest.raises(RunError, match=message):
         runner.run(*RUN[2:], *QUICK, sizes, data=data)

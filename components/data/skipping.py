@@ -65,7 +65,7 @@ class SkipOptions(SplitOptions):
         """
         options = (self.stratify, self.split_column, self.split_hash, self.split_by, self.group)
         by_class = () if self.classes is None else (self.class_column,)
-        source = replace(self)
+        source = self.renew()
         source.__dict__.update({name: self.__dict__[name] for name in self.kept_attributes if name in self.__dict__})
         source.__dict__.update(
             used_columns=frozenset(names).union(filter(None, options), by_class),
@@ -73,6 +73,11 @@ class SkipOptions(SplitOptions):
             class_separators={**self.class_separators, **(class_separators or {})},
         )
         return source
+
+    @property
+    def passed_attributes(self) -> tuple[str, ...]:
+        """The attributes that methods such as `with_used_columns` set, beside the fields."""
+        return ("used_columns", "target_columns", "class_separators")
 
     @property
     def kept_attributes(self) -> tuple[str, ...]:
@@ -92,8 +97,7 @@ class SkipOptions(SplitOptions):
     def renew(self) -> Self:
         """The same source, which hasn't read any rows."""
         source = replace(self)
-        names = ("used_columns", "target_columns", "class_separators")
-        source.__dict__.update({name: getattr(self, name) for name in names})
+        source.__dict__.update({name: getattr(self, name) for name in self.passed_attributes})
         return source
 
     def find_classes(self, name: str, values: Iterable[object]) -> set[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 import numpy as np
 
 from components.arrow import is_bytes
-from components.cache_folder import name_addresses
 from components.closest import join_names, suggest_name
 from components.columns import Columns as RawColumns
 from components.data.column_store import ColumnStore
@@ -219,6 +218,10 @@ class TypedFile(StoredTable, FileTable):
         return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb, self.known_columns)
 
     @property
+    def passed_attributes(self) -> tuple[str, ...]:
+        return (*super().passed_attributes, "known_columns", "_absent_types")
+
+    @property
     def _training_records(self) -> ExampleColumns | None:
         """The training records, if these are others."""
         return None
@@ -296,14 +299,7 @@ class TypedFile(StoredTable, FileTable):
             )
 
     @property
-    def location(self) -> str:
-        if isinstance(self.path, str) and (found := find_paths(self.path)[0]).is_dir():
-            return name_addresses(str(found))
-        return name_addresses(str(self.files[0]))
-
-    @property
     def files(self) -> tuple[Path, ...]:
-        """The files."""
         return find_files(self.path)
 
     def _count_rows_of_files(self) -> Sequence[int]:

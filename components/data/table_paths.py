@@ -12,6 +12,7 @@ from components.cache_folder import strip_entry
 from components.closest import join_names
 from components.file_formats import FORMATS, match_suffix
 from components.input_files import Paths, describe_paths, find_paths
+from components.remote import is_remote
 from components.types import DataError
 
 CSV_NAME = match_suffix(None)
@@ -109,13 +110,15 @@ def make_mixed_error(path: str, folder: Path, example_by_format: Mapping[str, Pa
     first = next(iter(example_by_format.values()))
     chosen = f"**/*{first.suffix}" if first.suffix else first.name
     return DataError(
-        f"{_describe_folder(path, folder)}, with files of several formats: {', '.join(names)}. Choose those to read, "
+        f"{_describe_folder(path, folder)} with files of several formats: {', '.join(names)}. Choose those to read, "
         f"such as by `path={describe_paths(path)}/{chosen}`."
     )
 
 
 def _describe_folder(path: str, folder: Path) -> str:
-    return f"`path` (={describe_paths(path)}) is a folder, {folder}"
+    """Names a folder as it is written, and a relative one in addition by its absolute path."""
+    fault = f"`path` (={describe_paths(path)}) is a folder"
+    return fault if is_remote(path) or os.path.isabs(path) else f"{fault} ({folder})"
 
 
 def _is_hidden(name: str) -> bool:

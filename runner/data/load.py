@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -225,24 +226,11 @@ def load_encoded(
     if isinstance(source, SkipsRows) and (source.on_bad_row == "skip" or source.reads_used_columns):
         source = source.with_used_columns(*find_raw_columns(features))
     entries = EncodedCache(cache, lambda: _describe_rows(source))
-    content = source.fingerprint()
-    content += "".join(_file_fingerprints(columns))
-    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
-    rows_id = f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
+    content = source.fingerprint() + "".join(_file_fingerprints(columns))
+    rows_id = _identify_rows(source, content, identity)
     known_files = KnownFiles(source, entries)
-
-    if isinstance(source, FindsBadRows) and source.on_bad_row == "skip":
-        searched = source
-        bad_rows_id = _digest(f"{rows_id}\nbad rows")
-        found = entries.load_or_fit(bad_rows_id, lambda: dict(searched.find_bad_rows()), "rows that can't be read")
-        source = searched.with_bad_rows(found)
-    if isinstance(source, CountsRows):
-        uncounted = source
-        counted = entries.load_or_fit(
-            _digest(f"{rows_id}\nsizes"), lambda: {"sizes": dict(uncounted.sizes())}, "number of rows"
-        )
-        source = source.with_sizes(counted["sizes"])
-
+    source = _leave_out_bad_rows(source, entries, rows_id)
+    source = _count_rows(source, entries, rows_id)
     hashes = _choose_hashes(source, features)
 
     with Workers() as workers:
@@ -256,18 +244,9 @@ def load_encoded(
             constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
             _check_image_targets(features, columns, constants)
         used_rows = fitted.get("used_rows")
-        used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
-        # Folds with equal constants share it.
-        encoding_id = _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
-
-        row_hashes = fitted.get("row_hashes")
-
-        def encode() -> Iterator[dict[str, dict[str, Encoded]]]:
-            used = select_used(source, used_rows)
-            names, given = program_column_names(features), given_columns(used, columns, constants)
-            check = None if row_hashes is None else RowCheck(hashes, row_hashes)
-            return encode_pieces(used, columns, constants, names, given=given, check=check, workers=workers)
-
+        encoding_id = _identify_encoding(rows_id, columns, constants, used_rows)
+        check = RowCheck(hashes, fitted["row_hashes"]) if "row_hashes" in fitted else None
+        encode = partial(_encode, source, features, constants, used_rows=used_rows, check=check, workers=workers)
         encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
     sizes = _count_divisions(source, entries, rows_id, needs_files=needs_files, needs_sources=needs_sources)
     known_files.save()
@@ -287,6 +266,61 @@ def load_encoded(
         **sizes,
         source=source,
     )
+
+
+def _identify_rows(source: Source, content: str, identity: str) -> str:
+    """What identifies the rows and how they are encoded, as text.
+
+    Args:
+        source: the rows.
+        content: the fingerprints of the rows and of the files that columns read.
+        identity: the configuration of the source and the columns, as text.
+    """
+    local_version = source.local_version() if isinstance(source, LocalVersion) else ""
+    return f"{VERSION}\n{_digest(content + local_version)}\n{identity}"
+
+
+def _identify_encoding(
+    rows_id: str, columns: Mapping[str, Column], constants: Mapping[str, Constants], used_rows: np.ndarray | None
+) -> str:
+    """The name of the encoded rows in the cache. Folds with equal constants share it."""
+    used_id = "" if used_rows is None else hashlib.blake2b(used_rows.tobytes(), digest_size=16).hexdigest()
+    return _digest(f"{rows_id}\n{_digest_constants(columns, constants)}{used_id}")
+
+
+def _leave_out_bad_rows(source: Source, entries: EncodedCache, rows_id: str) -> Source:
+    """The source without the rows that can't be read, if it leaves them out."""
+    if not (isinstance(source, FindsBadRows) and source.on_bad_row == "skip"):
+        return source
+    found = entries.load_or_fit(
+        _digest(f"{rows_id}\nbad rows"), lambda: dict(source.find_bad_rows()), "rows that can't be read"
+    )
+    return source.with_bad_rows(found)
+
+
+def _count_rows(source: Source, entries: EncodedCache, rows_id: str) -> Source:
+    """The source with the number of its rows, if it has to read them to count them."""
+    if not isinstance(source, CountsRows):
+        return source
+    counted = entries.load_or_fit(
+        _digest(f"{rows_id}\nsizes"), lambda: {"sizes": dict(source.sizes())}, "number of rows"
+    )
+    return source.with_sizes(counted["sizes"])
+
+
+def _encode(
+    source: Source,
+    features: Features,
+    constants: Mapping[str, Constants],
+    *,
+    used_rows: np.ndarray | None,
+    check: RowCheck | None,
+    workers: Workers,
+) -> Iterator[dict[str, dict[str, Encoded]]]:
+    """Encodes the rows that are in a split, some rows at a time."""
+    used, columns = select_used(source, used_rows), used_columns(features)
+    names, given = program_column_names(features), given_columns(used, columns, constants)
+    return encode_pieces(used, columns, constants, names, given=given, check=check, workers=workers)
 
 
 def _count_divisions(

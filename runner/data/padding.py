@@ -84,11 +84,11 @@ def _measure(name: str, key: str, array: Encoded, rows: np.ndarray) -> ListLengt
 
 
 def describe_longest(lists: Sequence[ListLengths]) -> str:
-    """What the longest lists are, and how to cut them, for an error about memory. The text ends without a period."""
+    """What the longest lists are, and how to cut them: two lines for an error about memory, without the last period."""
     return (
-        f"All lists of a batch are padded to its longest ones, and {lists[0]}. Cut them by "
-        f"components.feature.Truncated, with max_length={lists[0].max_length} for example (tokens by max_tokens), "
-        "before Vocabulary or another column reads them"
+        f"All lists of a batch are padded to its longest ones, and {lists[0]}.\n"
+        f"Cut them by components.feature.Truncated with max_length={lists[0].max_length}, for example, before another "
+        "column, such as Vocabulary, reads them; tokens by max_tokens of Tokens"
     )
 
 

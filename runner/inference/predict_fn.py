@@ -73,7 +73,8 @@ class PredictFn:
         if not lists:
             return
         batch, needed = (EVALUATION_SIZE_KEY, len(indices)), len(indices) * sum(each.row_bytes for each in lists)
-        remedy = f"All lists of a batch are padded to its longest ones, and {lists[0]}. Shorten the lists of these rows"
+        padded = f"All lists of a batch are padded to its longest ones, and {lists[0]}"
+        remedy = f"{padded}.\nShorten the lists of these rows"
         memory.check_need("predicting", batch, needed, free=memory.measure_free_host_memory(), remedy=remedy)
 
     def _logits(

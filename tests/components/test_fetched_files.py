@@ -1,10 +1,11 @@
 """Entries of fetched files appear whole, are kept while a process uses them, and are removed by others."""
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from components import fetched_files, remote
 from components.cache_folder import fetched_folder
 from components.fetched_files import add_entry, list_entries, new_entry, remove_entries, use_entry
-from components.input_files import find_paths
+from components.input_files import find_paths, hash_file
 from components.types import DataError
 
 NAME = "a" * 32
@@ -55,6 +56,26 @@ def test_what_a_process_uses_is_kept_until_it_ends(cache: Path) -> None:
     assert remove_entries([entry]) == [entry]
     assert [*fetched_folder().iterdir()] == []
     assert not use_entry(entry)
+
+
+def move(folder: Path) -> None:
+    folder.rename(f"{folder}-{len([*folder.parent.iterdir()])}")
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, move])
+def test_a_cache_that_is_removed_meanwhile_is_filled_again(remove: Callable[[Path], object], cache: Path) -> None:
+    fsspec.filesystem("memory").pipe_file("/b/t.csv", b"x,y\n1,2\n")
+    (before,) = find_paths("memory://b/t.csv")
+    remove(cache)
+    (file,) = find_paths("memory://b/t.csv")
+    assert file == before
+    assert file.read_bytes() == b"x,y\n1,2\n"
+    (entry,) = list_entries(cache)
+    assert entry.is_busy
+    assert remove_entries([entry.path]) == []
+    remove(cache)
+    with pytest.raises(DataError, match=r"^memory://b/t.csv can't be read: its copy was removed from the cache"):
+        hash_file(file)
 
 
 def test_what_killed_processes_left_is_listed_and_removed_or_written_again(cache: Path) -> None:

@@ -88,7 +88,7 @@ def test_folders_patterns_and_lists_are_fetched(tmp_path: Path) -> None:
     for path in uris:
         source = TableFile(path=path).open()
         assert (read(source), read(source, "year")) == ([2020, 2021], [2020, 2021])
-    with pytest.raises(DataError, match=r"`path` \(=memory://b\) is a folder, .*0.parquet \(Parquet\), notes.txt"):
+    with pytest.raises(DataError, match=r"^`path` \(=memory://b\) is a folder with .*0.parquet \(Parquet\), notes.txt"):
         TableFile(path="memory://b").open()
     with pytest.raises(MissingFileError, match=r"no file matches memory://b/\*\.orc; correct the pattern"):
         find_paths("memory://b/*.orc")
@@ -331,7 +331,26 @@ def test_a_row_of_several_addresses_is_located_below_what_they_share() -> None:
     source = Csv(path=("memory://b/1.csv", "memory://b/2.csv"), types={"x": "int"})
     with pytest.raises(DataError, match=r"memory://b/2.csv, line 4 of 2.csv: column `x` is 'a'"):
         source.table  # noqa: B018
-    assert Csv(path="memory://b").location == "memory://b (2 files)"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_profile_names_remote_and_local_files_alike(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = TABLE if kind == "csv" else b'{"x": 1, "y": 2}\n'
+    write({f"/b/{name}.{kind}": content for name in ("1", "2")})
+    for name in ("1", "2"):
+        Path("b").mkdir(exist_ok=True)
+        Path("b", f"{name}.{kind}").write_bytes(content)
+    for root in ("memory://b", "b"):
+        for path, origin in (
+            (root, f"{root} (2 files)"),
+            (f"{root}/*.{kind}", f"{root}/*.{kind} (2 files)"),
+            ((f"{root}/1.{kind}", f"{root}/2.{kind}"), f"{root}/1.{kind}, {root}/2.{kind} (2 files)"),
+            (f"{root}/1.{kind}", f"{root}/1.{kind}"),
+        ):
+            assert TableFile(path=path).open().profile().origin == origin
 
 
 def test_http_errors_are_explained() -> None:

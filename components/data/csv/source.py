@@ -30,7 +30,7 @@ from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.partitions import Partitions
 from components.data.profile import is_whole
 from components.data.table_paths import common_folder, find_table_files, make_tuples_of_paths, name_files
-from components.input_files import Paths, describe_paths, hash_file
+from components.input_files import Paths, describe_paths, find_paths, hash_file
 from components.remote import is_remote
 from components.types import DataError, Range, TableProfile
 
@@ -61,8 +61,18 @@ class FileTable(TextTable):
 
     @property
     @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The files. Raises DataError if there is none."""
+
+    @property
     def location(self) -> str:
-        """The absolute path of the file, or the files."""
+        """The absolute path or the address of the file; of several files the path as written, and their number."""
+        files, label = self.files, self.label
+        if isinstance(self.path, str) and find_paths(self.path) == [*files] and len(files) == 1:
+            return name_addresses(str(files[0]))
+        folder, count = common_folder(files), f"{len(files):,} file{'s' if len(files) > 1 else ''}"
+        is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
+        return f"{label if is_remote(label) or is_here else folder} ({count})"
 
     @abstractmethod
     def _open_given(self, path: Paths) -> TextTable:
@@ -104,8 +114,7 @@ class FileTable(TextTable):
             if nameless.record is not None and not is_allowed:
                 raise self._make_nameless_error(nameless)
         is_file_here = os.path.isfile(os.path.expanduser(self.label))  # and not only below $TITRATE_DATA
-        exists_here = is_file_here or is_remote(self.label)
-        return profile if exists_here else replace(profile, origin=self.location)
+        return profile if is_file_here else replace(profile, origin=self.location)
 
     def _make_nameless_error(self, nameless: Nameless) -> DataError:
         assert nameless.record is not None
@@ -246,7 +255,6 @@ class Csv(FileTable):
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The files. Raises DataError if there is none."""
         return find_table_files(self.path)
 
     @cached_property
@@ -273,15 +281,6 @@ class Csv(FileTable):
         # The parts are read by the other options.
         dialect = replace(parts[0], encoding="utf-8", names=(), strip="", added_fields=())
         return replace(dialect, file=joined, delimiter=parts[0].field_delimiter)
-
-    @property
-    def location(self) -> str:
-        if not isinstance(self.file.file, JoinedFile):
-            return name_addresses(str(self.file))
-        folder, count = common_folder(self.files), f"{len(self.files):,} file{'s' if len(self.files) > 1 else ''}"
-        is_here = folder.resolve().is_relative_to(Path.cwd().resolve())
-        is_named = is_remote(self.label) or is_here
-        return f"{self.label if is_named else folder} ({count})"
 
     @cached_property
     def reader(self) -> Reader:

@@ -78,9 +78,11 @@ def _explain_stop(conversion: Conversion, name: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        done = f"{name}: stopped after {conversion.rows_done:,} of {len(conversion.rows):,} rows"
-        aim = "start from the first row" if conversion.plan.shards is None else "continue with the missing files"
-        print_line(f"{done}. Nothing incomplete was left. Write the same command again to {aim}.", error=True)
+        kept, aim = "no rows are kept", "start from the first row"
+        if conversion.rows_kept:
+            kept = f"{conversion.rows_kept:,} of {len(conversion.rows):,} rows are kept, in complete files"
+            aim = "continue with the missing files"
+        print_line(f"{name}: stopped; {kept}. Write the same command again to {aim}.", error=True)
         raise
 
 

@@ -41,7 +41,8 @@ class Conversion:
         plan: what is written where.
         report: called with the number of rows that are done.
         schema: the columns, once a row was read.
-        rows_done: the rows that were written.
+        rows_done: the rows that were written, also those of a file that isn't complete.
+        rows_kept: the rows of complete files, which stay if the command is stopped.
         bytes_done: the bytes that were written.
     """
 
@@ -53,6 +54,7 @@ class Conversion:
     report: Callable[[int], None] = lambda done: None
     schema: pyarrow.Schema | None = None
     rows_done: int = 0
+    rows_kept: int = 0
     bytes_done: int = field(default=0)
 
     def write_file(self) -> Written:
@@ -82,7 +84,7 @@ class Conversion:
         folder, count = self.plan.path, self.plan.shards or 1
         bounds = np.linspace(0, len(self.rows), count + 1).astype(np.int64).tolist()
         missing = [index for index in range(count) if self.plan.name_shard(index) not in manifest.shards]
-        self.rows_done = sum(shard.rows for shard in manifest.shards.values())
+        self.rows_kept = self.rows_done = sum(shard.rows for shard in manifest.shards.values())
         with self._disk_errors(folder):
             folder.mkdir(exist_ok=True)
             manifest.write(folder)
@@ -93,6 +95,7 @@ class Conversion:
             manifest.shards[path.name] = self._write(path, self._temporary(path), tables)
             with self._disk_errors(folder):
                 manifest.write(folder)
+            self.rows_kept = self.rows_done
 
     def read_schema(self) -> pyarrow.Schema:
         """The columns. A row is read if none was."""

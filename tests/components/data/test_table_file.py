@@ -784,6 +784,8 @@ def test_columns_that_no_row_has_are_gaps_where_rows_name_their_values(format: s
     check_gaps(new.table)
     assert new.reading_notes(NAMES, declared=True) == (note,)
     assert new.with_known_columns(["x"]) is new
+    other_order = open_table(tmp_path / "new", **options).with_known_columns(NAMES).with_used_columns(NAMES)
+    check_gaps(other_order.table)
     check_gaps(open_table(tmp_path / "new").with_known_columns(NAMES, options["types"]).table)
     write(OPTIONAL.select(["size"]).rename_columns(["other"]), tmp_path / "new")
     with pytest.raises(DataError, match=r"new has no column that the run reads: none of name, size, x\. .*: other\.$"):

@@ -73,7 +73,9 @@ def test_fetched_files_count_and_those_in_use_stay(tmp_path: Path, monkeypatch: 
     for number, path in enumerate([tmp_path / "remote" / ("a" * 32), tmp_path / "remote" / ("b" * 32)]):
         os.utime(path, (number, number))
     assert remove_least_used(tmp_path / "data", 0, NAMES) == []
-    monkeypatch.setattr(fetched_files, "_lists", os.close(*fetched_files._lists.values()) or {})  # the process ends
+    ((_, descriptor),) = fetched_files._lists.values()
+    os.close(descriptor)  # as if the process ended
+    monkeypatch.setattr(fetched_files, "_lists", {})
     removed = remove_least_used(tmp_path / "data", 10_000, ())
     assert [entry.path.name[:1] for entry in removed] == ["a"]
     monkeypatch.setenv("TITRATE_CACHE_GB", "0")

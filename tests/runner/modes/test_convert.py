@@ -140,11 +140,12 @@ def test_a_stopped_conversion_is_resumed_to_the_byte(
     assert convert("output=whole", *words) == 0
     with stop_after(2, KeyboardInterrupt()):
         assert convert("output=resumed", *words) == 130
-    stopped = "stopped after 15 of 20 rows. Nothing incomplete was left. Write the same command again to"
+    stopped = "stopped; 10 of 20 rows are kept, in complete files. Write the same command again to"
     assert f"resumed: {stopped} continue with the missing files." in capsys.readouterr().err
     with stop_after(0, KeyboardInterrupt()):
         assert convert("output=one.parquet", *words[:-2], "convert.format=null") == 130
-    assert "again to start from the first row." in capsys.readouterr().err
+    stopped = "one.parquet: stopped; no rows are kept. Write the same command again to start from the first row."
+    assert stopped in capsys.readouterr().err
     first = read_files("resumed")
     assert len(first) == 2
     times = {name: Path("resumed", name).stat().st_mtime_ns for name in first}

@@ -348,7 +348,7 @@ def test_files_are_read_in_the_order_of_their_names_and_those_of_a_list_in_its_o
         (
             {"in/b.parquet": "", "in/c": A},
             "in",
-            r"is a folder, .*/in without files that end .*; it has b.parquet, c; ch",
+            r"is a folder \(.*/in\) without files that end .*; it has b.parquet, c; ch",
         ),
         (
             {"in/a.csv": A, "in/b.parquet": ""},
@@ -358,12 +358,12 @@ def test_files_are_read_in_the_order_of_their_names_and_those_of_a_list_in_its_o
         (
             {"in/a.csv": A, "in/a.csv.gz": A},
             "in",
-            "is a folder, .* with a.csv and a.csv.gz, which may be one table twice",
+            r"is a folder \(.*\) with a.csv and a.csv.gz, which may be one table twice",
         ),
         (
             {"in/train.csv": A, "in/test.csv": A},
             "in",
-            r"is a folder, .*/in of test.csv, train.csv, and test.csv seems to be a split; set `path`, and .* file",
+            r"is a folder \(.*/in\) of test.csv, train.csv, and test.csv seems to be a split; set `path`, and .* file",
         ),
         ({"a.csv": A, "b.csv": A}, ["*.csv", "b.csv"], r"`path` \(=\*\.csv, b\.csv\) has .*/b.csv twice; its rows"),
         ({}, [], "`path` is an empty list; list the files"),
