@@ -140,7 +140,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "FixedLengthRecords": {"path": "records/a.bin", "fields": RECORD, "valid": 6, "test": 6},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
-    "Mixed": {"sources": {"a": {"_target_": "components.data.Csv", "path": "table.csv", "valid": 4, "test": 4}}},
+    "Mixed": {"sources": {"a": {"_target_": "components.data.Csv", "path": "table.csv"}}},
     "NumpyFiles": {"path": "arrays.npz", "valid": 4, "test": 4},
     "ParsedFiles": {"path": "records/a.bin", "framing": 13, "valid": 0.2, "test": 0.2}
     | {"function": {"_target_": "own_rows.parse"}},
@@ -393,7 +393,12 @@ VALUES: dict[str, list[Any]] = {
     "ScikitLearn.group": ["label"],
     "TextFolders.split_hash": ["label"],
 }
-VALUES |= {"Mixed.sources": [{"a": {"_target_": "components.data.Csv", "path": "other.csv", "valid": 4, "test": 4}}]}
+VALUES |= {"Mixed.sources": [{"a": {"_target_": "components.data.Csv", "path": "other.csv"}}]}
+MIXED_OPTIONS = (
+    *("split_column", "split_hash", "split_by", "group", "per_class", "classes"),
+    *("dates", "marks", "nulls", "types", "decimal", "thousands", "on_missing_target"),
+)
+"""The options of several sources that are those of each table."""
 VALUES |= {"Sql.uri": ["sqlite:///other.db"], "Sql.query": ["other"]}
 
 
@@ -404,8 +409,17 @@ def as_query(value: Any) -> Any:
     return {name: each for name, each in value.items() if name != "path"} | {"query": value["path"].split(".")[0]}
 
 
+def as_mixed(value: Any) -> Any:
+    """The arguments of `Csv` for several sources, of which the file is the only one."""
+    if not isinstance(value, dict) or "path" not in value:
+        return value
+    others = {name: each for name, each in value.items() if name != "path"}
+    return others | {"sources": {"a": {"_target_": "components.data.Csv", "path": value["path"]}}}
+
+
 for table in (CONTEXT, VALUES):
     like_csv = {key[4:]: value for key, value in table.items() if key.startswith("Csv.")}
+    table |= {f"Mixed.{key}": as_mixed(value) for key, value in like_csv.items() if key in MIXED_OPTIONS}
     table |= {f"{name}.{key}": value for name in ("ImageTable", "TableFile") for key, value in like_csv.items()}
     table |= {f"Sql.{key}": as_query(value) for key, value in like_csv.items()}
 ERRORS = {"Bucketized.duplicates", "Bucketized.size", "Identity.check", "Indicator.documents", "Label.missing"}
@@ -417,7 +431,7 @@ ERRORS |= {
     "Time.format",
     "TimePart.format",
 }
-ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")}
+ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")} | {"Mixed.valid_from"}
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Sql.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}

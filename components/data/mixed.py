@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from components.closest import join_names, suggest_name
+from components.closest import join_names
+from components.columns import ALL, READING_OPTIONS, merge_options
+from components.data.csv.text_table import TextTable
 from components.data.files import hash_texts
+from components.data.joined_profile import join_profiles
+from components.data.same_types import NUMBERS, check_names, read_alike
+from components.data.splitting import KEY_OPTIONS, SplitOptions
 from components.types import (
     Block,
     ChecksFiles,
+    ColumnType,
     DataError,
     FileChecksums,
     Foldable,
@@ -23,15 +30,23 @@ from components.types import (
     LocalVersion,
     LocatesRows,
     OpensSource,
+    Profiled,
     Ragged,
+    Range,
     SkipsRows,
     Source,
     Strings,
+    TableProfile,
     Values,
     row_count,
 )
 
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp", "U": "string", "O": "string"}  # of dtypes
+SHARED_OPTIONS = (
+    *("target", "drop", "on_missing_target"),
+    *("types", "dates", "marks", "nulls", "decimal", "thousands"),
+)
+"""The options of tables that are set for all sources at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +66,80 @@ class SourceBlock(Block):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mixed:
+class Mixed(SplitOptions):
     """Several sources as one. Their rows come one source after another, and each split has those of all sources.
 
-    Attributes:
+    Each source is split by its own options. If an option of splits is set for all sources, all rows are split together,
+    so that a group with rows in several sources is never divided.
+
+    Attributes are those of `SplitOptions`, for the rows of all sources together, and:
         sources: the sources by name: options of `data` with their fields. All have the same columns, of the same types.
         source_column: a column that is added, with the name of the source of each row. None: there is none.
+        target: the column to predict in all tables, or several. None: each source has its own `target`.
+        drop: columns to leave out of all tables. Like the options below, it holds where a source doesn't set its own.
+        on_missing_target: `drop`: rows without a value of `target` are left out of all tables, and counted.
+        types: the types of some columns, as for a table. The types of the others are inferred from all tables.
+        dates: how times are written, as for a table.
+        marks: the marks of the numbers of some columns, as for a table.
+        nulls: the spellings of a missing value, as for a table.
+        decimal: the decimal separator, as for a table.
+        thousands: the separator of thousands, as for a table.
     """
 
     sources: dict[str, Source]
     source_column: str | None = None
+    target: str | int | tuple[str | int, ...] | None = None
+    drop: tuple[str, ...] = ()
+    on_missing_target: Literal["error", "drop"] = "error"
+    types: dict[str, ColumnType] | None = None
+    dates: str | dict[str, str] | None = None
+    marks: dict[str, str] | None = None
+    nulls: tuple[str | float, ...] | dict[str, tuple[str | float, ...]] | None = None
+    decimal: str | dict[str, str] | None = None
+    thousands: str | None = None
+    valid: Annotated[float, Range(0, bounds="()")] | None = None
+    test: Annotated[float, Range(0, bounds="()")] | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise DataError("`sources` is empty; list sources by name, such as {a: {option: table, path: a.csv}}")
+        self._check_splits()
+        object.__setattr__(
+            self, "sources", {name: self._share_options(name, each) for name, each in self.sources.items()}
+        )
 
     def open(self) -> Mixed:
         """The same sources, each of which is for the format of its file."""
-        return self._map(lambda source: source.open() if isinstance(source, OpensSource) else source)
+        opened = {name: each.open() if isinstance(each, OpensSource) else each for name, each in self.sources.items()}
+        kind = MixedTables if all(isinstance(each, TextTable) for each in opened.values()) else Mixed
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return kind(**options | {"sources": opened})
+
+    @property
+    def read_sources(self) -> Mapping[str, Source]:
+        """The sources, as their rows are read."""
+        return self.sources
 
     def fingerprint(self) -> str:
         named = [f"{name} {source.fingerprint()}" for name, source in self.sources.items()]
-        return hash_texts([str(self.source_column), *named])
+        splits = [self.describe_splits()] if self._split_options else []
+        return hash_texts([str(self.source_column), *named, *splits])
+
+    def profile(self) -> TableProfile:
+        """The facts about the columns of all sources.
+
+        Raises:
+            DataError: nothing is inferred for one of the sources, or the sources have different columns.
+        """
+        profiles = {}
+        for name, source in self.read_sources.items():
+            if not isinstance(source, Profiled):
+                raise DataError(
+                    f"nothing is inferred for the source {name} ({type(source).__name__}). Write a feature file, and "
+                    "choose it by feature=…"
+                )
+            profiles[name] = source.profile()
+        return join_profiles(profiles)
 
     def local_version(self) -> str:
         """A text that changes when a file is replaced, also by one of equal size and time of modification."""
@@ -92,7 +159,7 @@ class Mixed:
 
     def source_sizes(self) -> Mapping[str, int]:
         """The number of rows of each source."""
-        return {name: sum(source.sizes().values()) for name, source in self.sources.items()}
+        return {name: sum(source.sizes().values()) for name, source in self.read_sources.items()}
 
     def sizes(self) -> Mapping[str, int]:
         return {"all": sum(self.source_sizes().values())}
@@ -104,7 +171,7 @@ class Mixed:
             DataError: a source has other columns than the first one, or one of another type.
         """
         first: SourceBlock | None = None
-        for name, source in self.sources.items():
+        for name, source in self.read_sources.items():
             for block in itertools.chain.from_iterable(map(source.blocks, source.sizes())):
                 own = self._name_block(name, block)
                 first = first or own
@@ -112,11 +179,15 @@ class Mixed:
                     _check_columns(first, own)
                 yield own
 
-    def splits(self) -> Mapping[str, np.ndarray]:
+    def splits(self) -> dict[str, np.ndarray]:
+        if self._split_options:
+            return super().splits()
         return self._join_splits(lambda name, source: source.splits())
 
-    def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
-        """The splits of a cross-validation, in which each source is divided into folds."""
+    def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
+        """The splits of a cross-validation, in which each source is divided into folds, or all rows together."""
+        if self._split_options:
+            return super().folds(count, fold)
 
         def split(name: str, source: Source) -> Mapping[str, np.ndarray]:
             if not isinstance(source, Foldable):
@@ -127,7 +198,7 @@ class Mixed:
 
     def locate_row(self, row: int) -> str:
         """The location of a row, for messages."""
-        for name, source in self.sources.items():
+        for name, source in self.read_sources.items():
             if row < (size := sum(source.sizes().values())):
                 return f"{name}: {source.locate_row(row) if isinstance(source, LocatesRows) else f'row {row}'}"
             row -= size
@@ -135,26 +206,26 @@ class Mixed:
 
     def file_sizes(self) -> Sequence[int]:
         """The number of rows of each file. A source that doesn't come from files counts as one."""
-        return [size for source in self.sources.values() for size in _count_rows_of_files(source)]
+        return [size for source in self.read_sources.values() for size in _count_rows_of_files(source)]
 
     def skipped_rows(self) -> int | None:
         """The number of rows that are left out because they can't be read. None: such a row is an error."""
-        leaving = [source for source in self.sources.values() if isinstance(source, LeavesOut)]
+        leaving = [source for source in self.read_sources.values() if isinstance(source, LeavesOut)]
         counts = [count for source in leaving if (count := source.skipped_rows()) is not None]
         return sum(counts) if counts else None
 
     def left_out(self) -> tuple[str, ...]:
         """Sentences about the rows that are left out."""
-        leaving = {name: source for name, source in self.sources.items() if isinstance(source, LeavesOut)}
+        leaving = {name: source for name, source in self.read_sources.items() if isinstance(source, LeavesOut)}
         return tuple(f"{name}: {sentence}" for name, source in leaving.items() for sentence in source.left_out())
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data, from 0, of each row that isn't left out. None: no row is left out."""
-        own = [source.row_numbers() if isinstance(source, LeavesOut) else None for source in self.sources.values()]
+        own = [source.row_numbers() if isinstance(source, LeavesOut) else None for source in self.read_sources.values()]
         if all(numbers is None for numbers in own):
             return None
         pieces, start = [], 0
-        for source, numbers in zip(self.sources.values(), own, strict=True):
+        for source, numbers in zip(self.read_sources.values(), own, strict=True):
             pieces.append(start + (np.arange(sum(source.sizes().values())) if numbers is None else numbers))
             start += sum(_count_rows_of_files(source))
         return np.concatenate(pieces)
@@ -177,23 +248,96 @@ class Mixed:
         class_separators: Mapping[str, str | None] | None = None,
     ) -> Mixed:
         """The same sources, for a run that reads these columns only. The arguments are those of `SkipsRows`."""
-        own = {*names} - {self.source_column}
+        keys = {getattr(self, option) for option in KEY_OPTIONS} - {None}
+        keys |= set() if self.classes is None else {self.class_column}
+        own = ({*names} | keys) - {self.source_column}
+        separators = {**({} if self.stratify is None else {self.stratify: None}), **(class_separators or {})}
 
         def select(source: Source) -> Source:
             if isinstance(source, SkipsRows) and (source.on_bad_row == "skip" or source.reads_used_columns):
-                return source.with_used_columns(own, targets, class_separators)
+                return source.with_used_columns(own, targets, separators)
             return source
 
-        return self._map(select)
+        return replace(self, sources={name: select(source) for name, source in self.sources.items()})
 
-    def _map(self, function: Callable[[Source], Source]) -> Mixed:
-        return replace(self, sources={name: function(source) for name, source in self.sources.items()})
+    @property
+    def class_column(self) -> str:
+        targets = self.target if isinstance(self.target, tuple) else (self.target,)
+        return self.stratify or next((str(target) for target in targets if target is not None), super().class_column)
+
+    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+        raise NotImplementedError("`read_key` reads the columns of the sources")
+
+    def read_key(self, option: str, name: str) -> Iterator[tuple[Values, np.ndarray]]:
+        for source in self._splitting.values():
+            yield from source.read_key(option, name)
+
+    def number_parts(self) -> dict[str, np.ndarray]:
+        """The row numbers of each part of all sources. Raises DataError if the sources have different parts."""
+        parts, start = dict[str, list[np.ndarray]](), 0
+        own = {name: source.number_parts() for name, source in self._splitting.items()}
+        (first, expected), *others = own.items()
+        for name, found in others:
+            if found.keys() != expected.keys():
+                raise DataError(
+                    f"{self._describe_option()} splits the rows of all sources together, but the source {name} has the "
+                    f"parts {join_names(found)}, and {first} has {join_names(expected)}. Set the options of splits for "
+                    f"each source: `sources.{name}.{next(iter(self._split_options))}`."
+                )
+        for found in own.values():
+            for part, rows in found.items():
+                parts.setdefault(part, []).append(rows + start)
+            start += sum(map(len, found.values()))
+        return {part: np.concatenate(rows) for part, rows in parts.items()}
+
+    @cached_property
+    def _splitting(self) -> Mapping[str, SplitOptions]:
+        """The sources, if all rows can be split together."""
+        for name, source in self.read_sources.items():
+            if not isinstance(source, SplitOptions):
+                raise DataError(
+                    f"{self._describe_option()} splits the rows of all sources together, but the source {name} "
+                    f"({type(source).__name__}) has splits of its own. Leave the option out."
+                )
+        return {name: source for name, source in self.read_sources.items() if isinstance(source, SplitOptions)}
+
+    @property
+    def _split_options(self) -> dict[str, Any]:
+        """The options of splits that are set for all sources."""
+        return _find_split_options(self)
+
+    def _describe_option(self) -> str:
+        option, value = next(iter(self._split_options.items()))
+        return f"`{option}` (={value})"
+
+    def _check_splits(self) -> None:
+        """Raises DataError for an option of splits of a source, if all rows are split together."""
+        for name, source in self.sources.items() if self._split_options else ():
+            for option, value in _find_split_options(source).items():
+                if not isinstance(value, str | tuple) or option not in ("valid", "test"):  # files are parts
+                    raise DataError(
+                        f"{self._describe_option()} splits the rows of all sources together, but the source {name} has "
+                        f"`{option}` (={value}). Leave one of them out."
+                    )
+
+    def _share_options(self, name: str, source: Source) -> Source:
+        """A source with the options that are set for all sources, where it doesn't set its own."""
+        defaults = {field.name: field.default for field in fields(Mixed)}
+        shared = {option: getattr(self, option) for option in SHARED_OPTIONS}
+        shared = {option: value for option, value in shared.items() if value != defaults[option]}
+        if unknown := [option for option in shared if not hasattr(source, option)]:
+            raise DataError(
+                f"`{unknown[0]}` (={shared[unknown[0]]}) is for tables, and the source {name} "
+                f"({type(source).__name__}) is none. Set it for each table: `sources.NAME.{unknown[0]}`."
+            )
+        own = {option: value for option in shared if (value := getattr(source, option)) != defaults[option]}
+        return replace(source, **merge_options(shared, own)) if shared else source  # type: ignore[type-var]
 
     def _join_splits(self, split: Callable[[str, Source], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The splits of all sources, in which rows are numbered over the sources."""
         found: dict[str, list[np.ndarray]] = {}
         start = 0
-        for name, source in self.sources.items():
+        for name, source in self.read_sources.items():
             for part, rows in split(name, source).items():
                 found.setdefault(part, []).append(rows + start)
             start += sum(source.sizes().values())
@@ -220,6 +364,63 @@ class Mixed:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixedTables(Mixed):
+    """Several tables as one. Their columns are read alike; see `read_alike`."""
+
+    @cached_property
+    def read_sources(self) -> Mapping[str, TextTable]:
+        """The tables, each of which is read with what the others show."""
+        return read_alike({name: source for name, source in self.sources.items() if isinstance(source, TextTable)})
+
+    @cached_property
+    def _float_columns(self) -> Collection[str]:
+        """The columns of floats in a table whose whole numbers another table stores."""
+        types = [table.table.types for table in self.read_sources.values()]
+        return [name for name in types[0] if {each.get(name) for each in types} == NUMBERS]
+
+    def _name_block(self, name: str, block: Block) -> SourceBlock:
+        read = _read_values(block)
+        floats = {key: np.asarray(read[key], np.float64) for key in self._float_columns if key in read}
+        columns = block.columns
+        columns = columns.with_columns(floats) if isinstance(columns, LazyColumns) else {**columns, **floats}
+        return super()._name_block(name, replace(block, columns=columns))
+
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+        """The options with which other rows are read in the same way, as far as the tables have the same."""
+        first, *others = (_find_options(table, columns) for table in self.read_sources.values())
+        common = {name: _select_common(value, [each.get(name) for each in others]) for name, value in first.items()}
+        common["types"] |= dict.fromkeys(set(columns).intersection(self._float_columns), "float")
+        return {name: value for name, value in common.items() if value not in (None, {})}
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        notes = (table.reading_notes(columns, declared=declared) for table in self.read_sources.values())
+        return tuple(itertools.chain.from_iterable(notes))
+
+
+def _find_options(table: TextTable, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+    """The options with which a table is read, inferred or not. The arguments are those of `inferred_options`."""
+    given = {name: getattr(table, name) for name in READING_OPTIONS if name != "types"}
+    own = {name: value for name, value in given.items() if value is not None}
+    merged = merge_options(table.inferred_options(columns), own)
+    known = (*columns, ALL)
+    return {
+        name: {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
+        for name, value in merged.items()
+    }
+
+
+def _select_common(value: Any, others: Sequence[Any]) -> Any:
+    """An option of the first table as far as it is that of the others: all of it, or the columns with equal values."""
+    if isinstance(value, dict):
+        return {
+            key: item
+            for key, item in value.items()
+            if all(key in (each or {}) and each[key] == item for each in others)
+        }
+    return value if all(each == value for each in others) else None
+
+
 def _count_rows_of_files(source: Source) -> Sequence[int]:
     """The number of rows of each file of a source, also of those that are left out, or of the source as a whole."""
     if isinstance(source, HasFiles):
@@ -228,13 +429,17 @@ def _count_rows_of_files(source: Source) -> Sequence[int]:
     return [sum(source.sizes().values()) if numbers is None else int(numbers[-1]) + 1]
 
 
+def _find_split_options(source: object) -> dict[str, Any]:
+    """The options of splits that are set for a source."""
+    if not isinstance(source, SplitOptions):
+        return {}
+    defaults = {field.name: field.default for field in fields(SplitOptions)}
+    return {name: value for name, default in defaults.items() if (value := getattr(source, name)) != default}
+
+
 def _check_columns(first: SourceBlock, block: SourceBlock) -> None:
     """Raises DataError if a block has other columns than that of another source, or one of another type."""
-    for one, other in ((first, block), (block, first)):
-        if missing := [name for name in one.columns if name not in other.columns]:
-            hint = suggest_name(missing[0], other.columns, title="Columns")
-            text = f"the source {other.name} has no {_name_columns(missing)}, which the source {one.name} has. {hint}"
-            raise DataError(f"{text} Sources that are mixed have the same columns.")
+    check_names(first.name, first.columns, block.name, block.columns)
     own, others = _read_values(block), _read_values(first)
     for name in own.keys() & others.keys():
         kind, needed = _find_kind(own[name]), _find_kind(others[name])
@@ -243,10 +448,6 @@ def _check_columns(first: SourceBlock, block: SourceBlock) -> None:
                 f"column `{name}` is {kind} in the source {block.name}, but {needed} in the source {first.name}. Write "
                 "it with one type in both; of a table, `types` declares it."
             )
-
-
-def _name_columns(names: Sequence[str]) -> str:
-    return f"column `{names[0]}`" if len(names) == 1 else f"columns {join_names(names)}"
 
 
 def _read_values(block: Block) -> Mapping[str, Values]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -113,9 +113,7 @@ class SplitOptions(ABC):
         return self._limit_classes(splits)
 
     def _hold_out(self, keys: RowKeys) -> dict[str, np.ndarray]:
-        sizes = self.sizes()
-        stops = itertools.accumulate(sizes.values())
-        parts = {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
+        parts = self.number_parts()
         if self.split_column is not None:
             parts = self._read_parts(self.split_column, parts)
         if self.classes is not None:
@@ -126,6 +124,12 @@ class SplitOptions(ABC):
         if self.group is not None and keys.groups is not None:
             self._check_groups(splits, self.group, keys.groups)
         return splits
+
+    def number_parts(self) -> dict[str, np.ndarray]:
+        """The row numbers of each part, counted over all parts."""
+        sizes = self.sizes()
+        stops = itertools.accumulate(sizes.values())
+        return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
 
     def _share(self, name: str, parts: Mapping[str, np.ndarray]) -> float | None:
         """The share, or the number of rows, of a split. None: it is a part."""
@@ -157,7 +161,10 @@ class SplitOptions(ABC):
 
     def _read_column(self, option: str, name: str) -> KeyColumn:
         """Reads a column of all parts. Raises DataError if there is none, or its rows have several values."""
-        pieces = []
+        return join_parts(option, name, [*self.read_key(option, name)])
+
+    def read_key(self, option: str, name: str) -> Iterator[tuple[Values, np.ndarray]]:
+        """Yields the values and the mask of a column in each part. The arguments are those of `join_parts`."""
         for part, size in self.sizes().items():
             columns, masks = self.key_columns(part)
             if name not in columns:
@@ -167,8 +174,7 @@ class SplitOptions(ABC):
                 raise DataError(f"`{option}` (={name}) must be a column with one value in each row")
             if not isinstance(values, Strings):
                 values = np.asarray(values)  # some sources read rows when they are needed
-            pieces.append((values, masks.get(name, np.ones(size, bool))))
-        return join_parts(option, name, pieces)
+            yield values, masks.get(name, np.ones(size, bool))
 
     def _describe_wrong_key(self, option: str, name: str, columns: Collection[str]) -> str:
         """A sentence about an option that needs the name of one of the columns, but has another one."""

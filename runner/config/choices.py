@@ -6,8 +6,7 @@ import copy
 import functools
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -27,7 +26,7 @@ from runner.config.catalog import (
     explain_missing_option,
     read_default_options,
 )
-from runner.config.overrides import apply_override, describe_error, override_origin
+from runner.config.overrides import describe_error, override_origin
 from runner.config.provenance import format_problem
 from runner.config.slips import explain_data_file, explain_part
 from runner.signature.schema import SCHEMA
@@ -35,10 +34,7 @@ from runner.signature.type_hints import find_problems
 from runner.suggest.suggestions import (
     GROUPS_WITHOUT_SUGGESTION,
     INFERRED_FEATURE,
-    SUGGESTING_MODES,
-    Question,
     Suggestion,
-    can_suggest,
 )
 from runner.yaml_file import OPTION_LIMITS
 
@@ -128,68 +124,6 @@ def choose_options(
                 choices.files.append(file)
     choices.files += experiment
     return choices
-
-
-def find_source_to_profile(
-    catalog: Catalog, choices: Sequence[Override], settings: Sequence[Override]
-) -> Question | None:
-    """Finds the source that the command line chooses, if it should be profiled for a suggestion.
-
-    Args:
-        catalog: the options that exist.
-        choices: the overrides that choose options.
-        settings: the overrides that set values.
-
-    Returns:
-        The question; None if the mode needs no suggestion, or if the command line chooses an experiment or features, or
-        no complete source.
-    """
-    from runner.config.check import is_complete_part
-
-    values = {setting.key_or_group: setting.value() for setting in settings}
-    node = _read_chosen_source(catalog, choices, settings)
-    if values.get("mode", "train") not in SUGGESTING_MODES or values.get("run") or node is None:
-        return None
-    if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
-        return None
-    folds = values.get("folds")
-    return Question(
-        node,
-        tuple(sorted(choice.key_or_group for choice in choices)),
-        folds if isinstance(folds, int) else None,
-        tuple(sorted(_read_missing(settings).items())),
-    )
-
-
-def _read_missing(settings: Iterable[Override]) -> dict[str, str]:
-    """`missing` of the targets where the command line sets it, by name; that of the only target is `target`."""
-    tree = OmegaConf.create({"feature": {"target": {}, "targets": {}}})
-    for setting in settings:
-        if setting.key_or_group.startswith("feature.target"):
-            with suppress(UserError):  # reported with the other problems of the command
-                apply_override(tree, setting)
-    feature = cast(dict[str, Any], OmegaConf.to_container(tree))["feature"]
-    parts = {"target": feature["target"], **(feature["targets"] or {})}
-    missing = {name: part.get("missing") for name, part in parts.items() if isinstance(part, dict)}
-    return {name: value for name, value in missing.items() if isinstance(value, str)}
-
-
-def _read_chosen_source(
-    catalog: Catalog, choices: Iterable[Override], settings: Iterable[Override]
-) -> dict[str, Any] | None:
-    """The source that the command line chooses, as plain values; None as for `find_source_to_profile`."""
-    on_command_line = {choice.key_or_group: choice.value() for choice in choices}
-    path = catalog.files["data"].get(str(on_command_line.get("data")))
-    if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
-        return None
-    try:
-        tree = OmegaConf.create({"data": load_yaml(path)})
-        for setting in settings:
-            if setting.key_or_group == "data" or setting.key_or_group.startswith("data."):
-                apply_override(tree, setting)
-    except UserError:
-        return None
-    return cast(dict[str, Any], OmegaConf.to_container(tree))["data"]
 
 
 def load_yaml(path: Path) -> DictConfig:

@@ -32,7 +32,7 @@ from runner.config.check import (
 )
 from runner.config.check_files import find_file_problems
 from runner.config.check_targets import target_of
-from runner.config.choices import Choices, choose_options, find_source_to_profile, load_yaml
+from runner.config.choices import Choices, choose_options, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import (
     COMMAND_KEYS,
@@ -54,6 +54,7 @@ from runner.config.overrides import (
     override_origin,
     parse_overrides,
 )
+from runner.config.profiled_source import find_source_to_profile
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config, read_yaml

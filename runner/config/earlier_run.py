@@ -15,9 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from components.uri_mask import MASK, mask_uri
-from runner.config.catalog import FRAME, TABLE_FILE, find_options
+from runner.config.catalog import FRAME, MIXED, TABLE_FILE, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
+from runner.config.mixed_rows import make_source_of_new_rows
 from runner.config.options import OptionReader
 from runner.config.overrides import ParsedOverrides, drop_overridden
 from runner.config.provenance import find_origin, find_origins, format_problem
@@ -74,6 +75,12 @@ def _names_other_database(settings: Sequence[Override], of_run: Mapping[str, Any
     )
 
 
+def _read_options(settings: Sequence[Override]) -> set[str]:
+    """The options of `data` that overrides set."""
+    keys = [setting.key_or_group.split(".") for setting in settings]
+    return {key[1] for key in keys if key[0] == "data" and len(key) > 1}
+
+
 def find_forbidden(parsed: ParsedOverrides, run: Any, mode: str) -> list[str]:
     """The problems of overrides that would change how a finished run was trained, or that name no key.
 
@@ -117,6 +124,8 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
     names_new_rows |= _names_other_database(settings, of_run)
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
         of_run["data"] = data | {"_target_": TABLE_FILE}  # the file is read like the table from Python
+    if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == MIXED:
+        of_run["data"] = make_source_of_new_rows(data, _read_options(settings))
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:

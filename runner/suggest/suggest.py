@@ -201,9 +201,18 @@ def _find_split_option(source: Any) -> str | None:
     if getattr(source, "seed", 0) is None:
         return "data.seed=null holds out the last rows"
     options = {name: getattr(source, name, None) for name in (*SPLIT_KEYS, "split_by")}
-    return next(
-        (f"data.{name}={value} decides where rows go" for name, value in options.items() if value is not None), None
-    )
+    for name, value in options.items():
+        if value is not None:
+            return f"data.{name}={value} decides where rows go"
+    sources: Mapping[str, Any] = getattr(source, "sources", {})  # each is split by its own options
+    for name, each in sources.items():
+        if getattr(each, "seed", 0) is None:
+            return f"data.sources.{name}.seed=null holds out the last rows"
+        for option in ("valid", "test", "stratify", *SPLIT_OPTIONS):
+            if (value := getattr(each, option, None)) is not None:
+                return f"data.sources.{name}.{option}={value} decides where rows go"
+    has_own_parts = len({frozenset(each.sizes()) for each in sources.values()}) > 1
+    return "the sources have different parts" if has_own_parts else None
 
 
 def _find_time(columns: Iterable[ColumnProfile], targets: Collection[str]) -> str | None:

@@ -48,8 +48,10 @@ def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     path = _make_printable(describe_paths(data["path"]) if "path" in data else "")
     origin = _make_printable(suggestion.origin)
     types = data.get("types")
-    table = f"table {path or 'of a database'}, and the types of its columns"
-    lines = [f"# The {table if types else f'images {path}'}, {origin}."]
+    table, images = f"table {path or 'of a database'}, and the types of its columns", f"images {path}"
+    if "sources" in data:
+        table, images = "tables, and the types of their columns", "images of several sources"
+    lines = [f"# The {table if types else images}, {origin}."]
     lines += [dump_entry(key, value) for key, value in data.items() if key != "types"]
     lines += ["types:", *(_indent(dump_entry(name, kind)) for name, kind in types.items())] if types else []
     return "\n".join(lines) + "\n"
