@@ -4,7 +4,8 @@
     smallest: 1 1x1,
 
 Measures the forward pass, the gradient of the image and the gradient of the kernel for each convolution, and then the
-gradients of two small networks with and without the lowerings for the CPU.
+gradients of two small networks with and without the lowerings for the CPU. `Conv1D` is compared with products of
+shifted sequences, and with one product of all windows.
 
 Prints for each case a line of JSON: the median milliseconds of N rounds after one warm-up round, how many times as fast
 ours is, and the seconds of tracing and compiling. Variants alternate, so that a busy machine slows all of them.
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -29,6 +31,7 @@ from components.architecture import Sequential
 from components.layer import (
     BatchNorm,
     Conv,
+    Conv1D,
     DepthwiseConv,
     Flatten,
     GlobalAveragePool,
@@ -53,6 +56,16 @@ CONVOLUTIONS = {  # (batch, side of the image, channels, features, side of the k
     "grouped 1x1, 3 groups, 28x28x240": (16, 28, 240, 240, 1, 1, 3),
     "1x1, 28x28x256": (16, 28, 256, 128, 1, 1, 1),
     "1x1 stride 2, 56x56x256": (16, 56, 256, 512, 1, 2, 1),
+}
+SEQUENCES = {  # (batch, steps, channels, features, kernel)
+    "3 of 256 steps, 64 -> 64": (64, 256, 64, 64, 3),
+    "5 of 256 steps, 32 -> 64": (128, 256, 32, 64, 5),
+    "3 of 256 steps, 128 -> 128": (64, 256, 128, 128, 3),
+    "7 of 64 steps, 8 -> 16": (32, 64, 8, 16, 7),
+    "3 of 168 steps, 4 -> 32": (32, 168, 4, 32, 3),
+    "3 of 256 steps, 16 -> 32": (64, 256, 16, 32, 3),
+    "3 of 168 steps, 32 -> 32": (32, 168, 32, 32, 3),
+    "2 of 256 steps, 64 -> 64": (64, 256, 64, 64, 2),
 }
 SEPARABLE = (
     Conv(16, 3, 2, activation="relu"),
@@ -83,7 +96,7 @@ def compile_function(function: Callable[..., Any], *arguments: Any) -> tuple[Cal
 
 
 def compare_variants(variants: Mapping[str, Callable[..., Any]], rounds: int, *arguments: Any) -> dict[str, Any]:
-    """Returns milliseconds and compile seconds of each variant, and the ratio of the medians."""
+    """Returns milliseconds and compile seconds of each variant, and the ratio of the first median to `ours`."""
     calls, compile_seconds = {}, {}
     for name, function in variants.items():
         program, compile_seconds[name] = compile_function(function, *arguments)
@@ -91,7 +104,7 @@ def compare_variants(variants: Mapping[str, Callable[..., Any]], rounds: int, *a
     medians = {name: statistics.median(seconds) for name, seconds in time_variants(calls, rounds).items()}
     return {
         "ms": {name: round(1000 * median, 2) for name, median in medians.items()},
-        "times as fast": round(medians["xla"] / medians["ours"], 2),
+        "times as fast": round(medians[next(iter(variants))] / medians["ours"], 2),
         "compile s": {name: round(seconds, 2) for name, seconds in compile_seconds.items()},
     }
 
@@ -116,6 +129,27 @@ def measure_convolution(case: tuple[int, ...], rounds: int) -> dict[str, Any]:
     }
 
 
+def slide(x: jax.Array, size: int) -> list[jax.Array]:
+    """The sequences, shifted by each position of a kernel."""
+    padded = jnp.pad(x, ((0, 0), ((size - 1) // 2, size // 2), (0, 0)))
+    return [padded[:, start : start + x.shape[1]] for start in range(size)]
+
+
+def measure_sequence(case: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Measures a convolution along sequences with its maximum and both gradients, as in a training step."""
+    batch, steps, channels, features, size = case
+    x = jax.random.normal(jax.random.key(0), (batch, steps, channels))
+    kernel = jax.random.normal(jax.random.key(1), (size, channels, features))
+    layer = Conv1D(features, size, use_bias=False)
+    forward: dict[str, Callable[..., jax.Array]] = {
+        "shifted": lambda x, k: sum((each @ k[n] for n, each in enumerate(slide(x, size))), jnp.float32(0)),
+        "windows": lambda x, k: jnp.concatenate(slide(x, size), -1) @ k.reshape(-1, features),
+        "ours": lambda x, k: layer.apply({"params": {"kernel": k}}, x, train=True),
+    }
+    step = {name: jax.grad(lambda x, k, f=f: nn.relu(f(x, k)).max(1).sum(), (0, 1)) for name, f in forward.items()}
+    return {"training": compare_variants(step, rounds, x, kernel)}
+
+
 def measure_network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
     """Measures the gradients of a training step with 32 images per batch."""
     module, x = Sequential(10, layers), jax.random.normal(jax.random.key(0), (32, 32, 32, 3))
@@ -135,6 +169,7 @@ def measure_network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
 def main(rounds: int = 7, *names: str) -> None:
     benchmarks: dict[str, tuple[Mapping[str, Any], Callable[..., Any]]] = {
         "convolution": (CONVOLUTIONS, measure_convolution),
+        "sequence": (SEQUENCES, measure_sequence),
         "network": (NETWORKS, measure_network),
     }
     for kind, (cases, measure) in benchmarks.items():

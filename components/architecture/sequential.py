@@ -21,8 +21,9 @@ class Sequential(nn.Module):
     Attributes:
         outputs: number of logits.
         layers: layers of `components.layer` or of Flax, each from one array to one array. `Residual`, `Branches` and
-            `Repeat` contain lists of layers. Of sequences, the first layer is `GlobalAveragePool`, or a layer of one's
-            own that annotates its input with `components.types.Padded`.
+            `Repeat` contain lists of layers. Of sequences, such as the words of texts, the first layers are `Conv1D`,
+            `Dropout`, `Branches` or layers of one's own that annotate their input with `components.types.Padded`, up to
+            `GlobalMaxPool` or `GlobalAveragePool`.
         head: `dense`: the last layer returns vectors (B, D). `conv`: a convolution of one pixel computes the logits of
             each pixel, for a target that is an image; the last layer returns images (B, H, W, C).
         dtype: dtype of the computation.
@@ -37,7 +38,7 @@ class Sequential(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
+    def __call__(self, inputs: jax.Array | Padded, *, train: bool) -> Output:
         arrays = apply_layers(self.layers, as_array_or_sequence(self, inputs), train=train)
         outputs = enumerate(arrays[1:])
         features = {f"layers_{n}": output for n, output in outputs if not isinstance(output, Padded)}
@@ -45,7 +46,7 @@ class Sequential(nn.Module):
         if isinstance(x, Padded):
             raise UserError(
                 f"Sequential needs a last layer that returns vectors (B, D), got sequences {padded_shape(x)}. "
-                "Append GlobalAveragePool."
+                "Append GlobalAveragePool or GlobalMaxPool."
             )
         if self.head == "conv":
             if x.ndim != 4:

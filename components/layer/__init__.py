@@ -10,6 +10,7 @@ from components.layer.activation import activate as activate
 from components.layer.composite import Branches as Branches
 from components.layer.composite import Repeat as Repeat
 from components.layer.composite import Residual as Residual
+from components.layer.conv_1d import Conv1D as Conv1D
 from components.layer.convolution import Conv as Conv
 from components.layer.convolution import ConvNorm as ConvNorm
 from components.layer.convolution import DepthwiseConv as DepthwiseConv
@@ -34,5 +35,6 @@ from components.layer.normalization import Momentum as Momentum
 from components.layer.pooling import AveragePool as AveragePool
 from components.layer.pooling import DepthwiseMaxPool as DepthwiseMaxPool
 from components.layer.pooling import GlobalAveragePool as GlobalAveragePool
+from components.layer.pooling import GlobalMaxPool as GlobalMaxPool
 from components.layer.pooling import MaxPool as MaxPool
 from components.layer.squeeze_excite import SqueezeExcite as SqueezeExcite

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationFunction, activate
 from components.layer.convolution import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
+from components.sequences import join_sequences
 from components.types import Padded, Range, UserError, padded_shape
 
 # Layers of Flax have different names for the argument that distinguishes training from inference.
@@ -88,6 +89,8 @@ class Residual(nn.Module):
 class Branches(nn.Module):
     """Lists of layers on the same input, with concatenated channels: (B, ..., C) -> (B, ..., channels of all).
 
+    The input and the outputs may be sequences, Padded (B, T, C).
+
     Attributes:
         branches: the lists of layers. An empty list is the identity.
 
@@ -101,18 +104,18 @@ class Branches(nn.Module):
     branches: tuple[tuple[Layer, ...], ...]
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
         if not self.branches:
             raise UserError("at least one branch is needed, got none")
         branches = enumerate(self.branches)
         outputs = [apply_layers(layers, x, train=train, suffix=f" of branch {n}")[-1] for n, layers in branches]
         for n, y in enumerate(outputs):
-            if y.shape[:-1] != outputs[0].shape[:-1]:
+            if _without_channels(y) != _without_channels(outputs[0]):
                 raise UserError(
-                    f"branches need outputs that differ in their channels only, got {outputs[0].shape} of branch 0 and "
-                    f"{y.shape} of branch {n}"
+                    "branches need outputs that differ in their channels only, got "
+                    f"{_describe(outputs[0])} of branch 0 and {_describe(y)} of branch {n}"
                 )
-        return jnp.concatenate(outputs, axis=-1)
+        return join_sequences(outputs) if isinstance(outputs[0], Padded) else jnp.concatenate(outputs, axis=-1)
 
 
 class Repeat(nn.Module):
@@ -129,7 +132,7 @@ class Repeat(nn.Module):
     def setup(self) -> None:
         self.copies = [[layer.copy(parent=None) for layer in self.layers] for _ in range(self.times)]
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
         for n, layers in enumerate(self.copies):
             x = apply_layers(layers, x, train=train, suffix=f" of copy {n}")[-1]
         return x
@@ -138,8 +141,8 @@ class Repeat(nn.Module):
 def _apply_layer(position: str, layer: Layer, x: Any, train: bool) -> Any:
     if isinstance(x, Padded) and not _takes_sequences(layer):
         raise LayerError(
-            f"{position} can't take sequences {padded_shape(x)}. Put GlobalAveragePool before it, which averages the "
-            "innermost sequences."
+            f"{position} can't take sequences {padded_shape(x)}. Put GlobalAveragePool or GlobalMaxPool before it, "
+            "which reduces the innermost sequences to vectors."
         )
     try:
         if _count_normalized(layer, x, train=train and not layer.is_initializing()) == 1:
@@ -151,11 +154,21 @@ def _apply_layer(position: str, layer: Layer, x: Any, train: bool) -> Any:
         is_flax_layer = type(layer).__module__.startswith("flax.")
         if not (is_flax_layer or isinstance(error, UserError)):
             raise  # a bug in the layer's own code, which needs the traceback
-        shape = padded_shape(x) if isinstance(x, Padded) else x.shape
-        raise LayerError(f"{position} can't take an input of shape {shape}: {_explain(error)}") from error
+        given = _describe(x) if isinstance(x, Padded) else f"an input of shape {x.shape}"
+        raise LayerError(f"{position} can't take {given}: {_explain(error)}") from error
     if not isinstance(y, jax.Array | Padded):
         raise LayerError(f"{position} must return an array, got {type(y).__name__}")
     return y
+
+
+def _without_channels(x: jax.Array | Padded) -> tuple[Any, ...]:
+    """Whether an array is a sequence, and its shape without the channels."""
+    return (True, *padded_shape(x)[:-1]) if isinstance(x, Padded) else (False, *x.shape[:-1])
+
+
+def _describe(x: jax.Array | Padded) -> str:
+    """The shape of an array or of sequences, for messages."""
+    return f"sequences {padded_shape(x)}" if isinstance(x, Padded) else str(x.shape)
 
 
 def _takes_sequences(layer: Layer) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import flax.linen as nn
@@ -77,16 +78,30 @@ class AveragePool(nn.Module):
 class GlobalAveragePool(nn.Module):
     """Global average pooling, the mean of each channel over the image: (B, H, W, C) -> (B, C).
 
-    Of sequences, Padded (B, T, D) -> (B, D), it is the mean over the steps without padding; zero without steps. Of
-    nested sequences, the innermost ones are averaged: (B, T, S, D) -> Padded (B, T, D).
+    Of sequences of equal length, (B, T, D) -> (B, D), it is the mean over the steps. Of Padded (B, T, D) -> (B, D), it
+    is the mean over the steps without padding; zero without steps. Of nested sequences, the innermost ones are
+    averaged: (B, T, S, D) -> Padded (B, T, D).
     """
 
     def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
         del train
         if isinstance(x, Padded):
-            return _average_steps(x)
-        check_images("global average pooling", x)
-        return x.mean((1, 2))
+            return _reduce_steps(x, _average)
+        return x.mean(_pooled_axes("global average pooling", x))
+
+
+class GlobalMaxPool(nn.Module):
+    """Global max-pooling, the maximum of each channel over the image: (B, H, W, C) -> (B, C).
+
+    Of sequences it is the maximum over the steps, without padding; zero without steps. The shapes are those of
+    `GlobalAveragePool`. Equal maxima share the gradient, as in TensorFlow.
+    """
+
+    def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
+        del train
+        if isinstance(x, Padded):
+            return _reduce_steps(x, _maximize)
+        return x.max(_pooled_axes("global max-pooling", x))
 
 
 class DepthwiseMaxPool(nn.Module):
@@ -112,15 +127,36 @@ class DepthwiseMaxPool(nn.Module):
         return functools.reduce(maximum, [x[..., n :: self.window] for n in range(self.window)])
 
 
-def _average_steps(x: Padded) -> jax.Array | Padded:
-    """The means of the innermost sequences over their steps without padding."""
+def _pooled_axes(layer: str, x: jax.Array) -> tuple[int, ...]:
+    """The axes of images (B, H, W, C) or sequences (B, T, D) that are pooled."""
+    if x.ndim not in (3, 4):
+        raise UserError(f"{layer} needs images (B, H, W, C) or sequences (B, T, D), got {x.shape}")
+    return tuple(range(1, x.ndim - 1))
+
+
+def _reduce_steps(x: Padded, reduce: Callable[[jax.Array, jax.Array, int], jax.Array]) -> jax.Array | Padded:
+    """Reduces the innermost sequences.
+
+    Args:
+        x: the sequences.
+        reduce: (values, mask, axis of the steps) -> the result. The mask broadcasts against the values.
+    """
     if isinstance(x.values, Padded):
-        return Padded(_average_steps(x.values), x.mask)
-    values, axis = jnp.asarray(x.values), x.mask.ndim - 1
+        return Padded(_reduce_steps(x.values, reduce), x.mask)
+    values = jnp.asarray(x.values)
     mask = jnp.reshape(x.mask, x.mask.shape + (1,) * (values.ndim - x.mask.ndim))
+    return reduce(values, mask, x.mask.ndim - 1)
+
+
+def _average(values: jax.Array, mask: jax.Array, axis: int) -> jax.Array:
     total = jnp.where(mask, values, 0).astype(jnp.float32).sum(axis)
     count = jnp.maximum(mask.astype(jnp.float32).sum(axis), 1)
     return (total / count).astype(values.dtype)
+
+
+def _maximize(values: jax.Array, mask: jax.Array, axis: int) -> jax.Array:
+    largest = jnp.where(mask, values, -jnp.inf).max(axis, initial=-jnp.inf)
+    return jnp.where(mask.any(axis), largest, 0)
 
 
 def _compute_geometry(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads, Pads]:

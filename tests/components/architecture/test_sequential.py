@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "Branches": {"branches": [[], [CONV]]},
     "TableConv": {"table": [[0], [0, 1]], "kernel": 3},
     "Conv": {"features": 4, "kernel": 3},
+    "Conv1D": {"features": 4, "kernel": 3},
     "ConvNorm": {"features": 4, "kernel": [3, 1]},
     "Dense": {"features": 4},
     "DepthwiseConv": {"kernel": 3},
@@ -48,6 +49,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "Dropout": {"rate": 0.5},
     "Flatten": {},
     "GlobalAveragePool": {},
+    "GlobalMaxPool": {},
     "Inception": {"one": 1, "three_reduce": 1, "three": 2, "five_reduce": 1, "five": 2, "pool": 1},
     "LayerNorm": {},
     "LocalResponseNorm": {},
@@ -62,6 +64,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "SubSampling": {},
 }
 LAYERS_OF_VECTORS = ("RadialBasis",)
+LAYERS_OF_SEQUENCES = ("Conv1D",)
 TARGETS = {
     name: f"{module.__name__}.{name}"
     for module in (layer, layers_of_1998)
@@ -199,11 +202,13 @@ def test_every_layer_is_valid_in_a_configuration(in_empty_folder: object) -> Non
 def test_every_layer_may_be_in_a_list(name: str) -> None:
     part = {"_target_": TARGETS[name], **ARGUMENTS[name]}
     pooling = [{"_target_": "components.layer.GlobalAveragePool"}] if name in LAYERS_OF_VECTORS else []
-    layers = [CONV, *pooling, part, {"_target_": "components.layer.Flatten"}]
+    convolution = {**CONV, "_target_": TARGETS[name]} if name in LAYERS_OF_SEQUENCES else CONV
+    layers = [convolution, *pooling, part, {"_target_": "components.layer.Flatten"}]
     node = {"_target_": "components.architecture.Sequential", "layers": layers}
     module = build(node, {}, outputs=4)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    output = jax.eval_shape(lambda: module.init_with_output(keys, X, train=True)[0])
+    x = X[:, 0] if name in LAYERS_OF_SEQUENCES else X
+    output = jax.eval_shape(lambda: module.init_with_output(keys, x, train=True)[0])
     assert output.logits.shape == (3, 4)
     assert len(output.features) == len(layers)
 

@@ -16,11 +16,13 @@ from components.layer import (
     BatchNorm,
     Branches,
     Conv,
+    Conv1D,
     ConvNorm,
     Dense,
     Dropout,
     Flatten,
     GlobalAveragePool,
+    GlobalMaxPool,
     MaxPool,
     Repeat,
     Residual,
@@ -174,7 +176,9 @@ def test_layers_take_sequences_if_they_say_so() -> None:
     pool = GlobalAveragePool()
     found, _ = jax.jit(partial(Repeat((pool, pool), 1).init_with_output, train=True))(KEYS, outer)
     np.testing.assert_allclose(found, means, rtol=1e-5, atol=1e-6)
-    message = r"^layer 1 of copy 0 \(Dense\) can't take sequences \(4, 5, 2\)\. Put GlobalAveragePool before it"
+    message = (
+        r"^layer 1 of copy 0 \(Dense\) can't take sequences \(4, 5, 2\)\. Put GlobalAveragePool or GlobalMaxPool before"
+    )
     with pytest.raises(UserError, match=message):
         jax.eval_shape(partial(Repeat((pool, Dense(3)), 1).init, train=True), KEYS, outer)
     network = partial(Sequential(2, (pool,)).init, train=True)
@@ -218,3 +222,40 @@ def test_bfloat16_inputs_give_bfloat16_outputs() -> None:
     y, variables = jax.eval_shape(partial(layer.init_with_output, train=True), KEYS, jnp.asarray(X, jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+
+
+class Values(nn.Module):
+    """The values of sequences, without their mask."""
+
+    def __call__(self, x: Padded) -> Any:
+        return x.values
+
+
+def test_branches_of_sequences_have_their_channels_side_by_side() -> None:
+    x = Padded(jnp.asarray(X[:, :, 0]), np.arange(5) < np.array([3, 0, 5, 1])[:, None])
+    branches = ((Conv1D(3, 2),), (), (Dropout(0.5), Conv1D(1, 3, "CAUSAL")))
+    y, variables = jax.jit(partial(Branches(branches).init_with_output, train=True))(KEYS, x)
+    np.testing.assert_array_equal(y.mask, x.mask)
+    np.testing.assert_array_equal(y.values[..., 3:5], np.where(x.mask[..., None], x.values, 0))
+    first = Conv1D(3, 2).apply({"params": variables["params"]["branches_0_0"]}, x, train=True)
+    np.testing.assert_array_equal(y.values[..., :3], np.where(x.mask[..., None], first.values, 0))
+    assert y.values.shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("branches", "message"),
+    [
+        (
+            ((Conv1D(3, 2),), (Conv1D(3, 2, "VALID"),)),
+            r"got sequences \(4, 5, 3\) of branch 0 and sequences \(4, 4, 3\)",
+        ),
+        (((Conv1D(3, 2),), (GlobalMaxPool(),)), r"got sequences \(4, 5, 3\) of branch 0 and \(4, 2\) of branch 1"),
+        (((Values(),), ()), r"got \(4, 5, 2\) of branch 0 and sequences \(4, 5, 2\) of branch 1"),
+        (((MaxPool(2),),), r"layer 0 of branch 0 \(MaxPool\) can't take sequences \(4, 5, 2\)\. Put"),
+        (((GlobalMaxPool(), Conv1D(3, 2)),), r"\(Conv1D\) can't take an input of shape \(4, 2\): a convolution along"),
+    ],
+)
+def test_branches_of_sequences_that_do_not_fit(branches: tuple[tuple[nn.Module, ...], ...], message: str) -> None:
+    x = Padded(jnp.asarray(X[:, :, 0]), np.ones((4, 5), bool))
+    with pytest.raises(UserError, match=message):
+        jax.eval_shape(partial(Branches(branches).init, train=True), KEYS, x)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.layer import Dropout, StochasticDepth
-from components.types import Scalar
+from components.types import Padded, Scalar
 
 X = jnp.linspace(1.0, 2.0, 20_000).reshape(100, 200)
 
@@ -80,3 +81,39 @@ def test_the_rate_of_stochastic_depth_may_be_traced(check_traced: Callable[..., 
     x = X.astype(jnp.bfloat16)
     y = StochasticDepth(0.5).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
     assert y.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("unit", "axes"), [("step", 2), ("channel", 1)])
+def test_dropout_of_whole_steps_or_channels(unit: Literal["step", "channel"], axes: int) -> None:
+    x, keys = X.reshape(20, 10, 100), {"dropout": jax.random.key(0)}
+    y = np.asarray(Dropout(0.3, unit).apply({}, x, train=True, rngs=keys))
+    dropped = (y == 0).all(axes)
+    assert (dropped == (y == 0).any(axes)).all()
+    assert dropped.mean() == pytest.approx(0.3, abs=0.1 if unit == "step" else 0.03)
+    np.testing.assert_allclose(y, np.where(np.expand_dims(dropped, axes), 0, np.asarray(x) / 0.7), rtol=1e-5)
+    assert 0 < dropped[0].mean() < 1
+    assert (dropped[0] != dropped[1]).any()
+
+
+@pytest.mark.parametrize("unit", ["element", "step", "channel"])
+def test_dropout_of_sequences_does_not_depend_on_the_padding_of_the_batch(
+    unit: Literal["element", "step", "channel"],
+) -> None:
+    def drop_sequences(steps: int) -> Padded:
+        x = Padded(X[:5].reshape(5, 20, 10)[:, :steps], np.ones((5, steps), bool))
+        return Dropout(0.5, unit).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+
+    short, long = drop_sequences(7), drop_sequences(20)
+    np.testing.assert_array_equal(short.values, long.values[:, :7])
+    assert short.mask.shape == (5, 7)
+    assert (np.asarray(short.values) == 0).mean() == pytest.approx(0.5, abs=0.25)
+
+
+def test_dropout_of_nested_sequences_drops_their_elements() -> None:
+    inner = Padded(X[:6].reshape(2, 3, 20, 10), np.ones((2, 3, 20), bool))
+    x = Padded(inner, np.ones((2, 3), bool))
+    y = Dropout(0.5).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    values = np.asarray(y.values.values)
+    assert values.shape == (2, 3, 20, 10)
+    np.testing.assert_allclose(values[values != 0], np.asarray(inner.values)[values != 0] * 2, rtol=1e-5)
+    assert (values == 0).mean() == pytest.approx(0.5, abs=0.05)

@@ -1,16 +1,18 @@
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import AveragePool, DepthwiseMaxPool, GlobalAveragePool, MaxPool
+from components.layer import AveragePool, DepthwiseMaxPool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from components.layer.shape import Padding
-from components.types import UserError
+from components.types import Padded, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
 DEPTHWISE = GOLDEN["depthwise_max"]
@@ -88,7 +90,7 @@ def test_global_average_pooling_equals_tensorflow() -> None:
 
 @pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2), GlobalAveragePool()])
 def test_vectors_raise(layer: MaxPool) -> None:
-    with pytest.raises(UserError, match=r"needs images \(B, H, W, C\), got \(3, 4\)"):
+    with pytest.raises(UserError, match=r"needs images \(B, H, W, C\).*, got \(3, 4\)"):
         layer.apply({}, jnp.ones((3, 4)), train=False)
 
 
@@ -176,3 +178,41 @@ def test_depthwise_pooling_gives_the_gradient_to_the_first_maximum_and_keeps_nan
     assert jnp.isnan(DepthwiseMaxPool(6).apply({}, x.at[0, 2].set(jnp.nan), train=True)).all()
     with pytest.raises(UserError, match="a window that divides 6 channels, got a window of 4"):
         DepthwiseMaxPool(4).apply({}, x, train=True)
+
+
+STEPS = Padded(np.array(images(3, 5, 2, 1))[..., 0], np.arange(5) < np.array([5, 2, 0])[:, None])
+
+
+@pytest.mark.parametrize(("layer", "reduce"), [(GlobalMaxPool(), np.max), (GlobalAveragePool(), np.mean)])
+def test_global_pooling(layer: nn.Module, reduce: Callable[..., np.ndarray]) -> None:
+    """Of images, of sequences of equal length, of others, and of nested ones. Padding and its NaN don't count."""
+
+    def pool(x: Any) -> Any:
+        return jax.jit(partial(layer.apply, {}, train=True))(x)
+
+    x = images(2, 3, 4, 2)
+    np.testing.assert_allclose(pool(x), reduce(np.asarray(x), (1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(pool(x[:, 0]), reduce(np.asarray(x[:, 0]), 1), rtol=1e-6)
+    values = np.where(STEPS.mask[..., None], STEPS.values - 9, np.nan)
+    expected = [reduce(values[0], 0), reduce(values[1, :2], 0), np.zeros(2)]
+    np.testing.assert_allclose(pool(STEPS._replace(values=values)), expected, rtol=1e-6)
+    nested = pool(Padded(Padded(values[None], STEPS.mask[None]), np.ones((1, 3), bool)))
+    assert isinstance(nested, Padded)
+    np.testing.assert_allclose(nested.values[0], expected, rtol=1e-6)
+
+
+def test_the_maximum_of_steps_has_a_gradient_for_the_steps_without_padding() -> None:
+    gradient = jax.grad(lambda values: GlobalMaxPool().apply({}, STEPS._replace(values=values), train=True).sum())(
+        jnp.asarray(STEPS.values)
+    )
+    values = np.where(STEPS.mask[..., None], STEPS.values, -np.inf)
+    is_largest = (values == values.max(1, keepdims=True)) & STEPS.mask[..., None]
+    np.testing.assert_allclose(gradient, is_largest / np.maximum(is_largest.sum(1, keepdims=True), 1))
+    empty = Padded(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), bool))
+    assert GlobalMaxPool().apply({}, empty, train=True).tolist() == [[0, 0, 0]] * 2
+
+
+@pytest.mark.parametrize("layer", [GlobalMaxPool(), GlobalAveragePool()])
+def test_global_pooling_of_vectors_is_an_error(layer: nn.Module) -> None:
+    with pytest.raises(UserError, match=r"global .*pooling needs images \(B, H, W, C\) or .*got \(2, 3\)"):
+        layer.apply({}, jnp.zeros((2, 3)), train=True)
