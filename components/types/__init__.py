@@ -66,6 +66,7 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import RowOperation as RowOperation
 from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
