@@ -35,6 +35,7 @@ from components.types import (
     RowOperation,
     SkipsRows,
     Source,
+    find_columns_read,
     row_count,
 )
 
@@ -63,10 +64,12 @@ class OperatedSource:
     Attributes:
         source: the source.
         operations: the operations, in their order.
+        numbers: the position of each operation in the configuration. None: there are no others.
     """
 
     source: Source
     operations: tuple[RowOperation, ...]
+    numbers: tuple[int, ...] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """An option of the source, such as `stratify`."""
@@ -94,7 +97,9 @@ class OperatedSource:
     @property
     def names(self) -> tuple[str, ...]:
         """The operations in messages: `operations.1 (derive)`."""
-        return tuple(f"operations.{number} ({name_operation(each)})" for number, each in enumerate(self.operations))
+        numbers = range(len(self.operations)) if self.numbers is None else self.numbers
+        pairs = zip(numbers, self.operations, strict=True)
+        return tuple(f"operations.{number} ({name_operation(each)})" for number, each in pairs)
 
     def sizes(self) -> Mapping[str, int]:
         """The number of rows after the operations. The first call runs them."""
@@ -197,6 +202,15 @@ class OperatedSource:
                 object.__setattr__(source, "source", inner)
         return source
 
+    def with_more_columns(self, names: Collection[str]) -> Self:
+        """The same rows with other columns, too. The operations run again."""
+        if self.used_columns is None or self.used_columns >= set(names):
+            return self
+        source = copy.copy(self)
+        source.__dict__.pop("result", None)
+        source.__dict__["used_columns"] = self.used_columns | set(names)
+        return source
+
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> Mapping[str, Any]:
         """The options with which the source reads other rows in the same way."""
         if not isinstance(self.source, InfersTypes):
@@ -275,7 +289,10 @@ class OperatedSource:
 
     def _select_used(self, block: TrackedBlock) -> TrackedBlock:
         used = self.used_columns
-        return block if used is None or not used <= set(block.columns) else block.select_columns(used)
+        if used is None or not used <= set(block.columns):
+            return block
+        paths = {"path", *(f"{name}.path" for name in block.columns if name in block.files)} if block.files else set()
+        return block.select_columns(used | (paths & set(block.columns)))
 
     def _locate_source_row(self, row: int) -> str:
         if isinstance(self.source, LocatesRows):
@@ -324,19 +341,3 @@ class OperatedSource:
             f"the {split} split has {counts[0]:,} rows{before}, and {names[len(counts) - 2]} leaves none of them. "
             "Change the operation, or how the rows are split"
         )
-
-
-def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:
-    """The columns of the source that are needed, so that some columns are there after operations. None: all.
-
-    Args:
-        operations: the operations.
-        names: the columns.
-    """
-    needed = dict.fromkeys(names)
-    for operation in reversed(operations):
-        if operation.columns_read is None:
-            return None
-        computed = operation.columns_computed or ()
-        needed = dict.fromkeys([*(name for name in needed if name not in computed), *operation.columns_read])
-    return needed.keys()

@@ -311,6 +311,14 @@ class SkipsRows(Protocol):
 
 
 @runtime_checkable
+class KeepsUsedColumns(Protocol):
+    """A source that has computed its rows, and keeps only the columns that are used."""
+
+    def with_more_columns(self, names: Collection[str]) -> Source:
+        """The same rows with other columns, too."""
+
+
+@runtime_checkable
 class AllowsAbsentColumns(Protocol):
     """A source in some of whose formats each row names its own values: an absent column is one of gaps."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -38,3 +38,19 @@ class RowOperation(Protocol):
             counts: gets the number of rows with something that the user should know, by a sentence that follows
                 "3 of 9 rows: ", such as "the condition has no value".
         """
+
+
+def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:
+    """The columns of the source that are needed, so that some columns are there after operations. None: all.
+
+    Args:
+        operations: the operations.
+        names: the columns.
+    """
+    needed = dict.fromkeys(names)
+    for operation in reversed(operations):
+        if operation.columns_read is None:
+            return None
+        computed = operation.columns_computed or ()
+        needed = dict.fromkeys([*(name for name in needed if name not in computed), *operation.columns_read])
+    return needed.keys()
