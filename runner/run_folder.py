@@ -99,13 +99,16 @@ def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
 def list_orders(values: Mapping[str, Any]) -> dict[str, list[str]]:
     """Lists the names below each key with a mapping whose order counts, in their order.
 
-    They are the groups of a member of the update set, of which the first one that matches a parameter counts, and the
-    targets, whose logits and losses have this order.
+    They are the groups of a member of the update set, of which the first one that matches a parameter counts, the
+    targets, whose logits and losses have this order, and the columns that a row operation computes one after another.
     """
     places = {f"update.{name}": member for name, member in values.get("update", {}).items()}
     places["feature.targets"] = values.get("feature", {}).get("targets")
     mappings = {key: node for key, node in places.items() if isinstance(node, Mapping)}
     orders = {key: [name for name in node if isinstance(node[name], Mapping)] for key, node in mappings.items()}
+    for number, operation in enumerate(values.get("operations", ())):
+        by_name = {key: value for key, value in operation.items() if isinstance(value, Mapping)}
+        orders |= {f"operations.{number}.{key}": [*value] for key, value in by_name.items() if "_target_" not in value}
     return {key: names for key, names in orders.items() if names}
 
 

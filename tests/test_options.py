@@ -256,7 +256,7 @@ def test_a_training_step_of_a_network_is_traced(option: str) -> None:
     assert sum(leaf.size for leaf in jax.tree.leaves(trainer.state_shapes.parameters)) > 0
 
 
-@pytest.mark.parametrize("group", [group for group in read_default_options() if group != EXPERIMENT])
+@pytest.mark.parametrize("group", [group for group in FILES if group != EXPERIMENT])
 def test_the_file_of_an_option_starts_with_a_description(group: str) -> None:
     titles = {option: path.read_text().partition("\n")[0] for option, path in FILES[group].items()}
     wrong = [option for option, title in titles.items() if not re.fullmatch(r"# [A-Z\d].{8,}\.", title)]

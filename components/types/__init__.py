@@ -44,6 +44,7 @@ from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import HasFiles as HasFiles
 from components.types.data import HasSources as HasSources
+from components.types.data import KeepsUsedColumns as KeepsUsedColumns
 from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion
@@ -66,6 +67,8 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import RowOperation as RowOperation
+from components.types.operation import find_columns_read as find_columns_read
 from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType

@@ -131,6 +131,15 @@ class LazyColumns(Mapping[str, "Values"]):
         taken = {name: take(values, rows) for name, values in self._columns.items()}
         return LazyColumns(taken, self._readers, self._rows[rows])
 
+    def keep(self, names: Collection[str]) -> Mapping[str, Values]:
+        """The columns of some names. Those that weren't read are still read when they are used, each time anew."""
+        columns = {name: values for name, values in self._columns.items() if name in names}
+        readers = {name: reader for name, reader in self._readers.items() if name in names and name not in columns}
+        if not readers:
+            return columns
+        columns = columns or dict(itertools.islice(self._columns.items(), 1))  # it has the number of rows
+        return LazyColumns(columns, readers, self._rows)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -299,6 +308,14 @@ class SkipsRows(Protocol):
             class_separators: the columns of classes, each with the text between several classes of a row. None: a row
                 has one. If all rows of a class can't be read, that is an error.
         """
+
+
+@runtime_checkable
+class KeepsUsedColumns(Protocol):
+    """A source that has computed its rows, and keeps only the columns that are used."""
+
+    def with_more_columns(self, names: Collection[str]) -> Source:
+        """The same rows with other columns, too."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.types import UserError
 from runner import yaml_file
+from runner.signature.schema import LISTS
 from runner.yaml_file import OPTION_LIMITS
 
 INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
@@ -55,13 +56,19 @@ def read_default_options() -> dict[str, Any]:
     return defaults
 
 
+def list_groups() -> list[str]:
+    """The names of all groups: those of `conf/run.yaml`, and those of the elements of lists."""
+    data, *others = read_default_options()
+    return [data, *LISTS.values(), *others]
+
+
 def find_options() -> Catalog:
     """Finds Titrate's options and those of the working folder.
 
     A name that both have refers to Titrate's file. It is a clash unless the files are equal.
     """
     folder = _working_folder()
-    ours = {group: _find_group_options(INSTALL_FOLDER, group) for group in read_default_options()}
+    ours = {group: _find_group_options(INSTALL_FOLDER, group) for group in list_groups()}
     if folder == INSTALL_FOLDER:
         return Catalog(ours, ())
     users = {group: _find_group_options(folder, group) for group in ours}

@@ -37,7 +37,7 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import FILLED_IN, SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import FILLED_IN, LISTS, SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import NOT_ALLOWED, PartNotFoundError
 from runner.signature.type_hints import NO_DEFAULT, SWEEP_ADVICE, Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -219,7 +219,7 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
     for group in values:
         if group == "feature":
             yield from _check_feature(values[group])
-        elif group in read_default_options() and group != EXPERIMENT:
+        elif (group in read_default_options() and group != EXPERIMENT) or group in LISTS:
             for key, problem in find_problems(values[group], SCHEMA[group], group):
                 yield Problem(key, f"{problem}{_suggest_choice(group, values[group])}")
     yield from _check_observer_names(values.get("observer"))
@@ -234,7 +234,7 @@ def _check_observer_names(observers: Any) -> Iterator[Problem]:
 
 def _suggest_choice(group: str, value: Any) -> str:
     """How to choose options that stand in the value of a group of several, such as `{ema: {decay: 0.5}}`."""
-    if not isinstance(read_default_options()[group], list):
+    if not isinstance(read_default_options().get(group), list):
         return ""
     nodes = value if isinstance(value, list) else [value]
     options = [item for node in nodes if isinstance(node, dict) for item in node.items()]

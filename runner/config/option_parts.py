@@ -21,7 +21,7 @@ def read_part(group: str, name: str, path: Path) -> dict[str, Any] | None:
     In a group of several options, the part stands below the name of the option.
     """
     content = read(path, display_path(path), OPTION_LIMITS, lambda text: yaml.load(text, FAST_LOADER))
-    if isinstance(read_default_options()[group], list) and isinstance(content, dict):
+    if isinstance(read_default_options().get(group), list) and isinstance(content, dict):
         content = content.get(name)
     is_part = isinstance(content, dict) and isinstance(content.get("_target_"), str)
     return content if is_part else None

@@ -23,6 +23,7 @@ from runner.config.hydra_words import explain_setting
 from runner.config.slips import TABLES, explain_data_file, explain_word
 from runner.override_text import quote_for_shell, quote_text
 from runner.signature.parameters import read_settings_fields
+from runner.signature.schema import find_list
 from runner.signature.type_hints import format_value
 from runner.tree import REFERENCE_RULE
 from runner.user_code import packages_of_allow_option
@@ -389,6 +390,9 @@ def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> st
                 return f"several files must be a list. Write {files}, or {shlex.quote(as_text)} for a name with a comma"
             return f"takes one value. Run the command once for each. If it has a comma, write {shlex.quote(as_text)}"
         return f"several values must be a list. Write {shlex.quote(f'{name}=[{values}]')}"
+    if (key := find_list(root)) is not None:
+        value = str(override.input_line).partition("=")[2] or "OPTION"
+        return f"{root} is the group of the elements of {key}. Write {quote_for_shell(f'{key}=[{value}]')}"
     if root == EXPERIMENT and not is_choice:
         return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
     if is_choice and override.is_delete():

@@ -108,6 +108,7 @@ class Settings:
     seed: Annotated[int, Range(0, 2**32 - 1)]
     folds: Annotated[int, Range(2)] | None
     fold: Annotated[int, Range(0)] | None
+    operations: tuple[Any, ...]
     learning_rate: Annotated[Scalar, Range(0)]
     loss_weights: dict[str, Annotated[Scalar, Range(0)]]
     training: Training

@@ -23,7 +23,7 @@ from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.classes import find_class, find_returned_class, is_protocol, member_names
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import REST, read_settings_fields, read_signature
-from runner.signature.schema import groups_by_kind
+from runner.signature.schema import LISTS, find_list, groups_by_kind
 from runner.signature.source import PartNotFoundError, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import iterate_leaves, iterate_parts, join_path
@@ -289,7 +289,8 @@ def explain_word(word: str, options: Mapping[str, Collection[str]]) -> str | Non
     if word in ("help", "version", "info"):
         return f"Write --{word}"
     name = Path(word).stem if Path(word).suffix == ".yaml" else word
-    meant = [f"{group}={name}" for group in (EXPERIMENT, *options) if name in options[group]]
+    groups = [group for group in (EXPERIMENT, *options) if name in options[group]]
+    meant = [f"{find_list(group)}=[{name}]" if find_list(group) else f"{group}={name}" for group in groups]
     return f"Write {' or '.join(dict.fromkeys(meant))}" if meant else None
 
 
@@ -347,7 +348,7 @@ def _find_layers(name: str, values: Mapping[str, Any]) -> list[str]:
 def _find_owners(name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys of a parameter in the chosen parts. Parts within parts are left out."""
     for path, node in iterate_parts(values):
-        is_named = isinstance(read_default_options().get(str(path[0])), list)
+        is_named = isinstance(read_default_options().get(str(path[0])), list) or path[0] in LISTS
         if path[0] == EXPERIMENT or len(path) > 1 + is_named:
             continue
         try:

@@ -192,7 +192,11 @@ class Data:
 
     def find_rows(self, numbers: np.ndarray) -> np.ndarray:
         """The rows with some numbers, as `number_rows` returns them."""
-        return numbers if self.row_numbers is None else np.searchsorted(self.row_numbers, numbers)
+        if self.row_numbers is None:
+            return numbers
+        order = np.argsort(self.row_numbers, kind="stable")  # an operation may have sorted the rows
+        rows: np.ndarray = order[np.searchsorted(self.row_numbers, numbers, sorter=order)]
+        return rows
 
 
 def load_encoded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -27,9 +27,11 @@ from components.types import (
     Column,
     Constants,
     ConvertsRows,
+    RowOperation,
     Source,
     Strings,
     UserError,
+    find_columns_read,
     row_count,
 )
 from runner.config.catalog import FRAME
@@ -44,6 +46,7 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.load import Data, Features, program_column_names
+from runner.data.operations import list_new_row_operations, operate_new_rows
 from runner.signature.build import build_source
 
 BLOCK_ROWS = 1 << 17
@@ -99,6 +102,7 @@ def open_rows(
     columns: Mapping[str, Column],
     options: Mapping[str, Any] = MappingProxyType({}),
     list_keys: Collection[str] = (),
+    operations: Sequence[RowOperation] = (),
 ) -> NewRows:
     """Opens new rows as a source, and converts their values to those of the training rows.
 
@@ -108,15 +112,30 @@ def open_rows(
         options: the options of the run's source, with which texts are read as in training. Empty: texts are kept.
         list_keys: the raw columns that have lists in their rows. Python's lists there are lists also if an array could
             hold them, and so are the gaps of a source in which no row has a value.
+        operations: the row operations of the run. New rows pass through those that compute columns.
 
     Raises:
         UserError: a column is missing.
         DataError: the columns differ in length, or a column has values of a wrong type.
     """
+    opened = _open_rows(rows, columns, options, list_keys, list_new_row_operations(operations))
+    source, notes = operate_new_rows(opened.source, operations)
+    return NewRows(source, (*opened.notes, *notes))
+
+
+def _open_rows(
+    rows: Mapping[str, Any] | Any,
+    columns: Mapping[str, Column],
+    options: Mapping[str, Any],
+    list_keys: Collection[str],
+    operations: Sequence[RowOperation],
+) -> NewRows:
+    """Opens new rows before their operations. The arguments are those of `open_rows`."""
+    needed = find_columns_read(operations, raw_keys(columns))
     if not is_table(rows):
         source = cast(Source, rows)
-        if isinstance(source, AllowsAbsentColumns):
-            source = source.with_known_columns(raw_keys(columns), options.get("types"), list_keys)
+        if isinstance(source, AllowsAbsentColumns) and needed is not None:
+            source = source.with_known_columns(needed, options.get("types"), list_keys)
         return NewRows(source)
     raw = columns_by_name(as_table(rows), ORIGIN)
     rows = {name: keep_lists(name, column) if name in list_keys else column for name, column in raw.items()}
@@ -125,7 +144,8 @@ def open_rows(
     source = cast(Source, _ColumnSource(given))
     if (first := first_block(source)) is None:
         return NewRows(source)
-    check_keys(columns, first)
+    if not operations:
+        check_keys(columns, first)
     values, valid, notes = dict(given.values), dict(given.valid), dict[str, None]()
     for column in converting:
         array = values.get(column.key)
@@ -133,7 +153,7 @@ def open_rows(
             values[column.key], note = column.convert_rows(array)
             notes |= {note: None} if note else {}
     if options:
-        keys = {key for column in columns.values() for key in column.keys} - {column.key for column in converting}
+        keys = {*(rows if needed is None else needed)} - {column.key for column in converting}
         table, readings = _read_like_training({key: rows[key] for key in rows if key in keys}, options)
         values |= table.values
         valid = {key: mask for key, mask in valid.items() if key not in table.values} | dict(table.valid)

@@ -1,8 +1,8 @@
-"""The transform of a run: one file with its feature columns and their constants. It encodes rows as in training."""
+"""The transform of a run: its operations, feature columns and constants. It encodes rows as in training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -17,9 +17,11 @@ from components.types import (
     DecodesRows,
     Encoded,
     EncodingWarnings,
+    RowOperation,
     Source,
     UpgradesConstants,
     UserError,
+    find_columns_read,
 )
 from runner import npz
 from runner.config.legacy import check_read_columns, read_numbers_as_data, rename_targets
@@ -38,6 +40,7 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
+from runner.data.operations import build_operations, list_new_row_operations
 from runner.data.python_rows import open_rows
 
 FILE = "transform.npz"
@@ -61,12 +64,14 @@ class Transform:
         constants: the constants of the columns and the target.
         layouts: the layout of each array in training, by column and name.
         source_options: the options of the run's source with which texts are read as in training.
+        operations: the row operations of the run. New rows pass through those that compute columns.
     """
 
     features: Features
     constants: Mapping[str, Constants]
     layouts: Mapping[str, Mapping[str, ArrayLayout]]
     source_options: Mapping[str, Any] = field(default_factory=dict)
+    operations: tuple[RowOperation, ...] = ()
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -125,7 +130,7 @@ class Transform:
             on_missing: as for a call.
             on_warning: called at the end with each warning of a column about the rows.
         """
-        source, notes = open_rows(rows, self.columns, self.source_options, self.list_keys)
+        source, notes = open_rows(rows, self.columns, self.source_options, self.list_keys, self.operations)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
@@ -169,7 +174,11 @@ class Transform:
 
 
 def save_transform(
-    folder: Path, feature: Mapping[str, Any], data: Data, source: Mapping[str, Any] = MappingProxyType({})
+    folder: Path,
+    feature: Mapping[str, Any],
+    data: Data,
+    source: Mapping[str, Any] = MappingProxyType({}),
+    operations: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes the transform of a run.
 
@@ -178,6 +187,7 @@ def save_transform(
         feature: the `feature` configuration, which describes the columns and the target.
         data: the data. Of its encoded arrays, only the layouts are saved.
         source: the `data` configuration, which has the options of the source that are set.
+        operations: the `operations` configuration.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, constant in data.constants.items():
@@ -194,14 +204,28 @@ def save_transform(
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
-        "keys": {
-            "inputs": sorted(raw_keys(inputs)),
-            "all": sorted(read.names),
-            "targets": sorted(read.targets),
-            "class_separators": dict(read.class_separators),
-        },
+        "operations": list(operations),
+        "keys": _list_keys(inputs, read, operations),
     }
     npz.write(folder / FILE, arrays, metadata)
+
+
+def _list_keys(
+    inputs: Mapping[str, Column], read: RawColumns, operations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """The raw columns that new rows need: those of inputs, all, and those of targets. None: operations may read any."""
+    applied = list_new_row_operations(build_operations(operations))
+    of_inputs, of_all = (find_columns_read(applied, names) for names in (raw_keys(inputs), read.names))
+    if of_inputs is None or of_all is None:
+        return None
+    computed = {name for operation in applied for name in operation.columns_computed or ()}
+    separators = {name: text for name, text in read.class_separators.items() if name not in computed}
+    return {
+        "inputs": sorted(of_inputs),
+        "all": sorted(of_all),
+        "targets": sorted(read.targets - computed),
+        "class_separators": separators,
+    }
 
 
 def read_source_options(folder: Path) -> dict[str, Any]:
@@ -227,7 +251,8 @@ def read_raw_columns(folder: Path, *, with_target: bool) -> RawColumns | None:
 def load_transform(path: Path) -> Transform:
     """Reads the transform of a run.
 
-    Reading a transform runs no code but that of feature columns, ours or of packages that the user allows.
+    Reading a transform runs no code but that of feature columns and operations, ours or of packages that the user
+    allows.
 
     Args:
         path: the run folder, or the file.
@@ -272,7 +297,8 @@ def load_transform(path: Path) -> Transform:
     for name, each in columns.items():
         if isinstance(each, UpgradesConstants):
             constants[name] = each.upgrade(constants[name])
-    return Transform(features, constants, layouts, metadata.get("source", {}))
+    operations = build_operations(metadata.get("operations", ()))
+    return Transform(features, constants, layouts, metadata.get("source", {}), operations)
 
 
 def _lists_to_tuples(node: Any) -> Any:

@@ -24,6 +24,7 @@ from runner.config.scalars import list_durations
 from runner.config.settings import Training
 from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
+from runner.data.operations import build_operations, operate
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
@@ -276,7 +277,8 @@ def load_data(
     Returns:
         The encoded data, and the columns and the target that encode it.
     """
-    nodes = [config.values["data"], config.values["feature"]]
+    operations = build_operations(config.values["operations"])
+    nodes = [config.values["data"], config.values["feature"], config.values["operations"]]
     identity = json.dumps([nodes, digest_code(part_packages(nodes))], sort_keys=True)
     features = Features.from_config(config.values["feature"])
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
@@ -288,10 +290,11 @@ def load_data(
             with error_location("data"), download_suggested():
                 node = config.values["data"]
                 source = build_source(node) if source is None else source.make_source(node)
+        operated = operate(source, operations)
         with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested():
             try:
                 data = load_encoded(
-                    source,
+                    operated,
                     features,
                     identity=identity,
                     cache=cache,

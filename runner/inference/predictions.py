@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.closest import join_names, suggest_name
-from components.types import Source, TargetSpec, UserError
+from components.types import KeepsUsedColumns, Source, TargetSpec, UserError
 from runner.data.encode import first_block
 from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
@@ -154,6 +154,8 @@ def copy_beside(
         rows: the rows of the source that are predicted. None: all.
         key: the key or the argument that has the names, for messages.
     """
+    if isinstance(source, KeepsUsedColumns):
+        source = source.with_more_columns(names)
     check_copied_columns(source, names, key)
     block = first_block(source)
     in_data = [name for name in names if block is not None and name in block.columns]

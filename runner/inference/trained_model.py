@@ -161,7 +161,8 @@ class TrainedModel:
         with keep_possible_remedies(split, targets):
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
-            source, notes = open_rows(split, columns, self.transform.source_options, self.transform.list_keys)
+            reading = self.transform.source_options, self.transform.list_keys, self.transform.operations
+            source, notes = open_rows(split, columns, *reading)
             gaps = Gaps()
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)

@@ -15,6 +15,7 @@ from runner.config.catalog import (
     display_path,
     explain_missing_option,
     find_options,
+    list_groups,
     read_default_options,
     read_notes,
     read_title,
@@ -31,7 +32,7 @@ from runner.signature.docstring import read_documentation
 from runner.signature.hint_text import describe_hint
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import REST, UNKNOWN, Parameter, read_settings_fields, read_signature
-from runner.signature.schema import FILLED_IN, SCHEMA
+from runner.signature.schema import FILLED_IN, SCHEMA, find_list
 from runner.signature.source import allowed_packages, find_definition
 from runner.signature.type_hints import element_hint, part_kinds
 from runner.user_code import is_user_code
@@ -110,14 +111,14 @@ def _describe_word(word: str) -> list[str]:
     key, _, value = word.lstrip("+~").partition("=")
     group, _, parameter = key.partition(".")
     settings = read_settings()
-    known = [*settings, *read_default_options()]
+    known = [*settings, *list_groups()]
     if key == "mode" and value:
         return [*_describe_mode(value, settings)]
     if key in settings:
         return [*_describe_setting(key, settings)]
-    if group in read_default_options() and parameter:
+    if group in list_groups() and parameter:
         return [*_describe_parameter_of_group(group, parameter)]
-    if group in read_default_options():
+    if group in list_groups():
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip() not in ("", "null")]
         texts = ["\n".join(_describe_option(group, name)) for name in names]
         return ["\n\n".join(texts)] if texts else [*_describe_group(group)]
@@ -177,10 +178,13 @@ def _describe_mode(name: str, settings: Mapping[str, Setting]) -> Iterator[str]:
 
 
 def _describe_group(group: str) -> Iterator[str]:
-    default = read_default_options()[group]
     options = {f"{group}={option.name}": option.title for option in list_options(find_options(), group)}
-    takes_several = f" It takes several: {group}=[OPTION,OPTION]." if isinstance(default, list) else ""
-    yield from wrap(f"The options of {group}. Default: {_format_yaml(default)}.{takes_several}")
+    if (key := find_list(group)) is not None:
+        yield from wrap(f"The options of {group}, in the list {key}: '{key}=[{{option: OPTION, NAME: VALUE}}]'.")
+    else:
+        default = read_default_options()[group]
+        takes_several = f" It takes several: {group}=[OPTION,OPTION]." if isinstance(default, list) else ""
+        yield from wrap(f"The options of {group}. Default: {_format_yaml(default)}.{takes_several}")
     yield from ["", *align(options)]
     if group == "data":
         yield ""
@@ -204,8 +208,12 @@ def _describe_option(group: str, name: str) -> Iterator[str]:
     if part is None:
         yield from ["", *path.read_text(encoding="utf-8").splitlines()]
         return
-    is_named = isinstance(read_default_options()[group], list)
-    key, hint = (f"{group}.{name}", element_hint(SCHEMA[group], name)) if is_named else (group, SCHEMA[group])
+    if (key := find_list(group)) is not None:
+        key, hint = f"{key}.0", element_hint(SCHEMA[key], 0)
+    elif isinstance(read_default_options()[group], list):
+        key, hint = f"{group}.{name}", element_hint(SCHEMA[group], name)
+    else:
+        key, hint = group, SCHEMA[group]
     yield from _describe_part(part["_target_"], part_kinds(hint), key, part)
 
 

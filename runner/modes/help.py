@@ -22,6 +22,7 @@ from runner.config.catalog import (
     RUN_YAML,
     Catalog,
     find_options,
+    list_groups,
     read_default_options,
     read_title,
 )
@@ -82,7 +83,7 @@ def help_text() -> str:
     """The text of `--help`: the usage, all options, experiments and modes, and the other keys with their defaults."""
     catalog = find_options()
     lines = [*wrap(TITLE), "", *align(USAGE), "", "Options, GROUP=OPTION (* is the default):"]
-    for group in read_default_options():
+    for group in list_groups():
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_option_lines(catalog, group)]
     lines += ["", "Experiments, experiment=NAME:", *_option_lines(catalog, EXPERIMENT)]
@@ -130,7 +131,7 @@ def _pad_numbers(name: str) -> str:
 
 def _default_names(group: str) -> list[str]:
     """The options of a group that `conf/run.yaml` chooses."""
-    default = read_default_options()[group]
+    default = read_default_options().get(group)
     if isinstance(default, list):
         return default
     return [default] if default else []
@@ -145,7 +146,7 @@ def options_table() -> str:
     """The table of Titrate's own options in Markdown, a row for each group."""
     catalog = find_options()
     lines = ["| group | default | options |", "|---|---|---|"]
-    for group in read_default_options():
+    for group in list_groups():
         shipped = [option for option in list_options(catalog, group) if INSTALL_FOLDER in option.path.parents]
         defaults = ", ".join(f"`{name}`" for name in _default_names(group)) or "none"
         lines.append(f"| `{group}` | {defaults} | {'<br>'.join(_name_lines(shipped))} |")

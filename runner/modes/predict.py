@@ -156,6 +156,8 @@ def _check_copied(config: Config, new_rows: Source | None, names: Sequence[str] 
     source = new_rows
     if names is None or (source is None and "_target_" not in config.values["data"]):
         return  # the data came from Python, which is an error of its own
+    if source is None and config.values["operations"]:
+        return  # the columns are known once the operations have run
     if source is None:
         with error_location("data"):
             source = build_source(config.values["data"])
@@ -269,7 +271,10 @@ def _options_of_runs(data: Mapping[str, Any]) -> tuple[str, ...]:
 def note_readings(new_rows: Source | None, model: TrainedModel, progress: Progress) -> None:
     """Shows how the texts of new rows are read, where it isn't set."""
     if isinstance(new_rows, InfersTypes):
-        keys = {key for column in model.features.columns.values() for key in column.keys}
+        read = read_raw_columns(model.folder, with_target=False)
+        keys = (
+            {key for column in model.features.columns.values() for key in column.keys} if read is None else read.names
+        )
         for note in new_rows.reading_notes(keys, declared=True):
             progress.note(f"note: {locate_settings(note, 'data')}")
 

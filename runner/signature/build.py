@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import Augmentation, Duration, Loss, OpensSource, UserError
+from components.types import Augmentation, Duration, FieldError, Loss, OpensSource, UserError
 from components.uri_mask import MASK
 from runner.credentials import DATA_URI_VARIABLE, reveal
 from runner.signature.allowed_parts import find_kind_problem
@@ -159,6 +159,8 @@ def _call_target(target: str, arguments: dict[str, Any]) -> Any:
     target_object = import_target(target)
     try:
         return target_object(**arguments)
+    except FieldError:
+        raise  # it names a parameter
     except UserError as error:
         raise type(error)(f"`{target}`: {error}") from error
     except TypeError as error:

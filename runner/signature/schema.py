@@ -14,12 +14,15 @@ from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import FUNCTION, Kind, PartHint, Problem, element_hint, part_kinds
 from runner.tree import KeyPath, join_path
 
+LISTS = {"operations": "operation"}
+"""Keys whose values are lists of parts, and the group of the options of their elements."""
 TARGET = Annotated[PartHint, Kind("target")]
 COLUMN = Annotated[PartHint, Kind("column")]
 LOSS = Annotated[PartHint, Kind("loss")]
 METRIC = Annotated[PartHint, Kind("metric")]
 SCHEMA: dict[str, Any] = {
     "data": Annotated[PartHint, Kind("source")],
+    "operations": tuple[Annotated[PartHint, Kind("operation")], ...],
     "feature.target": TARGET | None,
     "feature.targets": dict[str, TARGET],
     "feature.columns": dict[str, COLUMN],
@@ -45,6 +48,12 @@ SCHEMA: dict[str, Any] = {
 With several targets, the losses are by target, and the metrics by target and name.
 """
 
+
+def find_list(group: str) -> str | None:
+    """The key whose value is a list of options of a group. None: the group has a key of its own name."""
+    return next((key for key, name in LISTS.items() if name == group), None)
+
+
 FILLED_IN = {
     "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
     "architecture": {
@@ -67,6 +76,9 @@ def groups_by_kind() -> dict[str, str]:
     groups: dict[str, str] = {}
     for group, hint in SCHEMA.items():
         if "." not in group:
+            if element_kinds := part_kinds(element_hint(hint, 0)):
+                groups |= dict.fromkeys(element_kinds, LISTS[group])
+                continue
             named = element_hint(hint, "")
             kinds = part_kinds(hint) + part_kinds(named) + part_kinds(element_hint(named, ""))
             groups |= dict.fromkeys(kinds, group)

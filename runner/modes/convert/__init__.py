@@ -15,6 +15,7 @@ from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
 from runner.data.encode import first_block
+from runner.data.operations import build_operations, operate
 from runner.display.work import show_work
 from runner.errors import error_location, located_settings
 from runner.modes.convert.manifest import Manifest, Written, lock_folder, open_manifest
@@ -43,17 +44,23 @@ def command(config: Config) -> int:
     with problems.collect():
         plan = make_plan(config.values["output"], config.values["convert"])
     with problems.collect(), error_location("data"):
-        source = _open_source(config.values["data"], config.values["output"]["columns"])
+        columns = config.values["output"]["columns"]
+        operations = build_operations(config.values["operations"])
+        opened = _open_source(config.values["data"], None if operations else columns)
+        source = operate(opened, operations)
+        if columns is not None and operations and isinstance(source, SkipsRows):
+            source = source.with_used_columns(columns)
         source.fingerprint()  # raises for a missing file
     problems.raise_all()
     assert plan is not None
     assert source is not None
     quiet = config.values["quiet"]
     with located_settings("data"):
-        check_not_its_own_data(plan.path, source)
+        check_not_its_own_data(plan.path, opened)
         _check_columns(source, plan.columns or ())
         rows = _select_rows(source, plan)
-        zoned = source.times_with_zone() if hasattr(source, "times_with_zone") else ()
+        computed = {name for operation in operations for name in operation.columns_computed or ()}
+        zoned = {*opened.times_with_zone()} - computed if hasattr(opened, "times_with_zone") else ()
     order = np.random.default_rng(config.values["seed"]).permutation(len(rows)) if plan.shuffle else None
     name = str(config.values["output"]["path"])
     conversion = Conversion(source, rows, order, zoned, plan)

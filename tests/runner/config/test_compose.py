@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import EXPERIMENT, find_options, read_default_options
+from runner.config.catalog import EXPERIMENT, find_options, list_groups
 from runner.config.check import check_config
 from runner.config.choices import load_yaml
 from runner.config.compose import compose, configure
@@ -24,6 +24,7 @@ from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
 from runner.override_text import quote_text
 from runner.signature.parameters import UNKNOWN, read_signature
+from runner.signature.schema import find_list
 from runner.signature.type_hints import read_duration, takes_scalar
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
@@ -66,10 +67,17 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
 }
+FIELDS_OF_OPERATIONS = {  # that have no default
+    "derive": 'columns: {a: "label + 1"}',
+    "filter": 'where: "label < 5"',
+}
 
 
 def name(path: Path) -> str:
     """`conf/optimizer/nadam.yaml` as `optimizer=nadam`."""
+    if key := find_list(path.parent.name):
+        fields = FIELDS_OF_OPERATIONS.get(path.stem)
+        return f"{key}=[{{option: {path.stem}{f', {fields}' if fields else ''}}}]"
     return f"{'experiment' if path.parent.name == 'experiments' else path.parent.name}={path.stem}"
 
 
@@ -113,10 +121,8 @@ def test_a_file_has_the_name_of_its_target(group: str) -> None:
         assert target.rpartition(".")[2].lower().replace("_", "") == OTHER_NAMES.get(option, option).replace("_", "")
 
 
-def test_every_folder_of_conf_is_a_group_with_a_default() -> None:
-    assert set(read_default_options()) - {EXPERIMENT} == {
-        path.name for path in (HOUSE / "conf").iterdir() if path.is_dir()
-    }
+def test_every_folder_of_conf_is_a_group() -> None:
+    assert set(list_groups()) - {EXPERIMENT} == {path.name for path in (HOUSE / "conf").iterdir() if path.is_dir()}
 
 
 # -------------------------------------------------------------------------------------------------- values and origins

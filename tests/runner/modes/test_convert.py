@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from pyarrow import parquet
 
 from components.data import Csv, Idx, write_idx
 from components.data.writing import formats
@@ -409,3 +410,18 @@ def test_given_files_arent_overwritten(given: str, capsys: pytest.CaptureFixture
     assert convert(*words) == 2
     assert "output=given.csv is or has the data that is read" in capsys.readouterr().err
     assert Path("given.csv").read_text() == CSV
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("", {"x": [3, 4], "t": ["b", "d"], "z": [0, 3]}),
+        ("output.columns=[z,t]", {"z": [0, 3], "t": ["b", "d"]}),
+    ],
+)
+def test_the_rows_after_the_operations_are_written(in_empty_folder: Path, columns: str, expected: Any) -> None:
+    Path("a.csv").write_text("x,t\n1,a\n2,b\n,c\n3,d\n")
+    operations = 'operations=[{option: filter, where: "x > 1"}, {option: derive, columns: {z: x * 3 - 6, x: x + 1}}]'
+    words = ["mode=convert", "data=csv", "data.path=a.csv", "output=b.parquet", operations, "quiet=true"]
+    assert main([*words, *filter(None, [columns])]) == 0
+    assert parquet.read_table("b.parquet").to_pydict() == expected

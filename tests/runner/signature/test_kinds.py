@@ -25,14 +25,14 @@ from components import types
 from components.closest import join_names
 from runner import npz
 from runner.__main__ import main
-from runner.config.catalog import find_options, read_default_options
+from runner.config.catalog import find_options, list_groups
 from runner.data import transform
 from runner.execution.teacher import Teacher
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_signature
-from runner.signature.schema import SCHEMA, find_misplaced_parts
+from runner.signature.schema import LISTS, SCHEMA, find_list, find_misplaced_parts
 from runner.signature.source import PartNotFoundError, find_module, list_public_names
 from runner.signature.type_hints import element_hint
 from runner.tree import iterate_parts
@@ -132,6 +132,7 @@ def is_annotated_to_return(class_name: str) -> Callable[[Any], bool]:
 
 HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "source": has_members_of(types.Source),
+    "operation": has_members_of(types.RowOperation),
     "target": has_members_of(types.Target),
     "column": has_members_of(types.Column),
     "architecture": lambda value: returns_instance(value, nn.Module),
@@ -172,11 +173,14 @@ def test_a_callable_is_a_part_only_if_python_agrees() -> None:
 
 def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
     """Every option of every group, and no part where another group has its own."""
-    assert {place.partition(".")[0] for place in SCHEMA} == read_default_options().keys() - {"experiment"}
+    groups = {place.partition(".")[0] for place in SCHEMA} - LISTS.keys() | {*LISTS.values()}
+    assert groups == {*list_groups()} - {"experiment"}
     for group, options in find_options().files.items():
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
-            if group in SCHEMA:
+            if key := find_list(group):
+                assert not list(find_misplaced_parts([tree], SCHEMA[key], key)), path
+            elif group in SCHEMA:
                 assert not list(find_misplaced_parts(tree, SCHEMA[group], group)), path
             elif group == "feature":
                 assert not list(find_misplaced_parts(tree["target"], SCHEMA["feature.target"], "feature.target")), path
@@ -367,10 +371,12 @@ def iterate_option_parts() -> Iterator[tuple[str, dict[str, Any]]]:
 def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     """An untrusted file may build any part: a part opens its files only when their content is read."""
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
+    required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}}
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
         for group, node in iterate_option_parts():
-            arguments = {"path": "nowhere"} if node.get("path") == "???" else given.get(group, {})
+            missing = {key: value for key, value in required.items() if node.get(key) == "???"}
+            arguments = missing or given.get(group, {})
             with record_audit_events() as events:
                 build(node, {}, **arguments)
             built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]

@@ -1,0 +1,107 @@
+"""Blocks of rows that are kept: in memory, or in temporary files once they are large."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.data.arrays import list_arrays
+from components.data.column_store import MAX_ARRAY_BYTES, map_arrays
+from components.ragged import offsets_of, select_lists
+from components.tracked_block import TrackedBlock
+from components.types import LazyColumns, Ragged, Strings, Values
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SPOOLED_BYTES = 1 << 25  # of the blocks that are written into one temporary file
+
+
+class BlockStore:
+    """The blocks of a part. What its columns read when they are used isn't kept, and is read again."""
+
+    def __init__(self) -> None:
+        self._blocks: list[TrackedBlock] = []
+        self._maps: list[pyarrow.Buffer] = []
+        self._kept = 0  # the number of bytes in memory
+        self._waiting: list[TrackedBlock] = []
+        self._waiting_bytes = 0
+
+    def add(self, block: TrackedBlock) -> None:
+        """Adds a block. Raises DataError if a temporary file can't be written."""
+        block = _compact(block)
+        size = sum(array.nbytes for values in _kept_values(block) for array in list_arrays(values))
+        if self._kept + size <= MAX_ARRAY_BYTES and not self._waiting:
+            self._kept += size
+            self._blocks.append(block)
+            return
+        self._waiting.append(block)
+        self._waiting_bytes += size
+        if self._waiting_bytes > SPOOLED_BYTES:
+            self.finish()
+
+    def finish(self) -> None:
+        """Writes the blocks that wait for a temporary file."""
+        arrays = tuple(tuple(_kept_values(block)) for block in self._waiting)
+        for block, mapped in zip(self._waiting, map_arrays(arrays, self._maps), strict=True):
+            self._blocks.append(_replace_values(block, mapped))
+        self._waiting, self._waiting_bytes = [], 0
+
+    def __iter__(self) -> Iterator[TrackedBlock]:
+        for block in self._blocks:
+            if isinstance(block.columns, LazyColumns):  # it keeps what it reads, so each pass has its own
+                block = dataclasses.replace(block, columns=block.columns.keep(block.columns.keys()))
+            yield block
+
+
+def _read_columns(block: TrackedBlock) -> Mapping[str, Values]:
+    """The columns that are in memory."""
+    return block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns
+
+
+def _kept_values(block: TrackedBlock) -> Iterator[Any]:
+    yield from _read_columns(block).values()
+    yield from block.valid.values()
+    yield block.source_rows
+
+
+def _replace_values(block: TrackedBlock, values: tuple[Any, ...]) -> TrackedBlock:
+    """The block with the values of `_kept_values` that are the same, and elsewhere in memory."""
+    columns = dict(zip(_read_columns(block), values, strict=False))
+    *_, source_rows = values
+    valid = dict(zip(block.valid, values[len(columns) : -1], strict=True))
+    joined = block.columns.with_columns(columns) if isinstance(block.columns, LazyColumns) else columns
+    return dataclasses.replace(block, columns=joined, valid=valid, source_rows=source_rows)
+
+
+def _compact(block: TrackedBlock) -> TrackedBlock:
+    """The same block, without the texts of other rows."""
+    columns = {name: compact_texts(values) for name, values in _read_columns(block).items()}
+    joined = block.columns.with_columns(columns) if isinstance(block.columns, LazyColumns) else columns
+    return dataclasses.replace(block, columns=joined)
+
+
+def compact_texts(values: Any) -> Any:
+    """The same column, whose texts have at most as many strings as rows, and no bytes between them."""
+    if isinstance(values, Ragged):
+        return values._replace(values=compact_texts(values.values))
+    if not isinstance(values, Strings):
+        return values
+    if values.indices is not None and len(values.offsets) - 1 > values.rows:
+        used, indices = np.unique(values.indices, return_inverse=True)
+        texts = _take_strings(values, used)
+        is_plain = len(used) == values.rows and bool((np.diff(values.indices) > 0).all())
+        return texts if is_plain else texts._replace(indices=indices.reshape(-1))
+    low, high = int(values.offsets[0]), int(values.offsets[-1])
+    if (low, high) == (0, len(values.data)):
+        return values
+    return values._replace(data=values.data[low:high], offsets=values.offsets - low)
+
+
+def _take_strings(strings: Strings, numbers: np.ndarray) -> Strings:
+    """Some of the strings of a dictionary, by their numbers, as plain strings."""
+    positions, offsets = select_lists(strings.offsets, numbers)
+    return Strings(strings.data[positions], offsets if len(numbers) else offsets_of(numbers))

@@ -1,0 +1,343 @@
+"""A source whose rows pass through row operations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from components.data.block_store import BlockStore
+from components.data.files import hash_texts
+from components.data.operating import (
+    OperationReport,
+    describe_operation,
+    measure_input,
+    name_operation,
+    run_operation,
+)
+from components.tracked_block import TrackedBlock
+from components.types import (
+    Block,
+    ChecksFiles,
+    DataError,
+    FileChecksums,
+    Foldable,
+    HasFiles,
+    HasSources,
+    InfersTypes,
+    LeavesOut,
+    LocalVersion,
+    LocatesRows,
+    RowOperation,
+    SkipsRows,
+    Source,
+    find_columns_read,
+    row_count,
+)
+
+
+class OperatedRows(NamedTuple):
+    """The rows after all operations.
+
+    Attributes:
+        parts: the blocks of each part.
+        source_rows: the number of the row of the source of each row, counted over all parts: int64.
+        reports: what each operation did.
+    """
+
+    parts: Mapping[str, BlockStore]
+    source_rows: Mapping[str, np.ndarray]
+    reports: Sequence[OperationReport]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OperatedSource:
+    """A source whose rows pass through operations, once. Its splits are those of the source: no row changes its split.
+
+    Each part of the source passes through the operations by itself. The result is kept: in memory, or in temporary
+    files if it is large.
+
+    Attributes:
+        source: the source.
+        operations: the operations, in their order.
+        numbers: the position of each operation in the configuration. None: there are no others.
+    """
+
+    source: Source
+    operations: tuple[RowOperation, ...]
+    numbers: tuple[int, ...] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """An option of the source, such as `stratify`."""
+        source = self.__dict__.get("source")
+        if is_dataclass(source) and name in {each.name for each in fields(source)}:
+            return getattr(source, name)
+        raise AttributeError(name)
+
+    def fingerprint(self) -> str:
+        return hash_texts([self.source.fingerprint(), *map(describe_operation, self.names, self.operations)])
+
+    def local_version(self) -> str:
+        """A text that changes when a file is replaced, also by one of equal size and time of modification."""
+        return self.source.local_version() if isinstance(self.source, LocalVersion) else ""
+
+    def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
+        """The checksums of the files of the source."""
+        return self.source.file_checksums() if isinstance(self.source, ChecksFiles) else []
+
+    def add_file_checksums(self, known: Mapping[str, FileChecksums]) -> None:
+        """Adds the checksums of files that were read before."""
+        if isinstance(self.source, ChecksFiles):
+            self.source.add_file_checksums(known)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The operations in messages: `operations.1 (derive)`."""
+        numbers = range(len(self.operations)) if self.numbers is None else self.numbers
+        pairs = zip(numbers, self.operations, strict=True)
+        return tuple(f"operations.{number} ({name_operation(each)})" for number, each in pairs)
+
+    def sizes(self) -> Mapping[str, int]:
+        """The number of rows after the operations. The first call runs them."""
+        return self._sizes
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> Self:
+        """The same source, with a number of rows that was counted before."""
+        source = copy.copy(self)
+        source.__dict__["_sizes"] = dict(sizes)
+        return source
+
+    @property
+    def changed_rows_remedy(self) -> str:
+        return (
+            "The operations must give the same rows each time: a function that draws random numbers does so from a "
+            "fixed seed, as by np.random.default_rng(0)"
+        )
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        """Yields the rows after the operations. The first call runs them."""
+        return iter(self.result.parts[part])
+
+    def splits(self) -> Mapping[str, np.ndarray]:
+        return self._map_splits(self.source.splits())
+
+    def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
+        """The splits of a cross-validation of the source."""
+        if not isinstance(self.source, Foldable):
+            raise DataError(f"{type(self.source).__name__} does not support cross-validation")
+        return self._map_splits(self.source.folds(count, fold))
+
+    def locate_row(self, row: int) -> str:
+        """The location in the source of a row, for messages."""
+        return self._locate_source_row(int(self._source_rows[row]))
+
+    def file_sizes(self) -> Sequence[int]:
+        """The number of rows of each file of the source. A source that doesn't come from files counts as one."""
+        if isinstance(self.source, HasFiles):
+            return self.source.file_sizes()
+        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
+        return [self._source_size if numbers is None else int(numbers[-1]) + 1]
+
+    def source_sizes(self) -> Mapping[str, int]:
+        """The number of rows of each source of a mixed one. Raises DataError if their rows aren't in its order."""
+        assert isinstance(self.source, HasSources)
+        sizes = self.source.source_sizes()
+        numbers = np.searchsorted(np.cumsum([*sizes.values()]), self._source_rows, side="right")
+        if (np.diff(numbers) < 0).any():
+            raise DataError(
+                "an operation changes the order of the rows of several sources, whose weights need one source after "
+                "another. Leave the weights out, or the operation"
+            )
+        return dict(zip(sizes, np.bincount(numbers, minlength=len(sizes)).tolist(), strict=True))
+
+    def skipped_rows(self) -> int | None:
+        """The number of rows that the source skips because they can't be read. None: such a row is an error."""
+        return self.source.skipped_rows() if isinstance(self.source, LeavesOut) else None
+
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences about the rows that the source and the operations leave out."""
+        own = tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
+        return (self.source.left_out() if isinstance(self.source, LeavesOut) else ()) + own
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The number in the data of each row. None: they are those of the source, which leaves out none."""
+        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
+        rows = self._source_rows
+        if numbers is not None:
+            return numbers[rows]
+        is_same = len(rows) == self._source_size and bool((rows == np.arange(len(rows))).all())
+        return None if is_same else rows
+
+    @property
+    def on_bad_row(self) -> str:
+        """`skip` if the source leaves out rows that can't be read, else `error`."""
+        return self.source.on_bad_row if isinstance(self.source, SkipsRows) else "error"
+
+    @property
+    def reads_used_columns(self) -> bool:
+        """Only the columns that are used are kept."""
+        return True
+
+    def with_used_columns(
+        self,
+        names: Collection[str],
+        targets: Collection[str] = (),
+        class_separators: Mapping[str, str | None] | None = None,
+    ) -> Self:
+        """The same source, for a run that reads these columns after the operations. The arguments: see `SkipsRows`."""
+        source = copy.copy(self)
+        source.__dict__.pop("result", None)
+        source.__dict__["used_columns"] = frozenset(names)
+        inner = self.source
+        if isinstance(inner, SkipsRows) and (inner.on_bad_row == "skip" or inner.reads_used_columns):
+            needed = find_columns_read(self.operations, names)
+            if needed is not None:
+                computed = {name for each in self.operations for name in each.columns_computed or ()}
+                separators = {name: text for name, text in (class_separators or {}).items() if name not in computed}
+                inner = inner.with_used_columns(needed, {*targets} - computed, separators)
+                object.__setattr__(source, "source", inner)
+        return source
+
+    def with_more_columns(self, names: Collection[str]) -> Self:
+        """The same rows with other columns, too. The operations run again."""
+        if self.used_columns is None or self.used_columns >= set(names):
+            return self
+        source = copy.copy(self)
+        source.__dict__.pop("result", None)
+        source.__dict__["used_columns"] = self.used_columns | set(names)
+        return source
+
+    def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> Mapping[str, Any]:
+        """The options with which the source reads other rows in the same way."""
+        if not isinstance(self.source, InfersTypes):
+            return {}
+        needed = find_columns_read(self.operations, columns)
+        known = dict(columns) if needed is None else {name: columns.get(name) for name in needed}
+        for operation in self.operations:  # they read the column as it is
+            known |= dict.fromkeys(operation.columns_read or ())
+        return self.source.inferred_options(known)
+
+    def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
+        """How the texts of columns of the source are read."""
+        if not isinstance(self.source, InfersTypes):
+            return ()
+        needed = find_columns_read(self.operations, columns)
+        return self.source.reading_notes(columns if needed is None else needed, declared=declared)
+
+    @cached_property
+    def used_columns(self) -> frozenset[str] | None:
+        """The columns that are kept after the operations. None: all."""
+        return None
+
+    @cached_property
+    def result(self) -> OperatedRows:
+        """The rows after all operations, which run once."""
+        reports = [OperationReport(name) for name in self.names]
+        parts, source_rows, offset = dict[str, BlockStore](), dict[str, np.ndarray](), 0
+        for part, size in self.source.sizes().items():
+            store, numbers = BlockStore(), [np.zeros(0, np.int64)]
+            for block in self.operate(part, offset, reports):
+                store.add(self._select_used(block))
+                numbers.append(block.source_rows)
+            store.finish()
+            parts[part], source_rows[part] = store, np.concatenate(numbers)
+            offset += size
+        return OperatedRows(parts, source_rows, reports)
+
+    def operate(self, part: str, offset: int, reports: Sequence[OperationReport]) -> Iterator[TrackedBlock]:
+        """Runs the operations on a part of the source.
+
+        Args:
+            part: the part.
+            offset: the number of rows of the parts before it.
+            reports: get what the operations do.
+        """
+        blocks = self._track(part, offset)
+        for index, operation in enumerate(self.operations):
+            blocks = run_operation(operation, reports[index], measure_input(blocks, reports[index]))
+        return blocks
+
+    def _track(self, part: str, offset: int) -> Iterator[TrackedBlock]:
+        """Yields the rows of a part of the source, with their numbers."""
+        needed: Collection[str] | None = None
+        for block in self.source.blocks(part):
+            if not (rows := row_count(next(iter(block.columns.values())))):
+                continue
+            needed = needed or self._find_needed(block)
+            tracked = TrackedBlock(
+                columns=block.columns,
+                valid=block.valid,
+                origin=block.origin,
+                ids=block.ids,
+                files=block.files,
+                offers_skipping=block.offers_skipping,
+                source_rows=np.arange(offset, offset + rows),
+                locate_source_row=self._locate_source_row,
+            )
+            yield tracked.select_columns(frozenset(needed))
+            offset += rows
+
+    def _find_needed(self, block: Block) -> Collection[str]:
+        """The columns that operations and the run need, or all if one isn't there, so that the error lists all."""
+        used = self.used_columns
+        needed = None if used is None else find_columns_read(self.operations, used)
+        return needed if needed is not None and set(needed) <= set(block.columns) else frozenset(block.columns)
+
+    def _select_used(self, block: TrackedBlock) -> TrackedBlock:
+        used = self.used_columns
+        if used is None or not used <= set(block.columns):
+            return block
+        paths = {"path", *(f"{name}.path" for name in block.columns if name in block.files)} if block.files else set()
+        return block.select_columns(used | (paths & set(block.columns)))
+
+    def _locate_source_row(self, row: int) -> str:
+        if isinstance(self.source, LocatesRows):
+            return self.source.locate_row(row)
+        for part in self.source.sizes():
+            for block in self.source.blocks(part):
+                if row < (rows := row_count(next(iter(block.columns.values())))):
+                    return block.locate(row)
+                row -= rows
+        raise IndexError(row)
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
+        return {part: len(rows) for part, rows in self.result.source_rows.items()}
+
+    @property
+    def _source_size(self) -> int:
+        return sum(self.source.sizes().values())
+
+    @property
+    def _source_rows(self) -> np.ndarray:
+        return np.concatenate([*self.result.source_rows.values()])
+
+    def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The rows of each split after the operations. Raises DataError if a split has none left."""
+        source_rows, mapped = self._source_rows, dict[str, np.ndarray]()
+        for split, rows in splits.items():
+            is_in_split = np.zeros(self._source_size, bool)
+            is_in_split[rows] = True
+            mapped[split] = np.flatnonzero(is_in_split[source_rows])
+            if len(rows) and not len(mapped[split]):
+                raise DataError(self._describe_emptied(split, is_in_split))
+        return mapped
+
+    def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:
+        """Which operation leaves out the last row of a split. The operations run again, to count its rows."""
+        names, counts = self.names, [int(is_in_split.sum())]
+        for count in range(1, len(self.operations) + 1):
+            source = OperatedSource(source=self.source, operations=self.operations[:count])
+            counts.append(int(is_in_split[source._source_rows].sum()))
+            if not counts[-1]:
+                break
+        steps = [f"{names[index]} leaves {rows:,}" for index, rows in enumerate(counts[1:-1])]
+        before = f" ({', '.join(steps)})" if steps else ""
+        return (
+            f"the {split} split has {counts[0]:,} rows{before}, and {names[len(counts) - 2]} leaves none of them. "
+            "Change the operation, or how the rows are split"
+        )

@@ -1,0 +1,187 @@
+"""Runs row operations: names them in errors, compares their blocks, and reports what they do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from components.data.function_content import UnknownContentError, describe_content
+from components.ragged import describe_values, split_levels
+from components.tracked_block import TrackedBlock
+from components.types import DataError, LazyColumns, Ragged, ReadsFiles, RowOperation
+
+
+@dataclass
+class OperationReport:
+    """What an operation did with the rows of all parts.
+
+    Attributes:
+        name: the operation in messages: `operations.1 (derive)`.
+        rows_before: the number of rows that it got.
+        rows_after: the number of rows that it returned.
+        reads_all: whether it got all rows. Otherwise it stopped before.
+        added: the columns that it added.
+        replaced: the columns that it replaced.
+        dropped: the columns that it left out.
+        counts: the number of rows with something special, by its description.
+        seconds: the time that it took.
+        layouts: what rows of each column have that it computed. None: it returned no row.
+        locate_first: describes the location of the first row that it returned.
+    """
+
+    name: str
+    rows_before: int = 0
+    rows_after: int = 0
+    reads_all: bool = True
+    added: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    layouts: Mapping[str, str] | None = None
+    locate_first: Callable[[], str] = lambda: ""
+
+    def describe_left_out(self) -> str | None:
+        """A sentence about the rows that are left out. None: there are none."""
+        if not self.reads_all:
+            return f"{self.name} keeps {self.rows_after:,} rows, and leaves out all after them"
+        if self.rows_after >= self.rows_before:
+            return None
+        counted = {
+            reason: "1 row" if count == 1 else f"{count:,} rows" for reason, count in self.counts.items() if count
+        }
+        reasons = "".join(f"; {rows}: {reason}" for reason, rows in counted.items())
+        return f"{self.name} leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows{reasons}"
+
+
+def run_operation(
+    operation: RowOperation, report: OperationReport, blocks: Iterator[TrackedBlock]
+) -> Iterator[TrackedBlock]:
+    """Runs an operation on the rows of a part.
+
+    Args:
+        operation: the operation.
+        report: gets what it does.
+        blocks: the rows.
+
+    Raises:
+        DataError: a row is wrong, or a column isn't of the type that it has in the first block. The error names the
+            operation.
+    """
+    errors: list[BaseException] = []  # of the operations before
+    first: list[TrackedBlock] = []
+    is_end = False
+
+    def read() -> Iterator[TrackedBlock]:
+        nonlocal is_end
+        with _note_errors(errors):
+            for block in blocks:
+                first[:] = first or [block]
+                yield dataclasses.replace(block, computed=frozenset())
+        is_end = True
+
+    try:
+        for block in _measure(operation.apply(read(), report.counts), report):
+            _compare(block, first[0] if first else block, report)
+            yield block
+    except DataError as error:
+        if error not in errors:
+            error.replace_remedies(error.remedies, f"{report.name}: {error.fault}")
+        raise
+    report.reads_all &= is_end
+
+
+def measure_input(blocks: Iterator[TrackedBlock], report: OperationReport) -> Iterator[TrackedBlock]:
+    """The same blocks, whose rows are counted, and whose time isn't that of the operation that gets them."""
+    while True:
+        start = time.perf_counter()
+        block = next(blocks, None)
+        report.seconds -= time.perf_counter() - start
+        if block is None:
+            return
+        report.rows_before += block.rows
+        yield block
+
+
+def _measure(blocks: Iterator[TrackedBlock], report: OperationReport) -> Iterator[TrackedBlock]:
+    """The same blocks, which are counted as those of the operation, with their time."""
+    while True:
+        start = time.perf_counter()
+        block = next(blocks, None)
+        report.seconds += time.perf_counter() - start
+        if block is None:
+            return
+        if block.rows:
+            report.rows_after += block.rows
+            yield block
+
+
+@contextmanager
+def _note_errors(errors: list[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        errors.append(error)
+        raise
+
+
+def _compare(block: TrackedBlock, before: TrackedBlock, report: OperationReport) -> None:
+    """Raises DataError unless a block has the columns of the first one, and of the same types."""
+    layouts = _describe_columns(block)
+    if report.layouts is None:
+        report.layouts, report.locate_first = layouts, partial(block.locate_source_row, int(block.source_rows[0]))
+        report.added = tuple(name for name in block.columns if name not in before.columns)
+        report.dropped = tuple(name for name in before.columns if name not in block.columns)
+        report.replaced = tuple(name for name in before.columns if name in block.computed)
+    elif layouts != report.layouts:
+        first = report.layouts
+        name = next(name for name in {**layouts, **first} if layouts.get(name) != first.get(name))
+        raise DataError(
+            f"the rows from {block.locate(0)} have {_describe(name, layouts)}, and those from {report.locate_first()} "
+            f"have {_describe(name, first)}. All rows must have the same columns and types"
+        )
+
+
+def _describe(name: str, layouts: Mapping[str, str]) -> str:
+    return f"`{name}` as {layouts[name] or 'the source has it'}" if name in layouts else f"no column `{name}`"
+
+
+def _describe_columns(block: TrackedBlock) -> dict[str, str]:
+    """What rows of each column have, as far as the operation has computed it. "": the column is as before."""
+    read = block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns
+    return {name: _describe_type(read[name]) if name in block.computed else "" for name in block.columns}
+
+
+def _describe_type(values: Any) -> str:
+    if isinstance(values, Ragged):
+        return f"lists of depth {len(split_levels(values)[1])}"  # an empty list doesn't show its values
+    dtype = getattr(values, "dtype", None)
+    return describe_values(values) if dtype is None else f"{describe_values(values)} ({dtype})"
+
+
+def name_operation(operation: RowOperation) -> str:
+    """The name of an operation: `derive` of the class Derive."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", type(operation).__name__).lower()
+
+
+def describe_operation(name: str, operation: RowOperation) -> str:
+    """A text that changes with the parameters of an operation, and with the functions and files that it uses.
+
+    Raises:
+        DataError: a parameter is an object whose content isn't known.
+    """
+    files = operation.fingerprint() if isinstance(operation, ReadsFiles) else ""
+    try:
+        return f"{describe_content(operation)} {files}"
+    except UnknownContentError as error:
+        raise DataError(
+            f"{name} has an object of the type {type(error.value).__name__}, whose content isn't compared. Make the "
+            "class of the operation a dataclass whose fields are plain values, arrays or functions"
+        ) from None

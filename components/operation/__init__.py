@@ -1,0 +1,4 @@
+"""Row operations. They run once, before statistics and the cache, in the order of `operations`."""
+
+from components.operation.derive import Derive as Derive
+from components.operation.filter import Filter as Filter

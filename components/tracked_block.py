@@ -1,0 +1,89 @@
+"""Blocks of rows on their way through row operations. Each row keeps the number of its row in the source."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.ragged import take_rows
+from components.types import Block, LazyColumns, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedBlock(Block):
+    """A block whose rows are those of a source at any positions.
+
+    Attributes:
+        source_rows: the number of each row in the source, counted over all parts: int64 (rows,).
+        locate_source_row: describes the location of a row of the source.
+        computed: the columns that the operation has added or replaced so far.
+    """
+
+    source_rows: np.ndarray
+    locate_source_row: Callable[[int], str]
+    computed: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.source_rows)
+
+    def locate(self, row: int) -> str:
+        return self.locate_source_row(int(self.source_rows[row]))
+
+    def take(self, rows: np.ndarray) -> TrackedBlock:
+        """Some rows, in any order, also several times.
+
+        Args:
+            rows: the index of each row in this block, int64.
+        """
+        if isinstance(self.columns, LazyColumns):
+            columns: Mapping[str, Values] = self.columns.select(rows, take_rows)
+        else:
+            columns = {name: take_rows(values, rows) for name, values in self.columns.items()}
+        valid = {name: mask[rows] for name, mask in self.valid.items()}
+        return dataclasses.replace(self, columns=columns, valid=valid, source_rows=self.source_rows[rows])
+
+    def keep(self, is_kept: np.ndarray) -> TrackedBlock | None:
+        """The rows of a mask (rows,), bool, in their order. None: there are none."""
+        if is_kept.all():
+            return self
+        return self.take(np.flatnonzero(is_kept)) if is_kept.any() else None
+
+    def with_columns(
+        self, columns: Mapping[str, Values], valid: Mapping[str, np.ndarray | None] | None = None
+    ) -> TrackedBlock:
+        """The same rows with columns that are added, or replace others of their names.
+
+        Args:
+            columns: the columns by name.
+            valid: the masks of those with missing values.
+        """
+        masks = {name: mask for name, mask in self.valid.items() if name not in columns}
+        masks |= {name: mask for name, mask in (valid or {}).items() if mask is not None and not mask.all()}
+        if isinstance(self.columns, LazyColumns):
+            joined: Mapping[str, Values] = self.columns.with_columns(columns)
+        else:
+            joined = {**self.columns, **columns}
+        return dataclasses.replace(
+            self,
+            columns=joined,
+            valid=masks,
+            files=frozenset(self.files) - columns.keys(),
+            computed=self.computed | columns.keys(),
+        )
+
+    def select_columns(self, names: set[str] | frozenset[str]) -> TrackedBlock:
+        """The same rows with the columns of some names. One column stays at least: it has the number of rows."""
+        if isinstance(self.columns, LazyColumns):
+            columns = self.columns.keep(names)
+        else:
+            columns = {name: values for name, values in self.columns.items() if name in names}
+        if not columns:
+            name = next(iter(self.columns))
+            columns = {name: self.columns[name]}
+        valid = {name: mask for name, mask in self.valid.items() if name in columns}
+        return dataclasses.replace(self, columns=columns, valid=valid)

@@ -1,0 +1,50 @@
+"""The row operations of a configuration, and the sources whose rows pass through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.closest import join_names
+from components.types import RowOperation, Source
+from runner.errors import error_location
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
+from runner.signature.type_hints import element_hint
+
+OPERATED = "components.data.OperatedSource"
+
+
+def build_operations(nodes: Sequence[Mapping[str, Any]]) -> tuple[RowOperation, ...]:
+    """Builds the operations of a configuration. Errors name their key."""
+    operations = list[RowOperation]()
+    for number, node in enumerate(nodes):
+        with error_location(f"operations.{number}"):
+            operations.append(build(node, {}, element_hint(SCHEMA["operations"], number)))
+    return tuple(operations)
+
+
+def operate(source: Source, operations: Sequence[RowOperation]) -> Source:
+    """The source whose rows pass through operations; the same one if there are none."""
+    return _operate(source, operations, range(len(operations)))
+
+
+def operate_new_rows(source: Source, operations: Sequence[RowOperation]) -> tuple[Source, tuple[str, ...]]:
+    """New rows that pass through the operations of a run that compute columns, and sentences about the others."""
+    numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
+    others = [f"operations.{number}" for number in range(len(operations)) if number not in numbers]
+    verb = "is" if len(others) == 1 else "are"
+    note = f"{join_names(others)} {verb} for the data of the run: all new rows are kept, in their order"
+    return _operate(source, list_new_row_operations(operations), numbers), (note,) if others else ()
+
+
+def list_new_row_operations(operations: Sequence[RowOperation]) -> list[RowOperation]:
+    """The operations that new rows pass through: those that compute columns."""
+    return [operation for operation in operations if operation.applies_to_new_rows]
+
+
+def _operate(source: Source, operations: Sequence[RowOperation], numbers: Sequence[int]) -> Source:
+    if operations:
+        arguments = {"source": source, "operations": tuple(operations), "numbers": tuple(numbers)}
+        source = build({"_target_": OPERATED}, {}, SCHEMA["data"], **arguments)
+    return source
