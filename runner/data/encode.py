@@ -42,7 +42,12 @@ def target_column(name: str) -> str:
 
 def is_input_column(name: str) -> bool:
     """Whether an encoded column is from `feature.columns`, and not a target or the weights."""
-    return name not in (TARGET, WEIGHT, ROW) and not name.startswith(TARGETS)
+    return name not in (WEIGHT, ROW) and not is_target(name)
+
+
+def is_target(name: str) -> bool:
+    """Whether an encoded column is a target."""
+    return name == TARGET or name.startswith(TARGETS)
 
 
 def config_key(name: str) -> str:

@@ -169,7 +169,11 @@ class Transform:
 
 
 def save_transform(
-    folder: Path, feature: Mapping[str, Any], data: Data, source: Mapping[str, Any] = MappingProxyType({})
+    folder: Path,
+    feature: Mapping[str, Any],
+    data: Data,
+    source: Mapping[str, Any] = MappingProxyType({}),
+    examples: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the transform of a run.
 
@@ -178,6 +182,7 @@ def save_transform(
         feature: the `feature` configuration, which describes the columns and the target.
         data: the data. Of its encoded arrays, only the layouts are saved.
         source: the `data` configuration, which has the options of the source that are set.
+        examples: the `examples` configuration.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, constant in data.constants.items():
@@ -185,17 +190,18 @@ def save_transform(
             arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
     reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
-    features = Features.from_config(feature)
+    features = Features.from_config(feature, examples)
     inputs = {name: column for name, column in used_columns(features).items() if is_input_column(name)}
     read = find_raw_columns(features)
     metadata = {
         "version": VERSION,
         "feature": feature,
+        "examples": examples,
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
         "keys": {
-            "inputs": sorted(raw_keys(inputs)),
+            "inputs": sorted(raw_keys(inputs) | features.example_keys),
             "all": sorted(read.names),
             "targets": sorted(read.targets),
             "class_separators": dict(read.class_separators),
@@ -265,7 +271,7 @@ def load_transform(path: Path) -> Transform:
             feature = read_numbers_as_data(feature)
     if version == 2:
         check_read_columns(feature)
-    features = Features.from_config(feature)
+    features = Features.from_config(feature, metadata.get("examples"))
     columns = used_columns(features)
     if constants.keys() != columns.keys() or layouts.keys() != set(program_column_names(features)):
         raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")

@@ -174,7 +174,8 @@ def as_disk_error(path: Path) -> Iterator[None]:
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
     """Trains, waits a few seconds for the delivery of the record, and prints the report. Returns the summary."""
     path = run.folder.path
-    save_transform(path, run.config.values["feature"], run.data, run.config.values["data"])
+    values = run.config.values
+    save_transform(path, values["feature"], run.data, values["data"], values["examples"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_warnings if member else set()
     for warning in run.data.warnings:
