@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
@@ -176,24 +176,29 @@ class Windows:
             *([] if self.by else ["set `by` to the column of series, if there are several"]),
         )
 
-    def explain_none(self, found: FoundExamples, numbers: Mapping[str, int], split: str) -> str:
-        number = numbers[split]
+    def explain_none(self, found: FoundExamples, number: int, split: str | None, *, with_targets: bool = True) -> str:
+        place = "the new rows" if split is None else f"the {split} split"
         if found.left_out[number]:
             return (
-                f"all {found.left_out[number]:,} windows of the {split} split cover a gap in `{self.time}`: a step "
-                "other than the most frequent one of the series. Set `time=null` to allow gaps, choose smaller "
-                "windows, or fill in the rows that are missing."
+                f"all {found.left_out[number]:,} windows of {place} cover a gap in `{self.time}`: a step other than "
+                "the most frequent one of the series. Set `time=null` to allow gaps, choose smaller windows, or fill "
+                "in the rows that are missing."
             )
         parts = [f"size={self.size}", f"stride={self.stride}" if self.stride > 1 else ""]
-        parts += [] if self.horizon is None else [f"gap={self.gap}" if self.gap else "", f"horizon={self.horizon}"]
-        longest, of_series = found.longest[number], "" if self.by is None else " of a series"
+        if with_targets and self.horizon is not None:
+            parts += [f"gap={self.gap}" if self.gap else "", f"horizon={self.horizon}"]
+        rows, of_series = self.rows if with_targets else self.rows_of_inputs, "" if self.by is None else " of a series"
+        fault = (
+            f"{place} {'have' if split is None else 'has'} no window: a window takes {rows:,} consecutive "
+            f"rows{of_series} ({', '.join(filter(None, parts))}), and there are at most {found.longest[number]:,}"
+        )
+        if split is None:
+            return f"{fault}. Give as many rows before those that are to be predicted."
         held_out = f"`split_by={self.time}`" if self.time else "`seed=null`"
         whole = "" if self.by is None else f", or `group={self.by}` of the data, to hold out whole series"
         return (
-            f"the {split} split has no window: a window takes {self.rows:,} consecutive rows{of_series} "
-            f"({', '.join(filter(None, parts))}), and the split has at most {longest:,}. Choose smaller windows or "
-            f"more rows. Rows that are held out at random lie apart: set {held_out} of the data, to hold out the last "
-            f"ones{whole}."
+            f"{fault}. Choose smaller windows or more rows. Rows that are held out at random lie apart: set {held_out} "
+            f"of the data, to hold out the last ones{whole}."
         )
 
     def describe_left_out(self, count: int, split: str) -> str:
@@ -290,9 +295,7 @@ def _find_stretches(rows: SeriesRows) -> tuple[np.ndarray, np.ndarray]:
     if rows.series is not None:
         is_first[1:] |= rows.series[1:] != rows.series[:-1]
     first = np.flatnonzero(is_first)
-    lengths = np.diff(first, append=len(rows.splits))
-    is_used = rows.splits[first] >= 0
-    return first[is_used], lengths[is_used]
+    return first, np.diff(first, append=len(rows.splits))
 
 
 def _as_numbers(times: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from components.types.data import Block
@@ -67,17 +67,18 @@ class Examples(Protocol):
             UserError: a column is missing, or doesn't say which rows make an example.
         """
 
-    def explain_none(self, found: FoundExamples, numbers: Mapping[str, int], split: str) -> str:
+    def explain_none(self, found: FoundExamples, number: int, split: str | None, *, with_targets: bool = True) -> str:
         """Why a split has no example, and what to do.
 
         Args:
             found: the result of `find`.
-            numbers: the number of each split.
-            split: the split.
+            number: the number of the split.
+            split: the name of the split. None: it has the new rows.
+            with_targets: as for `find`.
         """
 
     def describe_left_out(self, count: int, split: str) -> str:
-        """A sentence about the examples of a split that are left out, of which there are some."""
+        """A sentence about some examples of a split, or of `the new rows`, that are left out."""
 
     def bind(self, target: TargetSpec) -> TargetSpec:
         """The target of an example, from that of a row. Raises UserError if it can't be one."""

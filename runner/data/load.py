@@ -39,6 +39,7 @@ from components.types import (
 )
 from runner.data.duplicates import describe_duplicates
 from runner.data.encode import (
+    EXAMPLES,
     ROW,
     TARGET,
     WEIGHT,
@@ -129,9 +130,14 @@ class Features:
             return specs if self.examples is None else {name: self.examples.bind(spec) for name, spec in specs.items()}
 
     @property
-    def example_keys(self) -> frozenset[str]:
+    def example_keys(self) -> tuple[str, ...]:
         """The raw columns that say which rows make an example."""
-        return frozenset(() if self.examples is None else self.examples.keys)
+        return () if self.examples is None else self.examples.keys
+
+    @property
+    def example_columns(self) -> dict[str, Column]:
+        """The same, as the keys of a column that is neither fitted nor encoded."""
+        return {} if self.examples is None else {EXAMPLES: cast(Column, self.examples)}
 
 
 def target_nodes(feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,12 +332,8 @@ def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
     splits = {name: found.examples.rows[number] for name, number in found.numbers.items()}
     for name, rows in splits.items():
         if not len(rows):
-            raise DataError(examples.explain_none(found.examples, found.numbers, name))
-    left_out = tuple(
-        examples.describe_left_out(count, name)
-        for name, number in found.numbers.items()
-        if (count := found.examples.left_out[number])
-    )
+            raise DataError(examples.explain_none(found.examples, found.numbers[name], name))
+    left_out = found.describe_left_out(examples)
     digest = hashlib.blake2b(f"{data.encoding_id} {examples!r}".encode(), digest_size=16)
     if found.examples.order is not None:
         digest.update(found.examples.order.tobytes())
@@ -372,8 +374,8 @@ def find_raw_columns(features: Features) -> RawColumns:
     classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
     separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
     targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
-    names = features.example_keys | raw_keys(used_columns(features))
-    return RawColumns(names, frozenset(targets), separators)
+    names = raw_keys(used_columns(features) | features.example_columns)
+    return RawColumns(frozenset(names), frozenset(targets), separators)
 
 
 def used_columns(features: Features) -> dict[str, Column]:
@@ -430,7 +432,7 @@ def _fit_columns(
     if used_rows is not None:
         splits = {split: np.searchsorted(used_rows, rows) for split, rows in splits.items()}
     _, block = next(blocks_with_offsets(used))
-    check_keys(columns, block)
+    check_keys(columns | features.example_columns, block)
     if hasattr(source, "on_missing_target"):
         _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
@@ -471,7 +473,7 @@ def _fit_columns(
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
-        keys = _find_key_types(all_columns) | dict.fromkeys(features.example_keys - raw_keys(all_columns))
+        keys = _find_key_types(all_columns | features.example_columns)
         source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
         warnings += notes
     fitted: dict[str, Any] = {

@@ -39,6 +39,7 @@ from runner.data.encode import (
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
 from runner.data.python_rows import open_rows
+from runner.data.windows import NewExamples, find_new_examples, view_examples
 
 FILE = "transform.npz"
 VERSION = 3
@@ -155,6 +156,26 @@ class Transform:
         for warning in [*notes, *warn_of_values(source, columns, self.constants, join_pieces(kept), gaps)]:
             on_warning(warning)
 
+    def examples(
+        self,
+        rows: Mapping[str, Any] | Source,
+        *,
+        on_missing: OnMissing = "error",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> NewExamples:
+        """Encodes the examples of new rows, which have several rows each. The arguments are those of `pieces`."""
+        examples = self.features.examples
+        assert examples is not None
+        columns = self.columns | self.features.example_columns
+        source, notes = open_rows(rows, columns, self.source_options, self.list_keys)
+        (encoded,) = self.pieces(source, None, on_missing=on_missing, on_warning=on_warning)
+        found = find_new_examples(source, examples, with_targets=False)
+        if on_warning is not None:
+            for warning in (*notes, *found.describe_left_out(examples)):
+                on_warning(warning)
+        numbers = found.examples.rows[0]
+        return NewExamples(view_examples(encoded, examples, found.examples.order, numbers), numbers)
+
     def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:
         """The warnings of the columns about new rows.
 
@@ -201,7 +222,7 @@ def save_transform(
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
         "keys": {
-            "inputs": sorted(raw_keys(inputs) | features.example_keys),
+            "inputs": sorted(raw_keys(inputs | features.example_columns)),
             "all": sorted(read.names),
             "targets": sorted(read.targets),
             "class_separators": dict(read.class_separators),

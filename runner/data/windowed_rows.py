@@ -52,5 +52,5 @@ class WindowedRows:
             take: (array, indices) -> the elements there. Indices that are too small or too large may have any.
         """
         positions = examples if self.positions is None else take(self.positions, examples)
-        rows = positions[:, None] + np.asarray(self.steps, np.int32)
+        rows = positions[:, None] + np.asarray(self.steps, np.int32)[None]
         return Steps(take(self.base, rows if self.order is None else take(self.order, rows)))

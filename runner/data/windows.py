@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Examples, FoundExamples, Ragged, Source, UserError
+from components.types import DataError, Examples, FoundExamples, Ragged, Source, UserError
 from runner.data.encode import blocks_with_offsets, config_key, is_input_column, is_target
 from runner.data.used_rows import locate_row
 from runner.data.windowed_rows import WindowedRows
+from runner.errors import error_location
+
+NEW_ROWS = "the new rows"  # the name of their only split, for messages
 
 
 class Found(NamedTuple):
@@ -23,6 +26,23 @@ class Found(NamedTuple):
 
     examples: FoundExamples
     numbers: Mapping[str, int]
+
+    def describe_left_out(self, examples: Examples) -> tuple[str, ...]:
+        """Sentences about the examples that are left out."""
+        counts = {name: self.examples.left_out[number] for name, number in self.numbers.items()}
+        return tuple(examples.describe_left_out(count, name) for name, count in counts.items() if count)
+
+
+class NewExamples(NamedTuple):
+    """The examples of new rows.
+
+    Attributes:
+        encoded: the arrays that the program takes, by column and name, with an example for each of `rows`.
+        rows: the rows by which the examples are known, sorted int64.
+    """
+
+    encoded: Mapping[str, Mapping[str, Any]]
+    rows: np.ndarray
 
 
 def view_examples(
@@ -92,6 +112,16 @@ def _count_used(found: FoundExamples, used_rows: np.ndarray, split_of: np.ndarra
     """The examples with their rows counted among the used ones. All rows of an example are used."""
     order = None if found.order is None else np.searchsorted(used_rows, found.order[split_of[found.order] >= 0])
     return found._replace(rows=[np.searchsorted(used_rows, rows) for rows in found.rows], order=order)
+
+
+def find_new_examples(source: Source, examples: Examples, *, with_targets: bool) -> Found:
+    """The examples of new rows, as one split. Raises UserError if there are none."""
+    rows = np.arange(sum(source.sizes().values()))
+    with error_location("examples"):
+        found = find_examples(source, examples, {NEW_ROWS: rows}, with_targets=with_targets)
+        if not len(found.examples.rows[0]):
+            raise DataError(examples.explain_none(found.examples, 0, None, with_targets=with_targets))
+        return found
 
 
 def _check_column(name: str, arrays: Mapping[str, Any]) -> None:

@@ -170,10 +170,8 @@ def test_times_that_do_not_ascend_are_errors(series: list[int] | None, times: li
 def test_a_split_without_a_window_says_how_many_rows_it_has_and_a_window_takes() -> None:
     windows = Windows(size=4, horizon=2, gap=1, by="store", time="day")
     found = find(windows, [0] * 5 + [1] * 9, [0] * 5 + [1] * 9, range(14))
-    text = windows.explain_none(found, {"train": 1, "valid": 0}, "valid")
-    assert (
-        "a window takes 7 consecutive rows of a series (size=4, gap=1, horizon=2), and the split has at most 5" in text
-    )
+    text = windows.explain_none(found, 0, "valid")
+    assert "a window takes 7 consecutive rows of a series (size=4, gap=1, horizon=2), and there are at most 5" in text
     assert "set `split_by=day` of the data" in text
     assert "`group=store` of the data" in text
 
@@ -181,7 +179,7 @@ def test_a_split_without_a_window_says_how_many_rows_it_has_and_a_window_takes()
 def test_a_split_whose_windows_all_cover_gaps_says_so() -> None:
     windows = Windows(size=3, time="day")
     found = find(windows, [0] * 4, None, [1, 2, 4, 5])
-    assert "all 2 windows of the train split cover a gap in `day`" in windows.explain_none(found, {"train": 0}, "train")
+    assert "all 2 windows of the train split cover a gap in `day`" in windows.explain_none(found, 0, "train")
 
 
 def test_a_gap_before_targets_needs_targets() -> None:
