@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import csv
 
 import runner
 from components.types import UserError
+from runner.__main__ import main
 from runner.data import batches
 from runner.data.windowed_rows import WindowedRows
 from runner.execution.execute import Result
@@ -236,3 +238,33 @@ def test_windows_of_the_last_row_have_its_class(folder: Path) -> None:
 def test_mistakes_are_errors_with_a_remedy(folder: Path, words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         train(*words)
+
+
+def test_a_file_is_looked_at_trained_from_the_cache_and_predicted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["hour", "store", "load", "sky"]
+    lines = [",".join(str(TABLE[name][row]).replace("nan", "") for name in names) for row in range(ROWS)]
+    Path("load.csv").write_text("\n".join([",".join(names), *lines]))
+    Path("new.csv").write_text("\n".join([",".join(names), *lines[-12:]]))
+    words = ["data=csv", "data.path=load.csv", *(word for word in RUN if word != "quiet=true"), *WINDOWS]
+    assert main([*words, "mode=look"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"the first example of each split\n +split +rows +row +store +hour\n", out)
+    assert re.search(r"test +inputs +5 +139 to 147 +north +2024-01-03T22:00:00 to 2024-01-04T02:00:00", out)
+    assert re.search(r"test +targets +3 +149 to 153 +north +2024-01-04T03:00:00 to 2024-01-04T05:00:00", out)
+    assert main([*words, "mode=dry_run"]) == 0  # loads what the first command has put into the cache
+    out = capsys.readouterr().out
+    assert re.search(r"inputs +float32 \(8, 5, 6\) +load\.values float32 \(8, 5, 1\)", out)
+    assert re.search(r"target +float32 \(8, 3\) +target\.values float32 \(8, 3, 1\)", out)
+    assert main([*words]) == 0
+    assert main(["mode=predict", "run=last", "data.path=new.csv", "output=new_predictions.csv", "quiet=true"]) == 0
+    table = csv.read_csv("new_predictions.csv").to_pydict()
+    assert list(table) == ["row", "store", "hour", "prediction_0", "prediction_1", "prediction_2"]
+    assert table["row"] == [8, 9, 10, 11]
+    assert table["store"] == ["north", "south", "north", "south"]
+    assert main(["mode=predict", "run=last", "output=test_predictions.csv", "output.columns=[row,sky]"]) == 0
+    table = csv.read_csv("test_predictions.csv").to_pydict()
+    last = list_windows(PARTS["test"])[:, SIZE - 1]
+    assert table["row"] == last.tolist()
+    assert table["sky"] == TABLE["sky"][last].tolist()

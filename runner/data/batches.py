@@ -19,7 +19,6 @@ from runner.data.load import Data
 from runner.data.order import EpochOrder, draw_uniforms
 from runner.data.padding import measure_lists, pad_length
 from runner.data.stacked_columns import stack_columns
-from runner.data.steps import take_examples as take_examples  # makes views pytrees, whose bytes are counted
 
 MAX_DEVICE_BYTES = 2**31  # encoded data up to this size stays on the device whole
 

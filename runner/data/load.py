@@ -22,6 +22,7 @@ from components.types import (
     Examples,
     FindsBadRows,
     Foldable,
+    FoundExamples,
     HasClasses,
     HasFiles,
     HasSources,
@@ -317,10 +318,11 @@ def _make_examples(data: Data, examples: Examples, entries: EncodedCache, rows_i
         source = data.source
 
         def find() -> dict[str, Any]:
-            return find_examples(source, examples, data.splits, data.used_rows)._asdict()
+            found = find_examples(source, examples, data.splits, data.used_rows)
+            return {"examples": found.examples._asdict(), "numbers": dict(found.numbers)}
 
-        found = entries.load_or_fit(_digest(f"{rows_id}\n{examples!r}"), find, "examples")
-        return apply_examples(data, examples, Found(**found))
+        known = entries.load_or_fit(_digest(f"{rows_id}\n{examples!r}"), find, "examples")
+        return apply_examples(data, examples, Found(FoundExamples(**known["examples"]), known["numbers"]))
 
 
 def apply_examples(data: Data, examples: Examples, found: Found) -> Data:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runner.data.windowed_rows import Steps, WindowedRows
+from runner.data.steps import Steps, WindowedRows
 
 Arrays = Mapping[str, Any]
 MAX_AXES = 2  # of arrays that are stacked: a stack is a copy, and images are large

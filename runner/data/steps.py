@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from runner.data.windowed_rows import Steps, WindowedRows
+from runner.data.windowed_rows import Steps as Steps
+from runner.data.windowed_rows import WindowedRows as WindowedRows
 
 
 def _make_view(steps: range, base: Any, positions: Any, order: Any) -> WindowedRows:

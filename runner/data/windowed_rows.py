@@ -42,7 +42,7 @@ class WindowedRows:
         return len(self.base if self.positions is None else self.positions)
 
     def __getitem__(self, examples: np.ndarray) -> Steps:
-        return self.gather(examples, lambda array, rows: array[rows.clip(0, len(array) - 1)])
+        return self.gather(examples, _take)
 
     def gather(self, examples: Any, take: Callable[[Any, Any], Any]) -> Steps:
         """The rows of some examples.
@@ -51,6 +51,17 @@ class WindowedRows:
             examples: the numbers of the examples, (B,). Those of padding may be any.
             take: (array, indices) -> the elements there. Indices that are too small or too large may have any.
         """
+        return Steps(take(self.base, self._find_rows(examples, take)))
+
+    def find_rows(self, examples: np.ndarray) -> np.ndarray:
+        """The numbers of the rows of some examples, (B, steps)."""
+        return np.asarray(self._find_rows(examples, _take))
+
+    def _find_rows(self, examples: Any, take: Callable[[Any, Any], Any]) -> Any:
         positions = examples if self.positions is None else take(self.positions, examples)
         rows = positions[:, None] + np.asarray(self.steps, np.int32)[None]
-        return Steps(take(self.base, rows if self.order is None else take(self.order, rows)))
+        return rows if self.order is None else take(self.order, rows)
+
+
+def _take(array: Any, rows: np.ndarray) -> Any:
+    return array[rows.clip(0, len(array) - 1)]
