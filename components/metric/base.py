@@ -80,5 +80,7 @@ def sum_elements(values: jax.Array, batch: Batch) -> jax.Array:
 
 
 def row_weights(batch: Batch) -> jax.Array:
-    """The weight of each example, float32 (B,): 0 where its target is missing or it is padding."""
-    return batch.mask.astype(jnp.float32) if batch.weight is None else jnp.where(batch.mask, batch.weight, 0)
+    """The weight of each element, float32 in the shape of the mask: 0 where its target is missing or it is padding."""
+    if batch.weight is None:
+        return batch.mask.astype(jnp.float32)
+    return jnp.where(batch.mask, batch.weight.reshape(-1, *(1,) * (batch.mask.ndim - 1)), 0)

@@ -83,15 +83,27 @@ class R2:
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the error (B, outputs), the distance from what is encoded as 0 (B, outputs), and the weight (B,).
 
+        For a target of several positions, the weight is (B, outputs), since each of them may be missing by itself.
+
         The unit of each output is its own. It doesn't matter, as the result is a mean of ratios.
         """
         error = _compute_errors("r2", self.errors, output, batch)
         target = batch.target.astype(jnp.float32)
         distance = self.errors.difference(target, jnp.zeros_like(target))
-        return {"error": error, "distance": distance, "weight": row_weights(batch)}
+        weight = row_weights(batch)
+        if weight.ndim > 1:
+            weight = jnp.repeat(weight, target.shape[1] // weight.shape[1], axis=1)
+        return {"error": error, "distance": distance, "weight": weight}
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns a number up to 1; NaN for fewer than two examples."""
+        if sums["weight"].ndim > 1:
+            outputs = zip(*(sums[name].T for name in ("error", "distance", "weight")), strict=True)
+            values = [
+                self.result({"error": error[:, None], "distance": distance[:, None], "weight": weight})
+                for error, distance, weight in outputs
+            ]
+            return float(np.mean(values))
         counts = sums["weight"] > 0
         error, distance, weight = (
             np.asarray(sums[name][counts], np.float64) for name in ("error", "distance", "weight")
@@ -142,7 +154,7 @@ def _sum_powers(errors: jax.Array, unit: ScaledErrors, power: int, batch: Batch)
     sums = {}
     for name, exponent in SCALES.items():
         scaled = jnp.where(chosen[name], size * 2.0**exponent, 0)
-        sums[name] = sum_elements(_mean(scaled**power), batch)
+        sums[name] = sum_elements(_mean(scaled**power, batch), batch)
     return {**sums, "examples": count_examples(batch)}
 
 
@@ -160,6 +172,8 @@ def _convert(value: float, unit: ScaledErrors) -> float:
         return float(np.ldexp(np.float64(value), int(np.max(unit.exponent))) * unit.factor)
 
 
-def _mean(values: jax.Array) -> jax.Array:
-    """The mean over all axes but the first."""
-    return values.mean(tuple(range(1, values.ndim)))
+def _mean(values: jax.Array, batch: Batch) -> jax.Array:
+    """The means over the outputs of each element, in the shape of the mask: (B,), or (B, positions)."""
+    if batch.mask.ndim > 1:
+        values = values.reshape(*batch.mask.shape, -1)
+    return values.mean(tuple(range(batch.mask.ndim, values.ndim)))

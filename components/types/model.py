@@ -103,6 +103,8 @@ class TargetSpec:
             results of `decode` would be less precise. None: it isn't. Use `errors`.
         scaled_difference: the same in another unit, where the numbers may be beyond the range of float32. None: they
             aren't. Use `scaled_errors`.
+        positions: the number of positions of a dense target of numbers, such as the steps of a forecast. Each may be
+            missing by itself. None: the numbers of an example are missing together.
     """
 
     kind: Literal["classes", "multilabel", "real"]
@@ -114,6 +116,7 @@ class TargetSpec:
     can_be_missing: bool = False
     difference: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     scaled_difference: ScaledErrors | None = None
+    positions: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "multilabel" and self.class_weights is not None:
@@ -159,8 +162,8 @@ class Batch(NamedTuple):
         targets: class ids, int32 (B, …), labels of 0 and 1, int32 (B, classes), or numbers, float32 (B, …), by target
             name.
         masks: bool, by target name, for targets whose elements may be missing: False where an element is missing,
-            ignored or padding. (B,) for a class, labels or numbers, (B, H, W) for images of classes. `mask_of` has the
-            mask of any target.
+            ignored or padding. (B,) for a class, labels or numbers, (B, H, W) for images of classes, (B, positions) for
+            a dense target of numbers. `mask_of` has the mask of any target.
         weight: the weights of the examples, float32 (B,). None: all count equally.
         present: bool (B,): False for the padding of the last batch in an evaluation.
         soft: the probability of each class, float32 (B, classes), by target name, where an augmentation has set it.

@@ -13,6 +13,7 @@ from components.types import Range
 from components.types.splits import find_split_conflicts
 from runner.config.catalog import EXPERIMENT, OPTION, find_options, read_default_options
 from runner.config.check_data import find_drop_problems
+from runner.config.check_examples import find_example_problems
 from runner.config.check_files import find_file_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
@@ -96,6 +97,7 @@ def find_config_problems(config: Config) -> list[str]:
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(used)]
     problems += [
         *find_target_problems(used),
+        *find_example_problems(used),
         *find_call_problems(used),
         *find_teacher_problems(used),
         *find_update_problems(used),

@@ -59,6 +59,7 @@ def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
     defaults = read_yaml(RUN_YAML, dict)
     del defaults["defaults"]
     no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
+    no_parts["examples"] = None
     no_parts["step"] = read_yaml(RUN_YAML.parent / "step" / f"{read_default_options()['step']}.yaml", dict)
     return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
 

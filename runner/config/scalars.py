@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "teacher", "observer", "weights", "tracking", "sweep")
+GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "examples", "teacher", "observer", "weights", "tracking", "sweep")
 """The groups whose parts are built on the host."""
 
 

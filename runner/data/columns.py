@@ -12,6 +12,7 @@ import numpy as np
 from components.ragged import describe_lists, name_values, nest, offsets_of, split_levels
 from components.ragged import take_rows as take_rows
 from components.types import Block, Encoded, LazyColumns, Ragged, UserError, Values
+from runner.data.windowed_rows import WindowedRows
 
 
 class ArrayLayout(NamedTuple):
@@ -41,7 +42,8 @@ def array_layouts(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dic
 
 
 def _layout_of(values: Encoded) -> ArrayLayout:
-    array, levels = split_levels(values)
+    """The layout of a row, also where an example has several."""
+    array, levels = split_levels(values.base if isinstance(values, WindowedRows) else values)
     return ArrayLayout(str(array.dtype), array.shape[1:], len(levels))
 
 

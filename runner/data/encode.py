@@ -32,6 +32,7 @@ from runner.errors import column_location
 TARGET = "target"  # the only target, as a target and among the encoded columns
 TARGETS = "targets."  # starts the names of several targets among the encoded columns
 WEIGHT = "example.weight"  # the weights of examples, among the encoded columns
+EXAMPLES = "example.rows"  # the raw columns that say which rows make an example, among the columns that are read
 ROW = "example.row"  # what depends on whole rows, among the columns that are fitted
 
 
@@ -42,13 +43,18 @@ def target_column(name: str) -> str:
 
 def is_input_column(name: str) -> bool:
     """Whether an encoded column is from `feature.columns`, and not a target or the weights."""
-    return name not in (TARGET, WEIGHT, ROW) and not name.startswith(TARGETS)
+    return name not in (WEIGHT, ROW, EXAMPLES) and not is_target(name)
+
+
+def is_target(name: str) -> bool:
+    """Whether an encoded column is a target."""
+    return name == TARGET or name.startswith(TARGETS)
 
 
 def config_key(name: str) -> str:
     """The key in the configuration of an encoded column."""
-    if name == WEIGHT:
-        return "feature.weight"
+    if name in (WEIGHT, EXAMPLES):
+        return "feature.weight" if name == WEIGHT else "examples"
     return f"feature.columns.{name}" if is_input_column(name) else f"feature.{name}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +20,10 @@ from components.types import (
     DataError,
     DecodesRows,
     Encoded,
+    Examples,
     FindsBadRows,
     Foldable,
+    FoundExamples,
     HasClasses,
     HasFiles,
     HasSources,
@@ -39,6 +41,7 @@ from components.types import (
 )
 from runner.data.duplicates import describe_duplicates
 from runner.data.encode import (
+    EXAMPLES,
     ROW,
     TARGET,
     WEIGHT,
@@ -61,11 +64,12 @@ from runner.data.order import shuffle_rows
 from runner.data.row_hashes import Hashes, RowCheck, RowHashes
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
+from runner.data.windows import Found, find_examples, view_examples
 from runner.data.workers import Workers
-from runner.errors import column_location
+from runner.errors import column_location, error_location
 from runner.override_text import locate_settings
 from runner.signature.build import build
-from runner.signature.schema import COLUMN
+from runner.signature.schema import COLUMN, SCHEMA
 from runner.signature.schema import TARGET as TARGET_HINT
 
 VERSION = 7  # of the cache; raise it when the same configuration and rows are encoded in another way
@@ -84,6 +88,7 @@ class Features:
         weight: the column with the weights of examples. None: all examples have the same weight.
         sample: the number of random rows of the training split that the columns are fitted on. None: all rows. The
             targets are always fitted on all rows.
+        examples: says which rows make an example. None: each row is one.
     """
 
     targets: Mapping[str, Target]
@@ -91,10 +96,11 @@ class Features:
     inputs: Mapping[str, tuple[str, ...]]
     weight: Column | None = None
     sample: Annotated[int, Range(1)] | None = None
+    examples: Examples | None = None
 
     @classmethod
-    def from_config(cls, feature: Mapping[str, Any]) -> Features:
-        """Builds the targets and the columns of a `feature` configuration. Errors name the column."""
+    def from_config(cls, feature: Mapping[str, Any], examples: Mapping[str, Any] | None = None) -> Features:
+        """Builds the parts of the configurations `feature` and `examples`. Errors name the column."""
         targets = {}
         for name, node in target_nodes(feature).items():
             with column_location(config_key(target_column(name))):
@@ -109,7 +115,9 @@ class Features:
                 node = feature["weight"]
                 weight = build({"_target_": EXAMPLE_WEIGHT, "key": node} if isinstance(node, str) else node, {}, COLUMN)
         inputs = {name: tuple(names) for name, names in feature["inputs"].items()}
-        return cls(targets, columns, inputs, weight, feature.get("sample"))
+        with error_location("examples"):
+            rows = None if examples is None else build(examples, {}, SCHEMA["examples"])
+        return cls(targets, columns, inputs, weight, feature.get("sample"), rows)
 
     @property
     def program_only(self) -> dict[str, Column]:
@@ -119,7 +127,19 @@ class Features:
 
     def bind_targets(self, constants: Mapping[str, Constants]) -> dict[str, TargetSpec]:
         """What losses and metrics need to know about each target, from the constants of the encoded columns."""
-        return {name: target.bind(constants[target_column(name)]) for name, target in self.targets.items()}
+        specs = {name: target.bind(constants[target_column(name)]) for name, target in self.targets.items()}
+        with error_location("examples"):
+            return specs if self.examples is None else {name: self.examples.bind(spec) for name, spec in specs.items()}
+
+    @property
+    def example_keys(self) -> tuple[str, ...]:
+        """The raw columns that say which rows make an example."""
+        return () if self.examples is None else self.examples.keys
+
+    @property
+    def example_columns(self) -> dict[str, Column]:
+        """The same, as the keys of a column that is neither fitted nor encoded."""
+        return {} if self.examples is None else {EXAMPLES: cast(Column, self.examples)}
 
 
 def target_nodes(feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +169,8 @@ class Data:
     Attributes:
         encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Large
             arrays from the cache are `CachedArray`: read-only, on the disk, and indexed like NumPy arrays.
-        splits: the row numbers of `train`, `valid` and `test`, sorted int64.
+        splits: the row numbers of `train`, `valid` and `test`, sorted int64. An example of several rows has the number
+            of the row by which it is known.
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
@@ -255,7 +276,7 @@ def load_encoded(
     sizes = _count_divisions(source, entries, rows_id, needs_files=needs_files, needs_sources=needs_sources)
     known_files.save()
     entries.remove_least_used()
-    return Data(
+    data = Data(
         encoded=encoded,
         splits=fitted["splits"],
         constants=constants,
@@ -269,6 +290,45 @@ def load_encoded(
         used_rows=used_rows,
         **sizes,
         source=source,
+    )
+    return data if features.examples is None else _make_examples(data, features.examples, entries, f"{rows_id}\n{fold}")
+
+
+def _make_examples(data: Data, examples: Examples, entries: EncodedCache, rows_id: str) -> Data:
+    """The data whose examples have several rows. Which rows they are is in the cache."""
+    with error_location("examples"):
+        assert data.source is not None
+        source = data.source
+
+        def find() -> dict[str, Any]:
+            found = find_examples(source, examples, data.splits, data.used_rows)
+            return {"examples": found.examples._asdict(), "numbers": dict(found.numbers)}
+
+        known = entries.load_or_fit(_digest(f"{rows_id}\n{examples!r}"), find, "examples")
+        return apply_examples(data, examples, Found(FoundExamples(**known["examples"]), known["numbers"]))
+
+
+def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
+    """The data whose examples have several rows, in place of data in which each row is an example.
+
+    Raises:
+        UserError: a split has no example, or an input has lists or files.
+    """
+    splits = {name: found.examples.rows[number] for name, number in found.numbers.items()}
+    for name, rows in splits.items():
+        if not len(rows):
+            raise DataError(examples.explain_none(found.examples, found.numbers[name], name))
+    left_out = found.describe_left_out(examples)
+    digest = hashlib.blake2b(f"{data.encoding_id} {examples!r}".encode(), digest_size=16)
+    if found.examples.order is not None:
+        digest.update(found.examples.order.tobytes())
+    return replace(
+        data,
+        encoded=view_examples(data.encoded, examples, found.examples.order),
+        splits=splits,
+        warnings=(*data.warnings, *left_out),
+        left_out=(*data.left_out, *left_out),
+        encoding_id=digest.hexdigest() if data.encoding_id else "",
     )
 
 
@@ -354,7 +414,8 @@ def find_raw_columns(features: Features) -> RawColumns:
     classified = [target for target in features.targets.values() if isinstance(target, HasClasses)]
     separators = {key: separator for target in classified for key, separator in target.class_separators.items()}
     targets = {target.keys[0] for target in features.targets.values() if target.keys}  # others are beside a mask
-    return RawColumns(frozenset(raw_keys(used_columns(features))), frozenset(targets), separators)
+    names = raw_keys(used_columns(features) | features.example_columns)
+    return RawColumns(frozenset(names), frozenset(targets), separators)
 
 
 def used_columns(features: Features) -> dict[str, Column]:
@@ -411,7 +472,7 @@ def _fit_columns(
     if used_rows is not None:
         splits = {split: np.searchsorted(used_rows, rows) for split, rows in splits.items()}
     _, block = next(blocks_with_offsets(used))
-    check_keys(columns, block)
+    check_keys(columns | features.example_columns, block)
     if hasattr(source, "on_missing_target"):
         _check_targets(used, features.targets)
     others = {name: columns.pop(name) for name in features.program_only}  # never fitted on a sample
@@ -434,7 +495,8 @@ def _fit_columns(
         results = compute_statistics(used, group_requests, all_columns | hashed, constants, workers=workers)
         if hashed and number == first_pass:
             found: Hashes = results.pop(ROW)[ROW]["hashes"]
-            warnings += describe_duplicates(used, splits, found)
+            if features.examples is None:  # rows of a time series are alike, and their windows aren't
+                warnings += describe_duplicates(used, splits, found)
             row_hashes = found.rows
             del found  # hashes have the size of several columns
         for name, target in features.targets.items():
@@ -451,7 +513,7 @@ def _fit_columns(
     fields = {name: constant._asdict() for name, constant in constants.items()}
     source_options: Mapping[str, Any] = {}
     if isinstance(source, InfersTypes):
-        keys = _find_key_types(all_columns)
+        keys = _find_key_types(all_columns | features.example_columns)
         source_options, notes = source.inferred_options(keys), source.reading_notes(keys, declared=False)
         warnings += notes
     fitted: dict[str, Any] = {

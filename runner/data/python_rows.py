@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -47,6 +47,7 @@ from runner.data.encode import (
 )
 from runner.data.load import Data, Features, program_column_names
 from runner.data.operations import list_new_row_operations, operate_new_rows
+from runner.data.windows import find_new_examples, view_examples
 from runner.signature.build import build_source
 
 BLOCK_ROWS = 1 << 17
@@ -204,13 +205,22 @@ def encode_labeled(
                     f"evaluation needs the target. {suggest_name(key, first.columns, title='Columns')} "
                     "To predict rows without it, use predict (mode=predict)."
                 )
-    check_keys(columns, first)
+    check_keys({**columns, **features.example_columns}, first)
     encoded = encode_source(source, columns, constants, program_column_names(features))
     inputs = {name: arrays for name, arrays in encoded.items() if is_input_column(name)}
     encoded = {**encoded, **match_layouts(inputs, layouts)}
     rows = np.arange(sum(source.sizes().values()))
     splits = {"train": rows, NEW_SPLIT: rows}  # a trainer needs a training split, though it isn't trained here
-    return Data(encoded, splits, constants, fingerprint="", warnings=())
+    data = Data(encoded, splits, constants, fingerprint="", warnings=())
+    if features.examples is None:
+        return data
+    found = find_new_examples(source, features.examples, with_targets=True)
+    return replace(
+        data,
+        encoded=view_examples(encoded, features.examples, found.examples.order),
+        splits=dict.fromkeys(splits, found.examples.rows[0]),
+        warnings=found.describe_left_out(features.examples),
+    )
 
 
 @dataclass(frozen=True)

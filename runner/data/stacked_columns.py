@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from runner.data.steps import Steps, WindowedRows
+
 Arrays = Mapping[str, Any]
 MAX_AXES = 2  # of arrays that are stacked: a stack is a copy, and images are large
 
@@ -130,8 +132,15 @@ def layout_of(columns: Mapping[str, Arrays], name: str) -> Any:
 
 
 def describe_arrays(arrays: Arrays) -> tuple[Any, ...] | None:
-    """The names, types and shapes of a column's arrays. None: they aren't stacked: ragged ones, files, and images."""
-    is_plain = (hasattr(array, "shape") and not hasattr(array, "draws") for array in arrays.values())
+    """The names, types and shapes of a column's arrays.
+
+    None: they aren't stacked: ragged ones, files, images, and examples of several rows.
+    """
+    views = (WindowedRows, Steps)
+    is_plain = (
+        hasattr(array, "shape") and not hasattr(array, "draws") and not isinstance(array, views)
+        for array in arrays.values()
+    )
     if not all(is_plain) or any(len(array.shape) > MAX_AXES for array in arrays.values()):
         return None
     return tuple(sorted((key, str(array.dtype), tuple(array.shape)) for key, array in arrays.items()))

@@ -42,6 +42,7 @@ from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
 from runner.data.operations import build_operations, list_new_row_operations
 from runner.data.python_rows import open_rows
+from runner.data.windows import NewExamples, find_new_examples, view_examples
 
 FILE = "transform.npz"
 VERSION = 3
@@ -131,6 +132,18 @@ class Transform:
             on_warning: called at the end with each warning of a column about the rows.
         """
         source, notes = open_rows(rows, self.columns, self.source_options, self.list_keys, self.operations)
+        yield from self._encode_pieces(source, notes, size, on_missing=on_missing, on_warning=on_warning)
+
+    def _encode_pieces(
+        self,
+        source: Source,
+        notes: tuple[str, ...],
+        size: int | None,
+        *,
+        on_missing: OnMissing,
+        on_warning: Callable[[str], None] | None,
+    ) -> Iterator[Rows]:
+        """Encodes opened rows. `notes` are sentences about how they were read, for `on_warning`."""
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
@@ -160,6 +173,26 @@ class Transform:
         for warning in [*notes, *warn_of_values(source, columns, self.constants, join_pieces(kept), gaps)]:
             on_warning(warning)
 
+    def examples(
+        self,
+        rows: Mapping[str, Any] | Source,
+        *,
+        on_missing: OnMissing = "error",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> NewExamples:
+        """Encodes the examples of new rows, which have several rows each. The arguments are those of `pieces`."""
+        examples = self.features.examples
+        assert examples is not None
+        columns = self.columns | self.features.example_columns
+        source, notes = open_rows(rows, columns, self.source_options, self.list_keys, self.operations)
+        (encoded,) = self._encode_pieces(source, notes, None, on_missing=on_missing, on_warning=on_warning)
+        found = find_new_examples(source, examples, with_targets=False)
+        if on_warning is not None:
+            for warning in found.describe_left_out(examples):
+                on_warning(warning)
+        numbers = found.examples.rows[0]
+        return NewExamples(view_examples(encoded, examples, found.examples.order, numbers), numbers)
+
     def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:
         """The warnings of the columns about new rows.
 
@@ -179,6 +212,7 @@ def save_transform(
     data: Data,
     source: Mapping[str, Any] = MappingProxyType({}),
     operations: Sequence[Mapping[str, Any]] = (),
+    examples: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the transform of a run.
 
@@ -188,6 +222,7 @@ def save_transform(
         data: the data. Of its encoded arrays, only the layouts are saved.
         source: the `data` configuration, which has the options of the source that are set.
         operations: the `operations` configuration.
+        examples: the `examples` configuration.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, constant in data.constants.items():
@@ -195,17 +230,18 @@ def save_transform(
             arrays |= {f"{name}/{side}/{key}": value for key, value in getattr(constant, side).items()}
     static = {name: dict(constant.static) for name, constant in data.constants.items()}
     reading = {name: source[name] for name in READING_OPTIONS if source.get(name) is not None}
-    features = Features.from_config(feature)
+    features = Features.from_config(feature, examples)
     inputs = {name: column for name, column in used_columns(features).items() if is_input_column(name)}
     read = find_raw_columns(features)
     metadata = {
         "version": VERSION,
         "feature": feature,
+        "examples": examples,
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
         "operations": list(operations),
-        "keys": _list_keys(inputs, read, operations),
+        "keys": _list_keys(inputs | features.example_columns, read, operations),
     }
     npz.write(folder / FILE, arrays, metadata)
 
@@ -290,7 +326,7 @@ def load_transform(path: Path) -> Transform:
             feature = read_numbers_as_data(feature)
     if version == 2:
         check_read_columns(feature)
-    features = Features.from_config(feature)
+    features = Features.from_config(feature, metadata.get("examples"))
     columns = used_columns(features)
     if constants.keys() != columns.keys() or layouts.keys() != set(program_column_names(features)):
         raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 from components.types import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
 
-def make_frame(data: Mapping[str, Any] | Sequence[Mapping[str, Any]], like: Any = None) -> pandas.DataFrame:
+def make_frame(
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]], like: Any = None, rows: np.ndarray | None = None
+) -> pandas.DataFrame:
     """Makes a data frame from columns by name, or from rows.
 
     Args:
         data: the columns or the rows.
         like: an object whose index the frame gets if it is a data frame of pandas too.
+        rows: the rows of `like` that the frame has. None: all.
 
     Raises:
         UserError: pandas is not installed.
@@ -26,4 +30,6 @@ def make_frame(data: Mapping[str, Any] | Sequence[Mapping[str, Any]], like: Any 
     except ImportError as error:
         raise UserError("a data frame needs pandas, which is not installed. Install it: pip install pandas") from error
     index = like.index if isinstance(like, pandas.DataFrame) else None
+    if index is not None and rows is not None and len(rows) < len(index):
+        index = index[rows]
     return pandas.DataFrame(data if isinstance(data, Mapping) else list(data), index)

@@ -175,7 +175,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     """Trains, waits a few seconds for the delivery of the record, and prints the report. Returns the summary."""
     path = run.folder.path
     values = run.config.values
-    save_transform(path, values["feature"], run.data, values["data"], values["operations"])
+    save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_warnings if member else set()
     for warning in run.data.warnings:

@@ -19,6 +19,7 @@ from runner.data.batches import gather_rows
 from runner.data.columns import ArrayLayout
 from runner.data.stacked_columns import stack_columns
 from runner.data.transform import load_transform
+from runner.data.windows import view_examples
 from runner.execution.programs import make_program
 from runner.program.parts import ProgramInputs
 from runner.program.state import TrainState
@@ -106,7 +107,7 @@ class FinishedRun:
             name: {key: _empty_row(layout) for key, layout in layouts.items()}
             for name, layouts in self.transform.layouts.items()
         }
-        encoded = gather_rows(empty_rows, np.zeros(1, int))
+        encoded = gather_rows(view_examples(empty_rows, self.transform.features.examples), np.zeros(1, int))
         return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), unfrozen=unfrozen)
 
 

@@ -277,10 +277,11 @@ def load_data(
     Returns:
         The encoded data, and the columns and the target that encode it.
     """
-    operations = build_operations(config.values["operations"])
+    operations, examples = build_operations(config.values["operations"]), config.values["examples"]
+    features = Features.from_config(config.values["feature"], examples)
     nodes = [config.values["data"], config.values["feature"], config.values["operations"]]
-    identity = json.dumps([nodes, digest_code(part_packages(nodes))], sort_keys=True)
-    features = Features.from_config(config.values["feature"])
+    read = [] if examples is None else [sorted(features.example_keys)]  # not their sizes: the same rows are encoded
+    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *read], sort_keys=True)
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None

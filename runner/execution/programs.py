@@ -19,6 +19,7 @@ from runner.program.program import Program
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
 PROGRAM_KEYS = (
     "feature",
+    "examples",
     "architecture",
     "loss",
     "loss_weights",
@@ -74,7 +75,7 @@ def get_program(
         compiled: whether its functions are compiled.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    nodes = [static[name] for name in PROGRAM_KEYS]
+    nodes = [static.get(name) for name in PROGRAM_KEYS]
     training = [static["training"].get(name) for name in ("microbatches", "sampling")]
     key = repr((nodes, training, static_constants, teacher and id(teacher), compiled))
     if key not in _PROGRAMS:

@@ -45,6 +45,8 @@ def copy_columns(source: Source, names: Sequence[str], rows: np.ndarray | None =
     """
     if not names:  # nothing is read
         return {}
+    if rows is not None and len(rows) == sum(source.sizes().values()) and (np.diff(rows) == 1).all():
+        rows = None
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
     order: list[np.ndarray] = []  # the positions in `rows` of the rows of each block
     for offset, block in blocks_with_offsets(source):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class Predictions:
             or (N, outputs), or images, float32 (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
         source: the new rows, as `predict` got them; None: the predictions are for a split.
+        place: the columns that say which rows make an example of several rows, such as its time, by name, each (N,).
+            The values are those of the row whose number is in `row`: the last one of the inputs.
     """
 
     classes: tuple[str | int | bool, ...] | None
@@ -46,6 +49,7 @@ class Predictions:
     prediction: np.ndarray
     probabilities: np.ndarray | None
     source: Any = None
+    place: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         what = "numbers"
@@ -87,7 +91,7 @@ class Predictions:
                 f"each prediction is an image {self.prediction.shape[1:]}, which a table can't hold. "
                 "Use `prediction`, or write PNG files with mode=predict."
             )
-        columns = {"row": self.row}
+        columns = self.row_columns()
         if self.target is not None:
             columns |= _number_columns("target", self.target)
         columns |= _number_columns("prediction", self.prediction)
@@ -97,6 +101,11 @@ class Predictions:
             names = (f"probability_{text}" for text in texts)
             columns |= dict(zip(names, self.probabilities.T, strict=True))
         return columns
+
+    def row_columns(self) -> dict[str, np.ndarray]:
+        """The columns that say which row is predicted."""
+        taken = (ROW, "target", "prediction")
+        return {ROW: self.row} | {f"data.{name}" if name in taken else name: each for name, each in self.place.items()}
 
 
 class TargetPredictions(dict[str, Predictions]):
@@ -133,8 +142,9 @@ def table_columns(predictions: Predictions | Mapping[str, Predictions]) -> dict[
         return predictions.columns()
     columns: dict[str, np.ndarray] = {}
     for target, each in predictions.items():
-        own = each.columns()
-        columns |= {"row": own.pop("row")} | {f"{target}.{name}": values for name, values in own.items()}
+        shared = each.row_columns()
+        own = {name: values for name, values in each.columns().items() if name not in shared}
+        columns |= shared | {f"{target}.{name}": values for name, values in own.items()}
     return columns
 
 
@@ -160,7 +170,7 @@ def copy_beside(
     block = first_block(source)
     in_data = [name for name in names if block is not None and name in block.columns]
     copied = copy_columns(source, in_data, rows)
-    predicted = table_columns(drop_targets(predictions))
+    predicted = table_columns(_drop_copied(predictions))
     numbers = {ROW: predicted.pop(ROW)}
     if taken := [name for name in in_data if name in predicted]:
         raise UserError(f"{key}: `{taken[0]}` is the name of a column of the predictions too. Rename it in the data.")
@@ -170,25 +180,32 @@ def copy_beside(
 def _make_frame(
     predictions: Predictions | Mapping[str, Predictions], source: Any, names: Sequence[str] | None
 ) -> pandas.DataFrame:
+    first = predictions if isinstance(predictions, Predictions) else next(iter(predictions.values()))
     if names is None:
-        return make_frame(table_columns(predictions), source)
+        return make_frame(table_columns(predictions), source, first.row)
     if source is None:
         raise UserError(
             "columns: these are predictions for a split, whose rows are not here. Predict the rows themselves, "
             "or use `row`, the number of each row in the data."
         )
-    return make_frame(copy_beside(predictions, open_rows(source, {}).source, names, key="columns"), source)
+    opened = open_rows(source, {}).source
+    return make_frame(copy_beside(predictions, opened, names, first.row, key="columns"), source, first.row)
 
 
-def drop_targets(predictions: Predictions | Mapping[str, Predictions]) -> Predictions | dict[str, Predictions]:
-    """The predictions without the true classes or values."""
+def _drop_copied(predictions: Predictions | Mapping[str, Predictions]) -> Predictions | dict[str, Predictions]:
+    """The predictions without what is copied from the data: the true classes or values, and columns such as times."""
     if isinstance(predictions, Predictions):
-        return replace(predictions, target=None)
-    return {name: replace(each, target=None) for name, each in predictions.items()}
+        return replace(predictions, target=None, place={})
+    return {name: replace(each, target=None, place={}) for name, each in predictions.items()}
 
 
 def make_predictions(
-    spec: TargetSpec, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None, source: Any = None
+    spec: TargetSpec,
+    row: np.ndarray,
+    logits: np.ndarray,
+    target: np.ndarray | None = None,
+    source: Any = None,
+    place: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Predictions:
     """Predictions from the output of a model.
 
@@ -199,6 +216,7 @@ def make_predictions(
         target: the indices of the true classes, int32 (N,), the true labels, int32 (N, classes), or the true values,
             (N, outputs); None: unknown.
         source: the new rows; None: the predictions are for a split.
+        place: as for `Predictions`.
     """
     classes = spec.values or spec.classes
     if classes is None:
@@ -206,6 +224,7 @@ def make_predictions(
             classes=None,
             row=row,
             source=source,
+            place=place,
             target=None if target is None else _squeeze_single_output(target),
             prediction=_squeeze_single_output(decode_logits(spec, logits)),
             probabilities=None,
@@ -215,6 +234,7 @@ def make_predictions(
             classes=classes,
             row=row,
             source=source,
+            place=place,
             target=None if target is None else _list_labels(classes, target),
             prediction=_list_labels(classes, predict_labels(logits)),
             probabilities=compute_label_probabilities(logits),
@@ -225,6 +245,7 @@ def make_predictions(
         classes=classes,
         row=row,
         source=source,
+        place=place,
         target=None if target is None else _name_classes(names, target),
         prediction=names[class_probabilities.argmax(-1)],
         probabilities=class_probabilities,

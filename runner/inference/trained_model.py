@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
+from runner.inference.copied_columns import copy_columns
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
@@ -161,8 +162,9 @@ class TrainedModel:
         with keep_possible_remedies(split, targets):
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
+            read = columns | self.features.example_columns
             reading = self.transform.source_options, self.transform.list_keys, self.transform.operations
-            source, notes = open_rows(split, columns, *reading)
+            source, notes = open_rows(split, read, *reading)
             gaps = Gaps()
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)
@@ -170,6 +172,8 @@ class TrainedModel:
             for note in (*notes, *self.transform.list_warnings(source, columns, gaps)):
                 self._note(note)
             data = encode_labeled(source, self.features, constants, columns, self.transform.layouts)
+            for warning in data.warnings:
+                self._note(warning)
             evaluator = self._make_evaluator(data)
         first = first_block(source)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
@@ -245,9 +249,10 @@ class TrainedModel:
             _, outputs = evaluator.evaluate_with_outputs(rows, self.weights.parameters, self.weights.model_state)
             return self._predict_split(evaluator, rows, evaluator.data.number_rows(rows), outputs)
         rows = as_table(rows)
-        with self._encoded(rows, on_missing, on_warning) as pieces:
+        with self._encoded(rows, on_missing, on_warning) as (pieces, numbers):
             logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
-        return self._make_predictions(np.arange(len(next(iter(logits.values())))), logits, {}, rows)
+        count = len(next(iter(logits.values())))
+        return self._make_predictions(np.arange(count) if numbers is None else numbers, logits, {}, rows)
 
     def predict_in_batches(
         self,
@@ -275,11 +280,12 @@ class TrainedModel:
                 yield self._predict_split(evaluator, rows, numbers, outputs)
             return
         first, rows = 0, as_table(rows)
-        with self._encoded(rows, on_missing, on_warning) as pieces:
+        with self._encoded(rows, on_missing, on_warning) as (pieces, all_rows):
             weights = self.weights
             for logits in self._predict_fn.logits_in_batches(pieces, weights.parameters, weights.model_state):
                 stop = first + len(next(iter(logits.values())))
-                yield self._make_predictions(np.arange(first, stop), logits, {}, rows)
+                known_by = np.arange(first, stop) if all_rows is None else all_rows[first:stop]
+                yield self._make_predictions(known_by, logits, {}, rows)
                 first = stop
 
     def outputs_in_batches(self, split: str) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
@@ -311,14 +317,24 @@ class TrainedModel:
     @contextmanager
     def _encoded(
         self, rows: Any, on_missing: OnMissing, on_warning: Callable[[str], None] | None
-    ) -> Iterator[Generator[Rows]]:
-        """Opens new rows, encoded piece by piece, to be predicted."""
+    ) -> Iterator[tuple[Iterable[Rows], np.ndarray | None]]:
+        """Opens new rows, encoded piece by piece, to be predicted.
+
+        With them are the rows by which examples of several rows are known. None: each row is an example.
+        """
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(
             "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
         )
-        with predicting, closing(self._encode(rows, on_missing, on_warning or self._note)) as pieces:
-            yield pieces
+        on_warning = on_warning or self._note
+        if self.features.examples is not None:
+            with predicting:
+                with keep_possible_remedies(rows):
+                    examples = self.transform.examples(rows, on_missing=on_missing, on_warning=on_warning)
+                yield [examples.encoded], examples.rows
+            return
+        with predicting, closing(self._encode(rows, on_missing, on_warning)) as pieces:
+            yield pieces, None
 
     def _encode(
         self,
@@ -338,11 +354,22 @@ class TrainedModel:
     def _make_predictions(
         self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None
     ) -> Predictions | TargetPredictions:
+        place = self._copy_example_keys(rows, source)
         predictions = {
-            name: make_predictions(spec, rows, logits[name], targets.get(name), source)
+            name: make_predictions(spec, rows, logits[name], targets.get(name), source, place)
             for name, spec in self.targets.items()
         }
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
+
+    def _copy_example_keys(self, rows: np.ndarray, source: Any) -> dict[str, np.ndarray]:
+        """The columns that say which rows make an example, such as the time, in some rows of new ones or of a split."""
+        keys = self.features.example_keys
+        if not keys:
+            return {}
+        if source is not None:
+            return copy_columns(open_rows(source, {}).source, keys, rows)
+        assert self.data.source is not None
+        return copy_columns(self.data.source, keys, self.data.source_rows(self.data.find_rows(rows)))
 
     def _predict_split(
         self, evaluator: Evaluator, split: str, numbers: np.ndarray, outputs: ExampleOutputs

@@ -81,14 +81,14 @@ def command(config: Config) -> int:
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             predictions = _predict(config, model, str(split) if new_rows is None else new_rows, progress)
-        source, rows = new_rows, None
+        source, rows = new_rows, _list_rows(predictions)
         if split is not None:
             source, rows = model.data.source, model.data.source_rows(model.data.splits[split])
         assert source is not None
         if output.columns is not None:
             columns = copy_beside(predictions, source, output.columns, rows)
         else:
-            columns = _copy_known(predictions, model, source, rows)
+            columns = _copy_known(predictions, model, source, rows, is_split=split is not None)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
@@ -120,6 +120,11 @@ def _predict(
         return write_images(batches, targets, constants, folder)
 
 
+def _list_rows(predictions: Predictions | Mapping[str, Predictions]) -> np.ndarray:
+    """The rows that are predicted."""
+    return (next(iter(predictions.values())) if isinstance(predictions, Mapping) else predictions).row
+
+
 def _find_numbers(model: TrainedModel) -> dict[str, Target]:
     """The targets that are numbers of one column of the data, whose float32 values have fewer digits than the data."""
     targets = {} if model.augments_targets else model.features.targets
@@ -131,7 +136,12 @@ def _find_numbers(model: TrainedModel) -> dict[str, Target]:
 
 
 def _copy_known(
-    predictions: Predictions | Mapping[str, Predictions], model: TrainedModel, source: Source, rows: np.ndarray | None
+    predictions: Predictions | Mapping[str, Predictions],
+    model: TrainedModel,
+    source: Source,
+    rows: np.ndarray,
+    *,
+    is_split: bool,
 ) -> dict[str, np.ndarray]:
     """The predictions as columns of a table, with the paths of files and the targets as the data has them.
 
@@ -139,10 +149,13 @@ def _copy_known(
         predictions: the predictions.
         model: the model.
         source: the data.
-        rows: the rows of the source that are predicted, of a split of the run. None: all, and these are new rows.
+        rows: the rows of the source that are predicted.
+        is_split: whether these are a split of the run.
     """
     columns = table_columns(predictions)
-    targets = model.features.targets if rows is None else _find_numbers(model)
+    targets = _find_numbers(model) if is_split else model.features.targets
+    if (examples := model.features.examples) is not None and examples.target_steps is not None:
+        targets = {}  # a row has none of the targets that are predicted for it
     targets = {name: target for name, target in targets.items() if name not in model.image_targets}
     if not targets and not has_files(model.features.columns):  # nothing is read
         return columns

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from components.types import Batch, Constants, Output, UserError
-from runner.data.encode import WEIGHT, is_input_column, target_column
+from runner.data.encode import TARGET, WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.data.stacked_columns import StackedColumns
+from runner.data.steps import flatten_steps
 from runner.errors import error_location
 from runner.program.model import Augment, Model, list_inputs
 from runner.program.objective import augment, make_targets
@@ -159,7 +160,15 @@ class ForwardPass:
     def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
         """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
         layers = {name: layer for name, layer in self._layers.items() if name in encoded}
-        return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
+        constants = program_inputs.constants
+        return {name: apply_target_layer(layer, encoded[name], constants[name]) for name, layer in layers.items()}
+
+
+def apply_target_layer(layer: Callable[..., Any], encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+    """What the layer of a target or of the weights returns. The numbers of several steps are one vector (B, D)."""
+    rows, steps = flatten_steps({TARGET: encoded})
+    values = layer(rows[TARGET], constants)
+    return values if steps is None else values.reshape(len(values) // steps, -1)
 
 
 def _augment_teacher(augment: Augment, teacher: Model, student: Model) -> Augment:

@@ -14,6 +14,7 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.types import Batch, Output, UserError
+from runner.data.steps import flatten_steps
 from runner.program.column_groups import apply_layers
 from runner.program.join_columns import join_groups
 from runner.program.returns import check_output
@@ -60,11 +61,13 @@ class Model(nn.Module):
         Returns:
             The batch with the inputs, after `augment`, and the output of the architecture.
         """
-        groups = apply_layers(self.columns, encoded, constants)
-        inputs = {
-            name: join_groups(groups, keys, sparse=name in self.sparse) for name, keys in self.input_columns.items()
-        }
         examples = len(jax.tree.leaves(encoded)[0])
+        rows, steps = flatten_steps(encoded)
+        groups = apply_layers(self.columns, rows, constants)
+        sparse = self.sparse if steps is None else ()
+        inputs = {name: join_groups(groups, keys, sparse=name in sparse) for name, keys in self.input_columns.items()}
+        if steps is not None:
+            inputs = {name: each.reshape(-1, steps, *each.shape[1:]) for name, each in inputs.items()}
         if batch is None:
             batch = Batch({}, {}, {}, weight=None, present=jnp.ones(examples, bool))
         batch = batch._replace(inputs=inputs)

@@ -118,7 +118,8 @@ def make_targets(
             is_missing = jnp.isnan(value) if spec.kind == "real" else value < 0
             targets[name] = jnp.where(is_missing, jnp.zeros_like(value), value)
             if spec.kind != "classes":
-                is_missing = is_missing.any(tuple(range(1, value.ndim)))
+                shape = value.shape[:1] if spec.positions is None else (len(value), spec.positions)
+                is_missing = is_missing.reshape(*shape, -1).any(-1)
             masks[name] = ~is_missing & present.reshape(-1, *(1,) * (is_missing.ndim - 1))
     return Batch({}, targets, masks, weight, present)
 
@@ -201,9 +202,20 @@ def _sum_target(
 
 
 def _element_losses(parts: BuiltParts, name: str, output: Output, batch: Batch) -> jax.Array:
-    """The loss of each element of a target, (B, …)."""
+    """The loss of each element of a target, (B, …). Where numbers are missing by themselves, each has its own."""
+    loss, own, narrowed = parts.targets[name].loss, batch.narrow(name), _narrow(output, name)
+    positions = parts.targets[name].spec.positions
     with error_location(part_key("loss", name)), STRICT_SHAPES():
-        return parts.targets[name].loss(_narrow(output, name), batch.narrow(name))
+        if positions is None or name not in batch.masks or narrowed.outputs is None:
+            return loss(narrowed, own)
+        heads = cast("Mapping[str, jax.Array]", narrowed.outputs)
+
+        def compute(logits: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
+            at_position = own._replace(targets={name: target}, masks={name: mask})
+            return loss(narrowed._replace(outputs={name: logits}), at_position)
+
+        logits, target = (array.reshape(len(array), positions, -1) for array in (heads[name], own.targets[name]))
+        return jax.vmap(compute, 1, 1)(logits, target, own.masks[name])
 
 
 def _narrow(output: Output, name: str) -> Output:

@@ -16,6 +16,7 @@ import optax
 
 from components.types import Batch, Clock, Constants, Output, Schedule, UserError
 from runner.data.load import Features
+from runner.data.steps import take_examples
 from runner.errors import error_location
 from runner.memory import MemoryNeed
 from runner.program.column_groups import find_kinds, list_numbers
@@ -157,7 +158,7 @@ class Program:
 
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
-        parts, encoded = self.build_parts(program_inputs), _take_rows(data, rows)
+        parts, encoded = self.build_parts(program_inputs), take_examples(data, rows)
         with error_location("architecture"):
             _check_sizes(self.static_config["architecture"])
             variables = self.forward.init(parts, program_inputs, encoded)
@@ -210,7 +211,7 @@ class Program:
         """
 
         def step(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepSums]:
-            return self._step(program_inputs, state, _take_rows(data, rows), rate_inputs, unfrozen=unfrozen)
+            return self._step(program_inputs, state, take_examples(data, rows), rate_inputs, unfrozen=unfrozen)
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
@@ -368,7 +369,7 @@ class Program:
         """
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
-        encoded = _take_rows(data, rows)
+        encoded = take_examples(data, rows)
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, part=number, present=mask)
         losses = compute_losses(parts, output, batch._replace(weight=None))
         sums = compute_sums(parts, output, batch, losses, training=False)
@@ -410,7 +411,3 @@ def _check_sizes(node: Any) -> None:
         if isinstance(leaf, int) and abs(leaf) >= 2**63:
             key = jax.tree_util.keystr(path, simple=True, separator=".")
             raise UserError(f"{key}: {format_value(leaf)} is too large. Sizes are smaller than 2^63.")
-
-
-def _take_rows(data: Any, rows: jax.Array) -> Any:
-    return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="clip"), data)

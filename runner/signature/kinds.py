@@ -42,6 +42,7 @@ class PartKind(NamedTuple):
 KINDS = {
     "source": PartKind("a data source", ("components.data",), "components.types.Source"),
     "operation": PartKind("a row operation", ("components.operation",), "components.types.RowOperation"),
+    "examples": PartKind("a choice of examples", ("components.examples",), "components.types.Examples"),
     "target": PartKind("a prediction target", ("components.feature",), "components.types.Target"),
     "column": PartKind("a feature column", ("components.feature",), "components.types.Column"),
     "architecture": PartKind("an architecture", ("components.architecture",), "flax.linen.Module"),

@@ -27,6 +27,7 @@ SCHEMA: dict[str, Any] = {
     "feature.targets": dict[str, TARGET],
     "feature.columns": dict[str, COLUMN],
     "feature.weight": COLUMN | str | None,
+    "examples": Annotated[PartHint, Kind("examples")] | None,
     "architecture": Annotated[PartHint, Kind("architecture")],
     "loss": LOSS | dict[str, LOSS] | None,
     "metric": dict[str, METRIC | dict[str, METRIC]],

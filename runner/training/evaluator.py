@@ -345,7 +345,8 @@ class Evaluator:
 
     def _describe_lengths(self, shapes: tuple[Any, ...], chunk: Chunk) -> str:
         """Says why a function is compiled again for as many examples: rows are padded to another length."""
-        earlier = [other[2:] for other in self.program.memory_needs if other[:2] == shapes[:2]]
+        known = [other for other in self.program.memory_needs if other[:2] == shapes[:2]]
+        earlier = [other[2:] for other in known if len(other) == len(shapes)]
         leaves, _ = jax.tree_util.tree_flatten_with_path(chunk.data)
         names = [jax.tree_util.keystr(path[:1], simple=True) for path, _ in leaves]
         others = zip(*earlier, strict=True) if earlier else [()] * len(leaves)

@@ -10,6 +10,7 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
+from runner.data.steps import take_examples
 from runner.program.freeze import find_frozen, split
 from runner.program.objective import compute_losses, compute_penalties, compute_sums, count_batch, objective_terms
 from runner.program.parts import BuiltParts
@@ -54,7 +55,7 @@ class AbstractRun:
 
     def encoded_shapes(self, size: int) -> Any:
         """Shapes and dtypes of `size` examples in the encoding that the host sends to the device."""
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), self.chunk.data)
+        return jax.eval_shape(take_examples, self.chunk.data, jax.ShapeDtypeStruct((size,), np.int32))
 
     def forward(self, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Any]:
         """The forward pass of a training step: the batch, and the arrays of the model's output."""

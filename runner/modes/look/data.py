@@ -100,8 +100,10 @@ def _make_sections(config: Config, view: View, batch: np.ndarray, figures: Path,
         examples = view.examples(batch)
         targets = {split: view.compute_targets(split) for split in view.data.splits}
     with progress.working("drawing"):
+        first = tables.first_examples_table(view)
         sections = [
             tables.splits_table(view),
+            *([] if first is None else [first]),
             *_show_distributions(view, targets, figures),
             *_show_examples(view, examples, figures),
         ]

@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from components.types import MultiHot, Padded
-from runner.data.encode import TARGET
+from runner.data.encode import TARGET, is_input_column, is_target
+from runner.data.windowed_rows import WindowedRows
 from runner.display.numbers import format_number
 from runner.display.tables import Section
 from runner.figures.canvas import shorten
+from runner.inference.copied_columns import copy_columns
 from runner.modes.look.view import Examples, View
 
 IdName: TypeAlias = Callable[[int], str | None]
@@ -31,7 +33,34 @@ def splits_table(view: View) -> Section:
     """The number of rows of each split."""
     total = sum(map(len, view.data.splits.values()))
     lines = [[split, format_share(len(rows), total)] for split, rows in view.data.splits.items()]
-    return Section("splits", [["split", "rows"], *lines])
+    return Section("splits", [["split", "rows" if view.features.examples is None else "examples"], *lines])
+
+
+def first_examples_table(view: View) -> Section | None:
+    """The first and the last row of the first example of each split. None: each row is an example."""
+    data, examples = view.data, view.features.examples
+    if examples is None or data.source is None:
+        return None
+    lines = []
+    for split, known_by in data.splits.items():
+        for part, is_part in (("inputs", is_input_column), ("targets", is_target)):
+            arrays: Iterator[Any] = (
+                each for name in data.encoded if is_part(name) for each in data.encoded[name].values()
+            )
+            array = next((each for each in arrays if isinstance(each, WindowedRows)), None)
+            rows = known_by[:1] if array is None else array.find_rows(known_by[:1])[0]
+            ends = rows[[0, -1]]
+            numbers = ends if data.row_numbers is None else data.row_numbers[ends]
+            copied = copy_columns(data.source, examples.keys, data.source_rows(ends))
+            cells = [_format_ends(values) for values in (numbers, *copied.values())]
+            lines.append([split, part, f"{len(rows):,}", *cells])
+    return Section("the first example of each split", [["split", "", "rows", "row", *examples.keys], *lines])
+
+
+def _format_ends(values: np.ndarray) -> str:
+    """The first and the last value of a range, or the only one."""
+    texts = dict.fromkeys(str(value.astype("M8[s]") if values.dtype.kind == "M" else value) for value in values)
+    return " to ".join(texts)
 
 
 def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -19,7 +19,7 @@ from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.figures.data import WHITE, paint_classes, scale_images
-from runner.program.forward import random_key
+from runner.program.forward import apply_target_layer, random_key
 from runner.program.join_columns import as_dense, join_columns
 from runner.program.model import Model
 from runner.program.objective import augment, decode_targets, make_targets
@@ -90,7 +90,9 @@ class View:
         (batch, _), _ = model.init_with_output(keys, encoded, constants, train=False)
         columns = batch.inputs
         inputs = {
-            name: as_dense(join_columns([columns[column] for column in listed], listed))
+            name: _join_inputs(
+                [columns[column] for column in listed], listed, has_steps=self.features.examples is not None
+            )
             for name, listed in self.features.inputs.items()
         }
         targets = {name: np.asarray(self.load(target_column(name), rows)) for name in self.features.targets}
@@ -162,13 +164,23 @@ class View:
         """What the layer of a target or of the weights returns for some rows; `column` is its encoded column."""
         encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
         fitted = self.data.constants[column]
-        values: jax.Array = self.features.program_only[column].layer(fitted.static)(encoded, dict(fitted.device))
+        layer = self.features.program_only[column].layer(fitted.static)
+        values: jax.Array = apply_target_layer(layer, encoded, dict(fitted.device))
         return values
 
 
 def image_inputs(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs that are images, (B, H, W, C)."""
     return {name: value for name, value in inputs.items() if not isinstance(value, Padded) and value.ndim == 4}
+
+
+def _join_inputs(arrays: Sequence[Any], names: Sequence[str], *, has_steps: bool) -> Any:
+    """The input that columns make, as the model joins them: for examples of several rows, step by step."""
+    if not has_steps:
+        return as_dense(join_columns(arrays, names))
+    steps = arrays[0].shape[1]
+    joined = as_dense(join_columns([array.reshape(-1, *array.shape[2:]) for array in arrays], names))
+    return joined.reshape(-1, steps, *joined.shape[1:])
 
 
 def _to_host(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ GROUPS_WITH_TARGET_NAMES = (
 )
 
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
+    "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
     "data=mixed": ["feature=image", "data.sources={a: digits}"],
     "data=generator": ["feature=image", "data.function=jax.nn.relu"],

@@ -123,6 +123,7 @@ def test_its_options_have_other_names_than_ours(project: Path) -> None:
 def test_the_template_has_a_part_of_each_kind(project: Path) -> None:
     groups = {group for group, _ in OPTIONS}
     not_in_template = {"tracking", "sweep", "experiment", "augmentation", "weights", "constraint", "update", "teacher"}
+    not_in_template |= {"examples"}
     assert groups == set(read_default_options()) - not_in_template
     texts = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
     defined = re.findall(r"^(?:class|def) ([A-Za-z]\w*)", Path("my_parts.py").read_text(), re.MULTILINE)

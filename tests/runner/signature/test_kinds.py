@@ -147,6 +147,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "step": has_members_of(types.Step),
     "augmentation": has_members_of(types.Augmentation),
     "observer": has_members_of(types.Observer),
+    "examples": has_members_of(types.Examples),
     "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
     "teacher": lambda value: value is Teacher,
