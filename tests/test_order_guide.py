@@ -25,7 +25,10 @@ def folder(in_empty_folder: Path) -> Path:
 @pytest.mark.optax
 @pytest.mark.parametrize("command", slow_but(GUIDE.commands[1::2], GUIDE.commands))
 def test_a_command_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*shlex.split(command), "training.epochs=1", "tracking=none", "quiet=true"]) == 0, capsys.readouterr()
+    trained = GUIDE.commands[GUIDE.commands.index(command) - 1]
+    for each in [trained, command] if "run=last" in command else [command]:
+        settings = ["quiet=true"] if "run=last" in each else ["training.epochs=1", "tracking=none", "quiet=true"]
+        assert main([*shlex.split(each), *settings]) == 0, capsys.readouterr()
 
 
 def test_the_guide_has_files_and_commands() -> None:
