@@ -179,6 +179,7 @@ BASES: dict[str, dict[str, Any]] = {
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},
     "Conv": {"features": 4, "kernel": 3},
+    "Conv1D": {"features": 4, "kernel": 3},
     "ConvNorm": {"features": 4, "kernel": 3},
     "Dense": {"features": 4},
     "DepthwiseConv": {"kernel": 3},
@@ -229,6 +230,7 @@ VALUES: dict[str, list[Any]] = {
 """Values of the parameters whose type hints don't say which are allowed."""
 INPUTS: dict[str, Any] = {
     "Dense": (jnp.ones((2, 4)),),
+    "Conv1D": (jnp.ones((2, 9, 4)),),
     "AlexNet": (jnp.ones((2, 72, 72, 3)),),
     "InceptionResNet": (jnp.ones((2, 75, 75, 3)),),
     "InceptionV3": (jnp.ones((2, 299, 299, 3)),),

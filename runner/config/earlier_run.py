@@ -18,7 +18,6 @@ from components.uri_mask import MASK, mask_uri
 from runner.config.catalog import FRAME, MIXED, TABLE_FILE, find_options
 from runner.config.config import Config
 from runner.config.merge import MergedTree
-from runner.config.mixed_rows import make_source_of_new_rows
 from runner.config.options import OptionReader
 from runner.config.overrides import ParsedOverrides, drop_overridden
 from runner.config.provenance import find_origin, find_origins, format_problem
@@ -125,6 +124,8 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
         of_run["data"] = data | {"_target_": TABLE_FILE}  # the file is read like the table from Python
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == MIXED:
+        from runner.config.mixed_rows import make_source_of_new_rows  # imports NumPy
+
         of_run["data"] = make_source_of_new_rows(data, _read_options(settings))
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
