@@ -386,8 +386,12 @@ def _describe_unread(values: Values) -> str:
         )
     if isinstance(values, np.ndarray) and values.ndim > 1:
         shape = ", ".join(map(str, values.shape[1:]))
-        by_numeric = "; a feature file can read them by Numeric" if values.dtype.kind in "biuf" else ""
-        return f"it has arrays of shape ({shape}) and type {values.dtype}, for which nothing is inferred{by_numeric}"
+        fault = f"it has arrays of shape ({shape}) and type {values.dtype}, for which nothing is inferred"
+        if values.dtype.kind not in "biuf":
+            return fault
+        if values.ndim == 2:
+            return f"{fault}; a feature file can read them by Numeric"
+        return f"{fault}; flatten them to vectors, which a feature file reads by Numeric, or read images by Image"
     if not isinstance(values, np.ndarray):
         return "it has objects, for which nothing is inferred"
     example = next((value for value in values if value is not None), None) if values.dtype.hasobject else None

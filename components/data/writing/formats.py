@@ -313,7 +313,7 @@ def make_feature(name: str, column: Any, options: RecordOptions) -> Feature:
         valid = convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False)
         counts = counts * valid
         column = column.drop_null()
-    is_inner = False
+    is_inner, is_nested = False, pyarrow.types.is_nested(column.type)
     while pyarrow.types.is_nested(column.type):
         if pyarrow.types.is_fixed_size_list(column.type):
             counts *= column.type.list_size
@@ -337,8 +337,8 @@ def make_feature(name: str, column: Any, options: RecordOptions) -> Feature:
             raise DataError(
                 f"column `{name}` has an integer beyond 63 bits, which Examples can't hold. {OTHER_FORMATS}"
             ) from None
-    if types.is_floating(kind) and not (kind == pyarrow.float64() and options.float64 == "text"):
-        return Feature("float", _round(name, column, options.float64), offsets)
+    if types.is_floating(kind) and (is_nested or not (kind == pyarrow.float64() and options.float64 == "text")):
+        return Feature("float", _round(name, column, options.float64, is_nested), offsets)
     return Feature("bytes", read_strings(column.cast(pyarrow.large_string())), offsets)
 
 
@@ -381,25 +381,28 @@ def _read_integers(column: Any) -> np.ndarray:
     return convert_numbers(column.cast(pyarrow.int64()), "int64", None, 0)
 
 
-def _round(name: str, column: Any, float64: Float64 | None) -> np.ndarray:
-    """The numbers as float32. Raises DataError for one that isn't, unless it is to be rounded."""
+def _round(name: str, column: Any, float64: Float64 | None, is_nested: bool) -> np.ndarray:
+    """The numbers as float32. Raises DataError for one that isn't, unless it is to be rounded.
+
+    Numbers of arrays and lists are never written as texts, which would be read as arrays and lists of texts.
+    """
     import pyarrow
 
     numbers = convert_numbers(column.cast(pyarrow.float64()), "f8", None, 0.0)
     with np.errstate(over="ignore"):
         rounded = numbers.astype(np.float32)
     is_changed = (rounded != numbers) & ~np.isnan(numbers)
-    if float64 is None and is_changed.any():
+    exact = "set `tensors=true`" if is_nested else "set `float64=text`"
+    how = "write arrays and lists as tensors, which keep float64" if is_nested else "write texts with all digits"
+    if float64 != "round" and is_changed.any():
         number, near = float(numbers[is_changed][0]), float(rounded[is_changed][0])
         raise DataError(
             f"column `{name}` has numbers such as {number}, and TFRecord files have float32 only, in which this is "
-            f"{near}. To round them, set `float64=round`; to write texts with all digits, which are read as the same "
-            "numbers, set `float64=text`."
+            f"{near}. To round them, set `float64=round`; to {how}, which are read as the same numbers, {exact}."
         )
     if (is_lost := np.isinf(rounded) & np.isfinite(numbers)).any():
         raise DataError(
-            f"column `{name}` has {float(numbers[is_lost][0])}, which is beyond float32. To write texts with all "
-            "digits, set `float64=text`."
+            f"column `{name}` has {float(numbers[is_lost][0])}, which is beyond float32. To {how}, {exact}."
         )
     return rounded
 

@@ -138,6 +138,15 @@ def list_folder_columns(file: Path) -> Sequence[str]:
     return Partitions([file]).names
 
 
+def is_float64(kind: pyarrow.DataType) -> bool:
+    """Whether the numbers of a column, or of its arrays and lists, are float64."""
+    import pyarrow
+
+    while pyarrow.types.is_fixed_size_list(kind) or pyarrow.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(kind == pyarrow.float64())
+
+
 def find_shape(kind: pyarrow.DataType) -> list[int | None]:
     """The shape of the values of a row. The length of a list is None."""
     import pyarrow

@@ -178,7 +178,14 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
     if isinstance(values, Ragged):
         raise DataError(_describe_lists(block, key), Remedy(LISTS_REMEDY, "columns"))
     if isinstance(values, Strings):
-        values = np.array(values.tolist(), object)
+        try:
+            values = np.array(values.tolist(), object)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"column `{key}` of {block.origin} has bytes that aren't text, such as {format_value(error.object[:16])}; "
+                "numbers or texts are needed. Bytes of image files are read by components.feature.Image. In TFRecord "
+                f"files, data.bytes_as.{key}=tensor reads serialized tensors"
+            ) from None
     valid_mask = block.valid.get(key)
     if valid_mask is not None:
         per_row = valid_mask.reshape((-1,) + (1,) * (values.ndim - 1))  # (rows, 1, …), which broadcasts

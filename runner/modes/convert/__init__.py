@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.closest import join_names, suggest_name
-from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, list_folder_columns
+from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, is_float64, list_folder_columns
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
@@ -203,15 +203,24 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
     if kind == "images":
         return
     if kind == "tfrecord" and conversion.plan.options.raw:
-        yield f"the records are the values of {schema.names[0]}, and are read as the column record"
+        reader = "Image" if pyarrow.types.is_large_binary(schema.field(0).type) else "Vocabulary or Tokens"
+        yield (
+            f"the records are the values of {schema.names[0]}. They are the column record, which a feature file reads, "
+            f"such as by components.feature.{reader}: add feature=NAME to the printed command"
+        )
         return
-    doubles = [field.name for field in schema if field.type == pyarrow.float64()]
-    if (rounding := conversion.plan.options.float64) and not doubles:
+    options = conversion.plan.options
+    doubles = [
+        field.name
+        for field in schema
+        if is_float64(field.type) and not (pyarrow.types.is_nested(field.type) and options.tensors)
+    ]
+    if (rounding := options.float64) and not doubles:
         yield f"convert.float64={rounding} changes nothing: no column has numbers of float64"
-    if conversion.plan.options.tensors and not any(pyarrow.types.is_nested(field.type) for field in schema):
+    if options.tensors and not any(pyarrow.types.is_nested(field.type) for field in schema):
         yield "convert.tensors=true changes nothing: it serializes arrays and lists as tensors, and no column has any"
     if doubles and rounding == "round":
-        yield f"the numbers of {', '.join(doubles)} are rounded to float32"
+        yield f"the numbers of {', '.join(doubles)} are written as float32"
     both = [name for name, own in flags.items() if {EMPTY, GAP} <= own]
     if kind == "csv" and both:
         yield f"empty texts and gaps of {', '.join(both)} are the same in CSV files, empty fields"

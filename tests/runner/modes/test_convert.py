@@ -114,6 +114,14 @@ def test_options_that_change_nothing_are_noted(capsys: pytest.CaptureFixture[str
     assert "note: convert.float64=round changes nothing: no column has numbers of float64" in printed
 
 
+@pytest.mark.parametrize("values", [np.full(4, 1 / 3), np.full((4, 2), 1 / 3)])
+def test_rounded_columns_are_noted(values: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("arrays.npz", x=values, y=np.arange(4))
+    words = ["data=npz", "data.path=arrays.npz", "mode=convert", "output=t.tfrecord"]
+    assert main([*words, "convert.float64=round"]) == 0
+    assert "note: the numbers of x are written as float32" in capsys.readouterr().out
+
+
 def test_rows_are_those_of_splits_in_order_or_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("convert.format=parquet", "convert.shards=3", "data.seed=null", "data.valid=4", "data.test=6")
     assert convert("output=all", *words) == 0
@@ -257,6 +265,11 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t.csv", "output.columns=[]"], "output.columns=[] is empty. List the columns to write, or leave it"),
         (["output=table.csv", "output.overwrite=true"], "output=table.csv is or has the data that is read."),
         (["output=t.tfrecord"], "set convert.float64=round; to write texts"),
+        (
+            ["output=t.tfrecord", "data=npz", "data.path=m.npz", "convert.float64=text"],
+            "set convert.float64=round; to write arrays and lists as tensors, which keep float64, which are read as the "
+            "same numbers, set convert.tensors=true.",
+        ),
         (["output=t.csv", "convert.split=tset"], "convert.split"),
         (["output=t.csv", "mode=train", "convert.shards=2"], "convert.shards: is allowed for mode=convert only."),
         (["output=t.csv", "data.path=no.csv"], "no.csv"),
