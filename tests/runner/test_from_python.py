@@ -164,7 +164,7 @@ def test_a_frame_may_have_integers_as_names() -> None:
         (
             {"data": {"x": np.zeros((9, 2, 2)), "y": [1] * 9}, "target": "y"},
             r"the data: nothing is inferred for any column but y\.\nx is left out: it has arrays of shape \(2, 2\) and "
-            r"type float64, .*; flatten them to vectors, which .* or read images by Image\nTo read other columns, write a feature file",
+            r"type float64, .*; flatten them to vectors, which .*\nTo read other columns, write a feature file",
         ),
         (
             {"data": {"x": [[1], [1, 2]] * 5, "t": ["a"] * 10, "y": [1, 2] * 5}, "target": "y"},

@@ -133,8 +133,8 @@ def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
     """Reshapes a column of numbers or vectors to (rows, D); raises DataError for a higher rank."""
     if values.ndim > 2:
         raise DataError(
-            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors. Flatten them "
-            "to vectors; images are read by components.feature.Image"
+            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors. Flatten "
+            "them to vectors; images are read by components.feature.Image"
         )
     return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
 

@@ -438,7 +438,10 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
         (np.array([1, 10**400], object), "row 11 .* `x` is an integer of 1329 bits, too large for float64; a number"),
         (np.zeros((2, 0)), r"column `x` of somewhere has rows of shape \(0,\), which have no numbers"),
         (np.zeros((2, 2, 2)), r"column `x` of somewhere has rows of shape \(2, 2\), not numbers or vectors"),
-        (Strings.from_bytes([b"a", b"\xca\x00"]), r"column `x` of somewhere has bytes that aren't text, such as b'\\xca"),
+        (
+            Strings.from_bytes([b"a", b"\xca\x00"]),
+            r"column `x` .* has bytes that aren't text, such as b'.xca",
+        ),
         (Ragged(np.zeros(3), np.array([0, 1, 3])), "column `x` of somewhere has rows of different lengths"),
     ],
 )

@@ -267,8 +267,8 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t.tfrecord"], "set convert.float64=round; to write texts"),
         (
             ["output=t.tfrecord", "data=npz", "data.path=m.npz", "convert.float64=text"],
-            "set convert.float64=round; to write arrays and lists as tensors, which keep float64, which are read as the "
-            "same numbers, set convert.tensors=true.",
+            "set convert.float64=round; to write arrays and lists as tensors, which keep float64, which are read as "
+            "the same numbers, set convert.tensors=true.",
         ),
         (["output=t.csv", "convert.split=tset"], "convert.split"),
         (["output=t.csv", "mode=train", "convert.shards=2"], "convert.shards: is allowed for mode=convert only."),
