@@ -183,7 +183,8 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"column `{key}` of {block.origin} has bytes that aren't text, such as "
-                f"{format_value(error.object[:16])}; numbers or texts are needed. Bytes of image files are read by components.feature.Image. In TFRecord "
+                f"{format_value(error.object[:16])}; numbers or texts are needed. Bytes of "
+                "image files are read by components.feature.Image. In TFRecord "
                 f"files, data.bytes_as.{key}=tensor reads serialized tensors"
             ) from None
     valid_mask = block.valid.get(key)
