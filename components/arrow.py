@@ -25,6 +25,10 @@ EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")  # types of Arrow that 
 MAX_YEARS = 292_000  # from 1970, in 64 bits of microseconds
 
 
+class GapInListsError(DataError):
+    """A column of lists has a missing value, or a missing list, within a row."""
+
+
 def convert_column(
     name: str, column: pyarrow.ChunkedArray, *, pack_bytes: bool = False
 ) -> tuple[Values, np.ndarray | None]:
@@ -342,6 +346,23 @@ def _convert_times_of_day(column: pyarrow.ChunkedArray, valid: np.ndarray | None
     return seconds if valid is None else np.where(valid, seconds, np.nan)
 
 
+def find_gap_in_lists(column: pyarrow.ChunkedArray) -> int | None:
+    """The first row of a column of lists with a missing value or list within a list. None: there is none."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    level = column.combine_chunks()
+    rows = np.arange(len(level))
+    while pyarrow.types.is_nested(level.type):
+        parents = compute.list_parent_indices(level)
+        rows = rows[convert_numbers(parents, str(parents.type), None, 0)]
+        level = compute.list_flatten(level)
+        valid = read_valid_mask(pyarrow.chunked_array([level]))
+        if valid is not None:
+            return int(rows[np.argmin(valid)])
+    return None
+
+
 def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:
     """Converts a column of lists to `Ragged`, or to an array with one more axis if the lists have a fixed size."""
     import pyarrow
@@ -349,7 +370,7 @@ def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarr
 
     values, valid = convert_column(name, compute.list_flatten(column))
     if valid is not None:
-        raise DataError(f"column `{name}` has missing values within its lists; remove them")
+        raise GapInListsError(f"column `{name}` has missing values within its lists; remove them")
     if pyarrow.types.is_fixed_size_list(column.type) and not column.null_count and isinstance(values, np.ndarray):
         return values.reshape(len(column), column.type.list_size, *values.shape[1:])
     lengths = compute.list_value_length(column).fill_null(0)

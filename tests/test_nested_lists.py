@@ -109,6 +109,9 @@ def test_lists_of_lists_of_every_format_give_the_same_parameters(
             call(other_depth)
     with pytest.raises(DataError, match="column `baskets` has missing values within its lists"):
         model.predict({"baskets": [[["i1", None]]]})
+    Path("gap.jsonl").write_text('{"baskets": [["i1"]]}\n{"baskets": [["i1"], ["i1", null]]}\n')
+    assert main(["mode=predict", f"run={result.folder}", "data.path=gap.jsonl", "output=gap.csv"]) == 2
+    assert "gap.jsonl, line 2: column `baskets` has missing values within its lists" in capsys.readouterr().err
     command = ["mode=predict", f"run={result.folder}", "data.path=t.jsonl", "output=out.csv"]
     assert main([*command, "output.columns=[bought]"]) == 0
     assert main([*command, "output.columns=[baskets]"]) == 2

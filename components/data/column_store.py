@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.arrow import check_values, convert_column, find_invalid_row
+from components.arrow import GapInListsError, check_values, convert_column, find_gap_in_lists, find_invalid_row
 from components.data.arrays import list_arrays, update_digest
 from components.data.column_types import CastError, cast_column
 from components.types import DataError, Values
@@ -69,7 +69,11 @@ class ColumnStore(ABC):
         if name not in self._converted:
             column = self.read(name)
             self._check_texts(name, column)
-            values, valid = convert_column(name, column, pack_bytes=True)
+            try:
+                values, valid = convert_column(name, column, pack_bytes=True)
+            except GapInListsError as error:
+                row = find_gap_in_lists(column)
+                raise DataError(f"{self.name}, {self.locate(row or 0)}: {error}") from error
             size = sum(array.nbytes for array in list_arrays(values))
             if sum(self._held.values()) + size > MAX_ARRAY_BYTES:
                 values = map_arrays(values, self.maps)

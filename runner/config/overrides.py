@@ -41,6 +41,7 @@ MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
 # A key with a name in quotes, such as data.types."size (sqft)", and its value
 QUOTED_NAME = re.compile(r"""([\w.]+)\.(["'])(.+?)\2((?:\.[\w.]+)?)=(.*)""", re.DOTALL)
+LISTED_BRACKETS = re.compile(r"=\[.*[^\s,\[{(=:][\[({]")  # a bracket within an unquoted text of a list
 CHARACTER_NAMES = {
     ",": "comma",
     "'": "single_quote",
@@ -208,6 +209,8 @@ def parse_override(text: str) -> Override:
             is_short = key in SHORTHANDS and not override.is_delete() and not isinstance(override.value(), dict)
             return dataclasses.replace(override, key_or_group=SHORTHANDS[key]) if is_short else override
     remedy = explain_data_file(text) if Path(text).suffix.lower() in TABLES else None
+    if remedy is None and LISTED_BRACKETS.search(text):
+        remedy = "A text with brackets, braces or parentheses in a list stands in double quotes: 'key=[\"a[1].csv\"]'."
     remedy = remedy or "Write group=option or key=value, without spaces."
     key, equals, value = text.partition("=")
     parent, dot, name = key.rpartition(".")

@@ -373,7 +373,10 @@ def check_format(file: CsvFile, *, follows: bool = False) -> None:
         first_line = text.splitlines()[0]
         if _is_json(first_line) or first_line.strip() in (b"{", b"["):
             command = _format_conversion(path, "read_json")
-            raise DataError(f"{file} is in JSON, not a CSV file; convert it, for example with {command}")
+            raise DataError(
+                f"{file} is in JSON, and neither a CSV file nor JSON lines, with an object in each line, which "
+                f"data=table reads; convert it, for example with {command}"
+            )
     if text[:14].lower() == b"<!doctype html" or text[:5].lower() in (b"<html", b"<?xml"):
         raise DataError(f"{file} is in HTML or XML, not a CSV file; save the table as CSV")
 

@@ -349,6 +349,7 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("optimiser=adam", "optimiser: unknown key. Did you mean optimizer?"),
         ("a/b.csv", "a/b.csv: not a valid override. Write data=csv data.path=a/b.csv data.target=COLUMN"),
         ("nadam", "nadam: not a valid override. Write optimizer=nadam"),
+        ("data.path=[a.csv,b[1].csv]", "data.path=[a.csv,b[1].csv]: not a valid override. A text with brackets"),
         ("a=[1,", "a=[1,: not a valid override. Write group=option or key=value"),
         ("", "an override is empty. Write group=option or key=value."),
         ("~training.patiense", "~training.patiense: there is no training.patiense to delete"),
