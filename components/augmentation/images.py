@@ -30,9 +30,7 @@ def change_images(
     Raises:
         UserError: no input has images.
     """
-    if not any(map(is_images, batch.inputs.values())):
-        kinds = ", ".join(f"{key} {describe(value)}" for key, value in batch.inputs.items())
-        raise UserError(f"{name} needs an input of images (B, H, W, C), got {kinds}. Remove the augmentation.")
+    require_images(name, batch)
 
     def change_target(target: jax.Array) -> jax.Array:
         if target.ndim == 3:  # classes or masks of pixels (B, H, W)
@@ -73,3 +71,45 @@ def is_float(value: Any) -> bool:
 
 def describe(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, jax.Array) else type(value).__name__
+
+
+def change_pixels(name: str, change: Callable[[jax.Array, jax.Array], jax.Array], batch: Batch) -> Batch:
+    """Changes the colors of all inputs that are images. Targets stay.
+
+    Args:
+        name: the augmentation, for the message.
+        change: (images (B, H, W, C), float32 from 0, black, to 1, white; the shares of the channels in the grey value)
+            -> the changed images, (B, H, W, C) or (B, H, W, 1).
+        batch: the batch.
+
+    Raises:
+        UserError: no input has images, or black and white of one aren't known.
+    """
+    require_images(name, batch)
+
+    def change_input(key: str, value: Any) -> Any:
+        if not is_images(value):
+            return value
+        if key not in batch.pixels:
+            raise UserError(
+                f"{name} needs to know the numbers of black and white pixels of the input {key}. Let it be one column "
+                "components.feature.Image, or remove the augmentation."
+            )
+        black, white = (each.reshape(1, 1, 1, -1) for each in batch.pixels[key][:2])
+        images = (value.astype(jnp.float32) - black) / (white - black)
+        difference = (change(images, batch.pixels[key].luma) - images) * (white - black)  # 0 where a pixel stays
+        return value + difference.astype(value.dtype)
+
+    return batch._replace(inputs={key: change_input(key, value) for key, value in batch.inputs.items()})
+
+
+def require_images(name: str, batch: Batch) -> None:
+    """Raises UserError unless an input has images."""
+    if not any(map(is_images, batch.inputs.values())):
+        kinds = ", ".join(f"{key} {describe(value)}" for key, value in batch.inputs.items())
+        raise UserError(f"{name} needs an input of images (B, H, W, C), got {kinds}. Remove the augmentation.")
+
+
+def where_drawn(key: jax.Array, probability: Scalar, changed: jax.Array, images: jax.Array) -> jax.Array:
+    """The changed images with a probability, else the images."""
+    return jnp.where(jax.random.bernoulli(key, probability, (len(images), 1, 1, 1)), changed, images)
