@@ -159,9 +159,12 @@ class OperatedSource:
         return self.source.skipped_rows() if isinstance(self.source, LeavesOut) else None
 
     def left_out(self) -> tuple[str, ...]:
-        """Sentences about the rows that the source and the operations leave out."""
-        own = tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
-        return (self.source.left_out() if isinstance(self.source, LeavesOut) else ()) + own
+        """Sentences about the rows that the source leaves out."""
+        return self.source.left_out() if isinstance(self.source, LeavesOut) else ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the rows that the operations leave out."""
+        return tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""

@@ -343,6 +343,14 @@ class LocatesRows(Protocol):
 
 
 @runtime_checkable
+class HasNotes(Protocol):
+    """A source that does what the user should know, though nothing is wrong."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user, such as `operations.0 (filter) leaves out 2 of 9 rows`."""
+
+
+@runtime_checkable
 class HasFiles(Protocol):
     """A source whose rows come from one or several files, each with consecutive rows."""
 
