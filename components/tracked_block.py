@@ -77,6 +77,21 @@ class TrackedBlock(Block):
             computed=self.computed | columns.keys(),
         )
 
+    def rename(self, names: Mapping[str, str]) -> TrackedBlock:
+        """The same rows with other names of columns: `names` has the new ones by the old ones."""
+        if isinstance(self.columns, LazyColumns):
+            columns: Mapping[str, Values] = self.columns.rename(names)
+        else:
+            columns = {names.get(name, name): values for name, values in self.columns.items()}
+        return dataclasses.replace(
+            self,
+            columns=columns,
+            valid={names.get(name, name): mask for name, mask in self.valid.items()},
+            ids=frozenset(names.get(name, name) for name in self.ids),
+            files=frozenset(names.get(name, name) for name in self.files),
+            computed=frozenset(names.get(name, name) for name in self.computed),
+        )
+
     def select_columns(self, names: set[str] | frozenset[str]) -> TrackedBlock:
         """The same rows with the columns of some names. One column stays at least: it has the number of rows."""
         if isinstance(self.columns, LazyColumns):
