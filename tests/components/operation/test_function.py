@@ -1,6 +1,7 @@
 """Functions of the user: what they get and return, whatever the blocks are, and their errors."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from components.data import Arrays, OperatedSource
 from components.operation import Filter, Function
+from components.tracked_block import TrackedBlock
 from components.types import Block, DataError, LazyColumns, Ragged, Strings, UserError, row_count
 from tests.helpers.operations import Rows, list_rows, operate, rows_of_a_part
 
@@ -152,8 +154,18 @@ def test_files_are_read_for_the_function_only_and_bytes_stay_files() -> None:
 
 def test_columns_that_a_function_adds_are_used_with_those_that_it_reads() -> None:
     function = Function(function=lambda columns: {"double": columns["number"] * 2}, columns=("number",))
-    source = OperatedSource(source=Rows({"all": THREE}), operations=(function, Filter(where="double > 0")))
+    seen: list[str] = []
+
+    class Spy(Filter):
+        def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
+            for block in blocks:
+                seen.extend(block.columns)
+                yield block
+
+    operations = (Spy(where="number > 0"), function, Filter(where="double > 0"))
+    source = OperatedSource(source=Rows({"all": THREE}), operations=operations)
     assert list_rows(source.with_used_columns(["double"]).blocks("all")) == [{"double": 2}, {"double": 4}]
+    assert seen == ["number"]
 
 
 def raise_late(columns: dict[str, Any]) -> dict[str, Any]:
