@@ -74,7 +74,7 @@ def test_each_module_imports_only_allowed_modules(path: Path) -> None:
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
         shared = {"types", "closest", "paths", "input_files", "image_files", "arrow", "columns", "hashing", "remote"}
         shared |= {"cache_folder", "fetched_files", "remote_errors", "uri_mask", "read_once", "file_formats"}
-        shared |= {"ragged", "sequences", "hugging_face", "tracked_block"}
+        shared |= {"ragged", "sequences", "hugging_face", "tracked_block", "user_function"}
         shared |= {"other_names"} if path.name == "closest.py" else set()
         allowed = shared | {"expression", "time_format", "times", group(path)} | layers
         assert {name.split(".")[1] for name in names if top_package(name) == "components"} <= allowed

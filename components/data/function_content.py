@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import inspect
 import re
 import sys
 from collections import defaultdict, deque
@@ -35,6 +34,7 @@ from components.arrow import to_arrow
 from components.columns import PANDAS_MISSING_TYPES, as_column, is_table
 from components.data.arrays import list_arrays
 from components.types import Ragged, Strings
+from components.user_function import find_source_file
 
 # Their `repr` has all of their content. That of other classes may round numbers or leave out the middle.
 PLAIN: tuple[type, ...] = (NoneType, bool, int, float, complex, str, bytes, bytearray, range, slice, EllipsisType)
@@ -99,18 +99,6 @@ def list_held_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
             yield "the object", function.__self__
     elif not isinstance(function, type):
         yield "the object", function
-
-
-def find_source_file(function: Callable[..., Any]) -> str | None:
-    """The name of the source file of a function, or of the class of an object. None: it has none.
-
-    The cells of a notebook have names too, without files.
-    """
-    is_code = inspect.isroutine(function) or isinstance(function, type)
-    try:
-        return inspect.getsourcefile(function if is_code else type(function))
-    except (TypeError, OSError):
-        return None
 
 
 def hash_source_file(function: Callable[..., Any]) -> str | None:

@@ -6,14 +6,12 @@ import copy
 import hashlib
 import inspect
 import itertools
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -25,14 +23,14 @@ from components.data.bad_rows import BadRows, check_remaining_classes, offer_ski
 from components.data.function_content import (
     UnknownContentError,
     describe_content,
-    find_source_file,
     hash_source_file,
     list_held_values,
 )
 from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
-from components.ragged import describe_values
+from components.ragged import concatenate, describe_values
 from components.types import Block, DataError, Ragged, Range, Strings, Values, row_count
+from components.user_function import describe_exception, name_function, unwrap_partial
 
 BLOCK_ROWS = 1 << 12
 MIN_NEXT_ROWS = 100  # that are read after a row that can't be read, to tell whether most rows can't
@@ -181,7 +179,7 @@ class Generator(SearchesBadRows):
                 if name in options:
                     pieces.append(column)
                     valid.append(block.valid.get(name, np.ones(row_count(column), bool)))
-        joined = {name: _join(pieces) for name, pieces in values.items()}
+        joined = {name: concatenate(pieces or [np.empty(0)]) for name, pieces in values.items()}
         return joined, {name: np.concatenate(pieces) for name, pieces in masks.items() if pieces}
 
     def _read_blocks(self, faults: _Faults | None = None) -> Iterator[Block]:
@@ -292,11 +290,8 @@ class Generator(SearchesBadRows):
         try:
             yield
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            own = [frame for frame in frames if frame.filename == self._source_file]
-            frame = (own or frames)[-1]
-            line = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-            raise DataError(f"{self._describe_row(row)} raised {type(error).__name__}: {error}, at {line}") from error
+            raised = describe_exception(error, self.function)
+            raise DataError(f"{self._describe_row(row)} raised {raised}") from error
 
     def _join_rows(self, rows: Iterator[tuple[int, Any]], faults: _Faults) -> Iterator[Block]:
         kinds: dict[str, str] = {}
@@ -437,13 +432,7 @@ class Generator(SearchesBadRows):
 
     @cached_property
     def _name(self) -> str:
-        function = self._unwrapped
-        named = function if hasattr(function, "__qualname__") else type(function)
-        return f"{named.__module__}.{named.__qualname__}"
-
-    @property
-    def _unwrapped(self) -> Any:
-        return self.function.func if isinstance(self.function, partial) else self.function
+        return name_function(self.function)
 
     @property
     def _arguments(self) -> str:
@@ -469,16 +458,12 @@ class Generator(SearchesBadRows):
 
     def _describe_code(self) -> str:
         """A text that changes with the source files of the function, and with what it holds."""
-        function = self._unwrapped
+        function = unwrap_partial(self.function)
         sources = {hash_source_file(inspect.unwrap(function)), hash_source_file(function)} - {None}
         if not sources:
             raise DataError(f"{self._name} has no source file. Set `version` to a text that identifies its rows")
         held = [f"{what} {self._describe_content(what, value)}" for what, value in list_held_values(function)]
         return f"{sorted(map(str, sources))} {held}"
-
-    @cached_property
-    def _source_file(self) -> str | None:
-        return find_source_file(inspect.unwrap(self._unwrapped))
 
 
 class _Faults(NamedTuple):
@@ -578,11 +563,3 @@ def _describe_layout(values: Values) -> str:
     if isinstance(values, Strings) or values.dtype.kind == "U":
         return describe_values(values)
     return f"{describe_values(values)} ({values.dtype})"
-
-
-def _join(pieces: list[Any]) -> Any:
-    if not pieces:
-        return np.empty(0)
-    if not isinstance(pieces[0], Strings):
-        return np.concatenate(pieces)
-    return Strings.from_bytes([*itertools.chain.from_iterable(piece.iterate_bytes() for piece in pieces)])

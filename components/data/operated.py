@@ -159,9 +159,12 @@ class OperatedSource:
         return self.source.skipped_rows() if isinstance(self.source, LeavesOut) else None
 
     def left_out(self) -> tuple[str, ...]:
-        """Sentences about the rows that the source and the operations leave out."""
-        own = tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
-        return (self.source.left_out() if isinstance(self.source, LeavesOut) else ()) + own
+        """Sentences about the rows that the source leaves out."""
+        return self.source.left_out() if isinstance(self.source, LeavesOut) else ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the rows that the operations leave out."""
+        return tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""
@@ -283,9 +286,11 @@ class OperatedSource:
 
     def _find_needed(self, block: Block) -> Collection[str]:
         """The columns that operations and the run need, or all if one isn't there, so that the error lists all."""
-        used = self.used_columns
+        used, names = self.used_columns, set(block.columns)
         needed = None if used is None else find_columns_read(self.operations, used)
-        return needed if needed is not None and set(needed) <= set(block.columns) else frozenset(block.columns)
+        if needed is not None and any(each.columns_computed is None for each in self.operations):
+            needed = names & set(needed)  # the operations may compute the others
+        return needed if needed is not None and set(needed) <= names else frozenset(names)
 
     def _select_used(self, block: TrackedBlock) -> TrackedBlock:
         used = self.used_columns

@@ -2,3 +2,10 @@
 
 from components.operation.derive import Derive as Derive
 from components.operation.filter import Filter as Filter
+from components.operation.function import Function as Function
+from components.operation.rename import Rename as Rename
+from components.operation.sort import Sort as Sort
+from components.operation.take import Shard as Shard
+from components.operation.take import Skip as Skip
+from components.operation.take import Take as Take
+from components.operation.unique import Unique as Unique

@@ -44,6 +44,7 @@ from components.types.data import FileChecksums as FileChecksums
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
 from components.types.data import HasFiles as HasFiles
+from components.types.data import HasNotes as HasNotes
 from components.types.data import HasSources as HasSources
 from components.types.data import KeepsUsedColumns as KeepsUsedColumns
 from components.types.data import LazyColumns as LazyColumns

@@ -131,6 +131,12 @@ class LazyColumns(Mapping[str, "Values"]):
         taken = {name: take(values, rows) for name, values in self._columns.items()}
         return LazyColumns(taken, self._readers, self._rows[rows])
 
+    def rename(self, names: Mapping[str, str]) -> LazyColumns:
+        """The same columns with other names: `names` has the new ones by the old ones."""
+        columns = {names.get(name, name): values for name, values in self._columns.items()}
+        readers = {names.get(name, name): reader for name, reader in self._readers.items()}
+        return LazyColumns(columns, readers, self._rows)
+
     def keep(self, names: Collection[str]) -> Mapping[str, Values]:
         """The columns of some names. Those that weren't read are still read when they are used, each time anew."""
         columns = {name: values for name, values in self._columns.items() if name in names}
@@ -340,6 +346,14 @@ class LocatesRows(Protocol):
 
     def locate_row(self, row: int) -> str:
         """The location of a row, counted over all parts, for messages."""
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """A source that does what the user should know, though nothing is wrong."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user, such as `operations.0 (filter) leaves out 2 of 9 rows`."""
 
 
 @runtime_checkable

@@ -221,7 +221,9 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
     for group in values:
         if group == "feature":
             yield from _check_feature(values[group])
-        elif (group in read_default_options() and group != EXPERIMENT) or group in LISTS:
+        elif (group in read_default_options() and group != EXPERIMENT) or (  # `_check_root` finds other types of lists
+            group in LISTS and isinstance(values[group], list)
+        ):
             for key, problem in find_problems(values[group], SCHEMA[group], group):
                 yield Problem(key, f"{problem}{_suggest_choice(group, values[group])}")
     yield from _check_observer_names(values.get("observer"))

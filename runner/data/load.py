@@ -26,6 +26,7 @@ from components.types import (
     FoundExamples,
     HasClasses,
     HasFiles,
+    HasNotes,
     HasSources,
     InfersTypes,
     KeyTypes,
@@ -72,7 +73,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN, SCHEMA
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 7  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 8  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -177,6 +178,7 @@ class Data:
         source_options: the options of the source that it inferred, and with which it reads new rows in the same way.
         encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
         left_out: sentences about rows that the source leaves out.
+        notes: sentences about what the operations do.
         skipped_rows: the number of rows that the source leaves out because they can't be read. None: it leaves out none
             of these.
         row_numbers: the number in the data, from 0, of each row, if the source leaves out others. None: row i is row i.
@@ -195,12 +197,18 @@ class Data:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     encoding_id: str = ""
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     skipped_rows: int | None = None
     row_numbers: np.ndarray | None = None
     used_rows: np.ndarray | None = None
     file_sizes: np.ndarray | None = None
     source_sizes: Mapping[str, int] | None = None
     source: Source | None = None
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The notes and the warnings, as they are printed."""
+        return (*(f"note: {each}" for each in self.notes), *(f"warning: {each}" for each in self.warnings))
 
     def number_rows(self, split: str) -> np.ndarray:
         """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
@@ -285,6 +293,7 @@ def load_encoded(
         source_options=fitted["source_options"],
         encoding_id=encoding_id if identity else "",
         left_out=tuple(fitted["left_out"]),
+        notes=tuple(fitted["notes"]),
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
@@ -522,6 +531,7 @@ def _fit_columns(
         "source_options": dict(source_options),
         "warnings": tuple(warnings),
         "left_out": (),
+        "notes": source.notes() if isinstance(source, HasNotes) else (),
         "skipped_rows": None,
     }
     if row_hashes is not None:

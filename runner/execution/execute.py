@@ -177,12 +177,12 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     values = run.config.values
     save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
-    printed = member.printed_warnings if member else set()
-    for warning in run.data.warnings:
-        LOG.info("warning: %s", warning)
-        if warning not in printed:  # the runs of a sweep mostly have the same data
-            run.progress.note(f"warning: {warning}")
-    printed.update(run.data.warnings)
+    printed = member.printed_messages if member else set()
+    for sentence in run.data.messages:
+        LOG.info("%s", sentence)
+        if sentence not in printed:  # the runs of a sweep mostly have the same data
+            run.progress.note(sentence)
+        printed.add(sentence)
     summary: dict[str, Any] = {}
     try:
         summary = _train_or_record_failure(run, signals, delivery)

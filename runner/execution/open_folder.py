@@ -56,7 +56,7 @@ class SweepMember(NamedTuple):
         title: the title of the run, which MLflow shows.
         label: the number of the run in its folder's name, "03".
         position: the number of the run on the display, "3/12".
-        printed_warnings: the warnings about the data that a run of the sweep has printed.
+        printed_messages: the notes and warnings about the data that a run of the sweep has printed.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class SweepMember(NamedTuple):
     title: str
     label: str
     position: str
-    printed_warnings: set[str]
+    printed_messages: set[str]
 
 
 def check_folder(config: Config) -> None:

@@ -65,7 +65,7 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
         "code": digest_files(_code_packages(config)),
         "tags": run_tags(config)
         | {"digest": digest}
-        | ({"left_out": "; ".join(data.left_out)} if data.left_out else {}),
+        | ({"left_out": "; ".join((*data.left_out, *data.notes))} if data.left_out or data.notes else {}),
         "parameters": dict(run_parameters(config)),
         "datasets": [
             {"name": data_name(config), "digest": data.fingerprint, "split": split, "rows": len(rows)}

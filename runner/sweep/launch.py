@@ -177,7 +177,7 @@ class _SharedResources:
     signals: Signals
     source: PythonData | None
     quiet: bool
-    printed_warnings: set[str] = field(default_factory=set)
+    printed_messages: set[str] = field(default_factory=set)
 
 
 def _import_parts(plan: Plan) -> None:
@@ -270,7 +270,7 @@ def _make_member(run: PlannedRun, number: int, total: int, shared: _SharedResour
     name = ", ".join(run.overrides) or run_name(run.config)
     title = title_member(with_python_source(run.config, shared.source), run.overrides)
     position = f"{number}/{total}"
-    return SweepMember(shared.folder.path, shared.delivery, name, title, label, position, shared.printed_warnings)
+    return SweepMember(shared.folder.path, shared.delivery, name, title, label, position, shared.printed_messages)
 
 
 def _find_unrecorded_result(member: SweepMember) -> dict[str, Any] | None:

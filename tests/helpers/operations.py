@@ -1,16 +1,15 @@
 """Runs row operations on rows of Python, in blocks of any size, and returns rows of Python."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from nested_lists import to_lists
 
 from components.data import OperatedSource
-from components.ragged import take_rows
-from components.types import Block, Ragged, RowOperation, Strings
+from components.types import Block, RowOperation, Strings
 
 Row = dict[str, Any]
 GAPS: dict[str, Any] = {"f": np.nan, "i": 0, "b": False}
@@ -86,11 +85,7 @@ def _list_rows(block: Block) -> Iterator[Row]:
 
 
 def _list_values(values: Any, valid: np.ndarray | None) -> list[Any]:
-    if isinstance(values, Ragged):
-        bounds = itertools.pairwise(values.offsets.tolist())
-        listed = [take_rows(values.values, np.arange(start, stop)).tolist() for start, stop in bounds]
-    else:
-        listed = values.tolist()
+    listed = to_lists(values)
     is_valid = [True] * len(listed) if valid is None else valid.tolist()
     return [value if known and value == value else None for value, known in zip(listed, is_valid, strict=True)]
 

@@ -12,7 +12,7 @@ import numpy as np
 from components.closest import join_names, suggest_name
 from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, is_float64, list_folder_columns
 from components.data.writing.rows import list_columns
-from components.types import CountsRows, FindsBadRows, LeavesOut, SkipsRows, Source, UserError
+from components.types import CountsRows, FindsBadRows, HasNotes, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
 from runner.data.encode import first_block
 from runner.data.operations import build_operations, operate
@@ -69,10 +69,9 @@ def command(config: Config) -> int:
         _check_folders(conversion, name)
         written = _write(conversion, config)
     if not quiet:
-        if isinstance(source, LeavesOut):
-            for sentence in source.left_out():
-                print_line(f"note: {sentence}")
-        for note in _list_notes(conversion, written):
+        left_out = source.left_out() if isinstance(source, LeavesOut) else ()
+        notes = source.notes() if isinstance(source, HasNotes) else ()
+        for note in (*left_out, *notes, *_list_notes(conversion, written)):
             print_line(f"note: {note}")
         print_line(f"{name}: {describe(written)}")
         print_line(f"Read it with: {' '.join(_list_words(conversion, written, config))}")

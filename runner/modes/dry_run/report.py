@@ -75,8 +75,8 @@ def print_dry_run(config: Config) -> None:
         build_tracking(config)
         build_observers(config)
         run = AbstractRun(make_trainer(config, None, progress, Signals()))
-    for warning in run.trainer.data.warnings:
-        page.print_note(f"warning: {warning}")
+    for text in run.trainer.data.messages:
+        page.print_note(text)
     shapes, batch_size = run.state_shapes, run.batch_size
     encoded = run.encoded_shapes(batch_size)
     layers, (batch, _) = trace_layers(run.forward, shapes.parameters, shapes.model_state, encoded)

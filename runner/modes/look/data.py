@@ -64,8 +64,8 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
         view = View(limit_batches(data, training), features)
         order = _make_order(config, training, view, progress)
     data = view.data
-    for text in data.warnings:
-        progress.note(f"warning: {text}")
+    for text in data.messages:
+        progress.note(text)
     with contextlib.closing(_create_folder(config, data)) as folder:
         status = "failed"
         try:

@@ -195,7 +195,7 @@ def test_what_an_operation_does_is_reported() -> None:
     first, second = source.result.reports
     assert (first.added, first.replaced, first.dropped) == (("new",), ("number",), ())
     assert (first.rows_before, first.rows_after, second.rows_before, second.rows_after) == (3, 3, 3, 1)
-    (sentence,) = source.left_out()
+    (sentence,) = source.notes()
     reason = "1 row: the condition has no value, because one is missing in it"
     assert sentence == f"operations.1 (filter) leaves out 2 of 3 rows; {reason}"
     assert 0 <= first.seconds < 1

@@ -192,6 +192,7 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["feature.inputs.image=[image,image]"], "feature.inputs.image: the column image is listed twice. Leave one"),
         (["feature.inputs.image=image"], 'feature.inputs.image: "image" is not a list'),
         (["~feature.target"], "feature.target: is missing"),
+        (["operations=filter"], 'operations: "filter" is not a list. Write [filter], in quotes on the command line'),
     ],
 )
 def test_values_outside_the_parts_are_checked(in_empty_folder: Path, words: list[str], message: str) -> None:

@@ -71,6 +71,12 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
 FIELDS_OF_OPERATIONS = {  # that have no default
     "derive": 'columns: {a: "label + 1"}',
     "filter": 'where: "label < 5"',
+    "function": "function: jax.nn.relu",
+    "rename": "columns: {label: kind}",
+    "shard": "count: 2, index: 0",
+    "skip": "count: 1",
+    "sort": "by: [label]",
+    "take": "count: 5",
 }
 
 

@@ -95,8 +95,10 @@ def test_nothing_is_computed_again_from_the_cache(folder: Path, monkeypatch: pyt
     of_source = Csv(path=str(folder.parents[1] / "homes.csv")).splits()
     expected = {split: sorted({*rows.tolist()} & {*KEPT}) for split, rows in of_source.items()}
     assert {split: data.number_rows(split).tolist() for split in data.splits} == expected
-    (sentence,) = data.left_out
+    (sentence,) = data.notes
     assert sentence == "operations.0 (filter) leaves out 8 of 60 rows"
+    assert f"note: {sentence}" in data.messages
+    assert sentence not in data.warnings
 
 
 @pytest.mark.parametrize("words", [["data.split=test"], ["data.path=new.csv"]], ids=["split", "new rows"])
