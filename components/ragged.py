@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Ragged, Strings, row_count
+from components.types import DataError, Ragged, Strings, row_count
 
 Levels = tuple[np.ndarray, ...]
 SAME_DEPTH = "All rows must have lists of the same depth"
@@ -135,6 +135,75 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
         return values[rows]
     elements, offsets = select_lists(values.offsets, rows)
     return Ragged(take_rows(values.values, elements), offsets)
+
+
+def concatenate(values: Sequence[Any]) -> Any:
+    """The rows of columns one after another.
+
+    Args:
+        values: the columns, at least one. Those without rows may have another type: an empty list doesn't show it.
+
+    Raises:
+        DataError: the columns have values of different types.
+    """
+    filled = [each for each in values if row_count(each)] or [*values[:1]]
+    if len(filled) == 1:
+        return filled[0]
+    if len(types := dict.fromkeys(map(_describe_type, filled))) > 1:
+        raise DataError(f"some rows have {', others '.join(types)}. All rows must have values of the same type")
+    if isinstance(filled[0], Ragged):
+        offsets = offsets_of(np.concatenate([np.diff(each.offsets) for each in filled]))
+        return Ragged(concatenate([each.values for each in filled]), offsets)
+    return _concatenate_strings(filled) if isinstance(filled[0], Strings) else np.concatenate(filled)
+
+
+def _describe_type(values: Any) -> str:
+    """The type of a column, without that of the elements of its lists."""
+    if isinstance(values, Ragged | Strings):
+        return "lists" if isinstance(values, Ragged) else "texts"
+    dtype = "" if values.dtype.kind in "USO" else f" ({values.dtype})"  # texts of NumPy have different lengths
+    return f"{describe_lists(0, values.shape[1:], name_values(values.dtype))}{dtype}"
+
+
+def _concatenate_strings(values: Sequence[Strings]) -> Strings:
+    first = values[0]
+    if all(each.data is first.data and each.offsets is first.offsets and each.indices is not None for each in values):
+        return first._replace(indices=np.concatenate([each.indices for each in values]))
+    compact = [compact_texts(each) for each in values]
+    data = np.concatenate([each.data for each in compact])
+    offsets = offsets_of(np.concatenate([np.diff(each.offsets) for each in compact]))
+    if all(each.indices is None for each in compact):
+        return Strings(data, offsets)
+    dtype = np.int32 if len(offsets) <= np.iinfo(np.int32).max else np.int64
+    indices, start = [], 0
+    for each in compact:
+        own = np.arange(each.rows) if each.indices is None else each.indices
+        indices.append(np.add(own, start, dtype=dtype))
+        start += len(each.offsets) - 1
+    return Strings(data, offsets, np.concatenate(indices))
+
+
+def compact_texts(values: Any) -> Any:
+    """The same column, whose texts have at most as many strings as rows, and no bytes between them."""
+    if isinstance(values, Ragged):
+        return values._replace(values=compact_texts(values.values))
+    if not isinstance(values, Strings):
+        return values
+    if values.indices is not None and len(values.offsets) - 1 > values.rows:
+        used, indices = np.unique(values.indices, return_inverse=True)
+        texts = _take_strings(values, used)
+        is_plain = len(used) == values.rows and bool((np.diff(values.indices) > 0).all())
+        return texts if is_plain else texts._replace(indices=indices.reshape(-1))
+    low, high = int(values.offsets[0]), int(values.offsets[-1])
+    if (low, high) == (0, len(values.data)):
+        return values
+    return values._replace(data=values.data[low:high], offsets=values.offsets - low)
+
+
+def _take_strings(strings: Strings, numbers: np.ndarray) -> Strings:
+    """Some of the strings of a dictionary, by their numbers, as plain strings."""
+    positions, offsets = select_lists(strings.offsets, numbers)
+    return Strings(strings.data[positions], offsets if len(numbers) else offsets_of(numbers))
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:

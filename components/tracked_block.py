@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from components.ragged import take_rows
-from components.types import Block, LazyColumns, Values
+from components.ragged import concatenate, offsets_of, take_rows
+from components.types import Block, DataError, LazyColumns, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +88,47 @@ class TrackedBlock(Block):
             columns = {name: self.columns[name]}
         valid = {name: mask for name, mask in self.valid.items() if name in columns}
         return dataclasses.replace(self, columns=columns, valid=valid)
+
+
+def concatenate_blocks(blocks: Iterable[TrackedBlock]) -> TrackedBlock | None:
+    """The rows of blocks in one block. None: there are none. Columns that weren't read are still read when used.
+
+    Raises:
+        DataError: a column has values of different types.
+    """
+    blocks = [*blocks]
+    if len(blocks) < 2:
+        return blocks[0] if blocks else None
+    names = [*dict.fromkeys(name for block in blocks for name in block.columns)]
+    read = [block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns for block in blocks]
+    columns: Mapping[str, Values] = {
+        name: _concatenate_column(name, blocks) for name in names if all(name in each for each in read)
+    }
+    source_rows = np.concatenate([block.source_rows for block in blocks])
+    if readers := {name: partial(_read_rows, name, blocks) for name in names if name not in columns}:
+        columns = LazyColumns(columns, readers, np.arange(len(source_rows)))
+    masked = dict.fromkeys(name for block in blocks for name in block.valid)
+    valid = {
+        name: np.concatenate([block.valid.get(name, np.ones(block.rows, bool)) for block in blocks]) for name in masked
+    }
+    computed = frozenset[str]().union(*(block.computed for block in blocks))
+    return dataclasses.replace(blocks[0], columns=columns, valid=valid, source_rows=source_rows, computed=computed)
+
+
+def _concatenate_column(name: str, blocks: Sequence[Block]) -> Values:
+    try:
+        values: Values = concatenate([block.columns[name] for block in blocks])
+    except DataError as error:
+        raise DataError(f"column `{name}`: {error}") from None
+    return values
+
+
+def _read_rows(name: str, blocks: Sequence[TrackedBlock], rows: np.ndarray) -> Values:
+    """Reads a column at some rows of blocks, by their numbers over all blocks."""
+    starts = offsets_of(np.array([block.rows for block in blocks]))
+    numbers = np.searchsorted(starts, rows, side="right") - 1
+    order = np.argsort(numbers, kind="stable")
+    used = np.unique(numbers) if len(rows) else np.zeros(1, np.int64)
+    taken = [blocks[number].select_columns({name}).take(rows[numbers == number] - starts[number]) for number in used]
+    values: Values = take_rows(_concatenate_column(name, taken), np.argsort(order, kind="stable"))
+    return values

@@ -6,13 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from components.data.arrays import list_arrays
 from components.data.column_store import MAX_ARRAY_BYTES, map_arrays
-from components.ragged import offsets_of, select_lists
+from components.ragged import compact_texts
 from components.tracked_block import TrackedBlock
-from components.types import LazyColumns, Ragged, Strings, Values
+from components.types import LazyColumns, Values
 
 if TYPE_CHECKING:
     import pyarrow
@@ -82,26 +80,3 @@ def _compact(block: TrackedBlock) -> TrackedBlock:
     columns = {name: compact_texts(values) for name, values in _read_columns(block).items()}
     joined = block.columns.with_columns(columns) if isinstance(block.columns, LazyColumns) else columns
     return dataclasses.replace(block, columns=joined)
-
-
-def compact_texts(values: Any) -> Any:
-    """The same column, whose texts have at most as many strings as rows, and no bytes between them."""
-    if isinstance(values, Ragged):
-        return values._replace(values=compact_texts(values.values))
-    if not isinstance(values, Strings):
-        return values
-    if values.indices is not None and len(values.offsets) - 1 > values.rows:
-        used, indices = np.unique(values.indices, return_inverse=True)
-        texts = _take_strings(values, used)
-        is_plain = len(used) == values.rows and bool((np.diff(values.indices) > 0).all())
-        return texts if is_plain else texts._replace(indices=indices.reshape(-1))
-    low, high = int(values.offsets[0]), int(values.offsets[-1])
-    if (low, high) == (0, len(values.data)):
-        return values
-    return values._replace(data=values.data[low:high], offsets=values.offsets - low)
-
-
-def _take_strings(strings: Strings, numbers: np.ndarray) -> Strings:
-    """Some of the strings of a dictionary, by their numbers, as plain strings."""
-    positions, offsets = select_lists(strings.offsets, numbers)
-    return Strings(strings.data[positions], offsets if len(numbers) else offsets_of(numbers))

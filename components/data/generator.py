@@ -31,7 +31,7 @@ from components.data.function_content import (
 )
 from components.data.skipping import SearchesBadRows
 from components.data.table import BLOCK_BYTES, slice_rows
-from components.ragged import describe_values
+from components.ragged import concatenate, describe_values
 from components.types import Block, DataError, Ragged, Range, Strings, Values, row_count
 
 BLOCK_ROWS = 1 << 12
@@ -181,7 +181,7 @@ class Generator(SearchesBadRows):
                 if name in options:
                     pieces.append(column)
                     valid.append(block.valid.get(name, np.ones(row_count(column), bool)))
-        joined = {name: _join(pieces) for name, pieces in values.items()}
+        joined = {name: concatenate(pieces or [np.empty(0)]) for name, pieces in values.items()}
         return joined, {name: np.concatenate(pieces) for name, pieces in masks.items() if pieces}
 
     def _read_blocks(self, faults: _Faults | None = None) -> Iterator[Block]:
@@ -578,11 +578,3 @@ def _describe_layout(values: Values) -> str:
     if isinstance(values, Strings) or values.dtype.kind == "U":
         return describe_values(values)
     return f"{describe_values(values)} ({values.dtype})"
-
-
-def _join(pieces: list[Any]) -> Any:
-    if not pieces:
-        return np.empty(0)
-    if not isinstance(pieces[0], Strings):
-        return np.concatenate(pieces)
-    return Strings.from_bytes([*itertools.chain.from_iterable(piece.iterate_bytes() for piece in pieces)])

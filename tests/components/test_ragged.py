@@ -16,7 +16,17 @@ from components.columns import as_column
 from components.data.csv.selection import take_rows as take_compact
 from components.data.table import slice_rows
 from components.hashing import hash_values
-from components.ragged import describe_values, layout_of, nest, split_levels, truncate
+from components.ragged import (
+    concatenate,
+    describe_values,
+    layout_of,
+    nest,
+    split_levels,
+    truncate,
+)
+from components.ragged import (
+    take_rows as take_any,
+)
 from components.types import DataError, Padded, Ragged, Strings, padded_shape, row_count
 from runner.data.batches import gather_rows
 from runner.data.cache import load_tree, save_tree
@@ -49,6 +59,57 @@ def test_rows_are_taken_and_cut_as_from_a_list(table: tuple[int, list[Any]], dat
 
 def _spell(value: Any) -> Any:
     return [*map(_spell, value)] if isinstance(value, list) else str(value)
+
+
+@given(TABLES, st.data())
+def test_columns_are_concatenated_as_lists(table: tuple[int, list[Any]], data: st.DataObject) -> None:
+    """Also columns of texts with dictionaries, shared or of their own, and of which some rows were taken."""
+    depth, rows = table
+    values = [element for row in rows for element in row] if depth == 1 else []
+    for listed, kind, level in ((rows, int, depth), ([_spell(row) for row in rows], str, depth), (values, str, 0)):
+        whole = to_ragged([*map(str, listed)] if level == 0 else listed, level, np.int64 if kind is int else str)
+        pieces = []
+        for taken in data.draw(st.lists(st.lists(st.integers(0, max(len(listed) - 1, 0))), min_size=1, max_size=4)):
+            indices = np.array(taken if listed else [], np.int64)
+            column = take_any(whole, indices)
+            if data.draw(st.booleans()):
+                column = to_ragged(to_lists(column), level, np.int64 if kind is int else str)
+            pieces.append(column)
+        assert to_lists(concatenate(pieces)) == [row for piece in pieces for row in to_lists(piece)]
+
+
+def test_columns_that_share_a_dictionary_share_it_afterwards_and_others_keep_only_what_they_use() -> None:
+    words = Strings.from_bytes([b"a" * 100, b"b", b"c"])
+    assert isinstance(
+        shared := concatenate([take_any(words, np.array([0, 1])), take_any(words, np.array([1]))]), Strings
+    )
+    assert shared.data is words.data
+    later = Strings(words.data, words.offsets[1:], np.array([0]))
+    assert to_lists(concatenate([take_any(words, np.array([0, 2])), later])) == ["a" * 100, "c", "b"]
+    others = Strings.from_bytes([b"d"])
+    assert len(concatenate([take_any(words, np.array([1])), others]).data) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([np.arange(2), np.arange(2.0)], r"single whole numbers \(int64\), others single floats \(float64\)"),
+        ([np.zeros((1, 2)), np.zeros((1, 3))], r"shape \(2,\) \(float64\), others .* shape \(3,\)"),
+        ([Strings.from_bytes([b"a"]), np.arange(2)], "have texts, others single whole numbers"),
+        ([to_ragged([[1]], 1), to_ragged([[], ["a"]], 1, str)], "single whole numbers .* others texts"),
+    ],
+)
+def test_columns_of_different_types_are_not_concatenated(values: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        concatenate(values)
+
+
+def test_the_type_of_an_empty_list_may_be_another_one() -> None:
+    assert to_lists(concatenate([to_ragged([[]], 1), to_ragged([["a"]], 1, str), to_ragged([[]], 2)])) == [
+        [],
+        ["a"],
+        [],
+    ]
 
 
 @settings(max_examples=30, deadline=None)
