@@ -15,7 +15,7 @@ from typing import Any
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
 from components.tracked_block import TrackedBlock
-from components.types import DataError, LazyColumns, Ragged, ReadsFiles, RowOperation
+from components.types import DataError, LazyColumns, MakesRows, Ragged, ReadsFiles, RowOperation
 
 
 @dataclass
@@ -26,6 +26,7 @@ class OperationReport:
         name: the operation in messages: `operations.1 (derive)`.
         rows_before: the number of rows that it got.
         rows_after: the number of rows that it returned.
+        makes_rows: whether it makes rows: several of one, or one of several. So it leaves out none.
         reads_all: whether it got all rows. Otherwise it stopped before.
         added: the columns that it added.
         replaced: the columns that it replaced.
@@ -39,6 +40,7 @@ class OperationReport:
     name: str
     rows_before: int = 0
     rows_after: int = 0
+    makes_rows: bool = False
     reads_all: bool = True
     added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
@@ -52,13 +54,17 @@ class OperationReport:
         """A sentence about the rows that are left out. None: there are none."""
         if not self.reads_all:
             return f"{self.name} keeps {self.rows_after:,} rows, and leaves out all after them"
+        reasons = [
+            f"{'1 row' if count == 1 else f'{count:,} rows'}: {reason}"
+            for reason, count in self.counts.items()
+            if count
+        ]
+        if self.makes_rows:
+            return f"{self.name}: {'; '.join(reasons)}" if reasons else None
         if self.rows_after >= self.rows_before:
             return None
-        counted = {
-            reason: "1 row" if count == 1 else f"{count:,} rows" for reason, count in self.counts.items() if count
-        }
-        reasons = "".join(f"; {rows}: {reason}" for reason, rows in counted.items())
-        return f"{self.name} leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows{reasons}"
+        left_out = f"leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows"
+        return "; ".join([f"{self.name} {left_out}", *reasons])
 
 
 def run_operation(
@@ -75,6 +81,7 @@ def run_operation(
         DataError: a row is wrong, or a column isn't of the type that it has in the first block. The error names the
             operation.
     """
+    report.makes_rows = isinstance(operation, MakesRows)
     errors: list[BaseException] = []  # of the operations before
     first: list[TrackedBlock] = []
     is_end = False

@@ -69,6 +69,7 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import MakesRows as MakesRows
 from components.types.operation import RowOperation as RowOperation
 from components.types.operation import find_columns_read as find_columns_read
 from components.types.profile import VOID as VOID

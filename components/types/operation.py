@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 
 class RowOperation(Protocol):
@@ -16,7 +16,7 @@ class RowOperation(Protocol):
 
     @property
     def applies_to_new_rows(self) -> bool:
-        """Whether rows to predict pass through the operation, too: it computes columns, and keeps all rows.
+        """Whether rows to predict pass through the operation, too, because it computes columns.
 
         Otherwise it chooses rows, or their order, of the data of a run.
         """
@@ -38,6 +38,13 @@ class RowOperation(Protocol):
             counts: gets the number of rows with something that the user should know, by a sentence that follows
                 "3 of 9 rows: ", such as "the condition has no value".
         """
+
+
+@runtime_checkable
+class MakesRows(Protocol):
+    """An operation that makes rows: several of one, or one of several."""
+
+    makes_rows: ClassVar[Literal[True]]
 
 
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:
