@@ -133,7 +133,11 @@ class OperatedSource:
 
     def locate_row(self, row: int) -> str:
         """The location in the source of a row, for messages."""
-        return self._locate_source_row(int(self._source_rows[row]))
+        return self._locate_source_row(int(self.source_rows()[row]))
+
+    def source_rows(self) -> np.ndarray:
+        """The number of the row of the source of each row, counted over all parts: int64."""
+        return np.concatenate([*self.result.source_rows.values()])
 
     def file_sizes(self) -> Sequence[int]:
         """The number of rows of each file of the source. A source that doesn't come from files counts as one."""
@@ -146,7 +150,7 @@ class OperatedSource:
         """The number of rows of each source of a mixed one. Raises DataError if their rows aren't in its order."""
         assert isinstance(self.source, HasSources)
         sizes = self.source.source_sizes()
-        numbers = np.searchsorted(np.cumsum([*sizes.values()]), self._source_rows, side="right")
+        numbers = np.searchsorted(np.cumsum([*sizes.values()]), self.source_rows(), side="right")
         if (np.diff(numbers) < 0).any():
             raise DataError(
                 "an operation changes the order of the rows of several sources, whose weights need one source after "
@@ -160,13 +164,17 @@ class OperatedSource:
 
     def left_out(self) -> tuple[str, ...]:
         """Sentences about the rows that the source and the operations leave out."""
-        own = tuple(sentence for report in self.result.reports if (sentence := report.describe_left_out()) is not None)
-        return (self.source.left_out() if isinstance(self.source, LeavesOut) else ()) + own
+        of_source = self.source.left_out() if isinstance(self.source, LeavesOut) else ()
+        return of_source + self.left_out_by_operations()
+
+    def left_out_by_operations(self) -> tuple[str, ...]:
+        """Sentences about the rows that the operations leave out."""
+        return tuple(text for report in self.result.reports if (text := report.describe_left_out()) is not None)
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""
         numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
-        rows = self._source_rows
+        rows = self.source_rows()
         if numbers is not None:
             return numbers[rows]
         is_same = len(rows) == self._source_size and bool((rows == np.arange(len(rows))).all())
@@ -312,13 +320,9 @@ class OperatedSource:
     def _source_size(self) -> int:
         return sum(self.source.sizes().values())
 
-    @property
-    def _source_rows(self) -> np.ndarray:
-        return np.concatenate([*self.result.source_rows.values()])
-
     def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The rows of each split after the operations. Raises DataError if a split has none left."""
-        source_rows, mapped = self._source_rows, dict[str, np.ndarray]()
+        source_rows, mapped = self.source_rows(), dict[str, np.ndarray]()
         for split, rows in splits.items():
             is_in_split = np.zeros(self._source_size, bool)
             is_in_split[rows] = True
@@ -332,7 +336,7 @@ class OperatedSource:
         names, counts = self.names, [int(is_in_split.sum())]
         for count in range(1, len(self.operations) + 1):
             source = OperatedSource(source=self.source, operations=self.operations[:count])
-            counts.append(int(is_in_split[source._source_rows].sum()))
+            counts.append(int(is_in_split[source.source_rows()].sum()))
             if not counts[-1]:
                 break
         steps = [f"{names[index]} leaves {rows:,}" for index, rows in enumerate(counts[1:-1])]

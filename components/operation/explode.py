@@ -55,6 +55,10 @@ class Explode:
         return self._names
 
     @property
+    def list_columns(self) -> Collection[str]:
+        return self._names
+
+    @property
     def columns_computed(self) -> Collection[str]:
         return self._names
 

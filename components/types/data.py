@@ -319,6 +319,17 @@ class KeepsUsedColumns(Protocol):
 
 
 @runtime_checkable
+class TracksRows(Protocol):
+    """A source whose rows are made of those of another one."""
+
+    def source_rows(self) -> np.ndarray:
+        """The number of the row of the other source of each row, counted over all parts: int64."""
+
+    def left_out_by_operations(self) -> tuple[str, ...]:
+        """Sentences about the rows of the other source that no row is made of."""
+
+
+@runtime_checkable
 class AllowsAbsentColumns(Protocol):
     """A source in some of whose formats each row names its own values: an absent column is one of gaps."""
 

@@ -47,6 +47,15 @@ class MakesRows(Protocol):
     makes_rows: ClassVar[Literal[True]]
 
 
+@runtime_checkable
+class ReadsLists(Protocol):
+    """An operation that reads columns of lists."""
+
+    @property
+    def list_columns(self) -> Collection[str]:
+        """The columns. Python's lists there are lists also if an array could hold them."""
+
+
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:
     """The columns of the source that are needed, so that some columns are there after operations. None: all.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.closest import join_names
-from components.types import RowOperation, Source
+from components.types import MakesRows, RowOperation, Source
 from runner.errors import error_location
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -34,8 +34,11 @@ def operate_new_rows(source: Source, operations: Sequence[RowOperation]) -> tupl
     numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
     others = [f"operations.{number}" for number in range(len(operations)) if number not in numbers]
     verb = "is" if len(others) == 1 else "are"
-    note = f"{join_names(others)} {verb} for the data of the run: all new rows are kept, in their order"
-    return _operate(source, list_new_row_operations(operations), numbers), (note,) if others else ()
+    applied = list_new_row_operations(operations)
+    makes_rows = any(isinstance(operation, MakesRows) for operation in applied)
+    effect = "new rows pass through the others only" if makes_rows else "all new rows are kept, in their order"
+    note = f"{join_names(others)} {verb} for the data of the run: {effect}"
+    return _operate(source, applied, numbers), (note,) if others else ()
 
 
 def list_new_row_operations(operations: Sequence[RowOperation]) -> list[RowOperation]:
