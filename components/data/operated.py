@@ -31,11 +31,12 @@ from components.types import (
     InfersTypes,
     LeavesOut,
     LocalVersion,
-    LocatesRows,
+    ReadsSource,
     RowOperation,
     SkipsRows,
     Source,
     find_columns_read,
+    locate_row,
     row_count,
 )
 
@@ -83,7 +84,9 @@ class OperatedSource:
 
     def local_version(self) -> str:
         """A text that changes when a file is replaced, also by one of equal size and time of modification."""
-        return self.source.local_version() if isinstance(self.source, LocalVersion) else ""
+        others = [operation.opened for operation in self.operations if isinstance(operation, ReadsSource)]
+        versions = [each.local_version() for each in (self.source, *others) if isinstance(each, LocalVersion)]
+        return hash_texts(versions) if len(versions) > 1 else "".join(versions)
 
     def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
         """The checksums of the files of the source."""
@@ -303,14 +306,7 @@ class OperatedSource:
         return block.select_columns(used | (paths & set(block.columns)))
 
     def _locate_source_row(self, row: int) -> str:
-        if isinstance(self.source, LocatesRows):
-            return self.source.locate_row(row)
-        for part in self.source.sizes():
-            for block in self.source.blocks(part):
-                if row < (rows := row_count(next(iter(block.columns.values())))):
-                    return block.locate(row)
-                row -= rows
-        raise IndexError(row)
+        return locate_row(self.source, row)
 
     @cached_property
     def _sizes(self) -> Mapping[str, int]:

@@ -59,10 +59,8 @@ class OperationReport:
             for reason, count in self.counts.items()
             if count
         ]
-        if self.makes_rows:
+        if self.makes_rows or self.rows_after >= self.rows_before:
             return f"{self.name}: {'; '.join(reasons)}" if reasons else None
-        if self.rows_after >= self.rows_before:
-            return None
         left_out = f"leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows"
         return "; ".join([f"{self.name} {left_out}", *reasons])
 
@@ -182,11 +180,14 @@ def describe_operation(name: str, operation: RowOperation) -> str:
     """A text that changes with the parameters of an operation, and with the functions and files that it uses.
 
     Raises:
-        DataError: a parameter is an object whose content isn't known.
+        DataError: a parameter is an object whose content isn't known, or a file can't be read.
     """
-    files = operation.fingerprint() if isinstance(operation, ReadsFiles) else ""
     try:
+        files = operation.fingerprint() if isinstance(operation, ReadsFiles) else ""
         return f"{describe_content(operation)} {files}"
+    except DataError as error:
+        error.replace_remedies(error.remedies, f"{name}: {error.fault}")
+        raise
     except UnknownContentError as error:
         raise DataError(
             f"{name} has an object of the type {type(error.value).__name__}, whose content isn't compared. Make the "

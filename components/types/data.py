@@ -353,6 +353,17 @@ class LocatesRows(Protocol):
         """The location of a row, counted over all parts, for messages."""
 
 
+def locate_row(source: Source, row: int) -> str:
+    """The location of a row, counted over all parts, for messages. Rows are read only if the source can't locate it."""
+    if isinstance(source, LocatesRows):
+        return source.locate_row(row)
+    for block in (block for part in source.sizes() for block in source.blocks(part)):
+        if row < (rows := row_count(next(iter(block.columns.values())))):
+            return block.locate(row)
+        row -= rows
+    raise IndexError(row)
+
+
 @runtime_checkable
 class HasFiles(Protocol):
     """A source whose rows come from one or several files, each with consecutive rows."""

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from components.types.data import Source
+
 
 class RowOperation(Protocol):
     """A function of the rows of a part of a data set. It is a dataclass, whose fields are its parameters.
@@ -45,6 +47,15 @@ class MakesRows(Protocol):
     """An operation that makes rows: several of one, or one of several."""
 
     makes_rows: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class ReadsSource(Protocol):
+    """An operation that reads another source, too, such as a table to join."""
+
+    @property
+    def opened(self) -> Source:
+        """The other source, opened."""
 
 
 @runtime_checkable

@@ -70,7 +70,9 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
     "derive": 'columns: {a: "label + 1"}',
+    "explode": "columns: image",
     "filter": 'where: "label < 5"',
+    "join": "other: {option: csv, path: more.csv}, by: label, columns: size",
 }
 
 

@@ -373,7 +373,8 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     """An untrusted file may build any part: a part opens its files only when their content is read."""
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
     sources = {"a": build({"_target_": "components.data.Csv", "path": "nowhere"}, {})}
-    required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}, "sources": sources}
+    required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}, "sources": sources, "by": "c"}
+    required["other"] = sources["a"]
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
         for group, node in iterate_option_parts():
