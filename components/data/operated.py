@@ -19,7 +19,7 @@ from components.data.operating import (
     name_operation,
     run_operation,
 )
-from components.tracked_block import TrackedBlock
+from components.tracked_block import Merged, TrackedBlock
 from components.types import (
     Block,
     ChecksFiles,
@@ -317,7 +317,12 @@ class OperatedSource:
         return sum(self.source.sizes().values())
 
     def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The rows of each split after the operations. Raises DataError if a split has none left."""
+        """The rows of each split after the operations.
+
+        Raises:
+            DataError: a split has no row left, or a row is made of rows in several splits.
+        """
+        self._check_merged(splits)
         source_rows, mapped = self.source_rows(), dict[str, np.ndarray]()
         for split, rows in splits.items():
             is_in_split = np.zeros(self._source_size, bool)
@@ -326,6 +331,36 @@ class OperatedSource:
             if len(rows) and not len(mapped[split]):
                 raise DataError(self._describe_emptied(split, is_in_split))
         return mapped
+
+    def _check_merged(self, splits: Mapping[str, np.ndarray]) -> None:
+        """Raises DataError if an operation made one row of rows in several splits, or of one that is in none."""
+        if not any(report.merged for report in self.result.reports):
+            return
+        split_of = np.full(self._source_size, -1, np.int8)
+        for number, rows in enumerate(splits.values()):
+            split_of[rows] = number
+        for index, report in enumerate(self.result.reports):
+            for merged in report.merged:
+                is_divided = split_of[merged.rows] != split_of[merged.into]
+                if is_divided.any():
+                    raise self._make_divided_error(index, merged, int(is_divided.argmax()), split_of, [*splits])
+
+    def _make_divided_error(
+        self, index: int, merged: Merged, position: int, split_of: np.ndarray, splits: Sequence[str]
+    ) -> DataError:
+        """Makes the error about two rows that an operation made one, in different splits."""
+        rows = sorted((int(merged.into[position]), int(merged.rows[position])))
+        places = [
+            f"{self._locate_source_row(row)} in {splits[split_of[row]] if split_of[row] >= 0 else 'none'}"
+            for row in rows
+        ]
+        computed = {name for operation in self.operations[:index] for name in operation.columns_computed or ()}
+        keys = [name for name in merged.keys if name not in computed]
+        remedy = f"data.group={keys[0]}" if keys else "data.group to a column of the source with one value for each key"
+        return DataError(
+            f"{self.names[index]}: the rows with {merged.describe(position)} are in several splits: "
+            f"{' and '.join(places)}. A row is made of rows of one split. Set {remedy}"
+        )
 
     def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:
         """Which operation leaves out the last row of a split. The operations run again, to count its rows."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
-from components.tracked_block import TrackedBlock
+from components.tracked_block import Merged, TrackedBlock
 from components.types import DataError, LazyColumns, MakesRows, Ragged, ReadsFiles, RowOperation
 
 
@@ -34,6 +34,7 @@ class OperationReport:
         counts: the number of rows with something special, by its description.
         seconds: the time that it took.
         layouts: what rows of each column have that it computed. None: it returned no row.
+        merged: the rows that it made one with others.
         locate_first: describes the location of the first row that it returned.
     """
 
@@ -48,6 +49,7 @@ class OperationReport:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     layouts: Mapping[str, str] | None = None
+    merged: list[Merged] = field(default_factory=list)
     locate_first: Callable[[], str] = lambda: ""
 
     def describe_left_out(self) -> str | None:
@@ -95,7 +97,9 @@ def run_operation(
     try:
         for block in _measure(operation.apply(read(), report.counts), report):
             _compare(block, first[0] if first else block, report)
-            yield block
+            if block.merged is not None:
+                report.merged.append(block.merged)
+            yield dataclasses.replace(block, merged=None)
     except DataError as error:
         if error not in errors:
             error.replace_remedies(error.remedies, f"{report.name}: {error.fault}")

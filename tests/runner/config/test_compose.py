@@ -69,6 +69,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
+    "aggregate": 'by: label, columns: {rows: "count()"}',
     "derive": 'columns: {a: "label + 1"}',
     "explode": "columns: image",
     "filter": 'where: "label < 5"',
