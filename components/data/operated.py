@@ -287,6 +287,7 @@ class OperatedSource:
                 files=block.files,
                 offers_skipping=block.offers_skipping,
                 source_rows=np.arange(offset, offset + rows),
+                source=self.source,
                 locate_source_row=self._locate_source_row,
             )
             yield tracked.select_columns(frozenset(needed))
@@ -350,16 +351,15 @@ class OperatedSource:
     ) -> DataError:
         """Makes the error about two rows that an operation made one, in different splits."""
         rows = sorted((int(merged.into[position]), int(merged.rows[position])))
-        places = [
-            f"{self._locate_source_row(row)} in {splits[split_of[row]] if split_of[row] >= 0 else 'none'}"
-            for row in rows
-        ]
+        names = [*splits, "none"]
+        places = [f"{self._locate_source_row(row)} in {names[split_of[row]]}" for row in rows]
         computed = {name for operation in self.operations[:index] for name in operation.columns_computed or ()}
         keys = [name for name in merged.keys if name not in computed]
-        remedy = f"data.group={keys[0]}" if keys else "data.group to a column of the source with one value for each key"
+        remedy = f"set `group={keys[0]}`" if keys else "set `group` to a column with one value for each key"
         return DataError(
             f"{self.names[index]}: the rows with {merged.describe(position)} are in several splits: "
-            f"{' and '.join(places)}. A row is made of rows of one split. Set {remedy}"
+            f"{' and '.join(places)}. A row is made of rows of one split",
+            remedy,
         )
 
     def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:

@@ -5,3 +5,4 @@ from components.operation.derive import Derive as Derive
 from components.operation.explode import Explode as Explode
 from components.operation.filter import Filter as Filter
 from components.operation.join import Join as Join
+from components.operation.zip import Zip as Zip

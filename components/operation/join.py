@@ -6,18 +6,24 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import ClassVar, Literal, NoReturn
 
 import numpy as np
 
 from components.closest import suggest_name
 from components.expression.operands import NUMERIC, Kind, describe_kinds, format_value
-from components.operation.gaps import take_or_gap
 from components.operation.keys import KeyIndex, Keys, read_keys
-from components.operation.other_source import OtherBlock, open_source, read_all_rows, read_names
+from components.operation.other_source import (
+    OtherBlock,
+    add_columns,
+    check_distinct,
+    open_source,
+    read_all_rows,
+    read_names,
+)
 from components.ragged import compact_texts, take_rows
 from components.tracked_block import TrackedBlock
-from components.types import DataError, FieldError, Remedy, Source, Strings
+from components.types import DataError, Remedy, Source, Strings
 
 TYPES: dict[Kind, str] = {"integer": "int", "number": "float", "boolean": "bool", "text": "string", "time": "timestamp"}
 MAX_COMPARED = 10_000  # keys among which the nearest one is found
@@ -47,11 +53,7 @@ class Join:
     applies_to_new_rows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        names = [*self._columns.values()]
-        if doubled := [name for name in names if names.count(name) > 1 or name in self._by]:
-            raise FieldError(
-                "columns", f"`{doubled[0]}` is the name of two columns. Give one another name: {{NAME: NEW_NAME}}"
-            )
+        check_distinct([*self._by, *self._columns.values()])
 
     @property
     def _by(self) -> dict[str, str]:
@@ -100,32 +102,16 @@ class Join:
         for block in blocks:
             keys = read_keys(block, [*self._by])
             self._check_kinds(block, keys)
-            self._check_names(block)
             rows = self._index.find(keys)
             is_unmatched = rows < 0
             if is_unmatched.any():
                 if self.on_unmatched == "error":
                     self._fail(block, keys, int(is_unmatched.argmax()))
                 counts[NO_ROW] += int(is_unmatched.sum())
-            joined = self._add_columns(block, rows)
+            joined = add_columns(block, self._table, rows, self._columns)
             kept = joined.keep(~is_unmatched) if self.on_unmatched == "drop" else joined
             if kept is not None:
                 yield kept
-
-    def _add_columns(self, block: TrackedBlock, rows: np.ndarray) -> TrackedBlock:
-        columns, valid = dict[str, Any](), dict[str, np.ndarray | None]()
-        for name, new_name in self._columns.items():
-            values = self._table.columns[name]
-            columns[new_name], valid[new_name] = take_or_gap(values, self._table.valid.get(name), rows)
-        return block.with_columns(columns, valid)
-
-    def _check_names(self, block: TrackedBlock) -> None:
-        for name, new_name in self._columns.items():
-            if new_name in block.columns:
-                raise DataError(
-                    f"{block.origin} has a column `{new_name}`, too. Give that of the other table another name: "
-                    f"columns: {{{name}: other_{new_name}}}"
-                )
 
     def _check_kinds(self, block: TrackedBlock, keys: Keys) -> None:
         """Raises DataError if the keys are of other types than those of the other table."""
@@ -136,9 +122,9 @@ class Join:
             if kind != other_kind and not {kind, other_kind} <= NUMERIC - {"boolean"}:
                 raise DataError(
                     f"column `{name}` of {block.origin} has {describe_kinds([kind])}, and `{other_name}` of "
-                    f"{self._table.origin} has {describe_kinds([other_kind])}, so no keys are equal. Declare one type "
-                    f"for both: data.types={{{name}: {TYPES[other_kind]}}}, or types: {{{other_name}: {TYPES[kind]}}} "
-                    "in `other`"
+                    f"{self._table.origin} has {describe_kinds([other_kind])}, so no keys are equal",
+                    Remedy(f"set `types.{name}={TYPES[other_kind]}`", "reading"),
+                    Remedy(f"set types: {{{other_name}: {TYPES[kind]}}} in `other`", "columns"),
                 )
 
     def _fail(self, block: TrackedBlock, keys: Keys, row: int) -> NoReturn:

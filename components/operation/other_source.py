@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from components.closest import suggest_name
+from components.operation.gaps import take_or_gap
 from components.ragged import concatenate
+from components.tracked_block import TrackedBlock
 from components.types import (
     Block,
     DataError,
@@ -63,6 +65,29 @@ def read_all_rows(source: Source, names: Sequence[str]) -> OtherBlock:
     return OtherBlock(columns, valid, blocks[0].origin, locate_row=partial(locate_row, read))
 
 
+def add_columns(block: TrackedBlock, other: OtherBlock, rows: np.ndarray, names: Mapping[str, str]) -> TrackedBlock:
+    """The rows of a block with columns of another source.
+
+    Args:
+        block: the rows.
+        other: the rows of the other source.
+        rows: for each row of the block, the row of the other source, int64. -1: its columns are missing.
+        names: the columns of the other source that are added, each with the name that it gets.
+
+    Raises:
+        DataError: the block has a column of this name, too.
+    """
+    columns, valid = dict[str, Values](), dict[str, np.ndarray | None]()
+    for name, new_name in names.items():
+        if new_name in block.columns:
+            raise DataError(
+                f"{block.origin} has a column `{new_name}`, too. Give that of {other.origin} another name: "
+                f"columns: {{{name}: other_{new_name}}}"
+            )
+        columns[new_name], valid[new_name] = take_or_gap(other.columns[name], other.valid.get(name), rows)
+    return block.with_columns(columns, valid)
+
+
 def _select(block: Block, names: Sequence[str]) -> Block:
     for name in names:
         if name not in block.columns:
@@ -97,3 +122,12 @@ def read_names(field: str, names: str | Sequence[str] | Mapping[str, str], examp
     if isinstance(names, Mapping):
         return dict(names)
     return {name: name for name in ([names] if isinstance(names, str) else names)}
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raises FieldError if two columns after an operation have the same name."""
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise FieldError(
+            "columns", f"`{doubled}` is the name of two columns. Give one another name: {{{doubled}: other_{doubled}}}"
+        )

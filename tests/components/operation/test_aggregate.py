@@ -101,14 +101,14 @@ def test_rows_of_several_splits_are_an_error() -> None:
     operation = Aggregate(by="number", columns={"sum": "sum(float)"})
     message = (
         r"^operations\.0 \(aggregate\): the rows with number=1 are in several splits: row 0 of all in test and row 2 "
-        r"of all in train\. A row is made of rows of one split\. Set data\.group=number$"
+        r"of all in train\. A row is made of rows of one split; set `group=number`$"
     )
     with pytest.raises(DataError, match=message):
         divide((operation,), train=[1, 2, 3], test=[0, 4])
     with pytest.raises(DataError, match="row 1 of all in train and row 3 of all in none"):
         divide((operation,), train=[1], test=[0, 2, 4])
     derived = Derive(columns={"key": "number + 1"}), Aggregate(by="key", columns={"sum": "sum(float)"})
-    with pytest.raises(DataError, match=r"operations\.1 .* Set data\.group to a column of the source with one value"):
+    with pytest.raises(DataError, match=r"operations\.1 .* set `group` to a column with one value"):
         divide(derived, train=[1, 2, 3], test=[0, 4])
 
 

@@ -74,6 +74,7 @@ FIELDS_OF_OPERATIONS = {  # that have no default
     "explode": "columns: image",
     "filter": 'where: "label < 5"',
     "join": "other: {option: csv, path: more.csv}, by: label, columns: size",
+    "zip": "other: {option: csv, path: more.csv}, columns: size",
 }
 
 
