@@ -41,7 +41,12 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
-from runner.data.operations import build_operations, list_new_row_operations
+from runner.data.operations import (
+    build_operations,
+    find_changed_sources,
+    list_new_row_operations,
+    list_other_sources,
+)
 from runner.data.python_rows import NewRows, open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
 
@@ -67,6 +72,7 @@ class Transform:
         layouts: the layout of each array in training, by column and name.
         source_options: the options of the run's source with which texts are read as in training.
         operations: the row operations of the run. New rows pass through those that compute columns.
+        other_sources: the fingerprints of the other sources that operations read, by the operation's number.
     """
 
     features: Features
@@ -74,6 +80,7 @@ class Transform:
     layouts: Mapping[str, Mapping[str, ArrayLayout]]
     source_options: Mapping[str, Any] = field(default_factory=dict)
     operations: tuple[RowOperation, ...] = ()
+    other_sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -118,9 +125,17 @@ class Transform:
         (encoded,) = self.pieces(rows, None, on_missing=on_missing)
         return encoded
 
-    def open(self, rows: Mapping[str, Any] | Source) -> NewRows:
-        """Opens new rows. The argument and the errors are those of a call."""
-        return open_rows(rows, self.columns, self.source_options, self.list_keys, self.operations)
+    def open(self, rows: Mapping[str, Any] | Source, columns: Mapping[str, Column] | None = None) -> NewRows:
+        """Opens new rows.
+
+        Args:
+            rows: as for a call.
+            columns: the columns that read them. None: those of the inputs.
+        """
+        read = self.columns if columns is None else columns
+        opened = open_rows(rows, read, self.source_options, self.list_keys, self.operations)
+        changed = find_changed_sources(self.operations, self.other_sources)
+        return opened._replace(notes=(*opened.notes, *changed))
 
     def pieces(
         self,
@@ -192,7 +207,7 @@ class Transform:
         examples = self.features.examples
         assert examples is not None
         columns = self.columns | self.features.example_columns
-        opened = open_rows(rows, columns, self.source_options, self.list_keys, self.operations)
+        opened = self.open(rows, columns)
         (encoded,) = self._encode_pieces(opened, None, on_missing=on_missing, on_warning=on_warning)
         found = find_new_examples(opened.source, examples, with_targets=False)
         if on_warning is not None:
@@ -250,6 +265,7 @@ def save_transform(
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
         "operations": list(operations),
+        "other_sources": list_other_sources(build_operations(operations)),
         "keys": _list_keys(inputs | features.example_columns, read, operations),
     }
     npz.write(folder / FILE, arrays, metadata)
@@ -343,7 +359,8 @@ def load_transform(path: Path) -> Transform:
         if isinstance(each, UpgradesConstants):
             constants[name] = each.upgrade(constants[name])
     operations = build_operations(metadata.get("operations", ()))
-    return Transform(features, constants, layouts, metadata.get("source", {}), operations)
+    others = metadata.get("other_sources", {})
+    return Transform(features, constants, layouts, metadata.get("source", {}), operations, others)
 
 
 def _lists_to_tuples(node: Any) -> Any:

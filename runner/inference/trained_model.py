@@ -163,8 +163,7 @@ class TrainedModel:
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             read = columns | self.features.example_columns
-            reading = self.transform.source_options, self.transform.list_keys, self.transform.operations
-            opened = open_rows(split, read, *reading)
+            opened = self.transform.open(split, read)
             source, notes = opened.source, opened.list_notes()
             gaps = Gaps()
             if on_missing == "fill":
