@@ -13,6 +13,7 @@ import numpy as np
 from components.expression.expression import Expression
 from components.expression.operands import Kind, Operand
 from components.operation.aggregates import (
+    GroupedValues,
     ParsedAggregate,
     compute_aggregate,
     find_kind_fault,
@@ -101,8 +102,9 @@ class Aggregate:
         def describe(group: int) -> str:
             return f"the rows with {keys.describe(int(first[group]))}, such as {result.locate(group)}"
 
+        grouped = {text: make_groups(*pair, group_of, len(first)) for text, pair in values.items()}
         for name, aggregate in self._aggregates.items():
-            computed = _compute(aggregate, values, group_of, len(first), describe)
+            computed = _compute(aggregate, grouped, group_of, len(first), describe)
             result = result.with_columns({name: computed.values}, {name: computed.valid_mask})
         others = np.flatnonzero(~is_first)
         rows, into = block.source_rows[others], block.source_rows[first_rows[others]]
@@ -114,7 +116,7 @@ class Aggregate:
 
 def _compute(
     aggregate: ParsedAggregate,
-    values: Mapping[str, tuple[Kind, Operand]],
+    grouped: Mapping[str, GroupedValues],
     group_of: np.ndarray,
     count: int,
     describe: Callable[[int], str],
@@ -122,12 +124,12 @@ def _compute(
     """Computes an aggregate of each group. `describe`: names the rows of a group, for messages."""
     if aggregate.expression is None:
         return Operand(np.bincount(group_of, minlength=count))
-    grouped = make_groups(*values[aggregate.expression], group_of, count)
-    if fault := find_kind_fault(aggregate, grouped.kind):
+    values = grouped[aggregate.expression]
+    if fault := find_kind_fault(aggregate, values.kind):
         raise DataError(fault)
-    if (group := find_overflow(aggregate.name, grouped)) is not None:
+    if (group := find_overflow(aggregate.name, values)) is not None:
         raise DataError(f"`{aggregate.text}` is too large for {describe(group)}", "correct the values")
-    return compute_aggregate(aggregate.name, grouped)
+    return compute_aggregate(aggregate.name, values)
 
 
 def _join(pieces: Sequence[tuple[Kind, Operand]]) -> tuple[Kind, Operand]:

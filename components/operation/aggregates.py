@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,12 @@ MAX_SUM = 9.2e18  # of whole numbers in 64 bits
 
 @dataclass(frozen=True, eq=False)
 class GroupedValues:
-    """The values of an expression that aren't missing, group by group, in their order.
+    """The values of an expression that aren't missing, in the order of their rows.
 
     Attributes:
         kind: their type.
-        values: the values of the first group, then those of the next one: (values,).
-        groups: the group of each value, ascending int64.
+        values: the values: (values,).
+        groups: the group of each value, int64 (values,).
         counts: the number of values of each group, int64 (groups,).
     """
 
@@ -41,22 +41,23 @@ class GroupedValues:
     counts: np.ndarray
 
     @cached_property
-    def starts(self) -> np.ndarray:
-        """The position of the first value of each group that has one."""
-        return offsets_of(self.counts)[:-1][self.counts > 0]
-
-    def reduce(self, function: np.ufunc, values: np.ndarray) -> np.ndarray:
-        """The result of a function of two values over those of each group that has one."""
-        return function.reduceat(values, self.starts) if len(self.starts) else values[:0]
-
-    @property
     def numbers(self) -> np.ndarray:
         """The values as floats."""
         return np.asarray(self.values, np.float64)
 
-    @property
+    @cached_property
     def means(self) -> np.ndarray:
-        return self.reduce(np.add, self.numbers) / self.counts[self.counts > 0]
+        return self.add(self.numbers) / np.maximum(self.counts, 1)
+
+    def add(self, values: np.ndarray) -> np.ndarray:
+        """The sum of values of each group."""
+        return self.reduce(np.add, values, values.dtype.type(0))
+
+    def reduce(self, function: np.ufunc, values: np.ndarray, initial: Any) -> np.ndarray:
+        """The result of a function of two values over those of each group. `initial`: that of no value."""
+        result = np.full(len(self.counts), initial, values.dtype)
+        function.at(result, self.groups, values)
+        return result
 
 
 class Aggregate(NamedTuple):
@@ -64,8 +65,8 @@ class Aggregate(NamedTuple):
 
     Attributes:
         accepted: the types of values that it takes.
-        compute: computes the values of the groups that have one.
-        counts: whether it computes a number for each group, also for those without values.
+        compute: computes the value of each group; any for those that have none.
+        counts: whether it counts, and so has a value for each group.
     """
 
     accepted: Collection[Kind]
@@ -88,7 +89,7 @@ class ParsedAggregate(NamedTuple):
 
 
 def make_groups(kind: Kind, operand: Operand, group_of: np.ndarray, count: int) -> GroupedValues:
-    """Arranges the values of an expression by groups.
+    """Leaves out the missing values of an expression.
 
     Args:
         kind: their type.
@@ -96,38 +97,35 @@ def make_groups(kind: Kind, operand: Operand, group_of: np.ndarray, count: int) 
         group_of: the group of each row, int64.
         count: the number of groups.
     """
-    rows = np.arange(len(group_of)) if operand.valid_mask is None else np.flatnonzero(operand.valid_mask)
-    rows = rows[np.argsort(group_of[rows], kind="stable")]
-    groups = group_of[rows]
-    return GroupedValues(kind, take_rows(operand.values, rows), groups, np.bincount(groups, minlength=count))
+    values, groups = operand.values, group_of
+    if operand.valid_mask is not None:
+        rows = np.flatnonzero(operand.valid_mask)
+        values, groups = take_rows(values, rows), groups[rows]
+    return GroupedValues(kind, values, groups, np.bincount(groups, minlength=count))
 
 
 def compute_aggregate(name: str, grouped: GroupedValues) -> Operand:
     """Computes an aggregate of each group. It is missing where a group has no value, or one for a deviation."""
     aggregate = AGGREGATES[name]
-    has_value = grouped.counts > (1 if name == "std" else 0)
     with np.errstate(all="ignore"):
         values = aggregate.compute(grouped)
+    has_value = grouped.counts > (1 if name == "std" else 0)
     if aggregate.counts or has_value.all():
         return Operand(values)
-    index = np.cumsum(grouped.counts > 0) - 1  # of the groups among those with a value
-    return Operand(*take_or_gap(values, None, np.where(has_value, index, -1)))
+    return Operand(*take_or_gap(values, None, np.where(has_value, np.arange(len(has_value)), -1)))
 
 
 def find_overflow(name: str, grouped: GroupedValues) -> int | None:
     """The first group whose sum exceeds the numbers of its type. None: there is none."""
-    if name not in ("sum", "mean", "std") or not len(grouped.starts):
+    if name not in ("sum", "mean", "std") or (name != "sum" and grouped.kind != "number"):
         return None
     with np.errstate(all="ignore"):
         if grouped.kind != "number":
-            is_too_large = np.abs(grouped.reduce(np.add, grouped.numbers)) > MAX_SUM
-            is_too_large &= name == "sum"
+            is_too_large = np.abs(grouped.add(grouped.numbers)) > MAX_SUM
         else:
-            results = AGGREGATES[name].compute(grouped)
-            is_finite = grouped.reduce(np.logical_and, np.isfinite(grouped.numbers))
-            is_too_large = ~np.isfinite(results) & is_finite
-    groups = np.flatnonzero(grouped.counts > 0)
-    return int(groups[is_too_large.argmax()]) if is_too_large.any() else None
+            is_infinite = grouped.reduce(np.logical_or, ~np.isfinite(grouped.numbers), False)
+            is_too_large = ~np.isfinite(AGGREGATES[name].compute(grouped)) & ~is_infinite
+    return int(is_too_large.argmax()) if is_too_large.any() else None
 
 
 def parse_aggregate(field: str, text: str) -> ParsedAggregate:
@@ -174,31 +172,39 @@ def _count_distinct(grouped: GroupedValues) -> np.ndarray:
 
 
 def _sum(grouped: GroupedValues) -> np.ndarray:
-    dtype = np.float64 if grouped.kind == "number" else np.int64
-    return grouped.reduce(np.add, np.asarray(grouped.values, dtype))
+    return grouped.add(np.asarray(grouped.values, np.float64 if grouped.kind == "number" else np.int64))
 
 
 def _deviate(grouped: GroupedValues) -> np.ndarray:
     """The standard deviation of a sample: the sum of squares is divided by the number of values less one."""
-    means = np.zeros(len(grouped.counts))
-    means[grouped.counts > 0] = grouped.means
-    squares = (grouped.numbers - means[grouped.groups]) ** 2
-    return np.sqrt(grouped.reduce(np.add, squares) / np.maximum(grouped.counts[grouped.counts > 0] - 1, 1))
+    squares = (grouped.numbers - grouped.means[grouped.groups]) ** 2
+    return np.sqrt(grouped.add(squares) / np.maximum(grouped.counts - 1, 1))
 
 
 def _find_median(grouped: GroupedValues) -> np.ndarray:
-    values = grouped.numbers[np.lexsort((grouped.numbers, grouped.groups))]
-    counts = grouped.counts[grouped.counts > 0]
-    low, high = grouped.starts + (counts - 1) // 2, grouped.starts + counts // 2
+    values = np.append(grouped.numbers[np.lexsort((grouped.numbers, grouped.groups))], np.nan)  # for no values
+    starts = offsets_of(grouped.counts)[:-1]
+    low, high = starts + np.maximum(grouped.counts - 1, 0) // 2, starts + grouped.counts // 2
     return np.where(low == high, values[low], 0.5 * values[low] + 0.5 * values[high])
 
 
-def _take_first(grouped: GroupedValues) -> Any:
-    return take_rows(grouped.values, grouped.starts)
+def _find_extremum(function: np.ufunc, grouped: GroupedValues) -> np.ndarray:
+    """The lowest or the highest value of each group. Times and booleans are compared as whole numbers."""
+    values = grouped.values
+    compared = values if values.dtype.kind == "f" else values.astype(np.int64)
+    is_low = function is np.minimum
+    if compared.dtype.kind == "f":
+        initial: Any = np.inf if is_low else -np.inf
+    else:
+        initial = np.iinfo(np.int64).max if is_low else np.iinfo(np.int64).min
+    return grouped.reduce(function, compared, initial).astype(values.dtype)
 
 
-def _take_last(grouped: GroupedValues) -> Any:
-    return take_rows(grouped.values, grouped.starts + grouped.counts[grouped.counts > 0] - 1)
+def _take(grouped: GroupedValues, *, last: bool) -> Any:
+    """The first or the last value of each group. Those of groups without a value are any."""
+    positions, order = np.zeros(len(grouped.counts), np.int64), slice(None, None, 1 if last else -1)
+    positions[grouped.groups[order]] = np.arange(len(grouped.groups))[order]  # the last assignment stays
+    return take_or_gap(grouped.values, None, np.where(grouped.counts > 0, positions, -1))[0]
 
 
 AGGREGATES: Mapping[str, Aggregate] = {
@@ -208,8 +214,8 @@ AGGREGATES: Mapping[str, Aggregate] = {
     "mean": Aggregate(NUMERIC, lambda grouped: grouped.means),
     "std": Aggregate(NUMERIC, _deviate),
     "median": Aggregate(NUMERIC, _find_median),
-    "min": Aggregate(NUMERIC | {"time"}, lambda grouped: grouped.reduce(np.minimum, grouped.values)),
-    "max": Aggregate(NUMERIC | {"time"}, lambda grouped: grouped.reduce(np.maximum, grouped.values)),
-    "first": Aggregate(ANY, _take_first),
-    "last": Aggregate(ANY, _take_last),
+    "min": Aggregate(NUMERIC | {"time"}, partial(_find_extremum, np.minimum)),
+    "max": Aggregate(NUMERIC | {"time"}, partial(_find_extremum, np.maximum)),
+    "first": Aggregate(ANY, partial(_take, last=False)),
+    "last": Aggregate(ANY, partial(_take, last=True)),
 }
