@@ -6,11 +6,28 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from components.ragged import concatenate, offsets_of, take_rows
-from components.types import Block, DataError, LazyColumns, Values
+from components.types import Block, DataError, LazyColumns, Source, Values
+
+
+class Merged(NamedTuple):
+    """Rows of the source that an operation made one with others. They must be in one split.
+
+    Attributes:
+        rows: the numbers of rows, int64 (N,).
+        into: for each of them, the number of the row whose split the new row is in, int64 (N,).
+        keys: the columns whose values are equal in the rows that become one.
+        describe: describes these values, from the position of a row in `rows`.
+    """
+
+    rows: np.ndarray
+    into: np.ndarray
+    keys: Sequence[str]
+    describe: Callable[[int], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +36,17 @@ class TrackedBlock(Block):
 
     Attributes:
         source_rows: the number of each row in the source, counted over all parts: int64 (rows,).
+        source: the source.
         locate_source_row: describes the location of a row of the source.
         computed: the columns that the operation has added or replaced so far.
+        merged: the rows that the operation made one with others, in this block or those after it.
     """
 
     source_rows: np.ndarray
+    source: Source
     locate_source_row: Callable[[int], str]
     computed: frozenset[str] = frozenset()
+    merged: Merged | None = None
 
     @property
     def rows(self) -> int:

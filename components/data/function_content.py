@@ -33,7 +33,7 @@ import numpy as np
 from components.arrow import to_arrow
 from components.columns import PANDAS_MISSING_TYPES, as_column, is_table
 from components.data.arrays import list_arrays
-from components.types import Ragged, Strings
+from components.types import OpensSource, Ragged, Strings
 from components.user_function import find_source_file
 
 # Their `repr` has all of their content. That of other classes may round numbers or leave out the middle.
@@ -149,6 +149,9 @@ def _describe(value: Any, parents: tuple[int, ...]) -> str:
         return f"{kind} {sorted(describe_all(value))}"
     if isinstance(value, re.Pattern):
         return f"{kind} {value.pattern!r} {value.flags}"
+    if isinstance(value, OpensSource) or all(hasattr(value, name) for name in ("fingerprint", "blocks", "splits")):
+        source = value.open() if isinstance(value, OpensSource) else value
+        return f"{type(source).__module__}.{type(source).__qualname__} {source.fingerprint()}"
     if dataclasses.is_dataclass(value):
         return f"{type(value).__module__}.{kind} {_describe(_list_attributes(value), parents)}"
     if isinstance(value, functools.partial):

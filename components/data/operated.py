@@ -19,7 +19,7 @@ from components.data.operating import (
     name_operation,
     run_operation,
 )
-from components.tracked_block import TrackedBlock
+from components.tracked_block import Merged, TrackedBlock
 from components.types import (
     Block,
     ChecksFiles,
@@ -31,11 +31,12 @@ from components.types import (
     InfersTypes,
     LeavesOut,
     LocalVersion,
-    LocatesRows,
+    ReadsSource,
     RowOperation,
     SkipsRows,
     Source,
     find_columns_read,
+    locate_row,
     row_count,
 )
 
@@ -83,7 +84,9 @@ class OperatedSource:
 
     def local_version(self) -> str:
         """A text that changes when a file is replaced, also by one of equal size and time of modification."""
-        return self.source.local_version() if isinstance(self.source, LocalVersion) else ""
+        others = [operation.opened for operation in self.operations if isinstance(operation, ReadsSource)]
+        versions = [each.local_version() for each in (self.source, *others) if isinstance(each, LocalVersion)]
+        return hash_texts(versions) if len(versions) > 1 else "".join(versions)
 
     def file_checksums(self) -> Sequence[tuple[str, FileChecksums]]:
         """The checksums of the files of the source."""
@@ -133,7 +136,11 @@ class OperatedSource:
 
     def locate_row(self, row: int) -> str:
         """The location in the source of a row, for messages."""
-        return self._locate_source_row(int(self._source_rows[row]))
+        return self._locate_source_row(int(self.source_rows()[row]))
+
+    def source_rows(self) -> np.ndarray:
+        """The number of the row of the source of each row, counted over all parts: int64."""
+        return np.concatenate([*self.result.source_rows.values()])
 
     def file_sizes(self) -> Sequence[int]:
         """The number of rows of each file of the source. A source that doesn't come from files counts as one."""
@@ -146,7 +153,7 @@ class OperatedSource:
         """The number of rows of each source of a mixed one. Raises DataError if their rows aren't in its order."""
         assert isinstance(self.source, HasSources)
         sizes = self.source.source_sizes()
-        numbers = np.searchsorted(np.cumsum([*sizes.values()]), self._source_rows, side="right")
+        numbers = np.searchsorted(np.cumsum([*sizes.values()]), self.source_rows(), side="right")
         if (np.diff(numbers) < 0).any():
             raise DataError(
                 "an operation changes the order of the rows of several sources, whose weights need one source after "
@@ -169,7 +176,7 @@ class OperatedSource:
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""
         numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
-        rows = self._source_rows
+        rows = self.source_rows()
         if numbers is not None:
             return numbers[rows]
         is_same = len(rows) == self._source_size and bool((rows == np.arange(len(rows))).all())
@@ -279,6 +286,7 @@ class OperatedSource:
                 files=block.files,
                 offers_skipping=block.offers_skipping,
                 source_rows=np.arange(offset, offset + rows),
+                source=self.source,
                 locate_source_row=self._locate_source_row,
             )
             yield tracked.select_columns(frozenset(needed))
@@ -300,14 +308,7 @@ class OperatedSource:
         return block.select_columns(used | (paths & set(block.columns)))
 
     def _locate_source_row(self, row: int) -> str:
-        if isinstance(self.source, LocatesRows):
-            return self.source.locate_row(row)
-        for part in self.source.sizes():
-            for block in self.source.blocks(part):
-                if row < (rows := row_count(next(iter(block.columns.values())))):
-                    return block.locate(row)
-                row -= rows
-        raise IndexError(row)
+        return locate_row(self.source, row)
 
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
@@ -317,13 +318,14 @@ class OperatedSource:
     def _source_size(self) -> int:
         return sum(self.source.sizes().values())
 
-    @property
-    def _source_rows(self) -> np.ndarray:
-        return np.concatenate([*self.result.source_rows.values()])
-
     def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The rows of each split after the operations. Raises DataError if a split has none left."""
-        source_rows, mapped = self._source_rows, dict[str, np.ndarray]()
+        """The rows of each split after the operations.
+
+        Raises:
+            DataError: a split has no row left, or a row is made of rows in several splits.
+        """
+        self._check_merged(splits)
+        source_rows, mapped = self.source_rows(), dict[str, np.ndarray]()
         for split, rows in splits.items():
             is_in_split = np.zeros(self._source_size, bool)
             is_in_split[rows] = True
@@ -332,12 +334,41 @@ class OperatedSource:
                 raise DataError(self._describe_emptied(split, is_in_split))
         return mapped
 
+    def _check_merged(self, splits: Mapping[str, np.ndarray]) -> None:
+        """Raises DataError if an operation made one row of rows in several splits, or of one that is in none."""
+        if not any(report.merged for report in self.result.reports):
+            return
+        split_of = np.full(self._source_size, -1, np.int8)
+        for number, rows in enumerate(splits.values()):
+            split_of[rows] = number
+        for index, report in enumerate(self.result.reports):
+            for merged in report.merged:
+                is_divided = split_of[merged.rows] != split_of[merged.into]
+                if is_divided.any():
+                    raise self._make_divided_error(index, merged, int(is_divided.argmax()), split_of, [*splits])
+
+    def _make_divided_error(
+        self, index: int, merged: Merged, position: int, split_of: np.ndarray, splits: Sequence[str]
+    ) -> DataError:
+        """Makes the error about two rows that an operation made one, in different splits."""
+        rows = sorted((int(merged.into[position]), int(merged.rows[position])))
+        names = [*splits, "none"]
+        places = [f"{self._locate_source_row(row)} in {names[split_of[row]]}" for row in rows]
+        computed = {name for operation in self.operations[:index] for name in operation.columns_computed or ()}
+        keys = [name for name in merged.keys if name not in computed]
+        remedy = f"set `group={keys[0]}`" if keys else "set `group` to a column with one value for each key"
+        return DataError(
+            f"{self.names[index]}: the rows with {merged.describe(position)} are in several splits: "
+            f"{' and '.join(places)}. A row is made of rows of one split",
+            remedy,
+        )
+
     def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:
         """Which operation leaves out the last row of a split. The operations run again, to count its rows."""
         names, counts = self.names, [int(is_in_split.sum())]
         for count in range(1, len(self.operations) + 1):
             source = OperatedSource(source=self.source, operations=self.operations[:count])
-            counts.append(int(is_in_split[source._source_rows].sum()))
+            counts.append(int(is_in_split[source.source_rows()].sum()))
             if not counts[-1]:
                 break
         steps = [f"{names[index]} leaves {rows:,}" for index, rows in enumerate(counts[1:-1])]

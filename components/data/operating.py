@@ -14,8 +14,8 @@ from typing import Any
 
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
-from components.tracked_block import TrackedBlock
-from components.types import DataError, LazyColumns, Ragged, ReadsFiles, RowOperation
+from components.tracked_block import Merged, TrackedBlock
+from components.types import DataError, LazyColumns, MakesRows, Ragged, ReadsFiles, RowOperation
 
 
 @dataclass
@@ -26,6 +26,7 @@ class OperationReport:
         name: the operation in messages: `operations.1 (derive)`.
         rows_before: the number of rows that it got.
         rows_after: the number of rows that it returned.
+        makes_rows: whether it makes rows: several of one, or one of several. So it leaves out none.
         reads_all: whether it got all rows. Otherwise it stopped before.
         added: the columns that it added.
         replaced: the columns that it replaced.
@@ -33,12 +34,14 @@ class OperationReport:
         counts: the number of rows with something special, by its description.
         seconds: the time that it took.
         layouts: what rows of each column have that it computed. None: it returned no row.
+        merged: the rows that it made one with others.
         locate_first: describes the location of the first row that it returned.
     """
 
     name: str
     rows_before: int = 0
     rows_after: int = 0
+    makes_rows: bool = False
     reads_all: bool = True
     added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
@@ -46,19 +49,22 @@ class OperationReport:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     layouts: Mapping[str, str] | None = None
+    merged: list[Merged] = field(default_factory=list)
     locate_first: Callable[[], str] = lambda: ""
 
     def describe_left_out(self) -> str | None:
         """A sentence about the rows that are left out. None: there are none."""
         if not self.reads_all:
             return f"{self.name} keeps {self.rows_after:,} rows, and leaves out all after them"
-        if self.rows_after >= self.rows_before:
-            return None
-        counted = {
-            reason: "1 row" if count == 1 else f"{count:,} rows" for reason, count in self.counts.items() if count
-        }
-        reasons = "".join(f"; {rows}: {reason}" for reason, rows in counted.items())
-        return f"{self.name} leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows{reasons}"
+        reasons = [
+            f"{'1 row' if count == 1 else f'{count:,} rows'}: {reason}"
+            for reason, count in self.counts.items()
+            if count
+        ]
+        if self.makes_rows or self.rows_after >= self.rows_before:
+            return f"{self.name}: {'; '.join(reasons)}" if reasons else None
+        left_out = f"leaves out {self.rows_before - self.rows_after:,} of {self.rows_before:,} rows"
+        return "; ".join([f"{self.name} {left_out}", *reasons])
 
 
 def run_operation(
@@ -75,6 +81,7 @@ def run_operation(
         DataError: a row is wrong, or a column isn't of the type that it has in the first block. The error names the
             operation.
     """
+    report.makes_rows = isinstance(operation, MakesRows)
     errors: list[BaseException] = []  # of the operations before
     first: list[TrackedBlock] = []
     is_end = False
@@ -90,7 +97,9 @@ def run_operation(
     try:
         for block in _measure(operation.apply(read(), report.counts), report):
             _compare(block, first[0] if first else block, report)
-            yield block
+            if block.merged is not None:
+                report.merged.append(block.merged)
+            yield dataclasses.replace(block, merged=None)
     except DataError as error:
         if error not in errors:
             error.replace_remedies(error.remedies, f"{report.name}: {error.fault}")
@@ -175,11 +184,14 @@ def describe_operation(name: str, operation: RowOperation) -> str:
     """A text that changes with the parameters of an operation, and with the functions and files that it uses.
 
     Raises:
-        DataError: a parameter is an object whose content isn't known.
+        DataError: a parameter is an object whose content isn't known, or a file can't be read.
     """
-    files = operation.fingerprint() if isinstance(operation, ReadsFiles) else ""
     try:
+        files = operation.fingerprint() if isinstance(operation, ReadsFiles) else ""
         return f"{describe_content(operation)} {files}"
+    except DataError as error:
+        error.replace_remedies(error.remedies, f"{name}: {error.fault}")
+        raise
     except UnknownContentError as error:
         raise DataError(
             f"{name} has an object of the type {type(error.value).__name__}, whose content isn't compared. Make the "

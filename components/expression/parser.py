@@ -49,10 +49,14 @@ class Parsed(NamedTuple):
 
     def read(self, node: ast.expr) -> str:
         """The text of a part of the expression. A long one is cut."""
+        return shorten(self.read_whole(node))
+
+    def read_whole(self, node: ast.expr) -> str:
+        """The text of a part of the expression."""
         shown = self.source.encode()[node.col_offset : node.end_col_offset].decode()
         for identifier, name in self.names.items():
             shown = f"`{name}`".join(re.split(rf" ?\b{identifier}\b ?", shown))
-        return shorten(shown)
+        return shown
 
 
 @functools.lru_cache(maxsize=256)

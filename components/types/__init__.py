@@ -56,7 +56,9 @@ from components.types.data import Ragged as Ragged
 from components.types.data import SkipsRows as SkipsRows
 from components.types.data import Source as Source
 from components.types.data import Strings as Strings
+from components.types.data import TracksRows as TracksRows
 from components.types.data import Values as Values
+from components.types.data import locate_row as locate_row
 from components.types.data import row_count as row_count
 from components.types.examples import Examples as Examples
 from components.types.examples import FoundExamples as FoundExamples
@@ -72,6 +74,9 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import MakesRows as MakesRows
+from components.types.operation import ReadsLists as ReadsLists
+from components.types.operation import ReadsSource as ReadsSource
 from components.types.operation import RowOperation as RowOperation
 from components.types.operation import find_columns_read as find_columns_read
 from components.types.profile import VOID as VOID

@@ -325,6 +325,14 @@ class KeepsUsedColumns(Protocol):
 
 
 @runtime_checkable
+class TracksRows(Protocol):
+    """A source whose rows are made of those of another one."""
+
+    def source_rows(self) -> np.ndarray:
+        """The number of the row of the other source of each row, counted over all parts: int64."""
+
+
+@runtime_checkable
 class AllowsAbsentColumns(Protocol):
     """A source in some of whose formats each row names its own values: an absent column is one of gaps."""
 
@@ -346,6 +354,17 @@ class LocatesRows(Protocol):
 
     def locate_row(self, row: int) -> str:
         """The location of a row, counted over all parts, for messages."""
+
+
+def locate_row(source: Source, row: int) -> str:
+    """The location of a row, counted over all parts, for messages. Rows are read only if the source can't locate it."""
+    if isinstance(source, LocatesRows):
+        return source.locate_row(row)
+    for block in (block for part in source.sizes() for block in source.blocks(part)):
+        if row < (rows := row_count(next(iter(block.columns.values())))):
+            return block.locate(row)
+        row -= rows
+    raise IndexError(row)
 
 
 @runtime_checkable

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from components.types.data import Source
 
 
 class RowOperation(Protocol):
@@ -16,7 +18,7 @@ class RowOperation(Protocol):
 
     @property
     def applies_to_new_rows(self) -> bool:
-        """Whether rows to predict pass through the operation, too: it computes columns, and keeps all rows.
+        """Whether rows to predict pass through the operation, too, because it computes columns.
 
         Otherwise it chooses rows, or their order, of the data of a run.
         """
@@ -38,6 +40,31 @@ class RowOperation(Protocol):
             counts: gets the number of rows with something that the user should know, by a sentence that follows
                 "3 of 9 rows: ", such as "the condition has no value".
         """
+
+
+@runtime_checkable
+class MakesRows(Protocol):
+    """An operation that makes rows: several of one, or one of several."""
+
+    makes_rows: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class ReadsSource(Protocol):
+    """An operation that reads another source, too, such as a table to join."""
+
+    @property
+    def opened(self) -> Source:
+        """The other source, opened."""
+
+
+@runtime_checkable
+class ReadsLists(Protocol):
+    """An operation that reads columns of lists."""
+
+    @property
+    def list_columns(self) -> Collection[str]:
+        """The columns. Python's lists there are lists also if an array could hold them."""
 
 
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:

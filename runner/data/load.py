@@ -220,11 +220,15 @@ class Data:
         return rows if self.used_rows is None else self.used_rows[rows]
 
     def find_rows(self, numbers: np.ndarray) -> np.ndarray:
-        """The rows with some numbers, as `number_rows` returns them."""
+        """The rows with some numbers, as `number_rows` returns them: all of a number, if it is of several rows."""
         if self.row_numbers is None:
             return numbers
         order = np.argsort(self.row_numbers, kind="stable")  # an operation may have sorted the rows
-        rows: np.ndarray = order[np.searchsorted(self.row_numbers, numbers, sorter=order)]
+        first = np.searchsorted(self.row_numbers, numbers, sorter=order)
+        own_order, occurrence = np.argsort(numbers, kind="stable"), np.empty(len(numbers), np.int64)
+        ascending = numbers[own_order]
+        occurrence[own_order] = np.arange(len(numbers)) - np.searchsorted(ascending, ascending)
+        rows: np.ndarray = order[first + occurrence]
         return rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.closest import join_names
-from components.types import RowOperation, Source
+from components.types import MakesRows, ReadsSource, RowOperation, Source
 from runner.errors import error_location
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -34,13 +34,38 @@ def operate_new_rows(source: Source, operations: Sequence[RowOperation]) -> tupl
     numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
     others = [f"operations.{number}" for number in range(len(operations)) if number not in numbers]
     verb = "is" if len(others) == 1 else "are"
-    note = f"{join_names(others)} {verb} for the data of the run: all new rows are kept, in their order"
-    return _operate(source, list_new_row_operations(operations), numbers), (note,) if others else ()
+    applied = list_new_row_operations(operations)
+    makes_rows = any(isinstance(operation, MakesRows) for operation in applied)
+    effect = "new rows pass through the others only" if makes_rows else "all new rows are kept, in their order"
+    note = f"{join_names(others)} {verb} for the data of the run: {effect}"
+    return _operate(source, applied, numbers), (note,) if others else ()
 
 
 def list_new_row_operations(operations: Sequence[RowOperation]) -> list[RowOperation]:
     """The operations that new rows pass through: those that compute columns."""
     return [operation for operation in operations if operation.applies_to_new_rows]
+
+
+def list_other_sources(operations: Sequence[RowOperation]) -> dict[str, str]:
+    """The fingerprints of the other sources that new rows are read with, by the number of the operation."""
+    return {
+        str(number): operation.opened.fingerprint()
+        for number, operation in enumerate(operations)
+        if operation.applies_to_new_rows and isinstance(operation, ReadsSource)
+    }
+
+
+def find_changed_sources(operations: Sequence[RowOperation], known: Mapping[str, str]) -> tuple[str, ...]:
+    """Sentences about other sources that have changed since the training.
+
+    Args:
+        operations: the operations of the run.
+        known: what `list_other_sources` returned in training.
+    """
+    found = list_other_sources(operations) if known else {}
+    changed = [f"operations.{number}.other" for number in known if known[number] != found.get(number)]
+    has = "has" if len(changed) == 1 else "have"
+    return (f"{join_names(changed)} {has} changed since the training",) if changed else ()
 
 
 def _operate(source: Source, operations: Sequence[RowOperation], numbers: Sequence[int]) -> Source:

@@ -27,9 +27,11 @@ from components.types import (
     Column,
     Constants,
     ConvertsRows,
+    HasNotes,
     RowOperation,
     Source,
     Strings,
+    TracksRows,
     UserError,
     find_columns_read,
     row_count,
@@ -90,12 +92,20 @@ class NewRows(NamedTuple):
     """New rows, as a source.
 
     Attributes:
-        source: the rows.
+        source: the rows, after the operations of the run that new rows pass through.
         notes: sentences about how they were read.
     """
 
     source: Source
     notes: tuple[str, ...] = ()
+
+    def find_numbers(self) -> np.ndarray | None:
+        """The number in the new rows of each row of the source. None: the source has the new rows."""
+        return self.source.source_rows() if isinstance(self.source, TracksRows) else None
+
+    def list_notes(self) -> tuple[str, ...]:
+        """Sentences about how the new rows were read, and about those that operations leave out."""
+        return (*self.notes, *(self.source.notes() if isinstance(self.source, HasNotes) else ()))
 
 
 def open_rows(

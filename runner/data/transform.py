@@ -17,6 +17,7 @@ from components.types import (
     DecodesRows,
     Encoded,
     EncodingWarnings,
+    ReadsLists,
     RowOperation,
     Source,
     UpgradesConstants,
@@ -40,8 +41,13 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
-from runner.data.operations import build_operations, list_new_row_operations
-from runner.data.python_rows import open_rows
+from runner.data.operations import (
+    build_operations,
+    find_changed_sources,
+    list_new_row_operations,
+    list_other_sources,
+)
+from runner.data.python_rows import NewRows, open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
 
 FILE = "transform.npz"
@@ -66,6 +72,7 @@ class Transform:
         layouts: the layout of each array in training, by column and name.
         source_options: the options of the run's source with which texts are read as in training.
         operations: the row operations of the run. New rows pass through those that compute columns.
+        other_sources: the fingerprints of the other sources that operations read, by the operation's number.
     """
 
     features: Features
@@ -73,6 +80,7 @@ class Transform:
     layouts: Mapping[str, Mapping[str, ArrayLayout]]
     source_options: Mapping[str, Any] = field(default_factory=dict)
     operations: tuple[RowOperation, ...] = ()
+    other_sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -93,6 +101,8 @@ class Transform:
         for name, column in columns.items():
             if not isinstance(column, DecodesRows) and any(each.depth for each in self.layouts.get(name, {}).values()):
                 visit(name)
+        for operation in list_new_row_operations(self.operations):
+            keys.update(dict.fromkeys(operation.list_columns if isinstance(operation, ReadsLists) else ()))
         return frozenset(keys)
 
     def __call__(self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error") -> Rows:
@@ -115,9 +125,21 @@ class Transform:
         (encoded,) = self.pieces(rows, None, on_missing=on_missing)
         return encoded
 
+    def open(self, rows: Mapping[str, Any] | Source, columns: Mapping[str, Column] | None = None) -> NewRows:
+        """Opens new rows.
+
+        Args:
+            rows: as for a call.
+            columns: the columns that read them. None: those of the inputs.
+        """
+        read = self.columns if columns is None else columns
+        opened = open_rows(rows, read, self.source_options, self.list_keys, self.operations)
+        changed = find_changed_sources(self.operations, self.other_sources)
+        return opened._replace(notes=(*opened.notes, *changed))
+
     def pieces(
         self,
-        rows: Mapping[str, Any] | Source,
+        rows: Mapping[str, Any] | Source | NewRows,
         size: int | None,
         *,
         on_missing: OnMissing = "error",
@@ -126,26 +148,27 @@ class Transform:
         """Encodes rows as a call does, in pieces that are in memory one after the other.
 
         Args:
-            rows: as for a call.
+            rows: as for a call, or what `open` returned.
             size: all pieces but the last one have a multiple of this number of rows. None: there is one piece.
             on_missing: as for a call.
             on_warning: called at the end with each warning of a column about the rows.
         """
-        source, notes = open_rows(rows, self.columns, self.source_options, self.list_keys, self.operations)
-        yield from self._encode_pieces(source, notes, size, on_missing=on_missing, on_warning=on_warning)
+        opened = rows if isinstance(rows, NewRows) else self.open(rows)
+        yield from self._encode_pieces(opened, size, on_missing=on_missing, on_warning=on_warning)
 
     def _encode_pieces(
         self,
-        source: Source,
-        notes: tuple[str, ...],
+        opened: NewRows,
         size: int | None,
         *,
         on_missing: OnMissing,
         on_warning: Callable[[str], None] | None,
     ) -> Iterator[Rows]:
-        """Encodes opened rows. `notes` are sentences about how they were read, for `on_warning`."""
+        """Encodes opened rows. The other arguments are those of `pieces`."""
+        source = opened.source
         if (first := first_block(source)) is None:
             raise UserError("there are no rows. Pass columns with at least one row.")
+        notes = opened.list_notes()
         check_keys(self.columns, first)
         columns, gaps = self.columns, Gaps()
         if on_missing == "fill":
@@ -184,14 +207,15 @@ class Transform:
         examples = self.features.examples
         assert examples is not None
         columns = self.columns | self.features.example_columns
-        source, notes = open_rows(rows, columns, self.source_options, self.list_keys, self.operations)
-        (encoded,) = self._encode_pieces(source, notes, None, on_missing=on_missing, on_warning=on_warning)
-        found = find_new_examples(source, examples, with_targets=False)
+        opened = self.open(rows, columns)
+        (encoded,) = self._encode_pieces(opened, None, on_missing=on_missing, on_warning=on_warning)
+        found = find_new_examples(opened.source, examples, with_targets=False)
         if on_warning is not None:
             for warning in found.describe_left_out(examples):
                 on_warning(warning)
-        numbers = found.examples.rows[0]
-        return NewExamples(view_examples(encoded, examples, found.examples.order, numbers), numbers)
+        rows_of_examples, numbers = found.examples.rows[0], opened.find_numbers()
+        viewed = view_examples(encoded, examples, found.examples.order, rows_of_examples)
+        return NewExamples(viewed, rows_of_examples if numbers is None else numbers[rows_of_examples])
 
     def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:
         """The warnings of the columns about new rows.
@@ -241,6 +265,7 @@ def save_transform(
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
         "operations": list(operations),
+        "other_sources": list_other_sources(build_operations(operations)),
         "keys": _list_keys(inputs | features.example_columns, read, operations),
     }
     npz.write(folder / FILE, arrays, metadata)
@@ -334,7 +359,8 @@ def load_transform(path: Path) -> Transform:
         if isinstance(each, UpgradesConstants):
             constants[name] = each.upgrade(constants[name])
     operations = build_operations(metadata.get("operations", ()))
-    return Transform(features, constants, layouts, metadata.get("source", {}), operations)
+    others = metadata.get("other_sources", {})
+    return Transform(features, constants, layouts, metadata.get("source", {}), operations, others)
 
 
 def _lists_to_tuples(node: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from components.types import Block, LocatesRows, Source, Strings
+from components.types import Block, Source, Strings
+from components.types import locate_row as locate_source_row
 from runner.data.columns import select_rows, take_rows
 from runner.data.encode import block_rows, blocks_with_offsets
 
@@ -30,10 +31,7 @@ def locate_row(source: Source, row: int) -> str:
     """The location of a row, counted over all parts, for messages. Rows are read only if the source can't locate it."""
     if isinstance(source, UsedRows):
         return locate_row(source.source, int(source.rows[row]))
-    if isinstance(source, LocatesRows):
-        return source.locate_row(row)
-    blocks = blocks_with_offsets(source)
-    return next(block.locate(row - offset) for offset, block in blocks if row < offset + block_rows(block))
+    return locate_source_row(source, row)
 
 
 def read_value(source: Source, name: str, row: int) -> Any:

@@ -38,7 +38,7 @@ class NewExamples(NamedTuple):
 
     Attributes:
         encoded: the arrays that the program takes, by column and name, with an example for each of `rows`.
-        rows: the rows by which the examples are known, sorted int64.
+        rows: the new rows by which the examples are known, int64.
     """
 
     encoded: Mapping[str, Mapping[str, Any]]

@@ -30,6 +30,6 @@ def make_frame(
     except ImportError as error:
         raise UserError("a data frame needs pandas, which is not installed. Install it: pip install pandas") from error
     index = like.index if isinstance(like, pandas.DataFrame) else None
-    if index is not None and rows is not None and len(rows) < len(index):
+    if index is not None and rows is not None and rows.tolist() != [*range(len(index))]:
         index = index[rows]
     return pandas.DataFrame(data if isinstance(data, Mapping) else list(data), index)

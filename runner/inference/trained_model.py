@@ -20,7 +20,7 @@ from runner.config.recorded_config import read_run_config
 from runner.data.encode import TARGET, first_block, raw_keys
 from runner.data.given_parts import Gaps, fill_gaps
 from runner.data.load import Data, used_columns
-from runner.data.python_rows import NEW_SPLIT, PythonData, encode_labeled, open_rows
+from runner.data.python_rows import NEW_SPLIT, NewRows, PythonData, encode_labeled, open_rows
 from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
@@ -163,8 +163,8 @@ class TrainedModel:
             for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             read = columns | self.features.example_columns
-            reading = self.transform.source_options, self.transform.list_keys, self.transform.operations
-            source, notes = open_rows(split, read, *reading)
+            opened = self.transform.open(split, read)
+            source, notes = opened.source, opened.list_notes()
             gaps = Gaps()
             if on_missing == "fill":
                 inputs, gaps = fill_gaps(self.transform.columns, constants, source)
@@ -320,7 +320,7 @@ class TrainedModel:
     ) -> Iterator[tuple[Iterable[Rows], np.ndarray | None]]:
         """Opens new rows, encoded piece by piece, to be predicted.
 
-        With them are the rows by which examples of several rows are known. None: each row is an example.
+        With them are the rows by which examples are known. None: each row is an example.
         """
         size = self._run.training.evaluation_batch_size
         predicting = memory_error_location(
@@ -333,20 +333,31 @@ class TrainedModel:
                     examples = self.transform.examples(rows, on_missing=on_missing, on_warning=on_warning)
                 yield [examples.encoded], examples.rows
             return
-        with predicting, closing(self._encode(rows, on_missing, on_warning)) as pieces:
-            yield pieces, None
+        with predicting:
+            with self._reading(rows):
+                opened = self.transform.open(rows)
+                numbers = opened.find_numbers()
+            with closing(self._encode(rows, opened, on_missing, on_warning)) as pieces:
+                yield pieces, numbers
 
     def _encode(
         self,
         rows: Mapping[str, Any] | Source,
+        opened: NewRows,
         on_missing: OnMissing,
         on_warning: Callable[[str], None],
     ) -> Generator[Rows]:
         """Yields new rows, encoded piece by piece: the images of a large folder may not fit in memory."""
-        reading = memory_error_location("reading the new rows", "Free some, or predict fewer rows at once.")
         size = self._predict_fn.max_batch_size
-        with reading, keep_possible_remedies(rows):
-            yield from self.transform.pieces(rows, size, on_missing=on_missing, on_warning=on_warning)
+        with self._reading(rows):
+            yield from self.transform.pieces(opened, size, on_missing=on_missing, on_warning=on_warning)
+
+    @contextmanager
+    def _reading(self, rows: object) -> Iterator[None]:
+        """Explains the errors in new rows, and those of too little memory."""
+        remedy = "Free some, or predict fewer rows at once."
+        with memory_error_location("reading the new rows", remedy), keep_possible_remedies(rows):
+            yield
 
     def _note(self, sentence: str) -> None:
         self._progress.note(f"note: {sentence}")

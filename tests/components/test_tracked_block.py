@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 
 from components.tracked_block import TrackedBlock, concatenate_blocks
 from components.types import DataError, LazyColumns, Strings
-from tests.helpers.operations import list_rows, make_block, rows_of_a_part
+from tests.helpers.operations import Rows, list_rows, make_block, rows_of_a_part
 
 
 def track(rows: Sequence[dict[str, Any]], start: int = 0) -> TrackedBlock:
     block = make_block(rows)
     numbers = np.arange(start, start + len(rows))
     return TrackedBlock(
-        columns=block.columns, valid=block.valid, source_rows=numbers, locate_source_row=lambda row: f"row {row}"
+        columns=block.columns,
+        valid=block.valid,
+        source_rows=numbers,
+        source=Rows({"all": rows}),
+        locate_source_row=lambda row: f"row {row}",
     )
 
 

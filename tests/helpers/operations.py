@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from nested_lists import to_lists
 
 from components.data import OperatedSource
-from components.types import Block, RowOperation, Strings
+from components.ragged import offsets_of
+from components.types import Block, Ragged, RowOperation, Strings
 
 Row = dict[str, Any]
 GAPS: dict[str, Any] = {"f": np.nan, "i": 0, "b": False}
@@ -25,7 +26,8 @@ rows_of_a_part = st.lists(
     max_size=12,
 )
 """Rows with gaps, and with equal values."""
-KINDS = {"number": "i8", "float": "f8", "text": "U", "flag": "?"}
+KINDS = {"number": "i8", "float": "f8", "text": "U", "flag": "?", "words": "U", "tags": "i8"}
+LISTS = ("words", "tags")
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,22 @@ def make_block(rows: Sequence[Row], origin: str = "rows", first_row: int = 0) ->
     valid: dict[str, np.ndarray] = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
-        kind = KINDS.get(name, "f8")
         if any(value is None for value in values):
             valid[name] = np.array([value is not None for value in values])
-        if kind == "U":
-            columns[name] = Strings.from_bytes([(value or "").encode() for value in values])
+        if name in LISTS:
+            elements = [element for value in values for element in value or ()]
+            columns[name] = Ragged(_make_column(name, elements), offsets_of(np.array([len(v or ()) for v in values])))
         else:
-            gap = GAPS[np.dtype(kind).kind]
-            columns[name] = np.array([gap if value is None else value for value in values], kind)
+            columns[name] = _make_column(name, values)
     return Block(columns, valid, origin, first_row)
+
+
+def _make_column(name: str, values: Sequence[Any]) -> Any:
+    kind = KINDS.get(name, "f8")
+    if kind == "U":
+        return Strings.from_bytes([(value or "").encode() for value in values])
+    gap = GAPS[np.dtype(kind).kind]
+    return np.array([gap if value is None else value for value in values], kind)
 
 
 def list_rows(blocks: Iterator[Block]) -> list[Row]:

@@ -86,7 +86,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
         for name, mistakes in found.items():
             assert view is not None
             title = f"largest losses in {model.splits[split]:,} rows of {split}"
-            paths = _copy_paths(mistakes.worst.row, source, view)
+            paths = _copy_paths(mistakes.worst.row, slice(None), source, view)
             sections += _name_target(name, image_mistakes.make_sections(mistakes, model.targets[name], title, paths))
             image_mistakes.draw(mistakes.worst, name, view, title, drawn, suffix)
     write_atomically(drawn / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
@@ -166,11 +166,11 @@ def _make_sections(
         view: the run's data. None: it is not available.
         source: the source of the data. None: it is not available.
     """
-    paths = _copy_paths(predictions.row[worst[:MAX_ROWS]], source, view)
+    paths = _copy_paths(predictions.row, worst[:MAX_ROWS], source, view)
     sections = [_worst_table(predictions, worst, paths)]
     if view is not None and source is not None and len(worst):
         first = worst[:MAX_EXAMPLES]
-        rows = view.data.find_rows(predictions.row[first])
+        rows = view.data.find_rows(predictions.row)[first]
         examples = view.examples(rows)
         if set(examples.inputs) - set(image_inputs(examples.inputs)):  # images are drawn instead
             sections += _raw_tables(predictions.row[first], view.data.source_rows(rows), source, view)
@@ -212,11 +212,13 @@ def _format_raw(value: Any) -> str:
     return shorten(int(value) if is_whole else value, MAX_TEXT)
 
 
-def _copy_paths(numbers: np.ndarray, source: Source | None, view: View | None) -> dict[str, list[str]]:
-    """The paths of the files of rows with some numbers, by column; none if the data isn't available or has no files."""
+def _copy_paths(
+    numbers: np.ndarray, shown: np.ndarray | slice, source: Source | None, view: View | None
+) -> dict[str, list[str]]:
+    """The paths of the files of some of the rows with some numbers, by column; none without the data, or files."""
     if source is None or view is None or not has_files(view.features.columns):
         return {}
-    rows = view.data.source_rows(view.data.find_rows(numbers))
+    rows = view.data.source_rows(view.data.find_rows(numbers)[shown])
     copied = copy_columns(source, list_path_columns(source), rows)
     return {name: [shorten(path, MAX_TEXT) for path in paths.tolist()] for name, paths in copied.items()}
 
@@ -253,7 +255,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     """Draws the worst examples of each input that is an image."""
     if not len(worst):
         return
-    images = image_inputs(view.examples(view.data.find_rows(predictions.row[worst])).inputs)
+    images = image_inputs(view.examples(view.data.find_rows(predictions.row)[worst]).inputs)
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"

@@ -69,7 +69,9 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
+    "aggregate": 'by: label, columns: {rows: "count()"}',
     "derive": 'columns: {a: "label + 1"}',
+    "explode": "columns: image",
     "filter": 'where: "label < 5"',
     "function": "function: jax.nn.relu",
     "rename": "columns: {label: kind}",
@@ -77,6 +79,8 @@ FIELDS_OF_OPERATIONS = {  # that have no default
     "skip": "count: 1",
     "sort": "by: [label]",
     "take": "count: 5",
+    "join": "other: {option: csv, path: more.csv}, by: label, columns: size",
+    "zip": "other: {option: csv, path: more.csv}, columns: size",
 }
 
 

@@ -374,12 +374,14 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
     sources = {"a": build({"_target_": "components.data.Csv", "path": "nowhere"}, {})}
     required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}, "sources": sources, "count": 2, "index": 1}
-    required |= {"by": ["a"]}
+    required |= {"by": ["a"], "other": sources["a"]}
+    aggregates = {"columns": {"a": "count()"}}
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
         for group, node in iterate_option_parts():
             missing = {key: value for key, value in required.items() if node.get(key) == "???"}
             arguments = missing or given.get(group, {})
+            arguments |= aggregates if node["_target_"].endswith(".Aggregate") else {}
             with record_audit_events() as events:
                 build(node, {}, **arguments)
             built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]
