@@ -61,7 +61,7 @@ def test_all_rows_of_a_row_are_in_its_split() -> None:
         "train": [0, 1, 3, 4, 5],
         "valid": [2],
     }
-    assert operated.left_out() == ("operations.0 (explode): 1 row: the list of `words` is empty or missing",)
+    assert operated.notes() == ("operations.0 (explode): 1 row: the list of `words` is empty or missing",)
     assert operated.locate_row(5) == "row 3 of all"
 
 

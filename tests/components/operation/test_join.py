@@ -146,7 +146,7 @@ def test_names_are_checked_before_any_row_is_read(fields: Any, message: str) -> 
 def test_what_has_no_row_in_the_other_table_is_counted() -> None:
     def describe(on_unmatched: Any) -> Callable[[], tuple[str, ...]]:
         operation = Join(other=make_source(STORES), by="number", columns="float", on_unmatched=on_unmatched)
-        return OperatedSource(source=Rows({"all": SALES}), operations=(operation,)).left_out
+        return OperatedSource(source=Rows({"all": SALES}), operations=(operation,)).notes
 
     reason = "2 rows: no row of the other table has their key"
     assert describe("drop")() == (f"operations.0 (join) leaves out 2 of 3 rows; {reason}",)

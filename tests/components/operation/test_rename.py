@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.operation import Filter, Rename
 from components.tracked_block import TrackedBlock
 from components.types import DataError, LazyColumns, Strings, UserError
-from tests.helpers.operations import operate, rows_of_a_part
+from tests.helpers.operations import Rows, operate, rows_of_a_part
 
 PARTS = st.fixed_dictionaries({"train": rows_of_a_part, "test": rows_of_a_part})
 
@@ -31,7 +31,13 @@ def test_columns_have_other_names(parts: Any, block_rows: int, names: dict[str, 
 def test_files_are_not_read() -> None:
     readers = {"image": lambda rows: Strings.from_bytes([b"x"] * len(rows))}
     columns = LazyColumns({"id": np.arange(2)}, readers, np.arange(2))
-    block = TrackedBlock(columns=columns, files=frozenset(["image"]), source_rows=np.arange(2), locate_source_row=str)
+    block = TrackedBlock(
+        columns=columns,
+        files=frozenset(["image"]),
+        source_rows=np.arange(2),
+        source=Rows({}),
+        locate_source_row=str,
+    )
     (renamed,) = Rename(columns={"image": "photo", "id": "key"}).apply(iter([block]), {})  # type: ignore[arg-type]
     assert renamed.files == {"photo"}
     assert isinstance(renamed.columns, LazyColumns)
