@@ -4,8 +4,8 @@
     smallest: 1 5000
 
 The rows are those of california_housing/housing.csv that have all numbers, repeated to `rows` (by default 1,000,000),
-in one file: 8 numbers and the target. A pipeline scales the numbers by their means and standard deviations and keeps the
-rows whose target is below 500,001: by `derive` and `filter`, or by a `function` of NumPy and `filter`.
+in one file: 8 numbers and the target. A pipeline scales the numbers by their means and standard deviations and keeps
+the rows whose target is below 500,001: by `derive` and `filter`, or by a `function` of NumPy and `filter`.
 
 Prints, for each round, the rows per second of each pipeline from the file and from arrays in memory, and of the
 operations alone, in the pipeline from the file. At last, a process of its own runs the pipeline from the file, and
@@ -34,6 +34,7 @@ import numpy as np
 from benchmarks.timing import parse_arguments
 from components.data import Arrays, Csv, OperatedSource
 from components.operation import Derive, Filter, Function
+from components.ragged import concatenate
 from components.types import RowOperation, Source, row_count
 
 NUMBERS = ("a", "b", "c", "d", "e", "f", "g", "h")
@@ -73,8 +74,8 @@ def count_rows(source: Source) -> int:
 
 def read_arrays(path: Path) -> Arrays:
     """The columns of the file in memory."""
-    blocks = [block for block in Csv(path=str(path)).blocks("all")]
-    return Arrays(columns={name: np.concatenate([block.columns[name] for block in blocks]) for name in (*NUMBERS, "y")})
+    blocks = [*Csv(path=str(path)).blocks("all")]
+    return Arrays(columns={name: concatenate([block.columns[name] for block in blocks]) for name in (*NUMBERS, "y")})
 
 
 def measure(open_source: Callable[[], Source], operations: tuple[RowOperation, ...], rows: int) -> dict[str, float]:

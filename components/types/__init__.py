@@ -72,6 +72,7 @@ from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
 from components.types.operation import RowOperation as RowOperation
 from components.types.operation import find_columns_read as find_columns_read
+from components.types.operation import narrow_operations as narrow_operations
 from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 
 class RowOperation(Protocol):
@@ -38,6 +38,38 @@ class RowOperation(Protocol):
             counts: gets the number of rows with something that the user should know, by a sentence that follows
                 "3 of 9 rows: ", such as "the condition has no value".
         """
+
+
+@runtime_checkable
+class ComputesEach(Protocol):
+    """An operation that computes several columns, each by itself."""
+
+    def narrow(self, names: Collection[str]) -> Self:
+        """The operation that computes only what some of its columns need, at least one."""
+
+
+def narrow_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:
+    """The operations that some columns need, by their positions, narrowed to what these columns need.
+
+    So rows to predict need no column of which only the target is computed. Operations whose columns aren't known before
+    they run are kept, and so are those that compute none.
+
+    Args:
+        operations: operations that keep all rows.
+        names: the columns after the operations.
+    """
+    needed: set[str] | None = {*names}  # None: all
+    kept = dict[int, RowOperation]()
+    for number, operation in reversed([*enumerate(operations)]):
+        computed = {*(operation.columns_computed or ())}
+        if computed and needed is not None:
+            if not (used := computed & needed):
+                continue
+            operation = operation.narrow(used) if isinstance(operation, ComputesEach) else operation
+        kept[number] = operation
+        read = operation.columns_read
+        needed = None if needed is None or read is None else (needed - computed) | {*read}
+    return dict(reversed(kept.items()))
 
 
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:

@@ -40,7 +40,7 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
-from runner.data.operations import build_operations, list_new_row_operations
+from runner.data.operations import build_operations, select_new_row_operations
 from runner.data.python_rows import open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
 
@@ -250,8 +250,10 @@ def _list_keys(
     inputs: Mapping[str, Column], read: RawColumns, operations: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """The raw columns that new rows need: those of inputs, all, and those of targets. None: operations may read any."""
-    applied = list_new_row_operations(build_operations(operations))
-    of_inputs, of_all = (find_columns_read(applied, names) for names in (raw_keys(inputs), read.names))
+    built = build_operations(operations)
+    applied = [*select_new_row_operations(built, read.names).values()]
+    for_inputs = [*select_new_row_operations(built, raw_keys(inputs)).values()]
+    of_inputs, of_all = find_columns_read(for_inputs, raw_keys(inputs)), find_columns_read(applied, read.names)
     if of_inputs is None or of_all is None:
         return None
     computed = {name for operation in applied for name in operation.columns_computed or ()}

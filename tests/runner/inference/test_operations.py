@@ -29,7 +29,7 @@ inputs: {columns: [rooms_each, rooms]}
 OPERATIONS = (
     "operations=["
     '{option: filter, where: "price < 130"}, '
-    "{option: derive, columns: {rooms: rooms + 1, rooms_each: rooms / households}}]"
+    "{option: derive, columns: {price: price + 0, rooms: rooms + 1, rooms_each: rooms / households}}]"
 )
 COLUMNS: dict[str, Any] = {
     "id": [f"a{number}" for number in range(60)],
@@ -38,7 +38,7 @@ COLUMNS: dict[str, Any] = {
     "price": [number * 37 % 60 * 2.5 for number in range(60)],
 }
 KEPT = [row for row in range(60) if COLUMNS["price"][row] < 130]
-NEW = {name: COLUMNS[name] for name in ("rooms", "households")}
+NEW = {name: COLUMNS[name] for name in ("rooms", "households")}  # without the column of the target
 
 
 @pytest.fixture(scope="module")
