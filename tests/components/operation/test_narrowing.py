@@ -41,6 +41,8 @@ def test_only_what_is_needed_is_kept() -> None:
         1: Rename(columns={"b": "c"}),
     }
     assert narrow_operations([both, renamed], ["a"]) == {}
+    replaced = [Derive(columns={"a": "price * 2"}), Derive(columns={"a": "b + 1"})]
+    assert [*narrow_operations(replaced, ["a"])] == [1]
 
 
 def test_a_function_that_may_read_and_compute_anything_is_kept_with_all_before_it() -> None:

@@ -105,7 +105,8 @@ def test_nothing_is_computed_again_from_the_cache(folder: Path, monkeypatch: pyt
 def test_columns_of_the_data_are_copied_beside_predictions(
     folder: Path, model: TrainedModel, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("new.csv").write_bytes((folder.parents[1] / "homes.csv").read_bytes())
+    lines = (folder.parents[1] / "homes.csv").read_text().splitlines()
+    Path("new.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))  # without the price
     command = ["mode=predict", f"run={folder}", "output=found.csv", "output.columns=[row,id]", *words]
     assert main(command) == 0, capsys.readouterr().err
     table = csv.read_csv("found.csv")
