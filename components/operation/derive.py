@@ -47,6 +47,15 @@ class Derive:
     def columns_computed(self) -> Collection[str]:
         return self.columns.keys()
 
+    def narrow(self, names: Collection[str]) -> Derive:
+        """The operation that computes only what some of its columns need."""
+        needed, kept = {*names}, dict[str, str]()
+        for name, text in reversed(self.columns.items()):
+            if name in needed:
+                kept[name] = text
+                needed |= {*Expression(text).columns}
+        return Derive(columns=dict(reversed(kept.items())))
+
     def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
         expressions = {name: Expression(text) for name, text in self.columns.items()}
         for block in blocks:

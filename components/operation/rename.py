@@ -40,6 +40,13 @@ class Rename:
     def columns_computed(self) -> Collection[str]:
         return self.columns.values()
 
+    def narrow(self, names: Collection[str]) -> Rename:
+        """The operation that gives only some of the new names. Columns that have one of them are renamed, too."""
+        news = {*names} & {*self.columns.values()}
+        while others := {self.columns[new] for new in news if new in self.columns} - news:
+            news |= others
+        return Rename(columns={old: new for old, new in self.columns.items() if new in news})
+
     def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
         for block in blocks:
             check_columns(self.columns, block)

@@ -79,6 +79,7 @@ from components.types.operation import ReadsLists as ReadsLists
 from components.types.operation import ReadsSource as ReadsSource
 from components.types.operation import RowOperation as RowOperation
 from components.types.operation import find_columns_read as find_columns_read
+from components.types.operation import narrow_operations as narrow_operations
 from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from components.types.data import Source
 
@@ -65,6 +65,38 @@ class ReadsLists(Protocol):
     @property
     def list_columns(self) -> Collection[str]:
         """The columns. Python's lists there are lists also if an array could hold them."""
+
+
+@runtime_checkable
+class ComputesEach(Protocol):
+    """An operation that computes several columns, each by itself."""
+
+    def narrow(self, names: Collection[str]) -> Self:
+        """The operation that computes only what some of its columns need, at least one."""
+
+
+def narrow_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:
+    """The operations that some columns need, by their positions, narrowed to what these columns need.
+
+    So rows to predict need no column of which only the target is computed. Operations whose columns aren't known before
+    they run are kept, and so are those that compute none, or that make rows.
+
+    Args:
+        operations: operations that new rows pass through.
+        names: the columns after the operations.
+    """
+    needed: set[str] | None = {*names}  # None: all
+    kept = dict[int, RowOperation]()
+    for number, operation in reversed([*enumerate(operations)]):
+        computed = {*(operation.columns_computed or ())}
+        if computed and needed is not None and not isinstance(operation, MakesRows):
+            if not (used := computed & needed):
+                continue
+            operation = operation.narrow(used) if isinstance(operation, ComputesEach) else operation
+        kept[number] = operation
+        read = operation.columns_read
+        needed = None if needed is None or read is None else (needed - computed) | {*read}
+    return dict(reversed(kept.items()))
 
 
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:

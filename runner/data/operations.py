@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from components.closest import join_names
-from components.types import MakesRows, ReadsSource, RowOperation, Source
+from components.types import MakesRows, ReadsSource, RowOperation, Source, narrow_operations
 from runner.errors import error_location
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
@@ -29,21 +29,30 @@ def operate(source: Source, operations: Sequence[RowOperation]) -> Source:
     return _operate(source, operations, range(len(operations)))
 
 
-def operate_new_rows(source: Source, operations: Sequence[RowOperation]) -> tuple[Source, tuple[str, ...]]:
-    """New rows that pass through the operations of a run that compute columns, and sentences about the others."""
-    numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
-    others = [f"operations.{number}" for number in range(len(operations)) if number not in numbers]
+def operate_new_rows(
+    source: Source, operations: Sequence[RowOperation], names: Collection[str]
+) -> tuple[Source, tuple[str, ...]]:
+    """New rows that pass through the operations of a run that compute columns, and sentences about the others.
+
+    Args:
+        source: the rows.
+        operations: all operations of the run.
+        names: the columns that are needed after the operations.
+    """
+    applied = select_new_row_operations(operations, names)
+    others = [f"operations.{number}" for number, each in enumerate(operations) if not each.applies_to_new_rows]
     verb = "is" if len(others) == 1 else "are"
-    applied = list_new_row_operations(operations)
-    makes_rows = any(isinstance(operation, MakesRows) for operation in applied)
+    makes_rows = any(isinstance(operation, MakesRows) for operation in applied.values())
     effect = "new rows pass through the others only" if makes_rows else "all new rows are kept, in their order"
     note = f"{join_names(others)} {verb} for the data of the run: {effect}"
-    return _operate(source, applied, numbers), (note,) if others else ()
+    return _operate(source, [*applied.values()], [*applied]), (note,) if others else ()
 
 
-def list_new_row_operations(operations: Sequence[RowOperation]) -> list[RowOperation]:
-    """The operations that new rows pass through: those that compute columns."""
-    return [operation for operation in operations if operation.applies_to_new_rows]
+def select_new_row_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:
+    """The operations that new rows pass through, by their positions: those that compute what some columns need."""
+    numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
+    narrowed = narrow_operations([operations[number] for number in numbers], names)
+    return {numbers[index]: operation for index, operation in narrowed.items()}
 
 
 def list_other_sources(operations: Sequence[RowOperation]) -> dict[str, str]:

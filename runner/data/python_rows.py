@@ -48,7 +48,7 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.load import Data, Features, program_column_names
-from runner.data.operations import list_new_row_operations, operate_new_rows
+from runner.data.operations import operate_new_rows, select_new_row_operations
 from runner.data.windows import find_new_examples, view_examples
 from runner.signature.build import build_source
 
@@ -129,8 +129,10 @@ def open_rows(
         UserError: a column is missing.
         DataError: the columns differ in length, or a column has values of a wrong type.
     """
-    opened = _open_rows(rows, columns, options, list_keys, list_new_row_operations(operations))
-    source, notes = operate_new_rows(opened.source, operations)
+    names = raw_keys(columns)
+    applied = [*select_new_row_operations(operations, names).values()]
+    opened = _open_rows(rows, columns, options, list_keys, applied)
+    source, notes = operate_new_rows(opened.source, operations, names)
     return NewRows(source, (*opened.notes, *notes))
 
 

@@ -44,8 +44,8 @@ from runner.data.load import Data, Features, RawColumns, find_raw_columns, progr
 from runner.data.operations import (
     build_operations,
     find_changed_sources,
-    list_new_row_operations,
     list_other_sources,
+    select_new_row_operations,
 )
 from runner.data.python_rows import NewRows, open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
@@ -101,8 +101,9 @@ class Transform:
         for name, column in columns.items():
             if not isinstance(column, DecodesRows) and any(each.depth for each in self.layouts.get(name, {}).values()):
                 visit(name)
-        for operation in list_new_row_operations(self.operations):
-            keys.update(dict.fromkeys(operation.list_columns if isinstance(operation, ReadsLists) else ()))
+        for operation in self.operations:
+            if operation.applies_to_new_rows and isinstance(operation, ReadsLists):
+                keys.update(dict.fromkeys(operation.list_columns))
         return frozenset(keys)
 
     def __call__(self, rows: Mapping[str, Any] | Source, *, on_missing: OnMissing = "error") -> Rows:
@@ -275,8 +276,10 @@ def _list_keys(
     inputs: Mapping[str, Column], read: RawColumns, operations: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """The raw columns that new rows need: those of inputs, all, and those of targets. None: operations may read any."""
-    applied = list_new_row_operations(build_operations(operations))
-    of_inputs, of_all = (find_columns_read(applied, names) for names in (raw_keys(inputs), read.names))
+    built = build_operations(operations)
+    applied = [*select_new_row_operations(built, read.names).values()]
+    for_inputs = [*select_new_row_operations(built, raw_keys(inputs)).values()]
+    of_inputs, of_all = find_columns_read(for_inputs, raw_keys(inputs)), find_columns_read(applied, read.names)
     if of_inputs is None or of_all is None:
         return None
     computed = {name for operation in applied for name in operation.columns_computed or ()}
