@@ -20,7 +20,7 @@ from timing import format_rates, parse_arguments, time_variants
 
 from components.data import Arrays, OperatedSource
 from components.operation import Aggregate, Join
-from components.types import RowOperation
+from components.types import RowOperation, Strings
 
 COLUMNS = {"rows": "count()", "sum": "sum(price)", "mean": "mean(price)", "highest": "max(price)"}
 STORES, CUSTOMERS = 10_000, 100_000  # for a million rows
@@ -56,16 +56,17 @@ def make_tables(rows: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return sales, others
 
 
-def name_numbers(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix} {number}" for number in numbers.tolist()]
+def name_numbers(prefix: str, numbers: np.ndarray) -> Strings:
+    return Strings.from_bytes([f"{prefix} {number}".encode() for number in numbers.tolist()])
 
 
 def list_variants(sales: Mapping[str, Any], stores: Mapping[str, Any]) -> dict[str, dict[str, Callable[[], Any]]]:
     """What is measured, by name: each by Titrate, and by pandas."""
     table, other = Arrays(columns=sales), Arrays(columns=stores)
-    for source in (table, other):
-        source.sizes()  # converts Python's lists
-    frame, other_frame = pd.DataFrame(sales), pd.DataFrame(stores)
+    frame, other_frame = (
+        pd.DataFrame({name: each.tolist() if isinstance(each, Strings) else each for name, each in columns.items()})
+        for columns in (sales, stores)
+    )
     variants: dict[str, dict[str, Callable[[], Any]]] = {}
     for kind, suffix in (("numbers", ""), ("texts", "_name")):
         variants[f"join by {kind}"] = {

@@ -21,7 +21,7 @@ from components.operation.aggregates import (
     make_groups,
     parse_aggregate,
 )
-from components.operation.keys import read_keys
+from components.operation.keys import Keys, read_keys
 from components.operation.other_source import read_names
 from components.ragged import concatenate
 from components.tracked_block import Merged, TrackedBlock, concatenate_blocks
@@ -81,19 +81,20 @@ class Aggregate:
 
     def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
         evaluated = dict[str, list[tuple[Kind, Operand]]]()
-        kept = list[TrackedBlock]()
+        kept, keys = list[TrackedBlock](), list[Keys]()
         for block in blocks:
-            keys = read_keys(block, self._by)  # an error names the block
-            kept.append(block.select_columns({*keys.names}))
+            kept.append(block.select_columns({*self._by}))
+            keys.append(read_keys(block, self._by))
             for text, expression in self._expressions.items():
                 evaluated.setdefault(text, []).append(expression.evaluate(block))
         if (block_of_keys := concatenate_blocks(kept)) is not None:
             values = {text: _join(pieces) for text, pieces in evaluated.items()}
-            yield from self._aggregate(block_of_keys, values)
+            yield from self._aggregate(block_of_keys, _join_keys(keys), values)
 
-    def _aggregate(self, block: TrackedBlock, values: Mapping[str, tuple[Kind, Operand]]) -> Iterator[TrackedBlock]:
+    def _aggregate(
+        self, block: TrackedBlock, keys: Keys, values: Mapping[str, tuple[Kind, Operand]]
+    ) -> Iterator[TrackedBlock]:
         """Yields the new rows, of all rows of a part with the columns of the key and the values of expressions."""
-        keys = read_keys(block, self._by)
         first_rows = keys.find_first_rows()
         is_first = first_rows == np.arange(len(first_rows))
         first, group_of = np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_rows]
@@ -130,6 +131,13 @@ def _compute(
     if (group := find_overflow(aggregate.name, values)) is not None:
         raise DataError(f"`{aggregate.text}` is too large for {describe(group)}", "correct the values")
     return compute_aggregate(aggregate.name, values)
+
+
+def _join_keys(keys: Sequence[Keys]) -> Keys:
+    """The keys of the rows of all blocks."""
+    pairs = [[(each.kinds[index], each.operands[index]) for each in keys] for index in range(len(keys[0].names))]
+    kinds, operands = zip(*map(_join, pairs), strict=True)
+    return Keys(keys[0].names, kinds, operands)
 
 
 def _join(pieces: Sequence[tuple[Kind, Operand]]) -> tuple[Kind, Operand]:

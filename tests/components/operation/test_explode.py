@@ -1,5 +1,6 @@
 """Rows that are made of the elements of lists, whatever the blocks are."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.data import Arrays, OperatedSource
 from components.operation import Explode
-from components.types import DataError, Ragged, UserError
+from components.types import Block, DataError, Ragged, UserError
 from tests.helpers.operations import Rows, list_rows, operate
 
 rows_with_lists = st.lists(
@@ -80,6 +81,15 @@ def test_arrays_and_lists_of_lists_have_elements_too() -> None:
         (3, 8),
         (4, 8),
     ]
+
+
+def test_a_missing_array_is_an_empty_list() -> None:
+    class Pairs(Rows):
+        def blocks(self, part: str) -> Iterator[Block]:
+            yield Block({"pairs": np.arange(6).reshape(3, 2)}, {"pairs": np.array([True, False, True])})
+
+    source = OperatedSource(source=Pairs({"all": [{}] * 3}), operations=(Explode(columns="pairs"),))
+    assert list_rows(source.blocks("all")) == [{"pairs": number} for number in (0, 1, 4, 5)]
 
 
 @pytest.mark.parametrize(
