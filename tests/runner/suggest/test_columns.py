@@ -315,6 +315,36 @@ def test_texts_like_tags_are_classes_if_their_type_is_declared() -> None:
     assert found["feature"]["target"] == {"_target_": "components.feature.Label", "key": "t"}
 
 
+@pytest.mark.parametrize(
+    ("texts", "example"),
+    [
+        (repeat("a", "b", "c", "d", "e", "a;b"), ("a;b", ";")),  # few lists: they are no tags
+        (repeat("a|b", "c|d", "e", "a"), ("a|b", "|")),  # few recur
+        (repeat("x;y", "z;w", "e"), None),  # none recurs
+        (repeat("a b c d; e", "e", "f"), None),  # a sentence
+        (repeat("a, b", "a", "b", "c", "d"), None),
+    ],
+)
+def test_texts_that_may_be_tags_are_pointed_out(texts: list[str], example: tuple[str, str] | None) -> None:
+    write(["t", "x"], [texts, NUMBERS])
+    found = [suggest(Csv(path="table.csv", target=target))["notes"] for target in ("t", "x")]
+    for notes, name in zip(found, ("Labels", "Tokens"), strict=True):
+        expected = (
+            f"t has texts such as {example[0]!r}, each of which is read as one value. If it is a list, write a feature "
+            f"file with components.feature.{name}, whose separator is {example[1]!r}"
+            if example
+            else None
+        )
+        assert [note for note in notes if "each of which" in note] == ([expected] if expected else [])
+    declared = suggest(Csv(path="table.csv", target="t", types={"t": "string"}))
+    assert not any("each of which" in note for note in declared["notes"])
+
+
+def test_tags_of_an_input_are_pointed_out() -> None:
+    (note,) = suggest_for(["t"], [repeat("a, b", "b", "c, a", "b, c")])["notes"]
+    assert note.startswith("t has texts such as 'a, b', each of which is read as one value. If it is a list, write")
+
+
 def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
     whole = suggest_for(["x"], [repeat(3, 4, 5)], types={"x": "int"})
     assert whole["values"]["data"]["types"]["x"] == "int"
