@@ -244,6 +244,19 @@ def test_a_run_on_odd_names_is_recorded(empty_store: Path, monkeypatch: pytest.M
         assert run.data.metrics[f"test_{recorded}_loss"] == pytest.approx(result.metrics[f"test/{target}/loss"])
 
 
+def test_what_is_set_for_a_column_is_printed_beside_what_is_inferred(capsys: pytest.CaptureFixture[str]) -> None:
+    write(["x", "y"], [NUMBERS, repeat("a", "b")])
+    words = ["data=csv", "data.path=table.csv", "data.target=y"]
+    title = "set, and not shown in the table:\n"
+    for override in ("feature.columns.x.normalize=min_max", "feature.target.missing=mask"):
+        configure([*words, override])
+        assert f"{title}  {override}\n" in capsys.readouterr().out
+    configure([*words, "data.types.x=string", "training.epochs=3"])
+    printed = capsys.readouterr().out
+    assert "x       string" in printed
+    assert title not in printed
+
+
 def test_a_long_name_is_cut_in_the_printed_table(capsys: pytest.CaptureFixture[str]) -> None:
     write(["n" * 300, "y"], [repeat(1, 2), NUMBERS])
     assert main(["mode=init", "data=csv", "data.path=table.csv", "data.target=y"]) == 0
