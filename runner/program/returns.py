@@ -106,8 +106,8 @@ def _check_pixels(logits: Any, expected: tuple[int, ...], part: str) -> None:
     if len(sides) == len(own) == 2 and sides != own and outputs == count:
         (height, width), (own_height, own_width) = sides, own
         raise UserError(
-            f"{part} has {own_height} x {own_width} pixels, but the target {height} x {width}. If the network keeps the "
-            f"size of images, set feature.target.size=[{own_height},{own_width}], or "
+            f"{part} has {own_height} x {own_width} pixels, but the target {height} x {width}. If the network keeps "
+            f"the size of images, set feature.target.size=[{own_height},{own_width}], or "
             f"feature.columns.NAME.size=[{height},{width}] for the images. Otherwise choose a network that returns "
             f"{height} x {width} pixels."
         )
