@@ -16,6 +16,9 @@ NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:4
 FIRST_TIME, MISSING_TIME = np.datetime64("0001-01-01", "us"), np.datetime64("NaT", "us")
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 MISSING_MICROSECONDS = int(MISSING_TIME.view(np.int64))
+DAY = 86400  # seconds
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
+PERIODS = {"weekday": (DAY, 7), "hour": (3600, 24), "minute": (60, 60), "second": (1, 60)}  # (seconds, period)
 
 
 def parse_texts(texts: Strings, format: str | None = None) -> np.ndarray:
@@ -69,28 +72,42 @@ def _parse(value: Any, format: str | None) -> datetime | None:
 
 def count_days(times: np.ndarray) -> np.ndarray:
     """The days since 1970-01-01 with their fraction, float64. Microseconds of a late year would exceed float64."""
-    days = times.astype("datetime64[D]")
-    return days.astype(np.int64) + (times - days) / np.timedelta64(1, "D")
+    days, rest, ticks = _split(times, DAY)
+    return days + rest / ticks
 
 
 def count_seconds_between(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     """The seconds from one time to another with their fraction, float64. It is negative if `stop` is earlier."""
-    first, last = start.astype("datetime64[D]"), stop.astype("datetime64[D]")
-    second = np.timedelta64(1, "s")
-    return (last - first).astype(np.int64) * 86400.0 + ((stop - last) / second - (start - first) / second)
+    (first, first_rest, first_ticks), (last, last_rest, last_ticks) = _split(start, 1), _split(stop, 1)
+    whole = (last - first).astype(np.float64)
+    return whole if first_ticks == last_ticks == 1 else whole + (last_rest / last_ticks - first_rest / first_ticks)
 
 
 def extract_part(times: np.ndarray, part: str) -> np.ndarray:
-    """Extracts a part of times, datetime64 (rows,), as int64."""
-    years, months, days = (times.astype(f"datetime64[{unit}]") for unit in "YMD")
+    """Extracts a part of times, datetime64 (rows,), as int64. That of NaT is any number."""
     if part == "year":
-        return years.astype(np.int64) + 1970
+        return times.astype("M8[Y]").astype(np.int64) + 1970
     if part == "month":
-        return (months - years.astype(months.dtype)).astype(np.int64) + 1
+        return _modulo(times.astype("M8[M]").astype(np.int64), 12) + 1
     if part in ("day", "day_of_year"):
-        start = months if part == "day" else years
-        return (days - start.astype(days.dtype)).astype(np.int64) + 1
-    if part == "weekday":
-        return (days.astype(np.int64) + 3) % 7  # 1 January 1970 was a Thursday
-    seconds = (times.astype("datetime64[s]") - days.astype("datetime64[s]")).astype(np.int64)
-    return {"hour": seconds // 3600, "minute": seconds // 60 % 60, "second": seconds % 60}[part]
+        start = times.astype("M8[M]" if part == "day" else "M8[Y]").astype("M8[D]")
+        return _split(times, DAY)[0] - start.astype(np.int64) + 1
+    seconds, period = PERIODS[part]
+    count, _, _ = _split(times, seconds)
+    return _modulo(count + 3 if part == "weekday" else count, period)  # 1 January 1970 was a Thursday
+
+
+def _split(times: np.ndarray, seconds: int) -> tuple[np.ndarray, Any, int]:
+    """The whole units of some seconds since 1970-01-01, the rest in ticks of the times, and the ticks of a unit."""
+    unit, count = np.datetime_data(times.dtype)
+    if unit not in TICKS or count != 1:  # days and longer units, picoseconds and shorter ones
+        unit = "ns" if unit in ("ps", "fs", "as") else "s"
+        times = times.astype(f"M8[{unit}]")
+    numbers, ticks = times.view(np.int64), TICKS[unit] * seconds
+    units = numbers if ticks == 1 else numbers // ticks
+    return units, numbers - units * ticks, ticks
+
+
+def _modulo(numbers: np.ndarray, divisor: int) -> np.ndarray:
+    """The remainder of whole numbers. NumPy's own takes twice as long."""
+    return numbers - numbers // divisor * divisor

@@ -120,8 +120,8 @@ class Generator(SearchesBadRows):
             "within the function. If the data has changed, set `version` to another text"
         )
 
-    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
-        return self._key_columns
+    def key_columns(self) -> Iterator[tuple[Mapping[str, Values], Mapping[str, np.ndarray]]]:
+        yield self._key_columns
 
     def locate_row(self, row: int) -> str:
         return self._describe_row(int(self.bad_rows.number(np.array([row]))[0]))

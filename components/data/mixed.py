@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from components.closest import join_names
-from components.columns import ALL, READING_OPTIONS, merge_options
+from components.columns import merge_options
 from components.data.csv.text_table import TextTable
 from components.data.files import hash_texts
 from components.data.joined_profile import join_profiles
-from components.data.same_types import NUMBERS, check_names, read_alike
+from components.data.same_types import NUMBERS, find_common_options, read_alike
+from components.data.source_block import SourceBlock, check_columns, read_values
 from components.data.splitting import KEY_OPTIONS, SplitOptions
 from components.types import (
     Block,
@@ -31,7 +32,6 @@ from components.types import (
     LocatesRows,
     OpensSource,
     Profiled,
-    Ragged,
     Range,
     SkipsRows,
     Source,
@@ -41,28 +41,11 @@ from components.types import (
     row_count,
 )
 
-KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "M": "timestamp", "U": "string", "O": "string"}  # of dtypes
 SHARED_OPTIONS = (
     *("target", "drop", "on_missing_target"),
     *("types", "dates", "marks", "nulls", "decimal", "thousands"),
 )
 """The options of tables that are set for all sources at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceBlock(Block):
-    """A block of one of several sources, whose rows are named with their source in messages.
-
-    Attributes:
-        name: the name of the source.
-        block: its block.
-    """
-
-    name: str
-    block: Block
-
-    def locate(self, row: int) -> str:
-        return f"{self.name}: {self.block.locate(row)}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,7 +159,7 @@ class Mixed(SplitOptions):
                 own = self._name_block(name, block)
                 first = first or own
                 if first.name != name:
-                    _check_columns(first, own)
+                    check_columns(first, own)
                 yield own
 
     def splits(self) -> dict[str, np.ndarray]:
@@ -265,12 +248,9 @@ class Mixed(SplitOptions):
         targets = self.target if isinstance(self.target, tuple) else (self.target,)
         return self.stratify or next((str(target) for target in targets if target is not None), super().class_column)
 
-    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
-        raise NotImplementedError("`read_key` reads the columns of the sources")
-
-    def read_key(self, option: str, name: str) -> Iterator[tuple[Values, np.ndarray]]:
+    def key_columns(self) -> Iterator[tuple[Mapping[str, Values], Mapping[str, np.ndarray]]]:
         for source in self._splitting.values():
-            yield from source.read_key(option, name)
+            yield from source.key_columns()
 
     def number_parts(self) -> dict[str, np.ndarray]:
         """The row numbers of each part of all sources. Raises DataError if the sources have different parts."""
@@ -380,7 +360,7 @@ class MixedTables(Mixed):
         return [name for name in types[0] if {each.get(name) for each in types} == NUMBERS]
 
     def _name_block(self, name: str, block: Block) -> SourceBlock:
-        read = _read_values(block)
+        read = read_values(block)
         floats = {key: np.asarray(read[key], np.float64) for key in self._float_columns if key in read}
         columns = block.columns
         columns = columns.with_columns(floats) if isinstance(columns, LazyColumns) else {**columns, **floats}
@@ -388,37 +368,13 @@ class MixedTables(Mixed):
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
         """The options with which other rows are read in the same way, as far as the tables have the same."""
-        first, *others = (_find_options(table, columns) for table in self.read_sources.values())
-        common = {name: _select_common(value, [each.get(name) for each in others]) for name, value in first.items()}
+        common = find_common_options([*self.read_sources.values()], columns)
         common["types"] |= dict.fromkeys(set(columns).intersection(self._float_columns), "float")
         return {name: value for name, value in common.items() if value not in (None, {})}
 
     def reading_notes(self, columns: Collection[str], *, declared: bool) -> tuple[str, ...]:
         notes = (table.reading_notes(columns, declared=declared) for table in self.read_sources.values())
         return tuple(itertools.chain.from_iterable(notes))
-
-
-def _find_options(table: TextTable, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
-    """The options with which a table is read, inferred or not. The arguments are those of `inferred_options`."""
-    given = {name: getattr(table, name) for name in READING_OPTIONS if name != "types"}
-    own = {name: value for name, value in given.items() if value is not None}
-    merged = merge_options(table.inferred_options(columns), own)
-    known = (*columns, ALL)
-    return {
-        name: {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
-        for name, value in merged.items()
-    }
-
-
-def _select_common(value: Any, others: Sequence[Any]) -> Any:
-    """An option of the first table as far as it is that of the others: all of it, or the columns with equal values."""
-    if isinstance(value, dict):
-        return {
-            key: item
-            for key, item in value.items()
-            if all(key in (each or {}) and each[key] == item for each in others)
-        }
-    return value if all(each == value for each in others) else None
 
 
 def _count_rows_of_files(source: Source) -> Sequence[int]:
@@ -435,31 +391,3 @@ def _find_split_options(source: object) -> dict[str, Any]:
         return {}
     defaults = {field.name: field.default for field in fields(SplitOptions)}
     return {name: value for name, default in defaults.items() if (value := getattr(source, name)) != default}
-
-
-def _check_columns(first: SourceBlock, block: SourceBlock) -> None:
-    """Raises DataError if a block has other columns than that of another source, or one of another type."""
-    check_names(first.name, first.columns, block.name, block.columns)
-    own, others = _read_values(block), _read_values(first)
-    for name in own.keys() & others.keys():
-        kind, needed = _find_kind(own[name]), _find_kind(others[name])
-        if kind != needed:
-            raise DataError(
-                f"column `{name}` is {kind} in the source {block.name}, but {needed} in the source {first.name}. Write "
-                "it with one type in both; of a table, `types` declares it."
-            )
-
-
-def _read_values(block: Block) -> Mapping[str, Values]:
-    """The columns of a block that were read."""
-    return block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns
-
-
-def _find_kind(values: Any) -> str:
-    """The type of a column, such as `int`, `string`, `lists of string` or `arrays (28, 28) of int`."""
-    if isinstance(values, Ragged):
-        return f"lists of {_find_kind(values.values)}"
-    if isinstance(values, Strings):
-        return "string"
-    kind = KINDS.get(values.dtype.kind, str(values.dtype))
-    return kind if values.ndim == 1 else f"arrays {values.shape[1:]} of {kind}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +38,7 @@ MIN_OTHERS = 5  # distinct values beside the codes; with fewer, a code may be on
 CODE_STDS = 3  # standard deviations of the other values, from the nearest of them to a code
 NEGATIVE_STDS = 0.5  # likewise for -1 where all others are positive
 TAG_SEPARATORS = "|;,"
+LIKELY_TAG_SEPARATORS = "|;"  # commas occur in names of one thing, too
 MAX_TAG_WORDS = 3
 
 
@@ -251,6 +253,15 @@ class Profile:
         return next((character for character in TAG_SEPARATORS if _are_tags(texts, character)), None)
 
     @cached_property
+    def likely_tags(self) -> tuple[str, str] | None:
+        if not isinstance(self.values, Strings):
+            return None
+        texts = sorted({text for text in self._sampled_texts if text})
+        characters = self.tag_separator or LIKELY_TAG_SEPARATORS
+        found = ((_find_tags(texts, character), character) for character in characters)
+        return next(((text, character) for text, character in found if text is not None), None)
+
+    @cached_property
     def _sampled_texts(self) -> list[str]:
         """Strings from all parts of the column, which are distinct if the strings have a dictionary."""
         assert isinstance(self.values, Strings)
@@ -291,12 +302,27 @@ def _find_codes(values: np.ndarray, codes: np.ndarray) -> Iterator[float]:
 
 def _are_tags(texts: set[str], separator: str) -> bool:
     """Whether texts are lists of short tags, which recur in other texts in other combinations."""
-    lists = [[tag.strip() for tag in text.split(separator)] for text in texts]
-    counts = Counter(tag for tags in lists for tag in tags)
+    lists, counts = _split_tags(texts, separator)
     several = sum(len(tags) > 1 for tags in lists)
     are_several = several > 0 if separator == "|" else several > len(texts) / 2  # no other text has a |
-    are_short = all(len(tag.split()) <= MAX_TAG_WORDS for tag in counts)
-    return are_several and are_short and 2 * len(counts) <= sum(counts.values())
+    return are_several and _are_short(counts) and 2 * len(counts) <= sum(counts.values())
+
+
+def _find_tags(texts: Collection[str], separator: str) -> str | None:
+    """The first list of tags, of which one occurs in another text. None: there is none, or tags are long."""
+    lists, counts = _split_tags(texts, separator)
+    recur = (len(tags) > 1 and any(tag and counts[tag] > tags.count(tag) for tag in tags) for tags in lists)
+    return next(itertools.compress(texts, recur), None) if _are_short(counts) else None
+
+
+def _split_tags(texts: Iterable[str], separator: str) -> tuple[list[list[str]], Counter[str]]:
+    """The tags of each text, and how often each occurs."""
+    lists = [[tag.strip() for tag in text.split(separator)] for text in texts]
+    return lists, Counter(tag for tags in lists for tag in tags)
+
+
+def _are_short(tags: Iterable[str]) -> bool:
+    return all(len(tag.split()) <= MAX_TAG_WORDS for tag in tags)
 
 
 def skewness(values: np.ndarray) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from components.closest import suggest_name
-from components.columns import READING_OPTIONS, ZONES, merge_options
+from components.columns import ALL, READING_OPTIONS, ZONES, merge_options
 from components.data.csv.text_table import TextTable
 from components.types import ColumnType, DataError
 
@@ -51,6 +51,42 @@ def check_names(first: str, names: Any, other: str, others: Any) -> None:
             which = f"column `{missing[0]}`" if len(missing) == 1 else f"columns {', '.join(missing)}"
             text = f"the source {lacks} has no {which}, which the source {has} has. {hint}"
             raise DataError(f"{text} Sources that are mixed have the same columns.")
+
+
+def find_common_options(
+    tables: Sequence[TextTable], columns: Mapping[str, Literal["int", "float"] | None]
+) -> dict[str, Any]:
+    """The options with which tables are read, inferred or not, as far as all tables have the same.
+
+    Args:
+        tables: the tables.
+        columns: as for `inferred_options` of a table.
+    """
+    first, *others = (_list_options(table, columns) for table in tables)
+    return {name: _select_common(value, [each.get(name) for each in others]) for name, value in first.items()}
+
+
+def _list_options(table: TextTable, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
+    """The options with which a table is read, inferred or not. The arguments are those of `inferred_options`."""
+    given = {name: getattr(table, name) for name in READING_OPTIONS if name != "types"}
+    own = {name: value for name, value in given.items() if value is not None}
+    merged = merge_options(table.inferred_options(columns), own)
+    known = (*columns, ALL)
+    return {
+        name: {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
+        for name, value in merged.items()
+    }
+
+
+def _select_common(value: Any, others: Sequence[Any]) -> Any:
+    """An option of the first table as far as it is that of the others: all of it, or the columns with equal values."""
+    if isinstance(value, dict):
+        return {
+            key: item
+            for key, item in value.items()
+            if all(key in (each or {}) and each[key] == item for each in others)
+        }
+    return value if all(each == value for each in others) else None
 
 
 def _find_options(column: str, tables: Mapping[str, TextTable]) -> dict[str, dict[str, Any]]:

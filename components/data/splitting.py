@@ -15,7 +15,7 @@ from components.data.folds import split_for_fold
 from components.data.holdout import RowKeys, limit_classes, split
 from components.data.key_column import KeyColumn, format_key, join_parts
 from components.hashing import hash_values, mix
-from components.types import DataError, Ragged, Range, Strings, Values
+from components.types import DataError, Ragged, Range, Strings, Values, row_count
 from components.types.splits import SPLIT_OPTIONS, find_split_conflicts
 from components.uri_mask import represent_masked
 
@@ -77,8 +77,8 @@ class SplitOptions(ABC):
         """The number of rows by part, in the order of the parts."""
 
     @abstractmethod
-    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
-        """The columns of a part that may decide about splits, and the masks of those with missing values."""
+    def key_columns(self) -> Iterator[tuple[Mapping[str, Values], Mapping[str, np.ndarray]]]:
+        """Yields the columns that may decide about splits, and the masks of those with missing values, part by part."""
 
     @abstractmethod
     def locate_row(self, row: int) -> str:
@@ -161,12 +161,11 @@ class SplitOptions(ABC):
 
     def _read_column(self, option: str, name: str) -> KeyColumn:
         """Reads a column of all parts. Raises DataError if there is none, or its rows have several values."""
-        return join_parts(option, name, [*self.read_key(option, name)])
+        return join_parts(option, name, [*self._read_key(option, name)])
 
-    def read_key(self, option: str, name: str) -> Iterator[tuple[Values, np.ndarray]]:
+    def _read_key(self, option: str, name: str) -> Iterator[tuple[Values, np.ndarray]]:
         """Yields the values and the mask of a column in each part. The arguments are those of `join_parts`."""
-        for part, size in self.sizes().items():
-            columns, masks = self.key_columns(part)
+        for columns, masks in self.key_columns():
             if name not in columns:
                 raise DataError(self._describe_wrong_key(option, name, columns))
             values = columns[name]
@@ -174,7 +173,7 @@ class SplitOptions(ABC):
                 raise DataError(f"`{option}` (={name}) must be a column with one value in each row")
             if not isinstance(values, Strings):
                 values = np.asarray(values)  # some sources read rows when they are needed
-            yield values, masks.get(name, np.ones(size, bool))
+            yield values, masks.get(name, np.ones(row_count(values), bool))
 
     def _describe_wrong_key(self, option: str, name: str, columns: Collection[str]) -> str:
         """A sentence about an option that needs the name of one of the columns, but has another one."""

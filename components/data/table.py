@@ -65,8 +65,9 @@ class Table(SplitOptions):
         """The masks of the columns of a part with missing values: (rows,), bool, False where a value is missing."""
         return {}
 
-    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
-        return self.columns_by_part[part], self.masks(part)
+    def key_columns(self) -> Iterator[tuple[Mapping[str, Values], Mapping[str, np.ndarray]]]:
+        for part in self.sizes():
+            yield self.columns_by_part[part], self.masks(part)
 
     def locate_row(self, row: int) -> str:
         for part, size in self.sizes().items():

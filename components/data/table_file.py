@@ -133,13 +133,13 @@ class StoredTable(TypedTable):
         objects[~valid[numbers]] = None
         return objects
 
-    def key_columns(self, part: str) -> tuple[Mapping[str, Values], Mapping[str, np.ndarray]]:
+    def key_columns(self) -> Iterator[tuple[Mapping[str, Values], Mapping[str, np.ndarray]]]:
         """The columns that may decide about splits. Bytes, such as hashes, are objects, since they are no texts."""
-        columns, masks = super().key_columns(part)
         keys = {self.class_column, *(getattr(self, option) for option in KEY_OPTIONS)}
-        packed = {name: columns[name] for name in keys & columns.keys() if name in self._files}
-        objects = {name: np.array([*cast(Strings, values).iterate_bytes()], object) for name, values in packed.items()}
-        return {**columns, **objects}, masks
+        for columns, masks in super().key_columns():
+            packed = {name: cast(Strings, columns[name]) for name in keys & columns.keys() if name in self._files}
+            objects = {name: np.array([*texts.iterate_bytes()], object) for name, texts in packed.items()}
+            yield {**columns, **objects}, masks
 
     @cached_property
     def _files(self) -> Set[str]:

@@ -33,6 +33,7 @@ TIME: frozenset[Kind] = frozenset({"time", "text"})  # a text of ISO 8601 is rea
 ANY: frozenset[Kind] = NUMERIC | {"text", "time", "missing"}
 MAX_INTEGER = 2**63 - 1
 MAX_CHARACTERS = 100  # of a value in a message
+MISSING_TIME = np.iinfo(np.int64).min  # NaT
 
 
 class Fault(NamedTuple):
@@ -165,7 +166,8 @@ def _find_values(values: np.ndarray) -> np.ndarray | None:
     """The mask of an array: False for NaN and NaT. None: it has none."""
     if values.dtype.kind not in "fM":
         return None
-    is_missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
+    # The comparison takes a third of the time of np.isnat.
+    is_missing = np.isnan(values) if values.dtype.kind == "f" else values.view(np.int64) == MISSING_TIME
     return ~is_missing if is_missing.any() else None
 
 

@@ -83,10 +83,11 @@ def negate(operand: Operand, kind: Kind, show: Callable[[], str]) -> Operand:
 
 def check_finite(operand: Operand, show: Callable[[], str]) -> Operand:
     """Makes computed numbers that aren't finite faults."""
-    values = operand.values
-    if np.isfinite(values).all():
+    values, valid_mask = operand.values, operand.valid_mask
+    is_finite = np.isfinite(values)
+    if is_finite.all() or (valid_mask is not None and (is_finite | ~valid_mask).all()):
         return operand
-    fault = Fault(np.asarray(~np.isfinite(values)), lambda row: f"{show()} is {format_value(values, row)}")
+    fault = Fault(np.asarray(~is_finite), lambda row: f"{show()} is {format_value(values, row)}")
     return combine((operand,), values, [fault])
 
 
@@ -96,9 +97,16 @@ def compare(symbol: str, left: Operand, right: Operand) -> Operand:
     first, second = left.values, right.values
     if isinstance(first, Strings) or isinstance(second, Strings):
         return combine((left, right), texts.compare(arrow_function, first, second))
-    if first.dtype.kind == "M" and first.dtype != second.dtype:  # NumPy's common unit may overflow
-        first, second = first.astype("M8[us]"), second.astype("M8[us]")
+    if first.dtype.kind == "M" and first.dtype != second.dtype:
+        first, second = _unify_units(first, second)
     return combine((left, right), function(first, second))
+
+
+def _unify_units(first: Any, second: Any) -> tuple[Any, Any]:
+    """Converts times to one unit. It is that of a column, if this represents a constant: such as days in seconds."""
+    if np.ndim(second) == 0 and (same := second.astype(first.dtype)).astype(second.dtype) == second:
+        return first, same
+    return first.astype("M8[us]"), second.astype("M8[us]")  # NumPy's common unit may overflow
 
 
 def is_in(operand: Operand, values: Sequence[Any]) -> Operand:
@@ -149,8 +157,9 @@ def _equals(operand: Operand, value: bool) -> Any:
 
 def choose(condition: Operand, first: Operand, second: Operand) -> Operand:
     """`first if condition else second`, missing where the condition is missing."""
-    is_true, is_false = _equals(condition, True), _equals(condition, False)
-    faults = (*condition.faults, *first.select(is_true), *second.select(is_false))
+    faults = condition.faults
+    if first.faults or second.faults:
+        faults = (*faults, *first.select(_equals(condition, True)), *second.select(_equals(condition, False)))
     valid_mask = condition.valid_mask
     if first.valid_mask is not None or second.valid_mask is not None:
         masks = (np.True_ if each.valid_mask is None else each.valid_mask for each in (first, second))
@@ -164,7 +173,7 @@ def fill(operand: Operand, other: Operand) -> Operand:
     valid_mask = operand.valid_mask
     if valid_mask is None:
         return operand
-    faults = (*operand.faults, *other.select(~valid_mask))
+    faults = (*operand.faults, *(other.select(~valid_mask) if other.faults else ()))
     values = select_values(valid_mask, operand.values, other.values)
     return Operand(values, None if other.valid_mask is None else valid_mask | other.valid_mask, faults)
 

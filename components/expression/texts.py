@@ -106,16 +106,26 @@ def split_part(texts: Strings, separator: str, position: int) -> tuple[Strings, 
 
 def parse_numbers(texts: Strings) -> tuple[Any, Any]:
     """Numbers in decimal notation, float64, and a mask: False where a text is no finite number."""
-    import pyarrow
     import pyarrow.compute as compute
 
     array, positions = split_dictionary(texts)
-    array = compute.utf8_trim_whitespace(array)
-    is_number = compute.match_substring_regex(array, pattern=NUMBER)
-    zero = _to_scalar(make_constant(b"0"))
-    numbers = convert_numbers(compute.if_else(is_number, array, zero).cast(pyarrow.float64()), "f8", None, 0)
-    is_finite = _to_values(is_number) & np.isfinite(numbers)
+    numbers, is_finite = _cast_numbers(compute.utf8_trim_whitespace(array))
     return (numbers, is_finite) if positions is None else (numbers[positions], is_finite[positions])
+
+
+def _cast_numbers(array: pyarrow.Array) -> tuple[Any, Any]:
+    """As `parse_numbers`, without spaces around the numbers."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    try:
+        numbers = convert_numbers(array.cast(pyarrow.float64()), "f8", None, 0)
+        return numbers, np.isfinite(numbers)  # besides numbers, Arrow only reads texts of NaN and infinity
+    except pyarrow.ArrowInvalid:
+        is_number = compute.match_substring_regex(array, pattern=NUMBER)
+        zero = _to_scalar(make_constant(b"0"))
+        numbers, is_finite = _cast_numbers(compute.if_else(is_number, array, zero))
+        return numbers, is_finite & _to_values(is_number)
 
 
 def find_pattern_fault(pattern: str) -> str:

@@ -204,6 +204,11 @@ class ColumnProfile(Protocol):
     def tag_separator(self) -> str | None:
         """The character between tags such as `action|drama`. None: the texts are no lists of tags."""
 
+    @property
+    def likely_tags(self) -> tuple[str, str] | None:
+        """A text that may be a list of tags, and the character between them; also if most texts are no lists. None:
+        there is none."""
+
 
 VOID = 255  # in masks, usually the borders of objects
 SPARSE, MAX_ID = 10, 200  # ids of classes are below so many times their number, and below so much

@@ -182,7 +182,20 @@ class Composer:
         suggestion = None if config.values["resume"] else config.suggestion  # a resumed run has printed it
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
-            print_suggestion(suggestion, _list_suggested(config, suggestion), whole=config.values["mode"] != "train")
+            settings, changes = _list_suggested(config, suggestion), _list_changed(config, suggestion)
+            print_suggestion(suggestion, settings, changes, whole=config.values["mode"] != "train")
+
+
+def _list_changed(config: Config, suggestion: Suggestion) -> list[str]:
+    """What the command, an experiment or a recipe sets in the feature columns in place of what is suggested."""
+    suggested = dict(dotted_leaves({"feature": suggestion.feature}))
+    found = dict(dotted_leaves({"feature": config.values["feature"]}))
+    origins = {key: find_origin(config.origins, key) or "" for key in found}
+    return [
+        shlex.quote(format_override(key, value))
+        for key, value in found.items()
+        if value != suggested.get(key) and not origins[key].startswith((suggestion.origin, "conf/"))
+    ]
 
 
 def _list_suggested(config: Config, suggestion: Suggestion) -> list[str]:

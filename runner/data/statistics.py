@@ -3,14 +3,15 @@
 Columns that read raw columns are fitted in one pass. A column that reads a fitted column is fitted in a later pass, to
 the values that it reads.
 
-Several workers summarize blocks. The states of the blocks are merged pairwise, in a tree that depends only on the
-number of blocks. So the result is bit-identical for any number of workers.
+Several workers summarize blocks, two at a time. The states of the blocks are merged pairwise, in a tree that depends
+only on the number of blocks. So the result is bit-identical for any number of workers.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -89,13 +90,9 @@ def compute_statistics(
         rows = {name: requests[name].rows for name in plans}
         keys = frozenset[str]().union(*(plan.keys for plan in plans.values()))
         selections = (_select_requested(rows, offset, block, keys) for offset, block in blocks_with_offsets(source))
-        summarize = functools.partial(_summarize_block, plans, constants)
-        # Workers return states without their statistics, as a statistic may be equal to itself only, and not to a copy.
-        states = (
-            {name: dict(zip(plans[name].statistics, found, strict=True)) for name, found in block.items()}
-            for block in (workers or Workers()).map(summarize, selections)
-        )
-        total = merge_states(states)
+        summarize = functools.partial(_summarize_pair, plans, constants)
+        found = (workers or Workers()).map(summarize, _pair(selections))
+        total = merge_states(_add_statistics(plans, states) for states in found)
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()
@@ -177,6 +174,30 @@ def _select_requested(rows: Mapping[str, np.ndarray], offset: int, block: Block,
         if low < high
     }
     return _Selection(drop_columns(block, keys), selected)
+
+
+def _pair(selections: Iterable[_Selection]) -> Iterator[tuple[_Selection, ...]]:
+    """Two neighbours at a time, the lowest level of the tree of `merge_states`. The last block may be alone."""
+    iterator = iter(selections)
+    while pair := tuple(itertools.islice(iterator, 2)):
+        yield pair
+
+
+def _summarize_pair(
+    plans: Mapping[str, _Plan], constants: Mapping[str, Constants], pair: tuple[_Selection, ...]
+) -> dict[str, list[Any]]:
+    """The merged states of two blocks, for each request that has rows in them, in the order of the statistics.
+
+    A worker merges them, as only one thread merges the others. They are returned without their statistics: a statistic
+    may be equal to itself only, and not to the copy that another process has.
+    """
+    blocks = (_summarize_block(plans, constants, selection) for selection in pair)
+    merged = merge_states(_add_statistics(plans, states) for states in blocks)
+    return {name: list(states.values()) for name, states in merged.items()}
+
+
+def _add_statistics(plans: Mapping[str, _Plan], states: Mapping[str, list[Any]]) -> dict[str, States]:
+    return {name: dict(zip(plans[name].statistics, found, strict=True)) for name, found in states.items()}
 
 
 def _summarize_block(

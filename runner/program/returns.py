@@ -93,9 +93,24 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
         elif heads:
             *positions, _ = next(iter(heads.values()))
             expected = (examples, *positions, sum(shape[-1] for shape in heads.values()))
+            _check_pixels(logits, expected, f"{part}: `{key}`")
             check_numbers(logits, expected, f"{part}: `{key}`", "`outputs` numbers for each example")
     for loss, values in output.losses.items():
         check_numbers(values, (examples,), f"{part}: `losses.{loss}`", "a number for each example")
+
+
+def _check_pixels(logits: Any, expected: tuple[int, ...], part: str) -> None:
+    """Raises UserError for logits of another height and width than the target's, as of resized images or masks."""
+    shape = jnp.shape(logits) if _is_numeric(logits) else ()
+    (_, *sides, outputs), (_, *own, count) = expected, (*shape, *[0] * 2)[: max(len(shape), 2)]
+    if len(sides) == len(own) == 2 and sides != own and outputs == count:
+        (height, width), (own_height, own_width) = sides, own
+        raise UserError(
+            f"{part} has {own_height} x {own_width} pixels, but the target {height} x {width}. If the network keeps "
+            f"the size of images, set feature.target.size=[{own_height},{own_width}], or "
+            f"feature.columns.NAME.size=[{height},{width}] for the images. Otherwise choose a network that returns "
+            f"{height} x {width} pixels."
+        )
 
 
 def check_metric(metric: Any, part: str) -> None:

@@ -21,6 +21,7 @@ from components.types import ColumnProfile, ColumnType
 from runner.suggest.messages import (
     describe_infinite_numbers,
     describe_likely_dates,
+    describe_likely_tags,
     describe_rounding,
     describe_sentinel,
     format_drop_override,
@@ -96,7 +97,12 @@ def _plan_values(column: ColumnProfile) -> ColumnPlan:
         return _plan_times(column)
     if column.kind != "string":
         return _plan_numbers(column)
-    return _plan_categories(column) if column.is_type_declared else _plan_texts(column)
+    if column.is_type_declared:
+        return _plan_categories(column)
+    plan = _plan_texts(column)
+    if not plan.feature_columns or plan.has_tokens:
+        return plan
+    return plan._replace(notes=(*plan.notes, *describe_likely_tags(column, "Tokens")))
 
 
 def is_allowed_name(name: str) -> bool:

@@ -40,6 +40,20 @@ def describe_likely_dates(column: ColumnProfile) -> str:
     return f"looks like dates or times. To read it as such, set {override}"
 
 
+def describe_likely_tags(column: ColumnProfile, class_name: str) -> tuple[str, ...]:
+    """Says that texts that are read as one value each may be lists of tags, and which feature column reads these.
+
+    Args:
+        column: the column.
+        class_name: the feature column.
+    """
+    if column.likely_tags is None or column.is_type_declared:
+        return ()
+    text, separator = column.likely_tags
+    remedy = f"write a feature file with components.feature.{class_name}, whose separator is {separator!r}"
+    return (f"has texts such as {text!r}, each of which is read as one value. If it is a list, {remedy}",)
+
+
 def describe_rounding() -> str:
     """Says that float64 rounds the numbers of a column."""
     return "has whole numbers beyond 2^53, which float64 rounds"

@@ -173,12 +173,15 @@ def _read_or_suggest(source: Any, identity: str, question: Question) -> Mapping[
     return suggested
 
 
-def print_suggestion(suggested: Suggestion, settings: Sequence[str], *, whole: bool) -> None:
+def print_suggestion(
+    suggested: Suggestion, settings: Sequence[str], changes: Sequence[str] = (), *, whole: bool
+) -> None:
     """Prints the plan for each column, and the notes. Long names are cut, so that the table stays readable.
 
     Args:
         suggested: the suggestion.
         settings: the other suggested options and values, as overrides.
+        changes: what is set in the feature columns in place of what the table shows, as overrides.
         whole: whether all columns of a long table are printed, and all notes. Otherwise a summary and the unusual
             columns are printed, and the others are in the file `COLUMNS_FILE` of the run's folder.
     """
@@ -190,6 +193,8 @@ def print_suggestion(suggested: Suggestion, settings: Sequence[str], *, whole: b
         rows = _shorten([rows[position] for position in suggested.unusual])
         rest = f"All columns are in {COLUMNS_FILE} of the run's folder. mode=look and mode=init print them."
         notes = [*_shorten(notes), (rest,)]
+    if changes:
+        notes += [("set, and not shown in the table:",), (f"  {' '.join(changes)}",)]
     if settings:
         notes += [("also inferred (to change one, set it on the command line):",), (f"  {' '.join(settings)}",)]
     print_tables([Section(title, [heading, *rows], right_columns=(2, 3))], notes)

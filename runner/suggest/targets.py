@@ -11,6 +11,7 @@ from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature
 from runner.suggest.images import plan_mask
 from runner.suggest.messages import (
     describe_infinite_numbers,
+    describe_likely_tags,
     describe_rounding,
     describe_sentinel,
     format_row_count,
@@ -217,7 +218,8 @@ def _plan_classes(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
     label = make_feature_column("Label", key=column.name)
     description = f"target: one of {column.distinct_count} classes{rare}{hint}"
-    return ColumnPlan(description, (label,), "int" if column.kind == "float" else None), options
+    notes = describe_likely_tags(column, "Labels")
+    return ColumnPlan(description, (label,), "int" if column.kind == "float" else None, notes), options
 
 
 def _count_known(column: ColumnProfile) -> int:

@@ -21,6 +21,7 @@ BLOCK = Block(
         "file": Strings.from_bytes([b"a", b"b", b"c"]),
         "list": Ragged(np.zeros(3), np.arange(4)),
         "pair": np.zeros((3, 2)),
+        "state": Strings.from_bytes([b"2", b"unknown"])._replace(indices=np.array([0, 1, 0])),
         "mixed": np.array(["a", 1, 2.0], object),
         "huge": np.array([0, 2**63, 1], np.uint64),
     },
@@ -229,6 +230,7 @@ def test_errors_of_columns_and_types(text: str, message: str) -> None:
             "to_number(city)",
             "row 10 of homes.csv: `to_number.*` reads 'Rome', which is no finite number, where city is 'R",
         ),
+        ("to_number(state)", "row 11 of homes.csv: .* reads 'unknown', which .*, where state is 'unknown'"),
         ("year(city)", r"row 10 of homes.csv: in `year\(city\)`, `city` reads 'Rome', which is no time of ISO 8601"),
     ],
 )

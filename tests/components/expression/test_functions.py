@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from components.expression.expression import Expression
 from components.expression.operands import Kind
-from components.types import Block, Strings
+from components.types import Block, DataError, Strings
 
 TEXTS = ["2021-03-04", "", None, "1999-12-31T23:59:58Z", "2024-02-29 06:07"]
 TIMES = ["2021-03-04T05:06:07", "1969-12-31T23:59:59.5", "NaT", "2024-12-31", "0001-01-01"]
@@ -30,8 +30,8 @@ BLOCK = Block(
 )
 
 
-def evaluate(text: str) -> list[Any]:
-    _, result = Expression(text).evaluate(BLOCK)
+def evaluate(text: str, block: Block = BLOCK) -> list[Any]:
+    _, result = Expression(text).evaluate(block)
     values = result.values.tolist()
     valid = [True] * len(values) if result.valid_mask is None else result.valid_mask.tolist()
     return [value if is_valid else None for value, is_valid in zip(values, valid, strict=True)]
@@ -54,11 +54,38 @@ def evaluate(text: str) -> list[Any]:
         ("coalesce(when, 'none') == 'none'", [False, False, True, False, False]),
         ("is_null(to_time(when))", [False, True, True, False, False]),
         ("time < date('2021-06-01') < to_time(when)", [False, None, None, False, True]),
+        ("day < to_time('2021-03-04T12:00')", [True, True, None, False, True]),
+        ("to_time('2021-03-04T12:00') <= day", [False, False, None, True, False]),
         ("cos(2 * pi() * (month(time) - 3) / 12)", [1, pytest.approx(0), None, pytest.approx(0), pytest.approx(0.5)]),
     ],
 )
 def test_functions_of_times(text: str, expected: list[Any]) -> None:
     assert evaluate(text) == expected
+
+
+PARTS = ("year", "month", "day", "hour", "minute", "second")
+
+
+@pytest.mark.parametrize(("unit", "step"), [("h", 3600e6), ("s", 1e6), ("ms", 1e3), ("us", 1), ("ns", 1)])
+def test_times_of_any_unit(unit: str, step: float) -> None:
+    microseconds = np.random.default_rng(0).integers(-(10**9), 8 * 10**9, 200) * 1_000_001 // int(step) * int(step)
+    expected = [datetime(1970, 1, 1) + timedelta(microseconds=int(each)) for each in microseconds]
+    block = Block({"time": microseconds.view("M8[us]").astype(f"M8[{unit}]")})
+    for part in PARTS:
+        assert evaluate(f"{part}(time)", block) == [getattr(time, part) for time in expected]
+    assert evaluate("weekday(time)", block) == [time.weekday() for time in expected]
+    assert evaluate("day_of_year(time)", block) == [time.timetuple().tm_yday for time in expected]
+    start = datetime(2000, 1, 1, 0, 0, 0, 500_000)
+    seconds = [(time - start).total_seconds() for time in expected]
+    assert evaluate(f"seconds_between('{start}', time)", block) == pytest.approx(seconds, rel=1e-15)
+    assert evaluate("days_between(time, time)", block) == [0] * 200
+
+
+def test_texts_of_numbers_that_are_not_finite_are_no_numbers() -> None:
+    block = Block({"text": Strings.from_bytes([b"nan", b" inf", b"1e400", b"-Infinity", b"+.5", b"-1e2 "])})
+    assert evaluate("try_number(text)", block) == [None, None, None, None, 0.5, -100]
+    with pytest.raises(DataError, match="reads 'nan', which is no finite number"):
+        evaluate("to_number(text)", block)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +195,7 @@ def test_pandas_and_jax_are_not_imported() -> None:
 import sys
 import numpy as np
 from components.expression.expression import Expression
-from components.types import Block, Strings
+from components.types import Block, DataError, Strings
 block = Block({"s": Strings.from_bytes([b"2020-01-01", b"b"]), "x": np.arange(2)})
 Expression("upper(s) + 'a' if x > 0 and s in ['b'] and matches(s, 'b') else split_part(s, 'b', 0)").evaluate(block)
 Expression("coalesce(try_number(s), month(s if x == 0 else null), x)").evaluate(block)

@@ -95,6 +95,21 @@ def test_statistics_are_bit_identical_for_any_number_of_threads(size: int) -> No
         assert (found.offset.tobytes(), found.scale.tobytes()) == (expected.offset.tobytes(), expected.scale.tobytes())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 9])
+def test_workers_merge_pairs_of_blocks_as_single_blocks_are_merged(count: int) -> None:
+    statistic, rows = Moments("x"), {"train": np.arange(ROWS), "last": np.arange(ROWS - 1, ROWS)}
+    blocks = list(Blocks(-(-ROWS // count)).blocks("all"))
+    states = {"train": [statistic.summarize(block) for block in blocks]}
+    states["last"] = [statistic.summarize(Block({"x": blocks[-1].columns["x"][-1:]}))]
+    requests = {name: StatisticsRequest({"a": Scaled("x", learn=True)}, rows[name]) for name in rows}
+    found = compute_statistics(Blocks(-(-ROWS // count)), requests, {"a": Scaled("x", learn=True)}, workers=Workers(1))
+    assert len(blocks) == count
+    for name, parts in states.items():
+        total = merge_states([{name: {(statistic, ()): state}} for state in parts])[name][statistic, ()]
+        for result, expected in zip(found[name]["a"]["moments"], statistic.result(total), strict=True):
+            assert result.tobytes() == expected.tobytes()
+
+
 class EqualToItself:
     """A statistic without a comparison of its own: a copy differs from it."""
 

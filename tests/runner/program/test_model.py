@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.types import MultiHot, Padded, UserError
+from components.types import MultiHot, Output, Padded, UserError
 from runner.program.join_columns import MAX_DENSE_SIZE, as_dense, join_columns
 from runner.program.model import sparse_inputs
+from runner.program.returns import check_output
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
@@ -69,3 +70,28 @@ def test_an_input_annotated_with_multi_hot_is_sparse() -> None:
         def __call__(self, a: jax.Array, b: "jax.Array | MultiHot", c: "MultiHotel", *, train: bool) -> None: ...  # noqa: F821
 
     assert sparse_inputs(Mine()) == {"b"}
+
+
+class Network:
+    """The type of an architecture, whose name a message has."""
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            (5, 16, 12, 2),
+            r"has 16 x 12 pixels, but the target 24 x 24\. .*set feature\.target\.size=\[16,12\], or .*24,24",
+        ),
+        ((5, 24, 12, 2), "24 x 12 pixels"),
+        ((5, 24, 24, 3), r"returns float32 \(5, 24, 24, 3\)\. It must return"),
+        ((5, 16, 12, 3), "It must return `outputs` numbers"),
+        ((5, 2), "It must return `outputs` numbers"),
+    ],
+)
+def test_logits_of_another_height_or_width_than_the_masks_name_the_sizes_to_set(
+    shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_output(Output(jnp.zeros(shape)), Network(), {"target": (24, 24, 2)}, 5)
+    check_output(Output(jnp.zeros((5, 24, 24, 2))), Network(), {"target": (24, 24, 2)}, 5)

@@ -244,6 +244,19 @@ def test_a_run_on_odd_names_is_recorded(empty_store: Path, monkeypatch: pytest.M
         assert run.data.metrics[f"test_{recorded}_loss"] == pytest.approx(result.metrics[f"test/{target}/loss"])
 
 
+def test_what_is_set_for_a_column_is_printed_beside_what_is_inferred(capsys: pytest.CaptureFixture[str]) -> None:
+    write(["x", "y"], [NUMBERS, repeat("a", "b")])
+    words = ["data=csv", "data.path=table.csv", "data.target=y"]
+    title = "set, and not shown in the table:\n"
+    for override in ("feature.columns.x.normalize=min_max", "feature.target.missing=mask"):
+        configure([*words, override])
+        assert f"{title}  {override}\n" in capsys.readouterr().out
+    configure([*words, "data.types.x=string", "training.epochs=3"])
+    printed = capsys.readouterr().out
+    assert "x       string" in printed
+    assert title not in printed
+
+
 def test_a_long_name_is_cut_in_the_printed_table(capsys: pytest.CaptureFixture[str]) -> None:
     write(["n" * 300, "y"], [repeat(1, 2), NUMBERS])
     assert main(["mode=init", "data=csv", "data.path=table.csv", "data.target=y"]) == 0
@@ -313,6 +326,36 @@ def test_texts_like_tags_are_classes_if_their_type_is_declared() -> None:
     write(["t", "x"], [repeat("a;b", "b", "c;a", "b;c"), NUMBERS])
     found = suggest(Csv(path="table.csv", target="t", types={"t": "string"}))
     assert found["feature"]["target"] == {"_target_": "components.feature.Label", "key": "t"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "example"),
+    [
+        (repeat("a", "b", "c", "d", "e", "a;b"), ("a;b", ";")),  # few lists: they are no tags
+        (repeat("a|b", "c|d", "e", "a"), ("a|b", "|")),  # few recur
+        (repeat("x;y", "z;w", "e"), None),  # none recurs
+        (repeat("a b c d; e", "e", "f"), None),  # a sentence
+        (repeat("a, b", "a", "b", "c", "d"), None),
+    ],
+)
+def test_texts_that_may_be_tags_are_pointed_out(texts: list[str], example: tuple[str, str] | None) -> None:
+    write(["t", "x"], [texts, NUMBERS])
+    found = [suggest(Csv(path="table.csv", target=target))["notes"] for target in ("t", "x")]
+    for notes, name in zip(found, ("Labels", "Tokens"), strict=True):
+        expected = (
+            f"t has texts such as {example[0]!r}, each of which is read as one value. If it is a list, write a feature "
+            f"file with components.feature.{name}, whose separator is {example[1]!r}"
+            if example
+            else None
+        )
+        assert [note for note in notes if "each of which" in note] == ([expected] if expected else [])
+    declared = suggest(Csv(path="table.csv", target="t", types={"t": "string"}))
+    assert not any("each of which" in note for note in declared["notes"])
+
+
+def test_tags_of_an_input_are_pointed_out() -> None:
+    (note,) = suggest_for(["t"], [repeat("a, b", "b", "c, a", "b, c")])["notes"]
+    assert note.startswith("t has texts such as 'a, b', each of which is read as one value. If it is a list, write")
 
 
 def test_an_unknown_key_of_a_declared_type_is_kept() -> None:
