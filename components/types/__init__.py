@@ -56,7 +56,10 @@ from components.types.data import Source as Source
 from components.types.data import Strings as Strings
 from components.types.data import Values as Values
 from components.types.data import row_count as row_count
+from components.types.examples import EXAMPLES_PROTOCOLS as EXAMPLES_PROTOCOLS
+from components.types.examples import DrawsExamples as DrawsExamples
 from components.types.examples import Examples as Examples
+from components.types.examples import FindsExamples as FindsExamples
 from components.types.examples import FoundExamples as FoundExamples
 from components.types.model import Batch as Batch
 from components.types.model import BoundTarget as BoundTarget

@@ -17,6 +17,7 @@ from components.types import (
     DecodesRows,
     Encoded,
     EncodingWarnings,
+    FindsExamples,
     RowOperation,
     Source,
     UpgradesConstants,
@@ -43,10 +44,15 @@ from runner.data.load import Data, Features, RawColumns, find_raw_columns, progr
 from runner.data.operations import build_operations, list_new_row_operations
 from runner.data.python_rows import open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
+from runner.errors import LocatedError
 
 FILE = "transform.npz"
 VERSION = 3
 READABLE_VERSIONS = (2, 3)
+UNPREDICTABLE = (
+    "the run learned from pairs, which are drawn by the classes of rows, so new rows can't be predicted. Predict a "
+    "split (data.split=test), evaluate rows with their classes, or train a network for single rows with weights=run."
+)
 SIDES = ("host", "device", "new_rows")  # the fields of `Constants` whose arrays are saved
 
 OnMissing: TypeAlias = Literal["error", "fill"]
@@ -182,7 +188,8 @@ class Transform:
     ) -> NewExamples:
         """Encodes the examples of new rows, which have several rows each. The arguments are those of `pieces`."""
         examples = self.features.examples
-        assert examples is not None
+        if not isinstance(examples, FindsExamples):
+            raise LocatedError("examples", UNPREDICTABLE)
         columns = self.columns | self.features.example_columns
         source, notes = open_rows(rows, columns, self.source_options, self.list_keys, self.operations)
         (encoded,) = self._encode_pieces(source, notes, None, on_missing=on_missing, on_warning=on_warning)
@@ -191,7 +198,7 @@ class Transform:
             for warning in found.describe_left_out(examples):
                 on_warning(warning)
         numbers = found.examples.rows[0]
-        return NewExamples(view_examples(encoded, examples, found.examples.order, numbers), numbers)
+        return NewExamples(view_examples(encoded, examples, found.examples, numbers), numbers)
 
     def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:
         """The warnings of the columns about new rows.

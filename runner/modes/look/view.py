@@ -165,7 +165,7 @@ class View:
         encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
         fitted = self.data.constants[column]
         layer = self.features.program_only[column].layer(fitted.static)
-        values: jax.Array = apply_target_layer(layer, encoded, dict(fitted.device))
+        values: jax.Array = apply_target_layer(layer, encoded, dict(fitted.device), self.features.join_targets)
         return values
 
 
