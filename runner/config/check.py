@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections import Counter
@@ -38,7 +39,15 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import FILLED_IN, LISTS, SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import (
+    FILLED_IN,
+    LISTS,
+    SCHEMA,
+    find_hint,
+    find_misplaced_parts,
+    list_architectures,
+    takes_function,
+)
 from runner.signature.source import NOT_ALLOWED, PartNotFoundError
 from runner.signature.type_hints import NO_DEFAULT, SWEEP_ADVICE, Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -556,9 +565,13 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
     training, target = values.get("training"), _architecture_target(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
-    known = read_signature(target) if target else None
-    if known is not None and "dtype" not in known:
-        yield Problem("training.precision", f"{target} supports float32 only, because it has no parameter `dtype`.")
+    with contextlib.suppress(PartNotFoundError):  # another check names it
+        for node in list_architectures(values["architecture"]) if target else ():
+            part = node["_target_"]
+            known = read_signature(part)
+            if known is not None and "dtype" not in known:
+                text = f"{part} supports float32 only, because it has no parameter `dtype`."
+                yield Problem("training.precision", text)
 
 
 def _check_mode_keys(config: Config) -> Iterator[Problem]:
