@@ -8,6 +8,9 @@ import pytest
 
 import runner
 from components.types import UserError
+from runner.config.recorded_config import read_run_config
+from runner.config.settings import Training
+from runner.data.training_order import TrainingOrder
 from runner.errors import ConfigError
 from runner.execution.execute import Result
 from runner.modes.look.view import View
@@ -26,7 +29,7 @@ RUN = (
     "training.epochs=2",
 )
 PAIRS = (
-    "examples={option: pairs, same: 0.4}",
+    "examples={option: pairs, same: 0.4, draws: 3}",
     "architecture={option: siamese, tower: {option: mlp, widths: [6, 5], activation: elu}}",
     "loss=binary_cross_entropy",
     "metric=[accuracy,auc]",
@@ -97,6 +100,20 @@ def test_new_rows_have_no_pairs(model: Any) -> None:
         model.predict({"image": DATA["image"][:3]})
 
 
+def test_each_epoch_has_the_partners_of_its_draw(trained: Result, model: Any) -> None:
+    training = Training.from_config(read_run_config(trained.folder).values["training"])
+    order = TrainingOrder(model.data, training, 0)
+    seen = []
+    for epoch in range(4):
+        pairs = model.data.encoded["image"]["values"].find_rows(order.epoch(epoch)[:])
+        assert sorted(pairs[:, 0]) == model.data.splits["train"].tolist()
+        assert np.equal(*DATA["label"][pairs].T).sum() == 20
+        seen.append(dict(pairs.tolist()))
+    assert seen[0] == seen[3]
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+    assert "another partner for each row in each of 3 epochs" in order.describe()
+
+
 def test_the_tower_has_the_parameters_of_the_network_alone(model: Any) -> None:
     tower = model.weights.parameters["architecture"]["tower"]
     assert {name: each["kernel"].shape for name, each in tower.items()} == {"dense_0": (16, 6), "dense_1": (6, 5)}
@@ -114,6 +131,7 @@ def test_an_extended_run_has_the_pairs_of_one_that_was_not_stopped(trained: Resu
         (["feature.target={_target_: components.feature.Numeric, key: label}"], "feature.target has numbers"),
         (["feature.target=null", "loss=null", "metric=[]"], "feature has none"),
         (["feature.target.weight=balanced"], "feature.target.weight: balanced weighs the classes of rows"),
+        (["training.sampling=balanced"], "training.sampling: balanced draws pairs by the targets of the first epoch"),
         (["feature.weight=label"], "feature.weight: a pair has two rows"),
         (["examples.same=1"], "examples.same: 1 "),
         (["architecture.tower.outputs=3"], "architecture.tower.outputs: is set from the data"),
@@ -133,3 +151,33 @@ def test_a_split_of_one_class_is_an_error(in_empty_folder: Path) -> None:
     data = {"image": DATA["image"], "label": np.arange(ROWS) % 2 * (np.arange(ROWS) < 70)}
     with pytest.raises(UserError, match="examples: the test split has rows of one class only, and at most 20 of it"):
         runner.run(*RUN, *PAIRS, "data.seed=null", data=data)
+
+
+def test_the_tower_is_taken_and_frozen_in_a_network_for_single_rows(trained: Result, in_empty_folder: Path) -> None:
+    words = (
+        "architecture={widths: [6, 5], activation: elu}",
+        "metric=[accuracy]",
+        "training.epochs=1",
+        "update=[freeze]",
+    )
+    weights = f"weights={{option: run, run: {trained.folder}, module: tower, skip: [head]}}"
+    result = runner.run(*RUN, *words, weights, data=DATA)
+    found, tower = (
+        runner.load(folder, data=DATA).weights.parameters["architecture"] for folder in (result.folder, trained.folder)
+    )
+    for name, layer in tower["tower"].items():
+        assert all((found[name][key] == array).all() for key, array in layer.items())
+    assert found["head"]["kernel"].shape == (5, 3)
+    assert runner.load(result.folder, data=DATA).predict({"image": DATA["image"][:3]}).prediction.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run: nowhere", "weights.run: nowhere: there is no such run"),
+        ("run: last", "weights.run: last is another run after each command"),
+    ],
+)
+def test_weights_of_no_run_are_an_error(words: str, message: str, in_empty_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        runner.run(*RUN, f"weights={{option: run, {words}}}", data=DATA)

@@ -28,6 +28,8 @@ class Pairs:
     Attributes:
         same: the share of the pairs of a split whose rows have the same class, rounded, but at least one pair of each
             kind.
+        draws: the number of partners that each row gets in training, one in each epoch; then they come again. Held-out
+            rows have the first one.
         seed: the seed of the draws.
 
     References:
@@ -35,6 +37,7 @@ class Pairs:
     """
 
     same: Annotated[float, Range(0, 1, "()")] = 0.5
+    draws: Annotated[int, Range(1)] = 1
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     @property
@@ -50,23 +53,25 @@ class Pairs:
         return range(2)
 
     def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
-        """The pairs. In `order`, the first row and the partner of each row follow one another."""
-        pairs = np.repeat(np.arange(len(classes))[:, None], 2, axis=1)
+        """The pairs. In `order`, each row and its partner follow one another: all rows of the first draw come first."""
+        own = np.arange(len(classes), dtype=np.int32)
+        pairs = np.tile(np.stack([own, own], axis=1), (self.draws, 1, 1))
         known = {name: rows[classes[rows] >= 0] for name, rows in splits.items()}
         for number, (name, rows) in enumerate(known.items()):
-            pairs[rows, 1] = rows[self._draw_partners(classes[rows], name, number)]
+            for draw in range(self.draws if name == "train" else 1):
+                pairs[draw, rows, 1] = rows[self._draw_partners(classes[rows], name, (self.seed, number, draw))]
         left_out = [len(rows) - len(known[name]) for name, rows in splits.items()]
         positions = np.arange(0, pairs.size, 2, dtype=np.int32)
         return FoundExamples([*known.values()], left_out, [0] * len(splits), pairs.reshape(-1), positions)
 
-    def _draw_partners(self, classes: np.ndarray, split: str, number: int) -> np.ndarray:
-        """The index of each row's partner among the rows of a split. `number` is the number of the split."""
+    def _draw_partners(self, classes: np.ndarray, split: str, seed: tuple[int, ...]) -> np.ndarray:
+        """The index of each row's partner among the rows of a split, which all have a class."""
         count = len(classes)
         sizes = np.bincount(classes)
         if (sizes > 0).sum() < 2:
             which = "no row with a class" if not count else f"rows of one class only, and at most {count:,} of it"
             raise DataError(f"the {split} split has {which}: pairs of different classes need rows of two classes.")
-        random = np.random.Philox(np.random.SeedSequence((self.seed, number)))
+        random = np.random.Philox(np.random.SeedSequence(seed))
         can_be_same = np.flatnonzero(sizes[classes] > 1)
         wanted = min(max(math.floor(self.same * count + 0.5), 1), count - 1)
         if wanted > len(can_be_same):

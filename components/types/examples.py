@@ -100,7 +100,14 @@ class FindsExamples(Examples, Protocol):
 
 @runtime_checkable
 class DrawsExamples(Examples, Protocol):
-    """Examples that are drawn at random by the classes of their rows. New rows without classes have none."""
+    """Examples that are drawn at random by the classes of their rows. New rows without classes have none.
+
+    Attributes:
+        draws: the number of examples that each row of the training split is known for. In an epoch comes one of them.
+            The position of the n-th one, counted from 0, is that of row i + n * rows in `FoundExamples.positions`.
+    """
+
+    draws: int
 
     def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
         """The examples of some rows. All rows of an example are in one split.

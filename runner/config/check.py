@@ -19,6 +19,7 @@ from runner.config.check_files import find_file_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
+from runner.config.check_weights import find_weights_problems
 from runner.config.losses import find_call_problems
 from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
 from runner.config.overrides import COMMAND_LINE
@@ -109,6 +110,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_example_problems(used),
         *find_call_problems(used),
         *find_teacher_problems(used),
+        *find_weights_problems(used),
         *find_update_problems(used),
         *find_drop_problems(used),
         *_check_length(used),

@@ -25,6 +25,10 @@ def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _check_windows(examples, feature)
     elif target_of(examples) == PAIRS:
         yield from _check_pairs(feature)
+        training, draws = values.get("training"), examples.get("draws")
+        if isinstance(draws, int) and draws > 1 and isinstance(training, Mapping) and training.get("sampling"):
+            text = f"{training['sampling']} draws pairs by the targets of the first epoch. Set examples.draws=1."
+            yield Problem("training.sampling", text)
 
 
 def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Problem]:

@@ -192,6 +192,8 @@ class Data:
             rows don't come from files.
         source_sizes: the number of rows of each of several sources. None: they weren't needed, or there is one source.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
+        draws: the number of examples that each training row is known for, of which an epoch has one: row i is also the
+            examples i + rows, i + 2 * rows and so on of `encoded`.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -208,6 +210,7 @@ class Data:
     file_sizes: np.ndarray | None = None
     source_sizes: Mapping[str, int] | None = None
     source: Source | None = None
+    draws: int = 1
 
     def number_rows(self, split: str) -> np.ndarray:
         """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
@@ -341,6 +344,7 @@ def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
         warnings=(*data.warnings, *left_out),
         left_out=(*data.left_out, *left_out),
         encoding_id=digest.hexdigest() if data.encoding_id else "",
+        draws=examples.draws if isinstance(examples, DrawsExamples) else 1,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
 from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
 from runner.execution.programs import make_program
+from runner.execution.run_weights import RunWeights
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
@@ -103,7 +105,7 @@ def prepare_run(
     tracking, observers = build_tracking(config), build_observers(config)
     trainer = make_trainer(config, source, progress, signals)
     with errors_with_origin(config), error_location("weights"):
-        weights_fingerprint = build_weights(config).fingerprint()
+        weights_fingerprint = trainer.weights_source.fingerprint()
     weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
@@ -155,7 +157,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         if teacher is not None:
             teacher.check_splits(data)
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
-        weights = build_weights(config)
+        weights = build_weights(config, progress)
         with memory_error_location("preparing the first batch", READ_LESS):
             trainer = Trainer(
                 program,
@@ -360,8 +362,10 @@ def _check_splits(data: Data, training: Training) -> None:
         )
 
 
-def build_weights(config: Config) -> Weights:
-    """Builds the part that gives the initial weights."""
+def build_weights(config: Config, progress: Progress) -> Weights:
+    """Builds the part that gives the initial weights. Those of a run are loaded."""
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        return weights
+        return (
+            weights.load(Path(config.values["folder"]), progress.note) if isinstance(weights, RunWeights) else weights
+        )

@@ -16,7 +16,7 @@ def draw(pairs: Pairs, classes: np.ndarray, splits: dict[str, np.ndarray]) -> di
     found = pairs.draw(classes, splits)
     assert found.order is not None
     assert found.positions is not None
-    both = [found.order[found.positions + step] for step in pairs.input_steps]
+    both = [found.order[found.positions[: len(classes)] + step] for step in pairs.input_steps]
     return {name: np.stack(both, 1)[rows] for name, rows in zip(splits, found.rows, strict=True)}
 
 
@@ -65,6 +65,22 @@ def test_pairs_are_those_of_the_seed() -> None:
         assert (first[name] == again[name]).all()
         assert (first[name] != other[name]).any()
     assert (first["train"][:, 1] != first["test"][:, 1] - 100).any()
+
+
+def test_training_rows_get_another_partner_in_each_draw_and_others_the_first_one() -> None:
+    classes, splits = np.arange(40, dtype=np.int32) % 4, {"train": np.arange(20), "test": np.arange(20, 40)}
+    found = Pairs(draws=3).draw(classes, splits)
+    assert found.order is not None
+    assert found.positions is not None
+    partners = found.order[found.positions + 1].reshape(3, 40)
+    once = Pairs().draw(classes, splits)
+    assert once.order is not None
+    assert (partners[0] == once.order[1::2]).all()
+    assert (partners[1:, 20:] == np.arange(20, 40)).all()  # no split has them
+    same = [classes[:20] == classes[own[:20]] for own in partners]
+    assert [own.sum() for own in same] == [10, 10, 10]
+    assert (partners[0, :20] != partners[1, :20]).any()
+    assert (same[0] != same[1]).any()  # the first row doesn't tell whether its partner has its class
 
 
 @pytest.mark.parametrize(

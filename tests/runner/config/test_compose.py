@@ -63,6 +63,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "update=decay": ["optimizer=adamw"],
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],
     "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
+    "examples=pairs": ["architecture=siamese"],
+    "weights=run": ["weights.run=outputs/tower"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
