@@ -1,5 +1,6 @@
 """Runs on pairs: their rows, targets and predictions, a siamese network, and its tower in a network for single rows."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 
 import runner
 from components.types import UserError
+from runner.__main__ import main
 from runner.config.recorded_config import read_run_config
 from runner.config.settings import Training
 from runner.data.training_order import TrainingOrder
 from runner.errors import ConfigError
 from runner.execution.execute import Result
-from runner.modes.look.view import View
+from runner.modes.look.view import View, image_inputs
 
 pytestmark = pytest.mark.optax
 
@@ -83,6 +85,7 @@ def test_no_image_is_copied(model: Any) -> None:
 def test_predictions_are_known_by_the_first_row(model: Any) -> None:
     pairs, predictions = find_pairs(model, "test"), model.predict("test")
     assert predictions.row.tolist() == pairs[:, 0].tolist()
+    assert predictions.frame()["partner"].tolist() == pairs[:, 1].tolist()
     same = np.equal(*DATA["label"][pairs].T)
     assert predictions.target.tolist() == np.where(same, "same", "different").tolist()
     share = (predictions.prediction == predictions.target).mean()
@@ -181,3 +184,18 @@ def test_the_tower_is_taken_and_frozen_in_a_network_for_single_rows(trained: Res
 def test_weights_of_no_run_are_an_error(words: str, message: str, in_empty_folder: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         runner.run(*RUN, f"weights={{option: run, {words}}}", data=DATA)
+
+
+def test_both_rows_are_looked_at_side_by_side(
+    trained: Result, in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("images.npz", **DATA)
+    words = ["data=npz", "data.path=images.npz", *(word for word in RUN if word != "quiet=true"), *PAIRS]
+    assert main(["mode=look", *words]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"train  inputs +2 +\d+ and \d+\n", printed)
+    assert re.search(r"different +30 \(60.0%\)", printed)
+    (figures,) = Path("outputs").glob("*/figures")
+    assert {"examples_image.png", "classes_image.png"} <= {path.name for path in figures.iterdir()}
+    images = image_inputs({"image": DATA["image"][[[0, 1], [2, 3]]]})["image"]
+    assert (images == np.concatenate([DATA["image"][[0, 2]], DATA["image"][[1, 3]]], axis=2)).all()

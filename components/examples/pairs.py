@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import jax
 
 CLASSES = ("different", "same")
+STREAM = 0x70616972  # tells the random numbers of pairs from those of the order of examples, whose seed may be the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Pairs:
         known = {name: rows[classes[rows] >= 0] for name, rows in splits.items()}
         for number, (name, rows) in enumerate(known.items()):
             for draw in range(self.draws if name == "train" else 1):
-                pairs[draw, rows, 1] = rows[self._draw_partners(classes[rows], name, (self.seed, number, draw))]
+                pairs[draw, rows, 1] = rows[self._draw_partners(classes[rows], name, (STREAM, self.seed, number, draw))]
         left_out = [len(rows) - len(known[name]) for name, rows in splits.items()]
         positions = np.arange(0, pairs.size, 2, dtype=np.int32)
         return FoundExamples([*known.values()], left_out, [0] * len(splits), pairs.reshape(-1), positions)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from components.examples import Pairs
 from components.types import TargetSpec, UserError
+from runner.data.order import epoch_order
 
 ROWS = st.lists(st.tuples(st.integers(-1, 3), st.sampled_from(["train", "test", None])), min_size=1, max_size=60)
 
@@ -65,6 +66,15 @@ def test_pairs_are_those_of_the_seed() -> None:
         assert (first[name] == again[name]).all()
         assert (first[name] != other[name]).any()
     assert (first["train"][:, 1] != first["test"][:, 1] - 100).any()
+
+
+def test_the_order_of_an_epoch_tells_nothing_about_its_pairs() -> None:
+    classes, rows = np.arange(4000, dtype=np.int32) % 10, np.arange(4000)
+    for seed in range(3):
+        pairs = draw(Pairs(seed=seed), classes, {"train": rows})["train"]
+        is_same = classes[pairs[:, 0]] == classes[pairs[:, 1]]
+        first_half = epoch_order(rows, seed, 0)[:2000]
+        assert 900 < is_same[first_half].sum() < 1100
 
 
 def test_training_rows_get_another_partner_in_each_draw_and_others_the_first_one() -> None:
