@@ -94,6 +94,7 @@ from components.types.training import Event as Event
 from components.types.training import ExplainsUndefined as ExplainsUndefined
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
+from components.types.training import NeedsRun as NeedsRun
 from components.types.training import Observer as Observer
 from components.types.training import Plateau as Plateau
 from components.types.training import Regularizer as Regularizer

@@ -13,7 +13,7 @@ from runner.config.modes import RUN_MODES
 from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
 
-RUN_WEIGHTS = "runner.execution.run_weights.RunWeights"
+RUN_WEIGHTS = "components.pretrained.Run"
 
 
 def find_weights_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ The folder comes last, so that a configuration error leaves no folder behind.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, Remedy, Schedule, UserError, Weights
+from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Schedule, UserError, Weights
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
@@ -30,9 +31,9 @@ from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
+from runner.execution.finished_run import load_architecture_weights
 from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
 from runner.execution.programs import make_program
-from runner.execution.run_weights import RunWeights
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
 from runner.memory import memory_error_location
@@ -43,7 +44,7 @@ from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.public_data import download_suggested
-from runner.run_folder import RunFolder
+from runner.run_folder import RunFolder, find_run
 from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
@@ -366,6 +367,9 @@ def build_weights(config: Config, progress: Progress) -> Weights:
     """Builds the part that gives the initial weights. Those of a run are loaded."""
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        return (
-            weights.load(Path(config.values["folder"]), progress.note) if isinstance(weights, RunWeights) else weights
-        )
+        if not isinstance(weights, NeedsRun):
+            return weights
+        with error_location("weights.run"):
+            folder = find_run(Path(config.values["folder"]), os.path.expanduser(weights.run), "weights.run")
+            variables = load_architecture_weights(folder, progress.note)
+        return weights.bind(variables)

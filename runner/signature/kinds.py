@@ -65,9 +65,7 @@ KINDS = {
     "step": PartKind("a step", ("components.step",), "components.types.Step"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
     "observer": PartKind("an observer", ("components.observer",), "components.types.Observer"),
-    "weights": PartKind(
-        "a source of weights", ("components.pretrained", "runner.execution.run_weights"), "components.types.Weights"
-    ),
+    "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "teacher": PartKind("a teacher", ("runner.execution.teacher",), "runner.execution.teacher.Teacher"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),

@@ -28,7 +28,6 @@ PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = (
     "runner.tracking",
     "runner.execution.teacher",
-    "runner.execution.run_weights",
     "runner.sweep",
 )  # they export parts
 NOT_ALLOWED = "is not in an allowed package"

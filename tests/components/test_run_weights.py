@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.types import UserError, bind_fields
-from runner.execution.run_weights import RunWeights
+from components.pretrained import Run
+from components.types import UserError
 
 LAYERS = {"dense_0": (4, 3), "dense_1": (3, 3)}
 
@@ -19,17 +19,11 @@ def make_tree(head: int, layers: dict[str, tuple[int, int]] = LAYERS) -> dict[st
 
 SIAMESE = {"tower": make_tree(2) | {"norm": {"scale": np.ones(3)}}, "head": make_tree(1)["head"]}
 del SIAMESE["tower"]["head"]
-OF_RUN = {
-    f"params/{'/'.join(path)}": leaf
-    for path, leaf in [
-        *(((("tower", layer, key)), leaf) for layer, each in SIAMESE["tower"].items() for key, leaf in each.items()),
-        *((("head", key), leaf) for key, leaf in SIAMESE["head"].items()),
-    ]
-} | {"batch_stats/tower/norm/mean": np.zeros(3)}
+OF_RUN = {"params": SIAMESE, "batch_stats": {"tower": {"norm": {"mean": np.zeros(3)}}}}
 
 
 def take(shapes: Any, **options: Any) -> Any:
-    return bind_fields(RunWeights(run="x", **options), weights=OF_RUN)(None, shapes)
+    return Run(run="x", **options).bind(OF_RUN)(None, shapes)
 
 
 def test_a_module_of_the_run_becomes_the_network_but_for_what_is_skipped() -> None:
@@ -37,7 +31,7 @@ def test_a_module_of_the_run_becomes_the_network_but_for_what_is_skipped() -> No
     taken = take(own, module="tower", skip=("head",))
     assert taken == {
         "params": SIAMESE["tower"],
-        "batch_stats": {"norm": {"mean": OF_RUN["batch_stats/tower/norm/mean"]}},
+        "batch_stats": {"norm": {"mean": OF_RUN["batch_stats"]["tower"]["norm"]["mean"]}},
     }
 
 
@@ -81,6 +75,6 @@ def test_a_wrong_module_or_pattern_is_an_error(options: dict[str, Any], message:
 
 
 def test_other_weights_have_another_fingerprint() -> None:
-    first, same = (bind_fields(RunWeights(run=run), weights=OF_RUN).fingerprint() for run in ("x", "y"))
-    other = bind_fields(RunWeights(run="x"), weights=OF_RUN | {"params/head/bias": np.zeros(1)}).fingerprint()
-    assert first == same != other
+    first, same = (Run(run=run).bind(OF_RUN).fingerprint() for run in ("x", "y"))
+    other = OF_RUN | {"params": SIAMESE | {"head": make_tree(1)["dense_0"]}}
+    assert first == same != Run(run="x").bind(other).fingerprint()

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import jax
-import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.paths import check_patterns, leaves_with_paths, matches_any
+from components.pretrained.convert import HEAD
 from components.types import FieldError, UserError, bind_fields
-from runner.config.recorded_config import read_run_config
-from runner.errors import error_location
-from runner.execution.finished_run import FinishedRun
-from runner.program.initial_weights import ARCHITECTURE
-from runner.run_folder import find_run
 
-HEAD = "head"  # the layer that computes the logits
 MISFIT = "the weights of the run don't fit the network."
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunWeights:
+class Run:
     """Weights of a finished run: of its network, or of a module of it.
 
     Each parameter that gets a weight needs one of the same path and shape in the run, and the reverse. The best weights
@@ -48,17 +38,11 @@ class RunWeights:
     module: str | None = None
     into: str | None = None
     skip: tuple[str, ...] = ()
-    weights: Mapping[str, Any] = field(default_factory=dict, init=False)  # by path, with the collection; set by `load`
+    weights: Mapping[str, Any] = field(default_factory=dict, init=False)  # by path, with the collection; set by `bind`
 
-    def load(self, root: Path, on_warning: Callable[[str], None]) -> RunWeights:
-        """A copy with the weights of the run, which is found below the folder `root` of all runs."""
-        with error_location("weights.run"):
-            folder = find_run(root, os.path.expanduser(self.run), "weights.run")
-            run = FinishedRun(folder, read_run_config(folder), on_warning)
-        collections = {"params": run.weights.parameters, **run.weights.model_state}
-        found = {name: tree[ARCHITECTURE] for name, tree in collections.items() if ARCHITECTURE in tree}
-        weights = {path: np.asarray(leaf) for path, leaf in leaves_with_paths(jax.device_get(found))}
-        return bind_fields(self, weights=weights)
+    def bind(self, variables: Mapping[str, Any]) -> Run:
+        """A copy with the weights of the run, {"params": …, "batch_stats": …}."""
+        return bind_fields(self, weights=dict(leaves_with_paths(variables)))
 
     def fingerprint(self) -> str:
         content = hashlib.blake2b(digest_size=16)
