@@ -70,7 +70,7 @@ class Pairs:
         count = len(classes)
         sizes = np.bincount(classes)
         if (sizes > 0).sum() < 2:
-            which = "no row with a class" if not count else f"rows of one class only, and at most {count:,} of it"
+            which = "no row with a class" if not count else "rows of one class only"
             raise DataError(f"the {split} split has {which}: pairs of different classes need rows of two classes.")
         random = np.random.Philox(np.random.SeedSequence(seed))
         can_be_same = np.flatnonzero(sizes[classes] > 1)

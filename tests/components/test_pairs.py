@@ -96,7 +96,7 @@ def test_training_rows_get_another_partner_in_each_draw_and_others_the_first_one
 @pytest.mark.parametrize(
     ("classes", "same", "message"),
     [
-        ([1, 1, 1], 0.5, "the train split has rows of one class only, and at most 3 of it"),
+        ([1, 1, 1], 0.5, "the train split has rows of one class only: pairs"),
         ([-1, -1], 0.5, "the train split has no row with a class"),
         ([0, 1, 2, 2, 3], 0.5, "0.5 makes 3 of the 5 pairs of the train split pairs of one class, and only 2"),
     ],
