@@ -63,7 +63,7 @@ def test_the_module_that_fits_best_and_a_new_head_are_suggested() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"module": "towr"}, "the run's network has no module towr. Did you mean tower"),
+        ({"module": "towe"}, "the run's network has no module towe. Did you mean tower"),
         ({"into": "body"}, "this network has no module body. Modules: dense_0, dense_1, head"),
         ({"skip": ("had",)}, "no parameter matches the pattern had. Did you mean head"),
         ({"module": "tower", "skip": ("**",)}, r"\*\* leaves out all parameters"),
