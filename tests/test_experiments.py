@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sample_files import ROWS, write_data
-from two_steps import take_two_steps
+from two_steps import WORDS, take_two_steps
 
+import runner
 from components.data import Arrays
 from runner.config.catalog import find_options
 from runner.config.check import check_config
@@ -19,6 +20,8 @@ FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 # The start of the names of large networks:
 SLOW_TO_COMPILE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates")
+
+STARTS_FROM = {"fashion_mnist_from_pairs": "fashion_mnist_pairs"}  # experiments whose `weights.run` the user names
 
 
 def mark_slow(names: list[str]) -> list[Any]:
@@ -56,12 +59,15 @@ def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
     overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
     config = compose(overrides)
     source = few_rows(config.values["data"])
+    if name in STARTS_FROM:
+        earlier = runner.run(f"experiment={STARTS_FROM[name]}", "data.valid=40", *overrides[1:], *WORDS)
+        overrides.append(f"weights.run={earlier.folder}")
     result = take_two_steps(*overrides, *(["data.valid=40"] if source is None else []), source=source)
     assert {f"test/{metric}" for metric in ("loss", *config.values["metric"])} <= set(result.metrics)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_has_a_question_a_result_a_time_and_a_command(name: str) -> None:
+def test_every_experiment_has_a_question_a_result_a_time_and_a_command(name: str, in_empty_folder: Path) -> None:
     lines = FILES["experiment"][name].read_text().splitlines()
     header = {line[2:].partition(":")[0]: line.partition(":")[2].strip() for line in lines if line.startswith("# ")}
     assert list(header)[:4] == ["Question", "Result", "Time", "Command"]
@@ -70,4 +76,10 @@ def test_every_experiment_has_a_question_a_result_a_time_and_a_command(name: str
     assert seeds is None or (len(set(seeds.groups())) > 1 and all(map(float, seeds.groups())))
     assert any(map(float, re.findall(r"\d+\.\d+", header["Result"])))
     assert re.search(r"\d", header["Time"])
-    check_config(compose([f"experiment={name}"]))
+    words = [f"experiment={name}"]
+    if name in STARTS_FROM:
+        assert "weights.run=" in header["Command"]
+        Path("outputs/earlier").mkdir(parents=True)
+        Path("outputs/earlier/record.json").write_text("{}")
+        words.append("weights.run=outputs/earlier")
+    check_config(compose(words))

@@ -207,6 +207,7 @@ BASES: dict[str, dict[str, Any]] = {
     "ReconstructingRegressor": {"widths": [4]},
     "ResNet": {"block": "bottleneck", "depths": [1, 2], "widths": [4, 8], "stem": [4]},
     "Sequential": {"layers": [CONV, layer("Flatten")]},
+    "Siamese": {"tower": {"_target_": "components.architecture.MLP", "widths": [4]}, "widths": [3]},
     "VGG": {"depths": [1, 1], "widths": [4, 8], "dense": [6]},
     "WideDeep": {"widths": [4]},
     "Xception": {"width": 0.1, "depth": 1},
@@ -227,6 +228,7 @@ VALUES: dict[str, list[Any]] = {
     "adamw.mask": [False],
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
     **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "unit_norm")},
+    "Siamese.tower": [{"_target_": "components.architecture.MLP", "widths": [5]}],
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""
@@ -239,6 +241,7 @@ INPUTS: dict[str, Any] = {
     "InceptionV4": (jnp.ones((2, 75, 75, 3)),),
     "GoogLeNet": (jnp.ones((2, 65, 65, 3)),),
     "ImageColumns": (jnp.ones((2, 9, 9, 3)), jnp.ones((2, 4))),
+    "Siamese": (jnp.ones((2, 2, 5)),),
     "WideDeep": (jnp.ones((2, 4)), jnp.ones((2, 4))),
     **dict.fromkeys(["ConvNeXt", "DenseNet", "FashionCNN", "Sequential", "VGG"], (jnp.ones((2, 9, 9, 3)),)),
     **dict.fromkeys(["MobileNet", "ResNet", "Xception"], (jnp.ones((2, 16, 16, 3)),)),

@@ -13,3 +13,4 @@ from components.pretrained.files import Random as Random
 from components.pretrained.files import Safetensors as Safetensors
 from components.pretrained.naming import NamingScheme as NamingScheme
 from components.pretrained.naming import Rule as Rule
+from components.pretrained.run import Run as Run

@@ -60,7 +60,10 @@ from components.types.data import TracksRows as TracksRows
 from components.types.data import Values as Values
 from components.types.data import locate_row as locate_row
 from components.types.data import row_count as row_count
+from components.types.examples import EXAMPLES_PROTOCOLS as EXAMPLES_PROTOCOLS
+from components.types.examples import DrawsExamples as DrawsExamples
 from components.types.examples import Examples as Examples
+from components.types.examples import FindsExamples as FindsExamples
 from components.types.examples import FoundExamples as FoundExamples
 from components.types.model import Batch as Batch
 from components.types.model import BoundTarget as BoundTarget
@@ -100,6 +103,7 @@ from components.types.training import Event as Event
 from components.types.training import ExplainsUndefined as ExplainsUndefined
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
+from components.types.training import NeedsRun as NeedsRun
 from components.types.training import Observer as Observer
 from components.types.training import Plateau as Plateau
 from components.types.training import Regularizer as Regularizer

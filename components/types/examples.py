@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block
 from components.types.model import TargetSpec
 
 if TYPE_CHECKING:
+    import jax
     import numpy as np
 
 
 class FoundExamples(NamedTuple):
-    """The examples of some rows. An example is known by one of its rows, for a window the last one of its inputs.
+    """The examples of some rows. An example is known by one of its rows: a window by the last one of its inputs.
 
     Attributes:
         rows: the row of each example by split, sorted int64.
-        left_out: the number of examples that cover a gap in time and are left out, by split.
+        left_out: the number of examples that are left out, by split: windows that cover a gap in time, or rows without
+            a class, which are in no pair.
         longest: the length of the longest stretch of consecutive rows of a series, by split.
-        order: the rows ordered by series, int64 (rows,). None: the rows of each series follow one another already.
+        order: the rows, so that those of an example are at fixed distances, int64 (rows,): rows ordered by series, or
+            the rows of each pair. None: the rows are in such an order already.
+        positions: the position in `order` from which the rows of the example of each row are counted, int32 (rows,).
+            None: that of row i is i.
     """
 
     rows: Sequence[np.ndarray]
     left_out: Sequence[int]
     longest: Sequence[int]
     order: np.ndarray | None
+    positions: np.ndarray | None
 
 
 class Examples(Protocol):
     """A choice of the rows that make one example, such as the windows of a time series.
 
-    A row of an example is counted from the row by which the example is known, in the order of its series.
+    It also has the method of `FindsExamples` or that of `DrawsExamples`.
     """
 
     @property
@@ -40,11 +46,25 @@ class Examples(Protocol):
 
     @property
     def input_steps(self) -> range:
-        """The rows of inputs."""
+        """The rows of inputs, counted from the position of the example in `FoundExamples.order`."""
 
     @property
     def target_steps(self) -> range | None:
-        """The rows of the targets, which become one dense target. None: the row of the example has the target."""
+        """The rows whose targets make that of the example, counted alike. None: the row of the example has it."""
+
+    def describe_left_out(self, count: int, split: str) -> str:
+        """A sentence about some examples of a split, or of `the new rows`, that are left out."""
+
+    def bind(self, target: TargetSpec) -> TargetSpec:
+        """The target of an example, from that of a row. Raises UserError if it can't be one."""
+
+    def join_targets(self, targets: jax.Array) -> jax.Array:
+        """The target of each example, (B, …), from those of its `target_steps`, (B, steps, …)."""
+
+
+@runtime_checkable
+class FindsExamples(Examples, Protocol):
+    """Examples that raw columns and the order of the rows determine."""
 
     def find(
         self,
@@ -77,8 +97,29 @@ class Examples(Protocol):
             with_targets: as for `find`.
         """
 
-    def describe_left_out(self, count: int, split: str) -> str:
-        """A sentence about some examples of a split, or of `the new rows`, that are left out."""
 
-    def bind(self, target: TargetSpec) -> TargetSpec:
-        """The target of an example, from that of a row. Raises UserError if it can't be one."""
+@runtime_checkable
+class DrawsExamples(Examples, Protocol):
+    """Examples that are drawn at random by the classes of their rows. New rows without classes have none.
+
+    Attributes:
+        draws: the number of examples that each row of the training split is known for. In an epoch comes one of them.
+            The position of the n-th one, counted from 0, is that of row i + n * rows in `FoundExamples.positions`.
+    """
+
+    draws: int
+
+    def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
+        """The examples of some rows. All rows of an example are in one split.
+
+        Args:
+            classes: the id of each row's class, int32 (rows,); negative: it is missing.
+            splits: the sorted rows of each split.
+
+        Raises:
+            UserError: the rows of a split make no such examples.
+        """
+
+
+EXAMPLES_PROTOCOLS = {"find": FindsExamples, "draw": DrawsExamples}
+"""The protocols of examples, by the name of the method."""

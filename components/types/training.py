@@ -189,6 +189,20 @@ class Weights(Protocol):
         """
 
 
+@runtime_checkable
+class NeedsRun(Weights, Protocol):
+    """Initial weights from a finished run, which the runner loads.
+
+    Attributes:
+        run: a run folder, its name below `folder`, or an MLflow run id.
+    """
+
+    run: str
+
+    def bind(self, variables: Mapping[str, Any]) -> Weights:
+        """A copy with the variables of the run's architecture, {"params": …, "batch_stats": …}, as arrays."""
+
+
 class Regularizer(Protocol):
     """A penalty on the parameters."""
 

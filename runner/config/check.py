@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections import Counter
@@ -18,6 +19,7 @@ from runner.config.check_files import find_file_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
+from runner.config.check_weights import find_weights_problems
 from runner.config.losses import find_call_problems
 from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
 from runner.config.overrides import COMMAND_LINE
@@ -38,7 +40,15 @@ from runner.signature.parameters import (
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import FILLED_IN, LISTS, SCHEMA, find_hint, find_misplaced_parts, takes_function
+from runner.signature.schema import (
+    FILLED_IN,
+    LISTS,
+    SCHEMA,
+    find_hint,
+    find_misplaced_parts,
+    list_architectures,
+    takes_function,
+)
 from runner.signature.source import NOT_ALLOWED, PartNotFoundError
 from runner.signature.type_hints import NO_DEFAULT, SWEEP_ADVICE, Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -100,6 +110,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_example_problems(used),
         *find_call_problems(used),
         *find_teacher_problems(used),
+        *find_weights_problems(used),
         *find_update_problems(used),
         *find_drop_problems(used),
         *_check_length(used),
@@ -558,9 +569,13 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
     training, target = values.get("training"), _architecture_target(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
-    known = read_signature(target) if target else None
-    if known is not None and "dtype" not in known:
-        yield Problem("training.precision", f"{target} supports float32 only, because it has no parameter `dtype`.")
+    with contextlib.suppress(PartNotFoundError):  # another check names it
+        for node in list_architectures(values["architecture"]) if target else ():
+            part = node["_target_"]
+            known = read_signature(part)
+            if known is not None and "dtype" not in known:
+                text = f"{part} supports float32 only, because it has no parameter `dtype`."
+                yield Problem("training.precision", text)
 
 
 def _check_mode_keys(config: Config) -> Iterator[Problem]:

@@ -8,14 +8,31 @@ from typing import Any
 from runner.config.check_targets import CLASS_TARGETS, target_of
 from runner.signature.type_hints import Problem
 
-WINDOWS = "components.examples.Windows"
+WINDOWS, PAIRS = "components.examples.Windows", "components.examples.Pairs"
+NOT_CLASSES = {
+    "components.feature.Numeric": "numbers",
+    "components.feature.ImageTarget": "images",
+    "components.feature.Labels": "several classes",
+}
 
 
 def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds windows with a horizon whose target has classes, and a gap before targets that aren't there."""
+    """Finds examples of several rows that don't fit the targets."""
     examples, feature = values.get("examples"), values.get("feature")
-    if target_of(examples) != WINDOWS or not isinstance(examples, Mapping) or not isinstance(feature, Mapping):
+    if not isinstance(examples, Mapping) or not isinstance(feature, Mapping):
         return
+    if target_of(examples) == WINDOWS:
+        yield from _check_windows(examples, feature)
+    elif target_of(examples) == PAIRS:
+        yield from _check_pairs(feature)
+        training, draws = values.get("training"), examples.get("draws")
+        if isinstance(draws, int) and draws > 1 and isinstance(training, Mapping) and training.get("sampling"):
+            text = f"{training['sampling']} draws pairs by the targets of the first epoch. Set examples.draws=1."
+            yield Problem("training.sampling", text)
+
+
+def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds windows with a horizon whose target has classes, and a gap before targets that aren't there."""
     horizon, gap = examples.get("horizon"), examples.get("gap")
     if horizon is None and isinstance(gap, int) and gap > 0:
         yield Problem("examples.gap", f"{gap} is before the rows of targets. Set examples.horizon, or leave it out.")
@@ -30,3 +47,22 @@ def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"{horizon} rows of targets need numbers, and feature.{name} has classes. Choose a target of numbers, "
                 "or set examples.horizon=null: then the last row of a window has the target.",
             )
+
+
+def _check_pairs(feature: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds pairs without a single target of classes, and weights, which a pair would have twice."""
+    targets = feature.get("targets")
+    count = len(targets) if isinstance(targets, Mapping) and targets else int(feature.get("target") is not None)
+    what = NOT_CLASSES.get(str(target_of(feature.get("target"))))
+    if count != 1 or what:
+        found = f"feature.target has {what}" if what else f"feature has {count or 'none'}"
+        yield Problem(
+            "examples",
+            f"pairs need one target, with a class for each row, and {found}. Choose a feature.target of the part "
+            "components.feature.Label, or set examples=null.",
+        )
+    if not what and isinstance(target := feature.get("target"), Mapping) and target.get("weight") is not None:
+        text = f"{target['weight']} weighs the classes of rows, and pairs have two others. Set it to null."
+        yield Problem("feature.target.weight", text)
+    if feature.get("weight") is not None:
+        yield Problem("feature.weight", "a pair has two rows, so it has no weight. Set feature.weight=null.")

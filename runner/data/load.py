@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,11 @@ from components.types import (
     CountsRows,
     DataError,
     DecodesRows,
+    DrawsExamples,
     Encoded,
     Examples,
     FindsBadRows,
+    FindsExamples,
     Foldable,
     FoundExamples,
     HasClasses,
@@ -65,7 +67,7 @@ from runner.data.order import shuffle_rows
 from runner.data.row_hashes import Hashes, RowCheck, RowHashes
 from runner.data.statistics import StatisticsRequest, compute_statistics, group_by_pass, has_statistics
 from runner.data.used_rows import find_used_rows, select_used
-from runner.data.windows import Found, find_examples, view_examples
+from runner.data.windows import Found, draw_examples, find_examples, view_examples
 from runner.data.workers import Workers
 from runner.errors import column_location, error_location
 from runner.override_text import locate_settings
@@ -133,6 +135,11 @@ class Features:
             return specs if self.examples is None else {name: self.examples.bind(spec) for name, spec in specs.items()}
 
     @property
+    def join_targets(self) -> Callable[[Any], Any] | None:
+        """Joins the targets of the rows of an example. None: each row is one."""
+        return None if self.examples is None else self.examples.join_targets
+
+    @property
     def example_keys(self) -> tuple[str, ...]:
         """The raw columns that say which rows make an example."""
         return () if self.examples is None else self.examples.keys
@@ -187,6 +194,8 @@ class Data:
             rows don't come from files.
         source_sizes: the number of rows of each of several sources. None: they weren't needed, or there is one source.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
+        draws: the number of examples that each training row is known for, of which an epoch has one: row i is also the
+            examples i + rows, i + 2 * rows and so on of `encoded`.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -204,6 +213,7 @@ class Data:
     file_sizes: np.ndarray | None = None
     source_sizes: Mapping[str, int] | None = None
     source: Source | None = None
+    draws: int = 1
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -304,17 +314,22 @@ def load_encoded(
         **sizes,
         source=source,
     )
-    return data if features.examples is None else _make_examples(data, features.examples, entries, f"{rows_id}\n{fold}")
+    return data if features.examples is None else _make_examples(data, features, entries, f"{rows_id}\n{fold}")
 
 
-def _make_examples(data: Data, examples: Examples, entries: EncodedCache, rows_id: str) -> Data:
+def _make_examples(data: Data, features: Features, entries: EncodedCache, rows_id: str) -> Data:
     """The data whose examples have several rows. Which rows they are is in the cache."""
+    examples = features.examples
+    assert examples is not None
     with error_location("examples"):
-        assert data.source is not None
-        source = data.source
 
         def find() -> dict[str, Any]:
-            found = find_examples(source, examples, data.splits, data.used_rows)
+            assert data.source is not None
+            if isinstance(examples, FindsExamples):
+                found = find_examples(data.source, examples, data.splits, data.used_rows)
+            else:
+                drawing = cast(DrawsExamples, examples)
+                found = draw_examples(drawing, features.targets, data.constants, data.encoded, data.splits)
             return {"examples": found.examples._asdict(), "numbers": dict(found.numbers)}
 
         known = entries.load_or_fit(_digest(f"{rows_id}\n{examples!r}"), find, "examples")
@@ -329,7 +344,7 @@ def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
     """
     splits = {name: found.examples.rows[number] for name, number in found.numbers.items()}
     for name, rows in splits.items():
-        if not len(rows):
+        if not len(rows) and isinstance(examples, FindsExamples):
             raise DataError(examples.explain_none(found.examples, found.numbers[name], name))
     left_out = found.describe_left_out(examples)
     digest = hashlib.blake2b(f"{data.encoding_id} {examples!r}".encode(), digest_size=16)
@@ -337,11 +352,12 @@ def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
         digest.update(found.examples.order.tobytes())
     return replace(
         data,
-        encoded=view_examples(data.encoded, examples, found.examples.order),
+        encoded=view_examples(data.encoded, examples, found.examples),
         splits=splits,
         warnings=(*data.warnings, *left_out),
         left_out=(*data.left_out, *left_out),
         encoding_id=digest.hexdigest() if data.encoding_id else "",
+        draws=examples.draws if isinstance(examples, DrawsExamples) else 1,
     )
 
 
@@ -508,7 +524,7 @@ def _fit_columns(
         results = compute_statistics(used, group_requests, all_columns | hashed, constants, workers=workers)
         if hashed and number == first_pass:
             found: Hashes = results.pop(ROW)[ROW]["hashes"]
-            if features.examples is None:  # rows of a time series are alike, and their windows aren't
+            if not isinstance(features.examples, FindsExamples):  # rows of a series are alike, and windows aren't
                 warnings += describe_duplicates(used, splits, found)
             row_hashes = found.rows
             del found  # hashes have the size of several columns

@@ -27,6 +27,8 @@ from components.types import (
     Column,
     Constants,
     ConvertsRows,
+    DrawsExamples,
+    FindsExamples,
     HasNotes,
     RowOperation,
     Source,
@@ -49,7 +51,8 @@ from runner.data.encode import (
 )
 from runner.data.load import Data, Features, program_column_names
 from runner.data.operations import operate_new_rows, select_new_row_operations
-from runner.data.windows import find_new_examples, view_examples
+from runner.data.windows import draw_examples, find_new_examples, view_examples
+from runner.errors import error_location
 from runner.signature.build import build_source
 
 BLOCK_ROWS = 1 << 17
@@ -226,10 +229,15 @@ def encode_labeled(
     data = Data(encoded, splits, constants, fingerprint="", warnings=())
     if features.examples is None:
         return data
-    found = find_new_examples(source, features.examples, with_targets=True)
+    if isinstance(features.examples, FindsExamples):
+        found = find_new_examples(source, features.examples, with_targets=True)
+    else:
+        with error_location("examples"):
+            drawing = cast(DrawsExamples, features.examples)
+            found = draw_examples(drawing, features.targets, constants, encoded, {NEW_SPLIT: rows})
     return replace(
         data,
-        encoded=view_examples(encoded, features.examples, found.examples.order),
+        encoded=view_examples(encoded, features.examples, found.examples),
         splits=dict.fromkeys(splits, found.examples.rows[0]),
         warnings=found.describe_left_out(features.examples),
     )

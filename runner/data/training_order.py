@@ -31,6 +31,9 @@ class TrainingOrder:
     def __init__(self, data: Data, training: Training, seed: int, cumulative: np.ndarray | None = None) -> None:
         self._rows, self._training, self._seed, self._cumulative = data.splits["train"], training, seed, cumulative
         column = training.bucket_by_length
+        self._draws, self._examples = data.draws, 0
+        if data.draws > 1:  # of each row; all arrays have the examples of all draws
+            self._examples = len(next(iter(next(iter(data.encoded.values())).values()))) // data.draws
         self._lengths = None if column is None else _measure_lengths(data, column)
         self._file_sizes = None if training.interleave is None else _count_training_rows(data)
         self.epoch = functools.lru_cache(maxsize=1)(self._order_epoch)  # (epoch, from 0) -> its order
@@ -39,6 +42,7 @@ class TrainingOrder:
         if not self._training.reshuffle:
             epoch = 0
         rows = self._rows if self._file_sizes is None else self._interleave(self._file_sizes, epoch)
+        rows = rows + self._examples * (epoch % self._draws)
         training, cumulative = self._training, self._cumulative
         order = epoch_order(rows, self._seed, epoch, shuffle=training.shuffle, cumulative=cumulative)
         if self._lengths is None:
@@ -75,6 +79,8 @@ class TrainingOrder:
         if training.bucket_by_length is not None:
             count, column = training.bucket_batches, training.bucket_by_length
             yield f"every {count:,} batches sorted by the length of {column}, in batches of similar lengths"
+        if self._draws > 1 and training.reshuffle:
+            yield f"another partner for each row in each of {self._draws:,} epochs"
         if not training.reshuffle:
             yield "the same in each epoch"
 

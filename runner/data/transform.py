@@ -17,6 +17,7 @@ from components.types import (
     DecodesRows,
     Encoded,
     EncodingWarnings,
+    FindsExamples,
     ReadsLists,
     RowOperation,
     Source,
@@ -49,10 +50,15 @@ from runner.data.operations import (
 )
 from runner.data.python_rows import NewRows, open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
+from runner.errors import LocatedError
 
 FILE = "transform.npz"
 VERSION = 3
 READABLE_VERSIONS = (2, 3)
+UNPREDICTABLE = (
+    "the run learned from pairs, which are drawn by the classes of rows, so new rows can't be predicted. Predict a "
+    "split (data.split=test), evaluate rows with their classes, or train a network for single rows with weights=run."
+)
 SIDES = ("host", "device", "new_rows")  # the fields of `Constants` whose arrays are saved
 
 OnMissing: TypeAlias = Literal["error", "fill"]
@@ -206,7 +212,8 @@ class Transform:
     ) -> NewExamples:
         """Encodes the examples of new rows, which have several rows each. The arguments are those of `pieces`."""
         examples = self.features.examples
-        assert examples is not None
+        if not isinstance(examples, FindsExamples):
+            raise LocatedError("examples", UNPREDICTABLE)
         columns = self.columns | self.features.example_columns
         opened = self.open(rows, columns)
         (encoded,) = self._encode_pieces(opened, None, on_missing=on_missing, on_warning=on_warning)
@@ -215,7 +222,7 @@ class Transform:
             for warning in found.describe_left_out(examples):
                 on_warning(warning)
         rows_of_examples, numbers = found.examples.rows[0], opened.find_numbers()
-        viewed = view_examples(encoded, examples, found.examples.order, rows_of_examples)
+        viewed = view_examples(encoded, examples, found.examples, rows_of_examples)
         return NewExamples(viewed, rows_of_examples if numbers is None else numbers[rows_of_examples])
 
     def list_warnings(self, source: Source, columns: Mapping[str, Column], gaps: Gaps) -> list[str]:

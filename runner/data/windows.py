@@ -1,4 +1,4 @@
-"""Finds the examples of several rows, such as windows of time series, in the splits of a source."""
+"""Finds or draws the examples of several rows, such as windows of time series or pairs, in the splits of a source."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import DataError, Examples, FoundExamples, Ragged, Source, UserError
-from runner.data.encode import blocks_with_offsets, config_key, is_input_column, is_target
+from components.types import (
+    Constants,
+    DataError,
+    DrawsExamples,
+    Examples,
+    FindsExamples,
+    FoundExamples,
+    Ragged,
+    Source,
+    Target,
+    UserError,
+)
+from runner.data.encode import blocks_with_offsets, config_key, is_input_column, is_target, target_column
 from runner.data.used_rows import locate_row
 from runner.data.windowed_rows import WindowedRows
 from runner.errors import error_location
@@ -48,7 +59,7 @@ class NewExamples(NamedTuple):
 def view_examples(
     encoded: Mapping[str, Mapping[str, Any]],
     examples: Examples | None,
-    order: np.ndarray | None = None,
+    found: FoundExamples | None = None,
     rows: np.ndarray | None = None,
 ) -> Mapping[str, Mapping[str, Any]]:
     """Encoded rows as views whose examples have several rows.
@@ -56,7 +67,7 @@ def view_examples(
     Args:
         encoded: the rows, by column and name.
         examples: says which rows make an example. None: each row is one, and nothing changes.
-        order: as `FoundExamples.order`.
+        found: the examples. None: those of one row of zeros, for shapes.
         rows: the rows by which the examples are known. None: an example has the number of this row.
 
     Raises:
@@ -64,24 +75,22 @@ def view_examples(
     """
     if examples is None:
         return encoded
-    positions, int_order = rows, None
-    if order is not None:
-        int_order, places = order.astype(np.int32), np.empty(len(order), np.int32)
-        places[int_order] = np.arange(len(order), dtype=np.int32)
-        positions = places if rows is None else places[rows]
+    order, places = (None, None) if found is None else (found.order, found.positions)
+    order = None if order is None else order.astype(np.int32)
+    positions = rows if places is None else places if rows is None else places[rows]
     viewed = {}
     for name, arrays in encoded.items():
         steps = examples.target_steps if is_target(name) else examples.input_steps if is_input_column(name) else None
         _check_column(name, arrays)
         if steps is not None:
-            arrays = {key: WindowedRows(array, steps, positions, int_order) for key, array in arrays.items()}
+            arrays = {key: WindowedRows(array, steps, positions, order) for key, array in arrays.items()}
         viewed[name] = arrays
     return viewed
 
 
 def find_examples(
     source: Source,
-    examples: Examples,
+    examples: FindsExamples,
     splits: Mapping[str, np.ndarray],
     used_rows: np.ndarray | None = None,
     *,
@@ -111,10 +120,40 @@ def find_examples(
 def _count_used(found: FoundExamples, used_rows: np.ndarray, split_of: np.ndarray) -> FoundExamples:
     """The examples with their rows counted among the used ones. All rows of an example are used."""
     order = None if found.order is None else np.searchsorted(used_rows, found.order[split_of[found.order] >= 0])
-    return found._replace(rows=[np.searchsorted(used_rows, rows) for rows in found.rows], order=order)
+    positions = None
+    if order is not None:
+        positions = np.empty(len(order), np.int32)
+        positions[order] = np.arange(len(order), dtype=np.int32)
+    rows = [np.searchsorted(used_rows, rows) for rows in found.rows]
+    return found._replace(rows=rows, order=order, positions=positions)
 
 
-def find_new_examples(source: Source, examples: Examples, *, with_targets: bool) -> Found:
+def draw_examples(
+    examples: DrawsExamples,
+    targets: Mapping[str, Target],
+    constants: Mapping[str, Constants],
+    encoded: Mapping[str, Mapping[str, Any]],
+    splits: Mapping[str, np.ndarray],
+) -> Found:
+    """Draws the examples of encoded rows in their splits, by the classes of the only target.
+
+    Raises:
+        UserError: there are no classes by which they can be drawn, or the rows of a split make no such examples.
+    """
+    if len(targets) != 1:
+        raise UserError(
+            f"pairs need a single target with one class for each row, and there are {len(targets) or 'none'}"
+        )
+    name, target = next(iter(targets.items()))
+    column = target_column(name)
+    examples.bind(target.bind(constants[column]))
+    layer = target.layer(constants[column].static)
+    arrays = {key: np.asarray(array) for key, array in encoded[column].items()}
+    classes = np.asarray(layer(arrays, constants[column].device))
+    return Found(examples.draw(classes, splits), {name: number for number, name in enumerate(splits)})
+
+
+def find_new_examples(source: Source, examples: FindsExamples, *, with_targets: bool) -> Found:
     """The examples of new rows, as one split. Raises UserError if there are none."""
     rows = np.arange(sum(source.sizes().values()))
     with error_location("examples"):

@@ -6,16 +6,18 @@ The folder comes last, so that a configuration error leaves no folder behind.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, Remedy, Schedule, UserError, Weights
+from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Schedule, UserError, Weights
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
@@ -29,6 +31,7 @@ from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
+from runner.execution.finished_run import load_architecture_weights
 from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
@@ -41,7 +44,7 @@ from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.public_data import download_suggested
-from runner.run_folder import RunFolder
+from runner.run_folder import RunFolder, find_run
 from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
@@ -103,7 +106,7 @@ def prepare_run(
     tracking, observers = build_tracking(config), build_observers(config)
     trainer = make_trainer(config, source, progress, signals)
     with errors_with_origin(config), error_location("weights"):
-        weights_fingerprint = build_weights(config).fingerprint()
+        weights_fingerprint = trainer.weights_source.fingerprint()
     weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
@@ -155,7 +158,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         if teacher is not None:
             teacher.check_splits(data)
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
-        weights = build_weights(config)
+        weights = build_weights(config, progress)
         with memory_error_location("preparing the first batch", READ_LESS):
             trainer = Trainer(
                 program,
@@ -360,8 +363,13 @@ def _check_splits(data: Data, training: Training) -> None:
         )
 
 
-def build_weights(config: Config) -> Weights:
-    """Builds the part that gives the initial weights."""
+def build_weights(config: Config, progress: Progress) -> Weights:
+    """Builds the part that gives the initial weights. Those of a run are loaded."""
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        return weights
+        if not isinstance(weights, NeedsRun):
+            return weights
+        with error_location("weights.run"):
+            folder = find_run(Path(config.values["folder"]), os.path.expanduser(weights.run), "weights.run")
+            variables = load_architecture_weights(folder, progress.note)
+        return weights.bind(variables)

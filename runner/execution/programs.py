@@ -15,6 +15,7 @@ from runner.config.scalars import split_scalars
 from runner.data.load import Features
 from runner.program.parts import numbers_to_arrays
 from runner.program.program import Program
+from runner.signature.schema import list_architectures
 
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
 PROGRAM_KEYS = (
@@ -49,7 +50,8 @@ def make_program(
     static, numbers = split_scalars(config)
     training = config.values["training"]
     if training["precision"] != "float32":
-        static["architecture"]["dtype"] = training["precision"]
+        for node in list_architectures(static["architecture"]):
+            node["dtype"] = training["precision"]
     program = get_program(static, features, constants, teacher, compiled=training["compile"])
     return program, numbers_to_arrays(numbers, config.values["seed"])
 

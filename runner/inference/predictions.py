@@ -40,7 +40,8 @@ class Predictions:
         probabilities: float32 (N, …, classes); None: the target is real-valued.
         source: the new rows, as `predict` got them; None: the predictions are for a split.
         place: the columns that say which rows make an example of several rows, such as its time, by name, each (N,).
-            The values are those of the row whose number is in `row`: the last one of the inputs.
+            The values are those of the row whose number is in `row`: the last one of the inputs. Of pairs, `partner` is
+            the number of the second row.
     """
 
     classes: tuple[str | int | bool, ...] | None

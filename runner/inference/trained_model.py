@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import join_names
 from components.columns import as_table, is_table
-from components.types import Column, LeavesOut, Source, TargetSpec, UserError, get_only
+from components.types import Column, DrawsExamples, LeavesOut, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
@@ -42,6 +42,8 @@ from runner.record.predictions import RecordedPredictions
 from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
+
+PARTNER = "partner"  # the column of predictions with the second row of a pair
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
@@ -373,7 +375,14 @@ class TrainedModel:
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
 
     def _copy_example_keys(self, rows: np.ndarray, source: Any) -> dict[str, np.ndarray]:
-        """The columns that say which rows make an example, such as the time, in some rows of new ones or of a split."""
+        """The columns that say which rows make an example, such as the time, in some rows of new ones or of a split.
+
+        That of a pair is the number of its second row.
+        """
+        if isinstance(self.features.examples, DrawsExamples):
+            views: Iterator[Any] = (array for name in self.data.encoded for array in self.data.encoded[name].values())
+            partners = next(iter(views)).find_rows(self.data.find_rows(rows))[:, -1]
+            return {PARTNER: partners if self.data.row_numbers is None else self.data.row_numbers[partners]}
         keys = self.features.example_keys
         if not keys:
             return {}

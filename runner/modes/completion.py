@@ -25,7 +25,7 @@ SHELLS = ("bash", "zsh", "fish")
 # Hydra 1.3 warns without this argument, and Hydra 1.4 with it.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 PATH_KEYS = ("folder", "output", "output.path", "data.path", "data.valid", "data.test", "tracking.uri", "weights.path")
-RUN_KEYS = ("run", "resume", "data.run", "teacher.run")
+RUN_KEYS = ("run", "resume", "data.run", "teacher.run", "weights.run")
 
 
 def complete(actions: Sequence[str]) -> None:

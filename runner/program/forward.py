@@ -42,6 +42,7 @@ class ForwardPass:
         weighs_training: bool,
     ) -> None:
         self._layers = {name: column.layer(constants[name].static) for name, column in features.program_only.items()}
+        self._join_targets = features.join_targets
         self._build_teacher, self._weighs_training = build_teacher, weighs_training
 
     def __call__(
@@ -161,14 +162,20 @@ class ForwardPass:
         """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
         layers = {name: layer for name, layer in self._layers.items() if name in encoded}
         constants = program_inputs.constants
-        return {name: apply_target_layer(layer, encoded[name], constants[name]) for name, layer in layers.items()}
+        join = self._join_targets
+        return {name: apply_target_layer(layer, encoded[name], constants[name], join) for name, layer in layers.items()}
 
 
-def apply_target_layer(layer: Callable[..., Any], encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
-    """What the layer of a target or of the weights returns. The numbers of several steps are one vector (B, D)."""
+def apply_target_layer(
+    layer: Callable[..., Any],
+    encoded: Mapping[str, Any],
+    constants: Mapping[str, Any],
+    join: Callable[[Any], Any] | None,
+) -> Any:
+    """What the layer of a target or of the weights returns. `join` makes the target of an example of several rows."""
     rows, steps = flatten_steps({TARGET: encoded})
     values = layer(rows[TARGET], constants)
-    return values if steps is None else values.reshape(len(values) // steps, -1)
+    return values if steps is None or join is None else join(values.reshape(-1, steps, *values.shape[1:]))
 
 
 def _augment_teacher(augment: Augment, teacher: Model, student: Model) -> Augment:

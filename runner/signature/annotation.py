@@ -25,6 +25,8 @@ SIMPLE_HINTS: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "components.types.Scalar": ScalarHint,
+    "components.architecture.Architecture": Annotated[PartHint, Kind("architecture")],
+    "components.architecture.siamese.Architecture": Annotated[PartHint, Kind("architecture")],
     "components.layer.Layer": Annotated[PartHint, Kind("layer")],
     "components.types.base.Scalar": ScalarHint,
     "components.types.Duration": DurationHint,

@@ -81,7 +81,8 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
 
     A mapping with `_target_` becomes a call of that target with its other keys. Where a function may stand, a function
     that needs more arguments is not called: it is the value, with the other keys as arguments. An optimizer without
-    extra arguments becomes an `UnboundOptimizer`. Lists become tuples, a `ScalarSlot` becomes its value in `numbers`,
+    extra arguments becomes an `UnboundOptimizer`. An architecture without extra arguments is
+    a part of another one, and has no head. Lists become tuples, a `ScalarSlot` becomes its value in `numbers`,
     and a value such as `5ep` becomes a `Duration` where its hint is one.
 
     Args:
@@ -101,6 +102,8 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
             kinds = part_kinds(hint)
             if kinds == ("optimizer",) and not extra_arguments:
                 return UnboundOptimizer(node, numbers)
+            if kinds == ("architecture",) and not extra_arguments:
+                extra_arguments = {"outputs": 0}
             return _build_part(node, numbers, kinds, extra_arguments)
         return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):

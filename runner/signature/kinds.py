@@ -15,7 +15,7 @@ import ast
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from components.types import UPDATE_PROTOCOLS
+from components.types import EXAMPLES_PROTOCOLS, UPDATE_PROTOCOLS
 from runner.signature.classes import find_class, find_returned_class, is_protocol, is_subclass, member_names
 from runner.signature.source import Definition, PartNotFoundError, find_definition, public_name
 from runner.signature.type_hints import FUNCTION
@@ -42,7 +42,9 @@ class PartKind(NamedTuple):
 KINDS = {
     "source": PartKind("a data source", ("components.data",), "components.types.Source"),
     "operation": PartKind("a row operation", ("components.operation",), "components.types.RowOperation"),
-    "examples": PartKind("a choice of examples", ("components.examples",), "components.types.Examples"),
+    "examples": PartKind(
+        "a choice of examples", ("components.examples",), "components.types.Examples", EXAMPLES_PROTOCOLS
+    ),
     "target": PartKind("a prediction target", ("components.feature",), "components.types.Target"),
     "column": PartKind("a feature column", ("components.feature",), "components.types.Column"),
     "architecture": PartKind("an architecture", ("components.architecture",), "flax.linen.Module"),

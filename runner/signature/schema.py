@@ -65,6 +65,13 @@ FILLED_IN = {
 """Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 
 
+def list_architectures(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The architecture of a configuration, and those within it."""
+    hints = read_parameter_hints(node["_target_"])
+    within = [value for name, value in node.items() if part_kinds(hint_of_argument(hints, name)) == ("architecture",)]
+    return [node, *(each for value in within if isinstance(value, dict) for each in list_architectures(value))]
+
+
 def option_groups(hint: Any) -> tuple[str, ...]:
     """The groups whose options may stand where a hint allows a part. Columns and layers are in no group."""
     groups = groups_by_kind()

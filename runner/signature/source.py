@@ -25,7 +25,11 @@ from components.types import UserError
 from runner.user_code import ALLOW_VARIABLE, added_packages, describe_file_in_the_way, is_in_packages, is_user_code
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
-RUNNER_PACKAGES = ("runner.tracking", "runner.execution.teacher", "runner.sweep")  # they export parts
+RUNNER_PACKAGES = (
+    "runner.tracking",
+    "runner.execution.teacher",
+    "runner.sweep",
+)  # they export parts
 NOT_ALLOWED = "is not in an allowed package"
 INSTALLED_PACKAGES = {package.partition(".")[0] for package in (*PACKAGES, *RUNNER_PACKAGES)}
 

@@ -67,6 +67,7 @@ class Trainer(Evaluator):
         order: the order of the training examples.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         schedule: the schedule of the run.
+        weights_source: the part that gives the initial weights.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
 
     Raises:
@@ -81,7 +82,7 @@ class Trainer(Evaluator):
         numbers: Mapping[str, np.ndarray],
         *,
         teacher: TeacherInputs | None = None,
-        weights: Weights | None = None,
+        weights: Weights,
         progress: Progress,
         signals: Signals,
     ) -> None:
@@ -112,10 +113,9 @@ class Trainer(Evaluator):
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
             self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
-        self._initial_weights: Mapping[str, Any] = {}
-        if weights is not None:
-            with error_location("weights"):
-                self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
+        self.weights_source = weights
+        with error_location("weights"):
+            self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
         self._check_monitor()

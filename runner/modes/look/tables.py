@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from components.types import MultiHot, Padded
+from components.types import DrawsExamples, MultiHot, Padded
 from runner.data.encode import TARGET, is_input_column, is_target
 from runner.data.windowed_rows import WindowedRows
 from runner.display.numbers import format_number
@@ -52,15 +52,16 @@ def first_examples_table(view: View) -> Section | None:
             ends = rows[[0, -1]]
             numbers = ends if data.row_numbers is None else data.row_numbers[ends]
             copied = copy_columns(data.source, examples.keys, data.source_rows(ends))
-            cells = [_format_ends(values) for values in (numbers, *copied.values())]
+            word = "and" if isinstance(examples, DrawsExamples) else "to"
+            cells = [_format_ends(values, word) for values in (numbers, *copied.values())]
             lines.append([split, part, f"{len(rows):,}", *cells])
     return Section("the first example of each split", [["split", "", "rows", "row", *examples.keys], *lines])
 
 
-def _format_ends(values: np.ndarray) -> str:
-    """The first and the last value of a range, or the only one."""
+def _format_ends(values: np.ndarray, word: str) -> str:
+    """The first and the last value of a range or of a pair, or the only one."""
     texts = dict.fromkeys(str(value.astype("M8[s]") if values.dtype.kind == "M" else value) for value in values)
-    return " to ".join(texts)
+    return f" {word} ".join(texts)
 
 
 def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:

@@ -170,13 +170,18 @@ class View:
         encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
         fitted = self.data.constants[column]
         layer = self.features.program_only[column].layer(fitted.static)
-        values: jax.Array = apply_target_layer(layer, encoded, dict(fitted.device))
+        values: jax.Array = apply_target_layer(layer, encoded, dict(fitted.device), self.features.join_targets)
         return values
 
 
 def image_inputs(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs that are images, (B, H, W, C)."""
-    return {name: value for name, value in inputs.items() if not isinstance(value, Padded) and value.ndim == 4}
+    """The inputs that are images, (B, H, W, C). Those of the rows of an example stand side by side."""
+    arrays = {name: value for name, value in inputs.items() if not isinstance(value, Padded)}
+    for name, value in arrays.items():
+        if value.ndim == 5:
+            count, steps, height, width, channels = value.shape
+            arrays[name] = np.moveaxis(value, 1, 2).reshape(count, height, steps * width, channels)
+    return {name: value for name, value in arrays.items() if value.ndim == 4}
 
 
 def _join_inputs(arrays: Sequence[Any], names: Sequence[str], *, has_steps: bool) -> Any:

@@ -1,11 +1,11 @@
-"""Examples of several rows: the windows of time series."""
+"""Windows of time series."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from components.types import (
     UserError,
     Values,
 )
+
+if TYPE_CHECKING:
+    import jax
 
 RELATIVE_PRECISION = 1e-6  # of the steps between times that are floats, which rounding changes
 
@@ -131,6 +134,7 @@ class Windows:
             [int(np.count_nonzero((split_of == name) & ~is_whole)) for name in names],
             [int(lengths[rows.splits[first] == name].max(initial=0)) for name in names],
             order,
+            _invert(order),
         )
 
     def _read(self, blocks: Iterable[Block]) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -229,6 +233,10 @@ class Windows:
             positions=steps,
         )
 
+    def join_targets(self, targets: jax.Array) -> jax.Array:
+        """The numbers of the rows one after another, (B, horizon * outputs)."""
+        return targets.reshape(len(targets), -1)
+
 
 def _apply_to_steps(function: Callable[..., Any], outputs: int, *arrays: Any) -> Any:
     """Applies a function of arrays (B, outputs) to arrays (B, steps * outputs), step by step."""
@@ -286,6 +294,15 @@ def _order_by_series(series: np.ndarray | None) -> np.ndarray | None:
     if changes + 1 == np.count_nonzero(np.bincount(series)):
         return None
     return np.argsort(series, kind="stable")
+
+
+def _invert(order: np.ndarray | None) -> np.ndarray | None:
+    """The position of each row in an order of all rows. None: the order is that of the rows."""
+    if order is None:
+        return None
+    positions = np.empty(len(order), np.int32)
+    positions[order] = np.arange(len(order), dtype=np.int32)
+    return positions
 
 
 def _find_stretches(rows: SeriesRows) -> tuple[np.ndarray, np.ndarray]:
