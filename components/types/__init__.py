@@ -56,6 +56,7 @@ from components.types.data import Source as Source
 from components.types.data import Strings as Strings
 from components.types.data import Values as Values
 from components.types.data import row_count as row_count
+from components.types.data import row_dtype as row_dtype
 from components.types.examples import Examples as Examples
 from components.types.examples import FoundExamples as FoundExamples
 from components.types.model import Batch as Batch

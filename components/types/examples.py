@@ -16,7 +16,7 @@ class FoundExamples(NamedTuple):
     """The examples of some rows. An example is known by one of its rows, for a window the last one of its inputs.
 
     Attributes:
-        rows: the row of each example by split, sorted int64.
+        rows: the row of each example by split, sorted integers of any type.
         left_out: the number of examples that cover a gap in time and are left out, by split.
         longest: the length of the longest stretch of consecutive rows of a series, by split.
         order: the rows ordered by series, int64 (rows,). None: the rows of each series follow one another already.

@@ -38,7 +38,7 @@ class NewExamples(NamedTuple):
 
     Attributes:
         encoded: the arrays that the program takes, by column and name, with an example for each of `rows`.
-        rows: the rows by which the examples are known, sorted int64.
+        rows: the rows by which the examples are known, sorted.
     """
 
     encoded: Mapping[str, Mapping[str, Any]]
@@ -111,7 +111,8 @@ def find_examples(
 def _count_used(found: FoundExamples, used_rows: np.ndarray, split_of: np.ndarray) -> FoundExamples:
     """The examples with their rows counted among the used ones. All rows of an example are used."""
     order = None if found.order is None else np.searchsorted(used_rows, found.order[split_of[found.order] >= 0])
-    return found._replace(rows=[np.searchsorted(used_rows, rows) for rows in found.rows], order=order)
+    rows = [np.searchsorted(used_rows, rows).astype(rows.dtype) for rows in found.rows]
+    return found._replace(rows=rows, order=order)
 
 
 def find_new_examples(source: Source, examples: Examples, *, with_targets: bool) -> Found:
