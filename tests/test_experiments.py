@@ -17,6 +17,7 @@ from runner.signature.build import build
 
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
+SERIES = 800  # rows of a time series, from which windows of a week and a day are taken
 # The start of the names of large networks:
 SLOW_TO_COMPILE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates")
 
@@ -33,13 +34,17 @@ def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path / "data")
 
 
-def few_rows(data: dict[str, Any]) -> Arrays | None:
+def few_rows(data: dict[str, Any], *, has_windows: bool) -> Arrays | None:
     """Returns some rows of a source without files. None: the source reads files, which have few rows already."""
     if data.get("path") is not None:
         return None
     source = build(data, {})
     blocks = list(source.blocks("all"))
     columns = {name: np.concatenate([block.columns[name] for block in blocks]) for name in blocks[0].columns}
+    if has_windows:
+        return Arrays(
+            columns={name: values[:SERIES] for name, values in columns.items()}, valid=240, test=240, seed=None
+        )
     rows = np.linspace(0, len(next(iter(columns.values()))) - 1, ROWS).astype(int)
     return Arrays(
         columns={name: values[rows] for name, values in columns.items()},
@@ -55,7 +60,7 @@ def few_rows(data: dict[str, Any]) -> Arrays | None:
 def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
     overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
     config = compose(overrides)
-    source = few_rows(config.values["data"])
+    source = few_rows(config.values["data"], has_windows=config.values["examples"] is not None)
     result = take_two_steps(*overrides, *(["data.valid=40"] if source is None else []), source=source)
     assert {f"test/{metric}" for metric in ("loss", *config.values["metric"])} <= set(result.metrics)
 

@@ -204,9 +204,9 @@ class Data:
     source: Source | None = None
 
     def number_rows(self, split: str) -> np.ndarray:
-        """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
+        """The numbers of a split's rows for the user, which count the rows that the source leaves out, int64."""
         rows = self.splits[split]
-        return rows if self.row_numbers is None else self.row_numbers[rows]
+        return rows.astype(np.int64) if self.row_numbers is None else self.row_numbers[rows]
 
     def source_rows(self, rows: np.ndarray) -> np.ndarray:
         """The rows of the source that are encoded as some rows."""
