@@ -138,6 +138,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "ImageFolders": {"path": "images", "valid": 0.25, "test": 0.25},
     "ImageTable": {"path": "table.csv", "images": [], "valid": 4, "test": 4},
     "FixedLengthRecords": {"path": "records/a.bin", "fields": RECORD, "valid": 6, "test": 6},
+    "ElectricLoad": {"years": 1, "valid": 0.2, "test": 0.2},
     "Idx": {"path": "mnist", "train": IDX, "test": ["b-images", "b-labels"], "valid": 6},
     "Generator": {"function": {"_target_": "own_rows.rows"}, "valid": 0.2, "test": 0.2},
     "Mixed": {"sources": {"a": {"_target_": "components.data.Csv", "path": "table.csv"}}},
@@ -235,6 +236,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "FixedLengthRecords.split_hash": {"valid": 0.3, "test": 0.3},
     "FixedLengthRecords.train": {"path": "records", "train": "a.bin"},
     "FixedLengthRecords.max_unpacked_gb": {"path": "records/packed"},
+    "ElectricLoad.per_class": {"stratify": "holiday"},
+    "ElectricLoad.classes": {"stratify": "holiday"},
     "Idx.split_hash": {"valid": 0.3},
     "Idx.group": {"test": 0.2},
     "Idx.split_by": {"test": 0.2},
@@ -363,6 +366,12 @@ VALUES: dict[str, list[Any]] = {
     "NumpyFiles.per_class": [1],
     "NumpyFiles.classes": [[0, 1]],
     **{f"NumpyFiles.{name}": ["y"] for name in ("stratify", "split_hash", "split_by", "group")},
+    "ElectricLoad.stratify": ["holiday"],
+    "ElectricLoad.split_hash": ["hour"],
+    "ElectricLoad.split_by": ["hour"],
+    "ElectricLoad.group": ["temperature"],
+    "ElectricLoad.per_class": [1],
+    "ElectricLoad.classes": [[0]],
     "ScikitLearn.stratify": ["label"],
     "TableFile.shapes": [{"x": [2, 2]}],
     "TableFile.bytes_as": [{"word": "bytes"}],
@@ -435,6 +444,7 @@ ERRORS |= {f"{name}.max_unpacked_gb" for name in ("Csv", "Idx", "TextFolders")} 
 ERRORS |= {"Image.max_megapixels", "ImageTarget.max_megapixels", "ImageTarget.crop_area"}
 ERRORS |= {f"ImageFolders.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"Csv.delimiter", "Csv.valid_from", "Sql.valid_from", "Frame.valid_from", "ScikitLearn.valid_from"}
+ERRORS |= {"ElectricLoad.valid_from", "ElectricLoad.split_column"}
 ERRORS |= {f"{source}.{name}" for source in GENERATORS for name in ("yields", "valid_from")}
 ERRORS |= {f"NumpyFiles.{name}" for name in ("columns", "target", "max_unpacked_gb", "split_hash", "valid_from")}
 ERRORS |= {f"{name}.split_column" for name in ("Idx", "NumpyFiles", "ScikitLearn", "TextFolders")}

@@ -2,6 +2,7 @@
 
 from components.data.arrays import Arrays as Arrays
 from components.data.csv.source import Csv as Csv
+from components.data.electric_load import ElectricLoad as ElectricLoad
 from components.data.frame import Frame as Frame
 from components.data.generator import Generator as Generator
 from components.data.holdout import split as split

@@ -85,7 +85,7 @@ def list_arrays(values: Values) -> Iterator[np.ndarray]:
 def update_digest(digest: hashlib.blake2b, array: np.ndarray) -> None:
     """Adds the values of an array to a digest."""
     if not array.dtype.hasobject:
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data if array.dtype.kind in "biufc" else array.tobytes())
     elif not any(map(_holds_array, array.flat)):
         digest.update(repr(array.tolist()).encode())
     else:

@@ -107,9 +107,9 @@ def split(
             )
     if not shares:
         return {name: rows_of[name] for name in ("train", "valid", "test")}
-    splits = {
-        name: pool[rows] for name, rows in _divide(shares, len(pool), seed, keys.select(pool), valid_from).items()
-    }
+    splits = _divide(shares, len(pool), seed, keys.select(pool), valid_from)
+    if len(pool) and pool[-1] >= len(pool):  # otherwise the pool is 0, 1, …, and a copy would have the size of a column
+        splits = {name: pool[rows] for name, rows in splits.items()}
     if valid_from == "test":
         return {"train": rows_of["train"], "valid": splits["valid"], "test": splits["rest"]}
     return {"train": splits["rest"]} | {
@@ -159,7 +159,7 @@ def _divide(
     if keys.groups is not None:
         return _divide_groups(counts, seed, keys.groups, keys.strata)
     if keys.strata is None:
-        return _divide_rows(counts, _rank_rows(rows, seed))
+        return _take_last(counts, rows) if seed is None else _divide_rows(counts, _rank_rows(rows, seed))
     return _divide_classes(counts, shuffle(rows, seed), keys.strata, keys)
 
 
@@ -183,6 +183,15 @@ def shuffle(rows: int, seed: int | None) -> np.ndarray:
 def _rank_rows(rows: int, seed: int | None) -> np.ndarray:
     """A number for each row. In the order of these numbers, the rows are shuffled. None: rows keep their order."""
     return np.arange(rows, dtype=np.uint64) if seed is None else np.random.Philox(seed).random_raw(rows)
+
+
+def _take_last(counts: Mapping[str, int], rows: int) -> dict[str, np.ndarray]:
+    """Takes each split from the end of the rows; the others are `rest`."""
+    splits = {}
+    for name, count in counts.items():
+        splits[name] = np.arange(rows - count, rows)
+        rows -= count
+    return {**splits, "rest": np.arange(rows)}
 
 
 def _divide_rows(counts: Mapping[str, int], ranks: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from components.types import (
     TargetSpec,
     UserError,
     Values,
+    row_dtype,
 )
 
 if TYPE_CHECKING:
@@ -120,22 +121,33 @@ class Windows:
         rows = rows if order is None else rows.select(order)
         gaps = None if times is None else self._count_gaps(rows, order, locate)
         first, lengths = _find_stretches(rows)
-        covered = self.rows if with_targets else self.rows_of_inputs
-        counts = np.where(lengths < covered, 0, (lengths - covered) // self.shift + 1)
-        offsets = np.zeros_like(lengths) if with_targets else (lengths - covered) % self.shift
-        numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        starts = np.repeat(first + offsets, counts) + numbers * self.shift
-        is_whole = np.ones(len(starts), bool) if gaps is None else gaps[starts + covered - 1] == gaps[starts]
-        split_of, last = rows.splits[starts], starts + self.rows_of_inputs - 1
-        known_by = last if order is None else order[last]
-        names = range(int(splits.max(initial=-1)) + 1)
-        return FoundExamples(
-            [np.sort(known_by[(split_of == name) & is_whole]) for name in names],
-            [int(np.count_nonzero((split_of == name) & ~is_whole)) for name in names],
-            [int(lengths[rows.splits[first] == name].max(initial=0)) for name in names],
-            order,
-            _invert(order),
-        )
+        known_by, left_out, longest = [], [], []
+        for name in range(int(splits.max(initial=-1)) + 1):  # one after another, which needs less memory
+            of_split = rows.splits[first] == name
+            starts = self._find_starts(first[of_split], lengths[of_split], with_targets=with_targets)
+            count, longest_of_split = len(starts), int(lengths[of_split].max(initial=0))
+            if gaps is not None:
+                starts = starts[gaps[starts + self._count_covered(with_targets) - 1] == gaps[starts]]
+            left_out.append(count - len(starts))
+            longest.append(longest_of_split)
+            starts += self.rows_of_inputs - 1  # the last rows of inputs
+            known_by.append(starts if order is None else np.sort(order[starts]).astype(starts.dtype))
+        return FoundExamples(known_by, left_out, longest, order, _invert(order))
+
+    def _count_covered(self, with_targets: bool) -> int:
+        return self.rows if with_targets else self.rows_of_inputs
+
+    def _find_starts(self, first: np.ndarray, lengths: np.ndarray, *, with_targets: bool) -> np.ndarray:
+        """The first rows of the windows in stretches of consecutive rows, in ascending order."""
+        covered, longest = self._count_covered(with_targets), int(lengths.max(initial=1))
+        shift = min(self.shift, longest)  # a larger one skips the same windows
+        counts = np.where(lengths < covered, 0, (lengths - covered) // shift + 1)
+        offsets = np.zeros_like(lengths) if with_targets else (lengths - covered) % shift
+        dtype = row_dtype(int((first + lengths).max(initial=0)))
+        starts = np.arange(counts.sum(), dtype=dtype)
+        starts *= shift
+        starts += np.repeat((first + offsets - (np.cumsum(counts) - counts) * shift).astype(dtype), counts)
+        return starts
 
     def _read(self, blocks: Iterable[Block]) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The number of each row's series, and its time, as `SeriesRows` has them."""

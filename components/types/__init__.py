@@ -60,6 +60,7 @@ from components.types.data import TracksRows as TracksRows
 from components.types.data import Values as Values
 from components.types.data import locate_row as locate_row
 from components.types.data import row_count as row_count
+from components.types.data import row_dtype as row_dtype
 from components.types.examples import EXAMPLES_PROTOCOLS as EXAMPLES_PROTOCOLS
 from components.types.examples import DrawsExamples as DrawsExamples
 from components.types.examples import Examples as Examples

@@ -77,6 +77,11 @@ Unlike `Encoded`, it may hold strings and 64-bit numbers.
 """
 
 
+def row_dtype(rows: int) -> str:
+    """The type of the numbers of so many rows, which need half the memory below 2^31 rows."""
+    return "int32" if rows < 2**31 else "int64"
+
+
 def row_count(values: Values) -> int:
     """The number of rows of a column."""
     if isinstance(values, Strings):

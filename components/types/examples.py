@@ -17,7 +17,7 @@ class FoundExamples(NamedTuple):
     """The examples of some rows. An example is known by one of its rows: a window by the last one of its inputs.
 
     Attributes:
-        rows: the row of each example by split, sorted int64.
+        rows: the row of each example by split, sorted integers of any type.
         left_out: the number of examples that are left out, by split: windows that cover a gap in time, or rows without
             a class, which are in no pair.
         longest: the length of the longest stretch of consecutive rows of a series, by split.

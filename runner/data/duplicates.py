@@ -27,7 +27,8 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
         hashes: those of all rows.
     """
     inputs, examples, _ = hashes
-    ordered = np.sort(_select_likely(inputs, splits))
+    ordered = _select_likely(inputs, splits)
+    ordered.sort()  # in place, as a copy may have the size of a column
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])  # usually few, among which the search is fast
     candidates = {
         split: np.concatenate([rows[_contains(repeated, inputs[rows])] for rows in _cut(numbers)])

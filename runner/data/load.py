@@ -41,6 +41,7 @@ from components.types import (
     Target,
     TargetSpec,
     UserError,
+    row_dtype,
 )
 from runner.data.duplicates import describe_duplicates
 from runner.data.encode import (
@@ -177,8 +178,8 @@ class Data:
     Attributes:
         encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Large
             arrays from the cache are `CachedArray`: read-only, on the disk, and indexed like NumPy arrays.
-        splits: the row numbers of `train`, `valid` and `test`, sorted int64. An example of several rows has the number
-            of the row by which it is known.
+        splits: the row numbers of `train`, `valid` and `test`, sorted int32, or int64 from 2^31 rows on. An
+            example of several rows has the number of the row by which it is known.
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
@@ -221,9 +222,9 @@ class Data:
         return (*(f"note: {each}" for each in self.notes), *(f"warning: {each}" for each in self.warnings))
 
     def number_rows(self, split: str) -> np.ndarray:
-        """The numbers of a split's rows for the user, which count the rows that the source leaves out."""
+        """The numbers of a split's rows for the user, which count the rows that the source leaves out, int64."""
         rows = self.splits[split]
-        return rows if self.row_numbers is None else self.row_numbers[rows]
+        return rows.astype(np.int64) if self.row_numbers is None else self.row_numbers[rows]
 
     def source_rows(self, rows: np.ndarray) -> np.ndarray:
         """The rows of the source that are encoded as some rows."""
@@ -283,8 +284,7 @@ def load_encoded(
     with Workers() as workers:
 
         def fit() -> dict[str, Any]:
-            splits = source.splits() if fold is None else _fold_splits(source, *fold)
-            return _fit_columns(source, features, splits, hashes, workers)
+            return _fit_columns(source, features, _split_rows(source, fold), hashes, workers)
 
         fitted = entries.load_or_fit(_digest(f"{rows_id}\n{fold}"), fit)
         if constants is None:
@@ -468,6 +468,13 @@ def _file_fingerprints(columns: Mapping[str, Column]) -> Iterator[str]:
             yield f" {name} {fingerprint}"
 
 
+def _split_rows(source: Source, fold: tuple[int, int] | None) -> Mapping[str, np.ndarray]:
+    """The row numbers of each split, in the smallest type: they may have the size of a column."""
+    splits = source.splits() if fold is None else _fold_splits(source, *fold)
+    dtype = row_dtype(sum(source.sizes().values()))
+    return {split: rows.astype(dtype) for split, rows in splits.items()}
+
+
 def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
     if not isinstance(source, Foldable):
         name = type(source).__name__
@@ -499,7 +506,7 @@ def _fit_columns(
     used_rows = find_used_rows(splits, sum(source.sizes().values()))
     used = select_used(source, used_rows)
     if used_rows is not None:
-        splits = {split: np.searchsorted(used_rows, rows) for split, rows in splits.items()}
+        splits = {split: np.searchsorted(used_rows, rows).astype(rows.dtype) for split, rows in splits.items()}
     _, block = next(blocks_with_offsets(used))
     check_keys(columns | features.example_columns, block)
     if hasattr(source, "on_missing_target"):
@@ -509,7 +516,9 @@ def _fit_columns(
     requests = {split: StatisticsRequest(others, rows) for split, rows in splits.items()}
     requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
     all_columns: dict[str, Column] = columns | others
-    is_hashed = hashes.inputs and (len(splits) > 1 or hashes.remedy is not None)
+    has_windows = isinstance(features.examples, FindsExamples)  # rows of a series are alike, its windows aren't
+    compares_splits = len(splits) > 1 and not has_windows
+    is_hashed = hashes.inputs and (compares_splits or hashes.remedy is not None)
     hashed = {ROW: cast(Column, hashes)} if is_hashed else {}
     warnings: list[str] = []
     constants: dict[str, Constants] = {}
@@ -520,11 +529,11 @@ def _fit_columns(
     for number, group in enumerate(groups):
         group_requests = {name: request.select(group) for name, request in requests.items()}
         if hashed and number == first_pass:
-            group_requests[ROW] = StatisticsRequest(hashed, np.arange(sum(used.sizes().values())))
+            group_requests[ROW] = StatisticsRequest(hashed, None)
         results = compute_statistics(used, group_requests, all_columns | hashed, constants, workers=workers)
         if hashed and number == first_pass:
             found: Hashes = results.pop(ROW)[ROW]["hashes"]
-            if not isinstance(features.examples, FindsExamples):  # rows of a series are alike, and windows aren't
+            if compares_splits:
                 warnings += describe_duplicates(used, splits, found)
             row_hashes = found.rows
             del found  # hashes have the size of several columns

@@ -34,11 +34,12 @@ class StatisticsRequest(NamedTuple):
 
     Attributes:
         columns: the columns by name.
-        rows: the row numbers, sorted int64 (N,). They are numbers over all parts of the source, as in `Source.splits`.
+        rows: the row numbers, sorted (N,). They are numbers over all parts of the source, as in `Source.splits`. None:
+            all rows.
     """
 
     columns: Mapping[str, Column]
-    rows: np.ndarray
+    rows: np.ndarray | None
 
     def select(self, names: Collection[str]) -> StatisticsRequest:
         """The request for some of the columns."""
@@ -164,15 +165,20 @@ class _Selection(NamedTuple):
     rows: Mapping[str, np.ndarray | None]
 
 
-def _select_requested(rows: Mapping[str, np.ndarray], offset: int, block: Block, keys: Collection[str]) -> _Selection:
+def _select_requested(
+    rows: Mapping[str, np.ndarray | None], offset: int, block: Block, keys: Collection[str]
+) -> _Selection:
     """The rows of a block that requests cover, without columns that no request needs."""
     size = block_rows(block)
-    bounds = {name: np.searchsorted(numbers, (offset, offset + size)) for name, numbers in rows.items()}
-    selected = {
-        name: None if high - low == size else rows[name][low:high] - offset
-        for name, (low, high) in bounds.items()
-        if low < high
-    }
+    selected: dict[str, np.ndarray | None] = {}
+    for name, numbers in rows.items():
+        if numbers is None:
+            selected[name] = None
+            continue
+        bounds = np.array((offset, offset + size), numbers.dtype)  # of another type, all numbers would be converted
+        low, high = np.searchsorted(numbers, bounds)
+        if low < high:
+            selected[name] = None if high - low == size else numbers[low:high] - offset
     return _Selection(drop_columns(block, keys), selected)
 
 

@@ -49,7 +49,7 @@ class NewExamples(NamedTuple):
 
     Attributes:
         encoded: the arrays that the program takes, by column and name, with an example for each of `rows`.
-        rows: the new rows by which the examples are known, int64.
+        rows: the new rows by which the examples are known.
     """
 
     encoded: Mapping[str, Mapping[str, Any]]
@@ -124,7 +124,7 @@ def _count_used(found: FoundExamples, used_rows: np.ndarray, split_of: np.ndarra
     if order is not None:
         positions = np.empty(len(order), np.int32)
         positions[order] = np.arange(len(order), dtype=np.int32)
-    rows = [np.searchsorted(used_rows, rows) for rows in found.rows]
+    rows = [np.searchsorted(used_rows, rows).astype(rows.dtype) for rows in found.rows]
     return found._replace(rows=rows, order=order, positions=positions)
 
 

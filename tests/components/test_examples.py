@@ -118,6 +118,38 @@ def test_windows_are_the_complete_ones_of_tensorflow(windows: Windows, rows: int
     assert gather(windows, found.rows, found.order, rows) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("windows", "rows", "starts"),
+    [
+        (Windows(size=10, stride=2, shift=3), 99, range(0, 79, 3)),  # the first example of its documentation
+        (Windows(size=20, shift=20), 100, range(0, 100, 20)),  # the third one
+        (Windows(size=10, stride=2, shift=3), 100, range(0, 82, 3)),  # the last window ends at the last row
+        (Windows(size=5, stride=3, shift=2), 13, [0]),
+        (Windows(size=1, stride=4), 6, range(6)),
+        (Windows(size=4, shift=9), 4, [0]),
+        (Windows(size=4, shift=2**40), 9, [0]),
+    ],
+    ids=str,
+)
+def test_windows_are_those_of_keras(windows: Windows, rows: int, starts: Sequence[int]) -> None:
+    """`size`, `shift` and `stride` are `sequence_length`, `sequence_stride` and `sampling_rate`.
+
+    The cases are those of `timeseries_dataset_from_array` of Keras 3.
+    """
+    found = find(windows, [0] * rows)
+    expected = [[start + step * windows.stride for step in range(windows.size)] for start in starts]
+    assert gather(windows, found.rows, found.order, rows) == [expected]
+
+
+def test_targets_and_parts_of_a_series_are_those_of_keras() -> None:
+    """A horizon of 1 is `targets=data[size:]`, and a split is what `start_index` and `end_index` leave."""
+    windows, rows, start, stop = Windows(size=10, horizon=1), 50, 20, 45
+    found = find(windows, [0] * start + [1] * (stop - start) + [2] * (rows - stop))
+    count = stop - start - windows.size
+    expected = [[*range(first, first + windows.size + 1)] for first in range(start, start + count)]
+    assert gather(windows, found.rows, found.order, rows)[1] == expected
+
+
 def test_a_series_in_time_order_of_others_is_taken_apart() -> None:
     windows = Windows(size=2, horizon=1, by="store")
     found = find(windows, [0] * 7, [0, 1, 0, 1, 1, 0, 0])

@@ -154,6 +154,27 @@ def _is_pair(value: Any) -> bool:
     return type(value) is tuple
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([0, 1], [[1, 0], [2, 2]]),
+        ([2, 3], [[3, 3, 3, 0], [4, 4, 4, 4]]),
+    ],
+)
+def test_a_batch_has_the_lists_of_tensorflow(rows: list[int], expected: list[list[int]]) -> None:
+    """The results of `padded_batch(2)` of TensorFlow 2.21. Ours are padded to one of few lengths, so more widely.
+
+    The mask tells which elements are padding: it has the lists of `ragged_batch`.
+    """
+    lists = [[number] * number for number in range(1, 5)]
+    padded = gather_rows({"x": {"ids": to_ragged(lists, 1, np.int32)}}, np.array(rows))["x"]["ids"]
+    width = len(expected[0])
+    assert padded.values[:, :width].tolist() == expected
+    assert not padded.values[:, width:].any()
+    assert padded_shape(padded) == (2, LENGTHS[0])
+    assert unpad(padded) == [lists[row] for row in rows]
+
+
 def test_padding_is_zero_and_an_empty_list_is_none() -> None:
     column = to_ragged([[[1, 2], []], []], 2, np.int32)
     padded = gather_rows({"x": {"ids": column}}, np.arange(2))["x"]["ids"]

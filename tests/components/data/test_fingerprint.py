@@ -17,6 +17,7 @@ import components.data
 from components.data import (
     Arrays,
     Csv,
+    ElectricLoad,
     FixedLengthRecords,
     Frame,
     Idx,
@@ -74,6 +75,7 @@ OTHERS: dict[type[Table], dict[str, Any]] = {
     Frame: HELD_OUT | TEXTS | {"columns": {"x": ["1", "-", "3"], "y": [2, 4, 6], "z": [3, 5, 7]}},
     Idx: PARTS,
     ImageFolders: HELD_OUT | SKIPPING | {"classes": ("a", "b"), "labels": False, "suffix": ".png"},
+    ElectricLoad: HELD_OUT | {"years": 2},
     ImageTable: CSV | {"images": "image", "root": "other", "on_missing_image": "drop"},
     NumpyFiles: HELD_OUT | {"columns": ("x",)},
     ScikitLearn: HELD_OUT | {"name": "wine"},
@@ -93,6 +95,8 @@ def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
     if kind is Frame:
         columns = {"x": ["1", "-", "2"], "y": [2, 4, 6], "z": [3, 5, 7]}
         return Frame(**{"columns": columns, "target": "y", "valid": 1, "test": 1, **changes})
+    if kind is ElectricLoad:
+        return ElectricLoad(**{"years": 1, "valid": 1, "test": 1, **changes})
     if kind is ScikitLearn:
         return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
     if kind is Sql:

@@ -197,6 +197,23 @@ def test_batches_have_similar_lengths(
         assert order[start : start + 5].tolist() == order[:][start : start + 5].tolist()
 
 
+def test_batches_of_similar_lengths_are_those_of_tensorflow() -> None:
+    """Those of `bucket_by_sequence_length` of TensorFlow 2.21, with boundaries 2 and 3 and batches of 2.
+
+    TensorFlow gives [3, 3, 3] a batch of its own. Here all batches but the last one have the same size.
+    """
+    lists = [[1], [2, 2], [3, 3, 3], [4], [5, 5]]
+    lengths = np.array([*map(len, lists)])
+
+    def batch(rows: list[int]) -> list[list[list[int]]]:
+        order = bucket_by_length(epoch_order(np.array(rows), 0, 0, shuffle=False), lengths, 2, 100, None)
+        return [[lists[row] for row in order[start : start + 2]] for start in range(0, len(rows), 2)]
+
+    assert batch([0, 1, 3, 4]) == [[[1], [4]], [[2, 2], [5, 5]]]
+    assert batch([0, 1, 3, 4, 2]) == [[[1], [4]], [[2, 2], [5, 5]], [[3, 3, 3]]]
+    assert batch([0, 1, 2, 3, 4]) == [[[1], [4]], [[2, 2], [3, 3, 3]], [[5, 5]]], "the last row is in the last batch"
+
+
 def test_batches_of_similar_lengths_come_in_any_order() -> None:
     """The longest and the shortest batches of a window are anywhere in it, and in each window elsewhere."""
     lengths = np.arange(12_000) % 60
