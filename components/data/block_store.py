@@ -21,12 +21,18 @@ SPOOLED_BYTES = 1 << 25  # of the blocks that are written into one temporary fil
 
 
 class BlockStore:
-    """The blocks of a part. What its columns read when they are used isn't kept, and is read again."""
+    """The blocks of a part. What its columns read when they are used isn't kept, and is read again.
+
+    Attributes:
+        memory_bytes: the size of the blocks in memory.
+        disk_bytes: the size of those in temporary files.
+    """
 
     def __init__(self) -> None:
         self._blocks: list[TrackedBlock] = []
         self._maps: list[pyarrow.Buffer] = []
-        self._kept = 0  # the number of bytes in memory
+        self.memory_bytes = 0
+        self.disk_bytes = 0
         self._waiting: list[TrackedBlock] = []
         self._waiting_bytes = 0
 
@@ -34,8 +40,8 @@ class BlockStore:
         """Adds a block. Raises DataError if a temporary file can't be written."""
         block = _compact(block)
         size = sum(array.nbytes for values in _kept_values(block) for array in list_arrays(values))
-        if self._kept + size <= MAX_ARRAY_BYTES and not self._waiting:
-            self._kept += size
+        if self.memory_bytes + size <= MAX_ARRAY_BYTES and not self._waiting:
+            self.memory_bytes += size
             self._blocks.append(block)
             return
         self._waiting.append(block)
@@ -48,6 +54,7 @@ class BlockStore:
         arrays = tuple(tuple(_kept_values(block)) for block in self._waiting)
         for block, mapped in zip(self._waiting, map_arrays(arrays, self._maps), strict=True):
             self._blocks.append(_replace_values(block, mapped))
+        self.disk_bytes += self._waiting_bytes
         self._waiting, self._waiting_bytes = [], 0
 
     def __iter__(self) -> Iterator[TrackedBlock]:

@@ -14,11 +14,15 @@ from components.data.block_store import BlockStore
 from components.data.files import hash_texts
 from components.data.operating import (
     OperationReport,
+    compact_counts,
+    count_by_split,
+    count_source_rows,
     describe_operation,
     measure_input,
     name_operation,
     run_operation,
 )
+from components.data.operation_summary import FirstRowsRecorder, summarize
 from components.tracked_block import TrackedBlock
 from components.types import (
     Block,
@@ -32,6 +36,7 @@ from components.types import (
     LeavesOut,
     LocalVersion,
     LocatesRows,
+    OperationsSummary,
     RowOperation,
     SkipsRows,
     Source,
@@ -47,11 +52,15 @@ class OperatedRows(NamedTuple):
         parts: the blocks of each part.
         source_rows: the number of the row of the source of each row, counted over all parts: int64.
         reports: what each operation did.
+        before: the first rows of the source.
+        after: the first rows after the operations.
     """
 
     parts: Mapping[str, BlockStore]
     source_rows: Mapping[str, np.ndarray]
     reports: Sequence[OperationReport]
+    before: FirstRowsRecorder
+    after: FirstRowsRecorder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,10 +174,9 @@ class OperatedSource:
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""
-        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
         rows = self._source_rows
-        if numbers is not None:
-            return numbers[rows]
+        if isinstance(self.source, LeavesOut) and self.source.row_numbers() is not None:
+            return self._number_source_rows(rows)
         is_same = len(rows) == self._source_size and bool((rows == np.arange(len(rows))).all())
         return None if is_same else rows
 
@@ -238,28 +246,37 @@ class OperatedSource:
         """The rows after all operations, which run once."""
         reports = [OperationReport(name) for name in self.names]
         parts, source_rows, offset = dict[str, BlockStore](), dict[str, np.ndarray](), 0
+        before, after = FirstRowsRecorder(), FirstRowsRecorder()
         for part, size in self.source.sizes().items():
             store, numbers = BlockStore(), [np.zeros(0, np.int64)]
-            for block in self.operate(part, offset, reports):
+            for block in after.record(self._operate(before.record(self._track(part, offset)), reports)):
                 store.add(self._select_used(block))
                 numbers.append(block.source_rows)
             store.finish()
             parts[part], source_rows[part] = store, np.concatenate(numbers)
             offset += size
-        return OperatedRows(parts, source_rows, reports)
+        compact_counts(reports)
+        return OperatedRows(parts, source_rows, reports, before, after)
 
-    def operate(self, part: str, offset: int, reports: Sequence[OperationReport]) -> Iterator[TrackedBlock]:
-        """Runs the operations on a part of the source.
-
-        Args:
-            part: the part.
-            offset: the number of rows of the parts before it.
-            reports: get what the operations do.
-        """
-        blocks = self._track(part, offset)
-        for index, operation in enumerate(self.operations):
-            blocks = run_operation(operation, reports[index], measure_input(blocks, reports[index]))
+    def _operate(self, blocks: Iterator[TrackedBlock], reports: Sequence[OperationReport]) -> Iterator[TrackedBlock]:
+        """Runs the operations on the blocks of a part. The reports get what they do."""
+        size = self._source_size
+        for operation, report in zip(self.operations, reports, strict=True):
+            blocks = run_operation(operation, report, measure_input(blocks, report))
+            if not operation.applies_to_new_rows:  # the others keep all rows
+                blocks = count_source_rows(report, blocks, size)
         return blocks
+
+    def summarize_operations(self) -> OperationsSummary:
+        """What the operations did, with the splits that were asked for last."""
+        result = self.result
+        first = result.before, result.after
+        return summarize(self.operations, result.reports, result.parts.values(), *first, self._number_source_rows)
+
+    def _number_source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers in the data of rows of the source, which count those that it leaves out."""
+        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
+        return rows if numbers is None else numbers[rows]
 
     def _track(self, part: str, offset: int) -> Iterator[TrackedBlock]:
         """Yields the rows of a part of the source, with their numbers."""
@@ -318,26 +335,23 @@ class OperatedSource:
 
     def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The rows of each split after the operations. Raises DataError if a split has none left."""
+        count_by_split(self.result.reports, splits)
         source_rows, mapped = self._source_rows, dict[str, np.ndarray]()
         for split, rows in splits.items():
             is_in_split = np.zeros(self._source_size, bool)
             is_in_split[rows] = True
             mapped[split] = np.flatnonzero(is_in_split[source_rows])
             if len(rows) and not len(mapped[split]):
-                raise DataError(self._describe_emptied(split, is_in_split))
+                raise DataError(self._describe_emptied(split))
         return mapped
 
-    def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:
-        """Which operation leaves out the last row of a split. The operations run again, to count its rows."""
-        names, counts = self.names, [int(is_in_split.sum())]
-        for count in range(1, len(self.operations) + 1):
-            source = OperatedSource(source=self.source, operations=self.operations[:count])
-            counts.append(int(is_in_split[source._source_rows].sum()))
-            if not counts[-1]:
-                break
-        steps = [f"{names[index]} leaves {rows:,}" for index, rows in enumerate(counts[1:-1])]
+    def _describe_emptied(self, split: str) -> str:
+        """Which operation leaves out the last row of a split."""
+        reports = [*self.result.reports]
+        last = next(number for number, report in enumerate(reports) if not report.by_split[split][1])
+        steps = [f"{report.name} leaves {report.by_split[split][1]:,}" for report in reports[:last]]
         before = f" ({', '.join(steps)})" if steps else ""
         return (
-            f"the {split} split has {counts[0]:,} rows{before}, and {names[len(counts) - 2]} leaves none of them. "
-            "Change the operation, or how the rows are split"
+            f"the {split} split has {reports[0].by_split[split][0]:,} rows{before}, and {reports[last].name} leaves "
+            "none of them. Change the operation, or how the rows are split"
         )

@@ -6,11 +6,13 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
@@ -34,6 +36,9 @@ class OperationReport:
         seconds: the time that it took.
         layouts: what rows of each column have that it computed. None: it returned no row.
         locate_first: describes the location of the first row that it returned.
+        row_counts: how often each row of the source is among the rows that it returned, (rows,), integers. None: as
+            often as before.
+        by_split: the number of rows of each split before and after it.
     """
 
     name: str
@@ -47,6 +52,8 @@ class OperationReport:
     seconds: float = 0.0
     layouts: Mapping[str, str] | None = None
     locate_first: Callable[[], str] = lambda: ""
+    row_counts: np.ndarray | None = None
+    by_split: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def describe_left_out(self) -> str | None:
         """A sentence about the rows that are left out. None: there are none."""
@@ -96,6 +103,44 @@ def run_operation(
             error.replace_remedies(error.remedies, f"{report.name}: {error.fault}")
         raise
     report.reads_all &= is_end
+
+
+def count_source_rows(report: OperationReport, blocks: Iterator[TrackedBlock], size: int) -> Iterator[TrackedBlock]:
+    """The same blocks, whose rows are counted by the row of the source that each is made of.
+
+    Args:
+        report: gets the counts.
+        blocks: the blocks that an operation returns.
+        size: the number of rows of the source.
+    """
+    if report.row_counts is None:
+        report.row_counts = np.zeros(size, np.int32)
+    for block in blocks:
+        np.add.at(report.row_counts, block.source_rows, 1)
+        yield block
+
+
+def compact_counts(reports: Sequence[OperationReport]) -> None:
+    """Converts the counts to the smallest integers that hold them, because they are kept."""
+    for report in reports:
+        if report.row_counts is not None:
+            report.row_counts = report.row_counts.astype(np.min_scalar_type(report.row_counts.max(initial=0)))
+
+
+def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.ndarray]) -> None:
+    """Counts the rows of each split before and after each operation.
+
+    Args:
+        reports: get the counts.
+        splits: the rows of the source of each split.
+    """
+    before = {split: len(rows) for split, rows in splits.items()}
+    for report in reports:
+        counts, after = report.row_counts, dict(before)
+        if counts is not None:
+            after = {split: int(counts[rows].sum(dtype=np.int64)) for split, rows in splits.items()}
+        report.by_split = {split: (before[split], after[split]) for split in splits}
+        before = after
 
 
 def measure_input(blocks: Iterator[TrackedBlock], report: OperationReport) -> Iterator[TrackedBlock]:

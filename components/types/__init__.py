@@ -69,7 +69,11 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import FirstRows as FirstRows
+from components.types.operation import OperationsSummary as OperationsSummary
+from components.types.operation import OperationSummary as OperationSummary
 from components.types.operation import RowOperation as RowOperation
+from components.types.operation import SummarizesOperations as SummarizesOperations
 from components.types.operation import find_columns_read as find_columns_read
 from components.types.profile import VOID as VOID
 from components.types.profile import ColumnProfile as ColumnProfile
