@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from components.data.block_store import BlockStore
 from components.data.files import hash_texts
+from components.data.operated_profile import OperatedTable, profile_operated
 from components.data.operating import (
     OperationReport,
+    check_left_out,
     compact_counts,
     count_by_split,
     count_source_rows,
@@ -22,11 +24,12 @@ from components.data.operating import (
     name_operation,
     run_operation,
 )
-from components.data.operation_summary import FirstRowsRecorder, summarize
+from components.data.operation_summary import FirstRowsRecorder, OperatedRows, summarize
 from components.tracked_block import TrackedBlock
 from components.types import (
     Block,
     ChecksFiles,
+    ColumnType,
     DataError,
     FileChecksums,
     Foldable,
@@ -40,27 +43,10 @@ from components.types import (
     RowOperation,
     SkipsRows,
     Source,
+    TableProfile,
     find_columns_read,
     row_count,
 )
-
-
-class OperatedRows(NamedTuple):
-    """The rows after all operations.
-
-    Attributes:
-        parts: the blocks of each part.
-        source_rows: the number of the row of the source of each row, counted over all parts: int64.
-        reports: what each operation did.
-        before: the first rows of the source.
-        after: the first rows after the operations.
-    """
-
-    parts: Mapping[str, BlockStore]
-    source_rows: Mapping[str, np.ndarray]
-    reports: Sequence[OperationReport]
-    before: FirstRowsRecorder
-    after: FirstRowsRecorder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,11 +60,16 @@ class OperatedSource:
         source: the source.
         operations: the operations, in their order.
         numbers: the position of each operation in the configuration. None: there are no others.
+        left_out_columns: columns that are left out after the operations.
+        declared_types: the types in a profile of columns that operations compute: `string` for categories, or `float`
+            for numbers.
     """
 
     source: Source
     operations: tuple[RowOperation, ...]
     numbers: tuple[int, ...] | None = None
+    left_out_columns: tuple[str, ...] = ()
+    declared_types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """An option of the source, such as `stratify`."""
@@ -236,6 +227,19 @@ class OperatedSource:
         needed = find_columns_read(self.operations, columns)
         return self.source.reading_notes(columns if needed is None else needed, declared=declared)
 
+    def profile(self) -> TableProfile:
+        """The facts about the columns after the operations."""
+        part, numbers = next(iter(self.result.parts)), self.row_numbers()
+        table = OperatedTable(
+            source_size=self.source.sizes()[part],
+            source_rows=self.result.source_rows[part],
+            blocks=[*self.result.parts[part]],
+            row_numbers=None if numbers is None else numbers[: self.sizes()[part]],
+            locate_row=self.locate_row,
+            declared_types=self.declared_types,
+        )
+        return profile_operated(self.source, self.operations, self.result.reports, table, self.left_out_columns)
+
     @cached_property
     def used_columns(self) -> frozenset[str] | None:
         """The columns that are kept after the operations. None: all."""
@@ -250,6 +254,7 @@ class OperatedSource:
         for part, size in self.source.sizes().items():
             store, numbers = BlockStore(), [np.zeros(0, np.int64)]
             for block in after.record(self._operate(before.record(self._track(part, offset)), reports)):
+                check_left_out(self.left_out_columns, block.columns, before.columns)
                 store.add(self._select_used(block))
                 numbers.append(block.source_rows)
             store.finish()
@@ -269,9 +274,7 @@ class OperatedSource:
 
     def summarize_operations(self) -> OperationsSummary:
         """What the operations did, with the splits that were asked for last."""
-        result = self.result
-        first = result.before, result.after
-        return summarize(self.operations, result.reports, result.parts.values(), *first, self._number_source_rows)
+        return summarize(self.operations, self.result, self._number_source_rows)
 
     def _number_source_rows(self, rows: np.ndarray) -> np.ndarray:
         """The numbers in the data of rows of the source, which count those that it leaves out."""
@@ -306,6 +309,8 @@ class OperatedSource:
 
     def _select_used(self, block: TrackedBlock) -> TrackedBlock:
         used = self.used_columns
+        if self.left_out_columns:
+            block = block.select_columns(frozenset(block.columns) - {*self.left_out_columns})
         if used is None or not used <= set(block.columns):
             return block
         paths = {"path", *(f"{name}.path" for name in block.columns if name in block.files)} if block.files else set()

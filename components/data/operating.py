@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
 from components.tracked_block import TrackedBlock
@@ -230,3 +231,17 @@ def describe_operation(name: str, operation: RowOperation) -> str:
             f"{name} has an object of the type {type(error.value).__name__}, whose content isn't compared. Make the "
             "class of the operation a dataclass whose fields are plain values, arrays or functions"
         ) from None
+
+
+def check_left_out(names: Sequence[str], after: Collection[str], before: Collection[str]) -> None:
+    """Raises DataError if `drop` lists a column that is there neither before nor after the operations.
+
+    Args:
+        names: the columns that it lists.
+        after: the columns after the operations.
+        before: those of the source.
+    """
+    known = {*after, *before}
+    if unknown := [name for name in names if name not in known]:
+        hint = suggest_name(unknown[0], known, title="Columns after the operations")
+        raise DataError(f"`drop` lists `{unknown[0]}`, which is no column. {hint}")

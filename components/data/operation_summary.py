@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,27 +93,38 @@ def _describe_list(values: Any) -> str:
     return f"[{', '.join([*elements, *(['…'] if count > MAX_ELEMENTS else [])])}]"
 
 
+class OperatedRows(NamedTuple):
+    """The rows after all operations.
+
+    Attributes:
+        parts: the blocks of each part.
+        source_rows: the number of the row of the source of each row, counted over all parts: int64.
+        reports: what each operation did.
+        before: the first rows of the source.
+        after: the first rows after the operations.
+    """
+
+    parts: Mapping[str, BlockStore]
+    source_rows: Mapping[str, np.ndarray]
+    reports: Sequence[OperationReport]
+    before: FirstRowsRecorder
+    after: FirstRowsRecorder
+
+
 def summarize(
-    operations: Sequence[RowOperation],
-    reports: Sequence[OperationReport],
-    stores: Collection[BlockStore],
-    before: FirstRowsRecorder,
-    after: FirstRowsRecorder,
-    number_rows: Callable[[np.ndarray], np.ndarray],
+    operations: Sequence[RowOperation], result: OperatedRows, number_rows: Callable[[np.ndarray], np.ndarray]
 ) -> OperationsSummary:
     """What operations did, as plain values.
 
     Args:
         operations: the operations.
-        reports: what each of them did.
-        stores: the rows after them.
-        before: the first rows before them.
-        after: the first rows after them.
+        result: the rows after them.
         number_rows: returns the numbers in the data of rows of the source.
     """
-    names = _choose_columns(operations, reports, {**before.columns, **after.columns})
+    before, after, stores = result.before, result.after, result.parts.values()
+    names = _choose_columns(operations, result.reports, {**before.columns, **after.columns})
     return OperationsSummary(
-        tuple(map(_summarize_report, reports)),
+        tuple(map(_summarize_report, result.reports)),
         sum(store.memory_bytes for store in stores),
         sum(store.disk_bytes for store in stores),
         before.select(names, number_rows),

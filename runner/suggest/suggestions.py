@@ -20,6 +20,7 @@ from runner.memory import memory_error_location
 from runner.public_data import download_suggested
 from runner.signature.build import build_source
 from runner.signature.code import digest_code, part_packages
+from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.source import PartNotFoundError, find_definition, resolve_name
 from runner.suggest.suggest import suggest
 
@@ -38,12 +39,14 @@ class Question(NamedTuple):
         chosen: the groups whose options the user chooses.
         folds: the number of folds of a cross-validation. None: there is none.
         missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
+        operations: the operations on the rows of the source, as plain values.
     """
 
     node: dict[str, Any]
     chosen: tuple[str, ...]
     folds: int | None = None
     missing: tuple[tuple[str, str], ...] = ()
+    operations: tuple[dict[str, Any], ...] = ()
 
 
 class Suggestion(NamedTuple):
@@ -122,12 +125,15 @@ class Suggestions:
 
 
 def _make_suggestion(question: Question, table: Any) -> Suggestion:
-    node = question.node
+    nodes = [question.node, *question.operations]
+    operations = build_operations(question.operations)
+    node, options = separate_options(question.node, operations)
     with error_location("data"), download_suggested():
         source = build_source(node, **({} if table is None else {"columns": table}))
-    packages = {*part_packages(node), "runner.suggest"}
-    identity = json.dumps([node, digest_code(packages), question.folds, question.missing], sort_keys=True)
-    with located_settings("data"), download_suggested():
+        source = operate(source, operations, **options)
+    packages = {*part_packages(nodes), "runner.suggest"}
+    identity = json.dumps([nodes, digest_code(packages), question.folds, question.missing], sort_keys=True)
+    with located_settings("data"), download_suggested(), explain_computed_columns(question.node, operations):
         suggested = _read_or_suggest(source, identity, question)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
