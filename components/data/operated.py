@@ -12,6 +12,7 @@ import numpy as np
 
 from components.data.block_store import BlockStore
 from components.data.files import hash_texts
+from components.data.kept_rows import KeptRows
 from components.data.operated_profile import OperatedTable, profile_operated
 from components.data.operating import (
     OperationReport,
@@ -61,6 +62,7 @@ class OperatedSource:
         operations: the operations, in their order.
         numbers: the position of each operation in the configuration. None: there are no others.
         left_out_columns: columns that are left out after the operations.
+        kept: the rows after the operations, if they were computed before.
         declared_types: the types in a profile of columns that operations compute: `string` for categories, or `float`
             for numbers.
     """
@@ -69,6 +71,7 @@ class OperatedSource:
     operations: tuple[RowOperation, ...]
     numbers: tuple[int, ...] | None = None
     left_out_columns: tuple[str, ...] = ()
+    kept: KeptRows | None = None
     declared_types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -240,6 +243,12 @@ class OperatedSource:
         )
         return profile_operated(self.source, self.operations, self.result.reports, table, self.left_out_columns)
 
+    def keep(self) -> KeptRows | None:
+        """The rows, if they are known, for a source that differs in the types that it declares."""
+        rows = self.__dict__.get("result")
+        is_whole = self.used_columns is None and self.on_bad_row == "error"  # otherwise the rows depend on what is read
+        return KeptRows(rows, self.source.sizes()) if rows is not None and is_whole else None
+
     @cached_property
     def used_columns(self) -> frozenset[str] | None:
         """The columns that are kept after the operations. None: all."""
@@ -248,6 +257,8 @@ class OperatedSource:
     @cached_property
     def result(self) -> OperatedRows:
         """The rows after all operations, which run once."""
+        if self.kept is not None and (rows := self.kept.select(self.source, self._select_used)) is not None:
+            return rows
         reports = [OperationReport(name) for name in self.names]
         parts, source_rows, offset = dict[str, BlockStore](), dict[str, np.ndarray](), 0
         before, after = FirstRowsRecorder(), FirstRowsRecorder()

@@ -45,6 +45,7 @@ from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.schema import SCHEMA
+from runner.suggest.suggestions import take_rows
 from runner.training.observers import Observers
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
@@ -293,7 +294,7 @@ def load_data(
                 node, options = separate_options(config.values["data"], operations)
                 source = build_source(node) if source is None else source.make_source(node)
         with error_location("data"):
-            operated = operate(source, operations, **options)
+            operated = operate(source, operations, kept=take_rows(config.suggestion), **options)
         explained = explain_computed_columns(config.values["data"], operations)
         with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested(), explained:
             try:

@@ -1,5 +1,6 @@
 """Columns are inferred from the rows after `operations`: a derived column is an input or the target."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,15 @@ import numpy as np
 import pytest
 
 import runner
+from components.read_once import reading_once
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.compose import configure
 from runner.config.config import Config
+from runner.data.load import Data
+from runner.display.progress import make_progress
 from runner.errors import ConfigError
+from runner.execution.prepare import load_data
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -165,3 +170,69 @@ def test_init_writes_an_experiment_with_the_operations() -> None:
     inferred = infer("data.target=each")
     for key in ("feature", "operations", "data"):
         assert config.values[key] == inferred.values[key]
+
+
+OWN = """
+from dataclasses import dataclass
+
+calls = []
+
+@dataclass(frozen=True)
+class Double:
+    applies_to_new_rows = True
+    columns_read = ("area",)
+    columns_computed = ("double",)
+
+    def apply(self, blocks, counts):
+        for block in blocks:
+            calls.append(block.rows)
+            yield block.with_columns({"double": block.columns["area"] * 2})
+"""
+
+
+def load(words: list[str]) -> Data:
+    return load_data(configure(words), None, make_progress(quiet=True))[0]
+
+
+def list_arrays(data: Data) -> dict[str, Any]:
+    return {f"{name}.{key}": np.asarray(each) for name, arrays in data.encoded.items() for key, each in arrays.items()}
+
+
+def test_operations_run_once_for_the_suggestion_and_the_run(
+    write_module: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module("own", OWN)
+    import own  # type: ignore[import-not-found]
+
+    counts = [str(n) if n % 3 else "" for n in range(60)]
+    lines = [f"{n * 7 % 50},{counts[n]},{n % 2 + 1}.0" for n in range(60)]
+    Path("t.csv").write_text("\n".join(["area,count,kind", *lines]) + "\n")
+    operations = "operations=[{_target_: own.Double}]"
+    words = ["data=csv", "data.path=t.csv", "data.target=kind", operations, "quiet=true"]
+    with reading_once():
+        config = configure(words)
+        assert config.values["data"]["types"] == {"count": "float", "kind": "int"}, "they are int and float in the file"
+        assert own.calls == [60]
+        data, _ = load_data(config, None, make_progress(quiet=True))
+        assert own.calls == [60], "the rows of the suggestion are used"
+        assert data.operations is not None
+        assert data.operations.operations[0].added == ("double",)
+        again = load([*words, "data.seed=1"])
+        assert own.calls == [60, 60]
+    monkeypatch.setenv("TITRATE_CACHE", "other")
+    expected = load(words)
+    assert own.calls == [60, 60, 60, 60], "nothing is kept"
+    for one, two in ((data, expected), (again, expected)):
+        arrays = list_arrays(one)
+        assert arrays.keys() == list_arrays(two).keys() >= {"double.values"}
+    for name, array in list_arrays(expected).items():
+        np.testing.assert_array_equal(list_arrays(data)[name], array)
+
+
+def test_rows_of_a_file_that_changed_meanwhile_are_read_again() -> None:
+    with reading_once():
+        config = configure(["data=csv", "data.path=houses.csv", OPERATIONS, "data.target=each", "quiet=true"])
+        Path("houses.csv").write_text("\n".join(["id,rooms,area,where,when,sold", *ROWS[:100]]) + "\n")
+        data, _ = load_data(config, None, make_progress(quiet=True))
+    assert data.operations is not None
+    assert data.operations.operations[0].rows_before == 100
