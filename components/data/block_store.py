@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class BlockStore:
         self._maps: list[pyarrow.Buffer] = []
         self.memory_bytes = 0
         self.disk_bytes = 0
+        self._changes: tuple[Callable[[TrackedBlock], TrackedBlock], ...] = ()
         self._waiting: list[TrackedBlock] = []
         self._waiting_bytes = 0
 
@@ -57,8 +59,20 @@ class BlockStore:
         self.disk_bytes += self._waiting_bytes
         self._waiting, self._waiting_bytes = [], 0
 
+    def view(self, change: Callable[[TrackedBlock], TrackedBlock]) -> BlockStore:
+        """The same blocks, each of which is changed whenever it is read. They are kept once."""
+        store = copy.copy(self)
+        store._changes = (*self._changes, change)
+        return store
+
+    def forget_source(self) -> None:
+        """Drops what locates rows of the source, so that these leave the memory. A view sets it again."""
+        self._blocks = [dataclasses.replace(block, locate_source_row=str) for block in self._blocks]
+
     def __iter__(self) -> Iterator[TrackedBlock]:
         for block in self._blocks:
+            for change in self._changes:
+                block = change(block)
             if isinstance(block.columns, LazyColumns):  # it keeps what it reads, so each pass has its own
                 block = dataclasses.replace(block, columns=block.columns.keep(block.columns.keys()))
             yield block

@@ -18,9 +18,10 @@ from components.data.operating import (
     OperationReport,
     check_left_out,
     compact_counts,
-    count_by_split,
     count_source_rows,
     describe_operation,
+    locate_row,
+    map_splits,
     measure_input,
     name_operation,
     run_operation,
@@ -39,7 +40,6 @@ from components.types import (
     InfersTypes,
     LeavesOut,
     LocalVersion,
-    LocatesRows,
     OperationsSummary,
     RowOperation,
     SkipsRows,
@@ -243,11 +243,11 @@ class OperatedSource:
         )
         return profile_operated(self.source, self.operations, self.result.reports, table, self.left_out_columns)
 
-    def keep(self) -> KeptRows | None:
-        """The rows, if they are known, for a source that differs in the types that it declares."""
-        rows = self.__dict__.get("result")
+    def release_rows(self) -> KeptRows | None:
+        """The rows, if they are known, for a source that declares other types. This one forgets them."""
+        rows = self.__dict__.pop("result", None)
         is_whole = self.used_columns is None and self.on_bad_row == "error"  # otherwise the rows depend on what is read
-        return KeptRows(rows, self.source.sizes()) if rows is not None and is_whole else None
+        return KeptRows.of(rows, self.source) if rows is not None and is_whole else None
 
     @cached_property
     def used_columns(self) -> frozenset[str] | None:
@@ -257,8 +257,10 @@ class OperatedSource:
     @cached_property
     def result(self) -> OperatedRows:
         """The rows after all operations, which run once."""
-        if self.kept is not None and (rows := self.kept.select(self.source, self._select_used)) is not None:
-            return rows
+        if self.kept is not None:
+            rows = self.kept.select(self.source, self._select_used, self._locate_source_row)
+            if rows is not None:
+                return rows
         reports = [OperationReport(name) for name in self.names]
         parts, source_rows, offset = dict[str, BlockStore](), dict[str, np.ndarray](), 0
         before, after = FirstRowsRecorder(), FirstRowsRecorder()
@@ -328,14 +330,7 @@ class OperatedSource:
         return block.select_columns(used | (paths & set(block.columns)))
 
     def _locate_source_row(self, row: int) -> str:
-        if isinstance(self.source, LocatesRows):
-            return self.source.locate_row(row)
-        for part in self.source.sizes():
-            for block in self.source.blocks(part):
-                if row < (rows := row_count(next(iter(block.columns.values())))):
-                    return block.locate(row)
-                row -= rows
-        raise IndexError(row)
+        return locate_row(self.source, row)
 
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
@@ -351,23 +346,4 @@ class OperatedSource:
 
     def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The rows of each split after the operations. Raises DataError if a split has none left."""
-        count_by_split(self.result.reports, splits)
-        source_rows, mapped = self._source_rows, dict[str, np.ndarray]()
-        for split, rows in splits.items():
-            is_in_split = np.zeros(self._source_size, bool)
-            is_in_split[rows] = True
-            mapped[split] = np.flatnonzero(is_in_split[source_rows])
-            if len(rows) and not len(mapped[split]):
-                raise DataError(self._describe_emptied(split))
-        return mapped
-
-    def _describe_emptied(self, split: str) -> str:
-        """Which operation leaves out the last row of a split."""
-        reports = [*self.result.reports]
-        last = next(number for number, report in enumerate(reports) if not report.by_split[split][1])
-        steps = [f"{report.name} leaves {report.by_split[split][1]:,}" for report in reports[:last]]
-        before = f" ({', '.join(steps)})" if steps else ""
-        return (
-            f"the {split} split has {reports[0].by_split[split][0]:,} rows{before}, and {reports[last].name} leaves "
-            "none of them. Change the operation, or how the rows are split"
-        )
+        return map_splits(splits, self._source_rows, self._source_size, self.result.reports)

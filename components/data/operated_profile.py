@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 import numpy as np
 
@@ -62,6 +63,22 @@ class OperatedProfile(Profile):
         return () if self.before is None else super().sentinels
 
 
+class LazyProfile:
+    """A profile that is made when a fact is read that isn't known yet, so that few columns are in memory.
+
+    Args:
+        make: makes the profile.
+    """
+
+    def __init__(self, make: Callable[[], ColumnProfile]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        """A fact about the column, which is kept."""
+        self.__dict__[name] = value = getattr(self._make(), name)
+        return value
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperatedTable:
     """The first part of a source after its operations.
@@ -82,7 +99,7 @@ class OperatedTable:
     locate_row: Callable[[int], str]
     declared_types: Mapping[str, ColumnType]
 
-    @property
+    @cached_property
     def has_all_rows(self) -> bool:
         """Whether the rows are those before the operations, in their order."""
         rows = self.source_rows
@@ -102,10 +119,26 @@ class OperatedTable:
         )
         return None if is_plain and name not in block.files else describe_unread(values)
 
-    def profile_kept(self, before: ColumnProfile) -> ColumnProfile:
-        """The profile of a column that no operation computes."""
-        if self.has_all_rows:
+    def profile(self, name: str, before: ColumnProfile | None) -> ColumnProfile:
+        """The profile of a column. `before`: the one before the operations. None: one of them computes it."""
+        if before is not None and self.has_all_rows:
             return before
+        return cast(ColumnProfile, LazyProfile(partial(self._profile_once, name, before)))
+
+    def _profile_once(self, name: str, before: ColumnProfile | None) -> ColumnProfile:
+        """The profile of a column. Only the last one is kept."""
+        if name not in self._last:
+            self._last.clear()
+            self._last[name] = self._profile_computed(name) if before is None else self._profile_kept(before)
+        return self._last[name]
+
+    @cached_property
+    def _last(self) -> dict[str, ColumnProfile]:
+        """The profile of the column of which a fact was read last."""
+        return {}
+
+    def _profile_kept(self, before: ColumnProfile) -> ColumnProfile:
+        """The profile of a column that no operation computes."""
         column = self._join(before.name)
         values = column.as_texts() if before.kind == "string" else column.values
         spell = getattr(before, "list_spellings", None) if before.rows == self.source_size else None
@@ -119,7 +152,7 @@ class OperatedTable:
             before=before,
         )
 
-    def profile_computed(self, name: str) -> ColumnProfile:
+    def _profile_computed(self, name: str) -> ColumnProfile:
         """The profile of a column that an operation computes."""
         column = self._join(name)
         is_text = isinstance(column.values, Strings)
@@ -195,9 +228,9 @@ def profile_operated(
                 raise DataError(f"`target` (={name}): {unread}.")
             notes.append(f"{name} is left out: {unread}")
         elif name in computed:
-            columns.append(table.profile_computed(name))
+            columns.append(table.profile(name, None))
         elif name in known:
-            columns.append(table.profile_kept(known[name]))
+            columns.append(table.profile(name, known[name]))
     if left_out:
         notes.append(f"left out by `drop`: {join_names(left_out)}")
     read = [each.columns_read for each in operations]

@@ -18,7 +18,7 @@ from components.closest import suggest_name
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
 from components.tracked_block import TrackedBlock
-from components.types import DataError, LazyColumns, Ragged, ReadsFiles, RowOperation
+from components.types import DataError, LazyColumns, LocatesRows, Ragged, ReadsFiles, RowOperation, Source, row_count
 
 
 @dataclass
@@ -144,6 +144,39 @@ def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.n
         before = after
 
 
+def map_splits(
+    splits: Mapping[str, np.ndarray], source_rows: np.ndarray, size: int, reports: Sequence[OperationReport]
+) -> dict[str, np.ndarray]:
+    """The rows of each split after operations. Raises DataError if a split has none left.
+
+    Args:
+        splits: the rows of the source of each split.
+        source_rows: the row of the source of each row after the operations.
+        size: the number of rows of the source.
+        reports: what the operations did. They get the number of rows of each split.
+    """
+    count_by_split(reports, splits)
+    mapped = dict[str, np.ndarray]()
+    for split, rows in splits.items():
+        is_in_split = np.zeros(size, bool)
+        is_in_split[rows] = True
+        mapped[split] = np.flatnonzero(is_in_split[source_rows])
+        if len(rows) and not len(mapped[split]):
+            raise DataError(_describe_emptied(split, reports))
+    return mapped
+
+
+def _describe_emptied(split: str, reports: Sequence[OperationReport]) -> str:
+    """Which operation leaves out the last row of a split."""
+    last = next(number for number, report in enumerate(reports) if not report.by_split[split][1])
+    steps = [f"{report.name} leaves {report.by_split[split][1]:,}" for report in reports[:last]]
+    before = f" ({', '.join(steps)})" if steps else ""
+    return (
+        f"the {split} split has {reports[0].by_split[split][0]:,} rows{before}, and {reports[last].name} leaves none "
+        "of them. Change the operation, or how the rows are split"
+    )
+
+
 def measure_input(blocks: Iterator[TrackedBlock], report: OperationReport) -> Iterator[TrackedBlock]:
     """The same blocks, whose rows are counted, and whose time isn't that of the operation that gets them."""
     while True:
@@ -245,3 +278,15 @@ def check_left_out(names: Sequence[str], after: Collection[str], before: Collect
     if unknown := [name for name in names if name not in known]:
         hint = suggest_name(unknown[0], known, title="Columns after the operations")
         raise DataError(f"`drop` lists `{unknown[0]}`, which is no column. {hint}")
+
+
+def locate_row(source: Source, row: int) -> str:
+    """The location of a row of a source, counted over all parts, for messages."""
+    if isinstance(source, LocatesRows):
+        return source.locate_row(row)
+    for part in source.sizes():
+        for block in source.blocks(part):
+            if row < (rows := row_count(next(iter(block.columns.values())))):
+                return block.locate(row)
+            row -= rows
+    raise IndexError(row)

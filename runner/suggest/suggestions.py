@@ -160,7 +160,7 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
         fingerprint = source.fingerprint()
         digest = hashlib.blake2b(f"{identity}\n{fingerprint}".encode(), digest_size=16).hexdigest()
         suggested = _read_or_suggest(source, digest, question)
-    if operations and (rows := source.keep()) is not None:
+    if operations and (rows := source.release_rows()) is not None:
 
         def is_current() -> bool:
             return bool(_open_source(question, operations, table).fingerprint() == fingerprint)

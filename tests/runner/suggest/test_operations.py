@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import runner
-from components.read_once import reading_once
+from components.read_once import reading_once, take_over
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.compose import configure
@@ -17,6 +17,7 @@ from runner.data.load import Data
 from runner.display.progress import make_progress
 from runner.errors import ConfigError
 from runner.execution.prepare import load_data
+from runner.suggest.suggestions import ROWS as ROWS_AFTER
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -215,8 +216,11 @@ def test_operations_run_once_for_the_suggestion_and_the_run(
         assert own.calls == [60]
         data, _ = load_data(config, None, make_progress(quiet=True))
         assert own.calls == [60], "the rows of the suggestion are used"
+        assert take_over(ROWS_AFTER) is None, "and kept no longer"
         assert data.operations is not None
         assert data.operations.operations[0].added == ("double",)
+        assert data.source is not None
+        assert next(data.source.blocks("all")).locate(3) == "t.csv, line 5"
         again = load([*words, "data.seed=1"])
         assert own.calls == [60, 60]
     monkeypatch.setenv("TITRATE_CACHE", "other")
@@ -232,7 +236,7 @@ def test_operations_run_once_for_the_suggestion_and_the_run(
 def test_rows_of_a_file_that_changed_meanwhile_are_read_again() -> None:
     with reading_once():
         config = configure(["data=csv", "data.path=houses.csv", OPERATIONS, "data.target=each", "quiet=true"])
-        Path("houses.csv").write_text("\n".join(["id,rooms,area,where,when,sold", *ROWS[:100]]) + "\n")
+        Path("houses.csv").write_text("\n".join(["id,rooms,area,where,when,sold", *reversed(ROWS)]) + "\n")
         data, _ = load_data(config, None, make_progress(quiet=True))
     assert data.operations is not None
-    assert data.operations.operations[0].rows_before == 100
+    assert dict(data.operations.before.columns)["area"] == tuple(n * 37 % 101 for n in range(120, 115, -1))
