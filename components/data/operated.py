@@ -281,8 +281,7 @@ class OperatedSource:
         size = self._source_size
         for operation, report in zip(self.operations, reports, strict=True):
             blocks = run_operation(operation, report, measure_input(blocks, report))
-            if not operation.applies_to_new_rows:  # the others keep all rows
-                blocks = count_source_rows(report, blocks, size)
+            blocks = count_source_rows(report, blocks, size)
         return blocks
 
     def summarize_operations(self) -> OperationsSummary:

@@ -37,8 +37,8 @@ class OperationReport:
         seconds: the time that it took.
         layouts: what rows of each column have that it computed. None: it returned no row.
         locate_first: describes the location of the first row that it returned.
-        row_counts: how often each row of the source is among the rows that it returned, (rows,), integers. None: as
-            often as before.
+        row_counts: how often each row of the source is among the rows that it returned, (rows,), integers. None: it
+            got no part yet.
         by_split: the number of rows of each split before and after it.
     """
 
@@ -137,7 +137,7 @@ def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.n
     """
     before = {split: len(rows) for split, rows in splits.items()}
     for report in reports:
-        counts, after = report.row_counts, dict(before)
+        counts, after = report.row_counts, dict.fromkeys(splits, 0)
         if counts is not None:
             after = {split: int(counts[rows].sum(dtype=np.int64)) for split, rows in splits.items()}
         report.by_split = {split: (before[split], after[split]) for split in splits}

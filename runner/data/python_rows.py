@@ -46,9 +46,9 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.load import Data, Features, program_column_names
+from runner.data.operations import list_new_row_operations, operate_new_rows
 from runner.data.windows import find_new_examples, view_examples
 from runner.signature.build import build_source
-from runner.signature.operations import list_new_row_operations, operate_new_rows
 
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"  # the name of the rows in messages

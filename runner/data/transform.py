@@ -40,9 +40,10 @@ from runner.data.encode import (
 )
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
+from runner.data.operations import list_new_row_operations
 from runner.data.python_rows import open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
-from runner.signature.operations import build_operations, list_new_row_operations
+from runner.signature.operations import build_operations
 
 FILE = "transform.npz"
 VERSION = 3

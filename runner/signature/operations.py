@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from components.closest import closest_name, format_name, join_names
+from components.closest import closest_name, format_name
 from components.expression.parser import quote
 from components.types import DataError, RowOperation, Source
 from runner.errors import error_location
@@ -113,35 +113,19 @@ def format_gap_filter(name: str) -> str:
     return f'{{option: filter, where: "not is_null({quoted})"}}'
 
 
-def operate(source: Source, operations: Sequence[RowOperation], **options: Any) -> Source:
+def operate(
+    source: Source, operations: Sequence[RowOperation], numbers: Sequence[int] | None = None, **options: Any
+) -> Source:
     """The source whose rows pass through operations; the same one if there are none.
 
     Args:
         source: the source.
         operations: the operations.
-        options: those that `separate_options` returns.
+        numbers: the position of each operation in the configuration. None: there are no others.
+        options: those that `separate_options` returns, and rows that are known.
     """
-    return _operate(source, operations, range(len(operations)), options)
-
-
-def operate_new_rows(source: Source, operations: Sequence[RowOperation]) -> tuple[Source, tuple[str, ...]]:
-    """New rows that pass through the operations of a run that compute columns, and sentences about the others."""
-    numbers = [number for number, operation in enumerate(operations) if operation.applies_to_new_rows]
-    others = [f"operations.{number}" for number in range(len(operations)) if number not in numbers]
-    verb = "is" if len(others) == 1 else "are"
-    note = f"{join_names(others)} {verb} for the data of the run: all new rows are kept, in their order"
-    return _operate(source, list_new_row_operations(operations), numbers, {}), (note,) if others else ()
-
-
-def list_new_row_operations(operations: Sequence[RowOperation]) -> list[RowOperation]:
-    """The operations that new rows pass through: those that compute columns."""
-    return [operation for operation in operations if operation.applies_to_new_rows]
-
-
-def _operate(
-    source: Source, operations: Sequence[RowOperation], numbers: Sequence[int], options: Mapping[str, Any]
-) -> Source:
     if operations:
-        arguments = {"source": source, "operations": tuple(operations), "numbers": tuple(numbers), **options}
+        positions = range(len(operations)) if numbers is None else numbers
+        arguments = {"source": source, "operations": tuple(operations), "numbers": tuple(positions), **options}
         source = build({"_target_": OPERATED}, {}, SCHEMA["data"], **arguments)
     return source
