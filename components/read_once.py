@@ -1,4 +1,4 @@
-"""What a run reads of a server, a database or a bucket is read once, so that all of its parts get the same."""
+"""What a run reads of a server, a database or a bucket, or computes of rows, is read once for all of its parts."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def read_once(kind: str, key: Hashable, read: Callable[[], T]) -> T:
     if kind not in memory or memory[kind][0] != key:
         memory[kind] = key, read()
     return memory[kind][1]
+
+
+def hand_over(kind: str, value: Any) -> None:
+    """Keeps a value within the context, until `take_over` returns it. One of each kind is kept."""
+    if _memory is not None:
+        _memory[kind] = None, value
+
+
+def take_over(kind: str) -> Any:
+    """Returns the value that was handed over, which isn't kept then. None: there is none."""
+    return None if _memory is None else _memory.pop(kind, (None, None))[1]

@@ -36,14 +36,14 @@ class TrackedBlock(Block):
 
     Attributes:
         source_rows: the number of each row in the source, counted over all parts: int64 (rows,).
-        source: the source.
+        source: the source. None: its rows are kept without it, after all operations.
         locate_source_row: describes the location of a row of the source.
         computed: the columns that the operation has added or replaced so far.
         merged: the rows that the operation made one with others, in this block or those after it.
     """
 
     source_rows: np.ndarray
-    source: Source
+    source: Source | None
     locate_source_row: Callable[[int], str]
     computed: frozenset[str] = frozenset()
     merged: Merged | None = None

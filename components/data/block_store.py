@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.data.arrays import list_arrays
@@ -19,12 +20,19 @@ SPOOLED_BYTES = 1 << 25  # of the blocks that are written into one temporary fil
 
 
 class BlockStore:
-    """The blocks of a part. What its columns read when they are used isn't kept, and is read again."""
+    """The blocks of a part. What its columns read when they are used isn't kept, and is read again.
+
+    Attributes:
+        memory_bytes: the size of the blocks in memory.
+        disk_bytes: the size of those in temporary files.
+    """
 
     def __init__(self) -> None:
         self._blocks: list[TrackedBlock] = []
         self._maps: list[pyarrow.Buffer] = []
-        self._kept = 0  # the number of bytes in memory
+        self.memory_bytes = 0
+        self.disk_bytes = 0
+        self._changes: tuple[Callable[[TrackedBlock], TrackedBlock], ...] = ()
         self._waiting: list[TrackedBlock] = []
         self._waiting_bytes = 0
 
@@ -32,8 +40,8 @@ class BlockStore:
         """Adds a block. Raises DataError if a temporary file can't be written."""
         block = _compact(block)
         size = sum(array.nbytes for values in _kept_values(block) for array in list_arrays(values))
-        if self._kept + size <= MAX_ARRAY_BYTES and not self._waiting:
-            self._kept += size
+        if self.memory_bytes + size <= MAX_ARRAY_BYTES and not self._waiting:
+            self.memory_bytes += size
             self._blocks.append(block)
             return
         self._waiting.append(block)
@@ -46,10 +54,23 @@ class BlockStore:
         arrays = tuple(tuple(_kept_values(block)) for block in self._waiting)
         for block, mapped in zip(self._waiting, map_arrays(arrays, self._maps), strict=True):
             self._blocks.append(_replace_values(block, mapped))
+        self.disk_bytes += self._waiting_bytes
         self._waiting, self._waiting_bytes = [], 0
+
+    def view(self, change: Callable[[TrackedBlock], TrackedBlock]) -> BlockStore:
+        """The same blocks, each of which is changed whenever it is read. They are kept once."""
+        store = copy.copy(self)
+        store._changes = (*self._changes, change)
+        return store
+
+    def forget_source(self) -> None:
+        """Drops what locates rows of the source, so that these leave the memory. A view sets it again."""
+        self._blocks = [dataclasses.replace(block, source=None, locate_source_row=str) for block in self._blocks]
 
     def __iter__(self) -> Iterator[TrackedBlock]:
         for block in self._blocks:
+            for change in self._changes:
+                block = change(block)
             if isinstance(block.columns, LazyColumns):  # it keeps what it reads, so each pass has its own
                 block = dataclasses.replace(block, columns=block.columns.keep(block.columns.keys()))
             yield block

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from components.data.block_store import BlockStore
 from components.data.files import hash_texts
+from components.data.kept_rows import KeptRows
+from components.data.operated_profile import OperatedTable, profile_operated
 from components.data.operating import (
     OperationReport,
+    check_left_out,
+    compact_counts,
+    count_source_rows,
     describe_operation,
+    map_splits,
     measure_input,
     name_operation,
     run_operation,
 )
+from components.data.operation_summary import FirstRowsRecorder, OperatedRows, summarize
 from components.tracked_block import Merged, TrackedBlock
 from components.types import (
     Block,
     ChecksFiles,
+    ColumnType,
     DataError,
     FileChecksums,
     Foldable,
@@ -31,28 +39,16 @@ from components.types import (
     InfersTypes,
     LeavesOut,
     LocalVersion,
+    OperationsSummary,
     ReadsSource,
     RowOperation,
     SkipsRows,
     Source,
+    TableProfile,
     find_columns_read,
     locate_row,
     row_count,
 )
-
-
-class OperatedRows(NamedTuple):
-    """The rows after all operations.
-
-    Attributes:
-        parts: the blocks of each part.
-        source_rows: the number of the row of the source of each row, counted over all parts: int64.
-        reports: what each operation did.
-    """
-
-    parts: Mapping[str, BlockStore]
-    source_rows: Mapping[str, np.ndarray]
-    reports: Sequence[OperationReport]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,11 +62,18 @@ class OperatedSource:
         source: the source.
         operations: the operations, in their order.
         numbers: the position of each operation in the configuration. None: there are no others.
+        left_out_columns: columns that are left out after the operations.
+        kept: the rows after the operations, if they were computed before.
+        declared_types: the types in a profile of columns that operations compute: `string` for categories, or `float`
+            for numbers.
     """
 
     source: Source
     operations: tuple[RowOperation, ...]
     numbers: tuple[int, ...] | None = None
+    left_out_columns: tuple[str, ...] = ()
+    kept: KeptRows | None = None
+    declared_types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """An option of the source, such as `stratify`."""
@@ -175,10 +178,9 @@ class OperatedSource:
 
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: they are those of the source, which leaves out none."""
-        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
         rows = self.source_rows()
-        if numbers is not None:
-            return numbers[rows]
+        if isinstance(self.source, LeavesOut) and self.source.row_numbers() is not None:
+            return self._number_source_rows(rows)
         is_same = len(rows) == self._source_size and bool((rows == np.arange(len(rows))).all())
         return None if is_same else rows
 
@@ -238,6 +240,25 @@ class OperatedSource:
         needed = find_columns_read(self.operations, columns)
         return self.source.reading_notes(columns if needed is None else needed, declared=declared)
 
+    def profile(self) -> TableProfile:
+        """The facts about the columns after the operations."""
+        part, numbers = next(iter(self.result.parts)), self.row_numbers()
+        table = OperatedTable(
+            source_size=self.source.sizes()[part],
+            source_rows=self.result.source_rows[part],
+            blocks=[*self.result.parts[part]],
+            row_numbers=None if numbers is None else numbers[: self.sizes()[part]],
+            locate_row=self.locate_row,
+            declared_types=self.declared_types,
+        )
+        return profile_operated(self.source, self.operations, self.result.reports, table, self.left_out_columns)
+
+    def release_rows(self) -> KeptRows | None:
+        """The rows, if they are known, for a source that declares other types. This one forgets them."""
+        rows = self.__dict__.pop("result", None)
+        is_whole = self.used_columns is None and self.on_bad_row == "error"  # otherwise the rows depend on what is read
+        return KeptRows.of(rows, self.source) if rows is not None and is_whole else None
+
     @cached_property
     def used_columns(self) -> frozenset[str] | None:
         """The columns that are kept after the operations. None: all."""
@@ -246,30 +267,41 @@ class OperatedSource:
     @cached_property
     def result(self) -> OperatedRows:
         """The rows after all operations, which run once."""
+        if self.kept is not None:
+            rows = self.kept.select(self.source, self._select_used, self._locate_source_row)
+            if rows is not None:
+                return rows
         reports = [OperationReport(name) for name in self.names]
         parts, source_rows, offset = dict[str, BlockStore](), dict[str, np.ndarray](), 0
+        before, after = FirstRowsRecorder(), FirstRowsRecorder()
         for part, size in self.source.sizes().items():
             store, numbers = BlockStore(), [np.zeros(0, np.int64)]
-            for block in self.operate(part, offset, reports):
+            for block in after.record(self._operate(before.record(self._track(part, offset)), reports)):
+                check_left_out(self.left_out_columns, block.columns, before.columns)
                 store.add(self._select_used(block))
                 numbers.append(block.source_rows)
             store.finish()
             parts[part], source_rows[part] = store, np.concatenate(numbers)
             offset += size
-        return OperatedRows(parts, source_rows, reports)
+        compact_counts(reports)
+        return OperatedRows(parts, source_rows, reports, before, after)
 
-    def operate(self, part: str, offset: int, reports: Sequence[OperationReport]) -> Iterator[TrackedBlock]:
-        """Runs the operations on a part of the source.
-
-        Args:
-            part: the part.
-            offset: the number of rows of the parts before it.
-            reports: get what the operations do.
-        """
-        blocks = self._track(part, offset)
-        for index, operation in enumerate(self.operations):
-            blocks = run_operation(operation, reports[index], measure_input(blocks, reports[index]))
+    def _operate(self, blocks: Iterator[TrackedBlock], reports: Sequence[OperationReport]) -> Iterator[TrackedBlock]:
+        """Runs the operations on the blocks of a part. The reports get what they do."""
+        size = self._source_size
+        for operation, report in zip(self.operations, reports, strict=True):
+            blocks = run_operation(operation, report, measure_input(blocks, report))
+            blocks = count_source_rows(report, blocks, size)
         return blocks
+
+    def summarize_operations(self) -> OperationsSummary:
+        """What the operations did, with the splits that were asked for last."""
+        return summarize(self.operations, self.result, self._number_source_rows)
+
+    def _number_source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers in the data of rows of the source, which count those that it leaves out."""
+        numbers = self.source.row_numbers() if isinstance(self.source, LeavesOut) else None
+        return rows if numbers is None else numbers[rows]
 
     def _track(self, part: str, offset: int) -> Iterator[TrackedBlock]:
         """Yields the rows of a part of the source, with their numbers."""
@@ -302,6 +334,8 @@ class OperatedSource:
 
     def _select_used(self, block: TrackedBlock) -> TrackedBlock:
         used = self.used_columns
+        if self.left_out_columns:
+            block = block.select_columns(frozenset(block.columns) - {*self.left_out_columns})
         if used is None or not used <= set(block.columns):
             return block
         paths = {"path", *(f"{name}.path" for name in block.columns if name in block.files)} if block.files else set()
@@ -325,14 +359,7 @@ class OperatedSource:
             DataError: a split has no row left, or a row is made of rows in several splits.
         """
         self._check_merged(splits)
-        source_rows, mapped = self.source_rows(), dict[str, np.ndarray]()
-        for split, rows in splits.items():
-            is_in_split = np.zeros(self._source_size, bool)
-            is_in_split[rows] = True
-            mapped[split] = np.flatnonzero(is_in_split[source_rows])
-            if len(rows) and not len(mapped[split]):
-                raise DataError(self._describe_emptied(split, is_in_split))
-        return mapped
+        return map_splits(splits, self.source_rows(), self._source_size, self.result.reports)
 
     def _check_merged(self, splits: Mapping[str, np.ndarray]) -> None:
         """Raises DataError if an operation made one row of rows in several splits, or of one that is in none."""
@@ -361,19 +388,4 @@ class OperatedSource:
             f"{self.names[index]}: the rows with {merged.describe(position)} are in several splits: "
             f"{' and '.join(places)}. A row is made of rows of one split",
             remedy,
-        )
-
-    def _describe_emptied(self, split: str, is_in_split: np.ndarray) -> str:
-        """Which operation leaves out the last row of a split. The operations run again, to count its rows."""
-        names, counts = self.names, [int(is_in_split.sum())]
-        for count in range(1, len(self.operations) + 1):
-            source = OperatedSource(source=self.source, operations=self.operations[:count])
-            counts.append(int(is_in_split[source.source_rows()].sum()))
-            if not counts[-1]:
-                break
-        steps = [f"{names[index]} leaves {rows:,}" for index, rows in enumerate(counts[1:-1])]
-        before = f" ({', '.join(steps)})" if steps else ""
-        return (
-            f"the {split} split has {counts[0]:,} rows{before}, and {names[len(counts) - 2]} leaves none of them. "
-            "Change the operation, or how the rows are split"
         )

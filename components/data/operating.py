@@ -6,16 +6,26 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from components.closest import suggest_name
 from components.data.function_content import UnknownContentError, describe_content
 from components.ragged import describe_values, split_levels
 from components.tracked_block import Merged, TrackedBlock
-from components.types import DataError, LazyColumns, MakesRows, Ragged, ReadsFiles, RowOperation
+from components.types import (
+    DataError,
+    LazyColumns,
+    MakesRows,
+    Ragged,
+    ReadsFiles,
+    RowOperation,
+)
 
 
 @dataclass
@@ -36,6 +46,9 @@ class OperationReport:
         layouts: what rows of each column have that it computed. None: it returned no row.
         merged: the rows that it made one with others.
         locate_first: describes the location of the first row that it returned.
+        row_counts: how often each row of the source is among the rows that it returned, (rows,), integers. None: it
+            got no part yet.
+        by_split: the number of rows of each split before and after it.
     """
 
     name: str
@@ -51,6 +64,8 @@ class OperationReport:
     layouts: Mapping[str, str] | None = None
     merged: list[Merged] = field(default_factory=list)
     locate_first: Callable[[], str] = lambda: ""
+    row_counts: np.ndarray | None = None
+    by_split: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def describe_left_out(self) -> str | None:
         """A sentence about the rows that are left out. None: there are none."""
@@ -105,6 +120,77 @@ def run_operation(
             error.replace_remedies(error.remedies, f"{report.name}: {error.fault}")
         raise
     report.reads_all &= is_end
+
+
+def count_source_rows(report: OperationReport, blocks: Iterator[TrackedBlock], size: int) -> Iterator[TrackedBlock]:
+    """The same blocks, whose rows are counted by the row of the source that each is made of.
+
+    Args:
+        report: gets the counts.
+        blocks: the blocks that an operation returns.
+        size: the number of rows of the source.
+    """
+    if report.row_counts is None:
+        report.row_counts = np.zeros(size, np.int32)
+    for block in blocks:
+        np.add.at(report.row_counts, block.source_rows, 1)
+        yield block
+
+
+def compact_counts(reports: Sequence[OperationReport]) -> None:
+    """Converts the counts to the smallest integers that hold them, because they are kept."""
+    for report in reports:
+        if report.row_counts is not None:
+            report.row_counts = report.row_counts.astype(np.min_scalar_type(report.row_counts.max(initial=0)))
+
+
+def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.ndarray]) -> None:
+    """Counts the rows of each split before and after each operation.
+
+    Args:
+        reports: get the counts.
+        splits: the rows of the source of each split.
+    """
+    before = {split: len(rows) for split, rows in splits.items()}
+    for report in reports:
+        counts, after = report.row_counts, dict.fromkeys(splits, 0)
+        if counts is not None:
+            after = {split: int(counts[rows].sum(dtype=np.int64)) for split, rows in splits.items()}
+        report.by_split = {split: (before[split], after[split]) for split in splits}
+        before = after
+
+
+def map_splits(
+    splits: Mapping[str, np.ndarray], source_rows: np.ndarray, size: int, reports: Sequence[OperationReport]
+) -> dict[str, np.ndarray]:
+    """The rows of each split after operations. Raises DataError if a split has none left.
+
+    Args:
+        splits: the rows of the source of each split.
+        source_rows: the row of the source of each row after the operations.
+        size: the number of rows of the source.
+        reports: what the operations did. They get the number of rows of each split.
+    """
+    count_by_split(reports, splits)
+    mapped = dict[str, np.ndarray]()
+    for split, rows in splits.items():
+        is_in_split = np.zeros(size, bool)
+        is_in_split[rows] = True
+        mapped[split] = np.flatnonzero(is_in_split[source_rows])
+        if len(rows) and not len(mapped[split]):
+            raise DataError(_describe_emptied(split, reports))
+    return mapped
+
+
+def _describe_emptied(split: str, reports: Sequence[OperationReport]) -> str:
+    """Which operation leaves out the last row of a split."""
+    last = next(number for number, report in enumerate(reports) if not report.by_split[split][1])
+    steps = [f"{report.name} leaves {report.by_split[split][1]:,}" for report in reports[:last]]
+    before = f" ({', '.join(steps)})" if steps else ""
+    return (
+        f"the {split} split has {reports[0].by_split[split][0]:,} rows{before}, and {reports[last].name} leaves none "
+        "of them. Change the operation, or how the rows are split"
+    )
 
 
 def measure_input(blocks: Iterator[TrackedBlock], report: OperationReport) -> Iterator[TrackedBlock]:
@@ -197,3 +283,17 @@ def describe_operation(name: str, operation: RowOperation) -> str:
             f"{name} has an object of the type {type(error.value).__name__}, whose content isn't compared. Make the "
             "class of the operation a dataclass whose fields are plain values, arrays or functions"
         ) from None
+
+
+def check_left_out(names: Sequence[str], after: Collection[str], before: Collection[str]) -> None:
+    """Raises DataError if `drop` lists a column that is there neither before nor after the operations.
+
+    Args:
+        names: the columns that it lists.
+        after: the columns after the operations.
+        before: those of the source.
+    """
+    known = {*after, *before}
+    if unknown := [name for name in names if name not in known]:
+        hint = suggest_name(unknown[0], known, title="Columns after the operations")
+        raise DataError(f"`drop` lists `{unknown[0]}`, which is no column. {hint}")

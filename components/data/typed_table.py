@@ -166,7 +166,7 @@ class TypedTable(TextTable):
 
     def _describe_unread(self, name: str) -> str:
         """Says what a column without a type of a table has, and how to convert it."""
-        return BYTES if name in self._files else _describe_unread(self._raw.values[name])
+        return BYTES if name in self._files else describe_unread(self._raw.values[name])
 
     def _mask_missing(self, name: str, values: np.ndarray, kind: ColumnType) -> tuple[np.ndarray, np.ndarray | None]:
         """The values of a column with a type, and its mask. None: no value is missing."""
@@ -377,7 +377,7 @@ def _may_be_value(text: str) -> bool:
     return word in INFERRED_BOOLEANS or "inf" in word or any(map(str.isnumeric, text))
 
 
-def _describe_unread(values: Values) -> str:
+def describe_unread(values: Values) -> str:
     """Says what a column without a type of a table has, and how to convert it."""
     if isinstance(values, Ragged):
         return (

@@ -68,6 +68,7 @@ class Zip:
 
     def _check_rows(self, block: TrackedBlock) -> None:
         """Raises DataError unless both sources have all rows, and as many in each part."""
+        assert block.source is not None
         for source, origin in ((block.source, block.origin), (self.opened, self._table.origin)):
             if isinstance(source, LeavesOut) and source.row_numbers() is not None:
                 left_out = "; ".join(source.left_out())

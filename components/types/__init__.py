@@ -78,10 +78,14 @@ from components.types.model import Variables as Variables
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
+from components.types.operation import FirstRows as FirstRows
 from components.types.operation import MakesRows as MakesRows
+from components.types.operation import OperationsSummary as OperationsSummary
+from components.types.operation import OperationSummary as OperationSummary
 from components.types.operation import ReadsLists as ReadsLists
 from components.types.operation import ReadsSource as ReadsSource
 from components.types.operation import RowOperation as RowOperation
+from components.types.operation import SummarizesOperations as SummarizesOperations
 from components.types.operation import find_columns_read as find_columns_read
 from components.types.operation import narrow_operations as narrow_operations
 from components.types.profile import VOID as VOID

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from components.types.data import Source
 
@@ -97,6 +97,86 @@ def narrow_operations(operations: Sequence[RowOperation], names: Collection[str]
         read = operation.columns_read
         needed = None if needed is None or read is None else (needed - computed) | {*read}
     return dict(reversed(kept.items()))
+
+
+class OperationSummary(NamedTuple):
+    """What an operation did with the rows of all parts.
+
+    Attributes:
+        name: the operation in messages: `operations.1 (derive)`.
+        rows_before: the number of rows that it got.
+        rows_after: the number of rows that it returned.
+        by_split: the number of rows of each split before and after it.
+        reads_all: whether it got all rows. Otherwise it stopped before.
+        makes_rows: whether it makes rows: several of one, or one of several. So it leaves out none.
+        added: the columns that it added.
+        replaced: the columns that it replaced.
+        dropped: the columns that it left out.
+        counts: the number of rows with something special, by its description.
+        seconds: the time that it took.
+    """
+
+    name: str
+    rows_before: int
+    rows_after: int
+    by_split: Mapping[str, tuple[int, int]]
+    reads_all: bool
+    makes_rows: bool
+    added: tuple[str, ...]
+    replaced: tuple[str, ...]
+    dropped: tuple[str, ...]
+    counts: Mapping[str, int]
+    seconds: float
+
+    def describe_columns(self) -> str:
+        """What it does to columns: `adds a, b; replaces c`."""
+        changes = {"adds": self.added, "replaces": self.replaced, "drops": self.dropped}
+        return "; ".join(f"{verb} {', '.join(names)}" for verb, names in changes.items() if names)
+
+
+class FirstRows(NamedTuple):
+    """The first rows of a table as plain values.
+
+    Attributes:
+        numbers: the number of each row in the data.
+        columns: the name and the values of some columns. A missing value is None.
+    """
+
+    numbers: tuple[int, ...]
+    columns: tuple[tuple[str, tuple[Any, ...]], ...]
+
+
+class OperationsSummary(NamedTuple):
+    """What all operations did, as plain values.
+
+    Attributes:
+        operations: what each operation did.
+        memory_bytes: the size of the rows after the operations that are kept in memory.
+        disk_bytes: the size of those in temporary files.
+        before: the first rows of the source, with the columns that the operations read or change.
+        after: the first rows after the operations, with these columns and those that are added.
+    """
+
+    operations: tuple[OperationSummary, ...]
+    memory_bytes: int
+    disk_bytes: int
+    before: FirstRows
+    after: FirstRows
+
+    @classmethod
+    def from_plain(cls, fields: Sequence[Any]) -> OperationsSummary:
+        """The summary from its fields, in which named tuples have become tuples."""
+        operations, memory_bytes, disk_bytes, before, after = fields
+        summaries = tuple(OperationSummary(*each) for each in operations)
+        return cls(summaries, memory_bytes, disk_bytes, FirstRows(*before), FirstRows(*after))
+
+
+@runtime_checkable
+class SummarizesOperations(Protocol):
+    """A source whose rows pass through operations."""
+
+    def summarize_operations(self) -> OperationsSummary:
+        """What the operations did. The splits are those that were asked for last."""
 
 
 def find_columns_read(operations: Sequence[RowOperation], names: Collection[str]) -> Collection[str] | None:

@@ -253,6 +253,8 @@ class TableProfile:
         options: options of the source that were inferred and read other rows in the same way, for the whole table.
         notes: sentences for the user about what the source left out.
         images: the facts about each column of images.
+        computed: the columns that operations on rows compute. Options of the source don't name them.
+        operands: the columns that these operations read, so that they must keep their types.
     """
 
     origin: str
@@ -261,6 +263,8 @@ class TableProfile:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     images: Sequence[ImageProfile] = ()
+    computed: frozenset[str] = frozenset()
+    operands: frozenset[str] = frozenset()
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from runner.config.catalog import EXPERIMENT, OPTION, find_options, read_default
 from runner.config.check_data import find_drop_problems
 from runner.config.check_examples import find_example_problems
 from runner.config.check_files import find_file_problems
+from runner.config.check_operations import find_operation_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
@@ -123,6 +124,7 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_precision(used),
         *_check_mode_keys(config),
     ]
+    problems += find_operation_problems(used, problems)
     return _format_problems(config, problems)
 
 
@@ -209,6 +211,13 @@ def has_valid_root(values: Mapping[str, Any]) -> bool:
 def is_complete_part(group: str, node: Any) -> bool:
     """Whether a value is a part with all required parameters and without problems."""
     return isinstance(node, dict) and "_target_" in node and not any(_check_parts({group: node}))
+
+
+def are_complete_operations(nodes: Any) -> bool:
+    """Whether a value is a list of operations with all required parameters and without problems."""
+    values = {"operations": nodes}
+    problems = [*_check_groups(values), *_check_parts(values)]
+    return isinstance(nodes, list) and not problems and not any(find_operation_problems(values, problems))
 
 
 def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:

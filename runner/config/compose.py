@@ -69,9 +69,6 @@ from runner.terminal import print_line
 from runner.tree import dotted_leaves, resolve_references
 
 LIST_OF_PARTS = re.compile(r"([^=]*?)\.\d+\..*", re.DOTALL)  # such as architecture.layers.0.rate=0.1
-INFERRED_BEFORE = (
-    "All of this is inferred from the rows before `operations`. To use columns that these compute, write a feature file"
-)
 PATH_KEYS = ("folder", "resume", "run")
 
 
@@ -278,8 +275,6 @@ def _merge(
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
     options = choices.options | tree.choices | _metrics_of_targets(raw)
-    if suggestion is not None and values.get("operations"):
-        suggestion = suggestion._replace(notes=[*suggestion.notes, INFERRED_BEFORE])
     config = Config(
         values=values,
         raw=raw,

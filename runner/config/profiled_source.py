@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, MIXED, Catalog
-from runner.config.check import is_complete_part
+from runner.config.check import are_complete_operations, is_complete_part
 from runner.config.choices import load_yaml
 from runner.config.options import OptionReader
 from runner.config.overrides import apply_override
@@ -33,10 +33,11 @@ def find_source_to_profile(
         no complete source.
     """
     values = {setting.key_or_group: setting.value() for setting in settings}
-    node = _read_chosen_source(catalog, choices, settings)
-    if values.get("mode", "train") not in SUGGESTING_MODES or values.get("run") or node is None:
+    chosen = _read_chosen_source(catalog, choices, settings)
+    if values.get("mode", "train") not in SUGGESTING_MODES or values.get("run") or chosen is None:
         return None
-    if not is_complete_part("data", node) or not _can_suggest(node):
+    node, operations = chosen
+    if not is_complete_part("data", node) or not _can_suggest(node) or not are_complete_operations(operations):
         return None
     folds = values.get("folds")
     return Question(
@@ -44,6 +45,7 @@ def find_source_to_profile(
         tuple(sorted(choice.key_or_group for choice in choices)),
         folds if isinstance(folds, int) else None,
         tuple(sorted(_read_missing(settings).items())),
+        tuple(operations),
     )
 
 
@@ -68,18 +70,22 @@ def _read_missing(settings: Iterable[Override]) -> dict[str, str]:
 
 def _read_chosen_source(
     catalog: Catalog, choices: Iterable[Override], settings: Iterable[Override]
-) -> dict[str, Any] | None:
-    """The source that the command line chooses, as plain values; None as for `find_source_to_profile`."""
+) -> tuple[dict[str, Any], list[Any]] | None:
+    """The source that the command line chooses, and its operations, as plain values.
+
+    None as for `find_source_to_profile`.
+    """
     on_command_line = {choice.key_or_group: choice.value() for choice in choices}
     path = catalog.files["data"].get(str(on_command_line.get("data")))
     if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
         return None
     try:
-        tree = OmegaConf.create({"data": load_yaml(path)})
+        tree = OmegaConf.create({"data": load_yaml(path), "operations": []})
         for setting in settings:
-            if setting.key_or_group == "data" or setting.key_or_group.startswith("data."):
+            if setting.key_or_group.partition(".")[0] in ("data", "operations"):
                 apply_override(tree, setting)
     except UserError:
         return None
     values = cast(dict[str, Any], OmegaConf.to_container(tree))
-    return cast(dict[str, Any], OptionReader(catalog).read(values, {}, "").values["data"])
+    read = OptionReader(catalog).read(values, {}, "").values
+    return read["data"], read["operations"]

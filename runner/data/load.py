@@ -34,10 +34,12 @@ from components.types import (
     KeyTypes,
     LeavesOut,
     LocalVersion,
+    OperationsSummary,
     Range,
     ReadsFiles,
     SkipsRows,
     Source,
+    SummarizesOperations,
     Target,
     TargetSpec,
     UserError,
@@ -194,6 +196,7 @@ class Data:
         file_sizes: the number of rows of each file, also of those that are left out. None: they weren't needed, or the
             rows don't come from files.
         source_sizes: the number of rows of each of several sources. None: they weren't needed, or there is one source.
+        operations: what the operations on rows did. None: there are none.
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
         draws: the number of examples that each training row is known for, of which an epoch has one: row i is also the
             examples i + rows, i + 2 * rows and so on of `encoded`.
@@ -213,6 +216,7 @@ class Data:
     used_rows: np.ndarray | None = None
     file_sizes: np.ndarray | None = None
     source_sizes: Mapping[str, int] | None = None
+    operations: OperationsSummary | None = None
     source: Source | None = None
     draws: int = 1
 
@@ -311,6 +315,7 @@ def load_encoded(
         skipped_rows=fitted.get("skipped_rows"),
         row_numbers=fitted.get("row_numbers"),
         used_rows=used_rows,
+        operations=None if (fields := fitted.get("operations")) is None else OperationsSummary.from_plain(fields),
         **sizes,
         source=source,
     )
@@ -565,6 +570,8 @@ def _fit_columns(
     }
     if row_hashes is not None:
         fitted["row_hashes"] = row_hashes
+    if isinstance(source, SummarizesOperations):
+        fitted["operations"] = tuple(source.summarize_operations())
     if isinstance(source, LeavesOut):
         fitted |= {"left_out": source.left_out(), "skipped_rows": source.skipped_rows()}
         if (row_numbers := source.row_numbers()) is not None:

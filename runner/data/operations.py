@@ -1,32 +1,12 @@
-"""The row operations of a configuration, and the sources whose rows pass through them."""
+"""New rows, which pass through the row operations of a run that compute columns."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from components.closest import join_names
 from components.types import MakesRows, ReadsSource, RowOperation, Source, narrow_operations
-from runner.errors import error_location
-from runner.signature.build import build
-from runner.signature.schema import SCHEMA
-from runner.signature.type_hints import element_hint
-
-OPERATED = "components.data.OperatedSource"
-
-
-def build_operations(nodes: Sequence[Mapping[str, Any]]) -> tuple[RowOperation, ...]:
-    """Builds the operations of a configuration. Errors name their key."""
-    operations = list[RowOperation]()
-    for number, node in enumerate(nodes):
-        with error_location(f"operations.{number}"):
-            operations.append(build(node, {}, element_hint(SCHEMA["operations"], number)))
-    return tuple(operations)
-
-
-def operate(source: Source, operations: Sequence[RowOperation]) -> Source:
-    """The source whose rows pass through operations; the same one if there are none."""
-    return _operate(source, operations, range(len(operations)))
+from runner.signature.operations import operate
 
 
 def operate_new_rows(
@@ -45,7 +25,7 @@ def operate_new_rows(
     makes_rows = any(isinstance(operation, MakesRows) for operation in applied.values())
     effect = "new rows pass through the others only" if makes_rows else "all new rows are kept, in their order"
     note = f"{join_names(others)} {verb} for the data of the run: {effect}"
-    return _operate(source, [*applied.values()], [*applied]), (note,) if others else ()
+    return operate(source, [*applied.values()], [*applied]), (note,) if others else ()
 
 
 def select_new_row_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:
@@ -75,10 +55,3 @@ def find_changed_sources(operations: Sequence[RowOperation], known: Mapping[str,
     changed = [f"operations.{number}.other" for number in known if known[number] != found.get(number)]
     has = "has" if len(changed) == 1 else "have"
     return (f"{join_names(changed)} {has} changed since the training",) if changed else ()
-
-
-def _operate(source: Source, operations: Sequence[RowOperation], numbers: Sequence[int]) -> Source:
-    if operations:
-        arguments = {"source": source, "operations": tuple(operations), "numbers": tuple(numbers)}
-        source = build({"_target_": OPERATED}, {}, SCHEMA["data"], **arguments)
-    return source

@@ -43,7 +43,6 @@ from runner.data.encode import (
 from runner.data.given_parts import Gaps, fill_gaps, warn_of_values
 from runner.data.load import Data, Features, RawColumns, find_raw_columns, program_column_names, used_columns
 from runner.data.operations import (
-    build_operations,
     find_changed_sources,
     list_other_sources,
     select_new_row_operations,
@@ -51,6 +50,7 @@ from runner.data.operations import (
 from runner.data.python_rows import NewRows, open_rows
 from runner.data.windows import NewExamples, find_new_examples, view_examples
 from runner.errors import LocatedError
+from runner.signature.operations import build_operations
 
 FILE = "transform.npz"
 VERSION = 3

@@ -26,7 +26,6 @@ from runner.config.scalars import list_durations
 from runner.config.settings import Training
 from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
-from runner.data.operations import build_operations, operate
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
@@ -47,7 +46,9 @@ from runner.public_data import download_suggested
 from runner.run_folder import RunFolder, find_run
 from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
+from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.schema import SCHEMA
+from runner.suggest.suggestions import take_rows
 from runner.training.observers import Observers
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
@@ -288,14 +289,17 @@ def load_data(
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
+        options: dict[str, Any] = {}
         remedies: AbstractContextManager[None] = nullcontext()  # `data` has no keys of a source from Python
         if source is None or isinstance(source, PythonTable):
             remedies = located_settings("data")
             with error_location("data"), download_suggested():
-                node = config.values["data"]
+                node, options = separate_options(config.values["data"], operations)
                 source = build_source(node) if source is None else source.make_source(node)
-        operated = operate(source, operations)
-        with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested():
+        with error_location("data"):
+            operated = operate(source, operations, kept=take_rows(config.suggestion), **options)
+        explained = explain_computed_columns(config.values["data"], operations)
+        with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested(), explained:
             try:
                 data = load_encoded(
                     operated,

@@ -70,12 +70,22 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
         raise DataError("\n".join([f"{table.origin}: decide how these columns are read.", *problems]))
     image = next((image for name, image in images.items() if name not in targets), None)
     nulls = getattr(source, "nulls", None)
-    target_plans, options = plan_targets(targets, columns, images, image, table.origin, missing or {}, nulls=nulls)
+    target_plans, options = plan_targets(
+        targets, columns, images, image, table.origin, missing or {}, nulls=nulls, computed=table.computed
+    )
     has_masks = not columns.keys() >= {*targets}
     if (deciding := _find_split_option(source)) is not None:
         if options["values"].pop("data", None):
             options["notes"].append(f"{deciding}, so the splits aren't stratified.")
-    elif (time := _find_time(columns.values(), targets)) and not isinstance(getattr(source, "test", None), str | tuple):
+    elif (stratified := options["values"].get("data", {}).get("stratify")) in table.computed:
+        del options["values"]["data"]
+        options["notes"].append(
+            f"the rows are split before an operation computes {format_name(stratified)}, so the splits aren't "
+            "stratified"
+        )
+    elif (time := _find_time(columns.values(), {*targets, *table.computed})) and not isinstance(
+        getattr(source, "test", None), str | tuple
+    ):
         options["notes"].append(
             f"{format_name(time)} has dates, and the rows are split at random. To test on the latest rows, set "
             f"{format_name_override('data.split_by', time)}"
@@ -104,6 +114,7 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     if getattr(source, "on_bad_row", "error") == "skip":
         types |= _find_types_left_out(plans, columns)
+    types = _select_declared(types, table)
     train_rows = _count_training_rows(source, table.origin, folds)
     left_out = {name: plan for name, plan in (image_plans | others).items() if not plan.feature_columns}
     notes = [f"{format_name(name)} is {plan.description}" for name, plan in left_out.items()]
@@ -248,6 +259,18 @@ def _find_types_left_out(
     left_out = [name for name, plan in plans.items() if not plan.feature_columns]
     named = [name for name in left_out if name.strip() and is_allowed_name(name)]
     return {name: columns[name].kind for name in named if columns[name].kind != "string"}
+
+
+def _select_declared(types: Mapping[str, ColumnType], table: TableProfile) -> dict[str, ColumnType]:
+    """The types of the columns of the source, which operations read as they are. Whole numbers stay whole for them."""
+    kinds = {column.name: column.kind for column in table.columns}
+    read = {name: kinds[name] for name in types if name in table.operands}
+    declared = {**types, **read}
+    return {
+        name: kind
+        for name, kind in declared.items()
+        if name not in table.computed and not (name in read and kind == "int")
+    }
 
 
 def _collect_options(table: TableProfile, declared: Collection[str]) -> dict[str, Any]:

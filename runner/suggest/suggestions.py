@@ -6,13 +6,14 @@ import ast
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.input_files import find_path
+from components.read_once import hand_over, take_over
 from components.remote import is_remote
-from components.types import DataError, UserError
+from components.types import DataError, RowOperation, UserError
 from runner.display.tables import MAX_ROWS, Section, print_tables
 from runner.errors import error_location, located_settings
 from runner.files import write_atomically
@@ -20,12 +21,14 @@ from runner.memory import memory_error_location
 from runner.public_data import download_suggested
 from runner.signature.build import build_source
 from runner.signature.code import digest_code, part_packages
+from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.source import PartNotFoundError, find_definition, resolve_name
 from runner.suggest.suggest import suggest
 
 INFERRED_FEATURE = "inferred"  # the name of the feature option of a suggestion
 COLUMNS_FILE = "columns.txt"  # in the folder of a run
 MAX_NAME_LENGTH = 40  # characters of a column's name in the printed table
+ROWS = "rows after operations"
 GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
 SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project
 
@@ -38,12 +41,14 @@ class Question(NamedTuple):
         chosen: the groups whose options the user chooses.
         folds: the number of folds of a cross-validation. None: there is none.
         missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
+        operations: the operations on the rows of the source, as plain values.
     """
 
     node: dict[str, Any]
     chosen: tuple[str, ...]
     folds: int | None = None
     missing: tuple[tuple[str, str], ...] = ()
+    operations: tuple[dict[str, Any], ...] = ()
 
 
 class Suggestion(NamedTuple):
@@ -58,6 +63,7 @@ class Suggestion(NamedTuple):
         notes: sentences to be printed.
         summary: how many columns there are of each kind, without the target.
         unusual: the positions of the columns to print if there are many: the target, and those with gaps or notes.
+        rows_key: identifies the rows after operations that it was made for. "": there are no operations.
     """
 
     origin: str
@@ -68,6 +74,29 @@ class Suggestion(NamedTuple):
     notes: Sequence[str]
     summary: str = ""
     unusual: Sequence[int] = ()
+    rows_key: str = ""
+
+
+class HandedOverRows(NamedTuple):
+    """Rows after operations, which a suggestion was made for, and which the run needs.
+
+    Attributes:
+        key: that of the suggestion.
+        rows: the rows.
+        is_current: says whether the data is still the same.
+    """
+
+    key: str
+    rows: Any
+    is_current: Callable[[], bool]
+
+
+def take_rows(suggestion: Suggestion | None) -> Any:
+    """The rows after operations that a suggestion was made for, the first time. None: they aren't known."""
+    found: HandedOverRows | None = take_over(ROWS)
+    if found is None or suggestion is None or found.key != suggestion.rows_key:
+        return None
+    return found.rows if found.is_current() else None
 
 
 def can_suggest(target: object) -> bool:
@@ -122,13 +151,22 @@ class Suggestions:
 
 
 def _make_suggestion(question: Question, table: Any) -> Suggestion:
+    nodes = [question.node, *question.operations]
+    operations = build_operations(question.operations)
+    source = _open_source(question, operations, table)
+    packages = {*part_packages(nodes), "runner.suggest"}
+    identity = json.dumps([nodes, digest_code(packages), question.folds, question.missing], sort_keys=True)
+    with located_settings("data"), download_suggested(), explain_computed_columns(question.node, operations):
+        fingerprint = source.fingerprint()
+        digest = hashlib.blake2b(f"{identity}\n{fingerprint}".encode(), digest_size=16).hexdigest()
+        suggested = _read_or_suggest(source, digest, question)
+    if operations and (rows := source.release_rows()) is not None:
+
+        def is_current() -> bool:
+            return bool(_open_source(question, operations, table).fingerprint() == fingerprint)
+
+        hand_over(ROWS, HandedOverRows(digest, rows, is_current))
     node = question.node
-    with error_location("data"), download_suggested():
-        source = build_source(node, **({} if table is None else {"columns": table}))
-    packages = {*part_packages(node), "runner.suggest"}
-    identity = json.dumps([node, digest_code(packages), question.folds, question.missing], sort_keys=True)
-    with located_settings("data"), download_suggested():
-        suggested = _read_or_suggest(source, identity, question)
     chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {_locate(str(suggested['origin']), node.get('path'))}",
@@ -141,7 +179,16 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
         notes=suggested["notes"],
         summary=suggested["summary"],
         unusual=suggested["unusual"],
+        rows_key=digest if operations else "",
     )
+
+
+def _open_source(question: Question, operations: Sequence[RowOperation], table: Any) -> Any:
+    """The source of a question, whose rows pass through operations. `table`: the columns from Python, if there are."""
+    node, options = separate_options(question.node, operations)
+    with error_location("data"), download_suggested():
+        source = build_source(node, **({} if table is None else {"columns": table}))
+        return operate(source, operations, **options)
 
 
 def _locate(origin: str, path: object) -> str:
@@ -157,11 +204,16 @@ def _locate(origin: str, path: object) -> str:
     return f"{found.absolute()}{origin.removeprefix(path)}" if is_short and not is_here else origin
 
 
-def _read_or_suggest(source: Any, identity: str, question: Question) -> Mapping[str, Any]:
-    """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows."""
+def _read_or_suggest(source: Any, digest: str, question: Question) -> Mapping[str, Any]:
+    """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows.
+
+    Args:
+        source: the source.
+        digest: identifies the code and the rows.
+        question: the question.
+    """
     from runner.platform import cache_folder  # imports NumPy
 
-    digest = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
     path = cache_folder() / "suggestion" / f"{digest}.json"
     with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())

@@ -88,6 +88,7 @@ def plan_targets(
     missing: Mapping[str, str],
     *,
     nulls: object = None,
+    computed: Collection[str] = (),
 ) -> tuple[dict[str, ColumnPlan], dict[str, Any]]:
     """Plans the targets. Returns their plans by column, and the choices, values and notes that go with them.
 
@@ -99,6 +100,7 @@ def plan_targets(
         origin: the name of the table, for messages.
         missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
         nulls: the user's setting of the texts that stand for missing values. None: there is none.
+        computed: the columns that operations compute.
     """
     masks = [target for target in targets if target in images]
     if masks and image is None:
@@ -118,7 +120,7 @@ def plan_targets(
     else:
         by_target = {target: missing.get(name, "mask") for target, name in zip(targets, names, strict=True)}
     for target in targets:
-        _check_target(columns[target], origin, nulls, by_target[target])
+        _check_target(columns[target], origin, nulls, by_target[target], is_computed=target in computed)
     planned = {target: _plan_target(columns[target], by_target[target]) for target in targets}
     plans = {target: plan for target, (plan, _) in planned.items()}
     if len(targets) == 1:
@@ -240,7 +242,7 @@ def _plan_tags(column: ColumnProfile) -> tuple[ColumnPlan, dict[str, Any]]:
     return ColumnPlan(description, (labels,)), _make_options("binary_cross_entropy", ["accuracy", "f1"])
 
 
-def _check_target(column: ColumnProfile, origin: str, nulls: object, missing: str | None) -> None:
+def _check_target(column: ColumnProfile, origin: str, nulls: object, missing: str | None, *, is_computed: bool) -> None:
     """Raises DataError for a target that can't be predicted, or with missing values where `missing` is None."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     known = _count_known(column)
@@ -256,6 +258,10 @@ def _check_target(column: ColumnProfile, origin: str, nulls: object, missing: st
         hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
         rows = f"no value in {format_row_count(column.missing_count)}"
         remedy = "To leave these rows out, set data.on_missing_target=drop"
+        if is_computed:
+            remedy = (
+                f'To leave these rows out, add the operation {{option: filter, where: "not is_null({column.name})"}}'
+            )
         if _has_tags(column):
             remedy += ". To read them as examples without labels, set feature.target.missing=empty"
         raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}{remedy}")

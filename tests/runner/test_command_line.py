@@ -71,6 +71,13 @@ def test_help_and_errors_import_no_heavy_package(in_empty_folder: Path, words: l
     assert HEAVY.isdisjoint(imported.split())
 
 
+def test_an_error_in_an_operation_comes_with_the_others_and_imports_numpy_only(in_empty_folder: Path) -> None:
+    words = ['operations=[{option: filter, where: "price <"}]', "learning_rate=-1"]
+    done = subprocess.run([sys.executable, "-P", "-c", PRINT_IMPORTS, *words], capture_output=True, text=True)
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["learning_rate", "operations.0.where"]
+    assert HEAVY & {*done.stdout.split()} == {"numpy"}
+
+
 def test_errors_go_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
     done = titrate(
         "optimizer=nadm", "trainning.epochs=3", "training.epochs=abc", "training.batch_size=0", "seed=-1", "x"

@@ -393,6 +393,7 @@ class TextTable(SkipOptions, Table):
     def profile(self) -> TableProfile:
         """The facts about the columns."""
         table, declared = self.table, self._declared_types
+        row_numbers = self._find_numbers(np.arange(table.rows))
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
@@ -410,7 +411,7 @@ class TextTable(SkipOptions, Table):
                 table.readings.get(name),
                 table.problems.get(name),
                 partial(self._list_spellings, name) if name in self.text_names else None,
-                self._find_numbers(np.arange(table.rows)),
+                row_numbers,
             )
             for name, kind in table.types.items()
         )

@@ -15,7 +15,6 @@ from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, HasNotes, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
 from runner.data.encode import first_block
-from runner.data.operations import build_operations, operate
 from runner.display.work import show_work
 from runner.errors import error_location, located_settings
 from runner.modes.convert.manifest import Manifest, Written, lock_folder, open_manifest
@@ -23,6 +22,7 @@ from runner.modes.convert.plan import Plan, check_not_its_own_data, make_plan
 from runner.modes.convert.writing import Conversion, describe, merge_flags
 from runner.override_text import format_override, quote_for_shell, quote_name
 from runner.signature.build import build_source
+from runner.signature.operations import build_operations, operate, separate_options
 from runner.terminal import print_line
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def command(config: Config) -> int:
     with problems.collect(), error_location("data"):
         columns = config.values["output"]["columns"]
         operations = build_operations(config.values["operations"])
-        opened = _open_source(config.values["data"], None if operations else columns)
-        source = operate(opened, operations)
+        node, options = separate_options(config.values["data"], operations)
+        opened = _open_source(node, None if operations else columns)
+        source = operate(opened, operations, **options)
         if columns is not None and operations and isinstance(source, SkipsRows):
             source = source.with_used_columns(columns)
         source.fingerprint()  # raises for a missing file

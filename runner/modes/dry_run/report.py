@@ -83,6 +83,10 @@ def print_dry_run(config: Config) -> None:
     page.print_section(
         f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUT_HEADING, is_cut=True
     )
+    if (operations := run.trainer.data.operations) is not None:
+        title = "operations on rows, which run once; the cache keeps the encoded rows"
+        rows = tables.operation_rows(operations)
+        page.print_section(title, rows, heading=tables.OPERATION_HEADING, right=(1, 2))
     page.print_section("splits", tables.split_rows(run))
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
     page.print_section(title, tables.layer_rows(layers, run), heading=tables.LAYER_HEADING, right=(3, 4, 5))

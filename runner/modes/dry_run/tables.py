@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from components.types import Batch, MultiHot
+from components.types import Batch, MultiHot, OperationsSummary
 from runner.data.encode import target_column
 from runner.data.padding import measure_lists
 from runner.display.tables import Row
@@ -21,6 +21,7 @@ from runner.training.trainer import Trainer
 
 LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
+OPERATION_HEADING = ("operation", "rows", "time", "columns")
 
 
 def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
@@ -37,6 +38,19 @@ def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
         sparse = f", ids and weights of {value.size:,} categories" if isinstance(value, MultiHot) else ""
         yield name, _format_shapes(value) + sparse, encoded[0]
         yield from (("", "", text) for text in encoded[1:])
+
+
+def operation_rows(summary: OperationsSummary) -> Iterator[Row]:
+    """The rows after each operation, the time that it took, and the size of what is kept."""
+    first, last = summary.operations[0], summary.operations[-1]
+    yield "before", f"{first.rows_before:,}", "", ""
+    for each in summary.operations:
+        left = "" if each.reads_all else "leaves out all rows after them"
+        changes = "; ".join(filter(None, [each.describe_columns(), left]))
+        yield each.name, f"{each.rows_after:,}", format_duration(each.seconds), changes
+    sizes = {"memory": summary.memory_bytes, "temporary files": summary.disk_bytes}
+    kept = " and ".join(f"{format_bytes(size)} in {place}" for place, size in sizes.items() if size)
+    yield "kept", f"{last.rows_after:,}", "", kept
 
 
 def split_rows(run: AbstractRun) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,13 @@ def _format_experiment_file(config: Config, suggestion: Suggestion, name: str) -
         "defaults:",
         *(f"  - {option}" for option in options),
     ]
-    lines += [dump_entry(key, value) for key, value in _find_values(config, suggestion).items()]
+    for key, value in _find_values(config, suggestion).items():
+        lines += _list_operations(value) if key == "operations" else [dump_entry(key, value)]
     return "\n".join(lines) + "\n"
+
+
+def _list_operations(operations: Iterable[Any]) -> list[str]:
+    return ["operations:", *(f"  - {dump_line(each)}" for each in operations)]
 
 
 def _find_options(config: Config, suggestion: Suggestion, name: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import GRID_COLUMNS, draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
 from runner.modes.look import tables
+from runner.modes.look.operations import operations_tables
 from runner.modes.look.view import Examples, View, image_inputs
 from runner.record.description import describe_run
 from runner.run_folder import RunFolder, check_root, create_folder, run_digest, write_summary
@@ -102,6 +103,7 @@ def _make_sections(config: Config, view: View, batch: np.ndarray, figures: Path,
     with progress.working("drawing"):
         first = tables.first_examples_table(view)
         sections = [
+            *operations_tables(view.data.operations),
             tables.splits_table(view),
             *([] if first is None else [first]),
             *_show_distributions(view, targets, figures),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.data import Arrays, Csv, OperatedSource, block_store
 from components.operation import Derive, Filter
 from components.tracked_block import TrackedBlock
-from components.types import Block, DataError, LazyColumns, Strings, row_count
+from components.types import Block, DataError, LazyColumns, Ragged, Strings, row_count
 from tests.helpers.operations import Rows, list_rows, operate, rows_of_a_part
 
 
@@ -206,3 +206,66 @@ def test_the_fingerprint_changes_with_rows_and_operations() -> None:
     less, more = Filter(where="number < 2"), Filter(where="number > 2")
     sources = [(one, (less,)), (two, (less,)), (one, (more,)), (one, (less, more)), (one, (more, less))]
     assert len({OperatedSource(source=source, operations=each).fingerprint() for source, each in sources}) == 5
+
+
+def test_the_summary_has_the_rows_of_each_split_and_the_first_rows() -> None:
+    given = {"train": [0, 3, 5], "valid": [1, 4], "test": [2, 6]}
+    derived = Derive(columns={"double": "number * 2"})
+    operations = (Filter(where="number != 3"), derived, Filter(where="double > 0 and double < 12"))
+    source = OperatedSource(source=Rows({"all": rows(range(7))}, 3, given), operations=operations)
+    source.splits()
+    first, second, third = source.summarize_operations().operations
+    assert first.by_split == {"train": (3, 2), "valid": (2, 2), "test": (2, 2)}
+    assert second.by_split == {split: (after, after) for split, (_, after) in first.by_split.items()}
+    assert third.by_split == {"train": (2, 1), "valid": (2, 2), "test": (2, 1)}
+    summary = source.summarize_operations()
+    assert summary.memory_bytes > 0 == summary.disk_bytes
+    assert summary.before == ((0, 1, 2, 3, 4), (("number", (0, 1, 2, 3, 4)),))
+    assert summary.after == ((1, 2, 4, 5), (("number", (1, 2, 4, 5)), ("double", (2, 4, 8, 10))))
+
+
+@settings(max_examples=20)
+@given(rows_of_a_part.filter(len), st.integers(1, 7))
+def test_rows_that_occur_several_times_are_counted(table: Any, block_rows: int) -> None:
+    """The counts are those of an operation that repeats rows 300 times, more than a byte counts."""
+
+    class Repeat(Spy):
+        applies_to_new_rows: ClassVar[bool] = False
+
+        def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
+            yield from (block.take(np.repeat(np.arange(block.rows), 300)) for block in blocks)
+
+    splits = {"train": range(len(table) // 2), "test": range(len(table) // 2, len(table))}
+    source = OperatedSource(source=Rows({"all": table}, block_rows, splits), operations=(Repeat(),))
+    source.splits()
+    (repeated,) = source.summarize_operations().operations
+    assert repeated.by_split == {split: (len(rows), 300 * len(rows)) for split, rows in splits.items()}
+
+
+def test_first_rows_are_plain_and_short() -> None:
+    texts = Strings.from_bytes([b"x" * 1000, b"a"])
+    lists = Ragged(np.arange(5.0), np.array([0, 4, 5]))
+
+    class Take(Spy):
+        columns_read: ClassVar[tuple[str, ...]] = ()
+
+        def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
+            return blocks
+
+    columns = {
+        "text": texts,
+        "list": lists,
+        "texts": Ragged(Strings.from_bytes([b"a", b"b"]), np.array([0, 2, 2])),
+        "nested": Ragged(lists, np.array([0, 2, 2])),
+        "image": np.zeros((2, 28, 28)),
+        "time": np.array(["2024-01-01", "NaT"], "M8[s]"),
+    }
+    source = OperatedSource(source=Arrays(columns=columns), operations=(Take(),))
+    assert dict(source.summarize_operations().before.columns) == {
+        "text": ("x" * 99 + "…", "a"),
+        "list": ("[0.0, 1.0, 2.0, …]", "[4.0]"),
+        "texts": ("[a, b]", "[]"),
+        "nested": ("2 lists", "0 lists"),
+        "image": ("28 x 28",) * 2,
+        "time": ("2024-01-01T00:00:00", None),
+    }
