@@ -69,7 +69,7 @@ class ReadsLists(Protocol):
 
 @runtime_checkable
 class ComputesEach(Protocol):
-    """An operation that computes several columns, each by itself."""
+    """An operation that computes columns, each by itself, and keeps all rows."""
 
     def narrow(self, names: Collection[str]) -> Self:
         """The operation that computes only what some of its columns need, at least one."""
@@ -78,21 +78,21 @@ class ComputesEach(Protocol):
 def narrow_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:
     """The operations that some columns need, by their positions, narrowed to what these columns need.
 
-    So rows to predict need no column of which only the target is computed. Operations whose columns aren't known before
-    they run are kept, and so are those that compute none, or that make rows.
+    So rows to predict need no column of which only the target is computed. Operations that aren't `ComputesEach` are
+    kept as they are: they may do more than compute columns.
 
     Args:
-        operations: operations that new rows pass through.
+        operations: the operations.
         names: the columns after the operations.
     """
     needed: set[str] | None = {*names}  # None: all
     kept = dict[int, RowOperation]()
     for number, operation in reversed([*enumerate(operations)]):
         computed = {*(operation.columns_computed or ())}
-        if computed and needed is not None and not isinstance(operation, MakesRows):
+        if needed is not None and isinstance(operation, ComputesEach):
             if not (used := computed & needed):
                 continue
-            operation = operation.narrow(used) if isinstance(operation, ComputesEach) else operation
+            operation = operation.narrow(used)
         kept[number] = operation
         read = operation.columns_read
         needed = None if needed is None or read is None else (needed - computed) | {*read}

@@ -78,6 +78,7 @@ def test_the_tables_fit_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         rows_after=1_000,
         by_split={"train": (8000, 800), "valid": (1000, 100), "test": (1000, 100)},
         reads_all=False,
+        makes_rows=False,
         added=("rooms_of_each_household",),
         replaced=("median_house_value",),
         dropped=("longitude", "latitude"),
