@@ -22,7 +22,7 @@ from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 
 import components.architecture
 import components.layer
-from components.types import Batch, BindsTargets, Clock, Output, TargetSpec, UserError
+from components.types import Batch, BindsTargets, Clock, Output, PixelRange, TargetSpec, UserError
 from runner.signature.build import build
 from runner.signature.parameters import REST, Parameter, read_signature
 from runner.signature.schema import FILLED_IN, SCHEMA
@@ -127,7 +127,9 @@ def observe_step(part: Any) -> Iterator[str]:
 
 def observe_augmentation(part: Any) -> Iterator[str]:
     spec, _, batch = next(make_batches())
-    batch = batch._replace(targets={**batch.targets, "picture": IMAGES})
+    pixels = {"image": PixelRange(jnp.zeros(1), jnp.ones(1), jnp.ones(3) / 3)}
+    pictures = {} if getattr(part, "keeps_targets", False) else {"picture": IMAGES}
+    batch = batch._replace(targets={**batch.targets, **pictures}, pixels=pixels)
     bound = part.bind({"target": spec})[0] if isinstance(part, BindsTargets) else part
     yield repr(getattr(part, "evaluates", None))
     yield describe(lambda images: bound(jax.random.key(0), batch._replace(inputs={"image": images})), IMAGES)
@@ -174,7 +176,7 @@ STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": Tru
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
     "top_k": {"k": 1},
-    "crop": {"target_fill": 0.3},
+    **{name: {"target_fill": 0.3} for name in ("affine", "crop", "elastic", "perspective")},
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},

@@ -38,6 +38,7 @@ from components.types import (
     DataError,
     DecodedRows,
     Encoded,
+    PixelRange,
     Ragged,
     Range,
     Remedy,
@@ -50,6 +51,7 @@ from components.types import (
 )
 
 WHITE = 255
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 COLORS = {1: "grey", 3: "RGB"}  # by the number of channels
 MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
 Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
@@ -218,6 +220,11 @@ class Image:
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
+
+    def pixel_range(self, constants: Mapping[str, Any]) -> PixelRange:
+        luma = jax.numpy.array(LUMA[::-1] if self.order == "bgr" else LUMA, jax.numpy.float32)
+        black, white = ((value - constants["offset"]) / constants["divisor"] for value in (0, WHITE))
+        return PixelRange(black, white, luma)
 
     def _iterate_files(self, block: Block) -> Iterator[bytes]:
         """Yields the bytes of each image file; arrays become PNG files."""

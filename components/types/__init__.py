@@ -24,6 +24,7 @@ from components.types.column import DecodesRows as DecodesRows
 from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import FillsGaps as FillsGaps
 from components.types.column import HasClasses as HasClasses
+from components.types.column import HasPixelRange as HasPixelRange
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
 from components.types.column import NamesIds as NamesIds
@@ -66,6 +67,7 @@ from components.types.model import BoundTarget as BoundTarget
 from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
+from components.types.model import PixelRange as PixelRange
 from components.types.model import ScaledErrors as ScaledErrors
 from components.types.model import TargetSpec as TargetSpec
 from components.types.model import Variables as Variables

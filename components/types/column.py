@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block, Encoded, Strings, Values
-from components.types.model import TargetSpec, Variables
+from components.types.model import PixelRange, TargetSpec, Variables
 
 if TYPE_CHECKING:
     import jax
@@ -294,6 +294,18 @@ class Target(Column, Protocol):
 
     def bind(self, constants: Constants) -> TargetSpec:
         """The target as losses and metrics see it."""
+
+
+@runtime_checkable
+class HasPixelRange(Protocol):
+    """A column of images, whose numbers augmentations of colors need to know."""
+
+    def pixel_range(self, constants: Mapping[str, Any]) -> PixelRange:
+        """What the numbers mean that the column's layer returns.
+
+        Args:
+            constants: `Constants.device` of the column, in the program.
+        """
 
 
 @runtime_checkable

@@ -151,6 +151,20 @@ class TargetSpec:
         return self.shape if self.kind == "classes" else self.shape[:-1]
 
 
+class PixelRange(NamedTuple):
+    """What the numbers of an input of images mean.
+
+    Attributes:
+        black: the number of a black pixel, float32 (1,), or (C,) where the channels differ.
+        white: likewise, that of a white pixel.
+        luma: the share of each channel, in their order, in the grey value (ITU-R BT.601), float32 (3,).
+    """
+
+    black: jax.Array
+    white: jax.Array
+    luma: jax.Array
+
+
 class Batch(NamedTuple):
     """A batch of B examples.
 
@@ -169,6 +183,7 @@ class Batch(NamedTuple):
         soft: the probability of each class, float32 (B, classes), by target name, where an augmentation has set it.
             The probabilities of labels don't add up to 1.
         teacher: the logits of the teacher for the same inputs, (B, …, outputs), by target name. Empty: there is none.
+        pixels: for augmentations, by input name, what the numbers of an input mean that is one column of images.
     """
 
     inputs: Mapping[str, Any]
@@ -178,6 +193,7 @@ class Batch(NamedTuple):
     present: jax.Array
     soft: Mapping[str, jax.Array] = {}
     teacher: Mapping[str, jax.Array] = {}
+    pixels: Mapping[str, PixelRange] = {}
 
     @property
     def target(self) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Batch, Output, UserError
+from components.types import Batch, Output, PixelRange, UserError
 from runner.data.steps import flatten_steps
 from runner.program.column_groups import apply_layers
 from runner.program.join_columns import join_groups
@@ -32,6 +33,7 @@ class Model(nn.Module):
         sparse: the names of the inputs that the architecture takes as MultiHot.
         heads: the shape of the logits of one example, by target name.
         architecture: the network.
+        pixel_ranges: by name of a column of images, the function `pixel_range`, for augmentations.
     """
 
     columns: Mapping[str, Callable[..., Any]]
@@ -39,6 +41,7 @@ class Model(nn.Module):
     sparse: frozenset[str]
     heads: Mapping[str, tuple[int, ...]]
     architecture: nn.Module
+    pixel_ranges: Mapping[str, Callable[..., PixelRange]] = dataclasses.field(default_factory=dict)
 
     def __call__(
         self,
@@ -72,11 +75,16 @@ class Model(nn.Module):
             batch = Batch({}, {}, {}, weight=None, present=jnp.ones(examples, bool))
         batch = batch._replace(inputs=inputs)
         if augment is not None:
-            batch = augment(batch)
+            batch = augment(batch._replace(pixels=self._find_pixels(constants)))._replace(pixels={})
         check_inputs(batch.inputs, self.architecture)
         output = self.architecture(**batch.inputs, train=train)
         check_output(output, self.architecture, self.heads, examples)
         return batch, split_heads(output, self.heads)
+
+    def _find_pixels(self, constants: Mapping[str, Arrays]) -> dict[str, PixelRange]:
+        """What the numbers mean of each input that is one column of images."""
+        only = {name: keys[0] for name, keys in self.input_columns.items() if len(keys) == 1}
+        return {name: self.pixel_ranges[key](constants[key]) for name, key in only.items() if key in self.pixel_ranges}
 
 
 def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:

@@ -20,6 +20,7 @@ from components.types import (
     BindsTargets,
     Constants,
     Constraint,
+    HasPixelRange,
     Metric,
     Output,
     Regularizer,
@@ -195,7 +196,12 @@ def build_parts(
     }
     regularizers = build_group("regularizer", static, numbers)
     constraints = build_group("constraint", static, numbers)
-    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture)
+    images = {
+        name: column.pixel_range
+        for name, column in features.columns.items()
+        if name in used_columns and isinstance(column, HasPixelRange)
+    }
+    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images)
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import NamesIds, Output, Padded, TargetSpec, UnscalesImages
+from components.types import HasPixelRange, NamesIds, Output, Padded, TargetSpec, UnscalesImages
 from runner.config.config import Config
 from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
@@ -123,7 +123,12 @@ class View:
         examples = self.examples(rows, (seed, 0, 0))
         targets = {name: jnp.asarray(target) for name, target in examples.targets.items()}
         batch = make_targets(self.targets, targets, jnp.ones(len(rows), bool), None)
-        batch = batch._replace(inputs=jax.tree.map(jnp.asarray, dict(examples.inputs)))
+        pixels = {
+            name: column.pixel_range(self.data.constants[keys[0]].device)
+            for name, keys in self.features.inputs.items()
+            if len(keys) == 1 and isinstance(column := self.features.columns[keys[0]], HasPixelRange)
+        }
+        batch = batch._replace(inputs=jax.tree.map(jnp.asarray, dict(examples.inputs)), pixels=pixels)
         key = random_key(ProgramInputs(arrays, {}), "augment", jnp.int32(0))
         augmented = augment(augmentations, key, batch)
         changed = augmented.targets.items()
