@@ -27,6 +27,7 @@ OTHER_NETWORKS = {
     "image_columns",
     "sequential",
     "fashion_cnn",
+    "siamese",
 }  # architectures that other texts describe
 
 

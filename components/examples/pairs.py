@@ -55,6 +55,11 @@ class Pairs:
 
     def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
         """The pairs. In `order`, each row and its partner follow one another: all rows of the first draw come first."""
+        if 2 * self.draws * len(classes) > np.iinfo(np.int32).max:
+            most = np.iinfo(np.int32).max // (2 * len(classes))
+            raise FieldError(
+                "draws", f"{self.draws:,} are too many for {len(classes):,} rows. Choose at most {most:,}."
+            )
         own = np.arange(len(classes), dtype=np.int32)
         pairs = np.tile(np.stack([own, own], axis=1), (self.draws, 1, 1))
         known = {name: rows[classes[rows] >= 0] for name, rows in splits.items()}

@@ -42,7 +42,8 @@ class TrainingOrder:
         if not self._training.reshuffle:
             epoch = 0
         rows = self._rows if self._file_sizes is None else self._interleave(self._file_sizes, epoch)
-        rows = rows + self._examples * (epoch % self._draws)
+        if self._draws > 1:
+            rows = rows + np.int64(self._examples * (epoch % self._draws))
         training, cumulative = self._training, self._cumulative
         order = epoch_order(rows, self._seed, epoch, shuffle=training.shuffle, cumulative=cumulative)
         if self._lengths is None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.examples import Pairs
-from components.types import TargetSpec, UserError
+from components.types import FieldError, TargetSpec, UserError
 from runner.data.order import epoch_order
 
 ROWS = st.lists(st.tuples(st.integers(-1, 3), st.sampled_from(["train", "test", None])), min_size=1, max_size=60)
@@ -104,6 +104,11 @@ def test_training_rows_get_another_partner_in_each_draw_and_others_the_first_one
 def test_a_split_without_such_pairs_is_an_error(classes: list[int], same: float, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Pairs(same=same).draw(np.array(classes), {"train": np.arange(len(classes))})
+
+
+def test_more_draws_than_int32_counts_are_an_error() -> None:
+    with pytest.raises(FieldError, match=r"1,000,000,000 are too many for 3 rows. Choose at most 357,913,941"):
+        Pairs(draws=10**9).draw(np.array([0, 1, 1]), {"train": np.arange(3)})
 
 
 def spec(kind: str, shape: tuple[int, ...] = (), **fields: object) -> TargetSpec:
