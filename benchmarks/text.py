@@ -1,7 +1,7 @@
 """How many film reviews per second become words, and ids of hashed pairs; and what batches of similar lengths save.
 
-    TITRATE_DATA=folder python benchmarks/text.py [rounds]
-    smallest: 1
+    TITRATE_DATA=folder python benchmarks/text.py [rounds] [override ...]
+    smallest: 1 data.valid=40 training.batch_size=4
 
 The texts are the 25,000 training reviews (33 MB) of imdb/aclImdb_labelled.tar.gz, which are read beforehand.
 
@@ -9,7 +9,7 @@ Prints the best and the median of N rounds after one warm-up round. The first li
 processor time for each kind of work. The last lines are thousand reviews per second of wall time for the whole pass
 over the source. The variants of each group alternate, so that a busy machine slows all of them.
 
-At last, it trains `experiment=imdb_mean_embedding` for one epoch in each round, with and without
+At last, it trains `experiment=imdb_mean_embedding`, with the overrides, for one epoch in each round, with and without
 `training.bucket_by_length`. It prints the elements of the padded lists of an epoch, how many of them are padding, and
 the best and the median seconds of training an epoch, without evaluation and compilation.
 """
@@ -99,8 +99,8 @@ def time_epoch(trainer: Trainer, *words: str) -> float:
     return trainer.plan.steps_per_epoch / result.metrics["steps_per_second"]
 
 
-def measure_padding(rounds: int) -> None:
-    variants = {"as they come": (), "of similar lengths": ("training.bucket_by_length=review",)}
+def measure_padding(rounds: int, overrides: tuple[str, ...]) -> None:
+    variants = {"as they come": overrides, "of similar lengths": (*overrides, "training.bucket_by_length=review")}
     trainers = {name: prepare_training(*words) for name, words in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
@@ -112,7 +112,7 @@ def measure_padding(rounds: int) -> None:
         print(f"batches {name:20} {total / 1e6:5.1f} M elements, {1 - used / total:4.0%} padding, {durations}")
 
 
-def main(rounds: int = 5) -> None:
+def main(rounds: int = 5, *overrides: str) -> None:
     source = TrainingReviews(path="imdb/aclImdb_labelled.tar.gz", valid=1, classes=("neg", "pos"))
     reviews = source.sizes()["train"]
     blocks = list(source.blocks("train"))
@@ -132,7 +132,7 @@ def main(rounds: int = 5) -> None:
     seconds = time_variants(work, rounds, time.process_time) | time_variants(passes, rounds)
     for name, durations in seconds.items():
         print(f"{name:28} {format_rates(reviews, durations, unit=1e3)}")
-    measure_padding(rounds)
+    measure_padding(rounds, overrides)
 
 
 if __name__ == "__main__":
