@@ -26,6 +26,8 @@ OTHER_NETWORKS = {
     "wide_deep",
     "image_columns",
     "sequential",
+    "text_cnn",
+    "wide_text_cnn",
     "fashion_cnn",
     "siamese",
 }  # architectures that other texts describe

@@ -210,6 +210,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Siamese": {"tower": {"_target_": "components.architecture.MLP", "widths": [4]}, "widths": [3]},
     "VGG": {"depths": [1, 1], "widths": [4, 8], "dense": [6]},
     "WideDeep": {"widths": [4]},
+    "WideSequential": {"layers": [layer("Dense", features=4)]},
     "Xception": {"width": 0.1, "depth": 1},
 }
 """The arguments of the parts that need some, or that are small with them."""
@@ -242,7 +243,7 @@ INPUTS: dict[str, Any] = {
     "GoogLeNet": (jnp.ones((2, 65, 65, 3)),),
     "ImageColumns": (jnp.ones((2, 9, 9, 3)), jnp.ones((2, 4))),
     "Siamese": (jnp.ones((2, 2, 5)),),
-    "WideDeep": (jnp.ones((2, 4)), jnp.ones((2, 4))),
+    **dict.fromkeys(["WideDeep", "WideSequential"], (jnp.ones((2, 4)), jnp.ones((2, 4)))),
     **dict.fromkeys(["ConvNeXt", "DenseNet", "FashionCNN", "Sequential", "VGG"], (jnp.ones((2, 9, 9, 3)),)),
     **dict.fromkeys(["MobileNet", "ResNet", "Xception"], (jnp.ones((2, 16, 16, 3)),)),
 }

@@ -69,6 +69,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
+    "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
+    "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
     "aggregate": 'by: label, columns: {rows: "count()"}',
@@ -123,7 +125,11 @@ def test_every_file_is_short_and_starts_with_a_comment(path: Path) -> None:
     assert ("defaults:" in lines) <= (path.parent.name == "experiments")
 
 
-OTHER_NAMES = {"performance": "reduce_on_plateau"}  # a second file for the same target
+OTHER_NAMES = {  # options that are not named after their target
+    "performance": "reduce_on_plateau",
+    "text_cnn": "sequential",
+    "wide_text_cnn": "wide_sequential",
+}
 
 
 @pytest.mark.parametrize("group", GROUPS_WITH_TARGET_NAMES)
