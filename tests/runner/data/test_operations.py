@@ -10,7 +10,7 @@ from components.data import Arrays
 from components.types import MakesRows, RowOperation
 from runner.config.catalog import find_options
 from runner.config.compose import compose
-from runner.data.operations import build_operations, operate
+from runner.signature.operations import build_operations, operate
 from tests.helpers.operations import list_rows
 from tests.runner.config.test_compose import FIELDS_OF_OPERATIONS
 
