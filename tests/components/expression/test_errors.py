@@ -230,6 +230,7 @@ def test_errors_of_columns_and_types(text: str, message: str) -> None:
             "to_number(city)",
             "row 10 of homes.csv: `to_number.*` reads 'Rome', which is no finite number, where city is 'R",
         ),
+        ("-1 * (count * 0 - 9223372036854775807 - 1)", r"row 10 of homes.csv: .* exceeds 64 bits"),
         ("to_number(state)", "row 11 of homes.csv: .* reads 'unknown', which .*, where state is 'unknown'"),
         ("year(city)", r"row 10 of homes.csv: in `year\(city\)`, `city` reads 'Rome', which is no time of ISO 8601"),
     ],

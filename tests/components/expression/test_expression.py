@@ -1,6 +1,7 @@
 """Expressions over columns: values as Python has them in each row, missing values as SQL has them, and errors."""
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -8,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.expression.expression import Expression
-from components.types import Block, DataError, Strings
+from components.expression.operands import Kind
+from components.types import Block, DataError, Strings, UserError
 
 ROWS: Mapping[str, list[Any]] = {
     "i": [3, -7, 0, 2**40, None, 1],
@@ -53,6 +55,14 @@ def evaluate(text: str, block: Block = BLOCK) -> list[Any]:
     return [value if is_valid else None for value, is_valid in zip(values, valid, strict=True)]
 
 
+TYPES: Mapping[str, Kind] = {
+    "i": "integer",
+    "j": "integer",
+    "x": "number",
+    "flag": "boolean",
+    "s": "text",
+    "kind": "text",
+}
 OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -92,6 +102,20 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 def run(node: ast.expr, row: Mapping[str, Any]) -> Any:
     """An expression in one row, by Python's operators: None is a missing value."""
+    value = run_node(node, row)
+    return float(value) if type(value) is int and is_number(ast.unparse(node)) else value
+
+
+@functools.cache
+def is_number(text: str) -> bool:
+    """Whether whole numbers are floats in an expression, as in `i if flag else x`."""
+    try:
+        return Expression(text).find_type(TYPES) == "number"
+    except UserError:  # it has no column
+        return False
+
+
+def run_node(node: ast.expr, row: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
@@ -215,6 +239,8 @@ def texts(depth: int) -> Any:
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])  # a busy machine has slow moments
+@example("(i * (i if flag else x))")
+@example("max(i, x) * i")
 @given(st.one_of(integers(3), numbers(3), booleans(3), texts(3)))
 def test_an_expression_equals_python_in_each_row(text: str) -> None:
     text = f"{text} if not is_null(flag) else {text}"

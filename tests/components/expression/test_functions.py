@@ -95,6 +95,7 @@ def test_texts_of_numbers_that_are_not_finite_are_no_numbers() -> None:
         ("to_number(replace(amount, ',', '.')) if amount != 'nan' else 0", [1000, -0.5, 0, 12.5, 7]),
         (r"matches(word, r'^\w{2}$')", [True, None, False, False, True]),
         (r"matches(word, '^[ÀÉ]+$') or starts_with(word, 'x|')", [False, None, True, True, False]),
+        ("coalesce('a', word)", ["a"] * 5),
         ("lower(word)", ["ab", None, "àé", "x|y|z", "ab"]),
         ("split_part(word, '|', -1)", ["Ab", None, "ÀÉ", "z", "ab"]),
         ("split_part(word, '|', 1)", [None, None, None, "y", None]),
