@@ -26,6 +26,7 @@ OTHER_NETWORKS = {
     "wide_deep",
     "image_columns",
     "sequential",
+    "text_cnn",
     "fashion_cnn",
 }  # architectures that other texts describe
 

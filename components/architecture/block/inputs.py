@@ -21,7 +21,7 @@ def as_array(architecture: nn.Module, x: Any) -> jax.Array:
         name = type(architecture).__name__
         raise UserError(
             f"{name} needs examples of equal shape, got a column of variable length: {padded_shape(x)}. Choose "
-            "architecture=sequential, with GlobalAveragePool as the first layer."
+            "architecture=sequential, with GlobalAveragePool as the first layer, or text_cnn."
         )
     return jnp.asarray(x).astype(architecture.dtype)
 
