@@ -37,7 +37,10 @@ from runner.training.trainer import Trainer
 FILES = find_options().files
 NETWORKS = FILES["architecture"]
 COMBINED = ("data", "feature", "architecture", "loss")  # the groups whose choices must fit together
-INPUTS = {"image_columns": ["feature.inputs.columns=[image]"]}  # of networks that take more than images
+INPUTS = {  # of networks that take more than images, or less than the features of an experiment
+    "image_columns": ["feature.inputs.columns=[image]"],
+    "text_cnn": ["~feature.inputs.wide"],
+}
 SIZES = (32, 80, 299)  # sides of images; some networks need larger ones
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 PARAMETERS = {

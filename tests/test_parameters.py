@@ -209,6 +209,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Sequential": {"layers": [CONV, layer("Flatten")]},
     "VGG": {"depths": [1, 1], "widths": [4, 8], "dense": [6]},
     "WideDeep": {"widths": [4]},
+    "WideSequential": {"layers": [layer("Dense", features=4)]},
     "Xception": {"width": 0.1, "depth": 1},
 }
 """The arguments of the parts that need some, or that are small with them."""
@@ -239,7 +240,7 @@ INPUTS: dict[str, Any] = {
     "InceptionV4": (jnp.ones((2, 75, 75, 3)),),
     "GoogLeNet": (jnp.ones((2, 65, 65, 3)),),
     "ImageColumns": (jnp.ones((2, 9, 9, 3)), jnp.ones((2, 4))),
-    "WideDeep": (jnp.ones((2, 4)), jnp.ones((2, 4))),
+    **dict.fromkeys(["WideDeep", "WideSequential"], (jnp.ones((2, 4)), jnp.ones((2, 4)))),
     **dict.fromkeys(["ConvNeXt", "DenseNet", "FashionCNN", "Sequential", "VGG"], (jnp.ones((2, 9, 9, 3)),)),
     **dict.fromkeys(["MobileNet", "ResNet", "Xception"], (jnp.ones((2, 16, 16, 3)),)),
 }

@@ -58,6 +58,7 @@ from components.architecture.resnet import SEResNeXt50 as SEResNeXt50
 from components.architecture.resnet import SEResNeXt101 as SEResNeXt101
 from components.architecture.resnet import WideResNet50 as WideResNet50
 from components.architecture.sequential import Sequential as Sequential
+from components.architecture.sequential import WideSequential as WideSequential
 from components.architecture.vgg import VGG as VGG
 from components.architecture.vgg import VGG11 as VGG11
 from components.architecture.vgg import VGG13 as VGG13

@@ -1,4 +1,4 @@
-"""A network from a list of layers."""
+"""Networks from a list of layers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
-from components.architecture.block.inputs import as_array_or_sequence
-from components.layer import Conv
+from components.architecture.block.inputs import as_array_or_sequence, as_vectors
+from components.layer import Conv, Dense, Normal
 from components.layer.composite import Layer, apply_layers
-from components.types import Output, Padded, UserError, padded_shape
+from components.types import MultiHot, Output, Padded, UserError, padded_shape
 
 
 class Sequential(nn.Module):
@@ -39,15 +39,7 @@ class Sequential(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array | Padded, *, train: bool) -> Output:
-        arrays = apply_layers(self.layers, as_array_or_sequence(self, inputs), train=train)
-        outputs = enumerate(arrays[1:])
-        features = {f"layers_{n}": output for n, output in outputs if not isinstance(output, Padded)}
-        x = arrays[-1]
-        if isinstance(x, Padded):
-            raise UserError(
-                f"Sequential needs a last layer that returns vectors (B, D), got sequences {padded_shape(x)}. "
-                "Append GlobalAveragePool or GlobalMaxPool."
-            )
+        x, features = _apply_list(self, inputs, train=train)
         if self.head == "conv":
             if x.ndim != 4:
                 raise UserError(
@@ -62,3 +54,53 @@ class Sequential(nn.Module):
                 "Append Flatten or GlobalAveragePool, or set head to conv if the target is an image."
             )
         return Output(compute_logits(self.outputs, x, train=train), features=features)
+
+
+class WideSequential(nn.Module):
+    """Wide & Deep with a list of layers: inputs `wide` (B, ...), which is flattened, and `deep` -> (B, outputs).
+
+    The logits are the sum of the logits of a linear model on `wide` and of a `Sequential` network on `deep`. List in
+    `wide` what a linear model should memorize, such as the n-grams of a text. The linear model has no bias, and its
+    kernel is initially zero.
+
+    Attributes are those of `Sequential`, whose last layer returns vectors (B, D).
+
+    References:
+        Cheng et al., 2016: Wide & deep learning for recommender systems.
+    """
+
+    outputs: int
+    layers: tuple[Layer, ...]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, wide: jax.Array | MultiHot, deep: jax.Array | Padded, *, train: bool) -> Output:
+        linear = Dense(self.outputs, use_bias=False, initializer=Normal(0.0), name="wide")
+        wide_logits = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
+        x, features = _apply_list(self, deep, train=train)
+        if x.ndim != 2:
+            raise UserError(
+                f"WideSequential needs a last layer that returns vectors (B, D), got {x.shape}. "
+                "Append Flatten or GlobalAveragePool."
+            )
+        return Output(compute_logits(self.outputs, x, train=train) + wide_logits, features=features)
+
+
+def _apply_list(
+    network: Sequential | WideSequential, inputs: jax.Array | Padded, *, train: bool
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the output of the last layer, and the outputs of all layers by name. Call it in a compact method.
+
+    Raises:
+        UserError: the last layer returns sequences.
+    """
+    arrays = apply_layers(network.layers, as_array_or_sequence(network, inputs), train=train)
+    outputs = enumerate(arrays[1:])
+    features = {f"layers_{n}": output for n, output in outputs if not isinstance(output, Padded)}
+    x = arrays[-1]
+    if isinstance(x, Padded):
+        raise UserError(
+            f"{type(network).__name__} needs a last layer that returns vectors (B, D), got sequences "
+            f"{padded_shape(x)}. Append GlobalAveragePool or GlobalMaxPool."
+        )
+    return x, features

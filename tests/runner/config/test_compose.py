@@ -67,6 +67,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep"],
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
+    "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
+    "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
     "derive": 'columns: {a: "label + 1"}',
