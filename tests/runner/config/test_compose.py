@@ -113,7 +113,11 @@ def test_every_file_is_short_and_starts_with_a_comment(path: Path) -> None:
     assert ("defaults:" in lines) <= (path.parent.name == "experiments")
 
 
-OTHER_NAMES = {"performance": "reduce_on_plateau"}  # a second file for the same target
+OTHER_NAMES = {  # options that are not named after their target
+    "performance": "reduce_on_plateau",
+    "text_cnn": "sequential",
+    "wide_text_cnn": "wide_sequential",
+}
 
 
 @pytest.mark.parametrize("group", GROUPS_WITH_TARGET_NAMES)
