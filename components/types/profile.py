@@ -218,12 +218,14 @@ class ImageProfile(NamedTuple):
             these have each.
         masks: the number of masks that were read, if the column is the target.
         classes: the sorted classes of their pixels.
+        missing_count: the number of rows without an image.
     """
 
     name: str
     shapes: Mapping[tuple[int, int, int], int]
     masks: int = 0
     classes: tuple[int, ...] = ()
+    missing_count: int = 0
 
 
 def find_void_class(classes: Collection[Any]) -> int | None:
@@ -248,6 +250,7 @@ class TableProfile:
         options: options of the source that were inferred and read other rows in the same way, for the whole table.
         notes: sentences for the user about what the source left out.
         images: the facts about each column of images.
+        bytes_columns: the columns that are left out because they have bytes, such as images.
     """
 
     origin: str
@@ -256,6 +259,7 @@ class TableProfile:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     images: Sequence[ImageProfile] = ()
+    bytes_columns: tuple[str, ...] = ()
 
 
 @runtime_checkable
