@@ -131,6 +131,7 @@ class Windows:
             [int(np.count_nonzero((split_of == name) & ~is_whole)) for name in names],
             [int(lengths[rows.splits[first] == name].max(initial=0)) for name in names],
             order,
+            1 if series is None else int(series.max(initial=0)) + 1,
         )
 
     def _read(self, blocks: Iterable[Block]) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -195,7 +196,8 @@ class Windows:
         if split is None:
             return f"{fault}. Give as many rows before those that are to be predicted."
         held_out = f"`split_by={self.time}`" if self.time else "`seed=null`"
-        whole = "" if self.by is None else f", or `group={self.by}` of the data, to hold out whole series"
+        has_enough = found.series >= len(found.rows)  # each split needs a series
+        whole = f", or `group={self.by}` of the data, to hold out whole series" if self.by and has_enough else ""
         return (
             f"{fault}. Choose smaller windows or more rows. Rows that are held out at random lie apart: set {held_out} "
             f"of the data, to hold out the last ones{whole}."

@@ -20,12 +20,14 @@ class FoundExamples(NamedTuple):
         left_out: the number of examples that cover a gap in time and are left out, by split.
         longest: the length of the longest stretch of consecutive rows of a series, by split.
         order: the rows ordered by series, int64 (rows,). None: the rows of each series follow one another already.
+        series: the number of series in all splits.
     """
 
     rows: Sequence[np.ndarray]
     left_out: Sequence[int]
     longest: Sequence[int]
     order: np.ndarray | None
+    series: int = 1
 
 
 class Examples(Protocol):
