@@ -208,6 +208,14 @@ def _describe_lists(block: Block, key: str) -> str:
     return f"column `{key}` of {block.origin} has {lists}{'' if length is None else ' values'}"
 
 
+def check_no_lists(block: Block, keys: Iterable[str]) -> None:
+    """Raises DataError for a column of lists, for a reader that has no parameter for their length."""
+    for key in keys:
+        if isinstance(block.columns.get(key), Ragged):
+            remedy = "read them by a feature column Numeric with `size`, and put its name in place of the column"
+            raise DataError(_describe_lists(block, key), Remedy(remedy, "columns"))
+
+
 def _find_length(block: Block, key: str) -> int | None:
     """The length of all lists of a column that are there. None: they have several, or are lists of lists."""
     layout = layout_of(block.columns[key])
