@@ -577,6 +577,18 @@ def test_a_table_suggests_a_network_for_images_and_the_other_columns(
         assert any(note.startswith("mask is left out: one column of images") for note in config.suggestion.notes)
 
 
+@pytest.mark.usefixtures("in_empty_folder")
+def test_empty_paths_are_counted_as_missing_images(table: Path, folder: Path) -> None:
+    first, *lines = table.read_text().splitlines()
+    path = lines[3].split(",")[first.split(",").index("photo")]
+    Path("gaps.csv").write_text("\n".join([first, *lines[:3], lines[3].replace(path, "", 1), *lines[4:]]))
+    words = ["data=image_table", "data.path=gaps.csv", f"data.root={folder}", "data.target=kind"]
+    suggestion = compose([*words, "data.drop=[age,price,mask]"]).suggestion
+    assert suggestion is not None
+    assert [row[2] for row in suggestion.table if row[0] == "photo"] == ["1"]
+    assert "30 images of 3 classes" in suggestion.notes
+
+
 def test_several_targets_of_a_table_are_suggested_but_not_beside_masks(table: Path, folder: Path) -> None:
     words = ["data=image_table", f"data.path={table}", f"data.root={folder}"]
     config = compose([*words, "data.target=[kind,price]"])

@@ -220,7 +220,8 @@ def test_windows_of_the_last_row_have_its_class(folder: Path) -> None:
         (["examples.by=stroe"], r"^examples: there is no column `stroe` in .*Did you mean store"),
         (
             ["examples.size=20"],
-            r"^examples: the valid split has no window: a window takes 23 .* at most 10\. .*data.split_by=hour",
+            r"^examples: the valid split has no window: a window takes 23 .* at most 10\. .*data.split_by=hour, to "
+            r"hold out the last ones\. \[set by",
         ),
         (["examples.by=null"], r"^examples: row 1 of .*column `hour` is .* set examples.by to the column of series"),
         (["examples.horizon=0"], r"examples\.horizon: 0 is not a whole number in \[1, inf\)"),

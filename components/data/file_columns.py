@@ -18,9 +18,11 @@ from components.data.column_types import (
     cast_column,
     drop_empty_structs,
     find_common_type,
+    is_list,
     list_fields,
     select_field,
 )
+from components.data.declared_shapes import Shape, convert_shape
 from components.data.json_lines import find_line, read_json_lines
 from components.data.packed import PackedFile
 from components.data.partitions import Partitions
@@ -66,6 +68,7 @@ class FileColumns(ColumnStore):
         format: the format of all of them.
         max_unpacked_gb: the maximum size of an unpacked file of JSON lines in gigabytes.
         known: columns, with their types, that have gaps where no object of JSON lines has them.
+        shapes: the declared shapes of some columns of lists, which `read` converts to them.
     """
 
     label: str
@@ -74,6 +77,7 @@ class FileColumns(ColumnStore):
     format: FileFormat
     max_unpacked_gb: float = 2.0
     known: Mapping[str, pyarrow.DataType] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -125,7 +129,10 @@ class FileColumns(ColumnStore):
                     chunks += cast_column(column, kind).chunks
                 except CastError as error:
                     raise self._make_cast_error(name, sum(map(len, chunks)) + error.row, error) from error
-        return pyarrow.chunked_array(chunks, kind)
+        column = pyarrow.chunked_array(chunks, kind)
+        if (shape := self.shapes.get(name)) and is_list(kind):
+            column = convert_shape(column, shape, lambda row: f"{self.label}, {self.locate(row)}: column `{name}`")
+        return column
 
     def _make_cast_error(self, name: str, row: int, error: CastError) -> DataError:
         fault = f"column `{name}` is {error.value}, which the type {error.kind} can't hold exactly"
@@ -144,7 +151,8 @@ class FileColumns(ColumnStore):
 
     def digest(self) -> str:
         digests = [hash_file(path, digest_size=16).hexdigest() for path in self.paths]
-        return ", ".join(digests) + self._partitions.describe()
+        shapes = {name: [*shape] for name, shape in sorted(self.shapes.items())}
+        return ", ".join(digests) + self._partitions.describe() + (f", {shapes}" if shapes else "")
 
     @property
     def absent(self) -> Collection[str]:

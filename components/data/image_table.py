@@ -328,7 +328,17 @@ class ImageTable(ChecksFileBytes, Csv):
                 valid=valid | dict(block.valid),
                 files=frozenset(readers),
                 offers_skipping=self.offers_skipping,
+                missing_file_remedies=self._missing_file_remedies,
             )
+
+    @property
+    def _missing_file_remedies(self) -> tuple[Remedy, ...]:
+        """How rows with an empty path are left out. (): they are already, or a column has a name that needs quotes."""
+        if self.on_missing_image == "drop" or not all(map(str.isidentifier, self._images)):
+            return ()
+        images = self._images[0] if len(self._images) == 1 else f"[{','.join(self._images)}]"
+        action = f"set `images={images}` of the data and `on_missing_image=drop` of the data"
+        return (Remedy(action, "skipping", "to leave out rows without an image"),)
 
     def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
         """Makes a block whose columns of paths aren't replaced by files."""
@@ -351,13 +361,11 @@ class ImageTable(ChecksFileBytes, Csv):
     def _profile_images(self, name: str, *, is_target: bool) -> ImageProfile:
         part = next(iter(self.tables))
         files, numbers = self._listed[part].files, self._numbers[part][name]
-        return profile_images(
-            name,
-            np.flatnonzero(numbers >= 0),
-            lambda row: files.read(int(numbers[row])),
-            self.locate_row,
-            is_target=is_target,
+        rows = np.flatnonzero(numbers >= 0)
+        profile = profile_images(
+            name, rows, lambda row: files.read(int(numbers[row])), self.locate_row, is_target=is_target
         )
+        return profile._replace(missing_count=len(numbers) - len(rows))
 
     def inferred_options(self, columns: Mapping[str, Literal["int", "float"] | None]) -> dict[str, Any]:
         return super().inferred_options(columns) | {"images": [*self._images]}

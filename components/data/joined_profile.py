@@ -88,7 +88,8 @@ def _is_common(profiles: Mapping[str, TableProfile], option: str) -> bool:
 def _join_images(images: Sequence[ImageProfile]) -> ImageProfile:
     shapes = sum((Counter(image.shapes) for image in images), Counter[Any]())
     classes = {value for image in images for value in image.classes}
-    return ImageProfile(images[0].name, dict(shapes), sum(image.masks for image in images), tuple(sorted(classes)))
+    masks, missing = (sum(getattr(image, name) for image in images) for name in ("masks", "missing_count"))
+    return ImageProfile(images[0].name, dict(shapes), masks, tuple(sorted(classes)), missing)
 
 
 def _join_columns(by_source: Mapping[str, Profile]) -> Profile:

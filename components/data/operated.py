@@ -317,6 +317,7 @@ class OperatedSource:
                 ids=block.ids,
                 files=block.files,
                 offers_skipping=block.offers_skipping,
+                missing_file_remedies=block.missing_file_remedies,
                 source_rows=np.arange(offset, offset + rows),
                 source=self.source,
                 locate_source_row=self._locate_source_row,

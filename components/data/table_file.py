@@ -215,7 +215,10 @@ class TypedFile(StoredTable, FileTable):
                 raw=self.records == "raw",
                 max_unpacked_gb=self.max_unpacked_gb,
             )
-        return FileColumns(self.label, files, name_files(files), format, self.max_unpacked_gb, self.known_columns)
+        shapes = {name: tuple(shape) for name, shape in (self.shapes or {}).items() if shape}
+        return FileColumns(
+            self.label, files, name_files(files), format, self.max_unpacked_gb, self.known_columns, shapes
+        )
 
     @property
     def passed_attributes(self) -> tuple[str, ...]:
@@ -315,7 +318,7 @@ class TypedFile(StoredTable, FileTable):
 def _find_other_layouts(
     label: str, types: Mapping[str, pyarrow.DataType], layouts: Mapping[str, Layout], *, is_new: bool
 ) -> Iterator[str]:
-    """Sentences about columns that have another layout than the one that is declared for TFRecord files.
+    """Sentences about columns of other files than TFRecord that can't have the layout that is declared.
 
     Args:
         label: the name of the table.
@@ -328,7 +331,7 @@ def _find_other_layouts(
         if declared.shape is not None and len(declared.shape) != len(found.shape or ()):
             yield (
                 f"{label}: column `{name}` has the shape {format_shape(found.shape or ())}, and `shapes` declares "
-                f"{format_shape(declared.shape)}, which it does for TFRecord files only. Leave out "
+                f"{format_shape(declared.shape)}. Declare the same number of axes, or leave out "
                 f"`{format_option_key('shapes', name)}`."
             )
         if declared.bytes_as not in (None, found.bytes_as) and not (is_new and found.bytes_as is None):
@@ -397,9 +400,10 @@ class TableFile(Csv):
         strip: of CSV files, characters that are removed at both ends of each field, such as blanks, as Python's
             `str.strip` does. It needs `quote=null`. None: fields are read as they are.
         records: of TFRecord files, what a record is: an `example`, or `raw` bytes, the value of the column `record`.
-        shapes: of TFRecord files, the shapes of the values of some features: `[]`, one value or a gap; `[28,28]`, an
-            array; `[null]`, a list; `[null,2]`, a list of arrays; `[null,null]`, a list of lists, of which each is a
-            feature of a SequenceExample. None: the shapes that all records show.
+        shapes: the shapes of the rows of some columns of lists or arrays, but not of CSV files: `[28,28]`, an array;
+            `[null]`, a list; `[null,2]`, a list of arrays; `[null,null]`, a list of lists, of which each is a feature
+            of a SequenceExample in TFRecord files. `[]` is one value or a gap of TFRecord files. None: the shapes that
+            all records of TFRecord files show, and the types of the columns of other files.
         bytes_as: of TFRecord files, what the bytes of some features are: `text`, `bytes` such as images, or a `tensor`
             that `tf.io.serialize_tensor` wrote. None: texts, if all are UTF-8, else bytes.
     """

@@ -187,7 +187,8 @@ class TypedTable(TextTable):
             raise DataError(f"`target` (={targets[0]}): {self._describe_unread(targets[0])}.")
         notes = [f"{name} is left out: {self._describe_unread(name)}" for name in arrays]
         notes += [f"{name} is left out: it is an index of pandas without a name. {NAME_INDEX}" for name in indexes]
-        return replace(profile, notes=(*profile.notes, *notes))
+        packed = tuple(name for name in arrays if self._describe_unread(name) == BYTES)
+        return replace(profile, notes=(*profile.notes, *notes), bytes_columns=packed)
 
     def _count_spellings(
         self, types: Mapping[str, ColumnType], records: np.ndarray | None
@@ -382,7 +383,7 @@ def describe_unread(values: Values) -> str:
     if isinstance(values, Ragged):
         return (
             f"it has {layout_of(values)}, for which nothing is inferred; a feature file can read them, by Vocabulary "
-            "and Embedding, or numbers by Numeric with `sequence: true`"
+            "and Embedding, or numbers by Numeric with `sequence: true` or, if all lists have one length, with `size`"
         )
     if isinstance(values, np.ndarray) and values.ndim > 1:
         shape = ", ".join(map(str, values.shape[1:]))

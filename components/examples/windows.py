@@ -132,7 +132,8 @@ class Windows:
             longest.append(longest_of_split)
             starts += self.rows_of_inputs - 1  # the last rows of inputs
             known_by.append(starts if order is None else np.sort(order[starts]).astype(starts.dtype))
-        return FoundExamples(known_by, left_out, longest, order, _invert(order))
+        count_of_series = 1 if series is None else int(series.max(initial=0)) + 1
+        return FoundExamples(known_by, left_out, longest, order, _invert(order), count_of_series)
 
     def _count_covered(self, with_targets: bool) -> int:
         return self.rows if with_targets else self.rows_of_inputs
@@ -211,7 +212,8 @@ class Windows:
         if split is None:
             return f"{fault}. Give as many rows before those that are to be predicted."
         held_out = f"`split_by={self.time}`" if self.time else "`seed=null`"
-        whole = "" if self.by is None else f", or `group={self.by}` of the data, to hold out whole series"
+        has_enough = found.series >= len(found.rows)  # each split needs a series
+        whole = f", or `group={self.by}` of the data, to hold out whole series" if self.by and has_enough else ""
         return (
             f"{fault}. Choose smaller windows or more rows. Rows that are held out at random lie apart: set {held_out} "
             f"of the data, to hold out the last ones{whole}."

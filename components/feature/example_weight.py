@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.types import Block, Constants, DataError, Statistic, Values
+from components.types import Block, Constants, DataError, Ragged, Statistic, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,8 @@ class _Rows:
 
 def _read_weights(block: Block, key: str) -> np.ndarray:
     """Reads the weights, (rows,). Raises DataError for a negative one, or for a row that is no number."""
+    if isinstance(block.columns.get(key), Ragged):
+        raise DataError(f"column `{key}` of {block.origin} has lists in its rows; one weight is needed")
     weights = raw.read_numbers(block, key, largest=raw.FLOAT32_MAX)
     if weights.ndim != 1:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {weights.shape[1:]}; one weight is needed")

@@ -477,7 +477,7 @@ def _map_files(block: Block, key: str, function: Callable[[bytes], Any]) -> Iter
     assert isinstance(files, Strings)
     for row, data in enumerate(files.iterate_bytes()):
         if valid_mask is not None and not valid_mask[row]:
-            raise raw.make_gap_error(block, key, row, fill="add the image")
+            raise raw.make_gap_error(block, key, row, *block.missing_file_remedies, fill="add the image")
         try:
             yield function(data)
         except ImageError as error:

@@ -61,7 +61,8 @@ class Numeric:
         indicate_missing: whether to append an element for each number: 1 if the number is missing, else 0.
         per: a column of classes. `normalize` is fitted to each class separately. A class that doesn't occur in the
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
-        size: the number of elements of a row of each key. None: it is inferred from the data.
+        size: the number of elements of a row of each key. Lists of this length are vectors, without `sequence`. None:
+            it is inferred from the data, whose rows are then numbers or arrays.
         sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros; of lists of
             lists a sequence of sequences, (T, S, 1); with a `size` above 1, the innermost lists are the vectors.
         read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data
@@ -267,12 +268,17 @@ class Numeric:
                 source,
                 allow_missing=self.missing is not None or self.fills_gaps,
                 sequences=self.sequence,
-                vector_size=self.size if self.sequence and self.size != 1 else None,
+                vector_size=self._vector_size,
                 factor=self.scale,
                 steps=pipeline.steps_before_fit,
             )
             numeric_fits.append(NumericFit(numbers, pipeline, self._replacement, self.per, size))
         return tuple(numeric_fits)
+
+    @property
+    def _vector_size(self) -> int | None:
+        """The length of lists that are vectors. None: there are none."""
+        return None if self.expression or (self.sequence and self.size == 1) else self.size
 
     def _read(self, block: Block, constants: Constants) -> tuple[NumberRows, np.ndarray | None]:
         """Reads the numbers before the fitted normalizer, float64, and with `per` the position of each row's class."""

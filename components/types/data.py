@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from components.types.base import Remedy
 from components.types.profile import ColumnType
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Block:
             an id like any other, and the smallest int32 stands for a missing value.
         files: the names of those `columns` that hold the bytes of files.
         offers_skipping: whether the source can leave out rows whose files can't be read, and doesn't do so already.
+        missing_file_remedies: how the source leaves out rows without a file, if it can and doesn't do so already.
     """
 
     columns: Mapping[str, Values]
@@ -175,6 +177,7 @@ class Block:
     ids: frozenset[str] = frozenset()
     files: Set[str] = frozenset()
     offers_skipping: bool = False
+    missing_file_remedies: tuple[Remedy, ...] = ()
 
     def locate(self, row: int) -> str:
         """The location of a row in the data, for messages; `row` counts from the start of the block."""

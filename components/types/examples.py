@@ -25,6 +25,7 @@ class FoundExamples(NamedTuple):
             the rows of each pair. None: the rows are in such an order already.
         positions: the position in `order` from which the rows of the example of each row are counted, int32 (rows,).
             None: that of row i is i.
+        series: the number of series in all splits.
     """
 
     rows: Sequence[np.ndarray]
@@ -32,6 +33,7 @@ class FoundExamples(NamedTuple):
     longest: Sequence[int]
     order: np.ndarray | None
     positions: np.ndarray | None
+    series: int = 1
 
 
 class Examples(Protocol):

@@ -223,12 +223,14 @@ class ImageProfile(NamedTuple):
             these have each.
         masks: the number of masks that were read, if the column is the target.
         classes: the sorted classes of their pixels.
+        missing_count: the number of rows without an image.
     """
 
     name: str
     shapes: Mapping[tuple[int, int, int], int]
     masks: int = 0
     classes: tuple[int, ...] = ()
+    missing_count: int = 0
 
 
 def find_void_class(classes: Collection[Any]) -> int | None:
@@ -255,6 +257,7 @@ class TableProfile:
         images: the facts about each column of images.
         computed: the columns that operations on rows compute. Options of the source don't name them.
         operands: the columns that these operations read, so that they must keep their types.
+        bytes_columns: the columns that are left out because they have bytes, such as images.
     """
 
     origin: str
@@ -265,6 +268,7 @@ class TableProfile:
     images: Sequence[ImageProfile] = ()
     computed: frozenset[str] = frozenset()
     operands: frozenset[str] = frozenset()
+    bytes_columns: tuple[str, ...] = ()
 
 
 @runtime_checkable

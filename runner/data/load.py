@@ -492,7 +492,7 @@ def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarr
 
 def _describe_rows(source: Source) -> str:
     """The name of a source and the number of its rows."""
-    block = first_block(source)
+    block = first_block(source) or first_block(getattr(source, "source", source))  # operations may leave no row
     return f"{type(source).__name__ if block is None else block.origin}, {sum(source.sizes().values()):,} rows"
 
 

@@ -20,13 +20,16 @@ import numpy as np
 
 from components.types import Block, Column, Constants, Source, Statistic, Values
 from runner.data.columns import drop_columns, select_columns, select_rows
-from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
+from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, parent_keys
 from runner.data.workers import Workers
+from runner.errors import column_location
 
 # The names of the feature columns that a column reads. A feature column takes precedence over a raw column of its name.
 Parents = tuple[str, ...]
 States = dict[tuple[Statistic, Parents], Any]
 """The state of each statistic. Columns with equal statistics and parents share one state."""
+Readers = Mapping[tuple[Statistic, Parents], str]
+"""The column that each statistic is for; if several columns share it, the first of them."""
 
 
 class StatisticsRequest(NamedTuple):
@@ -134,12 +137,12 @@ class _Plan(NamedTuple):
     """What is computed of each block for a request.
 
     Attributes:
-        statistics: the statistics, each once, with the columns that they read.
+        statistics: the statistics with the columns that they read, each once, and the column that it is for.
         ancestors: the feature columns that these read, directly or not, parents first.
         keys: the raw columns that are read.
     """
 
-    statistics: tuple[tuple[Statistic, Parents], ...]
+    statistics: Readers
     ancestors: Mapping[str, Column]
     keys: frozenset[str]
 
@@ -147,10 +150,13 @@ class _Plan(NamedTuple):
 def _make_plan(request: StatisticsRequest, columns: Mapping[str, Column]) -> _Plan:
     found = {name: column.statistics() for name, column in request.columns.items()}
     to_fit = {name: request.columns[name] for name, statistics in found.items() if statistics}
-    pairs = [(each, tuple(parent_keys(columns, name))) for name in to_fit for each in found[name].values()]
+    readers: dict[tuple[Statistic, Parents], str] = {}
+    for name in to_fit:
+        for each in found[name].values():
+            readers.setdefault((each, tuple(parent_keys(columns, name))), name)
     ancestors = _ancestors(columns, to_fit)
     keys = frozenset(key for column in [*ancestors.values(), *to_fit.values()] for key in column.keys)
-    return _Plan(tuple(dict.fromkeys(pairs)), ancestors, keys)
+    return _Plan(readers, ancestors, keys)
 
 
 class _Selection(NamedTuple):
@@ -230,10 +236,11 @@ def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: B
     read = encode_block(block, plan.ancestors, constants, read=all_parents).read
     blocks: dict[Parents, Block] = {(): block}
     states = []
-    for statistic, parents in plan.statistics:
+    for (statistic, parents), name in plan.statistics.items():
         if parents not in blocks:
             blocks[parents] = _add_parents(block, {parent: read[parent] for parent in parents})
-        states.append(statistic.summarize(blocks[parents]))
+        with column_location(config_key(name)):
+            states.append(statistic.summarize(blocks[parents]))
     return states
 
 

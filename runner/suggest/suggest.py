@@ -104,7 +104,7 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
         reasons = [*(reasons or ["all columns are targets; leave one out"]), *readings]
         listed = f"the target{'s' if len(targets) > 1 else ''} {list_quoted(targets)}"
         missing_columns = f"{table.origin} has no feature column for {listed}: {'; '.join(reasons)}"
-        raise DataError("\n".join([missing_columns, *describe_unread(table)]))
+        raise DataError("\n".join([missing_columns, *describe_unread(table, targets[0])]))
     if has_masks:
         others = {name: _leave_out_beside_masks(plan) for name, plan in others.items()}
         used = {}
@@ -130,7 +130,7 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
         (first_target, *_), label = targets, make_feature_column("Label")["_target_"]
         is_class = len(targets) == 1 and target_plans[first_target].feature_columns[0]["_target_"] == label
         classes = f" of {columns[first_target].distinct_count} classes" if is_class else ""
-        first_notes, notes = [f"{rows:,} images{classes}"], [*notes, note]
+        first_notes, notes = [f"{rows - image.missing_count:,} images{classes}"], [*notes, note]
         if used:
             notes.append(
                 "The network sees the images and the other columns. To leave columns out, list them in data.drop"
@@ -175,7 +175,10 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
         ],
         "table": [
             HEADING,
-            *((format_name(name), "image", "", "", _describe_plan(plan)) for name, plan in image_plans.items()),
+            *(
+                (format_name(name), "image", _format_count(images[name].missing_count), "", _describe_plan(plan))
+                for name, plan in image_plans.items()
+            ),
             *(_describe_column(columns[name], plan) for name, plan in plans.items()),
         ],
         "notes": [*table.notes, *first_notes, *options["notes"], *readings, *notes],
@@ -387,10 +390,14 @@ def _suggest_sizes(train_rows: int, *, has_texts: bool) -> dict[str, Any]:
     }
 
 
+def _format_count(count: int) -> str:
+    return f"{count:,}" if count else ""
+
+
 def _describe_column(column: ColumnProfile, plan: ColumnPlan) -> tuple[str, ...]:
     """A row of the suggestion's table. The reason why a column is left out is in the notes."""
     distinct = "" if column.distinct_count is None else f"{column.distinct_count:,}"
-    missing = f"{column.missing_count:,}" if column.missing_count else ""
+    missing = _format_count(column.missing_count)
     if column.missing_spellings:
         is_complete = sum(column.missing_spellings.values()) == column.missing_count
         missing = list_spellings(column) if is_complete else f"{missing} ({list_spellings(column)})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from components.closest import MAX_LISTED, closest_name, format_name, join_names
@@ -14,6 +14,7 @@ from runner.suggest.messages import (
     describe_likely_tags,
     describe_rounding,
     describe_sentinel,
+    format_name_override,
     format_row_count,
     format_target_override,
     format_type_override,
@@ -45,9 +46,8 @@ def _find_target(target: str | None, table: TableProfile, columns: Collection[st
     if len(columns) < 2 and not table.images:
         if table.notes:
             only = f" but {join_names(columns)}" if columns else ""
-            raise DataError(
-                "\n".join([f"{origin}: nothing is inferred for any column{only}.", *describe_unread(table)])
-            )
+            unread = describe_unread(table, target or next(iter(columns), "CLASS"))
+            raise DataError("\n".join([f"{origin}: nothing is inferred for any column{only}.", *unread]))
         found = f"one column only: {join_names(columns)}" if columns else "no column"
         raise DataError(f"{origin} has {found}. It needs a target and at least one other column.")
     if target is None:
@@ -68,11 +68,21 @@ def _find_target(target: str | None, table: TableProfile, columns: Collection[st
     return target
 
 
-def describe_unread(table: TableProfile) -> list[str]:
+def describe_unread(table: TableProfile, target: str) -> list[str]:
     """Lines: what the source left out, and how other columns can be read."""
     more = [f"… ({len(table.notes) - MAX_LISTED:,} more)"] if len(table.notes) > MAX_LISTED else []
     remedy = "To read other columns, write a feature file, conf/feature/NAME.yaml, and add feature=NAME"
-    return [*table.notes[:MAX_LISTED], *more, remedy] if table.notes else []
+    images = _describe_image_feature(table, target)
+    return [*table.notes[:MAX_LISTED], *more, remedy, *images] if table.notes else []
+
+
+def _describe_image_feature(table: TableProfile, target: str) -> Iterator[str]:
+    """A line about what reads the only column of bytes, if it has images."""
+    if len(table.bytes_columns) == 1:
+        (name,) = table.bytes_columns
+        keys = {"feature.columns.image.key": name, "feature.target.key": target}
+        words = " ".join(format_name_override(key, value) for key, value in keys.items())
+        yield f"If {format_name(name)} has images and {format_name(target)} their classes, add feature=image {words}"
 
 
 def list_quoted(names: Iterable[str]) -> str:

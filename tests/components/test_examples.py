@@ -206,6 +206,8 @@ def test_a_split_without_a_window_says_how_many_rows_it_has_and_a_window_takes()
     assert "a window takes 7 consecutive rows of a series (size=4, gap=1, horizon=2), and there are at most 5" in text
     assert "set `split_by=day` of the data" in text
     assert "`group=store` of the data" in text
+    other = windows.explain_none(find(windows, [0] * 5 + [1] * 9, [0] * 14, range(14)), 0, "valid")
+    assert "set `split_by=day` of the data, to hold out the last ones." in other  # one series is too few for two splits
 
 
 def test_a_split_whose_windows_all_cover_gaps_says_so() -> None:

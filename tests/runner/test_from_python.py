@@ -167,6 +167,10 @@ def test_a_frame_may_have_integers_as_names() -> None:
             r"type float64, .*; flatten them to vectors, which .*\nTo read other columns, write a feature file",
         ),
         (
+            {"data": {"x": [b"\x89PNG\r\n"] * 9, "y": [1] * 9}, "target": "y"},
+            r"If x has images and y their classes, add feature=image feature.columns.image.key=x feature.target.key=y$",
+        ),
+        (
             {"data": {"x": [[1], [1, 2]] * 5, "t": ["a"] * 10, "y": [1, 2] * 5}, "target": "y"},
             "t: left out: it has one value only\nx is left out: it has lists",
         ),

@@ -393,12 +393,12 @@ def _round(name: str, column: Any, float64: Float64 | None, is_nested: bool) -> 
         rounded = numbers.astype(np.float32)
     is_changed = (rounded != numbers) & ~np.isnan(numbers)
     exact = "set `tensors=true`" if is_nested else "set `float64=text`"
-    how = "write arrays and lists as tensors, which keep float64" if is_nested else "write texts with all digits"
+    how = "keep all digits of arrays and lists" if is_nested else "write texts that have all digits"
     if float64 != "round" and is_changed.any():
         number, near = float(numbers[is_changed][0]), float(rounded[is_changed][0])
         raise DataError(
             f"column `{name}` has numbers such as {number}, and TFRecord files have float32 only, in which this is "
-            f"{near}. To round them, set `float64=round`; to {how}, which are read as the same numbers, {exact}."
+            f"{near}. To round them, set `float64=round`; to {how}, {exact}."
         )
     if (is_lost := np.isinf(rounded) & np.isfinite(numbers)).any():
         raise DataError(

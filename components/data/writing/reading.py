@@ -17,6 +17,7 @@ from components.data.csv.types import has_decimal_point
 from components.data.partitions import Partitions
 from components.data.tfrecord.parts import RECORD
 from components.data.writing.formats import DEFAULTS, FileKind, RecordOptions
+from components.image_files import is_image_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,6 +31,8 @@ FRACTION, WHOLE = "fraction", "whole"  # a float has decimals, or none
 LARGE = "large"  # a float is at least 1,000, or at most -1,000
 POINT = "point"  # a float has another number of decimals than three, so that its point doesn't separate thousands
 BINARY = "binary"  # bytes are no text
+IMAGE = "image"  # the first bytes are an image file
+LENGTH = "length "  # starts the flag of the length of a list, of which two are kept
 NUMBER = r"[\p{N}]|(?i)^\W*(true|false|inf|infinity|nan)\W*$"
 
 Flags = dict[str, set[str]]
@@ -56,6 +59,11 @@ def add_flags(flags: Flags, table: pyarrow.Table) -> None:
                 own.add(EMPTY)
         elif pyarrow.types.is_large_binary(column.type) and BINARY not in own:
             own.update([] if _are_texts(column) else [BINARY])
+            first = compute.first(column).as_py()  # that isn't null
+            own.update([IMAGE] if first is not None and is_image_file(first) else [])
+        elif pyarrow.types.is_large_list(column.type):
+            lengths = compute.unique(compute.list_value_length(column.drop_null()))
+            own.update([f"{LENGTH}{each}" for each in lengths.to_pylist()][:2])
         elif pyarrow.types.is_floating(column.type) and POINT not in own:
             numbers = np.asarray(column.drop_null().cast(pyarrow.float64()).combine_chunks())
             finite = numbers[np.isfinite(numbers)]
@@ -120,7 +128,7 @@ def find_reading_options(
         elif kind == "tfrecord" and pyarrow.types.is_large_binary(field.type):
             bytes_as |= {} if BINARY in own else {field.name: "bytes"}
         elif kind == "tfrecord" and (shape := find_shape(field.type)):
-            shapes[field.name] = shape
+            shapes[field.name] = _add_length(shape, own)
             bytes_as |= {field.name: "tensor"} if options.tensors else {}
     found = {
         "records": "raw" if options.raw else None,
@@ -131,6 +139,14 @@ def find_reading_options(
         "bytes_as": bytes_as,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _add_length(shape: list[int | None], flags: Collection[str]) -> list[int | None]:
+    """The shape of arrays, if all rows have lists of one length."""
+    lengths = [int(flag.removeprefix(LENGTH)) for flag in flags if flag.startswith(LENGTH)]
+    if None in shape[1:] or len(lengths) != 1 or 0 in lengths or GAP in flags:
+        return shape
+    return [lengths[0], *shape[1:]]
 
 
 def list_folder_columns(file: Path) -> Sequence[str]:

@@ -77,7 +77,7 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
         DataError: a value is no number.
     """
     if isinstance(block.columns.get(key), Ragged):
-        raise DataError(_describe_lists(block, key), Remedy("set `sequence=true`", "columns"))
+        raise DataError(_describe_lists(block, key), *_list_remedies(block, key))
     values, valid_mask = _get_column(block, key)
     if key in block.ids and (values == NO_ID).any():
         valid_mask = values != NO_ID
@@ -200,9 +200,36 @@ def _get_column(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _describe_lists(block: Block, key: str) -> str:
     """A fault about rows with lists, where single values or arrays are needed."""
+    layout, length = layout_of(block.columns[key]), _find_length(block, key)
+    if layout.is_nested:
+        lists = f"{layout} in its rows"
+    else:
+        lists = "rows of different lengths" if length is None else f"lists in its rows, the first one of {length}"
+    return f"column `{key}` of {block.origin} has {lists}{'' if length is None else ' values'}"
+
+
+def check_no_lists(block: Block, keys: Iterable[str]) -> None:
+    """Raises DataError for a column of lists, for a reader that has no parameter for their length."""
+    for key in keys:
+        if isinstance(block.columns.get(key), Ragged):
+            remedy = "read them by a feature column Numeric with `size`, and put its name in place of the column"
+            raise DataError(_describe_lists(block, key), Remedy(remedy, "columns"))
+
+
+def _find_length(block: Block, key: str) -> int | None:
+    """The length of all lists of a column that are there. None: they have several, or are lists of lists."""
     layout = layout_of(block.columns[key])
-    lists = f"{layout} in its rows" if layout.is_nested else "rows of different lengths"
-    return f"column `{key}` of {block.origin} has {lists}"
+    lengths = np.diff(layout.levels[0])
+    lengths = np.unique(lengths[block.valid[key]] if key in block.valid else lengths)
+    return None if layout.is_nested or len(lengths) != 1 else int(lengths[0])
+
+
+def _list_remedies(block: Block, key: str) -> list[Remedy]:
+    """What reads the lists of a column by `Numeric`."""
+    if not (length := _find_length(block, key)):
+        return [Remedy("set `sequence=true`", "columns")]
+    vectors = Remedy(f"set `size={length}`", "columns", "for vectors of this length")
+    return [vectors, Remedy("set `sequence=true`", "columns", "for sequences")]
 
 
 def _first_missing(valid_mask: np.ndarray) -> int:

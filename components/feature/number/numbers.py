@@ -119,6 +119,8 @@ class Numbers:
     def _read_source(self, block: Block) -> np.ndarray:
         if isinstance(self.source, NumericExpression):
             return self.source(block, allow_missing=self.allow_missing)
+        if not self.sequences and self.vector_size is not None:
+            block = stack_lists(block, self.source, self.vector_size)
         return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
 
 
@@ -137,6 +139,27 @@ def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
             "them to vectors; images are read by components.feature.Image"
         )
     return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
+
+
+def stack_lists(block: Block, key: str, size: int) -> Block:
+    """Replaces lists of `size` numbers by vectors. Any other column stays as it is.
+
+    Raises:
+        DataError: a list has another length.
+    """
+    column = block.columns.get(key)
+    if not isinstance(column, Ragged) or not isinstance(column.values, np.ndarray) or column.values.ndim != 1:
+        return block
+    lengths = np.diff(column.offsets)
+    valid_mask = block.valid.get(key, np.ones(len(lengths), bool))
+    if (wrong := valid_mask & (lengths != size)).any():
+        row = int(wrong.argmax())
+        fault = f"has a list of length {lengths[row]}, not of `size` (={size})"
+        raise raw.make_value_error(block, key, row, fault, raw.CORRECT, raw.REMOVE_ROW)
+    values = column.values[column.offsets[0] : column.offsets[-1]][np.repeat(valid_mask, lengths)]
+    vectors = np.zeros((len(lengths), size), values.dtype)
+    vectors[valid_mask] = values.reshape(-1, size)
+    return replace(block, columns={**block.columns, key: vectors})
 
 
 def join_vectors(block: Block, key: str, size: int) -> Block:

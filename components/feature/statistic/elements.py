@@ -40,6 +40,7 @@ def read_elements(block: Block, key: Key) -> np.ndarray:
     if callable(key):
         return key(block)
     if isinstance(key, tuple):
+        raw.check_no_lists(block, key)
         return np.concatenate([read_elements(block, column) for column in key], axis=1)
     values = raw.read_numbers(block, key)
     return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)

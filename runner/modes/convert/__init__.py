@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.closest import join_names, suggest_name
-from components.data.writing.reading import EMPTY, GAP, SOME, find_reading_options, is_float64, list_folder_columns
+from components.data.writing.reading import (
+    EMPTY,
+    GAP,
+    IMAGE,
+    SOME,
+    find_reading_options,
+    is_float64,
+    list_folder_columns,
+)
 from components.data.writing.rows import list_columns
 from components.types import CountsRows, FindsBadRows, HasNotes, LeavesOut, SkipsRows, Source, UserError
 from runner.config.provenance import Problems
@@ -26,9 +34,12 @@ from runner.signature.operations import build_operations, operate, separate_opti
 from runner.terminal import print_line
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from runner.config.config import Config
 
 PLAIN_PATH = re.compile(r"[\w./-]+")
+DEFAULT_KEYS = (("feature.columns.image.key", "image"), ("feature.target.key", "label"))  # of feature=image
 
 
 def command(config: Config) -> int:
@@ -228,6 +239,19 @@ def _list_notes(conversion: Conversion, written: Mapping[str, Written]) -> Itera
         yield f"no row has a value of {', '.join(empty)}, so that TFRecord files don't have it"
 
 
+def _find_image_keys(schema: pyarrow.Schema, flags: Mapping[str, Collection[str]], target: Any) -> dict[str, str]:
+    """The keys of `feature=image` with the columns of images and of their classes, if there is nothing else to read."""
+    import pyarrow
+
+    images = [name for name in list_columns(schema) if IMAGE in flags.get(name, ())]
+    others = [name for name in schema.names if name not in images]
+    if len(images) != 1 or (len(others) > 1 and (target or images != ["image"])):
+        return {}
+    target = target or ("label" if "label" in others else others[0] if len(others) == 1 else None)
+    is_class = target in others and not pyarrow.types.is_floating(schema.field(target).type)
+    return {"feature.columns.image.key": images[0], "feature.target.key": target} if is_class else {}
+
+
 def _list_words(conversion: Conversion, written: Mapping[str, Written], config: Config) -> Iterator[str]:
     """The words of a command that reads the files."""
     plan = conversion.plan
@@ -242,11 +266,13 @@ def _list_words(conversion: Conversion, written: Mapping[str, Written], config: 
         target = [str(name) for name in target if str(name) in schema.names]
     elif target is not None:
         target = str(target) if str(target) in schema.names else None
-    if target and not plan.options.raw:
-        yield format_override("data.target", target)
-    elif "label" in schema.names and list_columns(schema) == ["image"]:
+    flags = merge_flags(written)
+    if (keys := _find_image_keys(schema, flags, target)) and not plan.options.raw:
         yield "feature=image"
-    options = find_reading_options(schema, merge_flags(written), plan.kind, plan.options)
+        yield from (format_override(key, name) for key, name in keys.items() if (key, name) not in DEFAULT_KEYS)
+    elif target and not plan.options.raw:
+        yield format_override("data.target", target)
+    options = find_reading_options(schema, flags, plan.kind, plan.options)
     for option, value in options.items():
         if not isinstance(value, dict):
             yield format_override(f"data.{option}", value)

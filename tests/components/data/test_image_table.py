@@ -253,10 +253,13 @@ def test_an_empty_path_is_a_missing_image_and_may_be_left_out() -> None:
     block = only_block(source)
     assert block.valid["file"].tolist() == [True, False, True]
     with pytest.raises(
-        DataError, match=r"t\.csv, line 3: column `file` has no value; add the image, or remove the row"
+        DataError,
+        match=r"t\.csv, line 3: column `file` has no value; add the image, or remove the row; to leave out rows "
+        "without an image, set `images=file` of the data and `on_missing_image=drop` of the data$",
     ):
         Image(key="file").statistics()["shapes"].summarize(block)
     assert sum(source.profile().images[0].shapes.values()) == 2
+    assert source.profile().images[0].missing_count == 1
     write_table("test.csv", ["", PATHS[2]])
     source = ImageTable(path="t.csv", test="test.csv", images="file", on_missing_image="drop")
     assert (read(source, "train"), read(source, "test")) == (PICTURES[:2], [PICTURES[2]])

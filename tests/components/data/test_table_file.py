@@ -299,9 +299,39 @@ def test_files_of_other_splits_have_the_same_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv is CSV or of another format, but .*b is Parquet. Save all in one"):
         open_table(tmp_path / "*")
     with pytest.raises(
-        DataError, match=r"column `x` has the shape \[\], and `shapes` declares \[2\], .* Leave out `shapes.x`"
+        DataError, match=r"column `x` has the shape \[\], and `shapes` declares \[2\]\. .* leave out `shapes.x`"
     ):
         _ = open_table(tmp_path / "b", shapes={"x": (2,)}).table
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow", "json_lines"])
+def test_a_declared_shape_makes_arrays_of_lists_and_names_a_row_of_another_length(tmp_path: Path, format: str) -> None:
+    rows = pyarrow.table({"x": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "y": [[[1, 2]], [[3, 4], [5, 6]], []]})
+    FORMATS[format](rows, tmp_path / "t")
+    lists, arrays = (open_table(tmp_path / "t", shapes=each) for each in (None, {"x": (2,), "y": (None, 2)}))
+    assert isinstance(lists.table.values["x"], Ragged)
+    assert arrays.table.values["x"].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert arrays.table.values["y"].values.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert arrays.table.values["y"].offsets.tolist() == [0, 1, 3, 3]
+    assert lists.fingerprint() != arrays.fingerprint()
+    for shapes, row, fault in (
+        ({"x": (3,)}, 0, "has a list of length 2, not 3, for the declared shape [3]"),
+        ({"y": (1, 2)}, 1, "has a list of length 2, not 1, for the declared shape [1,2]"),
+        ({"y": (None, 3)}, 0, "has a list of length 2 within its list, not 3, for the declared shape [null,3]"),
+    ):
+        location = f"line {row + 1}" if format == "json_lines" else f"row {row}"
+        with pytest.raises(
+            DataError, match=re.escape(f"{location}: column `{next(iter(shapes))}` {fault}; correct it")
+        ):
+            _ = open_table(tmp_path / "t", shapes=shapes).table
+
+
+def test_arrays_may_be_declared_lists_and_gaps_stay_gaps(tmp_path: Path) -> None:
+    arrays = pyarrow.array([[1, 2], [3, 4]], pyarrow.list_(pyarrow.int64(), 2))
+    parquet.write_table(pyarrow.table({"x": arrays, "y": [[1], None]}), tmp_path / "t")
+    table = open_table(tmp_path / "t", shapes={"x": (None,), "y": (1,)}).table
+    assert table.values["x"].offsets.tolist() == [0, 2, 4]
+    assert table.valid["y"].tolist() == [True, False]
 
 
 def test_shards_have_their_columns_in_any_order_and_numbers_of_several_types(tmp_path: Path) -> None:

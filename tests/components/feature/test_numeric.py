@@ -415,7 +415,36 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
         Numeric(key="x", sequence=True).encode(rows, {}, Constants())
 
 
+def test_lists_of_the_length_size_are_vectors_and_gaps_are_replaced() -> None:
+    lists = Ragged(np.arange(1.0, 7), np.array([0, 2, 2, 4, 6]))
+    rows = Block({"x": lists}, {"x": np.array([True, False, True, True])}, "somewhere", 10)
+    column = Numeric(key="x", size=2, normalize="z_score", missing="mean")
+    array = np.array([[1, 2], [np.nan, np.nan], [3, 4], [5, 6]])
+    expected = learned(column, Block({"x": array}))
+    constants = learned(column, rows)
+    assert constants.device["offset"].tolist() == expected.device["offset"].tolist()
+    found = column.encode(rows, {}, constants)["values"]
+    np.testing.assert_array_equal(found, column.encode(Block({"x": array}), {}, expected)["values"])
+    with pytest.raises(DataError, match="row 11 of somewhere: column `x` has no value"):
+        Numeric(key="x", size=2).encode(rows, {}, Constants())
+
+
 # --------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("size", "offsets", "message"),
+    [
+        (2, [0, 2, 5, 6], r"^row 11 of somewhere: column `x` has a list of length 3, not of `size` \(=2\); correct it"),
+        (None, [0, 2, 4, 6], "lists in its rows, the first one of 2 values; for vectors of this length, set `size=2`;"),
+        (None, [0, 2, 5, 6], "column `x` of somewhere has rows of different lengths; set `sequence=true`$"),
+        (None, [0, 0, 0, 0], "column `x` of somewhere has lists in its rows, the first one of 0 values; set `seq"),
+    ],
+)
+def test_lists_of_another_length_than_size_are_an_error(size: int | None, offsets: list[int], message: str) -> None:
+    rows = Block({"x": Ragged(np.arange(6.0)[: offsets[-1]], np.array(offsets))}, origin="somewhere", first_row=10)
+    with pytest.raises(DataError, match=message):
+        Numeric(key="x", size=size).encode(rows, {}, Constants())
 
 
 @pytest.mark.parametrize(

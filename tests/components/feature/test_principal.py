@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.feature.principal import PrincipalComponents
-from components.types import Block, Constants, DataError, UserError
+from components.types import Block, Constants, DataError, Ragged, UserError
 
 X = np.random.default_rng(0).normal(size=(200, 3)) * [1, 5, 0.1] + 40
 
@@ -93,3 +93,11 @@ def test_too_many_components_raise_an_error(column: Any, kind: type, message: st
     gaps = np.where(np.arange(200)[:, None] == 1, np.nan, X)
     with pytest.raises(kind, match=message):
         projected(column, Block({"x": X, "c": np.ones((200, 2)), "gaps": gaps}))
+
+
+def test_lists_have_a_remedy_that_exists() -> None:
+    (statistic,) = PrincipalComponents(key="x", components=1).statistics().values()
+    with pytest.raises(
+        DataError, match="first one of 2 values; read them by a feature column Numeric with `size`, and "
+    ):
+        statistic.summarize(Block({"x": Ragged(np.ones(4), np.array([0, 2, 4]))}))

@@ -13,7 +13,7 @@ import pytest
 from components.feature.numeric import Numeric
 from components.feature.statistic import Moments
 from components.feature.vocabulary import Vocabulary
-from components.types import Block, Constants, DataError
+from components.types import Block, Constants, DataError, Ragged
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
@@ -158,6 +158,21 @@ def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:
         for n in (1, 3)
     ]
     assert all(np.array_equal(values, found[0]) for values in found)
+
+
+@dataclass(frozen=True)
+class Lists(Blocks):
+    """Lists of two numbers."""
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        for block in super().blocks(part):
+            pairs = Ragged(np.repeat(block.columns["x"], 2), np.arange(self.size + 1) * 2)
+            yield replace(block, columns={**block.columns, "x": pairs})
+
+
+def test_an_error_of_a_statistic_has_the_remedies_of_its_column() -> None:
+    with pytest.raises(DataError, match=r"set feature.columns.a.size=2; .* set feature.columns.a.sequence=true$"):
+        load_encoded(Lists(50), features(a=Numeric(key="x"), b=Numeric(key="x")), identity="", cache=None)
 
 
 @pytest.mark.parametrize("count", range(1, 20))

@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "sequence": (
         encode(Numeric(key="x", sequence=False), ONES, Ragged(np.ones(2), np.array([0, 2]))),
-        "set `sequence=true`",
+        "for vectors of this length, set `size=2`; for sequences, set `sequence=true`",
         "correct the values",
     ),
     "id": (

@@ -103,6 +103,26 @@ def test_the_last_line_reads_tensors_and_raw_records(words: list[str], capsys: p
         assert_array_equal(block.columns["x"], arrays["x"])
 
 
+def test_the_last_line_reads_converted_images_by_the_names_of_their_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("images.npz", x=np.zeros((12, 4, 3), np.uint8), y=np.arange(12) % 2)
+    assert main(["data=npz", "data.path=images.npz", "mode=convert", "data.target=y", "output=t.parquet"]) == 0
+    (line,) = re.findall(r"Read it with: titrate (.*)", capsys.readouterr().out)
+    assert line == "data=table data.path=t.parquet feature=image feature.columns.image.key=x feature.target.key=y"
+    config = compose([*shlex.split(line)]).values
+    source: Any = build_source(config["data"])
+    data = load_encoded(source, Features.from_config(config["feature"]), identity="", cache=None)
+    assert {name: {*arrays} for name, arrays in data.encoded.items()} == {"image": {"values"}, "target": {"ids"}}
+
+
+def test_the_last_line_has_the_length_of_lists_that_all_have_one(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"num": [row, 2.0], "items": [1] * (row % 3)} for row in range(9)]
+    Path("t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["data=table", "data.path=t.jsonl", "mode=convert", "output=t.tfrecord"]) == 0
+    output = capsys.readouterr().out
+    assert "'data.shapes.num=[2]' 'data.shapes.items=[null]'" in output
+    assert read_back(output).table.values["num"].tolist() == [row["num"] for row in rows]
+
+
 def test_options_that_change_nothing_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
     np.savez("arrays.npz", x=np.arange(4), y=np.arange(4))
     words = ["data=npz", "data.path=arrays.npz", "mode=convert", "output=t.tfrecord"]
@@ -267,8 +287,8 @@ def test_a_full_disk_leaves_nothing_incomplete(
         (["output=t.tfrecord"], "set convert.float64=round; to write texts"),
         (
             ["output=t.tfrecord", "data=npz", "data.path=m.npz", "convert.float64=text"],
-            "set convert.float64=round; to write arrays and lists as tensors, which keep float64, which are read as "
-            "the same numbers, set convert.tensors=true.",
+            "To round them, set convert.float64=round; to keep all digits of arrays and lists, set "
+            "convert.tensors=true.",
         ),
         (["output=t.csv", "convert.split=tset"], "convert.split"),
         (["output=t.csv", "mode=train", "convert.shards=2"], "convert.shards: is allowed for mode=convert only."),

@@ -492,6 +492,17 @@ def test_clean_removes_the_folder_of_a_sweep_only_with_its_runs(run_command: Run
     assert not sweep.exists()
 
 
+def test_the_cache_names_data_of_which_operations_leave_no_row(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{n / 8},{n / 4}\n" for n in range(20)))
+    words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "data.target=y"]
+    assert main([*words, "operations=[{option: filter, where: 'x > 9'}]"]) == 2
+    capsys.readouterr()
+    assert run_command("mode=clean", "runs.delete=cache")[1][-1] == f"number of rows of {tmp_path / 't.csv'}, 0 rows"
+
+
 def test_clean_lists_the_cache_and_empties_it_once_confirmed(
     run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
