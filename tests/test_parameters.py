@@ -176,7 +176,7 @@ STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": Tru
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
     "top_k": {"k": 1},
-    **{name: {"target_fill": 0.3} for name in ("affine", "crop", "elastic", "perspective")},
+    **{name: {"target_fill": 0.3} for name in ("affine", "crop", "elastic")},
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},

@@ -63,7 +63,10 @@ class WideSequential(nn.Module):
     `wide` what a linear model should memorize, such as the n-grams of a text. The linear model has no bias, and its
     kernel is initially zero.
 
-    Attributes are those of `Sequential`, whose last layer returns vectors (B, D).
+    Attributes:
+        outputs: the number of outputs.
+        layers: the layers of the deep network, as those of `Sequential`. The last one returns vectors (B, D).
+        dtype: the dtype of activations; the logits are float32.
 
     References:
         Cheng et al., 2016: Wide & deep learning for recommender systems.

@@ -217,25 +217,26 @@ def make_matrix(angle: jax.Array, slant_y: jax.Array, slant_x: jax.Array) -> jax
 
 
 @dataclass(frozen=True, kw_only=True)
-class Perspective(_Warp):
+class Perspective:
     """Views images (B, H, W, C) from a random angle, and targets that are images with them.
 
-    The corners of the result come from random places inside the image. Pixels are taken as in `Affine`.
+    The corners of the result come from random places inside the image, so no pixel comes from beyond the border. Pixels
+    are taken as in `Affine`.
 
     Attributes:
         distortion: the largest move of a corner, as a share of half of the height and the width, in [0, 1).
-        mode: what lies beyond the border, as in `Affine`. The corners stay inside, so only what is interpolated there.
-        fill: content beyond the border, in the unit of the input.
-        target_fill: content beyond the border of real-valued targets, in their unit. None: there are no such targets.
-
-    Raises:
-        UserError: a real-valued target has a constant padding without `target_fill`.
     """
 
     distortion: Annotated[Scalar, Range(0, 1, "[)")] = 0.3
-    name = "perspective"
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        def move(images: jax.Array, fill: Scalar) -> jax.Array:
+            return warp(images, self.sources(key, *images.shape[:3]), "edge", fill)
+
+        return change_images("perspective", move, batch)
 
     def sources(self, key: jax.Array, count: int, height: int, width: int) -> jax.Array:
+        """Draws where the pixels of images come from, as for `warp`."""
         corners = jnp.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], jnp.float32)
         moved = corners[None] * (1 - self.distortion * jax.random.uniform(key, (count, 4, 2)))
         homography = jax.vmap(_solve_homography, (None, 0))(corners, moved)  # (B, 3, 3)

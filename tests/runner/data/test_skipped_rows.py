@@ -227,9 +227,7 @@ def test_masks_of_the_target_are_skipped_whatever_names_the_target() -> None:
         assert "a mask of 4 x 3 pixels" in data.left_out[0]
         assert "which has pixels of mode RGB" in data.left_out[0]
     assert load(source, columns | {"o": Image(key="other")}, Mask(key="mask")).skipped_rows == 3
-    with pytest.raises(
-        DataError, match=r"m2.png.*is a mask of 4 x 3 .*; to skip such rows, set `on_bad_row=skip` of the data"
-    ):
+    with pytest.raises(DataError, match=r"m2.png.*is a mask of 4 x 3 .*; to skip such rows, set data\.on_bad_row=skip"):
         load(ImageTable(path="masks.csv", images=("image", "mask")), columns, Mask(key="mask", image="image"))
 
 

@@ -497,7 +497,11 @@ def test_the_cache_names_data_of_which_operations_leave_no_row(
 ) -> None:
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{n / 8},{n / 4}\n" for n in range(20)))
-    words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "data.target=y"]
+    numeric = "_target_: components.feature.Numeric"
+    feature = f"target: {{{numeric}, key: y}}\ncolumns: {{x: {{{numeric}, key: x}}}}\ninputs: {{x: [x]}}\n"
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/x.yaml").write_text(feature)
+    words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "feature=x", "loss=mse", "metric=[mae]"]
     assert main([*words, "operations=[{option: filter, where: 'x > 9'}]"]) == 2
     capsys.readouterr()
     assert run_command("mode=clean", "runs.delete=cache")[1][-1] == f"number of rows of {tmp_path / 't.csv'}, 0 rows"

@@ -26,6 +26,8 @@ from runner.signature.type_hints import DurationHint, alternatives, element_hint
 GROUPS = ("loss", "optimizer", "schedule", "step", "regularizer", "update", "constraint", "augmentation")
 GUESSES = (0.3, -0.3)  # the first value that the range of a parameter allows is tried, and its double
 VALUES: dict[str, list[Any]] = {
+    "augmentation.color_jitter.hue": [0.2, 0.4],
+    "augmentation.erase.ratio": [1.5, 3.0],
     "schedule.boundaries": [[0.05, 0.1], [0.1, 0.2]],
     "schedule.warmup": [0.05, 0.1],  # shorter than the steps of the test
     "schedule.factors": [[0.3, 0.2, 0.1], [0.6, 0.4, 0.2]],
@@ -46,9 +48,13 @@ BODY = (
     "update.groups.body={paths: [architecture/dense_0], optimizer: {_target_: components.optimizer.ftrl}, "
     "schedule: {_target_: components.schedule.constant, learning_rate: 0.1}}"
 )
+OF_COLORS = ("color_jitter.saturation", "color_jitter.hue", "grayscale.probability")  # the images are grey
+OF_FINE_CHANGES = ("aug_mix.alpha", "blur.probability")  # equalize and posterize, which follow, leave few levels
 SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py and others show their effects
     *("schedule.factor", "schedule.min_delta", "schedule.min_scale", "schedule.patience", "schedule.cooldown"),
-    *("update.freeze.until", "augmentation.crop.target_fill"),
+    "update.freeze.until",
+    *(f"augmentation.{name}" for name in (*OF_COLORS, *OF_FINE_CHANGES)),
+    *(f"augmentation.{name}.target_fill" for name in ("affine", "crop", "elastic")),
 }
 
 
@@ -75,8 +81,11 @@ def find_values(group: str, option: str) -> Mapping[str, tuple[Any, Any]]:
         if name == REST:
             found |= {key: (value, float(value) / 2) for key, value in OF_GROUPS.items()}
         elif takes_number(parameter.hint) and (name, group) != ("learning_rate", "optimizer"):
-            first, second = VALUES.get(key) or next(
-                [guess, 2 * guess] for guess in GUESSES if not find_problems(guess, parameter.hint, key)
+            certain = [0.99, 0.01] if name == "probability" else None  # few images, so that others may draw the same
+            first, second = (
+                VALUES.get(key)
+                or certain
+                or next([guess, 2 * guess] for guess in GUESSES if not find_problems(guess, parameter.hint, key))
             )
             found[key] = first, second
     return found

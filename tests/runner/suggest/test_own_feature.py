@@ -9,7 +9,6 @@ import runner
 from components.data import Csv
 from components.types import DataError
 from runner.__main__ import main
-from runner.config.compose import compose
 from runner.data.transform import read_source_options
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -156,13 +155,3 @@ def test_new_rows_need_the_columns_that_the_run_reads_and_no_other(capsys: pytes
     assert len(model.predict({**columns, "day": [day]}).prediction) == 1
     with pytest.raises(DataError, match="1 of 1 times have a time zone"):
         model.predict({**columns, "day": [day.replace(tzinfo=UTC)]})
-
-
-def test_a_note_says_that_operations_come_after_the_inference(in_empty_folder: Path) -> None:
-    lines = [f"{number},{number % 3 * 7.5}" for number in range(20)]
-    Path("a.csv").write_text("\n".join(["x,y", *lines]) + "\n")
-    words = ["data=csv", "data.path=a.csv", "data.target=y"]
-    operations = "operations=[{option: derive, columns: {z: x * y}}]"
-    notes = [compose(each).suggestion for each in (words, [*words, operations])]
-    before = "All of this is inferred from the rows before `operations`."
-    assert [any(note.startswith(before) for note in each.notes) for each in notes if each] == [False, True]
