@@ -6,15 +6,16 @@ import contextlib
 import json
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.types import UserError
+from components.types import Source, UserError
 from runner import yaml_file
 from runner.config.provenance import errors_with_origin
 from runner.credentials import scrub
-from runner.data.python_rows import PythonData
+from runner.data.python_rows import PythonData, PythonTable
 from runner.display.frames import make_frame
 from runner.display.html import format_html
 from runner.display.progress import make_progress
@@ -38,6 +39,7 @@ from runner.run_folder import (
     write_summary,
 )
 from runner.signature.build import build_source, import_target
+from runner.signature.operations import build_operations, operate, separate_options
 from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
 from runner.sweep.plan import Plan, PlannedRun
 from runner.sweep.ranking import Candidate, format_table, rank, save_ranking, tabulate
@@ -216,17 +218,23 @@ def _open_folder(plan: Plan, tracking: Any, source: PythonData | None) -> tuple[
 
 def _fingerprint_data(plan: Plan, source: PythonData | None) -> str:
     """The fingerprints of all runs' data, as text; a source with an error is left out, since its runs raise it."""
-    if source is not None:
-        return source.fingerprint()
     fingerprints: dict[str, str] = {}  # by the configuration of the data, because runs may share it
     for run in plan.runs:
-        node = run.config.values["data"]
-        text = json.dumps(node, sort_keys=True)
+        nodes = run.config.values["data"], run.config.values["operations"]
+        text = json.dumps(nodes, sort_keys=True)
         if text in fingerprints:
             continue
         with contextlib.suppress(UserError, OSError):
-            fingerprints[text] = build_source(node).fingerprint()
+            operations = build_operations(nodes[1])
+            node, options = separate_options(nodes[0], operations)
+            fingerprints[text] = operate(_open_source(node, source), operations, **options).fingerprint()
     return json.dumps(fingerprints, sort_keys=True)
+
+
+def _open_source(node: Mapping[str, Any], source: PythonData | None) -> Source:
+    if source is None:
+        return build_source(node)
+    return source.make_source(node) if isinstance(source, PythonTable) else source
 
 
 def _run_and_rank(plan: Plan, manifest: Manifest, shared: _SharedResources) -> tuple[list[Candidate], dict[str, Any]]:

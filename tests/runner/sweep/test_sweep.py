@@ -256,6 +256,18 @@ def test_a_sweep_on_other_data_is_not_resumed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
+def test_a_sweep_with_another_joined_table_is_not_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    join = "{option: join, other: {option: csv, path: more.csv}, by: label, columns: size}"
+    monkeypatch.setattr("runner.sweep.launch._run_all", lambda *arguments: None)  # as if it were killed at once
+    folders = []
+    for size in (1, 1, 2):
+        Path("more.csv").write_text("label,size\n" + "".join(f"{label},{size}\n" for label in range(10)))
+        folders.append(runner.multirun(*QUICK, "seed=1,2", f"operations=[{join}]", source=source()).folder)
+    assert folders[0] == folders[1] != folders[2]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
 def test_a_warning_about_the_data_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     equal = Arrays(columns={"image": np.zeros((60, 4, 4, 1), np.uint8), "label": np.arange(60) % 3}, valid=15, test=15)
     result = runner.multirun(*QUICK, "seed=1,2", source=equal)
