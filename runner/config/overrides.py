@@ -100,8 +100,11 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
             parsed.problems.append(str(error))
             continue
     names_run = any(override.key_or_group == "run" and override.value() is not None for override in valid)
-    for override in valid:
-        is_choice = override.key_or_group in options and not _has_mapping(override.value())
+    chooses = [override.key_or_group in options and not _has_mapping(override.value()) for override in valid]
+    last_choice = {each.key_or_group: number for number, each in enumerate(valid) if chooses[number]}
+    for number, (override, is_choice) in enumerate(zip(valid, chooses, strict=True)):
+        if _has_option(override) and number < last_choice.get(override.key_or_group, 0):
+            continue  # `examples={option: pairs} examples=null`: the last one counts
         if problem := _find_problem(override, is_choice, may_sweep=not names_run):
             parsed.problems.append(f"{override.input_line}: {problem}")
         else:
@@ -168,6 +171,12 @@ def _depth(text: str) -> int:
 def _has_mapping(value: Any) -> bool:
     """Whether a value is a mapping or holds one: it sets values of parts, beside naming options."""
     return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_mapping, value)))
+
+
+def _has_option(override: Override) -> bool:
+    """Whether the value is a mapping that names an option."""
+    value = override.value()
+    return isinstance(value, dict) and "option" in value
 
 
 def drop_overridden(earlier: Iterable[str], later: Sequence[str]) -> list[str]:

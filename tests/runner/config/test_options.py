@@ -245,6 +245,8 @@ def test_the_command_line_takes_the_same_options(folder: Path, tree: Tree) -> No
         ("loss=plain loss.inner=mae loss.inner={_target_:components.loss.MSE}", combo(MSE)),
         ("loss=plain loss.inner={option:huber,delta:2}", combo(huber(2))),
         ("loss={option:huber,delta:2}", huber(2)),
+        ("loss={option:huber,delta:2} loss=mse", MSE),  # the last one counts
+        ("loss={inner:mae} loss=plain", combo(MAE)),
         ("loss={option:combo,inner:mae}", combo(MAE, 0.5)),  # replaces the inner loss of the file
         ("loss.option=huber loss.delta=2", huber(2)),
         ("loss={option:plain,inner:{option:combo,weight:2}}", combo(combo(huber(3), 2))),
