@@ -347,6 +347,7 @@ def test_a_damaged_image_is_named(words: tuple[str, ...]) -> None:
         runner.run("data=images", "data.path=images", *words, *QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_empty_folder")
 def test_look_draws_the_images_of_each_class_and_augmented(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=look", "data=images", f"data.path={mixed}", "training.batch_size=8", CROPS]) == 0

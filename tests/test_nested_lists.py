@@ -69,6 +69,7 @@ def read_parameters(folder: str) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist() if "parameters" in name}
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_lists_of_lists_of_every_format_give_the_same_parameters(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from runner.__main__ import main
 GUIDE = read_guide("pipelines.md")
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     GUIDE.write_files(in_empty_folder)

@@ -77,7 +77,7 @@ def test_all_methods_and_layers_are_named() -> None:
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize(("method", "words"), slow_but(CASES[::8], CASES))
+@pytest.mark.parametrize(("method", "words"), slow_but(CASES[7:9], CASES))
 def test_the_words_of_a_method_run(
     method: str, words: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

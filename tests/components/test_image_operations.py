@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from options import built
 from PIL import Image, ImageEnhance, ImageOps
+from slow import slow_but
 
 from components.augmentation import (
     Affine,
@@ -52,6 +53,7 @@ BYTES[1] //= 3  # dark
 BYTES[2] = BYTES[2] // 64 * 64  # few levels
 IMAGES = jnp.asarray(BYTES, jnp.float32) / 255
 OF_SOME_IMAGES = ("grayscale", "invert", "solarize", "posterize", "auto_contrast", "equalize", "sharpness", "blur")
+CHANGING_COLORS = (*OF_SOME_IMAGES, "color_jitter", "rand_augment", "trivial_augment", "aug_mix")
 UNIT = PixelRange(jnp.zeros(3), jnp.ones(3), LUMA)
 
 
@@ -208,6 +210,7 @@ def test_an_elastic_distortion_has_the_standard_deviation() -> None:
     assert np.abs(np.diff(draw(2), axis=-1)).max() < 2 < np.abs(np.diff(draw(16), axis=-1)).max(), "smooth"
 
 
+@pytest.mark.slow
 def test_classes_of_pixels_move_with_the_image_or_do_not_count() -> None:
     classes = jnp.round(IMAGES[..., 0] * 255).astype(jnp.int32)
     batch = batch_of(jnp.ones_like(IMAGES), targets={"mask": classes})
@@ -239,7 +242,7 @@ def test_a_real_valued_target_moves_with_its_input() -> None:
         AugMix()(jax.random.key(0), batch)
 
 
-@pytest.mark.parametrize("name", [*OF_SOME_IMAGES, "color_jitter", "rand_augment", "trivial_augment", "aug_mix"])
+@pytest.mark.parametrize("name", slow_but((*OF_SOME_IMAGES, "color_jitter"), CHANGING_COLORS))
 def test_colors_change_alike_in_any_unit_of_the_input(name: str) -> None:
     """Standardized images, in RGB and BGR, change as those from 0 to 1 do; pixels that stay, stay as they are."""
     augmentation = built("augmentation", name)
@@ -279,6 +282,7 @@ def test_factors_of_colors_are_drawn_from_both_sides() -> None:
     np.testing.assert_allclose(augment(ColorJitter(**none), IMAGES), IMAGES, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_erased_rectangle_has_the_area_and_the_ratio() -> None:
     images = jnp.ones((500, 40, 30, 3))
     erased = augment(Erase(probability=1.0, area=(0.1, 0.2), ratio=2.0, content="constant", fill=-1.0), images) == -1
@@ -297,6 +301,7 @@ def test_an_erased_rectangle_has_the_area_and_the_ratio() -> None:
         Erase(area=(0.3, 0.2))
 
 
+@pytest.mark.slow
 def test_a_policy_applies_each_operation_at_its_magnitude() -> None:
     images = jnp.broadcast_to(IMAGES[:1], (OPERATIONS, *IMAGES.shape[1:]))
     draws = Draws(jnp.arange(OPERATIONS), jnp.full(OPERATIONS, 0.5), jnp.ones(OPERATIONS))
@@ -324,6 +329,7 @@ def test_a_policy_applies_each_operation_at_its_magnitude() -> None:
         np.testing.assert_allclose(moved[len(expected) + number], warp(one, place, "edge", 0)[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_policy_draws_all_operations_and_none_with_the_probability() -> None:
     many = jnp.broadcast_to(IMAGES[:1], (600, *IMAGES.shape[1:]))
     changed = augment(RandAugment(count=1, magnitude=5.0, std=0.0), many)
@@ -335,6 +341,7 @@ def test_a_policy_draws_all_operations_and_none_with_the_probability() -> None:
     assert (augment(RandAugment(count=2, probability=0.0), many) == np.asarray(many)).all()
 
 
+@pytest.mark.slow
 def test_magnitudes_are_drawn_around_or_up_to_the_parameter() -> None:
     """Brightness of a grey image shows the strength; only it, and solarize and posterize, change the image."""
     grey = jnp.full((3000, 3, 3, 3), 0.2)
@@ -351,6 +358,7 @@ def test_magnitudes_are_drawn_around_or_up_to_the_parameter() -> None:
         assert strengths.mean() == pytest.approx((low + high) / 2, abs=0.05)
 
 
+@pytest.mark.slow
 def test_mixed_copies_stay_between_black_and_white_and_differ() -> None:
     changed = augment(AugMix(magnitude=10.0), IMAGES)
     assert changed.min() >= -1e-5
@@ -360,6 +368,7 @@ def test_mixed_copies_stay_between_black_and_white_and_differ() -> None:
     assert np.isfinite(unit).all()
 
 
+@pytest.mark.slow
 def test_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
     def changed(magnitude: Any, rotation: Any, probability: Any, sigma: Any) -> Any:
         images = IMAGES

@@ -357,6 +357,7 @@ def test_folds_with_one_program_decode_with_their_own_constants() -> None:
         assert result.metrics["test/mae"] == pytest.approx(errors.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_single_output_is_one_column() -> None:
     result = train(table("y"), "loss=mse", "metric=[]", y=np.arange(ROWS))
     found = load_model(result.folder).predict({"x": range(3)})

@@ -230,6 +230,7 @@ def test_the_order_of_columns_is_restored_under_every_transformation(count: int)
     np.testing.assert_array_equal(gradient, joined[None])
 
 
+@pytest.mark.slow
 def test_equal_embeddings_have_derivatives_of_every_kind() -> None:
     features, data = load(["embedding"] * 3, [2, 0, 1])
     names = features.inputs["x"]

@@ -99,7 +99,10 @@ def list_choices() -> Iterator[tuple[str, list[str]]]:
             yield from [(group, chosen)] if isinstance(default, list) else ((group, [option]) for option in chosen)
 
 
-CHOICES = [pytest.param(*choice, id=f"{choice[0]}={','.join(choice[1])}") for choice in list_choices()]
+CHOICES = [
+    pytest.param(group, chosen, id=f"{group}={','.join(chosen)}", marks=[pytest.mark.slow] * (group == "augmentation"))
+    for group, chosen in list_choices()
+]
 
 
 def numbers_source() -> Arrays:
