@@ -51,10 +51,10 @@ class ElectricLoad(Table):
         return "electric_load"
 
     def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        hours = FIRST_HOUR + np.arange(self.sizes()["all"])
+        hours = FIRST_HOUR + np.arange(self.sizes()["all"]).astype("m8[h]")
         random = np.random.RandomState(SEED)  # NumPy never changes the numbers of this one
         temperature = _make_temperature(hours, random)
-        holiday, tomorrow = _find_holidays(hours), _find_holidays(hours + 24)
+        holiday, tomorrow = _find_holidays(hours), _find_holidays(hours + np.timedelta64(24, "h"))
         load = _make_load(hours, temperature, holiday, random)
         columns = {"temperature": temperature.round(1), "holiday": holiday, "holiday_tomorrow": tomorrow}
         return {"all": {"hour": hours.astype("M8[s]"), **columns, "load": load.round(1)}}

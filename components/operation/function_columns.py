@@ -12,7 +12,7 @@ from components.columns import as_column, keep_lists
 from components.ragged import take_rows
 from components.types import Ragged, Strings, Values, row_count
 
-MISSING: dict[str, Any] = {"f": np.nan, "c": np.nan, "M": np.datetime64("NaT"), "m": np.timedelta64("NaT"), "O": None}
+MISSING: dict[str, Any] = {"f": np.nan, "c": np.nan, "M": "NaT", "m": "NaT", "O": None}
 
 
 class ReadColumn(NamedTuple):
