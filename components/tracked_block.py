@@ -138,7 +138,7 @@ def concatenate_blocks(blocks: Iterable[TrackedBlock]) -> TrackedBlock | None:
     names = [*dict.fromkeys(name for block in blocks for name in block.columns)]
     read = [block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns for block in blocks]
     columns: Mapping[str, Values] = {
-        name: _concatenate_column(name, blocks) for name in names if all(name in each for each in read)
+        name: concatenate_column(name, blocks) for name in names if all(name in each for each in read)
     }
     source_rows = np.concatenate([block.source_rows for block in blocks])
     if readers := {name: partial(_read_rows, name, blocks) for name in names if name not in columns}:
@@ -151,7 +151,8 @@ def concatenate_blocks(blocks: Iterable[TrackedBlock]) -> TrackedBlock | None:
     return dataclasses.replace(blocks[0], columns=columns, valid=valid, source_rows=source_rows, computed=computed)
 
 
-def _concatenate_column(name: str, blocks: Sequence[Block]) -> Values:
+def concatenate_column(name: str, blocks: Sequence[Block]) -> Values:
+    """A column of all blocks. Raises DataError, which names it, if it has values of different types."""
     try:
         values: Values = concatenate([block.columns[name] for block in blocks])
     except DataError as error:
@@ -166,5 +167,5 @@ def _read_rows(name: str, blocks: Sequence[TrackedBlock], rows: np.ndarray) -> V
     order = np.argsort(numbers, kind="stable")
     used = np.unique(numbers) if len(rows) else np.zeros(1, np.int64)
     taken = [blocks[number].select_columns({name}).take(rows[numbers == number] - starts[number]) for number in used]
-    values: Values = take_rows(_concatenate_column(name, taken), np.argsort(order, kind="stable"))
+    values: Values = take_rows(concatenate_column(name, taken), np.argsort(order, kind="stable"))
     return values

@@ -120,7 +120,7 @@ def _cast_numbers(array: pyarrow.Array) -> tuple[Any, Any]:
 
     try:
         numbers = convert_numbers(array.cast(pyarrow.float64()), "f8", None, 0)
-        return numbers, np.isfinite(numbers)  # besides numbers, Arrow only reads texts of NaN and infinity
+        return numbers, np.isfinite(numbers)  # Arrow reads numbers, and texts of NaN and infinity
     except pyarrow.ArrowInvalid:
         is_number = compute.match_substring_regex(array, pattern=NUMBER)
         zero = _to_scalar(make_constant(b"0"))

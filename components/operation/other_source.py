@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from components.closest import suggest_name
+from components.operation.columns import check_columns
 from components.operation.gaps import take_or_gap
-from components.ragged import concatenate
-from components.tracked_block import TrackedBlock
+from components.tracked_block import TrackedBlock, concatenate_column
 from components.types import (
     Block,
     DataError,
@@ -56,10 +53,7 @@ def read_all_rows(source: Source, names: Sequence[str]) -> OtherBlock:
     blocks = [_select(block, names) for part in read.sizes() for block in read.blocks(part)]
     if not blocks:
         raise DataError("the other source has no rows")
-    columns: dict[str, Values] = {}
-    for name in names:
-        with _naming(name):
-            columns[name] = concatenate([block.columns[name] for block in blocks])
+    columns = {name: concatenate_column(name, blocks) for name in names}
     masked = dict.fromkeys(name for block in blocks for name in block.valid)
     valid = {name: np.concatenate([_read_mask(block, name) for block in blocks]) for name in masked}
     return OtherBlock(columns, valid, blocks[0].origin, locate_row=partial(locate_row, read))
@@ -90,9 +84,7 @@ def add_columns(block: TrackedBlock, other: OtherBlock, rows: np.ndarray, names:
 
 def _select(block: Block, names: Sequence[str]) -> Block:
     for name in names:
-        if name not in block.columns:
-            suggestion = suggest_name(name, block.columns, title="Columns")
-            raise DataError(f"there is no column `{name}` in {block.origin}. {suggestion}")
+        check_columns([name], block)
         if name in block.files:
             raise DataError(f"column `{name}` of {block.origin} has files, which can't be read beside other rows")
     columns = {name: block.columns[name] for name in names}
@@ -101,14 +93,6 @@ def _select(block: Block, names: Sequence[str]) -> Block:
 
 def _read_mask(block: Block, name: str) -> np.ndarray:
     return block.valid.get(name, np.ones(row_count(block.columns[name]), bool))
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Any:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"column `{name}`: {error}") from None
 
 
 def read_names(field: str, names: str | Sequence[str] | Mapping[str, str], example: str) -> dict[str, str]:
