@@ -14,16 +14,16 @@ from components.closest import suggest_name
 from components.expression.operands import NUMERIC, Kind, describe_kinds, format_value
 from components.operation.keys import KeyIndex, Keys, read_keys
 from components.operation.other_source import (
+    AddsColumns,
     OtherBlock,
     add_columns,
     check_distinct,
-    open_source,
     read_all_rows,
     read_names,
 )
 from components.ragged import compact_texts, take_rows
 from components.tracked_block import TrackedBlock
-from components.types import DataError, Remedy, Source, Strings
+from components.types import DataError, Remedy, Strings
 
 TYPES: dict[Kind, str] = {"integer": "int", "number": "float", "boolean": "bool", "text": "string", "time": "timestamp"}
 MAX_COMPARED = 10_000  # keys among which the nearest one is found
@@ -31,7 +31,7 @@ NO_ROW = "no row of the other table has their key"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Join:
+class Join(AddsColumns):
     """Adds columns of another table. Each row gets the values of the row that has the same key.
 
     The other table has at most one row of each key, so the number of rows stays. A missing key is equal to none.
@@ -45,9 +45,7 @@ class Join:
             left join; `drop`: the row is left out, as in an inner join.
     """
 
-    other: Source
     by: str | tuple[str, ...] | dict[str, str]
-    columns: str | tuple[str, ...] | dict[str, str]
     on_unmatched: Literal["error", "gaps", "drop"] = "error"
 
     applies_to_new_rows: ClassVar[bool] = True
@@ -60,21 +58,8 @@ class Join:
         return read_names("by", self.by, "[store] or {store: id}")
 
     @property
-    def _columns(self) -> dict[str, str]:
-        return read_names("columns", self.columns, "[size] or {size: store_size}")
-
-    @property
     def columns_read(self) -> Collection[str]:
         return self._by.keys()
-
-    @property
-    def columns_computed(self) -> Collection[str]:
-        return self._columns.values()
-
-    @cached_property
-    def opened(self) -> Source:
-        """The other table, opened."""
-        return open_source(self.other)
 
     @cached_property
     def _table(self) -> OtherBlock:

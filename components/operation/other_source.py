@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -38,9 +38,30 @@ class OtherBlock(Block):
         return self.locate_row(row)
 
 
-def open_source(source: Source) -> Source:
-    """The source for the format of its file. Raises DataError if the file can't be read."""
-    return source.open() if isinstance(source, OpensSource) else source
+@dataclass(frozen=True, kw_only=True)
+class AddsColumns:
+    """An operation that adds columns of another source.
+
+    Attributes:
+        other: the other source.
+        columns: its columns to add; or each with the name that it gets.
+    """
+
+    other: Source
+    columns: str | tuple[str, ...] | dict[str, str]
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        return read_names("columns", self.columns, "[size] or {size: store_size}")
+
+    @property
+    def columns_computed(self) -> Collection[str]:
+        return self._columns.values()
+
+    @cached_property
+    def opened(self) -> Source:
+        """The other source, for the format of its file. Raises DataError if the file can't be read."""
+        return self.other.open() if isinstance(self.other, OpensSource) else self.other
 
 
 def read_all_rows(source: Source, names: Sequence[str]) -> OtherBlock:

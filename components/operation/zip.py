@@ -9,19 +9,18 @@ from functools import cached_property
 from typing import ClassVar
 
 from components.operation.other_source import (
+    AddsColumns,
     OtherBlock,
     add_columns,
     check_distinct,
-    open_source,
     read_all_rows,
-    read_names,
 )
 from components.tracked_block import TrackedBlock
-from components.types import DataError, LeavesOut, Source
+from components.types import DataError, LeavesOut
 
 
 @dataclass(frozen=True, kw_only=True)
-class Zip:
+class Zip(AddsColumns):
     """Adds columns of another source, which has as many rows: row i gets the values of row i there.
 
     The rows are numbered as in the sources, whatever operations before leave out. New rows have the columns themselves.
@@ -32,27 +31,11 @@ class Zip:
         columns: its columns to add; or each with the name that it gets, as {size: store_size}.
     """
 
-    other: Source
-    columns: str | tuple[str, ...] | dict[str, str]
-
     applies_to_new_rows: ClassVar[bool] = False
     columns_read: ClassVar[Collection[str]] = ()
 
     def __post_init__(self) -> None:
         check_distinct([*self._columns.values()])
-
-    @property
-    def _columns(self) -> dict[str, str]:
-        return read_names("columns", self.columns, "[size] or {size: store_size}")
-
-    @property
-    def columns_computed(self) -> Collection[str]:
-        return self._columns.values()
-
-    @cached_property
-    def opened(self) -> Source:
-        """The other source, opened."""
-        return open_source(self.other)
 
     @cached_property
     def _table(self) -> OtherBlock:
