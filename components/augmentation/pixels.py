@@ -7,9 +7,8 @@ bytes, the result is that of the image in bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -161,7 +160,28 @@ class ColorJitter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grayscale:
+class _OfSomeImages:
+    """An augmentation that changes the colors of each image with a probability."""
+
+    probability: Probability = 0.5
+    keeps_targets = True
+    name: ClassVar[str]
+
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        """Changes images (B, H, W, C) from 0, black, to 1, white; `luma` has the share of each channel in the grey."""
+        raise NotImplementedError
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        choice_key, change_key = jax.random.split(key)
+
+        def change_some(images: jax.Array, luma: jax.Array) -> jax.Array:
+            return where_drawn(choice_key, self.probability, self.change(images, luma, change_key), images)
+
+        return change_pixels(self.name, change_some, batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grayscale(_OfSomeImages):
     """Replaces colors by their grey value, at random. The number of channels stays.
 
     Attributes:
@@ -169,29 +189,28 @@ class Grayscale:
     """
 
     probability: Probability = 0.1
-    keeps_targets = True
+    name = "grayscale"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        return _change_some("grayscale", key, self.probability, batch, lambda images, luma, _: to_grey(images, luma))
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return to_grey(images, luma)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Invert:
+class Invert(_OfSomeImages):
     """Inverts images at random: black becomes white.
 
     Attributes:
         probability: probability that an image is inverted, in [0, 1].
     """
 
-    probability: Probability = 0.5
-    keeps_targets = True
+    name = "invert"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        return _change_some("invert", key, self.probability, batch, lambda images, luma, _: 1 - images)
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return 1 - images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solarize:
+class Solarize(_OfSomeImages):
     """Inverts the bright pixels of images, at random.
 
     Attributes:
@@ -199,19 +218,15 @@ class Solarize:
         threshold: the darkest pixel that is inverted, from 0, black, to 1, white.
     """
 
-    probability: Probability = 0.5
     threshold: Probability = 0.5
-    keeps_targets = True
+    name = "solarize"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def change(images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
-            return solarize(images, self.threshold)
-
-        return _change_some("solarize", key, self.probability, batch, change)
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return solarize(images, self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posterize:
+class Posterize(_OfSomeImages):
     """Leaves images fewer levels of each channel, at random.
 
     Attributes:
@@ -219,51 +234,43 @@ class Posterize:
         bits: the bits of a byte that stay, from 1, black and half white, to 8, all.
     """
 
-    probability: Probability = 0.5
     bits: Annotated[int, Range(1, 8)] = 4
-    keeps_targets = True
+    name = "posterize"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def change(images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
-            return posterize(images, self.bits)
-
-        return _change_some("posterize", key, self.probability, batch, change)
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return posterize(images, self.bits)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoContrast:
+class AutoContrast(_OfSomeImages):
     """Stretches each channel of an image from black to white, at random.
 
     Attributes:
         probability: probability that an image is changed, in [0, 1].
     """
 
-    probability: Probability = 0.5
-    keeps_targets = True
+    name = "auto_contrast"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        return _change_some(
-            "auto_contrast", key, self.probability, batch, lambda images, luma, _: auto_contrast(images)
-        )
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return auto_contrast(images)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equalize:
+class Equalize(_OfSomeImages):
     """Equalizes the histogram of each channel of an image, at random.
 
     Attributes:
         probability: probability that an image is changed, in [0, 1].
     """
 
-    probability: Probability = 0.5
-    keeps_targets = True
+    name = "equalize"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        return _change_some("equalize", key, self.probability, batch, lambda images, luma, _: equalize(images))
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        return equalize(images)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sharpness:
+class Sharpness(_OfSomeImages):
     """Sharpens or smooths images, at random.
 
     Attributes:
@@ -271,20 +278,16 @@ class Sharpness:
         amount: the factor is drawn from 1 - amount to 1 + amount: 0 is a smoothed image, 1 the image, 2 a sharp one.
     """
 
-    probability: Probability = 0.5
     amount: Probability = 0.9
-    keeps_targets = True
+    name = "sharpness"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def change(images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
-            draws = jax.random.uniform(key, (len(images), 1, 1, 1), minval=-1, maxval=1)
-            return change_sharpness(images, 1 + self.amount * draws)
-
-        return _change_some("sharpness", key, self.probability, batch, change)
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        draws = jax.random.uniform(key, (len(images), 1, 1, 1), minval=-1, maxval=1)
+        return change_sharpness(images, 1 + self.amount * draws)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blur:
+class Blur(_OfSomeImages):
     """Blurs images with a Gaussian kernel, at random. Pixels beyond the border are those at the border.
 
     Attributes:
@@ -293,30 +296,10 @@ class Blur:
         radius: the kernel has 2 radius + 1 pixels, radius at least 1 and at most 64.
     """
 
-    probability: Probability = 0.5
     sigma: Annotated[Scalar, Range(0.1, math.inf, "()")] = 2.0
     radius: Annotated[int, Range(1, 64)] = 3
-    keeps_targets = True
+    name = "blur"
 
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        def change(images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
-            share = jax.random.uniform(key, (len(images),))
-            return blur(images, 0.1 + share * (self.sigma - 0.1), self.radius)
-
-        return _change_some("blur", key, self.probability, batch, change)
-
-
-def _change_some(
-    name: str,
-    key: jax.Array,
-    probability: Scalar,
-    batch: Batch,
-    change: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
-) -> Batch:
-    """Changes each image with a probability. `change` gets the images, `luma` and a key."""
-    choice_key, change_key = jax.random.split(key)
-
-    def change_chosen(images: jax.Array, luma: jax.Array) -> jax.Array:
-        return where_drawn(choice_key, probability, change(images, luma, change_key), images)
-
-    return change_pixels(name, change_chosen, batch)
+    def change(self, images: jax.Array, luma: jax.Array, key: jax.Array) -> jax.Array:
+        share = jax.random.uniform(key, (len(images),))
+        return blur(images, 0.1 + share * (self.sigma - 0.1), self.radius)
