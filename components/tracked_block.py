@@ -143,10 +143,7 @@ def concatenate_blocks(blocks: Iterable[TrackedBlock]) -> TrackedBlock | None:
     source_rows = np.concatenate([block.source_rows for block in blocks])
     if readers := {name: partial(_read_rows, name, blocks) for name in names if name not in columns}:
         columns = LazyColumns(columns, readers, np.arange(len(source_rows)))
-    masked = dict.fromkeys(name for block in blocks for name in block.valid)
-    valid = {
-        name: np.concatenate([block.valid.get(name, np.ones(block.rows, bool)) for block in blocks]) for name in masked
-    }
+    valid = concatenate_masks(blocks, [block.rows for block in blocks])
     computed = frozenset[str]().union(*(block.computed for block in blocks))
     return dataclasses.replace(blocks[0], columns=columns, valid=valid, source_rows=source_rows, computed=computed)
 
@@ -158,6 +155,13 @@ def concatenate_column(name: str, blocks: Sequence[Block]) -> Values:
     except DataError as error:
         raise DataError(f"column `{name}`: {error}") from None
     return values
+
+
+def concatenate_masks(blocks: Sequence[Block], sizes: Sequence[int]) -> dict[str, np.ndarray]:
+    """The masks of all blocks, of these numbers of rows, for each column that has a mask in any of them."""
+    names = dict.fromkeys(name for block in blocks for name in block.valid)
+    pairs = [*zip(blocks, sizes, strict=True)]
+    return {name: np.concatenate([each.valid.get(name, np.ones(size, bool)) for each, size in pairs]) for name in names}
 
 
 def _read_rows(name: str, blocks: Sequence[TrackedBlock], rows: np.ndarray) -> Values:

@@ -13,7 +13,7 @@ from components.data.image_folders import ImageFolders as ImageFolders
 from components.data.image_table import ImageTable as ImageTable
 from components.data.mixed import Mixed as Mixed
 from components.data.numpy_files import NumpyFiles as NumpyFiles
-from components.data.operated import OperatedSource as OperatedSource
+from components.data.operated.source import OperatedSource as OperatedSource
 from components.data.parsed_files import ParsedFiles as ParsedFiles
 from components.data.records import FixedLengthRecords as FixedLengthRecords
 from components.data.scikit_learn import ScikitLearn as ScikitLearn

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.operation.columns import check_columns
 from components.operation.gaps import take_or_gap
-from components.tracked_block import TrackedBlock, concatenate_column
+from components.tracked_block import TrackedBlock, concatenate_column, concatenate_masks
 from components.types import (
     Block,
     DataError,
@@ -75,8 +75,7 @@ def read_all_rows(source: Source, names: Sequence[str]) -> OtherBlock:
     if not blocks:
         raise DataError("the other source has no rows")
     columns = {name: concatenate_column(name, blocks) for name in names}
-    masked = dict.fromkeys(name for block in blocks for name in block.valid)
-    valid = {name: np.concatenate([_read_mask(block, name) for block in blocks]) for name in masked}
+    valid = concatenate_masks(blocks, [row_count(block.columns[names[0]]) for block in blocks])
     return OtherBlock(columns, valid, blocks[0].origin, locate_row=partial(locate_row, read))
 
 
@@ -110,10 +109,6 @@ def _select(block: Block, names: Sequence[str]) -> Block:
             raise DataError(f"column `{name}` of {block.origin} has files, which can't be read beside other rows")
     columns = {name: block.columns[name] for name in names}
     return Block(columns, {name: mask for name, mask in block.valid.items() if name in columns}, block.origin)
-
-
-def _read_mask(block: Block, name: str) -> np.ndarray:
-    return block.valid.get(name, np.ones(row_count(block.columns[name]), bool))
 
 
 def read_names(field: str, names: str | Sequence[str] | Mapping[str, str], example: str) -> dict[str, str]:

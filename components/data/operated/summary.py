@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.data.block_store import BlockStore
-from components.data.operating import OperationReport
+from components.data.operated.running import OperationReport
 from components.ragged import take_rows
 from components.tracked_block import TrackedBlock
 from components.types import (

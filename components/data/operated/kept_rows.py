@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.operation_summary import OperatedRows
+from components.data.operated.summary import OperatedRows
 from components.data.typed_table import KINDS
 from components.tracked_block import TrackedBlock
 from components.types import ColumnType, LazyColumns, Source, Strings

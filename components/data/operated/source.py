@@ -12,9 +12,9 @@ import numpy as np
 
 from components.data.block_store import BlockStore
 from components.data.files import hash_texts
-from components.data.kept_rows import KeptRows
-from components.data.operated_profile import OperatedTable, profile_operated
-from components.data.operating import (
+from components.data.operated.kept_rows import KeptRows
+from components.data.operated.profile import OperatedTable, profile_operated
+from components.data.operated.running import (
     OperationReport,
     check_left_out,
     compact_counts,
@@ -25,7 +25,7 @@ from components.data.operating import (
     name_operation,
     run_operation,
 )
-from components.data.operation_summary import FirstRowsRecorder, OperatedRows, summarize
+from components.data.operated.summary import FirstRowsRecorder, OperatedRows, summarize
 from components.tracked_block import Merged, TrackedBlock
 from components.types import (
     Block,

@@ -12,7 +12,7 @@ import numpy as np
 from components.arrow import convert_column, to_arrow
 from components.closest import join_names
 from components.data.key_column import KeyColumn, join_parts
-from components.data.operating import OperationReport
+from components.data.operated.running import OperationReport
 from components.data.profile import Profile
 from components.data.typed_table import KINDS, describe_unread
 from components.tracked_block import TrackedBlock
