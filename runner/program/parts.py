@@ -201,11 +201,22 @@ def build_parts(
         for name, column in features.columns.items()
         if name in used_columns and isinstance(column, HasPixelRange)
     }
-    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images)
+    calibrated = _find_calibrated(specs) if static["calibrate"] is not None else frozenset[str]()
+    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, calibrated)
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])
     return BuiltParts(model, data_targets, targets, regularizers, constraints, step, members, augmentations)
+
+
+def _find_calibrated(specs: Mapping[str, TargetSpec]) -> frozenset[str]:
+    """The targets whose logits get a temperature. Raises LocatedError if there are none."""
+    found = frozenset(name for name, spec in specs.items() if spec.classes is not None and not spec.is_image)
+    if not found:
+        with error_location("calibrate"):
+            what = "there is no target" if not specs else "the target has pixels or numbers"
+            raise UserError(f"temperature needs a target of classes or labels, and {what}. Set it to null.")
+    return found
 
 
 def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetParts:
