@@ -126,3 +126,10 @@ def test_a_source_without_a_profile_and_a_target_of_lists_are_errors() -> None:
     assert note.startswith("pair is left out: it has arrays of shape (2) and type float64")
     with pytest.raises(DataError, match=r"`target` \(=pair\): it has arrays of shape \(2\)"):
         OperatedSource(source=Frame(columns=table, target="pair"), operations=(Pair(),)).profile()
+
+
+def test_operations_that_leave_no_row_are_named() -> None:
+    table = make_frame([(float(number), "a", number) for number in range(20)])
+    source = OperatedSource(source=table, operations=(Derive(columns={"half": "float / 2"}), Filter(where="half < 0")))
+    with pytest.raises(DataError, match=r"^the train split has 14 rows .*, and operations\.1 \(filter\) leaves none"):
+        source.profile()
