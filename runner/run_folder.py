@@ -40,7 +40,13 @@ RECORD_FIELDS: dict[str, Any] = {
     "tracking": dict,
 }
 DATASET_FIELDS: FieldTypes = {"name": str, "digest": str, "split": str, "rows": int}
-SUMMARY_FIELDS: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # all optional
+SUMMARY_FIELDS: dict[str, Any] = {  # all optional
+    "status": str,
+    "metrics": dict,
+    "history": list,
+    "seconds": NUMBER,
+    "temperatures": dict,
+}
 EVALUATION_FIELDS: FieldTypes = {"epoch": NUMBER, "step": int}
 RESULT_NEUTRAL_KEYS = (
     "mode",

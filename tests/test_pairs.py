@@ -232,3 +232,32 @@ def test_the_precision_is_that_of_the_tower_too(model: Any, write_module: Callab
     assert [node["dtype"] for node in architectures] == ["bfloat16", "bfloat16"]
     with pytest.raises(ConfigError, match=r"training.precision: plain.Plain supports float32 only"):
         check_config(compose([*words, "architecture={tower: {_target_: plain.Plain}}"]))
+
+
+def augment_first_batch(model: Any, *words: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of the first pairs before and after augmentations, (B, 2, H, W, C)."""
+    config = compose([*RUN, *PAIRS, f"data.path={model.folder}", *words])
+    view, rows = View(model.data, model.features), model.data.splits["train"][:16]
+    inputs, targets = view.augment(config, rows)
+    examples = view.examples(rows, (config.values["seed"], 0, 0))
+    np.testing.assert_array_equal(targets["target"], examples.targets["target"])
+    return examples.inputs["image"], inputs["image"]
+
+
+def test_each_image_of_a_pair_is_augmented_by_itself(model: Any) -> None:
+    before, after = augment_first_batch(model, "augmentation=[flip]")
+    is_flipped = (after == before[..., ::-1, :]).all((2, 3, 4))
+    is_kept = (after == before).all((2, 3, 4))
+    assert (is_flipped | is_kept).all()
+    assert (is_flipped[:, 0] != is_flipped[:, 1]).any()
+    assert (is_flipped[:, 0] == is_flipped[:, 1]).any()
+
+
+def test_colors_of_a_pair_change_between_black_and_white(model: Any) -> None:
+    before, after = augment_first_batch(model, "augmentation=[invert]", "augmentation.invert.probability=1")
+    np.testing.assert_allclose(after, 1 - before, atol=1e-6)
+
+
+def test_a_run_learns_from_augmented_and_mixed_pairs(tmp_path: Path) -> None:
+    words = ("augmentation=[crop,mixup]", f"folder={tmp_path}", "training.epochs=1")
+    assert runner.run(*RUN, *PAIRS, *words, data=DATA).metrics["test/loss"] > 0

@@ -51,7 +51,7 @@ def list_cases() -> list[tuple[str, tuple[str, ...]]]:
         operations = [code for code in codes if code.startswith("{")]
         words = [shlex.split(code) for code in codes if re.match(r"--allow|[a-z_.]+=|'", code)]
         settings = [word for each in words for word in each] if operations else []
-        words = [[f"operations=[{operation}]", *settings] for operation in operations] or words
+        words = [[*shlex.split(f"'operations=[{each}]'"), *settings] for each in operations] or words  # as in a shell
         cases += [(methods[0], tuple(each)) for each in words]
     return cases
 

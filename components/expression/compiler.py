@@ -53,7 +53,10 @@ def compile_expression(text: str, kinds: tuple[Kind, ...], *, exact: bool) -> Pa
         UserError: the expression has something that isn't allowed, or values of the wrong kind.
     """
     parsed = parse(text)
-    return _Compiler(Context(text, parsed, exact), dict(zip(parsed.columns, kinds, strict=True))).build(parsed.tree)
+    part = _Compiler(Context(text, parsed, exact), dict(zip(parsed.columns, kinds, strict=True))).build(parsed.tree)
+    if not parsed.columns:
+        raise make_error(text, "has no column")
+    return part
 
 
 @dataclass(frozen=True)

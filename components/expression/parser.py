@@ -61,7 +61,7 @@ class Parsed(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Parsed:
-    """Parses an expression. Raises UserError if it isn't one of Python's syntax, is too long, or has no column."""
+    """Parses an expression. Raises UserError if it doesn't have Python's syntax, or is too long."""
     if len(text) > MAX_CHARACTERS:
         raise make_error(text, TOO_LONG)
     # For the parser, identifiers replace the names in backticks. Their prefix doesn't occur in the text.
@@ -78,8 +78,6 @@ def parse(text: str) -> Parsed:
         raise make_error(text, TOO_LONG) from error
     _check_size(tree, text)
     columns = dict.fromkeys(names.get(name, name) for name in list_names(tree) if name not in WORDS)
-    if not columns:
-        raise make_error(text, "has no column")
     return Parsed(source, tree, names, tuple(columns))
 
 

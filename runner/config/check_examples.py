@@ -31,6 +31,11 @@ def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("training.sampling", text)
 
 
+def has_forecasts(examples: Any) -> bool:
+    """Whether the examples are windows whose targets follow the inputs."""
+    return target_of(examples) == WINDOWS and examples.get("horizon") is not None
+
+
 def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds windows with a horizon whose target has classes, and a gap before targets that aren't there."""
     horizon, gap = examples.get("horizon"), examples.get("gap")

@@ -15,6 +15,7 @@ from runner.signature.type_hints import Problem
 
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
+TARGETS_OF_NUMBERS = ("components.feature.Numeric", "components.feature.ImageTarget")
 CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 
 
@@ -36,6 +37,7 @@ def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _check_several(values, several)
     elif "target" in feature or "targets" in feature:  # otherwise a missing key is reported
         yield from _check_none(values)
+    yield from _check_calibration(values, [single] if single is not None else [*several.values()])
     yield from _check_mixing(values, {"": single} if single is not None else several)
 
 
@@ -104,6 +106,12 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
         elif isinstance(node, Mapping):
             yield from _check_metric_names(node, f"metric.{name}", ("loss",))
     yield from _check_loss_weights(values, list(targets))
+
+
+def _check_calibration(values: Mapping[str, Any], targets: list[Any]) -> Iterator[Problem]:
+    if values.get("calibrate") is not None and {target_of(target) for target in targets} <= {*TARGETS_OF_NUMBERS}:
+        what = "the target has numbers" if targets else "there is no target"
+        yield Problem("calibrate", f"a temperature needs a target of classes or labels, and {what}. Set it to null.")
 
 
 def _check_target_names(targets: Mapping[str, Any]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, MIXED, Catalog
 from runner.config.check import are_complete_operations, is_complete_part
+from runner.config.check_examples import has_forecasts
 from runner.config.choices import load_yaml
 from runner.config.options import OptionReader
 from runner.config.overrides import apply_override
@@ -36,7 +37,7 @@ def find_source_to_profile(
     chosen = _read_chosen_source(catalog, choices, settings)
     if values.get("mode", "train") not in SUGGESTING_MODES or values.get("run") or chosen is None:
         return None
-    node, operations = chosen
+    node, operations, examples = chosen
     if not is_complete_part("data", node) or not _can_suggest(node) or not are_complete_operations(operations):
         return None
     folds = values.get("folds")
@@ -46,6 +47,7 @@ def find_source_to_profile(
         folds if isinstance(folds, int) else None,
         tuple(sorted(_read_missing(settings).items())),
         tuple(operations),
+        has_forecasts(examples),
     )
 
 
@@ -70,8 +72,8 @@ def _read_missing(settings: Iterable[Override]) -> dict[str, str]:
 
 def _read_chosen_source(
     catalog: Catalog, choices: Iterable[Override], settings: Iterable[Override]
-) -> tuple[dict[str, Any], list[Any]] | None:
-    """The source that the command line chooses, and its operations, as plain values.
+) -> tuple[dict[str, Any], list[Any], Any] | None:
+    """The source that the command line chooses, its operations and the examples, as plain values.
 
     None as for `find_source_to_profile`.
     """
@@ -80,12 +82,14 @@ def _read_chosen_source(
     if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
         return None
     try:
-        tree = OmegaConf.create({"data": load_yaml(path), "operations": []})
+        examples = catalog.files["examples"].get(str(on_command_line.get("examples")))
+        examples_node = None if examples is None else load_yaml(examples)
+        tree = OmegaConf.create({"data": load_yaml(path), "operations": [], "examples": examples_node})
         for setting in settings:
-            if setting.key_or_group.partition(".")[0] in ("data", "operations"):
+            if setting.key_or_group.partition(".")[0] in ("data", "operations", "examples"):
                 apply_override(tree, setting)
     except UserError:
         return None
     values = cast(dict[str, Any], OmegaConf.to_container(tree))
     read = OptionReader(catalog).read(values, {}, "").values
-    return read["data"], read["operations"]
+    return read["data"], read["operations"], read["examples"]

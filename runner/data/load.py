@@ -143,6 +143,11 @@ class Features:
         return None if self.examples is None else self.examples.join_targets
 
     @property
+    def augments_rows(self) -> bool:
+        """Whether augmentations change each row of an example by itself, as of pairs, which are no sequences."""
+        return isinstance(self.examples, DrawsExamples)
+
+    @property
     def example_keys(self) -> tuple[str, ...]:
         """The raw columns that say which rows make an example."""
         return () if self.examples is None else self.examples.keys

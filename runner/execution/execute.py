@@ -38,6 +38,9 @@ from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
+from runner.training.calibration import BOUNDS as TEMPERATURES
+from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
+from runner.training.calibration import fit_temperatures, set_temperatures
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
@@ -254,6 +257,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         "run_id": None,
         "metrics": dict(final.metrics),
         "intervals": dict(final.intervals),
+        "temperatures": dict(final.temperatures),
         "notes": list(final.notes),
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
@@ -334,11 +338,13 @@ class FinalMetrics(NamedTuple):
     Attributes:
         metrics: the metrics by name.
         intervals: intervals of these metrics, (low, high), by name.
+        temperatures: the number that divides the logits of each target; empty: they aren't calibrated.
         notes: what the user should know about them.
     """
 
     metrics: Mapping[str, float] = MappingProxyType({})
     intervals: Mapping[str, Interval] = MappingProxyType({})
+    temperatures: Mapping[str, float] = MappingProxyType({})
     notes: Sequence[str] = ()
 
 
@@ -346,12 +352,49 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetric
     """Evaluates the best weights of a finished run, and calls the observers."""
     trainer = run.trainer
     weights = trainer_state.best or trainer.program.evaluated_weights(trainer.program_inputs, trainer_state.train_state)
+    temperatures, uncalibrated = _fit_temperatures(run, *weights)
+    weights = weights[0], set_temperatures(weights[1], temperatures)
     held_out = _evaluate_held_out(run, *weights)
     metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))
+    notes: Sequence[str] = held_out.notes
+    if temperatures:
+        metrics |= {f"best/{name}": value for name, value in trainer.evaluate(CALIBRATION_SPLIT, *weights).items()}
+        metrics |= {f"uncalibrated/{name}": value for name, value in uncalibrated.items()}
+        metrics |= {record_name(name, "temperature"): value for name, value in temperatures.items()}
+        notes = [*notes, _describe_temperatures(temperatures, metrics)]
     step = trainer_state.step
     event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)
-    return held_out._replace(metrics=metrics)
+    return held_out._replace(metrics=metrics, temperatures=temperatures, notes=notes)
+
+
+def _fit_temperatures(
+    run: PreparedRun, parameters: Any, model_state: Any
+) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """The temperature of each target, and the metrics of the held-out splits without them. Empty: there are none."""
+    if run.config.values["calibrate"] is None:
+        return {}, {}
+    trainer = run.trainer
+    metrics, outputs = trainer.evaluate_with_outputs(CALIBRATION_SPLIT, parameters, model_state)
+    if "test" in run.data.splits:
+        metrics |= trainer.evaluate("test", parameters, model_state)
+    return fit_temperatures(trainer, outputs), metrics
+
+
+def _describe_temperatures(temperatures: Mapping[str, float], metrics: Mapping[str, float]) -> str:
+    """A note with the temperatures, and the losses before and after."""
+    several = len(temperatures) > 1
+    numbers = [
+        f"{name} {format_number(value)}" if several else format_number(value) for name, value in temperatures.items()
+    ]
+    losses = [
+        f"{split}/loss {format_number(metrics[f'uncalibrated/{split}/loss'])} -> {format_number(metrics[name])}"
+        for split, name in {"valid": "best/valid/loss", "test": "test/loss"}.items()
+        if name in metrics
+    ]
+    at_bound = [name for name, value in temperatures.items() if value in TEMPERATURES]
+    warning = f". The best one is beyond the bounds {TEMPERATURES[0]:g} and {TEMPERATURES[1]:g}" if at_bound else ""
+    return f"temperature {', '.join(numbers)}: {', '.join(losses)}{warning}"
 
 
 def _add_to_metrics(
@@ -391,7 +434,7 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> F
     prefix = "" if split == "test" else "best/"
     by_name = _compute_intervals(run, split, outputs, notes)
     intervals = {f"{prefix}{name}": interval for name, interval in by_name.items()}
-    return FinalMetrics(metrics if split == "test" else {}, intervals, notes)
+    return FinalMetrics(metrics if split == "test" else {}, intervals, notes=notes)
 
 
 def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, notes: list[str]) -> dict[str, Interval]:

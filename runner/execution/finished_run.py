@@ -24,7 +24,8 @@ from runner.execution.programs import make_program
 from runner.program.initial_weights import ARCHITECTURE
 from runner.program.parts import ProgramInputs
 from runner.program.state import TrainState
-from runner.run_folder import read_record
+from runner.run_folder import read_record, read_summary
+from runner.training.calibration import set_temperatures
 from runner.training.checkpoint import load_newest_checkpoint
 
 
@@ -100,6 +101,8 @@ class FinishedRun:
         state, best, metadata = checkpoint
         epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
         parameters, model_state = jax.device_put(best or self.program.evaluated_weights(self.program_inputs, state))
+        temperatures = read_summary(self.folder).get("temperatures", {})
+        model_state = set_temperatures(model_state, temperatures)
         return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
     def _state_shapes(self, *, unfrozen: bool = False) -> TrainState:

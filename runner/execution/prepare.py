@@ -49,6 +49,7 @@ from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.schema import SCHEMA
 from runner.suggest.suggestions import take_rows
+from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.observers import Observers
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
@@ -154,7 +155,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         if training.limit_batches is not None and not config.values["quiet"]:
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
             progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")
-        _check_splits(data, training)
+        _check_splits(data, training, config.values["calibrate"])
         teacher = load_teacher(config, data, features, progress.note)
         if teacher is not None:
             teacher.check_splits(data)
@@ -348,7 +349,7 @@ def limit_batches(data: Data, training: Training) -> Data:
     return replace(data, splits=splits)
 
 
-def _check_splits(data: Data, training: Training) -> None:
+def _check_splits(data: Data, training: Training, calibrate: str | None) -> None:
     """Raises UserError for settings that the splits don't allow."""
     rows = len(data.splits["train"])
     if training.batch_size > rows:
@@ -359,12 +360,17 @@ def _check_splits(data: Data, training: Training) -> None:
         limit = "epochs" if training.steps is None else "steps"
         value = getattr(training, limit)
         raise UserError(f"training.{limit}={value} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
-    split = training.monitor.partition("/")[0]
-    if split != "train" and split not in data.splits:
-        raise UserError(
-            f"training.monitor={training.monitor}: the data has no split {split}, only {', '.join(data.splits)}. "
-            f"Hold some rows out with data.{split}=0.1, or set training.monitor=train/loss."
-        )
+    needed = {
+        f"training.monitor={training.monitor}": (training.monitor.partition("/")[0], "training.monitor=train/loss")
+    }
+    if calibrate is not None:
+        needed[f"calibrate={calibrate}"] = CALIBRATION_SPLIT, "calibrate=null"
+    for setting, (split, remedy) in needed.items():
+        if split not in data.splits:
+            raise UserError(
+                f"{setting}: the data has no split {split}, only {', '.join(data.splits)}. Hold some rows out with "
+                f"data.{split}=0.1, or set {remedy}."
+            )
 
 
 def build_weights(config: Config, progress: Progress) -> Weights:

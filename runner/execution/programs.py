@@ -32,6 +32,7 @@ PROGRAM_KEYS = (
     "update",
     "constraint",
     "augmentation",
+    "calibrate",
 )
 """The keys whose parts and numbers are compiled into a program."""
 

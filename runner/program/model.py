@@ -22,6 +22,7 @@ from runner.program.returns import check_output
 
 Arrays = Mapping[str, Any]
 Augment: TypeAlias = Callable[[Batch], Batch]
+CALIBRATION = "calibration"  # the Flax collection of the temperatures
 
 
 class Model(nn.Module):
@@ -34,6 +35,7 @@ class Model(nn.Module):
         heads: the shape of the logits of one example, by target name.
         architecture: the network.
         pixel_ranges: by name of a column of images, the function `pixel_range`, for augmentations.
+        calibrated: the names of the targets whose logits are divided by a temperature, but in training.
     """
 
     columns: Mapping[str, Callable[..., Any]]
@@ -42,6 +44,12 @@ class Model(nn.Module):
     heads: Mapping[str, tuple[int, ...]]
     architecture: nn.Module
     pixel_ranges: Mapping[str, Callable[..., PixelRange]] = dataclasses.field(default_factory=dict)
+    calibrated: frozenset[str] = frozenset()
+
+    def setup(self) -> None:
+        self.temperatures = {
+            name: self.variable(CALIBRATION, name, jnp.ones, (), jnp.float32) for name in sorted(self.calibrated)
+        }
 
     def __call__(
         self,
@@ -79,7 +87,15 @@ class Model(nn.Module):
         check_inputs(batch.inputs, self.architecture)
         output = self.architecture(**batch.inputs, train=train)
         check_output(output, self.architecture, self.heads, examples)
-        return batch, split_heads(output, self.heads)
+        output = split_heads(output, self.heads)
+        return batch, output if train else self._calibrate(output)
+
+    def _calibrate(self, output: Output) -> Output:
+        """The output with its logits divided by their temperatures."""
+        if not isinstance(output.outputs, Mapping):
+            return output
+        scaled = {name: output.outputs[name] / variable.value for name, variable in self.temperatures.items()}
+        return output._replace(outputs={**output.outputs, **scaled})
 
     def _find_pixels(self, constants: Mapping[str, Arrays]) -> dict[str, PixelRange]:
         """What the numbers mean of each input that is one column of images."""

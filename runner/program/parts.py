@@ -180,7 +180,7 @@ def build_parts(
         for name, each in host_constants.items()
     }
     data_targets = features.bind_targets(constants)
-    augmentations, specs = build_augmentations(static, numbers, data_targets)
+    augmentations, specs = build_augmentations(static, numbers, data_targets, by_row=features.augments_rows)
     targets = {name: _build_target(name, spec, static, numbers) for name, spec in specs.items()}
     heads = {name: parts.head for name, parts in targets.items()}
     with error_location("architecture"):
@@ -201,11 +201,22 @@ def build_parts(
         for name, column in features.columns.items()
         if name in used_columns and isinstance(column, HasPixelRange)
     }
-    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images)
+    calibrated = _find_calibrated(specs) if static["calibrate"] is not None else frozenset[str]()
+    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, calibrated)
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])
     return BuiltParts(model, data_targets, targets, regularizers, constraints, step, members, augmentations)
+
+
+def _find_calibrated(specs: Mapping[str, TargetSpec]) -> frozenset[str]:
+    """The targets whose logits get a temperature. Raises LocatedError if there are none."""
+    found = frozenset(name for name, spec in specs.items() if spec.classes is not None and not spec.is_image)
+    if not found:
+        with error_location("calibrate"):
+            what = "there is no target" if not specs else "the target has pixels or numbers"
+            raise UserError(f"temperature needs a target of classes or labels, and {what}. Set it to null.")
+    return found
 
 
 def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetParts:
@@ -302,13 +313,24 @@ def _takes_mapping(target: str) -> bool:
 
 
 def build_augmentations(
-    static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec]
+    static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec], *, by_row: bool
 ) -> tuple[dict[str, BatchAugmentation], Mapping[str, TargetSpec]]:
-    """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them."""
+    """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them.
+
+    Args:
+        static: the configuration without the numbers.
+        numbers: the numbers.
+        specs: the targets of the data.
+        by_row: whether an example has several rows, each of which is augmented by itself. What changes targets changes
+            the whole example.
+    """
     augmentations: dict[str, BatchAugmentation] = {}
     for name, augmentation in build_group("augmentation", static, numbers).items():
         with error_location(f"augmentation.{name}"):
             part = part_name(augmentation)
+            if by_row and _changes_inputs_alone(augmentation):
+                augmentations[name] = _augment_rows(augmentation, part)
+                continue
             if isinstance(augmentation, BindsTargets):
                 bound = augmentation.bind(specs)
                 if not isinstance(bound, tuple) or len(bound) != 2:
@@ -368,6 +390,29 @@ def _as_batch_augmentation(augmentation: Any, specs: Mapping[str, TargetSpec], p
         return changed
 
     return BatchAugmentation(augment, **flags)
+
+
+def _changes_inputs_alone(augmentation: Any) -> bool:
+    """Whether an augmentation needs no target that isn't an image: it mixes no examples, and takes (key, batch)."""
+    mixes = isinstance(augmentation, BindsTargets) or getattr(augmentation, "mixes_classes", False)
+    return not mixes and can_take(inspect.signature(augmentation), 2)
+
+
+def _augment_rows(augmentation: Any, part: str) -> BatchAugmentation:
+    """An augmentation of examples of several rows, which changes each row as if it were an example without targets."""
+    single = _as_batch_augmentation(augmentation, {}, part)
+
+    def augment(key: jax.Array, batch: Batch) -> Batch:
+        steps = next(jnp.shape(leaf)[1] for leaf in jax.tree.leaves(batch.inputs))
+        inputs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch.inputs)
+        rows = Batch(inputs, {}, {}, weight=None, present=jnp.repeat(batch.present, steps), pixels=batch.pixels)
+        changed = single.change(key, rows)
+        if changed.weight is not None:
+            raise UserError(f"{part} sets weights, and a row of a pair has none. Remove it.")
+        joined = jax.tree.map(lambda leaf: leaf.reshape(-1, steps, *leaf.shape[1:]), changed.inputs)
+        return batch._replace(inputs=joined)
+
+    return single._replace(change=augment, keeps_targets=True)
 
 
 def build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,13 +45,16 @@ SPLIT_KEYS = ("split_column", "split_hash", "group")  # options of columns that 
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
-def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | None = None) -> dict[str, Any]:
+def suggest(
+    source: Any, folds: int | None = None, missing: Mapping[str, str] | None = None, *, has_forecasts: bool = False
+) -> dict[str, Any]:
     """Makes the suggestion for a source that is a table.
 
     Args:
         source: the table.
         folds: the number of folds of a cross-validation. None: there is none.
         missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
+        has_forecasts: whether targets follow the inputs in time, so that the past of a target is an input.
 
     Raises:
         DataError: a target is missing or can't be predicted, or all other columns are left out.
@@ -95,6 +98,12 @@ def suggest(source: Any, folds: int | None = None, missing: Mapping[str, str] | 
     remedy = _find_image_remedy(source, table)
     others = {name: _plan_other(column, keys, remedy) for name, column in columns.items() if name not in targets}
     used = {name: plan for name, plan in others.items() if plan.feature_columns}
+    if has_forecasts:
+        for name in filter(columns.__contains__, targets):
+            if (past := plan_column(columns[name], remedy)).feature_columns:
+                used[name] = past
+                plan = target_plans[name]
+                target_plans[name] = plan._replace(description=f"{plan.description}; its past is an input")
     if not used and image is None:  # a number of the row is better than nothing
         others = {name: _plan_other(columns[name], keys, remedy, keep_counter=bool(name.strip())) for name in others}
         used = {name: plan for name, plan in others.items() if plan.feature_columns}

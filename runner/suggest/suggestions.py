@@ -42,6 +42,7 @@ class Question(NamedTuple):
         folds: the number of folds of a cross-validation. None: there is none.
         missing: `missing` of the targets, as far as the user sets it, by name; that of the only target is `target`.
         operations: the operations on the rows of the source, as plain values.
+        has_forecasts: whether targets follow the inputs in time, so that the past of a target is an input.
     """
 
     node: dict[str, Any]
@@ -49,6 +50,7 @@ class Question(NamedTuple):
     folds: int | None = None
     missing: tuple[tuple[str, str], ...] = ()
     operations: tuple[dict[str, Any], ...] = ()
+    has_forecasts: bool = False
 
 
 class Suggestion(NamedTuple):
@@ -155,7 +157,9 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
     operations = build_operations(question.operations)
     source = _open_source(question, operations, table)
     packages = {*part_packages(nodes), "runner.suggest"}
-    identity = json.dumps([nodes, digest_code(packages), question.folds, question.missing], sort_keys=True)
+    identity = json.dumps(
+        [nodes, digest_code(packages), question.folds, question.missing, question.has_forecasts], sort_keys=True
+    )
     with located_settings("data"), download_suggested(), explain_computed_columns(question.node, operations):
         fingerprint = source.fingerprint()
         digest = hashlib.blake2b(f"{identity}\n{fingerprint}".encode(), digest_size=16).hexdigest()
@@ -218,7 +222,7 @@ def _read_or_suggest(source: Any, digest: str, question: Question) -> Mapping[st
     with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())
     with memory_error_location("profiling the columns", "Free some memory, or set data.path to a sample of the rows."):
-        suggested = suggest(source, question.folds, dict(question.missing))
+        suggested = suggest(source, question.folds, dict(question.missing), has_forecasts=question.has_forecasts)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(suggested))

@@ -221,7 +221,10 @@ def profile_operated(
     known = {column.name: column for column in before.columns}
     targets = before.target if isinstance(before.target, tuple) else (before.target,)
     computed = frozenset(name for report in reports for name in (*report.added, *report.replaced))
-    columns, notes = list[ColumnProfile](), [*before.notes]
+    # The notes of columns that aren't there anymore, or that have other values, aren't true anymore.
+    dropped = {name for report in reports for name in report.dropped}
+    stale = tuple(f"{name} is left out: " for name in computed | dropped)
+    columns, notes = list[ColumnProfile](), [note for note in before.notes if not note.startswith(stale)]
     for name in table.names:
         if name in computed and (unread := table.describe_unread(name)) is not None:
             if name in targets:

@@ -243,6 +243,8 @@ class OperatedSource:
     def profile(self) -> TableProfile:
         """The facts about the columns after the operations."""
         part, numbers = next(iter(self.result.parts)), self.row_numbers()
+        if not self.sizes()[part]:
+            self.splits()  # the error about a split without rows names the operation
         table = OperatedTable(
             source_size=self.source.sizes()[part],
             source_rows=self.result.source_rows[part],

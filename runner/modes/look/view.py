@@ -119,7 +119,7 @@ class View:
         static, numbers = split_scalars(config)
         seed = config.values["seed"]
         arrays = numbers_to_arrays(numbers, seed)
-        augmentations, _ = build_augmentations(static, arrays, self.targets)
+        augmentations, _ = build_augmentations(static, arrays, self.targets, by_row=self.features.augments_rows)
         examples = self.examples(rows, (seed, 0, 0))
         targets = {name: jnp.asarray(target) for name, target in examples.targets.items()}
         batch = make_targets(self.targets, targets, jnp.ones(len(rows), bool), None)

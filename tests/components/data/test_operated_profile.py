@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data import Arrays, Csv, Frame, Mixed, OperatedSource, block_store
-from components.operation import Derive, Filter
+from components.operation import Derive, Explode, Filter, Rename
 from components.tracked_block import TrackedBlock
 from components.types import ColumnProfile, DataError
 
@@ -126,3 +126,21 @@ def test_a_source_without_a_profile_and_a_target_of_lists_are_errors() -> None:
     assert note.startswith("pair is left out: it has arrays of shape (2) and type float64")
     with pytest.raises(DataError, match=r"`target` \(=pair\): it has arrays of shape \(2\)"):
         OperatedSource(source=Frame(columns=table, target="pair"), operations=(Pair(),)).profile()
+
+
+def test_operations_that_leave_no_row_are_named() -> None:
+    table = make_frame([(float(number), "a", number) for number in range(20)])
+    source = OperatedSource(source=table, operations=(Derive(columns={"half": "float / 2"}), Filter(where="half < 0")))
+    with pytest.raises(DataError, match=r"^the train split has 14 rows .*, and operations\.1 \(filter\) leaves none"):
+        source.profile()
+
+
+def test_the_note_of_a_column_that_is_left_out_goes_with_the_column() -> None:
+    table = Frame(columns={"words": [["a", "b"], ["c"]], "number": np.arange(2)}, target="number")
+    (note,) = OperatedSource(source=table, operations=(Filter(where="number >= 0"),)).profile().notes
+    assert note.startswith("words is left out: it has lists")
+    exploded = OperatedSource(source=table, operations=(Explode(columns="words"),)).profile()
+    assert [column.name for column in exploded.columns] == ["words", "number"]
+    renamed = OperatedSource(source=table, operations=(Rename(columns={"words": "tags"}),)).profile()
+    assert not exploded.notes
+    assert [note.partition(":")[0] for note in renamed.notes] == ["tags is left out"]

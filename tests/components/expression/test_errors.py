@@ -40,6 +40,8 @@ BLOCK = Block(
         ("'a", "is no valid expression: "),
         ("1 < 2", "has no column"),
         ("pi()", "has no column"),
+        ("__import__('os').system('id')", r"contains `__import__\('os'\).system\('id'\)`; allowed: columns, "),
+        ("open('id')", "calls the unknown function 'open'. Allowed: "),
         ("price # 3", "contains #"),
         ("price is None", r"contains `price is None`; write is_null\(x\)"),
         ("price == null", r"compares with null in `price == null`, which is always missing; write is_null\(x\)"),

@@ -463,3 +463,17 @@ def test_the_reason_why_a_column_is_text_names_a_setting_that_works(
     (override,) = shlex.split(remedy.partition("set ")[2])
     types = configure(["data=csv", "data.path=table.csv", "data.target=y", override]).values["data"]["types"]
     assert types["x"] in ("float", "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("examples", "inputs"),
+    [("{option: windows, size: 3, horizon: 2}", ["x", "y"]), ("{option: windows, size: 3}", ["x"]), ("null", ["x"])],
+)
+def test_the_past_of_the_target_of_a_forecast_is_an_input(
+    examples: str, inputs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(["x", "y"], [[n % 7 for n in range(60)], NUMBERS])
+    words = ("data=csv", f"data.path={path}", "data.target=y", "data.seed=null", f"examples={examples}")
+    config = configure([*words, "mode=dry_run"])
+    assert config.values["feature"]["inputs"] == {"columns": inputs}
+    assert ("; its past is an input" in capsys.readouterr().out) == ("y" in inputs)
