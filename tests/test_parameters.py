@@ -116,7 +116,7 @@ def observe_optimizer(part: Any) -> Iterator[str]:
 
 def observe_schedule(part: Any) -> Iterator[str]:
     yield repr(part.plateau)
-    yield str([float(part.at(clock)["learning_rate"]) for clock in CLOCKS])
+    yield str([{name: float(number) for name, number in part.at(clock).items()} for clock in CLOCKS])
 
 
 def observe_step(part: Any) -> Iterator[str]:

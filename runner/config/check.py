@@ -17,6 +17,7 @@ from runner.config.check_data import find_drop_problems
 from runner.config.check_examples import find_example_problems
 from runner.config.check_files import find_file_problems
 from runner.config.check_operations import find_operation_problems
+from runner.config.check_schedule import find_schedule_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
@@ -113,6 +114,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_teacher_problems(used),
         *find_weights_problems(used),
         *find_update_problems(used),
+        *find_schedule_problems(used),
         *find_drop_problems(used),
         *_check_length(used),
         *_check_monitor(used),
