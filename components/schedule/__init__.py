@@ -13,6 +13,7 @@ from components.schedule.decay import (
 )
 from components.schedule.one_cycle import one_cycle
 from components.schedule.pieces import join, piecewise_constant
+from components.schedule.range_test import range_test
 
 __all__ = [
     "constant",
@@ -26,5 +27,6 @@ __all__ = [
     "piecewise_constant",
     "polynomial",
     "power",
+    "range_test",
     "reduce_on_plateau",
 ]

@@ -22,8 +22,17 @@ OTHER_MOMENTUMS = {"optax.signum": "beta", "optax.contrib.momo": "beta", "optax.
 """Optimizers whose momentum has another name, which means something else in other optimizers."""
 
 
+RATE_FREE = (
+    *("optax.contrib.prodigy", "optax.contrib.dadapt_adamw", "optax.contrib.cocob", "optax.contrib.dog"),
+    *("optax.contrib.dowg", "optax.lbfgs", "optax.rprop"),
+)
+"""Optimizers that find the lengths of their steps themselves."""
+
+
 def find_schedule_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds schedules of the momentum for optimizers that have none or set it, and rates that are given twice."""
+    if values.get("mode") == "find_lr":
+        yield from _find_ramp_problems(values)
     for path, node in iterate_parts(values.get("schedule"), ("schedule",)):
         yield from _find_double_rates(join_path(path), node)
     for (key, optimizer), (schedule_key, schedule) in _iterate_pairs(values):
@@ -88,3 +97,15 @@ def _find_double_rates(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
                 f"has no effect, because {key}.values has the learning rates. Set {key}.{name}=null, or leave values "
                 "out.",
             )
+
+
+def _find_ramp_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds what makes mode=find_lr impossible."""
+    target = target_of(values.get("optimizer"))
+    if target in RATE_FREE:
+        text = f"{target} finds the lengths of its steps itself, so mode=find_lr has nothing to find."
+        yield Problem("optimizer", f"{text} Choose another optimizer, or leave mode=find_lr out.")
+    section = values.get("find_lr")
+    low, high = (section.get(name) for name in ("min_rate", "max_rate")) if isinstance(section, Mapping) else (0, 1)
+    if isinstance(low, int | float) and isinstance(high, int | float) and low >= high:
+        yield Problem("find_lr.min_rate", f"{low:g} is not below find_lr.max_rate={high:g}. Choose a smaller one.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
-SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "runs": "Runs"}
+SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "find_lr": "FindLr", "runs": "Runs"}
 """Mappings at the root, and the dataclasses with their fields."""
 
 
@@ -87,6 +87,16 @@ class Convert:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FindLr:
+    """The learning rates that mode=find_lr tries."""
+
+    min_rate: Annotated[float, Range(0, 1e6, "()")]
+    max_rate: Annotated[float, Range(0, 1e6, "()")]
+    steps: Annotated[int, Range(20, 100_000)] | None
+    decay: Annotated[float, Range(0, 1, "[)")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runs:
     """Which runs below `folder` are listed or cleaned."""
 
@@ -103,7 +113,18 @@ class Settings:
     """The keys at the root that are not groups."""
 
     mode: Literal[
-        "train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "download", "convert", "deliver"
+        "train",
+        "dry_run",
+        "look",
+        "find_lr",
+        "evaluate",
+        "predict",
+        "runs",
+        "clean",
+        "init",
+        "download",
+        "convert",
+        "deliver",
     ]
     seed: Annotated[int, Range(0, 2**32 - 1)]
     folds: Annotated[int, Range(2)] | None
@@ -118,6 +139,7 @@ class Settings:
     run: str | None
     output: Output
     convert: Convert
+    find_lr: FindLr
     runs: Runs
     intervals: Annotated[int, Range(100, 1_000_000)] | None
     note: str | None

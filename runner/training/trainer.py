@@ -296,8 +296,8 @@ class Trainer(Evaluator):
         """Takes the steps until the step `end`, or until the time is up. Returns False if a signal stopped it."""
         pending: list[Any] = []  # metric sums of the latest dispatches, not yet read from the device
         last_report = last_save = last_time = time.monotonic()
-        for chunk in self.timings.time_waiting(self._chunks(trainer_state.step, end)):
-            pending.append(self._dispatch(trainer_state, chunk))
+        for sums in self.take_steps(trainer_state, end):
+            pending.append(sums)
             profile.after_dispatch(pending[-1]["last"])
             if len(pending) > MAX_IN_FLIGHT:
                 jax.block_until_ready(pending[-1 - MAX_IN_FLIGHT]["last"])
@@ -324,6 +324,11 @@ class Trainer(Evaluator):
         self._read_sums(trainer_state, pending)
         self.timings.training += time.monotonic() - last_time
         return True
+
+    def take_steps(self, trainer_state: TrainerState, end: int) -> Iterator[Any]:
+        """Takes the steps until the step `end`. Yields the metric sums of each dispatch, which the device computes."""
+        for chunk in self.timings.time_waiting(self._chunks(trainer_state.step, end)):
+            yield self._dispatch(trainer_state, chunk)
 
     def _is_point_due(self, step: int) -> bool:
         return self.training.log_steps is not None and step % self.training.log_steps == 0

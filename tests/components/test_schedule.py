@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from options import built, options
+from options import built, options, replace_rate
 
 from components.schedule import (
     constant,
@@ -24,6 +24,7 @@ from components.schedule import (
     piecewise_constant,
     polynomial,
     power,
+    range_test,
     reduce_on_plateau,
 )
 from components.types import Clock, Duration, Plateau, Schedule, UserError
@@ -43,8 +44,7 @@ def rates(schedule: Schedule, total: int, steps: Sequence[int] = STEPS, epoch: i
 
 def build_option(option: str, learning_rate: float) -> Schedule:
     """The schedule of a file in `conf/schedule`, with a learning rate."""
-    node = json.dumps(options("schedule")[option]).replace('"${learning_rate}"', str(learning_rate))
-    return build(json.loads(node), {})
+    return build(replace_rate(options("schedule")[option], learning_rate), {})
 
 
 def test_constant_has_the_same_rate_at_every_step() -> None:
@@ -148,7 +148,7 @@ EQUATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cosine_restarts": lambda t, n: restarts(t, 0.14286, 2.0),
     "exponential": lambda t, n: 0.1**t,
     "inverse_sqrt": lambda t, n: np.minimum(n / (0.05 * 400), np.sqrt(0.05 * 400 / n)),
-    "join": lambda t, n: np.select([t < 0.1 * 0.7, t < 0.7], [n / 28, 1.0], half_cosine((t - 0.7) / 0.3)),
+    "join": lambda t, n: np.where(t < 0.7, 1.0, np.maximum(1 - (t - 0.7) / 0.3, 0)),
     "linear": lambda t, n: 1 - np.minimum(t, 1),
     "one_cycle": lambda t, n: np.where(
         t < 0.3, 0.04 + 0.96 * half_cosine(1 - t / 0.3), 4e-6 + (1 - 4e-6) * half_cosine((t - 0.3) / 0.7)
@@ -246,6 +246,12 @@ def test_one_cycle_of_lines() -> None:
     schedule = one_cycle(1.0, Duration(0.25), initial=0.2, final=0.1, shape="linear")
     expected = np.interp([0, 5, 25, 40, 99], [0, 25, 100], [0.2, 1.0, 0.1])
     np.testing.assert_allclose(rates(schedule, 100, [0, 5, 25, 40, 99]), expected, rtol=1e-5)
+
+
+def test_a_range_test_raises_the_rate_and_keeps_the_momentum() -> None:
+    schedule = range_test(one_cycle(5.0, momentum=0.9), 1e-6, 1.0)
+    np.testing.assert_allclose(rates(schedule, 7, range(7)), 10.0 ** np.arange(-6, 1), rtol=1e-5)
+    assert {float(schedule.at(Clock(step, 7, 1))["momentum"]) for step in range(7)} == {np.float32(0.9)}
 
 
 WITH_WARMUP = [name for name, part in options("schedule").items() if name not in ("join", "one_cycle", "inverse_sqrt")]

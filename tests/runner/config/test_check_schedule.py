@@ -29,6 +29,11 @@ PIECES = ("schedule=piecewise_constant", "schedule.values=[0.1,0.2,0.3]")
         ((*CYCLE, "optimizer=adam", "optimizer.b1=0.8"), "optimizer.b1: is set by schedule."),
         (PIECES, "schedule.learning_rate: has no effect, because schedule.values has the learning rates. Set sched"),
         (
+            ("mode=find_lr", "optimizer={_target_: optax.contrib.prodigy}"),
+            "optimizer: optax.contrib.prodigy finds the lengths of its steps itself, so mode=find_lr has nothing to",
+        ),
+        (("mode=find_lr", "find_lr.min_rate=1", "find_lr.max_rate=1"), "find_lr.min_rate: 1 is not below find_lr.max"),
+        (
             (*PIECES, "schedule.learning_rate=null", "schedule.factors=[1,2,3]"),
             "schedule.factors: has no effect, because schedule.values has the learning rates.",
         ),
