@@ -94,7 +94,10 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["schedule=cosine", "schedule.warmup=500ep"], "schedule.warmup=500ep is 2,500 steps, and the run takes 5"),
+        (
+            ["schedule=cosine", "schedule.warmup=500ep"],
+            "schedule.warmup=500ep is 2,500 steps, and the run takes 5, so the learning rate of its last step is 2e-05",
+        ),
         (
             ["update=[freeze]", "update.freeze.paths=[architecture/dense_0/*]", "update.freeze.until=6st"],
             "update.freeze.until=6st is 6 steps, and the run takes 5",

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+import numpy as np
 
-from components.types import Clock, Event, UserError
+from components.types import Event, UserError
 from runner import platform
 from runner.config.catalog import RUN_YAML, display_path
 from runner.config.config import Config
@@ -41,6 +41,7 @@ from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_miss
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
+from runner.training.rate_curve import compute_numbers, sample_schedule, write_curve
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError, Trainer
 from runner.training.trainer_state import TrainerState
@@ -176,6 +177,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     path = run.folder.path
     values = run.config.values
     save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
+    write_curve(path, sample_schedule(run.trainer))
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_messages if member else set()
     for sentence in run.data.messages:
@@ -296,10 +298,9 @@ def _describe_stretched_schedule(trainer: Trainer, trainer_state: TrainerState) 
     if not earlier or step == 0:
         return None
     before, after = max(earlier), plan.total_steps
-    clocks = [Clock(step - 1, before, plan.steps_per_epoch), Clock(step, before, plan.steps_per_epoch)]
-    clocks.append(Clock(step, after, plan.steps_per_epoch))
-    rate_at = jax.jit(lambda clock: trainer.schedule.at(clock)["learning_rate"] * trainer_state.monitor.scale)
-    last, shorter, longer = (float(rate_at(clock)) for clock in clocks)
+    steps, totals = np.array([step - 1, step, step], np.int32), np.array([before, before, after], np.int32)
+    rates = compute_numbers(trainer, steps, totals)["learning_rate"] * np.float32(trainer_state.monitor.scale)
+    last, shorter, longer = rates.tolist()
     if math.isclose(shorter, longer, rel_tol=1e-5):
         return None
     return (

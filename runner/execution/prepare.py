@@ -28,6 +28,7 @@ from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
+from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
 from runner.execution.finished_run import load_architecture_weights
@@ -50,6 +51,7 @@ from runner.signature.operations import build_operations, explain_computed_colum
 from runner.signature.schema import SCHEMA
 from runner.suggest.suggestions import take_rows
 from runner.training.observers import Observers
+from runner.training.rate_curve import find_zero_tail, sample_schedule
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 from runner.tree import iterate_leaves, join_path
@@ -172,7 +174,8 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 signals=signals,
             )
         _check_schedules(trainer)
-        _check_durations(config, trainer, progress)
+        if config.values["mode"] != "find_lr":  # its run has another length and schedule
+            _check_durations(config, trainer, progress)
         _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
         return trainer
@@ -227,7 +230,24 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
         if freezes and steps == total:
             progress.note(f"note: {key}={duration.written()} is the whole run, so the parameters stay frozen")
         if steps > total and duration.unit != "run":  # a share is at most 1
-            progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
+            length = f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}"
+            progress.note(length + (_describe_last_rate(trainer) if key.startswith("schedule.") else ""))
+        if steps < total and key.startswith("schedule.") and key.endswith(".decay_steps"):
+            _note_zero_rate(trainer, progress)
+
+
+def _describe_last_rate(trainer: Trainer) -> str:
+    """The end of a note about a schedule that the run ends before."""
+    rate = float(sample_schedule(trainer)["learning_rate"][-1])
+    return f", so the learning rate of its last step is {format_number(rate)}"
+
+
+def _note_zero_rate(trainer: Trainer, progress: Progress) -> None:
+    """Shows if the learning rate is 0 before the end of the run, so that the last steps change nothing."""
+    total, zero = trainer.plan.total_steps, find_zero_tail(sample_schedule(trainer))
+    if zero is not None:
+        text = f"the learning rate is 0 from about step {zero:,} of {total:,} on, so later steps change nothing"
+        progress.note(f"note: {text}. Set schedule.final, or a longer schedule.decay_steps.")
 
 
 def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:

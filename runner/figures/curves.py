@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any, TypeAlias
 from matplotlib.axes import Axes
 
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure, set_readable_ticks
-from runner.files import read_json
+from runner.files import read_json, read_text
 from runner.record.description import MANIFEST
 from runner.record.naming import REPEAT_KEYS
 from runner.record.outbox import parse_points, read_checkpointed_points
-from runner.run_folder import read_summary
+from runner.run_folder import SCHEDULE_FILE, read_summary
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"
@@ -33,6 +34,24 @@ def draw_learning_curves(folder: Path) -> list[Path]:
     for axis, (metric, split_curves) in zip(axes, curves.items(), strict=True):
         _draw_curves(axis, metric, split_curves)
     return [save_figure(figure, folder / "figures" / "learning_curves.png")]
+
+
+def draw_schedule(folder: Path) -> list[Path]:
+    """Draws the planned learning rate and momentum of a run into `schedule.png`; nothing if they are constant."""
+    path = folder / SCHEDULE_FILE
+    if not path.exists():
+        return []
+    names, *rows = csv.reader(read_text(path).splitlines())
+    epochs, *curves = [[float(row[position]) for row in rows] for position in range(1, len(names))]
+    if all(len(set(curve)) == 1 for curve in curves):
+        return []
+    figure, axes = make_panels(len(curves))
+    for axis, name, curve in zip(axes, names[2:], curves, strict=True):
+        axis.plot(epochs, curve)
+        axis.set(title=escape_tex(name.replace("_", " ")), xlabel="epoch")
+        axis.grid(alpha=0.3)
+        set_readable_ticks(axis)
+    return [save_figure(figure, folder / "figures" / "schedule.png")]
 
 
 def draw_rate_ramp(folder: Path) -> list[Path]:
