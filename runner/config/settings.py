@@ -20,6 +20,7 @@ class Training:
     epochs: Annotated[int, Range(1)] | None
     steps: Annotated[int, Range(1)] | None
     max_minutes: Annotated[float, Range(0, math.inf, "()")] | None
+    schedule_length: Annotated[Duration, Range(0, math.inf, "()")] | None
     evaluate_steps: Annotated[int, Range(1)] | None
     log_steps: Annotated[int, Range(1)] | None
     batch_size: Annotated[int, Range(1)]
@@ -49,9 +50,13 @@ class Training:
     @classmethod
     def from_config(cls, values: Mapping[str, Any]) -> Training:
         """Reads the values below `training`."""
-        patience = values["patience"]
+        patience, length = values["patience"], values["schedule_length"]
         is_count = patience is None or isinstance(patience, int)
-        return cls(**{**values, "patience": patience if is_count else Duration.parse(patience)})
+        durations = {
+            "patience": patience if is_count else Duration.parse(patience),
+            "schedule_length": None if length is None else Duration.parse(length),
+        }
+        return cls(**{**values, **durations})
 
     def steps_per_epoch(self, rows: int) -> int:
         """The number of steps of an epoch of so many examples."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+import jax
 
-from components.types import Event, UserError
+from components.types import Clock, Event, UserError
 from runner import platform
 from runner.config.catalog import RUN_YAML, display_path
 from runner.config.config import Config
@@ -41,7 +41,7 @@ from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_miss
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
-from runner.training.rate_curve import compute_numbers, sample_schedule, write_curve
+from runner.training.rate_curve import sample_schedule, write_curve
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError, Trainer
 from runner.training.trainer_state import TrainerState
@@ -294,19 +294,29 @@ def _describe_stretched_schedule(trainer: Trainer, trainer_state: TrainerState) 
     A schedule that depends on the length of the run, such as a cosine, is computed again for the longer run.
     """
     plan, step = trainer.plan, trainer_state.step
-    earlier = [end.total_steps for end in plan.extensions if end.step == step]
-    if not earlier or step == 0:
+    if step == 0 or not any(end.step == step for end in plan.extensions):
         return None
-    before, after = max(earlier), plan.total_steps
-    steps, totals = np.array([step - 1, step, step], np.int32), np.array([before, before, after], np.int32)
-    rates = compute_numbers(trainer, steps, totals)["learning_rate"] * np.float32(trainer_state.monitor.scale)
-    last, shorter, longer = rates.tolist()
+    before, after = plan.schedule_steps_at(step - 1), plan.schedule_steps_at(step)
+    if before == after:
+        return None
+    clocks = [Clock(step - 1, before, plan.steps_per_epoch), Clock(step, before, plan.steps_per_epoch)]
+    clocks.append(Clock(min(step, after - 1), after, plan.steps_per_epoch))
+    rate_at = jax.jit(lambda clock: trainer.schedule.at(clock)["learning_rate"] * trainer_state.monitor.scale)
+    last, shorter, longer = (float(rate_at(clock)) for clock in clocks)
     if math.isclose(shorter, longer, rel_tol=1e-5):
         return None
+    reached, length = format_number(last), _write_length(before, plan.steps_per_epoch)
     return (
-        f"note: the schedule now spans {after:,} steps instead of {before:,}, so the learning rate goes from "
-        f"{format_number(last)} in step {step:,} to {format_number(longer)} in the next one"
+        f"note: the schedule now spans {after:,} steps instead of {before:,}, so the learning rate goes from {reached} "
+        f"in step {step:,} to {format_number(longer)} in the next one. To keep {reached} from here on, stop the run "
+        f"and resume it with training.schedule_length={length}"
     )
+
+
+def _write_length(steps: int, steps_per_epoch: int) -> str:
+    """A duration of so many steps, as epochs if they are whole."""
+    epochs, rest = divmod(steps, steps_per_epoch)
+    return f"{steps}st" if rest else f"{epochs}ep"
 
 
 def _describe_divergence(diverged: DivergedError, last_good_step: int | None, values: Mapping[str, Any]) -> str:

@@ -190,7 +190,7 @@ def _check_schedules(trainer: Trainer) -> None:
     for key, schedule in schedules.items():
         if schedule is not None and schedule.check is not None:
             with error_location(key):
-                schedule.check(Clock(0, trainer.plan.total_steps, trainer.plan.steps_per_epoch))
+                schedule.check(Clock(0, trainer.plan.schedule_steps_at(0), trainer.plan.steps_per_epoch))
 
 
 def _note_weights(config: Config, data: Data, progress: Progress) -> None:
@@ -218,7 +218,13 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
     Raises UserError if parameters are frozen for less than half a step, so that they never are.
     """
     plan, freeze = trainer.plan, trainer.parts.members.freeze
-    total = plan.total_steps
+    total, spanned = plan.total_steps, plan.schedule_steps_at(0)
+    if plan.schedule_length is not None and spanned != total:
+        text = (
+            f"note: training.schedule_length={plan.schedule_length.written()} is {spanned:,} steps, and the run takes"
+        )
+        stays = f"; later steps keep its last learning rate, {_format_last_rate(trainer)}" if spanned < total else ""
+        progress.note(f"{text} {total:,}{stays or _describe_last_rate(trainer)}")
     for key, duration in list_durations(config):
         freezes = freeze is not None and key.startswith(f"update.{freeze[0]}.")
         if plan.unfreeze_step == 0 and freezes:
@@ -238,8 +244,11 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
 
 def _describe_last_rate(trainer: Trainer) -> str:
     """The end of a note about a schedule that the run ends before."""
-    rate = float(sample_schedule(trainer)["learning_rate"][-1])
-    return f", so the learning rate of its last step is {format_number(rate)}"
+    return f", so the learning rate of its last step is {_format_last_rate(trainer)}"
+
+
+def _format_last_rate(trainer: Trainer) -> str:
+    return format_number(float(sample_schedule(trainer)["learning_rate"][-1]))
 
 
 def _note_zero_rate(trainer: Trainer, progress: Progress) -> None:

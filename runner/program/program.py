@@ -162,7 +162,9 @@ class Program:
         """The numbers of the run's schedule at some clocks."""
         schedule = self.build_schedule(program_inputs)
         with error_location("schedule"):
-            at = jax.vmap(lambda step, total: schedule.at(Clock(step, total, clocks.steps_per_epoch)))
+            at = jax.vmap(
+                lambda step, total: schedule.at(Clock(jnp.minimum(step, total - 1), total, clocks.steps_per_epoch))
+            )
             numbers = at(clocks.step, clocks.total_steps)
         return {name: jnp.asarray(number, jnp.float32) for name, number in numbers.items()}
 
@@ -405,7 +407,10 @@ class Program:
 
         def rates(schedule: Schedule) -> dict[str, jax.Array]:
             with error_location("schedule"):
-                scheduled = schedule.at(Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch))
+                last = rate_inputs.total_steps - 1
+                scheduled = schedule.at(
+                    Clock(jnp.minimum(step, last), rate_inputs.total_steps, rate_inputs.steps_per_epoch)
+                )
                 check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
             scale = jnp.float32(1) if schedule.plateau is None else rate_inputs.scale
             return {**scheduled, "learning_rate": scheduled["learning_rate"] * scale}

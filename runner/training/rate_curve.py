@@ -26,13 +26,13 @@ def sample_schedule(trainer: Trainer, points: int = POINTS) -> dict[str, np.ndar
     """
     plan = trainer.plan
     steps = np.unique(np.linspace(0, plan.total_steps - 1, points).round().astype(np.int32))
-    totals = np.array([plan.total_steps_at(int(step)) for step in steps], np.int32)
+    totals = np.array([plan.schedule_steps_at(int(step)) for step in steps], np.int32)
     numbers = compute_numbers(trainer, steps, totals)
     return {STEP: steps, EPOCH: steps / plan.steps_per_epoch, **numbers}
 
 
 def compute_numbers(trainer: Trainer, steps: np.ndarray, totals: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers of the schedule at steps of runs with so many steps in all; both are int32 (points,)."""
+    """The numbers of the schedule at some steps, of which it spans so many in all; both are int32 (points,)."""
     clocks = Clock(jnp.asarray(steps), jnp.asarray(totals), jnp.int32(trainer.plan.steps_per_epoch))
     numbers = trainer.program.rates(trainer.program_inputs, clocks)
     return {name: np.asarray(values) for name, values in numbers.items()}

@@ -99,6 +99,7 @@ class Trainer(Evaluator):
             total_steps=training.total_steps(rows),
             evaluation_interval=training.evaluate_steps or steps_per_epoch,
             frozen_until=None if freeze is None else freeze[1].until,
+            schedule_length=training.schedule_length,
         )
         self.state_shapes = program.state_shapes(*self._init_arguments())
         self.steps_per_dispatch = 1
@@ -375,8 +376,8 @@ class Trainer(Evaluator):
 
     def rate_inputs(self, step: int, scale: float) -> RateInputs:
         """What the learning rate depends on, for the dispatch that starts at a step."""
-        total_steps = self.plan.total_steps_at(step)
-        return RateInputs(np.int32(total_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
+        schedule_steps = self.plan.schedule_steps_at(step)
+        return RateInputs(np.int32(schedule_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
 
     def _read_sums(
         self, trainer_state: TrainerState, pending: list[Any], leave: int = 0, *, checks_parameters: bool = True

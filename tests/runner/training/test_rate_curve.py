@@ -1,11 +1,13 @@
 """The numbers of a schedule over a run: sampled with one compilation, noted, recorded and drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from step_session import ROWS, Session
 
+from components.types import Duration
 from runner.figures import draw
 from runner.run_folder import SCHEDULE_FILE
 from runner.training.rate_curve import find_zero_tail, sample_schedule, write_curve
@@ -33,10 +35,20 @@ def test_a_sweep_over_numbers_compiles_the_curve_once() -> None:
 
 def test_the_steps_before_an_extension_keep_their_rates() -> None:
     trainer = Session("schedule=linear", "training.epochs=2").trainer
-    object.__setattr__(trainer.plan, "extensions", (Extension(STEPS, STEPS, True),))
+    trainer.plan = replace(trainer.plan, extensions=(Extension(STEPS, STEPS, True),))
     rates = sample_schedule(trainer)["learning_rate"]
     np.testing.assert_allclose(rates[:STEPS], 0.1 * (1 - np.arange(STEPS) / STEPS), rtol=1e-6)
     np.testing.assert_allclose(rates[STEPS:], 0.1 * (1 - np.arange(STEPS, 2 * STEPS) / (2 * STEPS)), rtol=1e-6)
+
+
+def test_the_steps_before_an_extension_keep_the_length_of_their_schedule() -> None:
+    trainer = Session("schedule=linear", "training.epochs=2").trainer
+    two_steps = Duration(2, "step")
+    first = Extension(STEPS, 2, False, two_steps)
+    trainer.plan = replace(trainer.plan, schedule_length=two_steps, extensions=(first, Extension(STEPS, STEPS, True)))
+    rates = sample_schedule(trainer)["learning_rate"]
+    expected = [*(1 - np.arange(2) / 2), *(1 - np.arange(2, STEPS) / STEPS), *[0.5] * STEPS]
+    np.testing.assert_allclose(rates, 0.1 * np.array(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
