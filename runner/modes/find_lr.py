@@ -67,16 +67,20 @@ class Ramp:
     def has_fallen(self) -> bool:
         """Whether the smoothed loss has fallen by more than the noise of the first third of the steps."""
         first = len(self.losses) // 10
-        if first < 2 or self.lowest < first:
+        if first < 2 or self.lowest <= first:
             return False
         noise = np.diff(self.losses[: len(self.losses) // 3]).std() / math.sqrt(2)
         return bool(self.smoothed[first] - self.smoothed[self.lowest] > noise)
 
     @property
     def steepest(self) -> float:
-        """The rate at which the smoothed loss falls fastest with the logarithm of the rate."""
-        slopes = np.gradient(self.smoothed[: self.lowest + 1], np.log(self.rates[: self.lowest + 1]))
-        return float(self.rates[np.argmin(slopes)])
+        """The rate at which the smoothed loss falls fastest with the logarithm of the rate.
+
+        The first tenth of the steps is left out, whose means are of few losses.
+        """
+        part = slice(len(self.losses) // 10, self.lowest + 1)
+        slopes = np.gradient(self.smoothed[part], np.log(self.rates[part]))
+        return float(self.rates[part][np.argmin(slopes)])
 
     @property
     def suggestion(self) -> float | None:

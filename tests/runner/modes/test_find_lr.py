@@ -52,6 +52,10 @@ def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested() -> None:
     assert ramp.end == "find_lr.max_rate, after 38 steps"
 
 
+def test_the_first_losses_are_no_steepest_fall() -> None:
+    assert make_ramp([9.0, 2.0, *FLAT[2:], *FALL], decay=0.0).steepest > 1e-4
+
+
 @pytest.mark.parametrize(
     ("losses", "end", "steps"),
     [
