@@ -21,11 +21,12 @@ from runner.files import NUMBER, FieldTypes, check_fields, check_no_links, read_
 LOCK = "lock"  # the file that a process locks
 NEW_LOCK = f"{LOCK}.new"  # the same file before it is locked
 LAST_RUN = "last"  # the name of the run that started last
-LOOK = "look"  # the kind of a folder that mode=look writes
+LOOK, FIND_LR = "look", "find_lr"  # the kinds of folders of the modes that train nothing
 BEST_RUN = "best"  # no name of a run, but users try it
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
 MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
+SCHEDULE_FILE = "schedule.csv"  # the numbers of the schedule over the run
 OBSERVERS_FOLDER = "observers"  # the files of observers
 FOLDERS = ("checkpoints", "figures", "profile", OBSERVERS_FOLDER)
 DELIVERY_FILES = ("delivered.tmp", "names.tmp")  # temporary files of the process that delivers to MLflow
@@ -62,6 +63,7 @@ RESULT_NEUTRAL_KEYS = (
     "run",
     "output",
     "convert",
+    "find_lr",
     "runs",
     "sweep",
     "training.log_steps",
@@ -219,7 +221,7 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
         UserError: there is no such run, or it is a sweep.
     """
     folder = find_folder(root, name, key)
-    check_no_look(folder, name, key)
+    check_trains(folder, name, key)
     if not is_sweep(folder):
         return folder
     runs, best = list_runs(folder), read_summary(folder).get("best_folder")
@@ -227,10 +229,10 @@ def find_run(root: Path, name: str, key: str = "run") -> Path:
     raise UserError(f"{key}={name} is a sweep. Name one of its runs{hint}")
 
 
-def check_no_look(folder: Path, name: str, key: str) -> None:
-    """Raises UserError for a folder of mode=look, which the key of a configuration names."""
-    if read_kind(folder) == LOOK:
-        raise UserError(f"{key}={name} is a folder of mode=look, which trains nothing. Name a run (see mode=runs).")
+def check_trains(folder: Path, name: str, key: str) -> None:
+    """Raises UserError for a folder of a mode that trains nothing, which the key of a configuration names."""
+    if (kind := read_kind(folder)) in (LOOK, FIND_LR):
+        raise UserError(f"{key}={name} is a folder of mode={kind}, which trains nothing. Name a run (see mode=runs).")
 
 
 def is_sweep(folder: Path) -> bool:
@@ -239,7 +241,7 @@ def is_sweep(folder: Path) -> bool:
 
 
 def read_kind(folder: Path) -> str:
-    """`run`, `sweep` or `look`. Of a damaged folder, which is reported where it is read, `run`."""
+    """`run`, `sweep`, `look` or `find_lr`. Of a damaged folder, which is reported where it is read, `run`."""
     with suppress(ValueError, OSError):
         return str(read_json(folder / "record.json").get("kind", "run"))
     return "run"

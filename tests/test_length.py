@@ -94,7 +94,10 @@ def test_a_run_of_steps_ends_within_an_epoch() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["schedule=cosine", "schedule.warmup=500ep"], "schedule.warmup=500ep is 2,500 steps, and the run takes 5"),
+        (
+            ["schedule=cosine", "schedule.warmup=500ep"],
+            "schedule.warmup=500ep is 2,500 steps, and the run takes 5, so the learning rate of its last step is 2e-05",
+        ),
         (
             ["update=[freeze]", "update.freeze.paths=[architecture/dense_0/*]", "update.freeze.until=6st"],
             "update.freeze.until=6st is 6 steps, and the run takes 5",
@@ -378,7 +381,8 @@ def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(
     last, following = (format_number(longer.records[index]["learning_rate"]) for index in (1, 2))
     assert (
         f"note: the schedule now spans 18 steps instead of 7, so the learning rate goes from {last} in step 7 to "
-        f"{following} in the next one"
+        f"{following} in the next one. To keep {last} from here on, stop the run and resume it with "
+        "training.schedule_length=7st"
     ) in capsys.readouterr().err
     expected = results(first.folder)
     assert json.loads((first.folder / "record.json").read_text())["tags"]["prolonged"] == "7 → 18 steps"
@@ -394,6 +398,39 @@ def test_a_run_is_extended_by_steps_and_repeats_lost_steps_exactly(
         run(*extend)
     with pytest.raises(UserError, match=r"may change, to larger numbers"):
         run(*words, "training.steps=17", f"resume={first.folder}")
+
+
+def test_an_extended_run_keeps_the_rate_that_it_reached_with_the_length_of_its_schedule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("schedule=cosine", "schedule.final=0.1", "training.evaluate_steps=4")
+    first = run(*words, "training.steps=8")
+    shutil.copytree(first.folder, tmp_path / "finished")
+    extend = (*words, "training.steps=20", "training.schedule_length=8st", f"resume={first.folder}")
+    kept = [record["learning_rate"] for record in run(*extend).records]
+    assert kept[1] == kept[2] == kept[4] < kept[0]
+    printed = capsys.readouterr().err
+    assert "the schedule now spans" not in printed
+    assert (
+        f"8 steps, and the run takes 20; later steps keep its last learning rate, {format_number(kept[1])}" in printed
+    )
+    shutil.rmtree(first.folder)
+    shutil.copytree(tmp_path / "finished", first.folder)
+    jumped = [record["learning_rate"] for record in run(*words, "training.steps=16", extend[-1]).records]
+    assert jumped[1] == kept[1] < jumped[2]
+    with pytest.raises(UserError, match=r"and training\.schedule_length"):
+        run(*extend, "seed=3")
+    again = [record["learning_rate"] for record in run(*extend).records]
+    assert again[:4] == jumped, "the steps so far had the longer schedule"
+    assert again[4:] == kept[4:]
+
+
+@pytest.mark.parametrize(("length", "spanned"), [("3st", 3), ("0.5", 5), ("2ep", 10), ("1", 10), ("20st", 20)])
+def test_a_schedule_spans_its_own_length_and_keeps_its_last_rate(length: str, spanned: int) -> None:
+    words = ("schedule=linear", "training.steps=10", "training.evaluate_steps=1")
+    rates = [record["learning_rate"] for record in run(*words, f"training.schedule_length={length}").records]
+    steps = np.minimum(np.arange(10), spanned - 1)
+    np.testing.assert_allclose(rates, 0.01 * (1 - steps / spanned), rtol=1e-5)
 
 
 def test_steps_before_an_extension_between_evaluations_keep_their_rates(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from options import options
+from options import options, replace_rate
 from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 
 import components.architecture
@@ -116,7 +116,7 @@ def observe_optimizer(part: Any) -> Iterator[str]:
 
 def observe_schedule(part: Any) -> Iterator[str]:
     yield repr(part.plateau)
-    yield str([float(part.at(clock)["learning_rate"]) for clock in CLOCKS])
+    yield str([{name: float(number) for name, number in part.at(clock).items()} for clock in CLOCKS])
 
 
 def observe_step(part: Any) -> Iterator[str]:
@@ -219,6 +219,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     **{key: {"momentum": 0.9} for key in ("sgd.nesterov", "sgd.accumulator_dtype", "rmsprop.nesterov")},
     **{key: {"features": 6} for key in ("Conv.groups", "ConvNorm.groups")},
     **{f"{name}.{key}": {"batch_norm": True} for name in BATCH_NORM_NAMES for key in ("momentum", "epsilon")},
+    "piecewise_constant.values": {"learning_rate": None, "values": [1.0, 0.1, 0.01]},
+    "piecewise_constant.factors": {"factors": [1.0, 0.1, 0.01]},
     "MobileNet.narrow": {"width": 0.5, "dense": 32},
     **{key: {"stride": 2} for key in ("AveragePool.ceil_mode", "MaxPool.ceil_mode")},
 }
@@ -230,6 +232,7 @@ VALUES: dict[str, list[Any]] = {
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
     **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "unit_norm")},
     "Siamese.tower": [{"_target_": "components.architecture.MLP", "widths": [5]}],
+    "join.schedules": [[{"_target_": "components.schedule.constant", "learning_rate": rate} for rate in (0.1, 0.2)]],
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""
@@ -256,7 +259,7 @@ def list_parts() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield "layer", name, layer(name)
     for kind in sorted(OBSERVERS.keys() - {"layer", "architecture"}):
         for option, node in options(kind).items():
-            yield kind, option, {key: 0.3 if value == "${learning_rate}" else value for key, value in node.items()}
+            yield kind, option, replace_rate(node, 0.3)
     names = {name for name, part in vars(components.architecture).items() if isinstance(part, type)}
     for name in sorted(names - {"HiddenLayers"}):
         if "outputs" in (read_signature(f"components.architecture.{name}") or {}):

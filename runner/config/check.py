@@ -17,6 +17,7 @@ from runner.config.check_data import find_drop_problems
 from runner.config.check_examples import find_example_problems
 from runner.config.check_files import find_file_problems
 from runner.config.check_operations import find_operation_problems
+from runner.config.check_schedule import find_schedule_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
@@ -113,6 +114,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_teacher_problems(used),
         *find_weights_problems(used),
         *find_update_problems(used),
+        *find_schedule_problems(used),
         *find_drop_problems(used),
         *_check_length(used),
         *_check_monitor(used),
@@ -601,7 +603,7 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     for key in config.origins:
         modes = [f"mode={name}" for name, each in MODES.items() if key in each.keys]
-        is_set = key.startswith(("runs.", "convert.")) and config.origins[key].startswith(COMMAND_LINE)
+        is_set = key.startswith(("runs.", "convert.", "find_lr.")) and config.origins[key].startswith(COMMAND_LINE)
         if is_set and mode in MODES and modes and f"mode={mode}" not in modes:
             yield Problem(key, f"is allowed for {' and '.join(modes)} only. Leave it out.")
     training = values.get("training")

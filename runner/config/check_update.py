@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from components.closest import join_names
+from runner.config.check_schedule import SCHEDULES, sets_momentum
 from runner.config.check_targets import has_member, target_of
 from runner.signature.parameters import read_parameter_hints, read_signature
 from runner.signature.source import PartNotFoundError
@@ -40,14 +41,15 @@ def find_update_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     A schedule of the user's may set numbers of an optimizer. If there is one, `OptimizerFactory` checks what depends on
     these numbers.
     """
-    schedules = [node["_target_"] for path, node in iterate_parts(values) if path[-1] == "schedule"]
-    knows_numbers = all(str(target).startswith("components.schedule.") for target in schedules)
+    schedules = [node for path, node in iterate_parts(values) if path[-1] == "schedule"]
+    knows_numbers = all(str(node["_target_"]).startswith(SCHEDULES) for node in schedules)
+    knows_momentum = knows_numbers and not any(map(sets_momentum, schedules))
     for path, node in iterate_parts(values):
         if path[-1] == "optimizer":
             yield from _find_wrong_masks(join_path(path), node)
             with suppress(PartNotFoundError):  # it is reported at its key
                 yield from _find_unlimited_decays(join_path(path), node)
-                if knows_numbers:
+                if knows_momentum:
                     yield from find_momentum_problems(join_path(path), node)
     update, optimizer = values.get("update"), values.get("optimizer")
     if not isinstance(update, Mapping) or not isinstance(optimizer, Mapping):

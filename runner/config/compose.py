@@ -63,7 +63,7 @@ from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
-from runner.run_folder import LAST_RUN, check_no_look, find_folder, find_run, is_sweep
+from runner.run_folder import LAST_RUN, check_trains, find_folder, find_run, is_sweep
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.terminal import print_line
 from runner.tree import dotted_leaves, resolve_references
@@ -348,7 +348,7 @@ def _metrics_of_targets(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 def _resume(config: Config, overrides: Sequence[str], name: str, composer: Composer) -> Config:
     """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
     folder = find_folder(Path(config.values["folder"]), name)
-    check_no_look(folder, name, "resume")
+    check_trains(folder, name, "resume")
     if is_sweep(folder):
         command = format_command([*map(str, read_yaml(folder / "overrides.yaml", list))], "-m")
         raise UserError(f"resume={name} is a sweep. The command that started it resumes it: {command}")

@@ -32,6 +32,10 @@ MODES = {
         ("run", "data.split"),
         groups=("data", "feature", "augmentation"),
     ),
+    "find_lr": Mode(
+        "raises the learning rate step by step, shows how the loss follows, and suggests a rate; keeps nothing trained",
+        ("find_lr.min_rate", "find_lr.max_rate", "find_lr.steps", "find_lr.decay"),
+    ),
     "evaluate": Mode(
         "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
         ("run", "data.split", "data.on_missing", "intervals"),

@@ -32,7 +32,7 @@ from runner.yaml_file import OPTION_LIMITS
 SHORTHANDS = {"output": "output.path"}  # a key that stands for a key below it, unless its value is a mapping
 # Keys whose values are never a list
 SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.query", "data.split", "data.on_missing")
-MODE_KEYS = ("runs", "output", "convert")  # the keys of modes that take no sweep
+MODE_KEYS = ("runs", "output", "convert", "find_lr")  # the keys of modes that take no sweep
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 TEXT_KEYS = (CONDITION_KEY, "data.query")  # their values are plain text, unless these are in quotes

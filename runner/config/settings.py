@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
-SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "runs": "Runs"}
+SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "find_lr": "FindLr", "runs": "Runs"}
 """Mappings at the root, and the dataclasses with their fields."""
 
 
@@ -20,6 +20,7 @@ class Training:
     epochs: Annotated[int, Range(1)] | None
     steps: Annotated[int, Range(1)] | None
     max_minutes: Annotated[float, Range(0, math.inf, "()")] | None
+    schedule_length: Annotated[Duration, Range(0, math.inf, "()")] | None
     evaluate_steps: Annotated[int, Range(1)] | None
     log_steps: Annotated[int, Range(1)] | None
     batch_size: Annotated[int, Range(1)]
@@ -49,9 +50,13 @@ class Training:
     @classmethod
     def from_config(cls, values: Mapping[str, Any]) -> Training:
         """Reads the values below `training`."""
-        patience = values["patience"]
+        patience, length = values["patience"], values["schedule_length"]
         is_count = patience is None or isinstance(patience, int)
-        return cls(**{**values, "patience": patience if is_count else Duration.parse(patience)})
+        durations = {
+            "patience": patience if is_count else Duration.parse(patience),
+            "schedule_length": None if length is None else Duration.parse(length),
+        }
+        return cls(**{**values, **durations})
 
     def steps_per_epoch(self, rows: int) -> int:
         """The number of steps of an epoch of so many examples."""
@@ -87,6 +92,16 @@ class Convert:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FindLr:
+    """The learning rates that mode=find_lr tries."""
+
+    min_rate: Annotated[float, Range(0, 1e6, "()")]
+    max_rate: Annotated[float, Range(0, 1e6, "()")]
+    steps: Annotated[int, Range(20, 100_000)] | None
+    decay: Annotated[float, Range(0, 1, "[)")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runs:
     """Which runs below `folder` are listed or cleaned."""
 
@@ -103,7 +118,18 @@ class Settings:
     """The keys at the root that are not groups."""
 
     mode: Literal[
-        "train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "download", "convert", "deliver"
+        "train",
+        "dry_run",
+        "look",
+        "find_lr",
+        "evaluate",
+        "predict",
+        "runs",
+        "clean",
+        "init",
+        "download",
+        "convert",
+        "deliver",
     ]
     seed: Annotated[int, Range(0, 2**32 - 1)]
     folds: Annotated[int, Range(2)] | None
@@ -118,6 +144,7 @@ class Settings:
     run: str | None
     output: Output
     convert: Convert
+    find_lr: FindLr
     runs: Runs
     calibrate: Literal["temperature"] | None
     intervals: Annotated[int, Range(100, 1_000_000)] | None

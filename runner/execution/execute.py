@@ -44,6 +44,7 @@ from runner.training.calibration import fit_temperatures, set_temperatures
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
+from runner.training.rate_curve import sample_schedule, write_curve
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError, Trainer
 from runner.training.trainer_state import TrainerState
@@ -179,6 +180,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     path = run.folder.path
     values = run.config.values
     save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
+    write_curve(path, sample_schedule(run.trainer))
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_messages if member else set()
     for sentence in run.data.messages:
@@ -296,20 +298,29 @@ def _describe_stretched_schedule(trainer: Trainer, trainer_state: TrainerState) 
     A schedule that depends on the length of the run, such as a cosine, is computed again for the longer run.
     """
     plan, step = trainer.plan, trainer_state.step
-    earlier = [end.total_steps for end in plan.extensions if end.step == step]
-    if not earlier or step == 0:
+    if step == 0 or not any(end.step == step for end in plan.extensions):
         return None
-    before, after = max(earlier), plan.total_steps
+    before, after = plan.schedule_steps_at(step - 1), plan.schedule_steps_at(step)
+    if before == after:
+        return None
     clocks = [Clock(step - 1, before, plan.steps_per_epoch), Clock(step, before, plan.steps_per_epoch)]
-    clocks.append(Clock(step, after, plan.steps_per_epoch))
+    clocks.append(Clock(min(step, after - 1), after, plan.steps_per_epoch))
     rate_at = jax.jit(lambda clock: trainer.schedule.at(clock)["learning_rate"] * trainer_state.monitor.scale)
     last, shorter, longer = (float(rate_at(clock)) for clock in clocks)
     if math.isclose(shorter, longer, rel_tol=1e-5):
         return None
+    reached, length = format_number(last), _write_length(before, plan.steps_per_epoch)
     return (
-        f"note: the schedule now spans {after:,} steps instead of {before:,}, so the learning rate goes from "
-        f"{format_number(last)} in step {step:,} to {format_number(longer)} in the next one"
+        f"note: the schedule now spans {after:,} steps instead of {before:,}, so the learning rate goes from {reached} "
+        f"in step {step:,} to {format_number(longer)} in the next one. To keep {reached} from here on, stop the run "
+        f"and resume it with training.schedule_length={length}"
     )
+
+
+def _write_length(steps: int, steps_per_epoch: int) -> str:
+    """A duration of so many steps, as epochs if they are whole."""
+    epochs, rest = divmod(steps, steps_per_epoch)
+    return f"{steps}st" if rest else f"{epochs}ep"
 
 
 def _describe_divergence(diverged: DivergedError, last_good_step: int | None, values: Mapping[str, Any]) -> str:

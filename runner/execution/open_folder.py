@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.types import UserError
+from components.types import Duration, UserError
 from runner import yaml_file
 from runner.config.config import Config
 from runner.config.legacy import fill_shares
@@ -44,6 +44,7 @@ from runner.tree import dotted_leaves
 
 RECENT_RUNS = 20  # whose files are read when a run starts, which takes milliseconds
 LIMITS = ("epochs", "steps", "max_minutes")  # below `training`; the first that is reached ends the run
+LENGTHS = (*LIMITS, "schedule_length")  # what may change when a run is extended
 
 
 class SweepMember(NamedTuple):
@@ -196,8 +197,8 @@ def _last_step(path: Path) -> int:
 
 
 def _read_limits(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits of a run's length: {"epochs": …, "steps": …, "max_minutes": …}."""
-    return {name: values["training"][name] for name in LIMITS}
+    """The lengths of a run: {"epochs": …, "steps": …, "max_minutes": …, "schedule_length": …}."""
+    return {name: values["training"][name] for name in LENGTHS}
 
 
 def _extend_record(record: dict[str, Any], end: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
@@ -213,8 +214,8 @@ def _extend_record(record: dict[str, Any], end: dict[str, Any], limits: dict[str
     ends = _list_ends(record)
     if not any(earlier | {"is_evaluated": True} == end | {"is_evaluated": True} for earlier in ends):
         # A command that was killed here may have written the same limits, before the run went on with them.
-        ends = [*(earlier for earlier in ends if any(earlier.get(name) != end[name] for name in LIMITS)), end]
-    chains = {name: list(dict.fromkeys(entry.get(name) for entry in (*ends, limits))) for name in LIMITS}
+        ends = [*(earlier for earlier in ends if any(earlier.get(name) != end[name] for name in LENGTHS)), end]
+    chains = {name: list(dict.fromkeys(entry.get(name) for entry in (*ends, limits))) for name in LENGTHS}
     texts = [
         f"{' → '.join(map(str, chain))} {name.removeprefix('max_')}" for name, chain in chains.items() if len(chain) > 1
     ]
@@ -243,7 +244,9 @@ def read_extensions(record: Mapping[str, Any], training: Training, rows: int) ->
     extensions = []
     for end in _list_ends(record):
         earlier = replace(training, epochs=end["epochs"], steps=end.get("steps"))
-        extensions.append(Extension(earlier.total_steps(rows), end["step"], end.get("is_evaluated", False)))
+        written = end.get("schedule_length")
+        length = None if written is None else Duration.parse(written)
+        extensions.append(Extension(earlier.total_steps(rows), end["step"], end.get("is_evaluated", False), length))
     return extensions
 
 
@@ -290,11 +293,12 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     )
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     longer = [f"training.{name}" for name in LIMITS if _is_longer(old[f"training.{name}"], new[f"training.{name}"])]
-    if wrong := [key for key in changed if key not in longer]:
+    if wrong := [key for key in changed if key not in (*longer, "training.schedule_length")]:
         lines = "\n".join(f"  {key}: was {old.get(key)}, is now {new.get(key)}" for key in wrong)
         return (
             f"its configuration differs:\n{lines}\n"
-            "Only training.epochs, training.steps and training.max_minutes may change, to larger numbers. "
+            "Only training.epochs, training.steps and training.max_minutes may change, to larger numbers, and "
+            "training.schedule_length. "
             "To start a new run, omit `resume`."
         )
     if data is not None and any(split["digest"] != data.fingerprint for split in record["datasets"]):

@@ -28,6 +28,7 @@ from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
+from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
 from runner.execution.finished_run import load_architecture_weights
@@ -51,6 +52,7 @@ from runner.signature.schema import SCHEMA
 from runner.suggest.suggestions import take_rows
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.observers import Observers
+from runner.training.rate_curve import find_zero_tail, sample_schedule
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 from runner.tree import iterate_leaves, join_path
@@ -173,7 +175,8 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 signals=signals,
             )
         _check_schedules(trainer)
-        _check_durations(config, trainer, progress)
+        if config.values["mode"] != "find_lr":  # its run has another length and schedule
+            _check_durations(config, trainer, progress)
         _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
         return trainer
@@ -188,7 +191,7 @@ def _check_schedules(trainer: Trainer) -> None:
     for key, schedule in schedules.items():
         if schedule is not None and schedule.check is not None:
             with error_location(key):
-                schedule.check(Clock(0, trainer.plan.total_steps, trainer.plan.steps_per_epoch))
+                schedule.check(Clock(0, trainer.plan.schedule_steps_at(0), trainer.plan.steps_per_epoch))
 
 
 def _note_weights(config: Config, data: Data, progress: Progress) -> None:
@@ -216,7 +219,13 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
     Raises UserError if parameters are frozen for less than half a step, so that they never are.
     """
     plan, freeze = trainer.plan, trainer.parts.members.freeze
-    total = plan.total_steps
+    total, spanned = plan.total_steps, plan.schedule_steps_at(0)
+    if plan.schedule_length is not None and spanned != total:
+        text = (
+            f"note: training.schedule_length={plan.schedule_length.written()} is {spanned:,} steps, and the run takes"
+        )
+        stays = f"; later steps keep its last learning rate, {_format_last_rate(trainer)}" if spanned < total else ""
+        progress.note(f"{text} {total:,}{stays or _describe_last_rate(trainer)}")
     for key, duration in list_durations(config):
         freezes = freeze is not None and key.startswith(f"update.{freeze[0]}.")
         if plan.unfreeze_step == 0 and freezes:
@@ -228,7 +237,27 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
         if freezes and steps == total:
             progress.note(f"note: {key}={duration.written()} is the whole run, so the parameters stay frozen")
         if steps > total and duration.unit != "run":  # a share is at most 1
-            progress.note(f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}")
+            length = f"note: {key}={duration.written()} is {steps:,} steps, and the run takes {total:,}"
+            progress.note(length + (_describe_last_rate(trainer) if key.startswith("schedule.") else ""))
+        if steps < total and key.startswith("schedule.") and key.endswith(".decay_steps"):
+            _note_zero_rate(trainer, progress)
+
+
+def _describe_last_rate(trainer: Trainer) -> str:
+    """The end of a note about a schedule that the run ends before."""
+    return f", so the learning rate of its last step is {_format_last_rate(trainer)}"
+
+
+def _format_last_rate(trainer: Trainer) -> str:
+    return format_number(float(sample_schedule(trainer)["learning_rate"][-1]))
+
+
+def _note_zero_rate(trainer: Trainer, progress: Progress) -> None:
+    """Shows if the learning rate is 0 before the end of the run, so that the last steps change nothing."""
+    total, zero = trainer.plan.total_steps, find_zero_tail(sample_schedule(trainer))
+    if zero is not None:
+        text = f"the learning rate is 0 from about step {zero:,} of {total:,} on, so later steps change nothing"
+        progress.note(f"note: {text}. Set schedule.final, or a longer schedule.decay_steps.")
 
 
 def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:

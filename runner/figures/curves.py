@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any, TypeAlias
 from matplotlib.axes import Axes
 
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure, set_readable_ticks
-from runner.files import read_json
+from runner.files import read_json, read_text
 from runner.record.description import MANIFEST
 from runner.record.naming import REPEAT_KEYS
 from runner.record.outbox import parse_points, read_checkpointed_points
+from runner.run_folder import SCHEDULE_FILE, read_summary
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"
+LOSS, SMOOTHED_LOSS = "find_lr/loss", "find_lr/smoothed_loss"  # the points of mode=find_lr
+SUGGESTED = "suggested_learning_rate"
 BELOW, LEGEND_COLUMNS = -0.17, 3  # the legend is below the label of the x axis, where it covers no curve
 MAX_MARKED = 30  # a curve of fewer points has marks
 
@@ -30,6 +34,44 @@ def draw_learning_curves(folder: Path) -> list[Path]:
     for axis, (metric, split_curves) in zip(axes, curves.items(), strict=True):
         _draw_curves(axis, metric, split_curves)
     return [save_figure(figure, folder / "figures" / "learning_curves.png")]
+
+
+def draw_schedule(folder: Path) -> list[Path]:
+    """Draws the planned learning rate and momentum of a run into `schedule.png`; nothing if they are constant."""
+    path = folder / SCHEDULE_FILE
+    if not path.exists():
+        return []
+    names, *rows = csv.reader(read_text(path).splitlines())
+    epochs, *curves = [[float(row[position]) for row in rows] for position in range(1, len(names))]
+    if all(len(set(curve)) == 1 for curve in curves):
+        return []
+    figure, axes = make_panels(len(curves))
+    for axis, name, curve in zip(axes, names[2:], curves, strict=True):
+        axis.plot(epochs, curve)
+        axis.set(title=escape_tex(name.replace("_", " ")), xlabel="epoch")
+        axis.grid(alpha=0.3)
+        set_readable_ticks(axis)
+    return [save_figure(figure, folder / "figures" / "schedule.png")]
+
+
+def draw_rate_ramp(folder: Path) -> list[Path]:
+    """Draws the loss over the learning rate that mode=find_lr raised into `find_lr.png`; nothing for another run."""
+    points = [point.values for point in parse_points(read_checkpointed_points(folder).splitlines())]
+    points = [values for values in points if LOSS in values]
+    if not points:
+        return []
+    figure, [axis] = make_panels(1)
+    rates = [values[RATE] for values in points]
+    axis.plot(rates, [values[LOSS] for values in points], alpha=0.3, label="loss")
+    axis.plot(rates, smoothed := [values[SMOOTHED_LOSS] for values in points], label="smoothed")
+    if (rate := read_summary(folder).get("metrics", {}).get(SUGGESTED)) is not None:
+        axis.axvline(rate, color="C2", linestyle="--", label=f"suggested: {rate:g}")
+    low, high = min(smoothed), max(smoothed[: smoothed.index(min(smoothed)) + 1])
+    margin = (high - low or abs(high) or 1.0) / 5  # a loss that explodes would hide how it fell
+    axis.set(xlabel="learning rate", xscale="log", title="loss", ylim=(low - margin, high + 2 * margin))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return [save_figure(figure, folder / "figures" / "find_lr.png")]
 
 
 def draw_sweep(folder: Path) -> list[Path]:

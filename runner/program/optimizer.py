@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from components.types import Grouping, Schedule, UserError
+from runner.config.check_schedule import MOMENTUM, describe_missing_momentum, find_momentum
 from runner.config.check_update import (
     UNMASKED_DECAYS,
     applies_to_all,
@@ -90,6 +91,8 @@ class OptimizerFactory:
             The optimizer, and its node in the configuration with the numbers; empty for a function.
         """
         node = optimizer.node if isinstance(optimizer, UnboundOptimizer) else {"_target_": part_name(optimizer)}
+        if isinstance(optimizer, UnboundOptimizer):
+            numbers = _name_momentum(node["_target_"], numbers)
         if twice := sorted(numbers.keys() & node.keys()):
             with error_location(f"{key}.{twice[0]}"):
                 raise UserError("is set by the schedule. Leave it out, or choose a schedule that doesn't set it.")
@@ -146,6 +149,17 @@ class OptimizerFactory:
                 optimizers[group_name], node = self._bind(key, optimizer, numbers)
                 nodes.append(node)
         return partition(optimizers, assigned), nodes
+
+
+def _name_momentum(target: str, numbers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The numbers of a schedule, with its `momentum` under the name that this has in the optimizer, such as `b1`."""
+    if MOMENTUM not in numbers:
+        return numbers
+    name = find_momentum(target)
+    if name is None:
+        with error_location("schedule"):
+            raise UserError(describe_missing_momentum(target))
+    return {name if each == MOMENTUM else each: number for each, number in numbers.items()}
 
 
 def _raise_first(problems: Iterator[Problem]) -> None:

@@ -77,6 +77,7 @@ class Program:
         evaluate: (program inputs, parameters, model state, data, rows, mask, number of the batch) -> the metric sums
             over the rows, and the outputs for each row, without those of targets that are images.
         evaluate_images: the same, with them.
+        rates: (program inputs, a clock with arrays of steps and total steps (N,)) -> the numbers of the schedule, (N,).
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
             evaluator fills this cache. None: the compiler doesn't report it.
     """
@@ -103,6 +104,7 @@ class Program:
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
+        self.rates = jit(self._compute_rates)
         self._constrain_average = jit(self._constrain_average_parameters)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
@@ -155,6 +157,16 @@ class Program:
         with error_location("schedule"):
             schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
         return schedule
+
+    def _compute_rates(self, program_inputs: ProgramInputs, clocks: Clock) -> Mapping[str, jax.Array]:
+        """The numbers of the run's schedule at some clocks."""
+        schedule = self.build_schedule(program_inputs)
+        with error_location("schedule"):
+            at = jax.vmap(
+                lambda step, total: schedule.at(Clock(jnp.minimum(step, total - 1), total, clocks.steps_per_epoch))
+            )
+            numbers = at(clocks.step, clocks.total_steps)
+        return {name: jnp.asarray(number, jnp.float32) for name, number in numbers.items()}
 
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
@@ -395,7 +407,10 @@ class Program:
 
         def rates(schedule: Schedule) -> dict[str, jax.Array]:
             with error_location("schedule"):
-                scheduled = schedule.at(Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch))
+                last = rate_inputs.total_steps - 1
+                scheduled = schedule.at(
+                    Clock(jnp.minimum(step, last), rate_inputs.total_steps, rate_inputs.steps_per_epoch)
+                )
                 check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
             scale = jnp.float32(1) if schedule.plateau is None else rate_inputs.scale
             return {**scheduled, "learning_rate": scheduled["learning_rate"] * scale}

@@ -35,7 +35,7 @@ class RateInputs(NamedTuple):
     """What the learning rate depends on in addition to the step.
 
     Attributes:
-        total_steps: the number of steps of the whole run, int32 ().
+        total_steps: the number of steps that the schedule spans, int32 (). Later steps keep its last numbers.
         steps_per_epoch: the number of steps of an epoch, int32 ().
         scale: the plateau's factor of the rate, float32 ().
     """

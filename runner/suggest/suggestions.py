@@ -30,7 +30,7 @@ COLUMNS_FILE = "columns.txt"  # in the folder of a run
 MAX_NAME_LENGTH = 40  # characters of a column's name in the printed table
 ROWS = "rows after operations"
 GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
-SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project
+SUGGESTING_MODES = ("train", "dry_run", "look", "find_lr", "init")  # the modes that start a run or a project
 
 
 class Question(NamedTuple):

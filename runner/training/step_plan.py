@@ -19,11 +19,13 @@ class Extension(NamedTuple):
         total_steps: the number of steps that the run would have had.
         step: the last step before it was extended.
         is_evaluated: whether the run had finished there, which ends with an evaluation.
+        schedule_length: what the schedule spanned. None: those steps.
     """
 
     total_steps: int
     step: int
     is_evaluated: bool
+    schedule_length: Duration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,15 @@ class StepPlan:
         total_steps: the number of steps of the whole run.
         evaluation_interval: the number of steps between two evaluations.
         frozen_until: how long some parameters are frozen. None: always, or none are.
-        extensions: the earlier ends of a run that was extended.
+        schedule_length: what the schedule spans. None: the whole run.
+        extensions: the earlier ends of a run that was extended, in the order of time.
     """
 
     steps_per_epoch: int
     total_steps: int
     evaluation_interval: int
     frozen_until: Duration | None
+    schedule_length: Duration | None = None
     extensions: tuple[Extension, ...] = ()
 
     @cached_property
@@ -76,6 +80,13 @@ class StepPlan:
     def total_steps_at(self, step: int) -> int:
         """The number of steps that the run had when it first took a step."""
         return min([self.total_steps, *(end.total_steps for end in self.extensions if step < end.step)])
+
+    def schedule_steps_at(self, step: int) -> int:
+        """The number of steps that the schedule spanned when the run first took a step."""
+        total = self.total_steps_at(step)
+        lengths = (end.schedule_length for end in self.extensions if step < end.step)
+        length = next(lengths, self.schedule_length)
+        return total if length is None else max(self.count_steps(length, total), 1)
 
     def count_epochs(self, step: int) -> float:
         """The number of epochs that the first `step` steps are, an int if it is whole."""

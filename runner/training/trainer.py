@@ -99,6 +99,7 @@ class Trainer(Evaluator):
             total_steps=training.total_steps(rows),
             evaluation_interval=training.evaluate_steps or steps_per_epoch,
             frozen_until=None if freeze is None else freeze[1].until,
+            schedule_length=training.schedule_length,
         )
         self.state_shapes = program.state_shapes(*self._init_arguments())
         self.steps_per_dispatch = 1
@@ -296,8 +297,8 @@ class Trainer(Evaluator):
         """Takes the steps until the step `end`, or until the time is up. Returns False if a signal stopped it."""
         pending: list[Any] = []  # metric sums of the latest dispatches, not yet read from the device
         last_report = last_save = last_time = time.monotonic()
-        for chunk in self.timings.time_waiting(self._chunks(trainer_state.step, end)):
-            pending.append(self._dispatch(trainer_state, chunk))
+        for sums in self.take_steps(trainer_state, end):
+            pending.append(sums)
             profile.after_dispatch(pending[-1]["last"])
             if len(pending) > MAX_IN_FLIGHT:
                 jax.block_until_ready(pending[-1 - MAX_IN_FLIGHT]["last"])
@@ -324,6 +325,11 @@ class Trainer(Evaluator):
         self._read_sums(trainer_state, pending)
         self.timings.training += time.monotonic() - last_time
         return True
+
+    def take_steps(self, trainer_state: TrainerState, end: int) -> Iterator[Any]:
+        """Takes the steps until the step `end`. Yields the metric sums of each dispatch, which the device computes."""
+        for chunk in self.timings.time_waiting(self._chunks(trainer_state.step, end)):
+            yield self._dispatch(trainer_state, chunk)
 
     def _is_point_due(self, step: int) -> bool:
         return self.training.log_steps is not None and step % self.training.log_steps == 0
@@ -370,8 +376,8 @@ class Trainer(Evaluator):
 
     def rate_inputs(self, step: int, scale: float) -> RateInputs:
         """What the learning rate depends on, for the dispatch that starts at a step."""
-        total_steps = self.plan.total_steps_at(step)
-        return RateInputs(np.int32(total_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
+        schedule_steps = self.plan.schedule_steps_at(step)
+        return RateInputs(np.int32(schedule_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
 
     def _read_sums(
         self, trainer_state: TrainerState, pending: list[Any], leave: int = 0, *, checks_parameters: bool = True

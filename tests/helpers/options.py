@@ -21,6 +21,15 @@ def built(group: str, option: str, **arguments: Any) -> Any:
     return build(options(group)[option] | arguments, {})
 
 
+def replace_rate(node: Any, learning_rate: float) -> Any:
+    """A tree with a learning rate in place of each `${learning_rate}`."""
+    if isinstance(node, dict):
+        return {key: replace_rate(value, learning_rate) for key, value in node.items()}
+    if isinstance(node, list):
+        return [replace_rate(value, learning_rate) for value in node]
+    return learning_rate if node == "${learning_rate}" else node
+
+
 def write_option(module: str, key: str, name: str) -> list[str]:
     """Writes an option for a part of the user's module, and returns the overrides that train with it.
 

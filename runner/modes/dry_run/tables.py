@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from components.types import Batch, MultiHot, OperationsSummary
 from runner.data.encode import target_column
 from runner.data.padding import measure_lists
+from runner.display.numbers import format_number
 from runner.display.tables import Row
 from runner.memory import format_bytes
 from runner.modes.dry_run.abstract_run import AbstractRun
@@ -17,10 +19,12 @@ from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
 from runner.program.trees import count_elements
+from runner.training.rate_curve import EPOCH, STEP, sample_schedule
 from runner.training.trainer import Trainer
 
 LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
+LEVELS, CURVE_WIDTH = "▁▂▃▄▅▆▇█", 41  # 41 points have the quarters of the run among them
 OPERATION_HEADING = ("operation", "rows", "time", "columns")
 
 
@@ -65,6 +69,25 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     yield "epochs", _format_epochs(trainer)
     if trainer.training.evaluate_steps is not None:
         yield "evaluations", f"every {trainer.plan.evaluation_interval:,} steps, and at the end"
+
+
+def schedule_rows(trainer: Trainer) -> Iterator[Row]:
+    """The numbers of the schedule at five steps of the run, and a small plot of each number."""
+    curve = sample_schedule(trainer, CURVE_WIDTH)
+    names = [name for name in curve if name not in (STEP, EPOCH)]
+    yield "step", *names
+    last = len(curve[STEP]) - 1
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        at = round(share * last)
+        yield f"{curve[STEP][at] + 1:,}", *(format_number(float(curve[name][at])) for name in names)
+    yield "the run", *(_plot(curve[name]) for name in names)
+
+
+def _plot(values: np.ndarray) -> str:
+    """A line of text that shows how values change, from the lowest to the highest one."""
+    low, high = values.min(), values.max()
+    shares = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return "".join(LEVELS[round(float(share) * (len(LEVELS) - 1))] for share in shares)
 
 
 def layer_rows(layers: Sequence[LayerCall], run: AbstractRun) -> Iterator[Row]:

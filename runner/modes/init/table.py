@@ -17,7 +17,7 @@ from runner.record.naming import data_name
 from runner.suggest.suggestions import Suggestion
 from runner.yaml_file import dump_entry, dump_line
 
-COMMAND_KEYS = ("mode", "folder", "fresh", "resume", "run", "output", "convert", "runs", "quiet", EXPERIMENT)
+COMMAND_KEYS = ("mode", "folder", "fresh", "resume", "run", "output", "convert", "find_lr", "runs", "quiet", EXPERIMENT)
 """Keys that belong to a command, not to an experiment."""
 IMAGE = "components.feature.Image"
 

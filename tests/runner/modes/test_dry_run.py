@@ -131,6 +131,19 @@ def test_parameters_and_multiply_adds_of_layers_are_exact(
     assert total[0] == sum(parameters for parameters, _ in found.values())
 
 
+@pytest.mark.usefixtures("without_compiling")
+def test_the_schedule_is_shown_over_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("schedule=one_cycle", "schedule.warmup=0.5", "learning_rate=0.5", "training.epochs=8")
+    assert main(["mode=dry_run", *MLP, *words]) == 1
+    heading, *rows = [line.split() for line in read_sections(capsys.readouterr().out)["schedule"]]
+    assert heading == ["step", "learning_rate", "momentum"]
+    assert [row[0] for row in rows[:-1]] == ["1", "75", "149", "222", "296"]  # of 37 steps in an epoch
+    assert rows[0][1:] == ["0.02", "0.95"]
+    rate, momentum = rows[-1][2:]  # after "the run"
+    assert (len(rate), rate[0], rate[20], rate[-1]) == (41, "▁", "█", "▁")
+    assert (len(momentum), momentum[0], momentum[20], momentum[-1]) == (41, "█", "▁", "█")
+
+
 @pytest.mark.parametrize("is_fast", [True, False])
 def test_a_dry_run_prints_all_sections_and_leaves_no_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_fast: bool
@@ -141,6 +154,7 @@ def test_a_dry_run_prints_all_sections_and_leaves_no_file(
     assert list(found) == [
         "a batch of 32",
         "splits",
+        "schedule",
         "layers",
         "memory estimated from shapes",
         "compiling",

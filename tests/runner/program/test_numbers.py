@@ -30,8 +30,13 @@ VALUES: dict[str, list[Any]] = {
     "augmentation.erase.ratio": [1.5, 3.0],
     "schedule.boundaries": [[0.05, 0.1], [0.1, 0.2]],
     "schedule.warmup": [0.05, 0.1],  # shorter than the steps of the test
+    "piecewise_constant: schedule.warmup": [0.0, 0.05],  # the boundaries come after it
     "schedule.factors": [[0.3, 0.2, 0.1], [0.6, 0.4, 0.2]],
+    "join: schedule.boundaries": [[0.05], [0.1]],
+    "schedule.first_decay_steps": [0.04, 0.05],  # so that the steps of the test see the second cycle
+    "schedule.t_mul": [1.5, 3.0],
 }
+EXCLUDED = {"schedule.values"}  # takes the place of schedule.factors
 NEEDED = {  # overrides without which numbers of a group have no effect within a few steps
     "update": [
         "update.freeze.paths=[architecture/dense_0/bias]",
@@ -80,10 +85,11 @@ def find_values(group: str, option: str) -> Mapping[str, tuple[Any, Any]]:
         key = f"{key_of(group, option)}.{name}"
         if name == REST:
             found |= {key: (value, float(value) / 2) for key, value in OF_GROUPS.items()}
-        elif takes_number(parameter.hint) and (name, group) != ("learning_rate", "optimizer"):
+        elif key not in EXCLUDED and takes_number(parameter.hint) and (name, group) != ("learning_rate", "optimizer"):
             certain = [0.99, 0.01] if name == "probability" else None  # few images, so that others may draw the same
             first, second = (
-                VALUES.get(key)
+                VALUES.get(f"{option}: {key}")
+                or VALUES.get(key)
                 or certain
                 or next([guess, 2 * guess] for guess in GUESSES if not find_problems(guess, parameter.hint, key))
             )

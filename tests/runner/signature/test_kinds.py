@@ -18,6 +18,7 @@ import flax.linen as nn
 import optax
 import pytest
 import yaml
+from options import replace_rate
 
 import components
 import runner
@@ -371,7 +372,7 @@ def iterate_option_parts() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     """An untrusted file may build any part: a part opens its files only when their content is read."""
-    given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
+    given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}}
     sources = {"a": build({"_target_": "components.data.Csv", "path": "nowhere"}, {})}
     required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}, "sources": sources, "count": 2, "index": 1}
     required |= {"by": ["a"], "other": sources["a"]}
@@ -382,8 +383,9 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
             missing = {key: value for key, value in required.items() if node.get(key) == "???"}
             arguments = missing or given.get(group, {})
             arguments |= aggregates if node["_target_"].endswith(".Aggregate") else {}
+            rated = replace_rate(node, 0.1)
             with record_audit_events() as events:
-                build(node, {}, **arguments)
+                build(rated, {}, **arguments)
             built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]
     assert len(built) > 80
     assert not {part: events for part, events in built.items() if events}
