@@ -180,8 +180,10 @@ def _describe_type(values: Any) -> str:
 
 def _concatenate_strings(values: Sequence[Strings]) -> Strings:
     first = values[0]
-    if all(each.data is first.data and each.offsets is first.offsets and each.indices is not None for each in values):
-        return first._replace(indices=concatenate_arrays([each.indices for each in values]))
+    if all(each.data is first.data and each.offsets is first.offsets for each in values):
+        indices = [each.indices for each in values if each.indices is not None]
+        if len(indices) == len(values):
+            return first._replace(indices=concatenate_arrays(indices))
     compact = [compact_texts(each) for each in values]
     data = np.concatenate([each.data for each in compact])
     offsets = offsets_of(np.concatenate([np.diff(each.offsets) for each in compact]))
