@@ -158,8 +158,10 @@ def concatenate(values: Sequence[Any]) -> Any:
 
 
 def concatenate_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """`np.concatenate`, but for pieces of one array, in its order: then the result is a read-only view of it."""
+    """`np.concatenate`, but a single array isn't copied, and pieces of one array, in its order, become a view of it."""
     first = arrays[0]
+    if len(arrays) == 1:
+        return first
     end = first.ctypes.data
     for each in arrays:
         is_next = each.base is first.base and each.ctypes.data == end and each.flags.c_contiguous
