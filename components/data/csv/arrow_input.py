@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 T = TypeVar("T")
-BUFFER_BYTES = 1 << 12  # fewer than any read, so that each is one read of the file, which doesn't end within CR LF
+BUFFER_BYTES = 1  # so that each read is one of the file, which doesn't end within CR LF
 MAX_SECONDS = 1.0  # to wait for Arrow's threads, which usually take less than a millisecond
 
 

@@ -62,6 +62,7 @@ def test_threads_that_hold_a_file_are_waited_for() -> None:
 def test_nothing_holds_a_file_after_an_error(rows: bytes) -> None:
     file = make_file(b"a,b\n" + rows + b"1,2,3\n" + rows)
     options = csv.ReadOptions(block_size=1 << 12)
-    with pytest.raises(pyarrow.ArrowInvalid, match="Expected 2 columns"):
+    with pytest.raises(pyarrow.ArrowInvalid, match="Expected 2 columns") as raised:  # it holds the frames
         read_by_arrow(file, partial(csv.read_csv, read_options=options))
     assert file.opened[0]() is None
+    del raised
