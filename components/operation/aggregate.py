@@ -100,7 +100,8 @@ class Aggregate:
     def _aggregate(self, block: TrackedBlock, values: Mapping[str, tuple[Kind, Operand]]) -> Iterator[TrackedBlock]:
         """Yields the new rows, of all rows of a part with the columns of the key and the values of expressions."""
         keys = read_keys(block, self._by)
-        first, group_of = keys.group_rows()
+        groups = keys.group_rows()
+        first, group_of = groups
         result = block.take(first)
 
         def describe(group: int) -> str:
@@ -110,7 +111,7 @@ class Aggregate:
         for name, aggregate in self._aggregates.items():
             computed = _compute(aggregate, grouped, group_of, len(first), describe)
             result = result.with_columns({name: computed.values}, {name: computed.valid_mask})
-        others = np.delete(np.arange(block.rows), first)
+        others = np.flatnonzero(groups.find_repeated())
         rows, into = block.source_rows[others], block.source_rows[first[group_of[others]]]
         merged = Merged(rows, into, self._by, lambda index: keys.describe(int(others[index])))
         for start in range(0, result.rows, BLOCK_ROWS):

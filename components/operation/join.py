@@ -69,14 +69,13 @@ class Join(AddsColumns):
     def _index(self) -> KeyIndex:
         """Finds the rows of the other table. Raises DataError if two of them have the same key."""
         keys = read_keys(self._table, [*self._by.values()])
-        first_rows, group_of = keys.group_rows()
-        is_repeated = np.ones(len(group_of), bool)
-        is_repeated[first_rows] = False
+        groups = keys.group_rows()
+        is_repeated = groups.find_repeated()
         if keys.valid_mask is not None:
             is_repeated &= keys.valid_mask
         if is_repeated.any():
             row = int(is_repeated.argmax())
-            first_row = int(first_rows[group_of[row]])
+            first_row = int(groups.first_rows[groups.group_of[row]])
             raise DataError(
                 f"two rows of the other table have the key {keys.describe(row)}: "
                 f"{self._table.locate(first_row)} and {self._table.locate(row)}. A key has at most one row",

@@ -32,6 +32,12 @@ class KeyGroups(NamedTuple):
     first_rows: np.ndarray
     group_of: np.ndarray
 
+    def find_repeated(self) -> np.ndarray:
+        """Which rows have the key of a row before them, (rows,), bool."""
+        is_repeated = np.ones(len(self.group_of), bool)
+        is_repeated[self.first_rows] = False
+        return is_repeated
+
 
 @dataclass(frozen=True, eq=False)
 class Keys:
